@@ -1,0 +1,1 @@
+"""Epigenomes across species: bigWig tracks to compendia to cross-species imputations."""

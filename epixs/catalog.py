@@ -1,0 +1,209 @@
+"""The catalog: one row per experiment, written by hand or made from an ENCODE portal `metadata.tsv`.
+
+`catalog/README.md` is the dictionary of its columns.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+
+from epixs.errors import CatalogError, RegionError
+from epixs.genome import Assembly, load_assembly, reference_folder
+
+REQUIRED = ("species", "assembly", "biosample", "assay", "assay_class", "accession", "output_type", "path")
+OPTIONAL = ("strand", "md5sum", "size")
+ASSAY_CLASSES = ("histone", "protein_binding", "transcription", "accessibility", "other")
+CORE_MINIMUM = 5
+PROBLEMS_SHOWN = 12
+MAX_CATALOG_BYTES = 1 << 30
+
+
+@dataclass(frozen=True)
+class Catalog:
+    """The validated experiments of one species.
+
+    Parameters
+    ----------
+    species
+        For instance `"mouse"`.
+    assembly
+        With its chromosome sizes.
+    experiments
+        One row an experiment, columns `REQUIRED + OPTIONAL`, all text; `path` is absolute or a URL.
+    """
+
+    species: str
+    assembly: Assembly
+    experiments: pd.DataFrame
+
+
+def slug(text: str) -> str:
+    """Spaces to underscores: how output types and assays are spelled inside an assay name."""
+    return re.sub(r"\s+", "_", text.strip())
+
+
+def vocabulary() -> pd.DataFrame:
+    """The packaged assay vocabulary: how each assay's signal is chosen, named and classed."""
+    return pd.read_csv(reference_folder() / "assays.tsv", sep="\t", dtype=str, keep_default_na=False)
+
+
+def output_types() -> set[str]:
+    """Output types that an assay name may end with."""
+    extra = (reference_folder() / "output_types.txt").read_text(encoding="utf-8").split("\n")
+    return {line.strip() for line in extra if line.strip() and not line.startswith("#")}
+
+
+def read_catalog(path: str | Path, species: str | None = None, *, check_files: bool = True) -> Catalog:
+    """Read and validate the experiments of one species.
+
+    Parameters
+    ----------
+    path
+        A tab-separated file with the columns `REQUIRED`.
+    species
+        Needed where the file holds more than one.
+    check_files
+        Whether a local file that does not exist is a problem.
+
+    Raises
+    ------
+    CatalogError
+        Naming each row and column, what was got and what was expected.
+    """
+    path = Path(path)
+    table = _read_table(path)
+    found = list(dict.fromkeys(table["species"]))
+    if species is None and len(found) > 1:
+        raise CatalogError(
+            f"{path} holds several species",
+            got=", ".join(found),
+            expected="one store per species",
+            next_step=f"name one with --species, for instance --species {found[0]}",
+        )
+    species = species or found[0]
+    table = table[table["species"] == species]
+    if table.empty:
+        raise CatalogError(f"{path} has no species", got=repr(species), expected=" or ".join(map(repr, found)))
+    problems = list(_row_problems(table)) + list(_table_problems(table))
+    table = table.assign(path=[_resolve(path.parent, value) for value in table["path"]])
+    if check_files:
+        problems += [
+            f"row {row}, column path: got {value!r}, which does not exist; expected a file or a URL"
+            for row, value in table["path"].items()
+            if value and not is_url(value) and not Path(value).is_file()
+        ]
+    _raise_problems(path, problems)
+    try:
+        assembly = load_assembly(table["assembly"].iloc[0], beside=path.parent)
+    except RegionError as error:
+        raise CatalogError(f"{path}, row {table.index[0]}, column assembly: {error.message}") from error
+    return Catalog(species, assembly, table.reset_index(drop=True))
+
+
+def is_url(path: str) -> bool:
+    """Whether a catalog path is a URL rather than a file."""
+    return re.match(r"^[a-z][a-z0-9+.\-]*://", path) is not None
+
+
+def _read_table(path: Path) -> pd.DataFrame:
+    """Read the TSV as text; the index is the line number in the file."""
+    if not path.is_file():
+        raise CatalogError(f"catalog {path} does not exist", next_step="make one with `epixs catalog`")
+    if path.stat().st_size > MAX_CATALOG_BYTES:
+        raise CatalogError(f"{path} is too large", got=f"{path.stat().st_size} bytes", expected="at most 1 GiB")
+    try:
+        table = pd.read_csv(path, sep="\t", dtype=str, keep_default_na=False, quoting=3)
+    except (UnicodeDecodeError, pd.errors.ParserError, pd.errors.EmptyDataError) as error:
+        raise CatalogError(f"{path} is not a tab-separated table: {error}") from error
+    missing = [column for column in REQUIRED if column not in table.columns]
+    if missing:
+        raise CatalogError(
+            f"{path}: missing column {', '.join(missing)}",
+            got=", ".join(map(str, table.columns[:12])),
+            expected=", ".join(REQUIRED),
+            next_step="catalog/README.md describes the columns",
+        )
+    if table.empty:
+        raise CatalogError(f"{path} has no rows", expected="one row per experiment")
+    for column in OPTIONAL:
+        if column not in table.columns:
+            table[column] = ""
+    table = table[[*REQUIRED, *OPTIONAL]].apply(lambda column: column.str.strip())
+    table.index = pd.RangeIndex(2, 2 + len(table))
+    return table
+
+
+def _resolve(folder: Path, value: str) -> str:
+    return value if is_url(value) or not value else str((folder / value).resolve())
+
+
+def _row_problems(table: pd.DataFrame) -> Iterable[str]:
+    known = sorted(output_types(), key=len, reverse=True)
+    for row, record in table.iterrows():
+        for column in ("assembly", "biosample", "assay", "output_type", "path"):
+            if not record[column]:
+                yield f"row {row}, column {column}: got nothing; expected a value"
+        if record["assay_class"] not in ASSAY_CLASSES:
+            yield (
+                f"row {row}, column assay_class: got {record['assay_class']!r}; "
+                f"expected one of {', '.join(ASSAY_CLASSES)}"
+            )
+        named = next((kind for kind in known if record["assay"].endswith("_" + slug(kind))), None)
+        if named is not None and named != record["output_type"]:
+            yield (
+                f"row {row}, column output_type: got {record['output_type']!r}; "
+                f"expected {named!r}, which the assay name {record['assay']!r} ends with"
+            )
+
+
+def _table_problems(table: pd.DataFrame) -> Iterable[str]:
+    first_assembly = table["assembly"].iloc[0]
+    for row, value in table["assembly"].items():
+        if value != first_assembly:
+            yield (
+                f"row {row}, column assembly: got {value!r}; expected {first_assembly!r} as in row "
+                f"{table.index[0]} (one assembly per species)"
+            )
+    for columns in (["biosample", "assay"], ["accession"]):
+        seen: dict[tuple[str, ...], object] = {}
+        for row, *values in table[columns].itertuples(name=None):
+            key = tuple(values)
+            if key in seen and any(key):
+                yield (
+                    f"row {row}, column {' and '.join(columns)}: got {', '.join(map(repr, key))} again; "
+                    f"expected it once (first in row {seen[key]})"
+                )
+            seen.setdefault(key, row)
+
+
+def _raise_problems(path: Path, problems: list[str]) -> None:
+    if problems:
+        shown = "\n  ".join(problems[:PROBLEMS_SHOWN])
+        more = len(problems) - PROBLEMS_SHOWN
+        rest = f"\n  and {more} more" if more > 0 else ""
+        raise CatalogError(f"{path}: {len(problems)} problem(s)\n  {shown}{rest}\nCorrect these rows")
+
+
+def core_experiments(table: pd.DataFrame, minimum: int = CORE_MINIMUM) -> pd.DataFrame:
+    """Keep biosamples with at least `minimum` assays and assays with at least `minimum` biosamples.
+
+    Iterated to a fixed point, within each species (the Core set of Schreiber et al. 2019).
+    """
+    while True:
+        assays = table.groupby(["species", "biosample"])["assay"].transform("nunique")
+        biosamples = table.groupby(["species", "assay"])["biosample"].transform("nunique")
+        kept = table[(assays >= minimum) & (biosamples >= minimum)]
+        if len(kept) == len(table):
+            return kept
+        table = kept
+
+
+def write_catalog(table: pd.DataFrame, path: str | Path) -> None:
+    """Write experiments as a catalog TSV."""
+    columns = [*REQUIRED, *(column for column in OPTIONAL if column in table.columns)]
+    table[columns].to_csv(path, sep="\t", index=False)

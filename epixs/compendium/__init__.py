@@ -1,0 +1,1 @@
+"""The Zarr store of one species: schema, plan, ledger, store and ingest."""

@@ -1,0 +1,158 @@
+"""What will be written, and what it will cost, before anything is written."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import pandas as pd
+
+from epixs.compendium.schema import SCHEMA_VERSION
+from epixs.genome import BIN_SIZE, Regions
+from epixs.tracks import Uncovered
+from epixs.transforms import STEPS_PER_UNIT, TRANSFORM
+
+CHUNK_ROWS = 16
+CHUNK_BINS = 16_384
+"""A chunk of 16 experiments x 16,384 bins of float32 is 1 MiB."""
+
+LAPTOP_SHARD_CHUNKS = 16
+CLUSTER_SHARD_CHUNKS = 96
+LAPTOP_LIMIT = 2 << 30
+"""Stores below this many uncompressed bytes get small shards, so that two cores have tiles to share."""
+
+COMPRESSION_RATIO = 0.30
+"""Stored over uncompressed bytes, measured on 16 real histone tracks (docs/store.md)."""
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Shape of chunks and of shards; a tile is one shard, and one task writes it whole."""
+
+    chunk_rows: int
+    chunk_bins: int
+    tile_bins: int
+
+
+def choose_layout(n_experiments: int, n_bins: int) -> Layout:
+    """Chunks of about 1 MiB; shards of 16 MiB for small stores and 96 MiB for large ones."""
+    chunk_bins = min(CHUNK_BINS, n_bins)
+    small = n_experiments * n_bins * 4 <= LAPTOP_LIMIT
+    per_tile = LAPTOP_SHARD_CHUNKS if small else CLUSTER_SHARD_CHUNKS
+    chunks = min(per_tile, -(-n_bins // chunk_bins))
+    return Layout(min(CHUNK_ROWS, n_experiments), chunk_bins, chunk_bins * chunks)
+
+
+@dataclass(frozen=True)
+class Tile:
+    """A row group x bin range: rows `[first_row, stop_row)` and bins `[first_bin, stop_bin)`."""
+
+    row_group: int
+    bin_range: int
+    first_row: int
+    stop_row: int
+    first_bin: int
+    stop_bin: int
+
+    @property
+    def n_values(self) -> int:
+        """Values in the tile."""
+        return (self.stop_row - self.first_row) * (self.stop_bin - self.first_bin)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Everything that decides the content of a store.
+
+    Parameters
+    ----------
+    kind
+        `"observed"` or `"imputed"`.
+    species
+        The one species of the store.
+    experiments
+        One row each, with the columns of `schema.EXPERIMENT_LABELS`.
+    regions
+        Where the bins lie; names the assembly.
+    uncovered
+        How bases without a value count.
+    provenance
+        What else the content depends on, for an imputed store its model.
+    """
+
+    kind: str
+    species: str
+    experiments: pd.DataFrame
+    regions: Regions
+    uncovered: Uncovered
+    provenance: dict[str, Any]
+
+    @cached_property
+    def layout(self) -> Layout:
+        """Chunk and shard shape, a function of the store's size alone."""
+        return choose_layout(self.n_experiments, self.n_bins)
+
+    @property
+    def n_experiments(self) -> int:
+        """Rows of the store."""
+        return len(self.experiments)
+
+    @property
+    def n_bins(self) -> int:
+        """Bins of the store."""
+        return self.regions.n_bins
+
+    @property
+    def grid(self) -> tuple[int, int]:
+        """Number of row groups and bin ranges."""
+        return -(-self.n_experiments // self.layout.chunk_rows), -(-self.n_bins // self.layout.tile_bins)
+
+    @property
+    def n_bytes(self) -> int:
+        """Uncompressed bytes of the signal."""
+        return self.n_experiments * self.n_bins * 4
+
+    def tiles(self) -> Iterator[Tile]:
+        """All tiles, row group by row group."""
+        rows, bins = self.layout.chunk_rows, self.layout.tile_bins
+        for group in range(self.grid[0]):
+            for span in range(self.grid[1]):
+                yield Tile(
+                    group,
+                    span,
+                    group * rows,
+                    min(self.n_experiments, (group + 1) * rows),
+                    span * bins,
+                    min(self.n_bins, (span + 1) * bins),
+                )
+
+    @cached_property
+    def settings(self) -> dict[str, Any]:
+        """What a resumed run must agree on, by name."""
+        return {
+            "schema": SCHEMA_VERSION,
+            "kind": self.kind,
+            "species": self.species,
+            "assembly": self.regions.assembly,
+            "bin_size": BIN_SIZE,
+            "transform": f"{TRANSFORM}/{STEPS_PER_UNIT}",
+            "uncovered": self.uncovered,
+            "regions": digest([self.regions.chrom, self.regions.start, self.regions.end, self.regions.name]),
+            "experiments": digest(self.experiments[["accession", "biosample", "assay"]].to_numpy().tolist()),
+            "provenance": digest(self.provenance),
+        }
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """Digest of `settings`."""
+        return digest(self.settings)
+
+
+def digest(content: Any) -> str:
+    """Short, stable digest of anything JSON can hold."""
+    text = json.dumps(content, sort_keys=True, separators=(",", ":"), default=str)
+    return hashlib.sha256(text.encode()).hexdigest()[:24]

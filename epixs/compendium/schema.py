@@ -1,0 +1,77 @@
+"""Every variable and attribute of a compendium, by name: used to create, to check and to document it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+SCHEMA_VERSION = "1"
+LEDGER_PATH = "ledger/record"
+
+
+@dataclass(frozen=True)
+class Variable:
+    """One array of the store: its name, dimensions, dtype, value where nothing is known, and meaning."""
+
+    name: str
+    dims: tuple[str, ...]
+    dtype: str
+    fill: Any
+    doc: str
+
+
+SIGNAL = Variable(
+    "signal",
+    ("experiment", "bin"),
+    "float32",
+    np.nan,
+    "arcsinh of the mean over the bin, rounded to 1/2048; NaN where missing",
+)
+
+EXPERIMENT_LABELS = (
+    Variable("biosample", ("experiment",), "string", "", "biosample name"),
+    Variable("assay", ("experiment",), "string", "", "assay name, with target, output type and strand"),
+    Variable("assay_class", ("experiment",), "string", "", "histone, protein_binding, transcription, ..."),
+    Variable("accession", ("experiment",), "string", "", "accession of the bigWig file"),
+    Variable("output_type", ("experiment",), "string", "", "what the track's own units are"),
+    Variable("strand", ("experiment",), "string", "", "plus, minus or empty"),
+    Variable("source", ("experiment",), "string", "", "path or URL the row was read from"),
+    Variable("source_size", ("experiment",), "int64", -1, "bytes of the source; -1 where unknown"),
+    Variable("md5sum", ("experiment",), "string", "", "as the catalog gives it"),
+)
+
+EXPERIMENT_SUMMARIES = (
+    Variable("status", ("experiment",), "string", "", "'ok', or why the row could not be read"),
+    Variable("signal_mean", ("experiment",), "float64", np.nan, "mean of the row, arcsinh units"),
+    Variable("signal_min", ("experiment",), "float64", np.nan, "smallest value of the row, arcsinh units"),
+    Variable("signal_max", ("experiment",), "float64", np.nan, "largest value of the row, arcsinh units"),
+    Variable("zero_fraction", ("experiment",), "float64", np.nan, "share of the row's bins that are 0"),
+    Variable("covered_fraction", ("experiment",), "float64", np.nan, "share of bases that have a value"),
+)
+
+REGION_TABLE = (
+    Variable("region_name", ("region",), "string", "", "name of the region"),
+    Variable("region_chrom", ("region",), "string", "", "chromosome"),
+    Variable("region_start", ("region",), "int64", -1, "first base, 0-based, a multiple of 25"),
+    Variable("region_end", ("region",), "int64", -1, "base after the last"),
+    Variable("region_first_bin", ("region",), "int64", -1, "the region's first bin along `bin`"),
+)
+
+COORDINATES = (*EXPERIMENT_LABELS, *EXPERIMENT_SUMMARIES, *REGION_TABLE)
+
+ATTRIBUTES = {
+    "epixs_schema": "version of this layout",
+    "epixs_version": "version of epixs that wrote the store",
+    "kind": "'observed' or 'imputed'",
+    "status": "'unfinished' until every tile is written and checked, then 'complete'",
+    "species": "species name",
+    "assembly": "assembly name",
+    "bin_size": "bp per bin",
+    "transform": "'arcsinh'",
+    "units": "of the signal",
+    "uncovered": "'zero' or 'nan': how bases without a value were counted",
+    "plan": "fingerprint of the experiments, regions and settings the store was planned from",
+    "provenance": "an imputed store's model, training experiments and sources",
+}

@@ -1,0 +1,61 @@
+"""tf.data over a sampler: what `model.fit` reads."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from epixs.sampling import Batch, Sampler
+
+
+def _inputs(batch: Batch) -> dict[str, Any]:
+    return {"position": batch.position, "biosample": batch.biosample, "assay": batch.assay}
+
+
+def training_dataset(sampler: Sampler, *, first_epoch: int = 0) -> Any:
+    """Endless stream of training batches, epoch after epoch.
+
+    Parameters
+    ----------
+    sampler
+        What to draw from.
+    first_epoch
+        Where to start; the batches of an epoch are the same wherever one starts.
+
+    Returns
+    -------
+    A `tf.data.Dataset` of `(inputs, value, weight)`: `inputs` a dict of int32 `position` `(P, 3)`,
+    `biosample` `(P, E)` and `assay` `(P, E)`; `value` and `weight` float32 `(P, E)`.
+
+    Examples
+    --------
+    >>> model.fit(training_dataset(sampler), steps_per_epoch=sampler.steps_per_epoch)  # doctest: +SKIP
+    """
+    positions, width = sampler.positions_per_step, sampler.experiments_per_position
+    steps = sampler.steps_per_epoch
+
+    def read(counter: np.int64) -> tuple[np.ndarray[Any, Any], ...]:
+        epoch, step = divmod(int(counter), steps)
+        batch = sampler.batch(epoch, step)
+        return batch.position, batch.biosample, batch.assay, batch.value, batch.weight
+
+    def fetch(counter: Any) -> Any:
+        kinds = (tf.int32, tf.int32, tf.int32, tf.float32, tf.float32)
+        position, *rest = tf.numpy_function(read, [counter], kinds, stateful=False)
+        position.set_shape((positions, 3))
+        for tensor in rest:
+            tensor.set_shape((positions, width))
+        biosample, assay, value, weight = rest
+        return {"position": position, "biosample": biosample, "assay": assay}, value, weight
+
+    stream = tf.data.Dataset.counter(start=first_epoch * steps)
+    return stream.map(fetch, num_parallel_calls=1, deterministic=True).prefetch(4)
+
+
+def held_out_dataset(sampler: Sampler, *, count: int = 200_000, batch_size: int = 20_000) -> Any:
+    """Finite dataset of held-out entries, as `validation_data` of `model.fit`."""
+    batch = sampler.held_out_entries(count)
+    data = tf.data.Dataset.from_tensor_slices((_inputs(batch), batch.value, batch.weight))
+    return data.batch(batch_size).prefetch(2)

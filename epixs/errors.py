@@ -1,0 +1,72 @@
+"""Typed errors: each says what was got, what was expected and what to do next."""
+
+from __future__ import annotations
+
+
+class EpixsError(Exception):
+    """Base of every error that epixs raises for a mistake its user can mend.
+
+    Parameters
+    ----------
+    problem
+        What is wrong, naming the file, row or experiment.
+    got, expected
+        The two values that disagree, where there are two.
+    next_step
+        What to do about it.
+    """
+
+    def __init__(
+        self,
+        problem: str,
+        *,
+        got: object = None,
+        expected: object = None,
+        next_step: str | None = None,
+    ) -> None:
+        parts = [problem]
+        if got is not None:
+            parts.append(f"got {got}")
+        if expected is not None:
+            parts.append(f"expected {expected}")
+        message = "; ".join(parts)
+        if next_step:
+            message += f". {next_step[0].upper()}{next_step[1:]}"
+        self.message = message
+        super().__init__(message)
+
+    def __reduce__(self) -> tuple[object, ...]:
+        # Errors cross process boundaries (Dask workers); keep the finished sentence.
+        return (_rebuild, (type(self), self.message))
+
+
+def _rebuild(kind: type[EpixsError], message: str) -> EpixsError:
+    return kind(message)
+
+
+class RegionError(EpixsError):
+    """A BED file, a locus or an assembly that cannot be used."""
+
+
+class CatalogError(EpixsError):
+    """A catalog or metadata table with rows that cannot be used."""
+
+
+class TrackError(EpixsError):
+    """A bigWig that cannot be read as what the catalog says it is."""
+
+
+class StoreError(EpixsError):
+    """A Zarr store that is unfinished, foreign, damaged or made from something else."""
+
+
+class AxisError(EpixsError):
+    """Compendia, pairs or a model that do not fit together."""
+
+
+class ConfigError(EpixsError):
+    """A setting that does not exist or has an impossible value."""
+
+
+class TrainingError(EpixsError):
+    """Training that cannot start or go on."""

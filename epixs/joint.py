@@ -1,0 +1,331 @@
+"""The joint axis: union of assays x biosamples kept apart by species x concatenation of the species' bins."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from epixs.compendium.store import experiments_of, open_compendium, regions_of
+from epixs.errors import AxisError
+from epixs.genome import Regions
+
+MEDIUM_BINS = 10
+COARSE_BINS = 200
+"""Bins in one 250 bp and in one 5 kbp position; both are counted inside a region."""
+
+Pair = tuple[str, str, str]
+"""`(species, biosample, assay)`"""
+
+
+@dataclass(frozen=True)
+class SpeciesAxis:
+    """One species' share of the joint axis.
+
+    Parameters
+    ----------
+    species, source, plan
+        Name, store, and the store's plan fingerprint.
+    regions
+        Places the species' bins.
+    biosamples
+        The species' biosamples, sorted; they are numbered through over the species.
+    experiments
+        One row each: `row` (in the store), `biosample`, `assay`, `assay_class`, `signal_min`,
+        `signal_max`, and `excluded`.
+    """
+
+    species: str
+    source: str
+    plan: str
+    regions: Regions
+    biosamples: tuple[str, ...]
+    experiments: pd.DataFrame
+
+    @property
+    def training(self) -> pd.DataFrame:
+        """The experiments that may be trained on."""
+        return self.experiments[~self.experiments["excluded"]]
+
+    @cached_property
+    def n_positions(self) -> tuple[int, int, int]:
+        """Number of 25 bp, 250 bp and 5 kbp positions."""
+        bins = self.regions.n_bins_each
+        return (
+            int(bins.sum()),
+            int((-(-bins // MEDIUM_BINS)).sum()),
+            int((-(-bins // COARSE_BINS)).sum()),
+        )
+
+    def positions(self, bins: npt.NDArray[np.int64]) -> npt.NDArray[np.int32]:
+        """25 bp, 250 bp and 5 kbp positions of bins, shape `(len(bins), 3)`, within this species."""
+        sizes = self.regions.n_bins_each
+        region = np.searchsorted(self.regions.first_bin, bins, side="right") - 1
+        offset = bins - self.regions.first_bin[region]
+        columns = [bins]
+        for width in (MEDIUM_BINS, COARSE_BINS):
+            first = np.concatenate([[0], np.cumsum(-(-sizes // width))[:-1]])
+            columns.append(first[region] + offset // width)
+        return np.stack(columns, axis=1).astype(np.int32)
+
+
+@dataclass(frozen=True)
+class JointAxis:
+    """Everything a model is trained over.
+
+    Parameters
+    ----------
+    parts
+        One a species, in the order their bins are concatenated.
+    assays
+        Union of the species' assays, sorted.
+    """
+
+    parts: tuple[SpeciesAxis, ...]
+    assays: tuple[str, ...]
+    assay_classes: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def species(self) -> tuple[str, ...]:
+        """Names of the species."""
+        return tuple(part.species for part in self.parts)
+
+    @property
+    def n_biosamples(self) -> int:
+        """Biosamples of all species together."""
+        return sum(len(part.biosamples) for part in self.parts)
+
+    @property
+    def n_positions(self) -> tuple[int, int, int]:
+        """25 bp, 250 bp and 5 kbp positions of all species together."""
+        totals = np.sum([part.n_positions for part in self.parts], axis=0)
+        return int(totals[0]), int(totals[1]), int(totals[2])
+
+    @property
+    def n_training(self) -> int:
+        """Experiments that may be trained on."""
+        return sum(len(part.training) for part in self.parts)
+
+    def part(self, species: str) -> SpeciesAxis:
+        """The share of one species.
+
+        Raises
+        ------
+        AxisError
+            If the axis has no such species.
+        """
+        for part in self.parts:
+            if part.species == species:
+                return part
+        raise AxisError("species", got=repr(species), expected=f"one of {', '.join(self.species)}")
+
+    def offsets(self, species: str) -> npt.NDArray[np.int32]:
+        """First 25 bp, 250 bp and 5 kbp position of a species, shape `(3,)`."""
+        before = self.parts[: self.species.index(species)]
+        return np.sum([part.n_positions for part in before] or [(0, 0, 0)], axis=0).astype(np.int32)
+
+    def biosample_index(self, species: str, biosamples: Iterable[str]) -> npt.NDArray[np.int32]:
+        """Numbers of a species' biosamples on the joint axis."""
+        at = self.species.index(species)
+        first = sum(len(part.biosamples) for part in self.parts[:at])
+        number = {name: first + i for i, name in enumerate(self.parts[at].biosamples)}
+        return np.array([number[name] for name in biosamples], dtype=np.int32)
+
+    def assay_index(self, assays: Iterable[str]) -> npt.NDArray[np.int32]:
+        """Numbers of assays on the joint axis."""
+        number = {name: i for i, name in enumerate(self.assays)}
+        return np.array([number[name] for name in assays], dtype=np.int32)
+
+    def missing_pairs(self, species: str) -> list[Pair]:
+        """Every (biosample of the species, assay of the union) that was not trained on."""
+        part = self.part(species)
+        trained = set(zip(part.training["biosample"], part.training["assay"], strict=True))
+        return [(species, b, a) for b in part.biosamples for a in self.assays if (b, a) not in trained]
+
+    def all_pairs(self, species: str) -> list[Pair]:
+        """Every (biosample of the species, assay of the union)."""
+        return [(species, b, a) for b in self.part(species).biosamples for a in self.assays]
+
+    def exclude(self, pairs: Sequence[Pair]) -> JointAxis:
+        """Set experiments aside: they are never trained on, nor used to choose when to stop.
+
+        Raises
+        ------
+        AxisError
+            If a pair is not an experiment of the axis, or no experiment is left.
+        """
+        known = {
+            (part.species, row.biosample, row.assay) for part in self.parts for row in part.experiments.itertuples()
+        }
+        unknown = [pair for pair in pairs if pair not in known]
+        if unknown:
+            raise AxisError(
+                f"{len(unknown)} excluded pair(s) are no experiment of these compendia",
+                got="; ".join(" / ".join(pair) for pair in unknown[:5]),
+                expected="species, biosample and assay of an observed experiment",
+                next_step="list the experiments with `epixs info STORE`",
+            )
+        wanted = set(pairs)
+        parts = tuple(
+            replace(
+                part,
+                experiments=part.experiments.assign(
+                    excluded=[
+                        (part.species, b, a) in wanted
+                        for b, a in zip(part.experiments["biosample"], part.experiments["assay"], strict=True)
+                    ]
+                ),
+            )
+            for part in self.parts
+        )
+        axis = replace(self, parts=parts)
+        if axis.n_training == 0:
+            raise AxisError("every experiment is excluded", expected="at least one to train on")
+        return axis
+
+    def to_dict(self) -> dict[str, Any]:
+        """Everything a model needs to find its rows again, as JSON holds it."""
+        return {
+            "assays": list(self.assays),
+            "assay_classes": self.assay_classes,
+            "species": [
+                {
+                    "species": part.species,
+                    "source": part.source,
+                    "plan": part.plan,
+                    "assembly": part.regions.assembly,
+                    "regions": [
+                        list(row)
+                        for row in zip(
+                            part.regions.name,
+                            part.regions.chrom,
+                            part.regions.start,
+                            part.regions.end,
+                            strict=True,
+                        )
+                    ],
+                    "biosamples": list(part.biosamples),
+                    "experiments": part.experiments.to_dict("records"),
+                }
+                for part in self.parts
+            ],
+        }
+
+    @classmethod
+    def from_dict(cls, content: dict[str, Any]) -> JointAxis:
+        """Inverse of `to_dict`.
+
+        Raises
+        ------
+        AxisError
+            If something is missing.
+        """
+        try:
+            parts = []
+            for entry in content["species"]:
+                names, chroms, starts, ends = zip(*entry["regions"], strict=True)
+                regions = Regions(entry["assembly"], names, chroms, starts, ends)
+                parts.append(
+                    SpeciesAxis(
+                        entry["species"],
+                        entry["source"],
+                        entry["plan"],
+                        regions,
+                        tuple(entry["biosamples"]),
+                        pd.DataFrame(entry["experiments"]),
+                    )
+                )
+            return cls(tuple(parts), tuple(content["assays"]), dict(content["assay_classes"]))
+        except (KeyError, TypeError, ValueError) as error:
+            raise AxisError("the model's axis is damaged", got=f"{type(error).__name__}: {error}") from error
+
+
+def joint_axis(stores: Sequence[str | Path], exclude: Sequence[Pair] = ()) -> JointAxis:
+    """Join the compendia of any number of species.
+
+    Parameters
+    ----------
+    stores
+        Finished compendia, one a species. Rows that could not be read take no part.
+    exclude
+        Experiments never to be trained on.
+
+    Raises
+    ------
+    AxisError
+        If a species comes twice, a store is imputed, or an excluded pair does not exist.
+    StoreError
+        If a store is foreign or unfinished.
+    """
+    parts = [_species_axis(path) for path in stores]
+    if not parts:
+        raise AxisError("no compendium given", expected="at least one store")
+    names = [part.species for part in parts]
+    twice = {name for name in names if names.count(name) > 1}
+    if twice:
+        raise AxisError(
+            "species given twice",
+            got=", ".join(sorted(twice)),
+            expected="one compendium per species",
+            next_step="ingest its experiments into one store",
+        )
+    classes: dict[str, str] = {}
+    for part in parts:
+        classes |= dict(zip(part.experiments["assay"], part.experiments["assay_class"], strict=True))
+    axis = JointAxis(tuple(parts), tuple(sorted(classes)), classes)
+    return axis.exclude(exclude)
+
+
+def _species_axis(path: str | Path) -> SpeciesAxis:
+    dataset = open_compendium(path)
+    if dataset.attrs["kind"] != "observed":
+        raise AxisError(f"{path} is imputed", got=dataset.attrs["kind"], expected="an observed compendium")
+    table = experiments_of(dataset)
+    readable = table[(table["status"] == "ok") & table["signal_max"].notna()]
+    if readable.empty:
+        raise AxisError(f"{path} has no readable experiment", next_step="see `epixs status` for the reasons")
+    columns = ["biosample", "assay", "assay_class", "accession", "output_type", "signal_min", "signal_max"]
+    experiments = readable[columns].assign(row=readable.index, excluded=False).reset_index(drop=True)
+    return SpeciesAxis(
+        str(dataset.attrs["species"]),
+        str(path),
+        str(dataset.attrs["plan"]),
+        regions_of(dataset),
+        tuple(sorted(set(readable["biosample"]))),
+        experiments,
+    )
+
+
+def read_pairs(path: str | Path) -> list[Pair]:
+    """Read a TSV with the columns `species biosample assay`.
+
+    Raises
+    ------
+    AxisError
+        If the file is missing, lacks a column or repeats a pair.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise AxisError(f"pairs file {path} does not exist")
+    try:
+        table = pd.read_csv(path, sep="\t", dtype=str, keep_default_na=False, quoting=3)
+    except (UnicodeDecodeError, pd.errors.ParserError, pd.errors.EmptyDataError) as error:
+        raise AxisError(f"{path} is not a tab-separated table: {error}") from error
+    missing = [column for column in ("species", "biosample", "assay") if column not in table.columns]
+    if missing:
+        raise AxisError(
+            f"{path}: missing column {', '.join(missing)}",
+            got=", ".join(map(str, table.columns)),
+            expected="species, biosample, assay",
+        )
+    pairs = list(zip(table["species"].str.strip(), table["biosample"].str.strip(), table["assay"].str.strip(), strict=True))
+    repeated = [pair for pair in dict.fromkeys(pairs) if pairs.count(pair) > 1] if len(set(pairs)) < len(pairs) else []
+    if repeated:
+        raise AxisError(f"{path} repeats a pair", got=" / ".join(repeated[0]), expected="each pair once")
+    return pairs

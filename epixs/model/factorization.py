@@ -1,0 +1,128 @@
+"""Deep tensor factorization: the Keras model (Schreiber et al. 2020, Avocado; joint over species)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from epixs.joint import JointAxis
+from epixs.model.factors import GenomeFactors, LabelFactors
+
+
+@keras.saving.register_keras_serializable(package="epixs")
+class DeepTensorFactorization(keras.Model):
+    """Biosample, assay and genome factors through dense layers to one signal value.
+
+    Parameters
+    ----------
+    n_biosamples, n_assays
+        Labels of the joint axis.
+    n_positions
+        25 bp, 250 bp and 5 kbp positions of the joint axis.
+    biosample_factors, assay_factors, genome_factors
+        Lengths of the factor vectors.
+    hidden
+        Widths of the hidden layers.
+    genome_dropout
+        Share of a position's factors that training sets to 0.
+
+    Shapes
+    ------
+    A dict of int32 `position` `(P, 3)`, `biosample` `(P, E)` and `assay` `(P, E)`, where `(1, E)` serves
+    all positions -> float32 `(P, E)`, arcsinh units.
+    """
+
+    def __init__(
+        self,
+        n_biosamples: int,
+        n_assays: int,
+        n_positions: tuple[int, int, int],
+        biosample_factors: int = 32,
+        assay_factors: int = 256,
+        genome_factors: tuple[int, int, int] = (25, 40, 45),
+        hidden: tuple[int, ...] = (2048, 2048),
+        genome_dropout: float = 0.0,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.settings: dict[str, Any] = {
+            "n_biosamples": n_biosamples,
+            "n_assays": n_assays,
+            "n_positions": list(n_positions),
+            "biosample_factors": biosample_factors,
+            "assay_factors": assay_factors,
+            "genome_factors": list(genome_factors),
+            "hidden": list(hidden),
+            "genome_dropout": genome_dropout,
+        }
+        fan_in = biosample_factors + assay_factors + sum(genome_factors)
+        units = hidden[0]
+        self.biosample = LabelFactors(n_biosamples, biosample_factors, units, fan_in, name="biosample")
+        self.assay = LabelFactors(n_assays, assay_factors, units, fan_in, name="assay")
+        self.genome = GenomeFactors(
+            n_positions, genome_factors, units, fan_in, genome_dropout, name="genome"
+        )
+        self.bias = self.add_weight(name="bias", shape=(units,), initializer="zeros")
+        self.hidden = [
+            keras.layers.Dense(width, activation="relu", name=f"hidden_{i}")
+            for i, width in enumerate(hidden[1:], 2)
+        ]
+        self.readout = keras.layers.Dense(1, name="signal")
+
+    def build(self, input_shape: Any = None) -> None:
+        """Make all weights."""
+        if self.built:
+            return
+        self.biosample.build((None, None))
+        self.assay.build((None, None))
+        self.genome.build((None, 3))
+        width = self.settings["hidden"][0]
+        for layer in [*self.hidden, self.readout]:
+            layer.build((None, None, width))
+            width = layer.units
+        self.built = True
+
+    def call(self, inputs: dict[str, Any], training: bool = False) -> Any:
+        """Predict arcsinh units for each position and experiment."""
+        labels = self.biosample(inputs["biosample"]) + self.assay(inputs["assay"]) + self.bias
+        genome = self.genome(inputs["position"], training=training)
+        values = tf.nn.relu(labels + genome[:, None, :])
+        for layer in self.hidden:
+            values = layer(values)
+        return self.readout(values)[..., 0]
+
+    def get_config(self) -> dict[str, Any]:
+        """Arguments of the constructor."""
+        return {"name": self.name, **self.settings}
+
+
+def build_model(
+    axis: JointAxis,
+    *,
+    biosample_factors: int = 32,
+    assay_factors: int = 256,
+    genome_factors: tuple[int, int, int] = (25, 40, 45),
+    hidden: tuple[int, ...] = (2048, 2048),
+    genome_dropout: float = 0.0,
+) -> DeepTensorFactorization:
+    """Make the model of a joint axis; the defaults are the paper's.
+
+    Returns
+    -------
+    A built, not yet compiled `keras.Model`.
+    """
+    model = DeepTensorFactorization(
+        axis.n_biosamples,
+        len(axis.assays),
+        axis.n_positions,
+        biosample_factors,
+        assay_factors,
+        genome_factors,
+        hidden,
+        genome_dropout,
+        name="avocado",
+    )
+    model.build()
+    return model

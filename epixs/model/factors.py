@@ -1,0 +1,137 @@
+"""Keras layers that hold the factors and project them into the first hidden layer.
+
+The reference model concatenates biosample, assay and genome factors and multiplies by one matrix W.
+Here W is kept in parts and each part is multiplied where its factors live:
+`W.concat(b, a, g) = Wb.b + Wa.a + Wg.g`.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+INITIAL_RANGE = 0.05
+"""All factors start uniform in +-0.05, as in the reference model."""
+
+
+def first_layer_range(fan_in: int, fan_out: int) -> Any:
+    """Glorot-uniform initialiser of the whole first layer, for one of its parts."""
+    limit = (6.0 / (fan_in + fan_out)) ** 0.5
+    return keras.initializers.RandomUniform(-limit, limit)
+
+
+@keras.saving.register_keras_serializable(package="epixs")
+class LabelFactors(keras.layers.Layer):
+    """Factors of biosamples or assays, projected once per label and then looked up.
+
+    Parameters
+    ----------
+    n_labels
+        Number of biosamples or assays.
+    n_factors
+        Length of each one's factor vector.
+    units
+        Width of the first hidden layer.
+    fan_in
+        Length of the whole concatenation, which sets the initial scale.
+
+    Shapes
+    ------
+    int32 `(P, E)` -> `(P, E, units)`.
+    """
+
+    def __init__(self, n_labels: int, n_factors: int, units: int, fan_in: int, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.n_labels, self.n_factors, self.units, self.fan_in = n_labels, n_factors, units, fan_in
+
+    def build(self, input_shape: Any) -> None:
+        """Make the factor table and its part of the first layer."""
+        uniform = keras.initializers.RandomUniform(-INITIAL_RANGE, INITIAL_RANGE)
+        self.table = self.add_weight(name="factors", shape=(self.n_labels, self.n_factors), initializer=uniform)
+        self.kernel = self.add_weight(
+            name="kernel",
+            shape=(self.n_factors, self.units),
+            initializer=first_layer_range(self.fan_in, self.units),
+        )
+
+    def call(self, labels: Any) -> Any:
+        """Project the whole (small) table and look the labels up."""
+        projected = tf.matmul(self.table, self.kernel)
+        return tf.gather(projected, labels)
+
+    def get_config(self) -> dict[str, Any]:
+        """Arguments of the constructor."""
+        return super().get_config() | {
+            "n_labels": self.n_labels,
+            "n_factors": self.n_factors,
+            "units": self.units,
+            "fan_in": self.fan_in,
+        }
+
+
+@keras.saving.register_keras_serializable(package="epixs")
+class GenomeFactors(keras.layers.Layer):
+    """Factors of 25 bp, 250 bp and 5 kbp positions, projected once per position.
+
+    Parameters
+    ----------
+    n_positions
+        Number of positions at each scale.
+    n_factors
+        Length of the factor vector at each scale.
+    units, fan_in
+        As in `LabelFactors`.
+    dropout
+        Share of a position's factors that training sets to 0.
+
+    Shapes
+    ------
+    int32 `(P, 3)` -> `(P, units)`.
+    """
+
+    def __init__(
+        self,
+        n_positions: tuple[int, int, int],
+        n_factors: tuple[int, int, int],
+        units: int,
+        fan_in: int,
+        dropout: float = 0.0,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.n_positions, self.n_factors = tuple(n_positions), tuple(n_factors)
+        self.units, self.fan_in, self.dropout = units, fan_in, dropout
+        self.drop = keras.layers.Dropout(dropout) if dropout else None
+
+    def build(self, input_shape: Any) -> None:
+        """Make the three tables and their part of the first layer."""
+        uniform = keras.initializers.RandomUniform(-INITIAL_RANGE, INITIAL_RANGE)
+        self.tables = [
+            self.add_weight(name=f"factors_{scale}", shape=(rows, width), initializer=uniform)
+            for scale, rows, width in zip(("25bp", "250bp", "5kbp"), self.n_positions, self.n_factors, strict=True)
+        ]
+        self.kernel = self.add_weight(
+            name="kernel",
+            shape=(sum(self.n_factors), self.units),
+            initializer=first_layer_range(self.fan_in, self.units),
+        )
+
+    def call(self, position: Any, training: bool = False) -> Any:
+        """Look the positions up and project them."""
+        found = [tf.gather(table.value, position[:, scale]) for scale, table in enumerate(self.tables)]
+        factors = tf.concat(found, axis=1)
+        if self.drop is not None:
+            factors = self.drop(factors, training=training)
+        return tf.matmul(factors, self.kernel)
+
+    def get_config(self) -> dict[str, Any]:
+        """Arguments of the constructor."""
+        return super().get_config() | {
+            "n_positions": list(self.n_positions),
+            "n_factors": list(self.n_factors),
+            "units": self.units,
+            "fan_in": self.fan_in,
+            "dropout": self.dropout,
+        }

@@ -1,0 +1,299 @@
+"""(seed, epoch, step) -> bins, experiments and values: a pure function, over packed signal in memory.
+
+Every position of the joint axis comes once an epoch, in an order drawn anew each epoch, with one
+experiment (or more) drawn uniformly from those of its species that are known there. Some entries are
+held out: blocks of (5 kbp position, experiment), chosen by seed, which are never drawn for training.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numba
+import numpy as np
+import numpy.typing as npt
+
+from epixs.compendium.store import open_compendium
+from epixs.errors import TrainingError
+from epixs.joint import JointAxis, SpeciesAxis
+
+MISSING = -32768
+PACKED_STEPS = 2048
+PACKED_LIMIT = 32767 / PACKED_STEPS
+"""Packed training values are exact up to 16 arcsinh units (4.4e6 in a track's own units), then clipped."""
+
+MAX_DRAWS = 64
+"""Draws before a position counts as having no experiment to train on."""
+
+READ_BINS = 1 << 18
+
+
+@dataclass(frozen=True)
+class SpeciesSignal:
+    """The training experiments of one species, packed in memory.
+
+    Parameters
+    ----------
+    values
+        int16, shape `(bin, experiment)`, arcsinh units x 2048, -32768 where missing; bins come first so
+        that all experiments of a position share a cache line.
+    biosample, assay
+        Numbers of each experiment on the joint axis, shape `(experiment,)`.
+    block
+        5 kbp position of each bin on the joint axis, shape `(bin,)`.
+    """
+
+    values: npt.NDArray[np.int16]
+    biosample: npt.NDArray[np.int32]
+    assay: npt.NDArray[np.int32]
+    block: npt.NDArray[np.int32]
+
+
+@dataclass(frozen=True)
+class Batch:
+    """One training step's entries, `P` positions x `E` experiments.
+
+    Parameters
+    ----------
+    position
+        25 bp, 250 bp and 5 kbp positions on the joint axis, int32, shape `(P, 3)`.
+    biosample, assay
+        Numbers on the joint axis, int32, shape `(P, E)`.
+    value
+        Arcsinh units, float32, shape `(P, E)`.
+    weight
+        1 where an entry may be trained on, else 0, float32, shape `(P, E)`.
+    """
+
+    position: npt.NDArray[np.int32]
+    biosample: npt.NDArray[np.int32]
+    assay: npt.NDArray[np.int32]
+    value: npt.NDArray[np.float32]
+    weight: npt.NDArray[np.float32]
+
+
+def memory_needed(axis: JointAxis) -> int:
+    """Bytes that the packed training signal of an axis takes."""
+    return sum(part.n_positions[0] * (2 * len(part.training) + 4) for part in axis.parts)
+
+
+def load_signal(axis: JointAxis, part: SpeciesAxis) -> SpeciesSignal:
+    """Read one species' training experiments from its store into packed memory."""
+    signal = open_compendium(part.source).signal
+    training = part.training
+    rows = training["row"].to_numpy(dtype=np.int64)
+    n_bins = part.n_positions[0]
+    if signal.sizes["bin"] != n_bins or (rows.size and rows.max() >= signal.sizes["experiment"]):
+        raise TrainingError(f"{part.source} changed since its axis was read", next_step="start again")
+    values = np.empty((n_bins, rows.size), dtype=np.int16)
+    for start in range(0, n_bins, READ_BINS):
+        stop = min(n_bins, start + READ_BINS)
+        values[start:stop] = pack(signal[:, start:stop].to_numpy()[rows]).T
+    offset = axis.offsets(part.species)
+    block = part.positions(np.arange(n_bins))[:, 2] + offset[2]
+    return SpeciesSignal(
+        values,
+        axis.biosample_index(part.species, training["biosample"]),
+        axis.assay_index(training["assay"]),
+        block.astype(np.int32),
+    )
+
+
+def pack(values: npt.NDArray[np.float32]) -> npt.NDArray[np.int16]:
+    """Arcsinh units to int16 steps of 1/2048; NaN becomes -32768."""
+    known = np.clip(np.nan_to_num(values), -PACKED_LIMIT, PACKED_LIMIT)
+    return np.where(np.isnan(values), MISSING, np.rint(known * PACKED_STEPS)).astype(np.int16)
+
+
+class Sampler:
+    """Draws training batches and the held-out entries of a joint axis.
+
+    Parameters
+    ----------
+    axis
+        What to train over.
+    batch_size
+        Entries a batch: positions x experiments per position.
+    experiments_per_position
+        1 as in the paper; more share the work that a position costs.
+    held_out
+        Share of (5 kbp position, experiment) blocks that are never trained on.
+    seed
+        Decides everything that is drawn.
+    """
+
+    def __init__(
+        self,
+        axis: JointAxis,
+        *,
+        batch_size: int = 40_000,
+        experiments_per_position: int = 1,
+        held_out: float = 0.02,
+        seed: int = 0,
+    ) -> None:
+        self.axis = axis
+        self.experiments_per_position = experiments_per_position
+        self.positions_per_step = max(1, batch_size // experiments_per_position)
+        self.held_out = held_out
+        self.seed = seed
+        self.signals = [load_signal(axis, part) for part in axis.parts]
+        self._ends = np.cumsum([signal.values.shape[0] for signal in self.signals])
+        self._order: tuple[int, npt.NDArray[np.int32]] | None = None
+
+    @property
+    def n_positions(self) -> int:
+        """Positions that have an experiment to train on."""
+        return int(self._trainable.size)
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """Steps until every position has come once."""
+        return -(-self.n_positions // self.positions_per_step)
+
+    @cached_property
+    def _trainable(self) -> npt.NDArray[np.int32]:
+        """Joint bins of the species that have training experiments."""
+        starts = self._ends - [signal.values.shape[0] for signal in self.signals]
+        spans = [
+            np.arange(start, end, dtype=np.int32)
+            for start, end, signal in zip(starts, self._ends, self.signals, strict=True)
+            if signal.biosample.size
+        ]
+        return np.concatenate(spans)
+
+    def order(self, epoch: int) -> npt.NDArray[np.int32]:
+        """Joint bins in the order an epoch visits them."""
+        cached = self._order
+        if cached is None or cached[0] != epoch:
+            generator = np.random.Generator(np.random.PCG64([self.seed, epoch]))
+            cached = (epoch, generator.permutation(self._trainable))
+            self._order = cached
+        return cached[1]
+
+    def batch(self, epoch: int, step: int) -> Batch:
+        """Entries of one step; the last step of an epoch is filled up from the order's beginning."""
+        order = self.order(epoch)
+        at = (step * self.positions_per_step + np.arange(self.positions_per_step)) % order.size
+        return self.draw(order[at], draw_seed=_mix_text(self.seed, epoch))
+
+    def draw(self, bins: npt.NDArray[np.int32], draw_seed: int) -> Batch:
+        """Draw experiments for joint bins; which ones depends on the bin and the seed alone."""
+        width = self.experiments_per_position
+        shape = (bins.size, width)
+        biosample, assay = np.zeros(shape, np.int32), np.zeros(shape, np.int32)
+        value, weight = np.zeros(shape, np.float32), np.zeros(shape, np.float32)
+        position = np.empty((bins.size, 3), np.int32)
+        species = np.searchsorted(self._ends, bins, side="right")
+        for index, (part, signal) in enumerate(zip(self.axis.parts, self.signals, strict=True)):
+            chosen = np.flatnonzero(species == index)
+            if not chosen.size:
+                continue
+            first = int(self._ends[index]) - signal.values.shape[0]
+            local = bins[chosen].astype(np.int64) - first
+            position[chosen] = part.positions(local) + self.axis.offsets(part.species)
+            _draw(
+                signal.values, signal.biosample, signal.assay, signal.block, local, chosen, first,
+                np.uint64(draw_seed), np.uint64(self.seed), self.held_out,
+                biosample, assay, value, weight,
+            )  # fmt: skip
+        return Batch(position, biosample, assay, value, weight)
+
+    def held_out_entries(self, count: int) -> Batch:
+        """About `count` entries that are never trained on, drawn uniformly from all such; `E` is 1."""
+        generator = np.random.Generator(np.random.PCG64([self.seed, 0xE0]))
+        positions, columns = [], []
+        total = sum(signal.values.size for signal in self.signals)
+        for part, signal in zip(self.axis.parts, self.signals, strict=True):
+            if not signal.values.size or self.held_out <= 0:
+                continue
+            # A block of (5 kbp, experiment) is held out whole: find the blocks, then draw bins in them.
+            blocks = np.unique(signal.block)
+            held = [
+                (block, experiment)
+                for block in blocks
+                for experiment in range(signal.biosample.size)
+                if _is_held_out(np.uint64(self.seed), block, experiment, self.held_out)
+            ]
+            if not held:
+                continue
+            share = max(1, round(count * signal.values.size / total))
+            pick = generator.integers(0, len(held), share)
+            block, experiment = np.array(held, dtype=np.int64)[pick].T
+            low = np.searchsorted(signal.block, block, side="left")
+            high = np.searchsorted(signal.block, block, side="right")
+            local = generator.integers(low, high)
+            packed = signal.values[local, experiment]
+            known = packed != MISSING
+            local, experiment, packed = local[known], experiment[known], packed[known]
+            positions.append(part.positions(local) + self.axis.offsets(part.species))
+            columns.append(
+                (signal.biosample[experiment], signal.assay[experiment], packed.astype(np.float32) / PACKED_STEPS)
+            )
+        if not positions:
+            raise TrainingError(
+                "no entry is held out", expected="a larger share", next_step="raise held_out in the configuration"
+            )
+        biosample, assay, value = (np.concatenate(column)[:, None] for column in zip(*columns, strict=True))
+        return Batch(np.concatenate(positions), biosample, assay, value, np.ones_like(value))
+
+
+def _mix_text(seed: int, epoch: int) -> int:
+    return int(np.random.SeedSequence([seed, epoch, 0xD]).generate_state(1, np.uint64)[0])
+
+
+@numba.njit(nogil=True, cache=True, inline="always")  # type: ignore[misc, unused-ignore]
+def _mix(x: np.uint64) -> np.uint64:
+    """Splitmix64: a counter in, 64 well-mixed bits out."""
+    x = x + np.uint64(0x9E3779B97F4A7C15)
+    x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return x ^ (x >> np.uint64(31))
+
+
+@numba.njit(nogil=True, cache=True)  # type: ignore[misc, unused-ignore]
+def _is_held_out(seed: np.uint64, block: int, experiment: int, share: float) -> bool:
+    """Whether all entries of an experiment in a 5 kbp position are held out."""
+    if share <= 0.0:
+        return False
+    bits = _mix(_mix(seed ^ np.uint64(0x5EED)) + np.uint64(block) * np.uint64(0x100000001B3) + np.uint64(experiment))
+    return float(bits >> np.uint64(11)) * 2.0**-53 < share
+
+
+@numba.njit(nogil=True, cache=True)  # type: ignore[misc, unused-ignore]
+def _draw(
+    values: npt.NDArray[np.int16],
+    biosamples: npt.NDArray[np.int32],
+    assays: npt.NDArray[np.int32],
+    blocks: npt.NDArray[np.int32],
+    bins: npt.NDArray[np.int64],
+    rows: npt.NDArray[np.int64],
+    first_bin: int,
+    draw_seed: np.uint64,
+    held_out_seed: np.uint64,
+    held_out: float,
+    biosample: npt.NDArray[np.int32],
+    assay: npt.NDArray[np.int32],
+    value: npt.NDArray[np.float32],
+    weight: npt.NDArray[np.float32],
+) -> None:
+    """Fill rows of a batch: uniform over the experiments known and not held out at each bin."""
+    n_experiments = biosamples.size
+    if n_experiments == 0:
+        return
+    for i in range(bins.size):
+        base = _mix(draw_seed + np.uint64(first_bin + bins[i]))
+        draw = 0
+        for slot in range(biosample.shape[1]):
+            for _ in range(MAX_DRAWS):
+                bits = _mix(base + np.uint64(draw))
+                draw += 1
+                chosen = int((bits >> np.uint64(32)) * np.uint64(n_experiments) >> np.uint64(32))
+                packed = values[bins[i], chosen]
+                if packed == MISSING or _is_held_out(held_out_seed, blocks[bins[i]], chosen, held_out):
+                    continue
+                biosample[rows[i], slot] = biosamples[chosen]
+                assay[rows[i], slot] = assays[chosen]
+                value[rows[i], slot] = packed / PACKED_STEPS
+                weight[rows[i], slot] = 1.0
+                break
