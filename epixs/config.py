@@ -1,0 +1,139 @@
+"""Training settings: a frozen dataclass, read from TOML, every value checked."""
+
+from __future__ import annotations
+
+import dataclasses
+import tomllib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from epixs.errors import ConfigError
+
+MODELS = ("avocado",)
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """Settings of a training run; `docs/training.md` says how the defaults were found.
+
+    Parameters
+    ----------
+    model
+        Kind of model; `"avocado"` is the paper's deep tensor factorization.
+    hidden, biosample_factors, assay_factors, genome_factors
+        Sizes of the model.
+    batch_size, experiments_per_position
+        Entries a step, and how many of them share a position.
+    epochs
+        Passes over the positions; the learning rate falls over all of them.
+    max_minutes
+        Stop by then; fewer epochs are planned where they would not fit.
+    learning_rate, genome_multiplier
+        Of shared parameters, and how much larger it is for genome factors.
+    weight_decay
+        Of shared parameters (decoupled, AdamW).
+    genome_dropout
+        Share of a position's factors set to 0 in training.
+    held_out
+        Share of (5 kbp position, experiment) blocks kept for choosing the checkpoint.
+    patience
+        Epochs without a better held-out error after which training stops.
+    memory_gb
+        Refuse to start beyond this much memory.
+    seed
+        Decides everything that is drawn.
+    """
+
+    model: str = "avocado"
+    hidden: tuple[int, ...] = (2048, 2048)
+    biosample_factors: int = 32
+    assay_factors: int = 256
+    genome_factors: tuple[int, int, int] = (25, 40, 45)
+    batch_size: int = 40_000
+    experiments_per_position: int = 1
+    epochs: int = 20
+    max_minutes: float = 0.0
+    learning_rate: float = 1e-3
+    genome_multiplier: float = 10.0
+    weight_decay: float = 0.0
+    genome_dropout: float = 0.0
+    held_out: float = 0.02
+    patience: int = 5
+    memory_gb: float = 16.0
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        for field in dataclasses.fields(self):
+            object.__setattr__(self, field.name, _checked(field.name, getattr(self, field.name), field.default))
+        if self.model not in MODELS:
+            raise ConfigError("model", got=repr(self.model), expected=f"one of {', '.join(MODELS)}")
+        _require("genome_factors", self.genome_factors, len(self.genome_factors) == 3, "three sizes")
+        _require("hidden", self.hidden, len(self.hidden) >= 1, "at least one width")
+        for name in ("hidden", "genome_factors"):
+            _require(name, getattr(self, name), all(0 < n <= 65_536 for n in getattr(self, name)), "1 to 65,536 each")
+        for name in ("biosample_factors", "assay_factors", "batch_size", "experiments_per_position", "epochs"):
+            _require(name, getattr(self, name), 0 < getattr(self, name) <= 10_000_000, "a positive number")
+        for name in ("learning_rate", "genome_multiplier", "memory_gb"):
+            _require(name, getattr(self, name), getattr(self, name) > 0, "a positive number")
+        for name in ("max_minutes", "weight_decay", "patience", "seed"):
+            _require(name, getattr(self, name), getattr(self, name) >= 0, "0 or more")
+        for name in ("held_out", "genome_dropout"):
+            _require(name, getattr(self, name), 0 <= getattr(self, name) < 1, "at least 0 and below 1")
+        _require("held_out", self.held_out, self.held_out > 0, "above 0, or nothing could choose the checkpoint")
+
+    def replace(self, **changes: Any) -> TrainConfig:
+        """A copy with the settings that are not None changed."""
+        return dataclasses.replace(self, **{k: v for k, v in changes.items() if v is not None})
+
+    def to_dict(self) -> dict[str, Any]:
+        """Settings as JSON and TOML hold them."""
+        return {k: list(v) if isinstance(v, tuple) else v for k, v in dataclasses.asdict(self).items()}
+
+
+def _require(name: str, got: object, holds: bool, expected: str) -> None:
+    if not holds:
+        raise ConfigError(f"setting {name}", got=got, expected=expected)
+
+
+def _checked(name: str, value: object, default: object) -> object:
+    """Give a value its setting's type, or say why it cannot have it."""
+    if isinstance(default, tuple):
+        numbers = isinstance(value, (list, tuple)) and all(type(n) is int for n in value)
+        _require(name, repr(value), numbers, "a list of whole numbers")
+        return tuple(value)  # type: ignore[arg-type]
+    if isinstance(default, float):
+        _require(name, repr(value), type(value) in (int, float), "a number")
+        return float(value)  # type: ignore[arg-type]
+    _require(name, repr(value), type(value) is type(default), f"a value like {default!r}")
+    return value
+
+
+def read_config(path: str | Path) -> TrainConfig:
+    """Read `[train]` settings (or a table of bare settings) from a TOML file.
+
+    Raises
+    ------
+    ConfigError
+        If the file is no TOML, or a setting is unknown or impossible.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise ConfigError(f"configuration {path} does not exist")
+    try:
+        content = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path} is not TOML: {error}") from error
+    return config_from(content.get("train", content), where=str(path))
+
+
+def config_from(settings: dict[str, Any], where: str) -> TrainConfig:
+    """Make a configuration from named settings."""
+    names = {field.name for field in dataclasses.fields(TrainConfig)}
+    unknown = sorted(set(settings) - names)
+    if unknown:
+        raise ConfigError(f"{where}: unknown setting", got=", ".join(unknown), expected=", ".join(sorted(names)))
+    try:
+        return TrainConfig(**settings)
+    except ConfigError as error:
+        raise ConfigError(f"{where}: {error.message}") from error

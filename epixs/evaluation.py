@@ -1,0 +1,199 @@
+"""Score imputed against observed tracks, beside the baselines that the same user would have had."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from epixs.baselines import (
+    Label,
+    SignalRows,
+    Track,
+    assay_regression,
+    biosample_mean,
+    nearest_assay,
+)
+from epixs.compendium.store import experiments_of, open_compendium, regions_of
+from epixs.errors import AxisError, EpixsError, StoreError
+from epixs.metrics import METRICS, score
+
+IMPUTED = "imputed"
+AVERAGE = "average activity"
+ZERO_SHOT = ("biosample mean", "nearest assay", "assay regression")
+UNFAIR = "average activity (unfair)"
+"""Mean over the species' own experiments of an assay that training never saw: no zero-shot user has it."""
+
+CACHED_TRACKS = 24
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Scores of every experiment that both stores hold.
+
+    Parameters
+    ----------
+    scores
+        One row an experiment and method: `biosample assay assay_class role method` and the metrics.
+        `role` is `held-out` (not trained on), `zero-shot` (its assay not trained on in this species) or
+        `training`.
+    notes
+        What could not be computed, and why.
+    """
+
+    scores: pd.DataFrame
+    notes: list[str]
+
+    def summary(self) -> pd.DataFrame:
+        """Means over experiments: per role, overall and by assay class, one row a method."""
+        groups = []
+        for role, part in self.scores.groupby("role", sort=False):
+            spans = [("overall", part), *part.groupby("assay_class", sort=True)]
+            for name, rows in spans:
+                n = rows.loc[rows["method"] == IMPUTED].shape[0]
+                for method, mine in rows.groupby("method", sort=False):
+                    means = mine[list(METRICS)].mean()
+                    groups.append(
+                        {"role": role, "assay_class": name, "experiments": n, "method": method}
+                        | {"scored": len(mine)}
+                        | means.to_dict()
+                    )
+        return pd.DataFrame(groups)
+
+
+def evaluate(
+    imputed: str | Path,
+    store: str | Path,
+    *,
+    others: Sequence[str | Path] = (),
+    progress: Callable[[int, int], None] | None = None,
+) -> Evaluation:
+    """Score what an imputed store and an observed one both hold.
+
+    Parameters
+    ----------
+    imputed, store
+        An imputed compendium and the observed one of the same species and bins.
+    others
+        Compendia of other species for the zero-shot baselines; by default those the model was trained
+        on, where they still are.
+    progress
+        Called with experiments done and in all.
+
+    Raises
+    ------
+    AxisError
+        If the stores differ in species or bins, or share no experiment.
+    """
+    predicted, observed = open_compendium(imputed), open_compendium(store)
+    _check_fit(imputed, predicted, store, observed)
+    training = predicted.attrs["provenance"]["training"]
+    species = str(observed.attrs["species"])
+    trained = {tuple(label) for label in training[species]["experiments"]}
+    table = experiments_of(observed)
+    table = table[table["status"] == "ok"]
+    observed_rows = {(r.biosample, r.assay): int(str(r.Index)) for r in table.itertuples()}
+    imputed_table = experiments_of(predicted)
+    common = sorted(
+        ((r.assay, r.biosample, int(str(r.Index))) for r in imputed_table.itertuples()
+         if (r.biosample, r.assay) in observed_rows)
+    )  # fmt: skip
+    if not common:
+        raise AxisError(
+            f"{imputed} and {store} share no experiment",
+            got=f"{len(imputed_table)} imputed and {len(table)} observed experiments",
+            expected="at least one (biosample, assay) in both",
+            next_step="train with --exclude PAIRS.tsv and impute those pairs",
+        )
+    read = _reader(observed)
+    usable = SignalRows({label: row for label, row in observed_rows.items() if label in trained}, read)
+    everything = SignalRows(observed_rows, read)
+    notes: list[str] = []
+    neighbours = _open_others(training, species, others, notes) if _any_zero_shot(common, trained) else []
+    rows: list[dict[str, Any]] = []
+    for done, (assay, biosample, row) in enumerate(common):
+        label = (biosample, assay)
+        zero_shot = not any(a == assay for _, a in trained)
+        role = "training" if label in trained else "zero-shot" if zero_shot else "held-out"
+        truth = read(observed_rows[label])
+        methods: dict[str, Track | None] = {IMPUTED: predicted.signal[row].to_numpy()}
+        methods[AVERAGE] = usable.average(assay, without=biosample)
+        if zero_shot:
+            methods |= {
+                ZERO_SHOT[0]: biosample_mean(usable, biosample, assay),
+                ZERO_SHOT[1]: nearest_assay(usable, neighbours, biosample, assay),
+                ZERO_SHOT[2]: assay_regression(usable, neighbours, biosample, assay),
+                UNFAIR: everything.average(assay, without=biosample),
+            }
+        names = {"biosample": biosample, "assay": assay, "role": role}
+        names["assay_class"] = str(imputed_table["assay_class"].iloc[row])
+        rows += [
+            names | {"method": method} | score(truth, track) for method, track in methods.items() if track is not None
+        ]
+        if progress:
+            progress(done + 1, len(common))
+    columns = ["role", "assay_class", "assay", "biosample", "method", *METRICS]
+    return Evaluation(pd.DataFrame(rows)[columns], notes)
+
+
+def _check_fit(imputed: str | Path, predicted: Any, store: str | Path, observed: Any) -> None:
+    for path, dataset, kind in ((imputed, predicted, "imputed"), (store, observed, "observed")):
+        if dataset.attrs["kind"] != kind:
+            raise AxisError(f"{path} is {dataset.attrs['kind']}", expected=f"an {kind} compendium")
+    for name in ("species", "assembly"):
+        if predicted.attrs[name] != observed.attrs[name]:
+            raise AxisError(
+                f"{imputed} and {store} differ in {name}", got=predicted.attrs[name], expected=observed.attrs[name]
+            )
+    if regions_of(predicted) != regions_of(observed):
+        raise AxisError(
+            f"{imputed} and {store} differ in their bins",
+            got=f"{predicted.sizes['bin']} bins",
+            expected=f"{observed.sizes['bin']} bins over the same regions",
+        )
+    if str(observed.attrs["species"]) not in predicted.attrs["provenance"].get("training", {}):
+        raise StoreError(f"{imputed} does not say what it was trained on", next_step="impute it again")
+
+
+def _reader(dataset: Any) -> Callable[[int], Track]:
+    signal = dataset.signal
+
+    @functools.lru_cache(maxsize=CACHED_TRACKS)
+    def read(row: int) -> Track:
+        return np.asarray(signal[row].to_numpy(), dtype=np.float32)
+
+    return read
+
+
+def _any_zero_shot(common: Sequence[tuple[str, str, int]], trained: set[Any]) -> bool:
+    assays = {assay for _, assay in trained}
+    return any(assay not in assays for assay, _, _ in common)
+
+
+def _open_others(
+    training: dict[str, Any], species: str, others: Sequence[str | Path], notes: list[str]
+) -> list[SignalRows]:
+    """Open the other species' compendia; only experiments that training saw are used."""
+    given = {str(open_compendium(path).attrs["species"]): str(path) for path in others}
+    opened = []
+    for name, entry in training.items():
+        if name == species:
+            continue
+        path = given.get(name, entry["source"])
+        try:
+            dataset = open_compendium(path)
+        except EpixsError as error:
+            notes.append(f"baselines that learn from {name} are left out: {error.message}; give it with --other")
+            continue
+        used: set[Label] = {(b, a) for b, a in entry["experiments"]}
+        table = experiments_of(dataset)
+        rows = {
+            (r.biosample, r.assay): int(str(r.Index)) for r in table.itertuples() if (r.biosample, r.assay) in used
+        }
+        opened.append(SignalRows(rows, _reader(dataset)))
+    return opened

@@ -1,0 +1,287 @@
+"""A trained model -> lazy xarray Dataset -> imputed Zarr, in the layout of a compendium."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import dask
+import dask.array as da
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+import tensorflow as tf
+import xarray as xr
+
+from epixs.compendium.ingest import Progress, prepare_store
+from epixs.compendium.ledger import Record, checksum, read_ledger, row_statistics, write_record
+from epixs.compendium.plan import Plan, Tile, digest
+from epixs.compendium.schema import EXPERIMENT_LABELS
+from epixs.compendium.store import finalise, open_compendium, regions_of, write_block
+from epixs.errors import AxisError
+from epixs.genome import BIN_SIZE
+from epixs.joint import JointAxis, Pair
+from epixs.training import TrainedModel
+from epixs.transforms import quantise
+
+ACTIVATION_VALUES = 1 << 24
+"""Activations of the widest layer computed at once: 64 MiB of float32."""
+
+
+class Predictor:
+    """Predicts bins x pairs of one species, in blocks that bound the memory of the activations.
+
+    Parameters
+    ----------
+    trained
+        The model.
+    pairs
+        What to predict, all of one species.
+    """
+
+    def __init__(self, trained: TrainedModel, pairs: Sequence[Pair]) -> None:
+        species = pairs[0][0]
+        axis = trained.axis
+        self.part, self.offset = axis.part(species), axis.offsets(species)
+        self.biosample = axis.biosample_index(species, [pair[1] for pair in pairs])
+        self.assay = axis.assay_index([pair[2] for pair in pairs])
+        self.low = np.array([trained.bounds[pair[2]][0] for pair in pairs], dtype=np.float32)
+        self.high = np.array([trained.bounds[pair[2]][1] for pair in pairs], dtype=np.float32)
+        self._widest = max(trained.config.hidden)
+        model = trained.model
+
+        @tf.function(
+            input_signature=[
+                tf.TensorSpec((None, 3), tf.int32),
+                tf.TensorSpec((1, None), tf.int32),
+                tf.TensorSpec((1, None), tf.int32),
+            ]
+        )
+        def forward(position: Any, biosample: Any, assay: Any) -> Any:
+            return model({"position": position, "biosample": biosample, "assay": assay}, training=False)
+
+        self._forward = forward
+
+    def predict(self, start: int, stop: int, rows: slice = slice(None)) -> npt.NDArray[np.float32]:
+        """Predict bins `[start, stop)` of the species for some of the pairs, shape `(pair, bin)`.
+
+        Arcsinh units, bounded by what each assay has shown in training (the inverse, sinh, turns a
+        prediction a little too high into one that is absurd).
+        """
+        biosample, assay = self.biosample[None, rows], self.assay[None, rows]
+        block = max(256, ACTIVATION_VALUES // (self._widest * biosample.shape[1]))
+        parts = []
+        for first in range(start, stop, block):
+            bins = np.arange(first, min(stop, first + block))
+            position = self.part.positions(bins) + self.offset
+            parts.append(self._forward(position, biosample, assay).numpy())
+        values = np.concatenate(parts).T
+        return quantise(np.clip(values, self.low[rows, None], self.high[rows, None]))
+
+
+def check_store(trained: TrainedModel, path: str | Path) -> str:
+    """Check that a store's bins are those a model was trained on; returns its species.
+
+    Raises
+    ------
+    AxisError
+        Naming what differs.
+    """
+    dataset = open_compendium(path)
+    species = str(dataset.attrs["species"])
+    if species not in trained.axis.species:
+        raise AxisError(
+            f"{path} and {trained.folder} do not fit together: species",
+            got=repr(species),
+            expected=f"one of {', '.join(trained.axis.species)}, which the model was trained on",
+            next_step="train with this store, or give the store of one of these species",
+        )
+    mine, theirs = trained.axis.part(species).regions, regions_of(dataset)
+    if mine != theirs:
+        raise AxisError(
+            f"{path} and {trained.folder} do not fit together: regions of {species}",
+            got=f"{len(theirs)} regions, {theirs.n_bins} bins on {theirs.assembly}",
+            expected=f"{len(mine)} regions, {mine.n_bins} bins on {mine.assembly}, as in training",
+            next_step=f"use the store the model was trained on ({trained.axis.part(species).source})",
+        )
+    return species
+
+
+def imputable(axis: JointAxis, pairs: Sequence[Pair]) -> list[Pair]:
+    """Those pairs whose biosample and assay each have a training experiment somewhere."""
+    assays = {assay for part in axis.parts for assay in part.training["assay"]}
+    biosamples = {(part.species, name) for part in axis.parts for name in part.training["biosample"]}
+    return [pair for pair in pairs if pair[2] in assays and pair[:2] in biosamples]
+
+
+def choose_pairs(
+    trained: TrainedModel, species: str, *, pairs: Sequence[Pair] | None = None, everything: bool = False
+) -> list[Pair]:
+    """Pairs to impute: those asked for, all, or (by default) all that were not trained on.
+
+    Raises
+    ------
+    AxisError
+        If a pair asked for has a biosample or an assay that the model never saw.
+    """
+    axis = trained.axis
+    if pairs is None:
+        return imputable(axis, axis.all_pairs(species) if everything else axis.missing_pairs(species))
+    mine = [pair for pair in pairs if pair[0] == species]
+    if not mine:
+        raise AxisError("no pair of this store's species", got=sorted({p[0] for p in pairs}), expected=species)
+    unknown = [pair for pair in mine if pair not in set(imputable(axis, mine))]
+    if unknown:
+        raise AxisError(
+            f"{len(unknown)} pair(s) cannot be imputed: no training experiment of their biosample or assay",
+            got="; ".join(" / ".join(pair) for pair in unknown[:5]),
+            expected="a biosample and an assay that training saw",
+        )
+    return mine
+
+
+def provenance(trained: TrainedModel) -> dict[str, Any]:
+    """What an imputed store says about where it came from."""
+    return {
+        "model": trained.folder.name,
+        "model_fingerprint": trained.fingerprint,
+        "model_kind": trained.config.model,
+        "training": {
+            part.species: {
+                "source": str(Path(part.source).resolve()) if "://" not in part.source else part.source,
+                "plan": part.plan,
+                "experiments": part.training[["biosample", "assay"]].to_numpy().tolist(),
+            }
+            for part in trained.axis.parts
+        },
+    }
+
+
+def plan_imputation(trained: TrainedModel, pairs: Sequence[Pair]) -> Plan:
+    """Plan the imputed store of some pairs of one species."""
+    axis = trained.axis
+    species = pairs[0][0]
+    units: dict[str, str] = {}
+    for part in axis.parts:
+        for assay, kind in zip(part.training["assay"], part.training["output_type"], strict=True):
+            known = units.get(assay, "").split(" | ") if assay in units else []
+            units[assay] = " | ".join([*known, kind] if kind not in known else known)
+    rows = [
+        {
+            "biosample": biosample,
+            "assay": assay,
+            "assay_class": axis.assay_classes[assay],
+            "accession": f"imputed-{trained.fingerprint[:8]}",
+            "output_type": units[assay],
+            "strand": next((s for s in ("plus", "minus") if f"_{s}_strand" in assay), ""),
+            "source": f"model {trained.folder.name} {trained.fingerprint}",
+            "source_size": -1,
+            "md5sum": "",
+        }
+        for _, biosample, assay in pairs
+    ]
+    experiments = pd.DataFrame(rows)[[variable.name for variable in EXPERIMENT_LABELS]]
+    return Plan("imputed", species, experiments, axis.part(species).regions, "zero", provenance(trained))
+
+
+def impute(
+    trained: TrainedModel,
+    store: str | Path,
+    out: str | Path,
+    *,
+    pairs: Sequence[Pair] | None = None,
+    everything: bool = False,
+    progress: Callable[[Progress], None] | None = None,
+) -> pd.DataFrame:
+    """Write the imputed compendium of a store's species; run again, it resumes.
+
+    Parameters
+    ----------
+    trained
+        From `open_model`.
+    store
+        The species' compendium, whose bins are imputed.
+    out
+        The imputed store.
+    pairs
+        What to impute; by default every (biosample of the species, assay of the union) not trained on.
+    everything
+        Impute the pairs that were trained on as well.
+    progress
+        Called after each tile.
+
+    Returns
+    -------
+    The imputed experiments as a table.
+
+    Raises
+    ------
+    AxisError
+        If model, store or pairs do not fit together.
+    """
+    species = check_store(trained, store)
+    chosen = choose_pairs(trained, species, pairs=pairs, everything=everything)
+    if not chosen:
+        raise AxisError(f"nothing is left to impute in {species}", next_step="give --pairs or --all")
+    plan = plan_imputation(trained, chosen)
+    prepare_store(out, plan)
+    predictor = Predictor(trained, chosen)
+    records = read_ledger(out)
+    tiles = list(plan.tiles())
+    done = total = 0
+    for number, tile in enumerate(tiles):
+        total = plan.n_bytes
+        fingerprint = _tile_fingerprint(trained, chosen, tile)
+        record = records.get((tile.row_group, tile.bin_range))
+        if record is None or record.fingerprint != fingerprint:
+            values = predictor.predict(tile.first_bin, tile.stop_bin, slice(tile.first_row, tile.stop_row))
+            write_block(out, tile, values)
+            bases = (tile.stop_bin - tile.first_bin) * BIN_SIZE
+            rows = [row_statistics(row, bases, bases) for row in values]
+            write_record(out, tile, Record(fingerprint, checksum(values), rows))
+        done += tile.n_values * 4
+        if progress:
+            progress(Progress(number + 1, len(tiles), done, total))
+    return finalise(out, plan, [_tile_fingerprint(trained, chosen, tile) for tile in tiles])
+
+
+def _tile_fingerprint(trained: TrainedModel, pairs: Sequence[Pair], tile: Tile) -> str:
+    return digest([trained.fingerprint, list(pairs[tile.first_row : tile.stop_row]), tile.first_bin, tile.stop_bin])
+
+
+def open_imputed(
+    trained: TrainedModel, store: str | Path, *, pairs: Sequence[Pair] | None = None, everything: bool = False
+) -> xr.Dataset:
+    """The Dataset that `impute` would write, computed block by block only when it is read."""
+    species = check_store(trained, store)
+    chosen = choose_pairs(trained, species, pairs=pairs, everything=everything)
+    plan = plan_imputation(trained, chosen)
+    predictor = Predictor(trained, chosen)
+    groups, spans = plan.grid
+    blocks: list[list[Any]] = [[None] * spans for _ in range(groups)]
+    for tile in plan.tiles():
+        shape = (tile.stop_row - tile.first_row, tile.stop_bin - tile.first_bin)
+        value = dask.delayed(predictor.predict)(tile.first_bin, tile.stop_bin, slice(tile.first_row, tile.stop_row))
+        blocks[tile.row_group][tile.bin_range] = da.from_delayed(value, shape, np.float32)
+    regions = plan.regions
+    coordinates: dict[str, Any] = {
+        variable.name: ("experiment", plan.experiments[variable.name].to_numpy()) for variable in EXPERIMENT_LABELS
+    }
+    coordinates |= {
+        "region_name": ("region", np.asarray(regions.name, dtype=object)),
+        "region_chrom": ("region", np.asarray(regions.chrom, dtype=object)),
+        "region_start": ("region", np.asarray(regions.start, dtype=np.int64)),
+        "region_end": ("region", np.asarray(regions.end, dtype=np.int64)),
+        "region_first_bin": ("region", regions.first_bin),
+    }
+    return xr.Dataset(
+        {"signal": (("experiment", "bin"), da.block(blocks), {"units": "arcsinh units"})},
+        coords=coordinates,
+        attrs={
+            "kind": "imputed",
+            "species": species,
+            "assembly": regions.assembly,
+            "provenance": plan.provenance,
+        },
+    )
