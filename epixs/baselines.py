@@ -12,11 +12,16 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
+from epixs.metrics import pearson
+
 Track = npt.NDArray[np.float32]
 Label = tuple[str, str]
 """`(biosample, assay)`"""
 
 FIT_BINS = 100_000
+MAX_BIOSAMPLES = 16
+"""Other species' biosamples that a zero-shot baseline learns from, the first by name."""
+
 RIDGE = 1e-3
 
 
@@ -49,15 +54,16 @@ class SignalRows:
         return [a for b, a in self.rows if b == biosample]
 
     def average(self, assay: str, without: str | None = None) -> Track | None:
-        """Average activity of an assay, leaving out one biosample's own experiment; None if nothing is left."""
+        """Average activity of an assay, without one biosample's own experiment; None if nothing is left."""
         if assay not in self._totals:
-            tracks = [self.track((b, assay)) for b in self.biosamples(assay)]
-            if not tracks:
+            biosamples = self.biosamples(assay)
+            if not biosamples:
                 return None
             self._totals.clear()  # one assay at a time: callers go assay by assay
-            total = np.zeros(tracks[0].shape)
-            count = np.zeros(tracks[0].shape, dtype=np.int64)
-            for track in tracks:
+            shape = self.track((biosamples[0], assay)).shape
+            total, count = np.zeros(shape), np.zeros(shape, dtype=np.int64)
+            for biosample in biosamples:
+                track = self.track((biosample, assay))
                 total += np.nan_to_num(track)
                 count += ~np.isnan(track)
             self._totals[assay] = (total, count)
@@ -73,8 +79,13 @@ class SignalRows:
 
 def biosample_mean(rows: SignalRows, biosample: str, assay: str) -> Track | None:
     """Mean of the biosample's other assays at each bin."""
-    tracks = [rows.track((biosample, a)) for a in rows.assays(biosample) if a != assay]
-    return np.mean(tracks, axis=0, dtype=np.float32) if tracks else None
+    others = [a for a in rows.assays(biosample) if a != assay]
+    if not others:
+        return None
+    total = np.zeros(rows.track((biosample, others[0])).shape)
+    for other in others:
+        total += rows.track((biosample, other))
+    return (total / len(others)).astype(np.float32)
 
 
 def nearest_assay(rows: SignalRows, others: Sequence[SignalRows], biosample: str, assay: str) -> Track | None:
@@ -89,17 +100,20 @@ def nearest_assay(rows: SignalRows, others: Sequence[SignalRows], biosample: str
         found = []
         for other in others:
             shared = set(other.biosamples(assay)) & set(other.biosamples(candidate))
-            for name in sorted(shared):
+            for name in sorted(shared)[:MAX_BIOSAMPLES]:
                 pair = np.stack([other.track((name, assay)), other.track((name, candidate))])
                 known = ~np.isnan(pair).any(axis=0)
-                if known.sum() > 1 and (pair[:, known].std(axis=1) > 0).all():
-                    found.append(float(np.corrcoef(pair[:, known])[0, 1]))
+                correlation = pearson(pair[0, known], pair[1, known])
+                if not np.isnan(correlation):
+                    found.append(correlation)
         if found and np.mean(found) > best_correlation:
             best, best_correlation = candidate, float(np.mean(found))
     return rows.track((biosample, best)) if best is not None else None
 
 
-def assay_regression(rows: SignalRows, others: Sequence[SignalRows], biosample: str, assay: str) -> Track | None:
+def assay_regression(
+    rows: SignalRows, others: Sequence[SignalRows], biosample: str, assay: str
+) -> Track | None:
     """Ridge regression of the wanted assay on the biosample's assays, learned in other species.
 
     An assay that a biosample lacks is filled with its average activity in that species (marking it
@@ -114,7 +128,7 @@ def assay_regression(rows: SignalRows, others: Sequence[SignalRows], biosample: 
         return None
     designs, targets = [], []
     for other in others:
-        for name in other.biosamples(assay):
+        for name in sorted(other.biosamples(assay))[:MAX_BIOSAMPLES]:
             columns = [_feature(other, name, a) for a in features]
             if any(column is None for column in columns):
                 continue
@@ -127,7 +141,8 @@ def assay_regression(rows: SignalRows, others: Sequence[SignalRows], biosample: 
     x, y = np.concatenate(designs).astype(np.float64), np.concatenate(targets).astype(np.float64)
     known = ~np.isnan(x).any(axis=1) & ~np.isnan(y)
     x, y = x[known], y[known]
-    centre, mean = x.mean(axis=0), y.mean()
+    centre: npt.NDArray[np.float64] = np.asarray(x.mean(axis=0))
+    mean = float(y.mean())
     gram = (x - centre).T @ (x - centre) / len(x)
     scale = RIDGE * max(1e-12, float(np.trace(gram)) / len(features))
     weights = np.linalg.solve(gram + scale * np.eye(len(features)), (x - centre).T @ (y - mean) / len(x))

@@ -88,7 +88,9 @@ def read_catalog(path: str | Path, species: str | None = None, *, check_files: b
     species = species or found[0]
     table = table[table["species"] == species]
     if table.empty:
-        raise CatalogError(f"{path} has no species", got=repr(species), expected=" or ".join(map(repr, found)))
+        raise CatalogError(
+            f"{path} has no species", got=repr(species), expected=" or ".join(map(repr, found))
+        )
     problems = list(_row_problems(table)) + list(_table_problems(table))
     table = table.assign(path=[_resolve(path.parent, value) for value in table["path"]])
     if check_files:
@@ -115,7 +117,9 @@ def _read_table(path: Path) -> pd.DataFrame:
     if not path.is_file():
         raise CatalogError(f"catalog {path} does not exist", next_step="make one with `epixs catalog`")
     if path.stat().st_size > MAX_CATALOG_BYTES:
-        raise CatalogError(f"{path} is too large", got=f"{path.stat().st_size} bytes", expected="at most 1 GiB")
+        raise CatalogError(
+            f"{path} is too large", got=f"{path.stat().st_size} bytes", expected="at most 1 GiB"
+        )
     try:
         table = pd.read_csv(path, sep="\t", dtype=str, keep_default_na=False, quoting=3)
     except (UnicodeDecodeError, pd.errors.ParserError, pd.errors.EmptyDataError) as error:
@@ -133,7 +137,7 @@ def _read_table(path: Path) -> pd.DataFrame:
     for column in OPTIONAL:
         if column not in table.columns:
             table[column] = ""
-    table = table[[*REQUIRED, *OPTIONAL]].apply(lambda column: column.str.strip())
+    table = pd.DataFrame({column: table[column].str.strip() for column in (*REQUIRED, *OPTIONAL)})
     table.index = pd.RangeIndex(2, 2 + len(table))
     return table
 

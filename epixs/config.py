@@ -65,14 +65,27 @@ class TrainConfig:
 
     def __post_init__(self) -> None:
         for field in dataclasses.fields(self):
-            object.__setattr__(self, field.name, _checked(field.name, getattr(self, field.name), field.default))
+            object.__setattr__(
+                self, field.name, _checked(field.name, getattr(self, field.name), field.default)
+            )
         if self.model not in MODELS:
             raise ConfigError("model", got=repr(self.model), expected=f"one of {', '.join(MODELS)}")
         _require("genome_factors", self.genome_factors, len(self.genome_factors) == 3, "three sizes")
         _require("hidden", self.hidden, len(self.hidden) >= 1, "at least one width")
         for name in ("hidden", "genome_factors"):
-            _require(name, getattr(self, name), all(0 < n <= 65_536 for n in getattr(self, name)), "1 to 65,536 each")
-        for name in ("biosample_factors", "assay_factors", "batch_size", "experiments_per_position", "epochs"):
+            _require(
+                name,
+                getattr(self, name),
+                all(0 < n <= 65_536 for n in getattr(self, name)),
+                "1 to 65,536 each",
+            )
+        for name in (
+            "biosample_factors",
+            "assay_factors",
+            "batch_size",
+            "experiments_per_position",
+            "epochs",
+        ):
             _require(name, getattr(self, name), 0 < getattr(self, name) <= 10_000_000, "a positive number")
         for name in ("learning_rate", "genome_multiplier", "memory_gb"):
             _require(name, getattr(self, name), getattr(self, name) > 0, "a positive number")
@@ -80,7 +93,9 @@ class TrainConfig:
             _require(name, getattr(self, name), getattr(self, name) >= 0, "0 or more")
         for name in ("held_out", "genome_dropout"):
             _require(name, getattr(self, name), 0 <= getattr(self, name) < 1, "at least 0 and below 1")
-        _require("held_out", self.held_out, self.held_out > 0, "above 0, or nothing could choose the checkpoint")
+        _require(
+            "held_out", self.held_out, self.held_out > 0, "above 0, or nothing could choose the checkpoint"
+        )
 
     def replace(self, **changes: Any) -> TrainConfig:
         """A copy with the settings that are not None changed."""
@@ -132,7 +147,9 @@ def config_from(settings: dict[str, Any], where: str) -> TrainConfig:
     names = {field.name for field in dataclasses.fields(TrainConfig)}
     unknown = sorted(set(settings) - names)
     if unknown:
-        raise ConfigError(f"{where}: unknown setting", got=", ".join(unknown), expected=", ".join(sorted(names)))
+        raise ConfigError(
+            f"{where}: unknown setting", got=", ".join(unknown), expected=", ".join(sorted(names))
+        )
     try:
         return TrainConfig(**settings)
     except ConfigError as error:

@@ -27,11 +27,12 @@ def training_dataset(sampler: Sampler, *, first_epoch: int = 0) -> Any:
     Returns
     -------
     A `tf.data.Dataset` of `(inputs, value, weight)`: `inputs` a dict of int32 `position` `(P, 3)`,
-    `biosample` `(P, E)` and `assay` `(P, E)`; `value` and `weight` float32 `(P, E)`.
+    `biosample` `(P, E)` and `assay` `(P, E)`; `value` float32 `(P, E, 1)` and `weight` float32 `(P, E)`.
 
     Examples
     --------
-    >>> model.fit(training_dataset(sampler), steps_per_epoch=sampler.steps_per_epoch)  # doctest: +SKIP
+    >>> data = training_dataset(sampler)  # doctest: +SKIP
+    >>> model.fit(data, steps_per_epoch=sampler.steps_per_epoch, shuffle=False)  # doctest: +SKIP
     """
     positions, width = sampler.positions_per_step, sampler.experiments_per_position
     steps = sampler.steps_per_epoch
@@ -48,7 +49,7 @@ def training_dataset(sampler: Sampler, *, first_epoch: int = 0) -> Any:
         for tensor in rest:
             tensor.set_shape((positions, width))
         biosample, assay, value, weight = rest
-        return {"position": position, "biosample": biosample, "assay": assay}, value, weight
+        return {"position": position, "biosample": biosample, "assay": assay}, value[..., None], weight
 
     stream = tf.data.Dataset.counter(start=first_epoch * steps)
     return stream.map(fetch, num_parallel_calls=1, deterministic=True).prefetch(4)
@@ -57,5 +58,5 @@ def training_dataset(sampler: Sampler, *, first_epoch: int = 0) -> Any:
 def held_out_dataset(sampler: Sampler, *, count: int = 200_000, batch_size: int = 20_000) -> Any:
     """Finite dataset of held-out entries, as `validation_data` of `model.fit`."""
     batch = sampler.held_out_entries(count)
-    data = tf.data.Dataset.from_tensor_slices((_inputs(batch), batch.value, batch.weight))
+    data = tf.data.Dataset.from_tensor_slices((_inputs(batch), batch.value[..., None], batch.weight))
     return data.batch(batch_size).prefetch(2)

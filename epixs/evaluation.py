@@ -97,12 +97,13 @@ def evaluate(
     trained = {tuple(label) for label in training[species]["experiments"]}
     table = experiments_of(observed)
     table = table[table["status"] == "ok"]
-    observed_rows = {(r.biosample, r.assay): int(str(r.Index)) for r in table.itertuples()}
+    observed_rows = _rows_by_label(table)
     imputed_table = experiments_of(predicted)
     common = sorted(
-        ((r.assay, r.biosample, int(str(r.Index))) for r in imputed_table.itertuples()
-         if (r.biosample, r.assay) in observed_rows)
-    )  # fmt: skip
+        (assay, biosample, row)
+        for (biosample, assay), row in _rows_by_label(imputed_table).items()
+        if (biosample, assay) in observed_rows
+    )
     if not common:
         raise AxisError(
             f"{imputed} and {store} share no experiment",
@@ -133,12 +134,19 @@ def evaluate(
         names = {"biosample": biosample, "assay": assay, "role": role}
         names["assay_class"] = str(imputed_table["assay_class"].iloc[row])
         rows += [
-            names | {"method": method} | score(truth, track) for method, track in methods.items() if track is not None
+            names | {"method": method} | score(truth, track)
+            for method, track in methods.items()
+            if track is not None
         ]
         if progress:
             progress(done + 1, len(common))
     columns = ["role", "assay_class", "assay", "biosample", "method", *METRICS]
     return Evaluation(pd.DataFrame(rows)[columns], notes)
+
+
+def _rows_by_label(table: pd.DataFrame) -> dict[Label, int]:
+    labels = zip(table["biosample"].astype(str), table["assay"].astype(str), strict=True)
+    return dict(zip(labels, map(int, table.index), strict=True))
 
 
 def _check_fit(imputed: str | Path, predicted: Any, store: str | Path, observed: Any) -> None:
@@ -148,7 +156,9 @@ def _check_fit(imputed: str | Path, predicted: Any, store: str | Path, observed:
     for name in ("species", "assembly"):
         if predicted.attrs[name] != observed.attrs[name]:
             raise AxisError(
-                f"{imputed} and {store} differ in {name}", got=predicted.attrs[name], expected=observed.attrs[name]
+                f"{imputed} and {store} differ in {name}",
+                got=predicted.attrs[name],
+                expected=observed.attrs[name],
             )
     if regions_of(predicted) != regions_of(observed):
         raise AxisError(
@@ -188,12 +198,12 @@ def _open_others(
         try:
             dataset = open_compendium(path)
         except EpixsError as error:
-            notes.append(f"baselines that learn from {name} are left out: {error.message}; give it with --other")
+            notes.append(
+                f"baselines that learn from {name} are left out: {error.message}; give it with --other"
+            )
             continue
         used: set[Label] = {(b, a) for b, a in entry["experiments"]}
         table = experiments_of(dataset)
-        rows = {
-            (r.biosample, r.assay): int(str(r.Index)) for r in table.itertuples() if (r.biosample, r.assay) in used
-        }
+        rows = {label: row for label, row in _rows_by_label(table).items() if label in used}
         opened.append(SignalRows(rows, _reader(dataset)))
     return opened

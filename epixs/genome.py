@@ -240,7 +240,7 @@ def make_regions(assembly: Assembly, rows: list[tuple[str, int, int, str]]) -> t
             raise RegionError(
                 f"region {name}: chromosome",
                 got=repr(chrom),
-                expected=f"a chromosome of {assembly.name} ({', '.join(list(assembly.chrom_sizes)[:4])}, ...)",
+                expected=f"one of {assembly.name}: {', '.join(list(assembly.chrom_sizes)[:4])}, ...",
                 next_step="check that the BED and the catalog are on the same assembly",
             )
         if not 0 <= start < end <= size:
@@ -286,7 +286,9 @@ def read_regions(path: str | Path, assembly: Assembly) -> tuple[Regions, list[st
                     continue
                 if len(fields) < 3 or not (fields[1].isdigit() and fields[2].isdigit()):
                     raise RegionError(
-                        f"{path}, line {number}", got=repr(line.strip()), expected="chrom, start, end [, name]"
+                        f"{path}, line {number}",
+                        got=repr(line.strip()),
+                        expected="chrom, start, end [, name]",
                     )
                 chrom, start, end = fields[0], int(fields[1]), int(fields[2])
                 rows.append((chrom, start, end, fields[3] if len(fields) > 3 else f"{chrom}:{start}-{end}"))

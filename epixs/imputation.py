@@ -6,19 +6,17 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-import dask
-import dask.array as da
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 import tensorflow as tf
 import xarray as xr
 
-from epixs.compendium.ingest import Progress, prepare_store
+from epixs.compendium.lazy import lazy_dataset
 from epixs.compendium.ledger import Record, checksum, read_ledger, row_statistics, write_record
-from epixs.compendium.plan import Plan, Tile, digest
+from epixs.compendium.plan import Plan, Progress, Tile, digest
 from epixs.compendium.schema import EXPERIMENT_LABELS
-from epixs.compendium.store import finalise, open_compendium, regions_of, write_block
+from epixs.compendium.store import finalise, open_compendium, prepare_store, regions_of, write_block
 from epixs.errors import AxisError
 from epixs.genome import BIN_SIZE
 from epixs.joint import JointAxis, Pair
@@ -75,7 +73,7 @@ class Predictor:
         for first in range(start, stop, block):
             bins = np.arange(first, min(stop, first + block))
             position = self.part.positions(bins) + self.offset
-            parts.append(self._forward(position, biosample, assay).numpy())
+            parts.append(self._forward(position, biosample, assay).numpy()[..., 0])
         values = np.concatenate(parts).T
         return quantise(np.clip(values, self.low[rows, None], self.high[rows, None]))
 
@@ -130,7 +128,9 @@ def choose_pairs(
         return imputable(axis, axis.all_pairs(species) if everything else axis.missing_pairs(species))
     mine = [pair for pair in pairs if pair[0] == species]
     if not mine:
-        raise AxisError("no pair of this store's species", got=sorted({p[0] for p in pairs}), expected=species)
+        raise AxisError(
+            "no pair of this store's species", got=sorted({p[0] for p in pairs}), expected=species
+        )
     unknown = [pair for pair in mine if pair not in set(imputable(axis, mine))]
     if unknown:
         raise AxisError(
@@ -247,7 +247,9 @@ def impute(
 
 
 def _tile_fingerprint(trained: TrainedModel, pairs: Sequence[Pair], tile: Tile) -> str:
-    return digest([trained.fingerprint, list(pairs[tile.first_row : tile.stop_row]), tile.first_bin, tile.stop_bin])
+    return digest(
+        [trained.fingerprint, list(pairs[tile.first_row : tile.stop_row]), tile.first_bin, tile.stop_bin]
+    )
 
 
 def open_imputed(
@@ -258,30 +260,8 @@ def open_imputed(
     chosen = choose_pairs(trained, species, pairs=pairs, everything=everything)
     plan = plan_imputation(trained, chosen)
     predictor = Predictor(trained, chosen)
-    groups, spans = plan.grid
-    blocks: list[list[Any]] = [[None] * spans for _ in range(groups)]
-    for tile in plan.tiles():
-        shape = (tile.stop_row - tile.first_row, tile.stop_bin - tile.first_bin)
-        value = dask.delayed(predictor.predict)(tile.first_bin, tile.stop_bin, slice(tile.first_row, tile.stop_row))
-        blocks[tile.row_group][tile.bin_range] = da.from_delayed(value, shape, np.float32)
-    regions = plan.regions
-    coordinates: dict[str, Any] = {
-        variable.name: ("experiment", plan.experiments[variable.name].to_numpy()) for variable in EXPERIMENT_LABELS
-    }
-    coordinates |= {
-        "region_name": ("region", np.asarray(regions.name, dtype=object)),
-        "region_chrom": ("region", np.asarray(regions.chrom, dtype=object)),
-        "region_start": ("region", np.asarray(regions.start, dtype=np.int64)),
-        "region_end": ("region", np.asarray(regions.end, dtype=np.int64)),
-        "region_first_bin": ("region", regions.first_bin),
-    }
-    return xr.Dataset(
-        {"signal": (("experiment", "bin"), da.block(blocks), {"units": "arcsinh units"})},
-        coords=coordinates,
-        attrs={
-            "kind": "imputed",
-            "species": species,
-            "assembly": regions.assembly,
-            "provenance": plan.provenance,
-        },
-    )
+
+    def compute(tile: Tile) -> npt.NDArray[np.float32]:
+        return predictor.predict(tile.first_bin, tile.stop_bin, slice(tile.first_row, tile.stop_row))
+
+    return lazy_dataset(plan, compute)

@@ -108,6 +108,11 @@ class JointAxis:
         return int(totals[0]), int(totals[1]), int(totals[2])
 
     @property
+    def n_experiments(self) -> int:
+        """Experiments of all species together."""
+        return sum(len(part.experiments) for part in self.parts)
+
+    @property
     def n_training(self) -> int:
         """Experiments that may be trained on."""
         return sum(len(part.training) for part in self.parts)
@@ -128,7 +133,8 @@ class JointAxis:
     def offsets(self, species: str) -> npt.NDArray[np.int32]:
         """First 25 bp, 250 bp and 5 kbp position of a species, shape `(3,)`."""
         before = self.parts[: self.species.index(species)]
-        return np.sum([part.n_positions for part in before] or [(0, 0, 0)], axis=0).astype(np.int32)
+        totals = np.sum([part.n_positions for part in before] or [(0, 0, 0)], axis=0)
+        return np.asarray(totals, dtype=np.int32)
 
     def biosample_index(self, species: str, biosamples: Iterable[str]) -> npt.NDArray[np.int32]:
         """Numbers of a species' biosamples on the joint axis."""
@@ -161,7 +167,9 @@ class JointAxis:
             If a pair is not an experiment of the axis, or no experiment is left.
         """
         known = {
-            (part.species, row.biosample, row.assay) for part in self.parts for row in part.experiments.itertuples()
+            (part.species, row.biosample, row.assay)
+            for part in self.parts
+            for row in part.experiments.itertuples()
         }
         unknown = [pair for pair in pairs if pair not in known]
         if unknown:
@@ -324,8 +332,19 @@ def read_pairs(path: str | Path) -> list[Pair]:
             got=", ".join(map(str, table.columns)),
             expected="species, biosample, assay",
         )
-    pairs = list(zip(table["species"].str.strip(), table["biosample"].str.strip(), table["assay"].str.strip(), strict=True))
-    repeated = [pair for pair in dict.fromkeys(pairs) if pairs.count(pair) > 1] if len(set(pairs)) < len(pairs) else []
+    pairs = list(
+        zip(
+            table["species"].str.strip(),
+            table["biosample"].str.strip(),
+            table["assay"].str.strip(),
+            strict=True,
+        )
+    )
+    repeated = (
+        [pair for pair in dict.fromkeys(pairs) if pairs.count(pair) > 1]
+        if len(set(pairs)) < len(pairs)
+        else []
+    )
     if repeated:
         raise AxisError(f"{path} repeats a pair", got=" / ".join(repeated[0]), expected="each pair once")
     return pairs

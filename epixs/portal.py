@@ -27,7 +27,14 @@ NEEDED = (
     "File download URL",
     "File Status",
 )
-HELPFUL = ("Size", "md5sum", "File analysis title", "Biosample treatments", "Audit ERROR", "Audit NOT_COMPLIANT")
+HELPFUL = (
+    "Size",
+    "md5sum",
+    "File analysis title",
+    "Biosample treatments",
+    "Audit ERROR",
+    "Audit NOT_COMPLIANT",
+)
 
 
 @dataclass(frozen=True)
@@ -64,6 +71,7 @@ def select_experiments(
 
     def keep(mask: pd.Series[bool], reason: str) -> None:
         nonlocal files
+        mask = mask.astype(bool)  # an empty column would have lost its type
         if not mask.all():
             dropped[reason] = int((~mask).sum())
         files = files[mask]
@@ -82,7 +90,8 @@ def select_experiments(
     files = _ranked(files)
     keep(~files.duplicated(["Experiment accession", "assay"]), "a lesser file of the same experiment")
     keep(
-        ~files.duplicated(["species", "biosample", "assay"]), "another experiment of the same biosample and assay"
+        ~files.duplicated(["species", "biosample", "assay"]),
+        "another experiment of the same biosample and assay",
     )
     if core:
         kept = core_experiments(files).index
@@ -99,7 +108,9 @@ def select_experiments(
 
 def _read_metadata(path: Path) -> pd.DataFrame:
     if not path.is_file():
-        raise CatalogError(f"metadata {path} does not exist", next_step="download metadata.tsv from the portal")
+        raise CatalogError(
+            f"metadata {path} does not exist", next_step="download metadata.tsv from the portal"
+        )
     try:
         table = pd.read_csv(path, sep="\t", dtype=str, keep_default_na=False, quoting=3)
     except (UnicodeDecodeError, pd.errors.ParserError, pd.errors.EmptyDataError) as error:
@@ -131,8 +142,20 @@ def _name(files: pd.DataFrame) -> pd.DataFrame:
         for order, pair in enumerate(str(record.assemblies).split(",")):
             portal, _, ours = pair.partition("=")
             rank[str(record.organism), portal] = (ours or portal, order)
-    rows = [_name_row(record, species, rank) for record in files.to_dict("records")]
-    names = ["species", "assembly", "assembly_rank", "biosample", "assay", "assay_class", "output_type", "strand"]
+    rows = [
+        _name_row({str(k): str(v) for k, v in record.items()}, species, rank)
+        for record in files.to_dict("records")
+    ]
+    names = [
+        "species",
+        "assembly",
+        "assembly_rank",
+        "biosample",
+        "assay",
+        "assay_class",
+        "output_type",
+        "strand",
+    ]
     named = pd.DataFrame(rows, index=files.index, columns=[*names, "perturbed"])
     return files.join(named).assign(
         accession=files["File accession"],
@@ -153,7 +176,17 @@ def _name_row(
     if record["Biosample treatments"]:
         biosample = f"{biosample} treated with {record['Biosample treatments']}"
     if rule is None:
-        return (species.get(record["Biosample organism"], ""), assembly, order, biosample, "", "", "", "", False)
+        return (
+            species.get(record["Biosample organism"], ""),
+            assembly,
+            order,
+            biosample,
+            "",
+            "",
+            "",
+            "",
+            False,
+        )
     strand = next((side for side in ("plus", "minus") if output_type.startswith(side)), "")
     parts = [rule["name"], target if rule["targeted"] == "yes" else "", output_type]
     return (
@@ -179,7 +212,11 @@ def _assay_rule(assay: str, target: str, output_type: str) -> tuple[dict[str, st
         if rule["portal_assay"] != assay:
             continue
         if rule["targeted"] == "yes":
-            if not target or target.lower() in ("control", "input library", "input control") or "IgG" in target:
+            if (
+                not target
+                or target.lower() in ("control", "input library", "input control")
+                or "IgG" in target
+            ):
                 return None, ""
             is_histone = re.match(r"^H(1|2A|2B|3|4)[A-Z0-9]", target) is not None
             if (rule["assay_class"] == "histone") != is_histone:
@@ -202,7 +239,9 @@ def _ranked(files: pd.DataFrame) -> pd.DataFrame:
             _replicates=files["Biological replicate(s)"].map(lambda text: -len(re.findall(r"\d+", text))),
             _analysis=files["File analysis title"].map(_analysis_order),
         )
-        .sort_values(["_errors", "_replicates", "_analysis", "accession"], ascending=[True, True, False, False])
+        .sort_values(
+            ["_errors", "_replicates", "_analysis", "accession"], ascending=[True, True, False, False]
+        )
         .drop(columns=["_errors", "_replicates", "_analysis"])
     )
 

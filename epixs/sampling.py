@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numba
 import numpy as np
@@ -23,8 +24,8 @@ PACKED_STEPS = 2048
 PACKED_LIMIT = 32767 / PACKED_STEPS
 """Packed training values are exact up to 16 arcsinh units (4.4e6 in a track's own units), then clipped."""
 
-MAX_DRAWS = 64
-"""Draws before a position counts as having no experiment to train on."""
+MAX_DRAWS = 8
+"""Draws at a position before its known experiments are counted instead."""
 
 READ_BINS = 1 << 18
 
@@ -228,11 +229,17 @@ class Sampler:
             local, experiment, packed = local[known], experiment[known], packed[known]
             positions.append(part.positions(local) + self.axis.offsets(part.species))
             columns.append(
-                (signal.biosample[experiment], signal.assay[experiment], packed.astype(np.float32) / PACKED_STEPS)
+                (
+                    signal.biosample[experiment],
+                    signal.assay[experiment],
+                    packed.astype(np.float32) / PACKED_STEPS,
+                )
             )
         if not positions:
             raise TrainingError(
-                "no entry is held out", expected="a larger share", next_step="raise held_out in the configuration"
+                "no entry is held out",
+                expected="a larger share",
+                next_step="raise held_out in the configuration",
             )
         biosample, assay, value = (np.concatenate(column)[:, None] for column in zip(*columns, strict=True))
         return Batch(np.concatenate(positions), biosample, assay, value, np.ones_like(value))
@@ -256,7 +263,9 @@ def _is_held_out(seed: np.uint64, block: int, experiment: int, share: float) -> 
     """Whether all entries of an experiment in a 5 kbp position are held out."""
     if share <= 0.0:
         return False
-    bits = _mix(_mix(seed ^ np.uint64(0x5EED)) + np.uint64(block) * np.uint64(0x100000001B3) + np.uint64(experiment))
+    bits = _mix(
+        _mix(seed ^ np.uint64(0x5EED)) + np.uint64(block) * np.uint64(0x100000001B3) + np.uint64(experiment)
+    )
     return float(bits >> np.uint64(11)) * 2.0**-53 < share
 
 
@@ -283,17 +292,42 @@ def _draw(
         return
     for i in range(bins.size):
         base = _mix(draw_seed + np.uint64(first_bin + bins[i]))
-        draw = 0
+        row, block = values[bins[i]], blocks[bins[i]]
         for slot in range(biosample.shape[1]):
-            for _ in range(MAX_DRAWS):
-                bits = _mix(base + np.uint64(draw))
-                draw += 1
-                chosen = int((bits >> np.uint64(32)) * np.uint64(n_experiments) >> np.uint64(32))
-                packed = values[bins[i], chosen]
-                if packed == MISSING or _is_held_out(held_out_seed, blocks[bins[i]], chosen, held_out):
-                    continue
+            chosen = _choose(row, block, _mix(base + np.uint64(slot)), held_out_seed, held_out)
+            if chosen >= 0:
                 biosample[rows[i], slot] = biosamples[chosen]
                 assay[rows[i], slot] = assays[chosen]
-                value[rows[i], slot] = packed / PACKED_STEPS
+                value[rows[i], slot] = row[chosen] / PACKED_STEPS
                 weight[rows[i], slot] = 1.0
-                break
+
+
+@numba.njit(nogil=True, cache=True)  # type: ignore[misc, unused-ignore]
+def _choose(
+    row: npt.NDArray[np.int16], block: int, state: np.uint64, held_out_seed: np.uint64, held_out: float
+) -> int:
+    """Draw one experiment uniformly from those known and not held out at a bin; -1 if there is none."""
+    for draw in range(MAX_DRAWS):
+        chosen = _scale(_mix(state + np.uint64(draw)), row.size)
+        if row[chosen] != MISSING and not _is_held_out(held_out_seed, block, chosen, held_out):
+            return chosen
+    # Nearly all are missing here: count those that are not, and draw one of them.
+    eligible = 0
+    for experiment in range(row.size):
+        if row[experiment] != MISSING and not _is_held_out(held_out_seed, block, experiment, held_out):
+            eligible += 1
+    if eligible == 0:
+        return -1
+    wanted = _scale(_mix(state + np.uint64(MAX_DRAWS)), eligible)
+    for experiment in range(row.size):
+        if row[experiment] != MISSING and not _is_held_out(held_out_seed, block, experiment, held_out):
+            if wanted == 0:
+                return experiment
+            wanted -= 1
+    return -1
+
+
+@numba.njit(nogil=True, cache=True, inline="always")  # type: ignore[misc, unused-ignore]
+def _scale(bits: np.uint64, count: int) -> Any:
+    """Map 64 random bits to 0 .. count-1, without the bias of a remainder."""
+    return np.int64((bits >> np.uint64(32)) * np.uint64(count) >> np.uint64(32))

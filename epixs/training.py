@@ -1,14 +1,12 @@
-"""Joint training of all species: plan and cost first, best checkpoint on held-out entries, resumable reading."""
+"""Joint training of all species: plan and cost first, best checkpoint on held-out entries."""
 
 from __future__ import annotations
 
 import csv
-import dataclasses
 import json
 import os
-import shutil
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -120,10 +118,17 @@ class _Watch(keras.callbacks.Callback):  # type: ignore[misc, unused-ignore]
     """Keep the best weights on held-out entries, write history, report, and stop when time is up."""
 
     def __init__(
-        self, out: Path, config: TrainConfig, sampler: Sampler, deadline: float, report: Callable[[EpochReport], None]
+        self,
+        out: Path,
+        axis: JointAxis,
+        config: TrainConfig,
+        sampler: Sampler,
+        deadline: float,
+        report: Callable[[EpochReport], None],
     ) -> None:
         super().__init__()
-        self.out, self.config, self.sampler, self.deadline, self.report = out, config, sampler, deadline, report
+        self.out, self.axis, self.config, self.sampler = out, axis, config, sampler
+        self.deadline, self.report = deadline, report
         self.best, self.best_epoch, self.worse = float("inf"), -1, 0
         self.history: list[dict[str, float]] = []
         self.started = self.reported = time.monotonic()
@@ -152,9 +157,6 @@ class _Watch(keras.callbacks.Callback):  # type: ignore[misc, unused-ignore]
         self.held_out = logs["val_loss"]
         better = self.held_out < self.best
         self.worse = 0 if better else self.worse + 1
-        if better:
-            self.best, self.best_epoch = self.held_out, epoch
-            _save_weights(self.model, self.out)
         self.history.append(
             {
                 "epoch": epoch + 1,
@@ -164,6 +166,10 @@ class _Watch(keras.callbacks.Callback):  # type: ignore[misc, unused-ignore]
             }
         )
         _write_history(self.out / HISTORY_FILE, self.history)
+        if better:  # the folder holds a usable model from the first epoch on, whatever interrupts the next
+            self.best, self.best_epoch = self.held_out, epoch
+            _save_weights(self.model, self.out)
+            _write_json(self.out / DESCRIPTION_FILE, describe(self.axis, self.config, self.history))
         if self.config.patience and self.worse >= self.config.patience:
             self.model.stop_training = True
         self._tell(self.sampler.steps_per_epoch, logs["loss"], best=better)
@@ -177,7 +183,15 @@ class _Watch(keras.callbacks.Callback):  # type: ignore[misc, unused-ignore]
         left = min(elapsed / done * (epochs * steps - done), self.deadline - time.monotonic())
         self.report(
             EpochReport(
-                self.epoch + 1, epochs, step, steps, loss, self.held_out, step * entries / in_epoch, left, best
+                self.epoch + 1,
+                epochs,
+                step,
+                steps,
+                loss,
+                self.held_out,
+                step * entries / in_epoch,
+                left,
+                best,
             )
         )
 
@@ -213,11 +227,13 @@ def train(
     """
     out = Path(out)
     check_memory(estimate_cost(axis, config), config)
-    if out.exists() and (not out.is_dir() or (any(out.iterdir()) and not (out / HISTORY_FILE).exists())):
-        raise TrainingError(f"{out} exists and is not a model folder", next_step="choose another --out")
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise TrainingError(
+            f"{out} exists and is not empty",
+            expected="a new or empty folder, so that no model is lost",
+            next_step="choose another --out, or delete it",
+        )
     out.mkdir(parents=True, exist_ok=True)
-    for stale in (MODEL_FILE, DESCRIPTION_FILE, HISTORY_FILE):
-        (out / stale).unlink(missing_ok=True)
     sampler = Sampler(
         axis,
         batch_size=config.batch_size,
@@ -231,21 +247,19 @@ def train(
     epochs = _epochs_that_fit(model, sampler, held_out, config)
     compile_model(model, config, epochs * sampler.steps_per_epoch)
     deadline = started + 60 * config.max_minutes if config.max_minutes else float("inf")
-    watch = _Watch(out, config, sampler, deadline, report or (lambda _: None))
-    _write_history(out / HISTORY_FILE, [])
+    watch = _Watch(out, axis, config, sampler, deadline, report or (lambda _: None))
     model.fit(
         training_dataset(sampler),
         steps_per_epoch=sampler.steps_per_epoch,
         epochs=epochs,
         validation_data=held_out,
         callbacks=[watch],
+        shuffle=False,
         verbose=0,
     )
     if watch.best_epoch < 0:
         raise TrainingError("no epoch gave a finite held-out error", next_step="reduce learning_rate")
-    description = describe(axis, config, watch.history, watch.best, watch.best_epoch + 1)
-    _write_json(out / DESCRIPTION_FILE, description)
-    return description
+    return describe(axis, config, watch.history)
 
 
 def _epochs_that_fit(model: Any, sampler: Sampler, held_out: Any, config: TrainConfig) -> int:
@@ -255,9 +269,9 @@ def _epochs_that_fit(model: Any, sampler: Sampler, held_out: Any, config: TrainC
     weights = model.get_weights()
     compile_model(model, config, PROBE_STEPS)
     batches = training_dataset(sampler)
-    model.fit(batches, steps_per_epoch=1, epochs=1, verbose=0)
+    model.fit(batches, steps_per_epoch=1, epochs=1, shuffle=False, verbose=0)
     started = time.monotonic()
-    model.fit(batches, steps_per_epoch=PROBE_STEPS, epochs=1, verbose=0)
+    model.fit(batches, steps_per_epoch=PROBE_STEPS, epochs=1, shuffle=False, verbose=0)
     per_step = (time.monotonic() - started) / PROBE_STEPS
     model.evaluate(held_out, verbose=0)
     started = time.monotonic()
@@ -286,20 +300,20 @@ def _write_json(path: Path, content: dict[str, Any]) -> None:
     os.replace(partial, path)
 
 
-def describe(
-    axis: JointAxis, config: TrainConfig, history: list[dict[str, float]], best: float, best_epoch: int
-) -> dict[str, Any]:
+def describe(axis: JointAxis, config: TrainConfig, history: list[dict[str, float]]) -> dict[str, Any]:
     """All that is needed to use a model and to know where it came from."""
+    best = min(history, key=lambda row: row["held_out_mse"])
     content = {
         "epixs_version": epixs_version(),
         "config": config.to_dict(),
         "axis": axis.to_dict(),
         "bounds": signal_bounds(axis),
-        "held_out_mse": best,
-        "best_epoch": best_epoch,
+        "held_out_mse": best["held_out_mse"],
+        "best_epoch": best["epoch"],
         "epochs": len(history),
     }
-    return content | {"fingerprint": digest(content)}
+    # The run's own clock is left out: the same training gives the same fingerprint.
+    return content | {"fingerprint": digest([content["config"], content["axis"], best["held_out_mse"]])}
 
 
 def signal_bounds(axis: JointAxis) -> dict[str, list[float]]:
@@ -341,12 +355,16 @@ def open_model(folder: str | Path) -> TrainedModel:
     if not description.is_file() or not weights.is_file():
         raise TrainingError(
             f"{folder} holds no finished model",
-            got=", ".join(sorted(p.name for p in folder.iterdir())[:6]) if folder.is_dir() else "no such folder",
+            got=", ".join(sorted(p.name for p in folder.iterdir())[:6])
+            if folder.is_dir()
+            else "no such folder",
             expected=f"{MODEL_FILE} and {DESCRIPTION_FILE}",
             next_step="train one with `epixs train`",
         )
     if description.stat().st_size > MAX_DESCRIPTION_BYTES:
-        raise AxisError(f"{description} is too large", got=description.stat().st_size, expected="at most 1 GiB")
+        raise AxisError(
+            f"{description} is too large", got=description.stat().st_size, expected="at most 1 GiB"
+        )
     try:
         content = json.loads(description.read_text(encoding="utf-8"))
         bounds = {assay: (float(low), float(high)) for assay, (low, high) in content["bounds"].items()}
@@ -366,5 +384,7 @@ def open_model(folder: str | Path) -> TrainedModel:
     }
     got = {name: getattr(model, "settings", {}).get(name) for name in expected}
     if got != expected:
-        raise AxisError(f"{weights} and {description.name} do not belong together", got=got, expected=expected)
+        raise AxisError(
+            f"{weights} and {description.name} do not belong together", got=got, expected=expected
+        )
     return TrainedModel(folder, model, axis, config, bounds, fingerprint)

@@ -12,7 +12,7 @@ from epixs.errors import RegionError
 from epixs.genome import Regions, parse_locus
 
 
-@xr.register_dataset_accessor("epixs")
+@xr.register_dataset_accessor("epixs")  # type: ignore[no-untyped-call, unused-ignore]
 class EpixsAccessor:
     """Genomic view of a compendium that was opened with plain xarray or by epixs."""
 
@@ -33,8 +33,8 @@ class EpixsAccessor:
         """Coordinates of bins: a table `bin chrom start end region`, one row a bin."""
         if bins is None and "bin_chrom" in self._dataset.coords:
             names = ("chrom", "start", "end")
-            placed = {name: self._dataset[f"bin_{name}"].values for name in names}
-            return pd.DataFrame({"bin": self._dataset["bin"].values, **placed})
+            placed = {name: self._dataset[f"bin_{name}"].to_numpy() for name in names}
+            return pd.DataFrame({"bin": self._dataset["bin"].to_numpy(), **placed})
         return self.regions.table(bins)
 
     def sel(self, locus: str) -> xr.Dataset:
@@ -60,7 +60,9 @@ class EpixsAccessor:
         if bins.size == 0:
             here = [f"{c}:{s}-{e}" for c, s, e in zip(regions.chrom, regions.start, regions.end, strict=True)]
             raise RegionError(
-                "no bin of this compendium lies there", got=locus, expected=f"a locus in {', '.join(here[:4])}, ..."
+                "no bin of this compendium lies there",
+                got=locus,
+                expected=f"a locus in {', '.join(here[:4])}, ...",
             )
         contiguous = bool((np.diff(bins) == 1).all())
         chosen = self._dataset.isel(bin=slice(bins[0], bins[-1] + 1) if contiguous else bins)

@@ -3,36 +3,33 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import dask
-import dask.array as da
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 import xarray as xr
 
 from epixs.catalog import Catalog, is_url
+from epixs.compendium.lazy import lazy_dataset
 from epixs.compendium.ledger import Record, checksum, read_ledger, row_statistics, write_record
-from epixs.compendium.plan import Plan, Tile, digest
-from epixs.compendium.schema import EXPERIMENT_LABELS
-from epixs.compendium.store import (
-    create_store,
-    describe_settings,
-    finalise,
-    read_attributes,
-    write_block,
-)
-from epixs.errors import StoreError, TrackError
-from epixs.genome import Assembly, Piece, Regions
-from epixs.tracks import Track, Uncovered
+from epixs.compendium.plan import COMPRESSION_RATIO, Plan, Progress, Tile, digest
+from epixs.compendium.schema import COORDINATES, EXPERIMENT_LABELS
+from epixs.compendium.store import finalise, prepare_store, write_block
+from epixs.errors import TrackError
+from epixs.genome import BIN_SIZE, Assembly, Piece, Regions
+from epixs.tracks import WINDOW_BINS, Track, Uncovered
 from epixs.transforms import encode
 
 IN_FLIGHT_PER_WORKER = 4
+PROBED_FILES = 5
+LIBRARY_BYTES = 250_000_000
+"""Resident memory of a worker that has done nothing yet (docs/store.md)."""
 
 
 @dataclass(frozen=True)
@@ -120,7 +117,9 @@ def read_row(
 def read_tile(task: TileTask) -> tuple[npt.NDArray[np.float32], list[dict[str, Any]]]:
     """Read all rows of a tile; a row that cannot be read is NaN, with the reason in its statistics."""
     tile = task.tile
-    values = np.full((tile.stop_row - tile.first_row, tile.stop_bin - tile.first_bin), np.nan, dtype=np.float32)
+    values = np.full(
+        (tile.stop_row - tile.first_row, tile.stop_bin - tile.first_bin), np.nan, dtype=np.float32
+    )
     rows: list[dict[str, Any]] = []
     for index, source in enumerate(task.sources):
         try:
@@ -142,52 +141,9 @@ def ingest_tile(path: str, task: TileTask) -> dict[str, Any]:
     return {"tile": (task.tile.row_group, task.tile.bin_range), "errors": sum("error" in row for row in rows)}
 
 
-@dataclass(frozen=True)
-class Progress:
-    """How far an ingest is: tiles and bytes done and in all."""
-
-    tiles_done: int
-    tiles: int
-    bytes_done: int
-    bytes: int
-
-
-def prepare_store(path: str | Path, plan: Plan) -> None:
-    """Create the store of a plan, or check that what is there belongs to the same plan.
-
-    Raises
-    ------
-    StoreError
-        If something else is there.
-    """
-    target = Path(path)
-    if not target.exists() or (target.is_dir() and not any(target.iterdir())):
-        create_store(path, plan)
-        return
-    if target.is_dir() and not (target / "zarr.json").exists() and not _only_store_parts(target):
-        raise StoreError(
-            f"{path} exists and is no Zarr store", next_step="choose another --out; epixs never overwrites it"
-        )
-    if not (target / "zarr.json").exists():
-        create_store(path, plan)
-        return
-    attributes = read_attributes(path)
-    if attributes.get("plan") != plan.fingerprint:
-        raise StoreError(
-            f"{path} was made from something else",
-            got=f"a difference in {describe_settings(plan.settings, attributes.get('plan_settings', {}))}",
-            expected="the same catalog, regions and settings",
-            next_step="choose another --out, or delete the store to make it anew",
-        )
-    if not (target / "ledger").exists():
-        create_store(path, plan)  # interrupted while it was being created
-
-
-def _only_store_parts(target: Path) -> bool:
-    return all(entry.name.endswith(".partial") for entry in target.iterdir())
-
-
-def pending_tasks(path: str | Path, tasks: Iterable[TileTask], *, retry_failed: bool = False) -> list[TileTask]:
+def pending_tasks(
+    path: str | Path, tasks: Iterable[TileTask], *, retry_failed: bool = False
+) -> list[TileTask]:
     """Tasks whose tile is not written, was written from other files, or (on request) had errors."""
     records = read_ledger(path)
     pending = []
@@ -279,6 +235,46 @@ def _run(path: str, tasks: list[TileTask], client: Any) -> Iterator[dict[str, An
         client.cancel(pending)
 
 
+@dataclass(frozen=True)
+class IngestCost:
+    """What an ingest will take: bytes read and written, objects, memory of a worker, seconds of one core."""
+
+    bytes_in: int
+    bytes_out: int
+    objects: int
+    tiles: int
+    worker_bytes: int
+    core_seconds: float | None
+
+
+def project_cost(plan: Plan, assembly: Assembly) -> IngestCost:
+    """Project the cost of a plan from its sizes and from reading a little of its first readable file."""
+    tiles = list(plan.tiles())
+    largest = max(tile.n_values for tile in tiles) * 4
+    return IngestCost(
+        int(plan.experiments["source_size"].clip(lower=0).sum()),
+        int(plan.n_bytes * COMPRESSION_RATIO),
+        2 * len(tiles) + 2 * len(COORDINATES) + 4,
+        len(tiles),
+        # The tile, its copy while a shard is encoded, the window of values, and the libraries.
+        2 * largest + 4 * WINDOW_BINS * BIN_SIZE * 2 + LIBRARY_BYTES,
+        _probe_seconds(plan, assembly),
+    )
+
+
+def _probe_seconds(plan: Plan, assembly: Assembly) -> float | None:
+    piece = next(plan.regions.pieces(0, min(plan.n_bins, WINDOW_BINS)))
+    for source in plan.experiments["source"].head(PROBED_FILES):
+        try:
+            read_row(source, assembly, [piece], plan.uncovered)  # compile and warm up
+            started = time.perf_counter()
+            read_row(source, assembly, [piece], plan.uncovered)
+        except TrackError:
+            continue
+        return (time.perf_counter() - started) / piece.n_bins * plan.n_bins * plan.n_experiments
+    return None
+
+
 def open_tracks(catalog: Catalog, regions: Regions, uncovered: Uncovered = "zero") -> xr.Dataset:
     """Open bigWigs lazily as the Dataset that `ingest` would write.
 
@@ -293,32 +289,8 @@ def open_tracks(catalog: Catalog, regions: Regions, uncovered: Uncovered = "zero
         When a block is computed whose file cannot be read (there is no quarantine without a store).
     """
     plan = plan_ingest(catalog, regions, uncovered)
-    rows, spans = plan.grid
-    blocks: list[list[Any]] = [[None] * spans for _ in range(rows)]
-    for task in tile_tasks(plan, catalog.assembly):
-        shape = (task.tile.stop_row - task.tile.first_row, task.tile.stop_bin - task.tile.first_bin)
-        block = dask.delayed(_strict_tile, pure=True)(task)
-        blocks[task.tile.row_group][task.tile.bin_range] = da.from_delayed(block, shape, np.float32)
-    coordinates: dict[str, Any] = {
-        variable.name: ("experiment", plan.experiments[variable.name].to_numpy()) for variable in EXPERIMENT_LABELS
-    }
-    coordinates |= {
-        "region_name": ("region", np.asarray(regions.name, dtype=object)),
-        "region_chrom": ("region", np.asarray(regions.chrom, dtype=object)),
-        "region_start": ("region", np.asarray(regions.start, dtype=np.int64)),
-        "region_end": ("region", np.asarray(regions.end, dtype=np.int64)),
-        "region_first_bin": ("region", regions.first_bin),
-    }
-    return xr.Dataset(
-        {"signal": (("experiment", "bin"), da.block(blocks), {"units": "arcsinh units"})},
-        coords=coordinates,
-        attrs={
-            "kind": "observed",
-            "species": plan.species,
-            "assembly": regions.assembly,
-            "uncovered": uncovered,
-        },
-    )
+    tasks = {task.tile: task for task in tile_tasks(plan, catalog.assembly)}
+    return lazy_dataset(plan, lambda tile: _strict_tile(tasks[tile]))
 
 
 def _strict_tile(task: TileTask) -> npt.NDArray[np.float32]:

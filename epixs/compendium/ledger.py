@@ -89,5 +89,7 @@ def read_ledger(path: str | Path) -> dict[tuple[int, int], Record]:
         try:
             records[int(group), int(span)] = Record(**json.loads(str(text)))
         except (ValueError, TypeError) as error:
-            raise StoreError(f"{path}: ledger record {group}/{span} is damaged", next_step="ingest again") from error
+            raise StoreError(
+                f"{path}: ledger record {group}/{span} is damaged", next_step="ingest again"
+            ) from error
     return records

@@ -156,3 +156,13 @@ def digest(content: Any) -> str:
     """Short, stable digest of anything JSON can hold."""
     text = json.dumps(content, sort_keys=True, separators=(",", ":"), default=str)
     return hashlib.sha256(text.encode()).hexdigest()[:24]
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far an ingest is: tiles and bytes done and in all."""
+
+    tiles_done: int
+    tiles: int
+    bytes_done: int
+    bytes: int

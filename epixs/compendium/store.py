@@ -6,6 +6,7 @@ import datetime
 import json
 import warnings
 from collections.abc import Sequence
+from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -43,29 +44,48 @@ def epixs_version() -> str:
         return "unknown"
 
 
-def create_store(path: str | Path, plan: Plan) -> None:
-    """Write an empty, unfinished store for a plan: all labels, no signal.
-
-    Every missing chunk reads as NaN, so that what is not yet written can never pass for zeros.
-    """
-    layout = plan.layout
-    attributes = {
+def store_attributes(plan: Plan) -> dict[str, Any]:
+    """Attributes that say what a plan's signal is; `schema.ATTRIBUTES` explains each."""
+    return {
         "epixs_schema": SCHEMA_VERSION,
         "epixs_version": epixs_version(),
-        "created": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         "kind": plan.kind,
-        "status": "unfinished",
         "species": plan.species,
         "assembly": plan.regions.assembly,
         "bin_size": BIN_SIZE,
         "transform": TRANSFORM,
         "units": "arcsinh of the track's own units (see output_type)",
         "uncovered": plan.uncovered,
-        "plan": plan.fingerprint,
-        "plan_settings": plan.settings,
         "provenance": plan.provenance,
     }
-    root = zarr.create_group(str(path), zarr_format=3, attributes=attributes)
+
+
+def plan_coordinates(plan: Plan) -> dict[str, npt.NDArray[Any]]:
+    """Labels of a plan's experiments and regions, by the schema's names."""
+    regions = plan.regions
+    labels = {variable.name: plan.experiments[variable.name].to_numpy() for variable in EXPERIMENT_LABELS}
+    return labels | {
+        "region_name": np.asarray(regions.name, dtype=object),
+        "region_chrom": np.asarray(regions.chrom, dtype=object),
+        "region_start": np.asarray(regions.start, dtype=np.int64),
+        "region_end": np.asarray(regions.end, dtype=np.int64),
+        "region_first_bin": regions.first_bin,
+    }
+
+
+def create_store(path: str | Path, plan: Plan) -> None:
+    """Write an empty, unfinished store for a plan: all labels, no signal.
+
+    Every missing chunk reads as NaN, so that what is not yet written can never pass for zeros.
+    """
+    layout = plan.layout
+    attributes = store_attributes(plan) | {
+        "status": "unfinished",
+        "created": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        "plan": plan.fingerprint,
+        "plan_settings": plan.settings,
+    }
+    root = zarr.create_group(str(path), zarr_format=3, attributes=attributes, overwrite=True)
     root.create_array(
         SIGNAL.name,
         shape=(plan.n_experiments, plan.n_bins),
@@ -82,20 +102,10 @@ def create_store(path: str | Path, plan: Plan) -> None:
         },
         config={"write_empty_chunks": True},
     )
-    for variable in EXPERIMENT_LABELS:
-        _write(root, variable, plan.experiments[variable.name].to_numpy())
-    for variable in EXPERIMENT_SUMMARIES:
-        _write(root, variable, np.full(plan.n_experiments, variable.fill, dtype=_numpy_dtype(variable)))
-    regions = plan.regions
-    for name, values in {
-        "region_name": regions.name,
-        "region_chrom": regions.chrom,
-        "region_start": regions.start,
-        "region_end": regions.end,
-        "region_first_bin": regions.first_bin,
-    }.items():
-        variable = next(v for v in COORDINATES if v.name == name)
-        _write(root, variable, np.asarray(values, dtype=_numpy_dtype(variable)))
+    labels = plan_coordinates(plan)
+    for variable in COORDINATES:
+        empty = np.full(plan.n_experiments, variable.fill, dtype=_numpy_dtype(variable))
+        _write(root, variable, labels.get(variable.name, empty))
     root.create_array(LEDGER_PATH, shape=plan.grid, chunks=(1, 1), dtype="string", fill_value="")
     _consolidate(path)
 
@@ -123,6 +133,45 @@ def _consolidate(path: str | Path) -> None:
         # zarr warns that consolidated metadata is not yet in the v3 specification; xarray reads it.
         warnings.simplefilter("ignore")
         zarr.consolidate_metadata(str(path))
+
+
+def prepare_store(path: str | Path, plan: Plan) -> None:
+    """Create the store of a plan, or check that what is there belongs to the same plan.
+
+    Raises
+    ------
+    StoreError
+        If something else is there.
+    """
+    target = Path(path)
+    if not (target / "zarr.json").exists():
+        if target.exists() and (not target.is_dir() or not _only_store_parts(target)):
+            raise StoreError(
+                f"{path} exists and is not a Zarr group",
+                next_step="choose another --out; epixs never overwrites what it did not write",
+            )
+        create_store(path, plan)
+        return
+    attributes = read_attributes(path)
+    if attributes.get("plan") != plan.fingerprint:
+        raise StoreError(
+            f"{path} was made from something else",
+            got=f"a difference in {_differences(plan.settings, attributes.get('plan_settings', {}))}",
+            expected="the same catalog, regions and settings",
+            next_step="choose another --out, or delete the store to make it anew",
+        )
+    if not (target / LEDGER_PATH / "zarr.json").exists():
+        create_store(path, plan)  # interrupted while it was being created: nothing is in it yet
+
+
+def _only_store_parts(target: Path) -> bool:
+    return all(entry.name.endswith(".partial") for entry in target.iterdir())
+
+
+def _differences(mine: dict[str, Any], theirs: dict[str, Any]) -> str:
+    """Name the settings in which two plans differ."""
+    differ = [name for name in mine if mine[name] != theirs.get(name)]
+    return ", ".join(f"{name} ({json.dumps(theirs.get(name))} there)" for name in differ) or "nothing"
 
 
 def write_block(path: str | Path, tile: Tile, values: npt.NDArray[np.float32]) -> None:
@@ -209,7 +258,14 @@ def open_compendium(path: str | Path, *, unfinished: bool = False) -> xr.Dataset
             expected="'complete'",
             next_step="run the command that writes it again: it resumes where it stopped",
         )
-    dataset: xr.Dataset = xr.open_zarr(str(path), consolidated=True)
+    try:
+        dataset: xr.Dataset = xr.open_zarr(str(path), consolidated=True)
+    except (ValueError, KeyError, TypeError) as error:
+        raise StoreError(
+            f"{path} is damaged: its metadata contradict each other",
+            got=f"{type(error).__name__}: {error}",
+            next_step="make it again, or restore its zarr.json files",
+        ) from error
     _check_bounds(path, dataset)
     return dataset
 
@@ -218,10 +274,14 @@ def _check_bounds(path: str | Path, dataset: xr.Dataset) -> None:
     """Check the sizes that a store claims before anything is allocated from them."""
     missing = [v.name for v in (SIGNAL, *COORDINATES) if v.name not in dataset.variables]
     if missing:
-        raise StoreError(f"{path} is damaged", got=f"no {', '.join(missing)}", expected="every variable of the schema")
+        raise StoreError(
+            f"{path} is damaged", got=f"no {', '.join(missing)}", expected="every variable of the schema"
+        )
     if dataset.signal.dims != SIGNAL.dims or dataset.signal.dtype != np.float32:
         raise StoreError(
-            f"{path} is damaged: signal", got=f"{dataset.signal.dims} {dataset.signal.dtype}", expected=SIGNAL.dims
+            f"{path} is damaged: signal",
+            got=f"{dataset.signal.dims} {dataset.signal.dtype}",
+            expected=SIGNAL.dims,
         )
     if dataset.sizes["experiment"] > MAX_EXPERIMENTS or dataset.sizes["bin"] > MAX_BINS:
         raise StoreError(f"{path} claims impossible sizes", got=dict(dataset.sizes))
@@ -254,12 +314,12 @@ def experiments_of(dataset: xr.Dataset) -> pd.DataFrame:
     columns = (*EXPERIMENT_LABELS, *EXPERIMENT_SUMMARIES)
     table = {}
     for variable in columns:
-        values = dataset[variable.name].values
+        values = dataset[variable.name].to_numpy()
         table[variable.name] = values.astype(object) if variable.dtype == "string" else values
     return pd.DataFrame(table)
 
 
-def finalise(path: str | Path, plan: Plan, fingerprints: Sequence[str] | None = None) -> pd.DataFrame:
+def finalise(path: str | Path, plan: Plan, fingerprints: Sequence[str]) -> pd.DataFrame:
     """Check that every tile is written, put the summaries in and mark the store complete.
 
     Returns
@@ -272,10 +332,9 @@ def finalise(path: str | Path, plan: Plan, fingerprints: Sequence[str] | None = 
         If a tile is missing or was written from something else.
     """
     records = read_ledger(path)
-    expected = fingerprints or [None] * (plan.grid[0] * plan.grid[1])
-    for tile, wanted in zip(plan.tiles(), expected, strict=True):
+    for tile, wanted in zip(plan.tiles(), fingerprints, strict=True):
         record = records.get((tile.row_group, tile.bin_range))
-        if record is None or (wanted is not None and record.fingerprint != wanted):
+        if record is None or record.fingerprint != wanted:
             raise StoreError(
                 f"{path}: tile {tile.row_group}/{tile.bin_range} is not written",
                 next_step="run the same command again: it resumes where it stopped",
@@ -294,9 +353,7 @@ def summarise(plan: Plan, records: dict[tuple[int, int], Record]) -> pd.DataFram
     rows: list[dict[str, Any]] = []
     for row in range(plan.n_experiments):
         group, offset = divmod(row, plan.layout.chunk_rows)
-        parts = [
-            record.rows[offset] for (g, _), record in sorted(records.items()) if g == group
-        ]
+        parts = [record.rows[offset] for (g, _), record in sorted(records.items()) if g == group]
         error = next((part["error"] for part in parts if part.get("error")), None)
         entry: dict[str, Any] = {v.name: v.fill for v in EXPERIMENT_SUMMARIES}
         entry["status"] = error or "ok"
@@ -313,7 +370,27 @@ def summarise(plan: Plan, records: dict[tuple[int, int], Record]) -> pd.DataFram
     return pd.DataFrame(rows, columns=[v.name for v in EXPERIMENT_SUMMARIES])
 
 
-def describe_settings(mine: dict[str, Any], theirs: dict[str, Any]) -> str:
-    """Name the settings in which two plans differ."""
-    differ = [name for name in mine if mine[name] != theirs.get(name)]
-    return ", ".join(f"{name} ({json.dumps(theirs.get(name))} there)" for name in differ) or "nothing"
+@dataclass(frozen=True)
+class StoreStatus:
+    """How far a store is: its status, tiles written and in all, and `(accession, reason)` of failed rows."""
+
+    status: str
+    tiles_done: int
+    tiles: int
+    failed: list[tuple[str, str]]
+
+
+def store_status(path: str | Path) -> StoreStatus:
+    """Read how far a store is, finished or not."""
+    attributes = read_attributes(path)
+    signal = zarr.open_array(str(path), path=SIGNAL.name, mode="r")
+    accessions = zarr.open_array(str(path), path="accession", mode="r")[:]
+    ledger = zarr.open_array(str(path), path=LEDGER_PATH, mode="r")
+    records = read_ledger(path)
+    reasons: dict[int, str] = {}
+    for (group, _), record in records.items():
+        for offset, row in enumerate(record.rows):
+            if row.get("error"):
+                reasons.setdefault(group * signal.shards[0] + offset, row["error"])
+    failed = [(str(accessions[row]), reason) for row, reason in sorted(reasons.items())]
+    return StoreStatus(attributes["status"], len(records), int(np.prod(ledger.shape)), failed)

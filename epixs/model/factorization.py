@@ -31,7 +31,7 @@ class DeepTensorFactorization(keras.Model):
     Shapes
     ------
     A dict of int32 `position` `(P, 3)`, `biosample` `(P, E)` and `assay` `(P, E)`, where `(1, E)` serves
-    all positions -> float32 `(P, E)`, arcsinh units.
+    all positions -> float32 `(P, E, 1)`, arcsinh units.
     """
 
     def __init__(
@@ -61,9 +61,7 @@ class DeepTensorFactorization(keras.Model):
         units = hidden[0]
         self.biosample = LabelFactors(n_biosamples, biosample_factors, units, fan_in, name="biosample")
         self.assay = LabelFactors(n_assays, assay_factors, units, fan_in, name="assay")
-        self.genome = GenomeFactors(
-            n_positions, genome_factors, units, fan_in, genome_dropout, name="genome"
-        )
+        self.genome = GenomeFactors(n_positions, genome_factors, units, fan_in, genome_dropout, name="genome")
         self.bias = self.add_weight(name="bias", shape=(units,), initializer="zeros")
         self.hidden = [
             keras.layers.Dense(width, activation="relu", name=f"hidden_{i}")
@@ -73,8 +71,6 @@ class DeepTensorFactorization(keras.Model):
 
     def build(self, input_shape: Any = None) -> None:
         """Make all weights."""
-        if self.built:
-            return
         self.biosample.build((None, None))
         self.assay.build((None, None))
         self.genome.build((None, 3))
@@ -91,7 +87,7 @@ class DeepTensorFactorization(keras.Model):
         values = tf.nn.relu(labels + genome[:, None, :])
         for layer in self.hidden:
             values = layer(values)
-        return self.readout(values)[..., 0]
+        return self.readout(values)
 
     def get_config(self) -> dict[str, Any]:
         """Arguments of the constructor."""

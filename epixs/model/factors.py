@@ -49,7 +49,9 @@ class LabelFactors(keras.layers.Layer):
     def build(self, input_shape: Any) -> None:
         """Make the factor table and its part of the first layer."""
         uniform = keras.initializers.RandomUniform(-INITIAL_RANGE, INITIAL_RANGE)
-        self.table = self.add_weight(name="factors", shape=(self.n_labels, self.n_factors), initializer=uniform)
+        self.table = self.add_weight(
+            name="factors", shape=(self.n_labels, self.n_factors), initializer=uniform
+        )
         self.kernel = self.add_weight(
             name="kernel",
             shape=(self.n_factors, self.units),
@@ -63,7 +65,7 @@ class LabelFactors(keras.layers.Layer):
 
     def get_config(self) -> dict[str, Any]:
         """Arguments of the constructor."""
-        return super().get_config() | {
+        return dict(super().get_config()) | {
             "n_labels": self.n_labels,
             "n_factors": self.n_factors,
             "units": self.units,
@@ -110,7 +112,9 @@ class GenomeFactors(keras.layers.Layer):
         uniform = keras.initializers.RandomUniform(-INITIAL_RANGE, INITIAL_RANGE)
         self.tables = [
             self.add_weight(name=f"factors_{scale}", shape=(rows, width), initializer=uniform)
-            for scale, rows, width in zip(("25bp", "250bp", "5kbp"), self.n_positions, self.n_factors, strict=True)
+            for scale, rows, width in zip(
+                ("25bp", "250bp", "5kbp"), self.n_positions, self.n_factors, strict=True
+            )
         ]
         self.kernel = self.add_weight(
             name="kernel",
@@ -128,7 +132,7 @@ class GenomeFactors(keras.layers.Layer):
 
     def get_config(self) -> dict[str, Any]:
         """Arguments of the constructor."""
-        return super().get_config() | {
+        return dict(super().get_config()) | {
             "n_positions": list(self.n_positions),
             "n_factors": list(self.n_factors),
             "units": self.units,

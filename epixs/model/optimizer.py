@@ -52,4 +52,4 @@ class RowwiseAdam(keras.optimizers.Adam):
 
     def get_config(self) -> dict[str, Any]:
         """Arguments of the constructor."""
-        return super().get_config() | {"row_multiplier": self.row_multiplier}
+        return dict(super().get_config()) | {"row_multiplier": self.row_multiplier}

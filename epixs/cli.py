@@ -1,0 +1,462 @@
+"""The `epixs` command: each verb wires public calls, shows a plan, progress and a table."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    SpinnerColumn,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+from rich.table import Table
+
+from epixs.errors import EpixsError
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # what TensorFlow says of missing GPUs helps no one
+
+EXIT_ROWS_FAILED = 1
+EXIT_MISTAKE = 2
+EXIT_INTERRUPTED = 130
+RESUME = "what was written is kept; run the same command again to resume"
+
+out = Console()
+err = Console(stderr=True)
+
+
+class _Verbs(typer.core.TyperGroup):
+    """Turns the user's own mistakes into one message and an exit code, without a traceback."""
+
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            return super().invoke(ctx)
+        except EpixsError as error:
+            _fail(error.message)
+            raise typer.Exit(EXIT_MISTAKE) from None
+        except KeyboardInterrupt:
+            _fail(f"interrupted: {RESUME}")
+            raise typer.Exit(EXIT_INTERRUPTED) from None
+        except OSError as error:
+            if error.errno in (errno.ENOSPC, errno.EDQUOT):
+                _fail(f"the disk is full: {error.filename or error.strerror}. Free some space; {RESUME}")
+            elif error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+                _fail(f"cannot write or read {error.filename}: {error.strerror}. Check its permissions")
+            else:
+                raise
+            raise typer.Exit(EXIT_MISTAKE) from None
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep what TensorFlow's C++ says of absent GPUs, before it can be configured, off the screen."""
+    sys.stderr.flush()
+    kept = os.dup(2)
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    try:
+        os.dup2(nowhere, 2)
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(nowhere)
+        os.close(kept)
+
+
+def _start_tensorflow() -> None:
+    with _quiet():
+        import tensorflow as tf
+
+        tf.config.list_physical_devices()
+
+
+def _fail(message: str) -> None:
+    err.print("error:", style="bold red", end=" ")
+    err.print(message, markup=False, highlight=False, soft_wrap=True)
+
+
+app = typer.Typer(
+    cls=_Verbs,
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    help="Epigenomes across species: bigWig tracks to compendia to cross-species imputations.",
+)
+
+
+def main() -> None:
+    """Entry point of the `epixs` command."""
+    app()
+
+
+def _progress(*columns: Any) -> Progress:
+    return Progress(
+        SpinnerColumn(),
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        *columns,
+        TimeElapsedColumn(),
+        TextColumn("left"),
+        TimeRemainingColumn(),
+        console=err,
+    )
+
+
+def _table(title: str, columns: list[str], rows: list[list[Any]]) -> Table:
+    table = Table(title=title, title_justify="left", header_style="bold")
+    for column in columns:
+        table.add_column(column, overflow="fold")
+    for row in rows:
+        table.add_row(*(f"{cell:.4f}" if isinstance(cell, float) else str(cell) for cell in row))
+    return table
+
+
+def _gb(n_bytes: float) -> str:
+    for unit in ("B", "kB", "MB", "GB"):
+        if n_bytes < 1000:
+            return f"{n_bytes:.0f} {unit}" if unit == "B" else f"{n_bytes:.1f} {unit}"
+        n_bytes /= 1000
+    return f"{n_bytes:.1f} TB"
+
+
+@app.command()
+def catalog(
+    metadata: Annotated[Path, typer.Argument(help="metadata.tsv of the ENCODE portal")],
+    out_path: Annotated[Path, typer.Option("--out", help="catalog TSV to write")],
+    core: Annotated[
+        bool, typer.Option("--core", help=">= 5 assays per biosample and biosamples per assay")
+    ] = False,
+    keep_perturbed: Annotated[bool, typer.Option(help="keep RNA-seq after CRISPR, shRNA or siRNA")] = False,
+    assembly: Annotated[str | None, typer.Option(help="instead of each organism's newest")] = None,
+) -> None:
+    """Turn an ENCODE portal metadata.tsv into a catalog: one bigWig per (biosample, assay)."""
+    from epixs.catalog import write_catalog
+    from epixs.portal import select_experiments
+
+    selection = select_experiments(metadata, core=core, keep_perturbed=keep_perturbed, assembly=assembly)
+    write_catalog(selection.table, out_path)
+    for reason, count in selection.dropped.items():
+        out.print(f"  {count:>7,} files left out: {reason}", highlight=False)
+    counts = selection.table.groupby(["species", "assembly"])
+    rows = [
+        [*key, len(part), part["biosample"].nunique(), part["assay"].nunique()]
+        for key, part in counts
+        if isinstance(key, tuple)
+    ]
+    out.print(_table(str(out_path), ["species", "assembly", "experiments", "biosamples", "assays"], rows))
+
+
+@app.command()
+def ingest(
+    catalog_path: Annotated[Path, typer.Argument(metavar="CATALOG", help="catalog TSV")],
+    regions: Annotated[Path, typer.Option(help="BED of the regions to hold")],
+    out_path: Annotated[Path, typer.Option("--out", help="Zarr store to write, or to go on with")],
+    species: Annotated[str | None, typer.Option(help="which species of the catalog")] = None,
+    workers: Annotated[int | None, typer.Option(min=1, help="worker processes on this machine")] = None,
+    scheduler: Annotated[str | None, typer.Option(help="address of a running Dask scheduler")] = None,
+    uncovered: Annotated[
+        str, typer.Option(help="bases without a value: zero, or nan to leave them out")
+    ] = "zero",
+    retry_failed: Annotated[
+        bool, typer.Option("--retry-failed", help="read rows again that failed before")
+    ] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="show the plan and its cost, write nothing")
+    ] = False,
+) -> None:
+    """Align bigWigs into one Zarr compendium. Run again, it resumes."""
+    from epixs.catalog import read_catalog
+    from epixs.cluster import open_client
+    from epixs.compendium.ingest import ingest as run
+    from epixs.compendium.ingest import plan_ingest
+    from epixs.errors import ConfigError
+    from epixs.genome import read_regions
+
+    if uncovered not in ("zero", "nan"):
+        raise ConfigError("--uncovered", got=repr(uncovered), expected="zero or nan")
+    mode: Any = uncovered
+    table = read_catalog(catalog_path, species, check_files=False)
+    placed, notes = read_regions(regions, table.assembly)
+    for note in notes:
+        err.print(f"note: {note}", highlight=False, markup=False)
+    plan = plan_ingest(table, placed, mode)
+    _show_ingest_plan(plan, table)
+    if dry_run:
+        return
+    with open_client(workers, scheduler) as client, _progress() as bar:
+        err.print(f"Dask dashboard: {client.dashboard_link}", highlight=False)
+        task = bar.add_task("ingesting tiles", total=None)
+        done = run(
+            table,
+            placed,
+            out_path,
+            uncovered=mode,
+            client=client,
+            retry_failed=retry_failed,
+            progress=lambda p: bar.update(task, completed=p.tiles_done, total=p.tiles),
+        )
+    failed = done[done["status"] != "ok"]
+    out.print(f"{out_path}: {len(done) - len(failed)} of {len(done)} experiments complete", highlight=False)
+    if len(failed):
+        for row in failed.itertuples():
+            _fail(f"{row.accession} ({row.biosample} / {row.assay}): {row.status}")
+        err.print(
+            f"{len(failed)} experiment(s) could not be read; their rows are missing (NaN), as `status` says. "
+            "Mend the files and run the same command again (with --retry-failed if they have not changed).",
+            highlight=False,
+        )
+        raise typer.Exit(EXIT_ROWS_FAILED)
+
+
+def _show_ingest_plan(plan: Any, table: Any) -> None:
+    from epixs.compendium.ingest import project_cost
+
+    cost = project_cost(plan, table.assembly)
+    rows = [
+        ["species, assembly", f"{plan.species}, {plan.regions.assembly}"],
+        ["experiments x bins", f"{plan.n_experiments:,} x {plan.n_bins:,} ({len(plan.regions)} regions)"],
+        ["source files", _gb(cost.bytes_in)],
+        ["store (estimated)", f"{_gb(cost.bytes_out)} in {cost.objects:,} objects"],
+        ["tiles", f"{cost.tiles:,}"],
+        ["memory per worker", _gb(cost.worker_bytes)],
+        ["core time (probed)", "unknown" if cost.core_seconds is None else f"{cost.core_seconds:,.0f} s"],
+    ]
+    out.print(_table("ingest plan", ["what", "how much"], rows))
+
+
+@app.command()
+def status(store: Annotated[Path, typer.Argument(help="a store, finished or not")]) -> None:
+    """Show how far a store is and which experiments could not be read."""
+    from epixs.compendium.store import store_status
+
+    state = store_status(store)
+    colour = "green" if state.status == "complete" else "yellow"
+    out.print(f"{store}: [{colour}]{state.status}[/], {state.tiles_done} of {state.tiles} tiles written")
+    if state.failed:
+        out.print(_table("could not be read", ["accession", "reason"], [list(row) for row in state.failed]))
+    if state.status != "complete":
+        out.print("run the command that writes it again: it resumes where it stopped")
+
+
+@app.command()
+def info(store: Annotated[Path, typer.Argument(help="a store")]) -> None:
+    """Show what a store holds: species, bins, units and experiments."""
+    from epixs.compendium.store import experiments_of, open_compendium, regions_of
+
+    dataset = open_compendium(store, unfinished=True)
+    regions, table = regions_of(dataset), experiments_of(dataset)
+    rows = [
+        [name, dataset.attrs[name]]
+        for name in ("kind", "status", "species", "assembly", "units", "uncovered")
+    ]
+    rows.append(["bins", f"{regions.n_bins:,} of {dataset.attrs['bin_size']} bp in {len(regions)} regions"])
+    rows.append(
+        [
+            "experiments",
+            f"{len(table):,}: {table['biosample'].nunique()} biosamples x {table['assay'].nunique()} assays",
+        ]
+    )
+    out.print(_table(str(store), ["what", "value"], rows))
+    columns = ["biosample", "assay", "assay_class", "output_type", "status", "signal_mean", "signal_max"]
+    out.print(_table("experiments", columns, table[columns].to_numpy().tolist()))
+
+
+@app.command()
+def train(
+    stores: Annotated[list[Path], typer.Argument(metavar="STORE...", help="one compendium per species")],
+    out_path: Annotated[Path, typer.Option("--out", metavar="MODEL_DIR", help="new folder for the model")],
+    exclude: Annotated[
+        Path | None, typer.Option(help="TSV of species, biosample, assay never to train on")
+    ] = None,
+    config: Annotated[Path | None, typer.Option(help="TOML with settings")] = None,
+    model: Annotated[str | None, typer.Option(help="kind of model (avocado)")] = None,
+    hidden: Annotated[str | None, typer.Option(help="widths of the hidden layers, e.g. 2048,2048")] = None,
+    max_minutes: Annotated[
+        float | None, typer.Option(help="stop by then; the learning rate is planned for it")
+    ] = None,
+    epochs: Annotated[int | None, typer.Option(help="passes over the positions")] = None,
+    seed: Annotated[int | None, typer.Option(help="decides everything that is drawn")] = None,
+) -> None:
+    """Train one model over all species jointly; keeps the best checkpoint on held-out entries."""
+    from epixs.config import TrainConfig, read_config
+    from epixs.joint import joint_axis, read_pairs
+
+    _start_tensorflow()
+    from epixs.training import estimate_cost
+    from epixs.training import train as run
+
+    settings = (read_config(config) if config else TrainConfig()).replace(
+        model=model, hidden=_widths(hidden), max_minutes=max_minutes, epochs=epochs, seed=seed
+    )
+    axis = joint_axis(stores, read_pairs(exclude) if exclude else ())
+    cost = estimate_cost(axis, settings)
+    rows: list[list[Any]] = [
+        ["species", ", ".join(axis.species)],
+        [
+            "experiments",
+            f"{cost.experiments:,} ({axis.n_experiments - cost.experiments} excluded)",
+        ],
+        ["biosamples x assays", f"{axis.n_biosamples:,} x {len(axis.assays):,}"],
+        ["positions", f"{cost.positions:,}"],
+        ["parameters", f"{cost.parameters:,}"],
+        ["memory", f"{_gb(cost.memory_bytes)} (allowed {settings.memory_gb:g} GB)"],
+        ["steps per epoch", f"{cost.steps_per_epoch:,}, at most {settings.epochs} epochs"],
+    ]
+    out.print(_table("training plan", ["what", "how much"], rows))
+    with _progress(TextColumn("{task.fields[state]}")) as bar:
+        task = bar.add_task("training", total=None, state="reading")
+
+        def report(now: Any) -> None:
+            bar.update(
+                task,
+                completed=(now.epoch - 1) * now.steps_per_epoch + now.step,
+                total=now.epochs * now.steps_per_epoch,
+                description=f"epoch {now.epoch}/{now.epochs}",
+                state=f"loss {now.loss:.4f}  held-out {now.held_out_mse:.4f}  "
+                f"{now.samples_per_second / 1e3:,.0f} k/s",
+            )
+
+        done = run(axis, settings, out_path, report=report)
+    out.print(
+        f"{out_path}: best held-out MSE {done['held_out_mse']:.5f} "
+        f"in epoch {done['best_epoch']} of {done['epochs']}",
+        highlight=False,
+    )
+
+
+def _widths(text: str | None) -> tuple[int, ...] | None:
+    from epixs.errors import ConfigError
+
+    if text is None:
+        return None
+    try:
+        return tuple(int(part) for part in text.split(","))
+    except ValueError:
+        raise ConfigError("--hidden", got=repr(text), expected="widths like 2048,2048") from None
+
+
+@app.command()
+def impute(
+    model_dir: Annotated[Path, typer.Argument(metavar="MODEL_DIR", help="folder that `epixs train` wrote")],
+    store: Annotated[Path, typer.Argument(help="compendium of the species to impute")],
+    out_path: Annotated[Path, typer.Option("--out", help="imputed store to write, or to go on with")],
+    pairs: Annotated[Path | None, typer.Option(help="TSV of species, biosample, assay to impute")] = None,
+    everything: Annotated[bool, typer.Option("--all", help="also what was trained on")] = False,
+) -> None:
+    """Impute what was not measured: by default every pair the model was not trained on."""
+    from epixs.errors import ConfigError
+    from epixs.joint import read_pairs
+
+    _start_tensorflow()
+    from epixs.imputation import impute as run
+    from epixs.training import open_model
+
+    if pairs is not None and everything:
+        raise ConfigError("--pairs and --all", got="both", expected="one of them")
+    wanted = read_pairs(pairs) if pairs else None
+    trained = open_model(model_dir)
+    with _progress() as bar:
+        task = bar.add_task("imputing tiles", total=None)
+        done = run(
+            trained,
+            store,
+            out_path,
+            pairs=wanted,
+            everything=everything,
+            progress=lambda p: bar.update(task, completed=p.tiles_done, total=p.tiles),
+        )
+    out.print(f"{out_path}: {len(done)} imputed experiments", highlight=False)
+
+
+@app.command()
+def evaluate(
+    imputed: Annotated[Path, typer.Argument(help="imputed store")],
+    store: Annotated[Path, typer.Argument(help="observed store of the same species")],
+    report: Annotated[Path | None, typer.Option(help="folder for scores.tsv and summary.tsv")] = None,
+    other: Annotated[
+        list[Path] | None,
+        typer.Option(help="other species' store for the zero-shot baselines, if it was moved"),
+    ] = None,
+) -> None:
+    """Score imputed against observed tracks, beside average activity and zero-shot baselines."""
+    from epixs.evaluation import evaluate as run
+    from epixs.metrics import METRICS
+    from epixs.report import write_report
+
+    with _progress() as bar:
+        task = bar.add_task("scoring experiments", total=None)
+        scores = run(
+            imputed, store, others=other or (), progress=lambda d, n: bar.update(task, completed=d, total=n)
+        )
+    for note in scores.notes:
+        err.print(f"note: {note}", highlight=False, markup=False)
+    names = ["role", "assay", "biosample", "method", *METRICS]
+    out.print(_table("per experiment", names, scores.scores[names].to_numpy().tolist()))
+    names = ["role", "assay_class", "experiments", "method", *METRICS]
+    out.print(_table("means over experiments", names, scores.summary()[names].to_numpy().tolist()))
+    if report:
+        for path in write_report(scores, report):
+            out.print(f"wrote {path}", highlight=False)
+
+
+@app.command()
+def plot(
+    imputed: Annotated[Path, typer.Argument(help="imputed store")],
+    store: Annotated[Path, typer.Argument(help="observed store of the same species")],
+    biosample: Annotated[str, typer.Option()],
+    assay: Annotated[str, typer.Option()],
+    locus: Annotated[str, typer.Option(help="for instance chr19:3,000,000-3,100,000")],
+    out_path: Annotated[Path, typer.Option("--out", help="picture to write (.png, .svg, .pdf)")],
+) -> None:
+    """Draw one experiment along a locus: observed, imputed and average activity."""
+    from epixs.figures import plot_tracks
+
+    plot_tracks(imputed, store, biosample=biosample, assay=assay, locus=locus, out=out_path)
+    out.print(f"wrote {out_path}", highlight=False)
+
+
+@app.command()
+def simulate(
+    folder: Annotated[Path, typer.Argument(help="new or empty folder")],
+    size: Annotated[str, typer.Option(help="demo or tiny")] = "demo",
+    seed: Annotated[int, typer.Option()] = 0,
+) -> None:
+    """Write a simulated two-species world as bigWigs, with a portal-style metadata.tsv."""
+    from epixs.errors import ConfigError
+    from epixs.simulate import SIZES
+    from epixs.simulate import simulate as run
+
+    if size not in SIZES:
+        raise ConfigError("--size", got=repr(size), expected=" or ".join(SIZES))
+    files = run(folder, size=size, seed=seed)
+    out.print(
+        f"{folder}: {len(files)} files; next: epixs catalog {folder}/metadata.tsv --out {folder}/catalog.tsv"
+    )
+
+
+@app.command()
+def demo(
+    folder: Annotated[Path, typer.Argument(help="new folder for everything the demo makes")] = Path("demo"),
+    size: Annotated[str, typer.Option(help="demo or tiny")] = "demo",
+    seed: Annotated[int, typer.Option()] = 0,
+) -> None:
+    """Run the whole path on a simulated world: from bigWigs to zero-shot scores."""
+    _start_tensorflow()
+    from epixs.demo import run_demo
+
+    run_demo(folder, size=size, seed=seed, console=out)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,103 @@
+"""Pictures, drawn with matplotlib (the `viz` extra)."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from epixs.compendium.store import experiments_of, open_compendium
+from epixs.errors import AxisError, ConfigError
+
+INK = "#3b3b3b"
+OBSERVED = "#2f5d8a"
+IMPUTED = "#c8643c"
+AVERAGE = "#8f8f8f"
+
+
+def _pyplot() -> Any:
+    try:
+        import matplotlib
+    except ImportError as error:
+        raise ConfigError(
+            "pictures need matplotlib", got="it is not installed", next_step="pip install 'epixs[viz]'"
+        ) from error
+    matplotlib.use("Agg")
+    import matplotlib.pyplot as plt
+
+    return plt
+
+
+def plot_tracks(
+    imputed: str | Path, store: str | Path, *, biosample: str, assay: str, locus: str, out: str | Path
+) -> Path:
+    """Draw one experiment along a locus: observed, imputed and average activity, on one scale.
+
+    Parameters
+    ----------
+    imputed, store
+        The two compendia.
+    biosample, assay
+        The experiment.
+    locus
+        For instance `"chr19:3,000,000-3,100,000"`.
+    out
+        Picture to write; its ending says the format.
+
+    Raises
+    ------
+    AxisError
+        If a store does not hold the experiment.
+    """
+    plt = _pyplot()
+    predicted, observed = open_compendium(imputed), open_compendium(store)
+    here = observed.epixs.sel(locus)
+    bins = here["bin"].to_numpy()
+    middle = (here["bin_start"].to_numpy() + here["bin_end"].to_numpy()) / 2e6
+    truth = here.signal[_row(store, observed, biosample, assay)].to_numpy()
+    guess = predicted.signal[_row(imputed, predicted, biosample, assay)].isel(bin=bins).to_numpy()
+    trained = predicted.attrs["provenance"]["training"][str(observed.attrs["species"])]["experiments"]
+    table = experiments_of(observed)
+    rows = [
+        i
+        for i, (b, a) in enumerate(zip(table["biosample"], table["assay"], strict=True))
+        if a == assay and b != biosample and [b, a] in trained
+    ]
+    panels = [("observed", truth, OBSERVED), ("imputed", guess, IMPUTED)]
+    if rows:
+        panels.append(
+            (
+                f"average activity\n({len(rows)} biosamples)",
+                here.signal[rows].mean("experiment").to_numpy(),
+                AVERAGE,
+            )
+        )
+    top = max(float(np.nanmax(values)) for _, values, _ in panels) * 1.05
+    figure, axes = plt.subplots(
+        len(panels), 1, sharex=True, figsize=(9, 1.15 * len(panels) + 0.7), layout="constrained"
+    )
+    for axis, (name, values, colour) in zip(axes, panels, strict=True):
+        axis.fill_between(middle, 0, values, color=colour, linewidth=0, step="mid")
+        axis.set_ylim(0, top)
+        axis.set_ylabel(name, rotation=0, ha="right", va="center", color=INK)
+        axis.spines[["top", "right"]].set_visible(False)
+    axes[-1].set_xlabel(f"{here['bin_chrom'].to_numpy()[0]} (Mb, {observed.attrs['assembly']})")
+    axes[-1].set_xlim(middle[0], middle[-1])
+    axes[0].set_title(f"{assay} in {biosample}, arcsinh units", loc="left", fontsize=10, color=INK)
+    figure.savefig(str(out), dpi=130)
+    plt.close(figure)
+    return Path(out)
+
+
+def _row(path: str | Path, dataset: Any, biosample: str, assay: str) -> int:
+    table = experiments_of(dataset)
+    found = table.index[(table["biosample"] == biosample) & (table["assay"] == assay)]
+    if not len(found):
+        raise AxisError(
+            f"{path} does not hold the experiment",
+            got=f"{biosample} / {assay}",
+            expected="one of its experiments",
+            next_step=f"list them with `epixs info {path}`",
+        )
+    return int(found[0])

@@ -1,0 +1,248 @@
+import os
+import signal
+import subprocess
+import sys
+
+import numpy as np
+import pandas as pd
+import pytest
+import xarray as xr
+
+from epixs.catalog import read_catalog
+from epixs.compendium import ingest as module
+from epixs.compendium.ingest import (
+    ingest,
+    open_tracks,
+    pending_tasks,
+    plan_ingest,
+    project_cost,
+    tile_tasks,
+)
+from epixs.compendium.ledger import read_ledger
+from epixs.compendium.store import open_compendium, store_status
+from epixs.errors import CatalogError, StoreError, TrackError
+from epixs.genome import Assembly, make_regions, read_regions
+
+SIZES = {"chr1": 10_010, "chr2": 5_000}
+REGIONS = [("chr1", 9_000, 10_010, "end"), ("chr2", 100, 1_000, "middle")]
+
+
+@pytest.fixture
+def panel(write_bigwig, tmp_path):
+    """Three tracks, two of them in one biosample, over two regions; returns catalog and regions."""
+    rng = np.random.default_rng(0)
+    rows = []
+    for index in range(3):
+        steps = [("chr1", 20 * i, 20 * i + 15, float(rng.random() * 9)) for i in range(400, 500)]
+        steps += [("chr2", 30 * i, 30 * i + 30, float(rng.random())) for i in range(100)]
+        path = write_bigwig(f"{index}.bw", steps)
+        rows.append(
+            {
+                "species": "tiny",
+                "assembly": "small",
+                "biosample": f"b{index // 2}",
+                "assay": f"a{index % 2}",
+                "assay_class": "histone",
+                "accession": f"A{index}",
+                "output_type": "signal p-value",
+                "path": path.name,
+            }
+        )
+    (tmp_path / "small.chrom.sizes").write_text("".join(f"{c}\t{n}\n" for c, n in SIZES.items()))
+    pd.DataFrame(rows).to_csv(tmp_path / "catalog.tsv", sep="\t", index=False)
+    regions, _ = make_regions(Assembly("small", SIZES), REGIONS)
+    return read_catalog(tmp_path / "catalog.tsv"), regions
+
+
+def slow_signal(catalog, regions):
+    """Oracle: pyBigWig values, base by base, bin by bin."""
+    import pyBigWig
+
+    rows = []
+    for path in catalog.experiments["path"]:
+        with pyBigWig.open(path) as file:
+            row = []
+            for bin_ in regions.table().itertuples():
+                values = np.nan_to_num(
+                    file.values(bin_.chrom, bin_.start, bin_.end, numpy=True).astype(float)
+                )
+                row.append(np.arcsinh(values.sum() / (bin_.end - bin_.start)))
+        rows.append(row)
+    return np.array(rows)
+
+
+def test_store_and_lazy_view_hold_the_arcsinh_of_the_mean(panel, tmp_path):
+    catalog, regions = panel
+    table = ingest(catalog, regions, tmp_path / "a.zarr")
+    assert table["status"].tolist() == ["ok"] * 3
+    slow = slow_signal(catalog, regions)
+    with xr.open_zarr(tmp_path / "a.zarr") as dataset:
+        stored = dataset.signal.to_numpy()
+        np.testing.assert_allclose(stored, slow, atol=2.5e-4)
+        assert dataset.attrs["uncovered"] == "zero"
+        lazy = open_tracks(catalog, regions)
+        assert np.array_equal(lazy.signal.to_numpy(), stored)
+        assert lazy.signal.dtype == dataset.signal.dtype == np.float32
+        assert lazy.epixs.sel("chr2:100-200").sizes["bin"] == 4
+        np.testing.assert_allclose(dataset.signal_max, stored.max(axis=1))
+        np.testing.assert_allclose(dataset.covered_fraction, 0.87, atol=0.02)
+
+
+def test_uncovered_nan(panel, tmp_path):
+    catalog, regions = panel
+    lazy = open_tracks(catalog, regions, uncovered="nan").signal.to_numpy()
+    zero = open_tracks(catalog, regions).signal.to_numpy()
+    missing = np.isnan(lazy)
+    assert missing.any()
+    assert (zero[missing] == 0).all()
+    assert (lazy[~missing] >= zero[~missing] - 1e-3).all()
+    assert (lazy[~missing] > zero[~missing] + 0.1).any()
+
+
+def test_running_again_reads_nothing(panel, tmp_path, monkeypatch):
+    catalog, regions = panel
+    ingest(catalog, regions, tmp_path / "a.zarr")
+    monkeypatch.setattr(module, "read_row", None)  # calling it would fail
+    ingest(catalog, regions, tmp_path / "a.zarr")
+
+
+def test_interrupted_ingest_resumes_to_the_same_store(panel, tmp_path, monkeypatch):
+    catalog, regions = panel
+    monkeypatch.setattr("epixs.compendium.plan.CHUNK_BINS", 8)
+    monkeypatch.setattr("epixs.compendium.plan.LAPTOP_SHARD_CHUNKS", 1)
+    ingest(catalog, regions, tmp_path / "whole.zarr")
+    whole_plan = plan_ingest(catalog, regions)
+    assert whole_plan.grid == (1, 10)
+
+    class Cut(Exception):
+        pass
+
+    def stop(progress):
+        if progress.tiles_done == 4:
+            raise Cut
+
+    with pytest.raises(Cut):
+        ingest(catalog, regions, tmp_path / "a.zarr", progress=stop)
+    state = store_status(tmp_path / "a.zarr")
+    assert (state.status, state.tiles_done) == ("unfinished", 4)
+    read = []
+    original = module.read_row
+    monkeypatch.setattr(module, "read_row", lambda *a: read.append(a[0]) or original(*a))
+    ingest(catalog, regions, tmp_path / "a.zarr")
+    assert len(read) == 3 * 6
+    first, second = (open_compendium(tmp_path / f"{n}.zarr").signal.to_numpy() for n in ("whole", "a"))
+    assert np.array_equal(first, second)
+    assert read_ledger(tmp_path / "a.zarr") == read_ledger(tmp_path / "whole.zarr")
+
+
+def test_replaced_source_is_read_again(panel, tmp_path, write_bigwig):
+    catalog, regions = panel
+    ingest(catalog, regions, tmp_path / "a.zarr")
+    write_bigwig("0.bw", [("chr1", 9_000, 10_010, 5.0)])
+    os.utime(tmp_path / "0.bw", ns=(1, 1))
+    assert (
+        len(pending_tasks(tmp_path / "a.zarr", tile_tasks(plan_ingest(catalog, regions), catalog.assembly)))
+        == 1
+    )
+    ingest(catalog, regions, tmp_path / "a.zarr")
+    signal_now = open_compendium(tmp_path / "a.zarr").signal[0, :41].to_numpy()
+    assert np.allclose(signal_now, np.arcsinh(5.0), atol=1e-3)
+
+
+def test_a_bad_file_costs_its_row_and_nothing_else(panel, tmp_path, write_bigwig):
+    catalog, regions = panel
+    good = (tmp_path / "1.bw").read_bytes()
+    (tmp_path / "1.bw").write_bytes(b"<html>Not found</html>")
+    table = ingest(catalog, regions, tmp_path / "a.zarr")
+    assert [s == "ok" for s in table["status"]] == [True, False, True]
+    assert "HTML" in table["status"][1]
+    dataset = open_compendium(tmp_path / "a.zarr")
+    missing = np.isnan(dataset.signal.to_numpy())
+    assert missing[1].all()
+    assert not missing[[0, 2]].any()
+    assert "HTML" in str(dataset.status.to_numpy()[1])
+    with pytest.raises(TrackError, match="HTML"):
+        open_tracks(catalog, regions).signal.compute()
+    (tmp_path / "1.bw").write_bytes(good)
+    assert ingest(catalog, regions, tmp_path / "a.zarr")["status"].tolist() == ["ok"] * 3
+
+
+def test_retry_failed_reads_tiles_whose_files_look_unchanged(panel, tmp_path, monkeypatch):
+    catalog, regions = panel
+    original = module.read_row
+
+    def flaky(source, *rest):
+        raise TrackError(f"{source} timed out")
+
+    monkeypatch.setattr(module, "read_row", flaky)
+    assert (ingest(catalog, regions, tmp_path / "a.zarr")["status"] != "ok").all()
+    monkeypatch.setattr(module, "read_row", original)
+    assert (ingest(catalog, regions, tmp_path / "a.zarr")["status"] != "ok").all()
+    assert (ingest(catalog, regions, tmp_path / "a.zarr", retry_failed=True)["status"] == "ok").all()
+
+
+def test_another_catalog_is_refused(panel, tmp_path):
+    catalog, regions = panel
+    ingest(catalog, regions, tmp_path / "a.zarr")
+    fewer, _ = make_regions(Assembly("small", SIZES), REGIONS[:1])
+    with pytest.raises(StoreError, match=r"made from something else; got a difference in regions"):
+        ingest(catalog, fewer, tmp_path / "a.zarr")
+
+
+def test_cost_is_projected_from_the_plan(panel):
+    catalog, regions = panel
+    cost = project_cost(plan_ingest(catalog, regions), catalog.assembly)
+    assert cost.tiles == 1
+    assert cost.bytes_in == sum(os.path.getsize(p) for p in catalog.experiments["path"])
+    assert cost.core_seconds is not None
+    assert cost.core_seconds > 0
+
+
+def test_full_disk_stops_with_what_was_written_kept(panel, tmp_path, monkeypatch):
+    catalog, regions = panel
+    original = module.write_block
+
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(module, "write_block", full)
+    with pytest.raises(OSError, match="No space left"):
+        ingest(catalog, regions, tmp_path / "a.zarr")
+    monkeypatch.setattr(module, "write_block", original)
+    assert (ingest(catalog, regions, tmp_path / "a.zarr")["status"] == "ok").all()
+
+
+def test_killed_in_mid_run_resumes(world, tmp_path):
+    """kill -9 of the process, at the first tile: the store is unfinished, then the same as ever."""
+    code = (
+        "import sys, os, signal\n"
+        "from epixs.catalog import read_catalog\n"
+        "from epixs.genome import read_regions\n"
+        "from epixs.compendium.ingest import ingest\n"
+        "c = read_catalog(sys.argv[1], 'human'); r, _ = read_regions(sys.argv[2], c.assembly)\n"
+        "ingest(c, r, sys.argv[3], progress=lambda p: p.tiles_done == 1 and os.kill(os.getpid(), signal.SIGKILL))\n"
+    )
+    target = tmp_path / "a.zarr"
+    done = subprocess.run(
+        [sys.executable, "-c", code, world.catalog, world.bed("human"), target], check=False
+    )
+    assert done.returncode == -signal.SIGKILL
+    assert store_status(target).status == "unfinished"
+    catalog = read_catalog(world.catalog, "human")
+    regions, _ = read_regions(world.bed("human"), catalog.assembly)
+    ingest(catalog, regions, target)
+    expected = open_compendium(world.store("human")).signal.to_numpy()
+    assert np.array_equal(open_compendium(target).signal.to_numpy(), expected)
+
+
+def test_remote_sources_are_not_silently_skipped(panel, tmp_path):
+    catalog, regions = panel
+    catalog.experiments.loc[0, "path"] = "https://host.example/a.bigWig"
+    table = ingest(catalog, regions, tmp_path / "a.zarr")
+    assert "remote" in table["status"][0]
+
+
+def test_catalog_without_its_files_is_refused_in_full(panel, tmp_path):
+    (tmp_path / "2.bw").unlink()
+    with pytest.raises(CatalogError, match=r"row 4, column path"):
+        read_catalog(tmp_path / "catalog.tsv")

@@ -1,0 +1,56 @@
+import numpy as np
+import pytest
+import zarr
+
+from epixs.compendium.ledger import (
+    Record,
+    checksum,
+    read_ledger,
+    row_statistics,
+    write_record,
+)
+from epixs.compendium.plan import Tile
+from epixs.compendium.schema import LEDGER_PATH
+from epixs.compendium.store import create_store
+from epixs.errors import StoreError
+
+from .test_plan import plan_of
+
+TILE = Tile(0, 0, 0, 3, 0, 100)
+
+
+@pytest.fixture
+def store(tmp_path):
+    create_store(tmp_path / "a.zarr", plan_of(3, 100))
+    return tmp_path / "a.zarr"
+
+
+def test_a_new_store_has_no_records(store):
+    assert read_ledger(store) == {}
+
+
+def test_records_round_trip(store):
+    record = Record("finger", "sum", [{"bins": 1, "sum": 2.0}, {"error": "x is empty"}])
+    write_record(store, TILE, record)
+    assert read_ledger(store) == {(0, 0): record}
+    assert record.has_errors
+
+
+def test_damaged_record_is_an_error(store):
+    zarr.open_array(store, path=LEDGER_PATH, mode="r+")[0, 0] = '{"fingerprint": 1'
+    with pytest.raises(StoreError, match="record 0/0 is damaged"):
+        read_ledger(store)
+
+
+def test_checksum_sees_every_value_and_missing_ones():
+    values = np.arange(12, dtype=np.float32).reshape(3, 4)
+    assert checksum(values) == checksum(values.copy(order="F"))
+    changed = values.copy()
+    changed[2, 3] = np.nan
+    assert checksum(values) != checksum(changed)
+
+
+def test_row_statistics_leave_missing_bins_out():
+    row = row_statistics(np.array([0.0, np.nan, 2.0], dtype=np.float32), bases=75, covered=30)
+    assert row == {"bins": 2, "sum": 2.0, "min": 0.0, "max": 2.0, "zeros": 1, "bases": 75, "covered": 30}
+    assert row_statistics(np.full(3, np.nan, dtype=np.float32), 75, 0)["bins"] == 0

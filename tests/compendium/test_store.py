@@ -1,0 +1,173 @@
+import json
+
+import numpy as np
+import pytest
+import xarray as xr
+import zarr
+
+from epixs.compendium.ledger import Record, checksum, row_statistics, write_record
+from epixs.compendium.plan import Tile
+from epixs.compendium.store import (
+    create_store,
+    experiments_of,
+    finalise,
+    open_compendium,
+    prepare_store,
+    read_attributes,
+    regions_of,
+    store_status,
+    write_block,
+)
+from epixs.errors import StoreError
+
+from .test_plan import plan_of
+
+
+@pytest.fixture
+def plan():
+    return plan_of(20, 40_000)
+
+
+def fill(path, plan, skip=()):
+    """Write every tile but some; returns the values."""
+    values = np.random.default_rng(0).random((plan.n_experiments, plan.n_bins), dtype=np.float32)
+    for tile in plan.tiles():
+        if (tile.row_group, tile.bin_range) in skip:
+            continue
+        block = values[tile.first_row : tile.stop_row, tile.first_bin : tile.stop_bin]
+        write_block(path, tile, block)
+        write_record(path, tile, Record("f", checksum(block), [row_statistics(row, 25, 25) for row in block]))
+    return values
+
+
+def test_plain_xarray_reads_what_was_written(tmp_path, plan):
+    path = tmp_path / "a.zarr"
+    create_store(path, plan)
+    values = fill(path, plan)
+    finalise(path, plan, ["f"] * 2)
+    with xr.open_zarr(path) as dataset:
+        assert dataset.signal.dims == ("experiment", "bin")
+        assert dataset.signal.dtype == np.float32
+        assert np.array_equal(dataset.signal.to_numpy(), values)
+        assert {"biosample", "assay", "assay_class", "accession"} <= set(dataset.coords)
+        assert dataset.region_first_bin.to_numpy().tolist() == [0]
+        assert dataset.attrs["status"] == "complete"
+        assert str(dataset.biosample.to_numpy()[3]) == "biosample3"
+        assert np.allclose(dataset.signal_mean, values.mean(axis=1), atol=1e-5)
+
+
+def test_a_missing_tile_reads_as_nan_and_the_store_cannot_be_finished(tmp_path, plan):
+    path = tmp_path / "a.zarr"
+    create_store(path, plan)
+    fill(path, plan, skip={(1, 0)})
+    with pytest.raises(StoreError, match=r"tile 1/0 is not written.*Run the same command again"):
+        finalise(path, plan, ["f"] * 2)
+    dataset = open_compendium(path, unfinished=True)
+    assert np.isnan(dataset.signal[16:].to_numpy()).all()
+    assert not np.isnan(dataset.signal[:16].to_numpy()).any()
+
+
+def test_tiles_written_from_something_else_cannot_be_finished(tmp_path, plan):
+    create_store(tmp_path / "a.zarr", plan)
+    fill(tmp_path / "a.zarr", plan)
+    with pytest.raises(StoreError, match="not written"):
+        finalise(tmp_path / "a.zarr", plan, ["f", "other"])
+
+
+def test_readers_refuse_an_unfinished_store(tmp_path, plan):
+    create_store(tmp_path / "a.zarr", plan)
+    with pytest.raises(StoreError, match=r"unfinished; got status 'unfinished'; expected 'complete'"):
+        open_compendium(tmp_path / "a.zarr")
+
+
+def test_part_of_a_shard_is_never_written(tmp_path, plan):
+    create_store(tmp_path / "a.zarr", plan)
+    with pytest.raises(StoreError, match="not one whole shard"):
+        write_block(tmp_path / "a.zarr", Tile(0, 0, 0, 8, 0, 40_000), np.zeros((8, 40_000), np.float32))
+    with pytest.raises(StoreError, match="not one whole shard"):
+        write_block(tmp_path / "a.zarr", Tile(0, 0, 0, 16, 0, 40_000), np.zeros((8, 40_000), np.float32))
+
+
+def test_zeros_are_written_not_skipped(tmp_path, plan):
+    path = tmp_path / "a.zarr"
+    create_store(path, plan)
+    tile = next(plan.tiles())
+    write_block(path, tile, np.zeros((16, 40_000), np.float32))
+    assert (open_compendium(path, unfinished=True).signal[:16].to_numpy() == 0).all()
+
+
+@pytest.mark.parametrize("content", ["nothing", "file", "folder", "foreign", "version"])
+def test_foreign_stores_are_refused_and_left_alone(tmp_path, plan, content):
+    path = tmp_path / "a.zarr"
+    expected = {
+        "nothing": "does not exist",
+        "file": "not a Zarr group",
+        "folder": "not a Zarr group",
+        "foreign": "epixs did not write",
+        "version": "another schema version; got 99",
+    }[content]
+    if content == "file":
+        path.write_text("hello")
+    elif content == "folder":
+        path.mkdir()
+        (path / "thesis.docx").write_text("precious")
+    elif content in ("foreign", "version"):
+        zarr.create_group(
+            path, attributes={"epixs_schema": "99"} if content == "version" else {"title": "ERA5"}
+        )
+    with pytest.raises(StoreError, match=expected):
+        read_attributes(path)
+    if content != "nothing":
+        with pytest.raises(StoreError):
+            prepare_store(path, plan)
+    if content == "folder":
+        assert (path / "thesis.docx").read_text() == "precious"
+
+
+def test_another_plan_is_refused_naming_what_differs(tmp_path, plan):
+    prepare_store(tmp_path / "a.zarr", plan)
+    prepare_store(tmp_path / "a.zarr", plan)  # the same one goes on
+    with pytest.raises(StoreError, match=r"difference in uncovered \(\"zero\" there\)"):
+        prepare_store(tmp_path / "a.zarr", plan_of(20, 40_000, uncovered="nan"))
+
+
+def test_a_store_whose_creation_was_cut_short_is_created_again(tmp_path, plan):
+    path = tmp_path / "a.zarr"
+    create_store(path, plan)
+    record = path / "ledger" / "record" / "zarr.json"
+    record.unlink()
+    record.parent.rmdir()
+    (path / "ledger" / "zarr.json").unlink()
+    (path / "ledger").rmdir()
+    prepare_store(path, plan)
+    assert store_status(path).tiles == 2
+
+
+def test_damaged_metadata_is_refused_before_anything_is_allocated(tmp_path, plan):
+    path = tmp_path / "a.zarr"
+    create_store(path, plan)
+    fill(path, plan)
+    finalise(path, plan, ["f"] * 2)
+    metadata = json.loads((path / "zarr.json").read_text())
+    signal = metadata["consolidated_metadata"]["metadata"]["signal"]
+    signal["shape"] = [1 << 40, 40_000]
+    (path / "zarr.json").write_text(json.dumps(metadata))
+    with pytest.raises(StoreError, match="damaged|impossible"):
+        open_compendium(path)
+
+
+def test_tables_round_trip(tmp_path, plan):
+    create_store(tmp_path / "a.zarr", plan)
+    dataset = open_compendium(tmp_path / "a.zarr", unfinished=True)
+    assert regions_of(dataset) == plan.regions
+    assert experiments_of(dataset)["assay"].tolist() == plan.experiments["assay"].tolist()
+
+
+def test_status(tmp_path, plan):
+    path = tmp_path / "a.zarr"
+    create_store(path, plan)
+    rows = [{"error": "x.bigWig is empty"}] + [{"bins": 0}] * 15
+    write_record(path, next(plan.tiles()), Record("f", "c", rows))
+    state = store_status(path)
+    assert (state.status, state.tiles_done, state.tiles) == ("unfinished", 1, 2)
+    assert state.failed == [("accession0", "x.bigWig is empty")]

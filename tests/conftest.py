@@ -1,0 +1,99 @@
+"""A tiny simulated world, ingested and trained once for all tests."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+import numpy as np
+import pyBigWig
+import pytest
+
+from epixs.catalog import read_catalog, write_catalog
+from epixs.compendium.ingest import ingest
+from epixs.genome import read_regions
+from epixs.portal import select_experiments
+from epixs.simulate import simulate
+
+
+@dataclass(frozen=True)
+class World:
+    folder: Path
+
+    @property
+    def catalog(self) -> Path:
+        return self.folder / "catalog.tsv"
+
+    def bed(self, species: str) -> Path:
+        return self.folder / f"{species}.bed"
+
+    def store(self, species: str) -> Path:
+        return self.folder / f"{species}.zarr"
+
+    @property
+    def pairs(self) -> Path:
+        return self.folder / "exclude.tsv"
+
+
+@pytest.fixture(scope="session")
+def world(tmp_path_factory: pytest.TempPathFactory) -> World:
+    """Two species' tracks, catalog and finished stores."""
+    made = World(tmp_path_factory.mktemp("world"))
+    simulate(made.folder, size="tiny", seed=1)
+    write_catalog(select_experiments(made.folder / "metadata.tsv").table, made.catalog)
+    for species in ("human", "mouse"):
+        catalog = read_catalog(made.catalog, species)
+        regions, _ = read_regions(made.bed(species), catalog.assembly)
+        ingest(catalog, regions, made.store(species))
+    return made
+
+
+@pytest.fixture(scope="session")
+def held_out(world: World):
+    """Two mouse experiments that the trained model never saw, one of them zero-shot."""
+    from epixs.joint import joint_axis
+
+    table = joint_axis([world.store("mouse")]).parts[0].experiments
+    counts = table["assay"].value_counts()
+    common = next(a for a in counts.index if counts[a] >= 2)
+    ep300 = "ChIP-seq_EP300_signal_p-value"
+    pairs = [("mouse", b, ep300) for b in table.loc[table["assay"] == ep300, "biosample"]]
+    pairs.append(("mouse", table.loc[table["assay"] == common, "biosample"].iloc[0], common))
+    lines = ["species\tbiosample\tassay"] + ["\t".join(pair) for pair in pairs]
+    world.pairs.write_text("\n".join(lines) + "\n")
+    return pairs
+
+
+@pytest.fixture(scope="session")
+def trained(world: World, held_out):
+    """A joint model of both species, briefly trained."""
+    from epixs.config import TrainConfig
+    from epixs.joint import joint_axis
+    from epixs.training import open_model, train
+
+    axis = joint_axis([world.store("mouse"), world.store("human")], held_out)
+    config = TrainConfig(hidden=(16, 16), epochs=3, batch_size=500, held_out=0.1)
+    train(axis, config, world.folder / "model")
+    return open_model(world.folder / "model")
+
+
+@pytest.fixture
+def write_bigwig(tmp_path: Path):
+    """Write intervals `(chrom, start, end, value)` as a bigWig."""
+
+    def write(name: str, intervals, sizes=None) -> Path:
+        path = tmp_path / name
+        file = pyBigWig.open(str(path), "w")
+        file.addHeader(list((sizes or {"chr1": 10_010, "chr2": 5_000}).items()), maxZooms=0)
+        if intervals:
+            chroms, starts, ends, values = zip(*intervals, strict=True)
+            file.addEntries(
+                list(chroms), list(starts), ends=list(ends), values=[float(np.float32(v)) for v in values]
+            )
+        file.close()
+        return path
+
+    return write

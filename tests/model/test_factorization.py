@@ -1,0 +1,103 @@
+import subprocess
+import sys
+
+import keras
+import numpy as np
+import pytest
+
+from epixs.dataset import held_out_dataset, training_dataset
+from epixs.joint import joint_axis
+from epixs.model import RowwiseAdam, build_model
+from epixs.sampling import Sampler
+
+
+@pytest.fixture(scope="module")
+def axis(world):
+    return joint_axis([world.store("mouse"), world.store("human")])
+
+
+def slow_forward(model, position, biosample, assay):
+    """Oracle: concatenate the five factors of each entry and run the dense layers in numpy."""
+    tables = [np.asarray(t) for t in model.genome.tables]
+    out = np.zeros(biosample.shape)
+    kernel = np.concatenate(
+        [np.asarray(part.kernel) for part in (model.biosample, model.assay, model.genome)]
+    )
+    for p in range(biosample.shape[0]):
+        for e in range(biosample.shape[1]):
+            values = np.concatenate(
+                [
+                    np.asarray(model.biosample.table)[biosample[p, e]],
+                    np.asarray(model.assay.table)[assay[p, e]],
+                ]
+                + [tables[scale][position[p, scale]] for scale in range(3)]
+            )
+            values = np.maximum(values @ kernel + np.asarray(model.bias), 0)
+            for layer in model.hidden:
+                values = np.maximum(values @ np.asarray(layer.kernel) + np.asarray(layer.bias), 0)
+            out[p, e] = (values @ np.asarray(model.readout.kernel) + np.asarray(model.readout.bias))[0]
+    return out
+
+
+def test_prediction_agrees_with_the_plain_concatenation(axis):
+    keras.utils.set_random_seed(0)
+    model = build_model(axis, hidden=(12, 9), assay_factors=6, biosample_factors=5, genome_factors=(2, 3, 4))
+    batch = Sampler(axis, batch_size=24, experiments_per_position=3).batch(0, 0)
+    inputs = {"position": batch.position, "biosample": batch.biosample, "assay": batch.assay}
+    expected = slow_forward(model, batch.position, batch.biosample, batch.assay)
+    np.testing.assert_allclose(model(inputs).numpy()[..., 0], expected, atol=1e-5)
+    # one row of experiments serves all positions
+    inputs = {"position": batch.position, "biosample": batch.biosample[:1], "assay": batch.assay[:1]}
+    wide = np.repeat(batch.biosample[:1], 8, axis=0), np.repeat(batch.assay[:1], 8, axis=0)
+    np.testing.assert_allclose(
+        model(inputs).numpy()[..., 0], slow_forward(model, batch.position, *wide), atol=1e-5
+    )
+
+
+def test_parameters_are_counted_as_planned(axis):
+    from epixs.config import TrainConfig
+    from epixs.training import estimate_cost
+
+    config = TrainConfig(hidden=(12, 9), batch_size=100)
+    model = build_model(axis, hidden=config.hidden)
+    assert estimate_cost(axis, config).parameters == model.count_params()
+
+
+def test_one_fit_call_joins_model_and_dataset_and_lowers_the_error(axis):
+    keras.utils.set_random_seed(0)
+    sampler = Sampler(axis, batch_size=500, experiments_per_position=2, held_out=0.1)
+    model = build_model(axis, hidden=(16, 16))
+    model.compile(optimizer=RowwiseAdam(3e-3, row_multiplier=10.0), loss="mse")
+    history = model.fit(
+        training_dataset(sampler),
+        steps_per_epoch=sampler.steps_per_epoch,
+        epochs=4,
+        validation_data=held_out_dataset(sampler, count=2_000),
+        shuffle=False,
+        verbose=0,
+    ).history
+    assert history["val_loss"][-1] < 0.7 * history["val_loss"][0]
+
+
+@pytest.mark.parametrize("imports", ["import epixs, keras", "import keras, epixs"])
+def test_plain_keras_opens_the_file_in_a_fresh_process(axis, tmp_path, imports):
+    model = build_model(axis, hidden=(8, 8))
+    model.compile(optimizer=RowwiseAdam(), loss="mse")
+    model.save(tmp_path / "m.keras")
+    inputs = {"position": np.array([[5, 0, 0]]), "biosample": np.array([[1]]), "assay": np.array([[2]])}
+    np.save(tmp_path / "expected.npy", model(inputs).numpy())
+    code = (
+        f"{imports}\nimport numpy as np, sys\n"
+        "m = keras.models.load_model(sys.argv[1])\n"
+        "x = {'position': np.array([[5, 0, 0]]), 'biosample': np.array([[1]]), 'assay': np.array([[2]])}\n"
+        "assert np.array_equal(m(x).numpy(), np.load(sys.argv[2]))\n"
+        "assert type(m.optimizer).__name__ == 'RowwiseAdam'\n"
+    )
+    arguments = [sys.executable, "-c", code, tmp_path / "m.keras", tmp_path / "expected.npy"]
+    done = subprocess.run(arguments, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+def test_importing_epixs_imports_no_tensorflow():
+    code = "import sys, epixs; assert not {'tensorflow', 'keras'} & set(sys.modules)"
+    subprocess.run([sys.executable, "-c", code], check=True)

@@ -1,0 +1,133 @@
+import numpy as np
+import pytest
+import xarray as xr
+
+from epixs import imputation
+from epixs.compendium.store import open_compendium, store_status
+from epixs.errors import AxisError, StoreError
+from epixs.imputation import Predictor, choose_pairs, impute, open_imputed
+
+
+@pytest.fixture(scope="module")
+def imputed(world, trained):
+    path = world.folder / "all.imputed.zarr"
+    impute(trained, world.store("mouse"), path)
+    return path
+
+
+def test_default_is_every_pair_not_trained_on(world, trained, imputed, held_out):
+    with xr.open_zarr(imputed) as dataset:
+        found = set(
+            zip(dataset.biosample.to_numpy().tolist(), dataset.assay.to_numpy().tolist(), strict=True)
+        )
+        assert dataset.attrs["kind"] == "imputed"
+        assert dataset.signal.dtype == np.float32
+        assert not np.isnan(dataset.signal.to_numpy()).any()
+        assert dataset.attrs["provenance"]["model_fingerprint"] == trained.fingerprint
+    axis = trained.axis
+    seen = set(axis.part("mouse").training[["biosample", "assay"]].itertuples(index=False, name=None))
+    everything = {(b, a) for b in axis.part("mouse").biosamples for a in axis.assays}
+    assert found == everything - seen
+    assert {(b, a) for _, b, a in held_out} <= found
+    assert any("H3K9me3" in a for _, a in found)  # never performed in mouse
+
+
+def test_predictions_are_the_models_bounded_by_what_the_assay_has_shown(world, trained, held_out):
+    species, biosample, assay = held_out[0]
+    predictor = Predictor(trained, held_out)
+    got = predictor.predict(100, 160)
+    part, axis = trained.axis.part(species), trained.axis
+    inputs = {
+        "position": part.positions(np.arange(100, 160)) + axis.offsets(species),
+        "biosample": np.full((60, 1), axis.biosample_index(species, [biosample])[0]),
+        "assay": np.full((60, 1), axis.assay_index([assay])[0]),
+    }
+    raw = trained.model(inputs).numpy()[:, 0, 0]
+    low, high = trained.bounds[assay]
+    np.testing.assert_allclose(got[0], np.clip(raw, low, high), atol=3e-4)
+    assert (got >= 0).all()
+
+
+def test_blocks_do_not_change_predictions(trained, held_out, monkeypatch):
+    predictor = Predictor(trained, held_out)
+    whole = predictor.predict(0, 700)
+    monkeypatch.setattr(imputation, "ACTIVATION_VALUES", 1)
+    np.testing.assert_allclose(predictor.predict(0, 700), whole, atol=6e-4)
+
+
+def test_lazy_view_is_what_is_written(world, trained, imputed):
+    lazy = open_imputed(trained, world.store("mouse"))
+    assert lazy.attrs["kind"] == "imputed"
+    stored = open_compendium(imputed).signal
+    np.testing.assert_allclose(lazy.signal[:, :50].to_numpy(), stored[:, :50].to_numpy(), atol=6e-4)
+
+
+def test_all_pairs_and_chosen_pairs(world, trained, held_out):
+    axis = trained.axis
+    assert len(choose_pairs(trained, "mouse", everything=True)) == len(axis.all_pairs("mouse"))
+    assert choose_pairs(trained, "mouse", pairs=held_out) == held_out
+    with pytest.raises(AxisError, match=r"no pair of this store's species; got \['mouse'\]; expected human"):
+        choose_pairs(trained, "human", pairs=held_out)
+    with pytest.raises(AxisError, match="cannot be imputed"):
+        choose_pairs(trained, "mouse", pairs=[("mouse", "simulated-mouse-00", "ChIP-seq_XYZ")])
+
+
+def test_interrupted_imputation_resumes(world, trained, held_out, tmp_path, monkeypatch):
+    monkeypatch.setattr("epixs.compendium.plan.CHUNK_BINS", 100)
+    monkeypatch.setattr("epixs.compendium.plan.LAPTOP_SHARD_CHUNKS", 1)
+
+    class Cut(Exception):
+        pass
+
+    def stop(progress):
+        if progress.tiles_done == 5:
+            raise Cut
+
+    path = tmp_path / "i.zarr"
+    with pytest.raises(Cut):
+        impute(trained, world.store("mouse"), path, pairs=held_out, progress=stop)
+    assert store_status(path).tiles_done == 5
+    predicted = []
+    original = Predictor.predict
+    monkeypatch.setattr(Predictor, "predict", lambda self, *a: predicted.append(a) or original(self, *a))
+    impute(trained, world.store("mouse"), path, pairs=held_out)
+    assert len(predicted) == 15
+    assert not np.isnan(open_compendium(path).signal.to_numpy()).any()
+
+
+def test_model_and_store_must_fit(world, trained, tmp_path, imputed):
+    from epixs.catalog import read_catalog
+    from epixs.compendium.ingest import ingest
+    from epixs.genome import make_regions
+
+    catalog = read_catalog(world.catalog, "mouse")
+    other, _ = make_regions(catalog.assembly, [("chr19", 10_000_000, 10_010_000, "part")])
+    ingest(catalog, other, tmp_path / "part.zarr")
+    with pytest.raises(AxisError, match=r"do not fit together: regions of mouse; got 1 regions, 400 bins"):
+        impute(trained, tmp_path / "part.zarr", tmp_path / "i.zarr")
+    assert not (tmp_path / "i.zarr").exists()
+
+
+def test_species_must_be_known(world, trained, tmp_path):
+    import zarr
+
+    from epixs.catalog import read_catalog
+    from epixs.compendium.ingest import ingest
+    from epixs.genome import read_regions
+
+    catalog = read_catalog(world.catalog, "mouse")
+    regions, _ = read_regions(world.bed("mouse"), catalog.assembly)
+    ingest(catalog, regions, tmp_path / "a.zarr")
+    root = zarr.open_group(tmp_path / "a.zarr")
+    root.attrs["species"] = "rat"
+    with pytest.raises(AxisError, match="got 'rat'; expected one of mouse, human"):
+        impute(trained, tmp_path / "a.zarr", tmp_path / "i.zarr")
+
+
+def test_observed_and_imputed_are_never_confused(world, trained, imputed, held_out):
+    from epixs.joint import joint_axis
+
+    with pytest.raises(AxisError, match="is imputed; got imputed; expected an observed"):
+        joint_axis([imputed])
+    with pytest.raises(StoreError, match="made from something else"):
+        impute(trained, world.store("mouse"), world.store("mouse"), pairs=held_out)

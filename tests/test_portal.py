@@ -1,0 +1,169 @@
+import pandas as pd
+import pytest
+
+from epixs.catalog import read_catalog, write_catalog
+from epixs.errors import CatalogError
+from epixs.portal import select_experiments
+
+ROW = {
+    "File accession": "F1",
+    "File format": "bigWig",
+    "Output type": "signal p-value",
+    "File assembly": "GRCh38",
+    "Experiment accession": "E1",
+    "Assay": "Histone ChIP-seq",
+    "Biosample term name": "K562",
+    "Biosample organism": "Homo sapiens",
+    "Experiment target": "H3K4me3-human",
+    "Biological replicate(s)": "1, 2",
+    "Size": "10",
+    "md5sum": "abc",
+    "File download URL": "/files/F1/@@download/F1.bigWig",
+    "File Status": "released",
+    "File analysis title": "ENCODE4 v1.5.1 GRCh38",
+    "Biosample treatments": "",
+    "Audit ERROR": "",
+}
+
+
+def select(tmp_path, *rows, **options):
+    path = tmp_path / "metadata.tsv"
+    pd.DataFrame([ROW | row for row in rows]).to_csv(path, sep="\t", index=False)
+    return select_experiments(path, **options)
+
+
+@pytest.mark.parametrize(
+    ("row", "assay", "assay_class"),
+    [
+        ({}, "ChIP-seq_H3K4me3_signal_p-value", "histone"),
+        ({"Assay": "ChIP-seq", "Experiment target": "H2AFZ-human"}, "ChIP-seq_H2AFZ_signal_p-value", "histone"),
+        ({"Assay": "TF ChIP-seq", "Experiment target": "CTCF-human"}, "ChIP-seq_CTCF_signal_p-value", "protein_binding"),
+        ({"Assay": "ChIP-seq", "Experiment target": "POLR2A-human"}, "ChIP-seq_POLR2A_signal_p-value", "protein_binding"),
+        ({"Assay": "ChIP-seq", "Experiment target": "HNRNPL-human"}, "ChIP-seq_HNRNPL_signal_p-value", "protein_binding"),
+        ({"Assay": "ATAC-seq", "Experiment target": ""}, "ATAC-seq_signal_p-value", "accessibility"),
+        (
+            {"Assay": "DNase-seq", "Experiment target": "", "Output type": "read-depth normalized signal"},
+            "DNase-seq_read-depth_normalized_signal",
+            "accessibility",
+        ),
+        (
+            {"Assay": "polyA plus RNA-seq", "Experiment target": "", "Output type": "minus strand signal of all reads"},
+            "polyA_RNA-seq_minus_strand_signal_of_all_reads",
+            "transcription",
+        ),
+    ],
+)  # fmt: skip
+def test_assay_names_and_classes(tmp_path, row, assay, assay_class):
+    table = select(tmp_path, row).table
+    assert table["assay"].tolist() == [assay]
+    assert table["assay_class"].tolist() == [assay_class]
+    assert table["path"].tolist() == ["https://www.encodeproject.org/files/F1/@@download/F1.bigWig"]
+
+
+@pytest.mark.parametrize(
+    ("row", "reason"),
+    [
+        ({"File format": "bed"}, "not a bigWig"),
+        ({"File Status": "archived"}, "not released"),
+        ({"Output type": "fold change over control"}, "another output type"),
+        ({"Biosample organism": "Danio rerio"}, "organism not in"),
+        ({"Experiment target": "Control-human"}, "or a control"),
+        ({"Assay": "eCLIP"}, "assay not in"),
+        ({"File assembly": "hg17"}, "assembly not in"),
+    ],
+)
+def test_what_is_left_out_is_counted_with_its_reason(tmp_path, row, reason):
+    selection = select(tmp_path, {}, {"File accession": "F2", "Experiment accession": "E2"} | row)
+    assert selection.table["accession"].tolist() == ["F1"]
+    assert [count for why, count in selection.dropped.items() if reason in why] == [1]
+
+
+def test_strands_become_assays_of_their_own(tmp_path):
+    rna = {"Assay": "total RNA-seq", "Experiment target": ""}
+    table = select(
+        tmp_path,
+        rna | {"Output type": "plus strand signal of all reads"},
+        rna | {"Output type": "minus strand signal of all reads", "File accession": "F2"},
+        rna | {"Output type": "plus strand signal of unique reads", "File accession": "F3"},
+    ).table
+    assert sorted(table["strand"]) == ["minus", "plus"]
+
+
+def test_best_file_of_an_experiment(tmp_path):
+    table = select(
+        tmp_path,
+        {
+            "File accession": "one-replicate",
+            "Biological replicate(s)": "1",
+            "File analysis title": "ENCODE4 v9 GRCh38",
+        },
+        {"File accession": "old", "File analysis title": "ENCODE3 GRCh38"},
+        {"File accession": "newest", "File analysis title": "ENCODE4 v1.10.0 GRCh38"},
+        {"File accession": "new", "File analysis title": "ENCODE4 v1.9.0 GRCh38"},
+        {
+            "File accession": "bad",
+            "File analysis title": "ENCODE4 v2.0.0 GRCh38",
+            "Audit ERROR": "extremely low",
+        },
+    ).table
+    assert table["accession"].tolist() == ["newest"]
+
+
+def test_one_assembly_the_newest_or_the_one_asked_for(tmp_path):
+    rows = [{}, {"File accession": "F2", "File assembly": "hg19"}]
+    assert select(tmp_path, *rows).table["accession"].tolist() == ["F1"]
+    assert select(tmp_path, *rows, assembly="hg19").table["accession"].tolist() == ["F2"]
+
+
+def test_perturbed_rna_is_dropped_unless_asked_for(tmp_path):
+    row = {
+        "Assay": "shRNA RNA-seq",
+        "Experiment target": "XRN2-human",
+        "Output type": "plus strand signal of all reads",
+        "File accession": "F2",
+        "Experiment accession": "E2",
+    }
+    assert len(select(tmp_path, {}, row).table) == 1
+    kept = select(tmp_path, {}, row, keep_perturbed=True).table
+    assert "shRNA_RNA-seq_XRN2_plus_strand_signal_of_all_reads" in set(kept["assay"])
+
+
+def test_treatment_makes_another_biosample(tmp_path):
+    treated = {"File accession": "F2", "Experiment accession": "E2", "Biosample treatments": "dexamethasone"}
+    assert set(select(tmp_path, {}, treated).table["biosample"]) == {
+        "K562",
+        "K562 treated with dexamethasone",
+    }
+
+
+def test_core(tmp_path):
+    rows = [
+        {
+            "File accession": f"F{b}{a}",
+            "Experiment accession": f"E{b}{a}",
+            "Biosample term name": f"b{b}",
+            "Experiment target": f"H3K{a}me3-human",
+        }
+        for b in range(6)
+        for a in range(5 if b < 5 else 4)
+    ]
+    assert len(select(tmp_path, *rows, core=True).table) == 25
+
+
+def test_nothing_left(tmp_path):
+    with pytest.raises(CatalogError, match="no experiment is left; got 1 files: not released"):
+        select(tmp_path, {"File Status": "revoked"})
+
+
+def test_missing_column(tmp_path):
+    (tmp_path / "metadata.tsv").write_text("File accession\tAssay\nF1\tx\n")
+    with pytest.raises(CatalogError, match="missing column File format"):
+        select_experiments(tmp_path / "metadata.tsv")
+
+
+def test_simulated_portal_table_makes_a_valid_catalog_of_two_species(world):
+    selection = select_experiments(world.folder / "metadata.tsv")
+    assert set(selection.table["species"]) == {"human", "mouse"}
+    assert not selection.table["accession"].str.startswith("SIMX").any()
+    write_catalog(selection.table, world.folder / "again.tsv")
+    assert len(read_catalog(world.folder / "again.tsv", "mouse").experiments) > 5

@@ -1,0 +1,134 @@
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy import stats
+
+from epixs import sampling
+from epixs.compendium.store import open_compendium
+from epixs.joint import joint_axis
+from epixs.sampling import MISSING, PACKED_LIMIT, Sampler, memory_needed, pack
+
+
+@pytest.fixture(scope="module")
+def axis(world):
+    return joint_axis([world.store("mouse"), world.store("human")])
+
+
+def entries(axis, batch):
+    """Name every entry of a batch: (species, bin, row in the store, value)."""
+    found = []
+    for position, biosamples, assays, values, weights in zip(
+        batch.position, batch.biosample, batch.assay, batch.value, batch.weight, strict=True
+    ):
+        species = next(s for s in reversed(axis.species) if position[0] >= axis.offsets(s)[0])
+        part = axis.part(species)
+        for b, a, value, weight in zip(biosamples, assays, values, weights, strict=True):
+            name = part.biosamples[b - axis.biosample_index(species, [part.biosamples[0]])[0]]
+            table = part.training
+            row = table.loc[(table["biosample"] == name) & (table["assay"] == axis.assays[a]), "row"]
+            found.append(
+                (species, int(position[0] - axis.offsets(species)[0]), int(row.iloc[0]), value, weight)
+            )
+    return found
+
+
+@pytest.mark.parametrize("width", [1, 4])
+def test_every_value_drawn_is_the_stores(axis, width):
+    sampler = Sampler(axis, batch_size=800, experiments_per_position=width, held_out=0.05, seed=3)
+    signal = {part.species: open_compendium(part.source).signal.to_numpy() for part in axis.parts}
+    for species, bin_, row, value, weight in entries(axis, sampler.batch(0, 1)):
+        assert weight == 1
+        assert value == pytest.approx(signal[species][row, bin_], abs=1e-6)
+
+
+def test_an_epoch_visits_every_position_once_and_each_epoch_in_another_order(axis):
+    sampler = Sampler(axis, batch_size=700, seed=0)
+    assert sampler.n_positions == 5_010
+    assert sampler.steps_per_epoch == 8
+    seen = np.concatenate([sampler.batch(0, step).position[:, 0] for step in range(8)])
+    assert sorted(seen[:5_010]) == list(range(5_010))
+    assert not np.array_equal(sampler.order(0), sampler.order(1))
+
+
+def test_a_batch_is_a_pure_function_of_seed_epoch_and_step(axis):
+    first, second = (Sampler(axis, batch_size=700, seed=5) for _ in range(2))
+    second.batch(2, 1)  # whatever was drawn before
+    for name in ("position", "biosample", "assay", "value", "weight"):
+        assert np.array_equal(getattr(first.batch(1, 3), name), getattr(second.batch(1, 3), name))
+    other = Sampler(axis, batch_size=700, seed=6).batch(1, 3)
+    assert not np.array_equal(first.batch(1, 3).position, other.position)
+
+
+def test_every_experiment_of_a_species_is_equally_likely(axis):
+    """Chi-square over (species, experiment) and over bins x experiments; sizes divide nothing here."""
+    sampler = Sampler(axis, batch_size=5_010, held_out=0.0, seed=1)
+    counts: dict[str, dict[tuple[int, int], int]] = {s: {} for s in axis.species}
+    for epoch in range(60):
+        batch = sampler.batch(epoch, 0)
+        for position, b, a in zip(
+            batch.position[:, 0], batch.biosample[:, 0], batch.assay[:, 0], strict=True
+        ):
+            species = "human" if position >= 2_000 else "mouse"
+            counts[species][int(b), int(a)] = counts[species].get((int(b), int(a)), 0) + 1
+    for part in axis.parts:
+        assert len(counts[part.species]) == len(part.training)
+        assert stats.chisquare(list(counts[part.species].values())).pvalue > 1e-4
+    # one position, many epochs: all of its species' experiments, equally often
+    drawn = [sampler.draw(np.array([17], np.int32), seed).biosample[0, 0] for seed in range(4_000)]
+    part = axis.parts[0]
+    share = part.training["biosample"].value_counts()
+    expected = [share[name] / len(part.training) * 4_000 for name in part.biosamples]
+    got = np.bincount(drawn, minlength=3)
+    assert stats.chisquare(got, expected).pvalue > 1e-4
+
+
+def test_held_out_entries_are_never_trained_on(axis):
+    sampler = Sampler(axis, batch_size=5_010, held_out=0.2, seed=2)
+    held = {(species, bin_, row) for species, bin_, row, *_ in entries(axis, sampler.held_out_entries(3_000))}
+    assert len(held) > 500
+    trained = set()
+    for epoch in range(4):
+        trained |= {(species, bin_, row) for species, bin_, row, *_ in entries(axis, sampler.batch(epoch, 0))}
+    assert not held & trained
+    # the held-out share is what was asked for
+    blocks = [
+        sampling._is_held_out(np.uint64(2), block, experiment, 0.2)
+        for block in range(200)
+        for experiment in range(50)
+    ]
+    assert np.mean(blocks) == pytest.approx(0.2, abs=0.02)
+
+
+def test_excluded_experiments_are_not_even_read(world, axis):
+    pair = ("human", *axis.part("human").experiments[["biosample", "assay"]].to_numpy()[0])
+    less = axis.exclude([pair])
+    sampler = Sampler(less, batch_size=500)
+    assert sampler.signals[1].values.shape[1] == len(axis.part("human").experiments) - 1
+    assert memory_needed(less) < memory_needed(axis)
+
+
+def test_missing_values_are_never_drawn(axis):
+    sampler = Sampler(axis, batch_size=2_000, experiments_per_position=3, held_out=0.0)
+    sampler.signals[0].values[:, 1:] = MISSING
+    sampler.signals[0].values[5] = MISSING
+    batch = sampler.draw(np.arange(2_000, dtype=np.int32), draw_seed=1)
+    known = np.arange(2_000) != 5
+    assert (batch.weight[known] == 1).all()
+    assert (batch.weight[5] == 0).all()
+    part = axis.parts[0]
+    only = axis.assay_index(part.training["assay"].iloc[:1])[0]
+    assert (batch.assay[known] == only).all()
+
+
+def test_nothing_held_out_is_an_error(axis):
+    with pytest.raises(Exception, match="no entry is held out"):
+        Sampler(axis, held_out=0.0).held_out_entries(10)
+
+
+@given(st.floats(-100, 100, width=32))
+def test_packing_is_exact_to_the_stored_grid_and_clips_far_out(value):
+    packed = pack(np.array([value, np.nan], np.float32))
+    assert packed[1] == MISSING
+    assert packed[0] != MISSING
+    assert abs(packed[0] / 2048 - np.clip(value, -PACKED_LIMIT, PACKED_LIMIT)) <= 0.5 / 2048
