@@ -32,7 +32,9 @@ EXIT_MISTAKE = 2
 EXIT_INTERRUPTED = 130
 RESUME = "what was written is kept; run the same command again to resume"
 
-out = Console()
+PIPED_WIDTH = 160
+
+out = Console(width=None if sys.stdout.isatty() else PIPED_WIDTH)
 err = Console(stderr=True)
 
 
@@ -243,8 +245,8 @@ def status(store: Annotated[Path, typer.Argument(help="a store, finished or not"
     state = store_status(store)
     colour = "green" if state.status == "complete" else "yellow"
     out.print(f"{store}: [{colour}]{state.status}[/], {state.tiles_done} of {state.tiles} tiles written")
-    if state.failed:
-        out.print(_table("could not be read", ["accession", "reason"], [list(row) for row in state.failed]))
+    for accession, reason in state.failed:
+        out.print(f"  {accession} could not be read: {reason}", markup=False, highlight=False, soft_wrap=True)
     if state.status != "complete":
         out.print("run the command that writes it again: it resumes where it stopped")
 
@@ -268,7 +270,7 @@ def info(store: Annotated[Path, typer.Argument(help="a store")]) -> None:
         ]
     )
     out.print(_table(str(store), ["what", "value"], rows))
-    columns = ["biosample", "assay", "assay_class", "output_type", "status", "signal_mean", "signal_max"]
+    columns = ["biosample", "assay", "assay_class", "status", "signal_mean", "signal_max"]
     out.print(_table("experiments", columns, table[columns].to_numpy().tolist()))
 
 

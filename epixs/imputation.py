@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ import pandas as pd
 import tensorflow as tf
 import xarray as xr
 
-from epixs.compendium.lazy import lazy_dataset
+from epixs.compendium.lazy import Block, lazy_dataset
 from epixs.compendium.ledger import Record, checksum, read_ledger, row_statistics, write_record
 from epixs.compendium.plan import Plan, Progress, Tile, digest
 from epixs.compendium.schema import EXPERIMENT_LABELS
@@ -261,7 +262,8 @@ def open_imputed(
     plan = plan_imputation(trained, chosen)
     predictor = Predictor(trained, chosen)
 
-    def compute(tile: Tile) -> npt.NDArray[np.float32]:
-        return predictor.predict(tile.first_bin, tile.stop_bin, slice(tile.first_row, tile.stop_row))
+    def block_of(tile: Tile) -> Block:
+        rows = slice(tile.first_row, tile.stop_row)
+        return functools.partial(predictor.predict, tile.first_bin, tile.stop_bin, rows)
 
-    return lazy_dataset(plan, compute)
+    return lazy_dataset(plan, block_of)

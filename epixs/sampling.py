@@ -308,7 +308,7 @@ def _choose(
 ) -> int:
     """Draw one experiment uniformly from those known and not held out at a bin; -1 if there is none."""
     for draw in range(MAX_DRAWS):
-        chosen = _scale(_mix(state + np.uint64(draw)), row.size)
+        chosen: int = _scale(_mix(state + np.uint64(draw)), row.size)
         if row[chosen] != MISSING and not _is_held_out(held_out_seed, block, chosen, held_out):
             return chosen
     # Nearly all are missing here: count those that are not, and draw one of them.

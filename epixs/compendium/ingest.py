@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -71,17 +72,20 @@ def plan_ingest(catalog: Catalog, regions: Regions, uncovered: Uncovered = "zero
     return Plan("observed", catalog.species, experiments[names], regions, uncovered, {})
 
 
-def tile_tasks(plan: Plan, assembly: Assembly) -> Iterator[TileTask]:
+def tile_task(plan: Plan, assembly: Assembly, tile: Tile) -> TileTask:
+    """All that a worker needs to read a tile of a plan."""
+    return TileTask(
+        tile,
+        tuple(plan.experiments["source"].iloc[tile.first_row : tile.stop_row]),
+        assembly,
+        tuple(plan.regions.pieces(tile.first_bin, tile.stop_bin)),
+        plan.uncovered,
+    )
+
+
+def tile_tasks(plan: Plan, assembly: Assembly) -> list[TileTask]:
     """One task for each tile of a plan."""
-    sources = plan.experiments["source"].tolist()
-    for tile in plan.tiles():
-        yield TileTask(
-            tile,
-            tuple(sources[tile.first_row : tile.stop_row]),
-            assembly,
-            tuple(plan.regions.pieces(tile.first_bin, tile.stop_bin)),
-            plan.uncovered,
-        )
+    return [tile_task(plan, assembly, tile) for tile in plan.tiles()]
 
 
 def read_row(
@@ -192,7 +196,7 @@ def ingest(
     """
     plan = plan_ingest(catalog, regions, uncovered)
     prepare_store(path, plan)
-    tasks = list(tile_tasks(plan, catalog.assembly))
+    tasks = tile_tasks(plan, catalog.assembly)
     pending = pending_tasks(path, tasks, retry_failed=retry_failed)
     total = plan.n_experiments * plan.n_bins * 4
     done = total - sum(task.tile.n_values * 4 for task in pending)
@@ -281,7 +285,7 @@ def open_tracks(catalog: Catalog, regions: Regions, uncovered: Uncovered = "zero
     Returns
     -------
     `signal` with dims `("experiment", "bin")`, float32 in arcsinh units, backed by Dask: a block reads its
-    bigWigs only when it is computed.
+    bigWig only when it is computed.
 
     Raises
     ------
@@ -289,8 +293,9 @@ def open_tracks(catalog: Catalog, regions: Regions, uncovered: Uncovered = "zero
         When a block is computed whose file cannot be read (there is no quarantine without a store).
     """
     plan = plan_ingest(catalog, regions, uncovered)
-    tasks = {task.tile: task for task in tile_tasks(plan, catalog.assembly)}
-    return lazy_dataset(plan, lambda tile: _strict_tile(tasks[tile]))
+    return lazy_dataset(
+        plan, lambda tile: functools.partial(_strict_tile, tile_task(plan, catalog.assembly, tile)), rows=1
+    )
 
 
 def _strict_tile(task: TileTask) -> npt.NDArray[np.float32]:

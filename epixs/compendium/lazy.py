@@ -15,28 +15,36 @@ from epixs.compendium.plan import Plan, Tile
 from epixs.compendium.schema import COORDINATES, SIGNAL
 from epixs.compendium.store import plan_coordinates, store_attributes
 
+Block = Callable[[], npt.NDArray[np.float32]]
 
-def lazy_dataset(plan: Plan, compute: Callable[[Tile], npt.NDArray[np.float32]]) -> xr.Dataset:
-    """Wrap a function that computes tiles as a Dataset backed by Dask.
+
+def lazy_dataset(plan: Plan, block_of: Callable[[Tile], Block], rows: int | None = None) -> xr.Dataset:
+    """Wrap functions that compute tiles as a Dataset backed by Dask.
 
     Parameters
     ----------
     plan
         What the Dataset holds.
-    compute
-        Gives a tile's values, float32 `(rows, bins)` in arcsinh units.
+    block_of
+        Gives the function that computes one tile's values, float32 `(rows, bins)` in arcsinh units. It
+        travels to a worker: it should carry no more than that tile needs.
+    rows
+        Experiments a block, where fewer than a store's row group are wanted.
 
     Returns
     -------
     `signal` with dims `("experiment", "bin")` and the labels of the plan.
     """
-    groups, spans = plan.grid
-    blocks: list[list[Any]] = [[None] * spans for _ in range(groups)]
-    for tile in plan.tiles():
+    blocks: dict[int, list[Any]] = {}
+    for tile in plan.tiles(rows):
         shape = (tile.stop_row - tile.first_row, tile.stop_bin - tile.first_bin)
-        block = dask.delayed(compute)(tile)
-        blocks[tile.row_group][tile.bin_range] = da.from_delayed(block, shape, np.float32)
+        value = dask.delayed(block_of(tile))()
+        blocks.setdefault(tile.row_group, []).append(da.from_delayed(value, shape, np.float32))
     labels = plan_coordinates(plan)
     coordinates = {v.name: (v.dims, labels[v.name]) for v in COORDINATES if v.name in labels}
-    signal = (SIGNAL.dims, da.block(blocks), {"long_name": SIGNAL.doc, "units": "arcsinh units"})
+    signal = (
+        SIGNAL.dims,
+        da.block(list(blocks.values())),
+        {"long_name": SIGNAL.doc, "units": "arcsinh units"},
+    )
     return xr.Dataset({SIGNAL.name: signal}, coords=coordinates, attrs=store_attributes(plan))

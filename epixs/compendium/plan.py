@@ -116,10 +116,10 @@ class Plan:
         """Uncompressed bytes of the signal."""
         return self.n_experiments * self.n_bins * 4
 
-    def tiles(self) -> Iterator[Tile]:
-        """All tiles, row group by row group."""
-        rows, bins = self.layout.chunk_rows, self.layout.tile_bins
-        for group in range(self.grid[0]):
+    def tiles(self, rows: int | None = None) -> Iterator[Tile]:
+        """All tiles, row group by row group; of fewer rows each where `rows` says so."""
+        rows, bins = rows or self.layout.chunk_rows, self.layout.tile_bins
+        for group in range(-(-self.n_experiments // rows)):
             for span in range(self.grid[1]):
                 yield Tile(
                     group,

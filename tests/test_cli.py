@@ -1,0 +1,184 @@
+"""The command as a user runs it: in a process of its own, from bigWigs to scores; and its mistakes."""
+
+import signal
+import subprocess
+import sys
+import time
+
+import pandas as pd
+import pytest
+import xarray as xr
+from typer.testing import CliRunner
+
+from epixs.cli import app
+from epixs.compendium.store import open_compendium
+
+
+def epixs(*arguments):
+    return CliRunner().invoke(app, [str(a) for a in arguments])
+
+
+def failure(result):
+    """A mistake gives one message and an exit code, never a traceback."""
+    assert result.exit_code in (1, 2), result.output
+    assert "Traceback" not in result.output
+    assert result.exception is None or isinstance(result.exception, SystemExit)
+    return " ".join(result.stderr.split())
+
+
+def test_the_whole_path(world, tmp_path, held_out):
+    made = epixs("catalog", world.folder / "metadata.tsv", "--out", world.folder / "cli.tsv")
+    assert made.exit_code == 0, made.output
+    assert "files left out: not released" in made.output
+    store, bed = tmp_path / "mouse.zarr", world.bed("mouse")
+    ingest = ["ingest", world.folder / "cli.tsv", "--species", "mouse", "--regions", bed, "--out", store]
+    dry = epixs(*ingest, "--dry-run")
+    assert dry.exit_code == 0
+    assert "memory per worker" in dry.output
+    assert not store.exists()
+    assert epixs(*ingest, "--workers", "1").exit_code == 0
+    assert "complete, 2 of 2 tiles" in " ".join(epixs("status", store).output.split())
+    info = epixs("info", store)
+    assert "simulated-mouse-00" in info.output
+    (tmp_path / "small.toml").write_text("[train]\nbatch_size = 500\nheld_out = 0.1\n")
+    model = tmp_path / "model"
+    trained = epixs(
+        "train", store, world.store("human"), "--out", model, "--exclude", world.pairs,
+        "--config", tmp_path / "small.toml", "--hidden", "16,16", "--epochs", "2", "--seed", "4", "--model", "avocado",
+    )  # fmt: skip
+    assert trained.exit_code == 0, trained.output
+    assert "best held-out MSE" in trained.output
+    imputed = tmp_path / "imputed.zarr"
+    assert epixs("impute", model, store, "--out", imputed, "--pairs", world.pairs).exit_code == 0
+    with xr.open_zarr(imputed) as dataset:
+        assert dataset.attrs["kind"] == "imputed"
+    scored = epixs("evaluate", imputed, store, "--report", tmp_path / "report")
+    assert scored.exit_code == 0, scored.output
+    summary = pd.read_csv(tmp_path / "report" / "summary.tsv", sep="\t")
+    assert {"held-out", "zero-shot"} == set(summary["role"])
+    _, biosample, assay = held_out[-1]
+    drawn = epixs(
+        "plot", imputed, store, "--biosample", biosample, "--assay", assay, "--locus", "chr19:10,000,000-10,010,000",
+        "--out", tmp_path / "a.png",
+    )  # fmt: skip
+    assert drawn.exit_code == 0, drawn.output
+
+
+def test_simulate_and_demo(tmp_path):
+    assert epixs("simulate", tmp_path / "w", "--size", "tiny").exit_code == 0
+    assert (tmp_path / "w" / "metadata.tsv").exists()
+    assert "got 'huge'" in failure(epixs("simulate", tmp_path / "w2", "--size", "huge"))
+
+
+def test_a_bad_row_is_quarantined_listed_and_the_exit_code_says_so(world, tmp_path):
+    table = pd.read_csv(world.catalog, sep="\t", dtype=str, keep_default_na=False)
+    table["path"] = [str(world.folder / p) for p in table["path"]]
+    (tmp_path / "page.bw").write_text("<html>login</html>")
+    mouse = table["species"] == "mouse"
+    table.loc[table[mouse].index[0], "path"] = str(tmp_path / "page.bw")
+    table.loc[table[mouse].index[1], "path"] = str(tmp_path / "gone.bw")
+    table.to_csv(tmp_path / "c.tsv", sep="\t", index=False)
+    arguments = ["ingest", tmp_path / "c.tsv", "--species", "mouse", "--regions", world.bed("mouse")]
+    result = epixs(*arguments, "--out", tmp_path / "a.zarr", "--workers", "1")
+    message = failure(result)
+    assert result.exit_code == 1
+    assert "page.bw is an HTML or XML page" in message
+    assert "gone.bw does not exist" in message
+    assert "2 experiment(s) could not be read" in message
+    assert open_compendium(tmp_path / "a.zarr").attrs["status"] == "complete"
+    assert "page.bw" in " ".join(epixs("status", tmp_path / "a.zarr").output.split())
+
+
+def test_mistakes_are_one_sentence(world, trained, tmp_path):
+    mouse, human = world.store("mouse"), world.store("human")
+    new = tmp_path / "new"
+    cases = [
+        (["catalog", tmp_path / "none.tsv", "--out", new], "metadata", "does not exist"),
+        (["ingest", world.catalog, "--regions", world.bed("mouse"), "--out", new], "several species", "--species human"),
+        (["ingest", world.catalog, "--species", "mouse", "--regions", world.bed("human"), "--out", new], "chr20", "Regions|BED"),
+        (["ingest", world.catalog, "--species", "mouse", "--regions", tmp_path / "x.bed", "--out", new], "x.bed", "does not exist"),
+        (["ingest", world.catalog, "--species", "mouse", "--regions", world.bed("mouse"), "--out", mouse, "--uncovered", "one"], "--uncovered", "zero or nan"),
+        (["status", tmp_path / "none.zarr"], "none.zarr", "epixs ingest"),
+        (["info", world.folder], "not a Zarr group", "expected"),
+        (["train", mouse, "--out", new, "--hidden", "big"], "--hidden", "2048,2048"),
+        (["train", mouse, "--out", new, "--model", "mystery"], "'mystery'", "avocado"),
+        (["train", mouse, mouse, "--out", new], "twice", "mouse"),
+        (["train", mouse, "--out", new, "--config", tmp_path / "no.toml"], "no.toml", "does not exist"),
+        (["impute", tmp_path, mouse, "--out", new], "no finished model", "epixs train"),
+        (["impute", trained.folder, mouse, "--out", new, "--pairs", world.pairs, "--all"], "--pairs and --all", "one of them"),
+        (["evaluate", mouse, human], "is observed", "imputed"),
+    ]  # fmt: skip
+    for arguments, *expected in cases:
+        message = failure(epixs(*arguments))
+        for text in expected:
+            assert any(option in message for option in text.split("|")), (arguments, message)
+        assert not new.exists(), arguments
+
+
+def test_full_disk_and_unwritable_folders(world, monkeypatch):
+    def full(*_, **__):
+        raise OSError(28, "No space left on device", "a.zarr")
+
+    monkeypatch.setattr("epixs.catalog.write_catalog", full)
+    message = failure(epixs("catalog", world.folder / "metadata.tsv", "--out", "x.tsv"))
+    assert "the disk is full" in message
+    assert "run the same command again" in message
+
+    def forbidden(*_, **__):
+        raise PermissionError(13, "Permission denied", "/etc/x.tsv")
+
+    monkeypatch.setattr("epixs.catalog.write_catalog", forbidden)
+    assert "cannot write or read /etc/x.tsv" in failure(
+        epixs("catalog", world.folder / "metadata.tsv", "--out", "/etc/x.tsv")
+    )
+
+
+@pytest.mark.parametrize("verb", ["ingest", "train"])
+def test_ctrl_c_keeps_what_was_written(world, tmp_path, verb):
+    if verb == "ingest":
+        out = tmp_path / "a.zarr"
+        arguments = [world.catalog, "--species", "human", "--regions", world.bed("human"), "--workers", "1"]
+        sign = out / "ledger" / "record" / "zarr.json"
+    else:
+        out = tmp_path / "model"
+        (tmp_path / "c.toml").write_text(
+            "batch_size = 500\nepochs = 100000\npatience = 0\nheld_out = 0.1\nhidden = [16]\n"
+        )
+        arguments = [world.store("mouse"), "--config", tmp_path / "c.toml"]
+        sign = out / "model.json"
+    command = [sys.executable, "-m", "epixs.cli", verb, *map(str, arguments), "--out", str(out)]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True)
+    deadline = time.monotonic() + 90
+    while not sign.exists() and process.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.02)
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=60)
+    if verb == "ingest" and process.returncode == 0:
+        return  # it was done before the signal came
+    assert process.returncode == 130, errors
+    assert "interrupted: what was written is kept" in " ".join(errors.split())
+    assert "Traceback" not in errors
+    if verb == "train":
+        from epixs.training import open_model
+
+        assert open_model(out).axis.species == ("mouse",)
+    else:
+        assert epixs(*[verb, *arguments, "--out", out]).exit_code == 0
+
+
+def test_help_is_there_for_every_verb():
+    for verb in (
+        "catalog",
+        "ingest",
+        "status",
+        "info",
+        "train",
+        "impute",
+        "evaluate",
+        "plot",
+        "simulate",
+        "demo",
+    ):
+        result = epixs(verb, "--help")
+        assert result.exit_code == 0
+        assert "Usage" in result.output

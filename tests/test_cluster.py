@@ -1,0 +1,33 @@
+"""A real LocalCluster of spawned workers, and a real scheduler's address."""
+
+import numpy as np
+import pytest
+
+from epixs.catalog import read_catalog
+from epixs.cluster import open_client
+from epixs.compendium.ingest import ingest, open_tracks
+from epixs.compendium.store import open_compendium
+from epixs.errors import ConfigError
+from epixs.genome import read_regions
+
+
+def test_workers_write_the_same_store_and_serve_as_a_scheduler(world, tmp_path):
+    catalog = read_catalog(world.catalog, "human")
+    catalog.experiments.loc[0, "path"] = str(tmp_path / "gone.bw")
+    regions, _ = read_regions(world.bed("human"), catalog.assembly)
+    with open_client(workers=2) as client:
+        assert client.dashboard_link.startswith("http://127.0.0.1:")
+        with open_client(scheduler=client.scheduler.address) as second:
+            table = ingest(catalog, regions, tmp_path / "a.zarr", client=second)
+        part = open_tracks(catalog, regions).signal[1:3, :100].compute()
+    assert (table["status"] == "ok").sum() == len(table) - 1
+    expected = open_compendium(world.store("human")).signal.to_numpy()
+    got = open_compendium(tmp_path / "a.zarr").signal.to_numpy()
+    assert np.isnan(got[0]).all()
+    assert np.array_equal(got[1:], expected[1:])
+    assert part.shape == (2, 100)
+
+
+def test_mistakes():
+    with pytest.raises(ConfigError, match="got both"), open_client(2, "tcp://127.0.0.1:1"):
+        pass

@@ -1,0 +1,100 @@
+import numpy as np
+import pytest
+
+from epixs.compendium.store import open_compendium
+from epixs.errors import AxisError
+from epixs.evaluation import AVERAGE, IMPUTED, UNFAIR, ZERO_SHOT, evaluate
+from epixs.imputation import impute
+
+
+@pytest.fixture(scope="module")
+def imputed(world, trained, held_out):
+    path = world.folder / "held.imputed.zarr"
+    impute(trained, world.store("mouse"), path, pairs=held_out)
+    return path
+
+
+@pytest.fixture(scope="module")
+def evaluation(world, imputed):
+    return evaluate(imputed, world.store("mouse"))
+
+
+def test_scores_are_those_of_the_stored_tracks(world, imputed, evaluation, held_out):
+    predicted, observed = open_compendium(imputed), open_compendium(world.store("mouse"))
+    _, biosample, assay = held_out[-1]
+    mine = evaluation.scores.query("biosample == @biosample and assay == @assay").set_index("method")
+    assert set(mine["role"]) == {"held-out"}
+
+    def row(dataset, b, a):
+        at = (dataset.biosample.to_numpy() == b) & (dataset.assay.to_numpy() == a)
+        return dataset.signal.to_numpy()[at][0].astype(float)
+
+    truth = row(observed, biosample, assay)
+    guess = row(predicted, biosample, assay)
+    assert mine.loc[IMPUTED, "mse"] == pytest.approx(((truth - guess) ** 2).mean(), rel=1e-5)
+    assert mine.loc[IMPUTED, "pearson"] == pytest.approx(np.corrcoef(truth, guess)[0, 1], rel=1e-5)
+    trained = [
+        row(observed, b, a)
+        for b, a in predicted.attrs["provenance"]["training"]["mouse"]["experiments"]
+        if a == assay
+    ]
+    average = np.mean(trained, axis=0)
+    assert mine.loc[AVERAGE, "mse"] == pytest.approx(((truth - average) ** 2).mean(), rel=1e-4)
+
+
+def test_zero_shot_assays_get_the_baselines_a_zero_shot_user_has(evaluation):
+    zero = evaluation.scores[evaluation.scores["role"] == "zero-shot"]
+    assert set(zero["assay"]) == {"ChIP-seq_EP300_signal_p-value"}
+    methods = set(zero["method"])
+    assert {IMPUTED, *ZERO_SHOT} <= methods
+    assert AVERAGE not in methods  # no mouse experiment of it was trained on
+    if len(set(zero["biosample"])) > 1:
+        assert UNFAIR in methods
+
+
+def test_a_training_track_is_scored_against_the_average_of_the_others(world, trained, tmp_path):
+    part = trained.axis.part("mouse")
+    counts = part.training["assay"].value_counts()
+    assay = counts.index[0]
+    biosample = part.training.loc[part.training["assay"] == assay, "biosample"].iloc[0]
+    impute(trained, world.store("mouse"), tmp_path / "i.zarr", pairs=[("mouse", biosample, assay)])
+    scores = evaluate(tmp_path / "i.zarr", world.store("mouse")).scores
+    assert set(scores["role"]) == {"training"}
+    assert scores.loc[scores["method"] == AVERAGE, "mse"].iloc[0] > 0
+
+
+def test_summary_is_the_mean_over_experiments(evaluation):
+    summary = evaluation.summary()
+    overall = summary[(summary["role"] == "zero-shot") & (summary["assay_class"] == "overall")].set_index(
+        "method"
+    )
+    zero = evaluation.scores[evaluation.scores["role"] == "zero-shot"]
+    expected = zero.loc[zero["method"] == IMPUTED, "mse"].mean()
+    assert overall.loc[IMPUTED, "mse"] == pytest.approx(expected)
+    assert overall.loc[IMPUTED, "experiments"] == len(set(zero["biosample"]))
+
+
+def test_a_moved_store_leaves_its_baselines_out_and_says_so(world, imputed, monkeypatch, evaluation):
+    moved = world.store("human").rename(world.folder / "moved.zarr")
+    try:
+        scores = evaluate(imputed, world.store("mouse"))
+        assert "assay regression" not in set(scores.scores["method"])
+        assert "learn from human are left out" in scores.notes[0]
+        again = evaluate(imputed, world.store("mouse"), others=[moved])
+        assert again.notes == []
+        assert len(again.scores) == len(evaluation.scores)
+    finally:
+        moved.rename(world.store("human"))
+
+
+def test_stores_must_fit(world, imputed, trained, tmp_path):
+    with pytest.raises(AxisError, match="is imputed; expected an observed"):
+        evaluate(imputed, imputed)
+    with pytest.raises(AxisError, match="is observed; expected an imputed"):
+        evaluate(world.store("mouse"), world.store("mouse"))
+    with pytest.raises(AxisError, match="differ in species; got mouse; expected human"):
+        evaluate(imputed, world.store("human"))
+    never = [p for p in trained.axis.missing_pairs("mouse") if "H3K9me3" in p[2]]
+    impute(trained, world.store("mouse"), tmp_path / "never.zarr", pairs=never)
+    with pytest.raises(AxisError, match=r"share no experiment.*--exclude"):
+        evaluate(tmp_path / "never.zarr", world.store("mouse"))

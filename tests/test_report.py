@@ -1,0 +1,28 @@
+import numpy as np
+import pandas as pd
+
+from epixs.evaluation import Evaluation
+from epixs.metrics import METRICS
+from epixs.report import markdown_table, write_report
+
+
+def evaluation():
+    rows = []
+    for biosample, value in (("x", 0.1), ("y", 0.3)):
+        row = {"role": "held-out", "assay_class": "histone", "assay": "A", "biosample": biosample}
+        rows.append(row | {"method": "imputed"} | dict.fromkeys(METRICS, value))
+    return Evaluation(pd.DataFrame(rows), [])
+
+
+def test_report_files_hold_scores_and_means(tmp_path):
+    written = write_report(evaluation(), tmp_path / "new" / "report")
+    assert [path.name for path in written] == ["scores.tsv", "summary.tsv"]
+    scores = pd.read_csv(written[0], sep="\t")
+    assert scores["mse"].tolist() == [0.1, 0.3]
+    summary = pd.read_csv(written[1], sep="\t")
+    assert summary.loc[summary["assay_class"] == "overall", "mse"].tolist() == [0.2]
+
+
+def test_markdown():
+    table = pd.DataFrame({"a": ["x"], "b": [0.12345], "c": [np.nan]})
+    assert markdown_table(table) == "| a | b | c |\n|---|---|---|\n| x | 0.1235 |  |\n"
