@@ -313,7 +313,7 @@ def train(
         ["positions", f"{cost.positions:,}"],
         ["parameters", f"{cost.parameters:,}"],
         ["memory", f"{_gb(cost.memory_bytes)} (allowed {settings.memory_gb:g} GB)"],
-        ["steps per epoch", f"{cost.steps_per_epoch:,}, at most {settings.epochs} epochs"],
+        ["steps per epoch", f"{cost.steps_per_epoch:,}, at most {cost.epochs} epochs"],
     ]
     out.print(_table("training plan", ["what", "how much"], rows))
     with _progress(TextColumn("{task.fields[state]}")) as bar:

@@ -26,7 +26,8 @@ class TrainConfig:
     batch_size, experiments_per_position
         Entries a step, and how many of them share a position.
     epochs
-        Passes over the positions; the learning rate falls over all of them.
+        Passes over the positions; the learning rate falls over all of them. 0 plans them from the number of
+        experiments: half of those at a position, 8 to 200.
     max_minutes
         Stop by then; fewer epochs are planned where they would not fit.
     learning_rate, genome_multiplier
@@ -52,12 +53,12 @@ class TrainConfig:
     genome_factors: tuple[int, int, int] = (25, 40, 45)
     batch_size: int = 40_000
     experiments_per_position: int = 1
-    epochs: int = 20
+    epochs: int = 0
     max_minutes: float = 0.0
-    learning_rate: float = 1e-3
+    learning_rate: float = 5e-4
     genome_multiplier: float = 10.0
     weight_decay: float = 0.0
-    genome_dropout: float = 0.0
+    genome_dropout: float = 0.3
     held_out: float = 0.02
     patience: int = 5
     memory_gb: float = 16.0
@@ -79,17 +80,11 @@ class TrainConfig:
                 all(0 < n <= 65_536 for n in getattr(self, name)),
                 "1 to 65,536 each",
             )
-        for name in (
-            "biosample_factors",
-            "assay_factors",
-            "batch_size",
-            "experiments_per_position",
-            "epochs",
-        ):
+        for name in ("biosample_factors", "assay_factors", "batch_size", "experiments_per_position"):
             _require(name, getattr(self, name), 0 < getattr(self, name) <= 10_000_000, "a positive number")
         for name in ("learning_rate", "genome_multiplier", "memory_gb"):
             _require(name, getattr(self, name), getattr(self, name) > 0, "a positive number")
-        for name in ("max_minutes", "weight_decay", "patience", "seed"):
+        for name in ("epochs", "max_minutes", "weight_decay", "patience", "seed"):
             _require(name, getattr(self, name), getattr(self, name) >= 0, "0 or more")
         for name in ("held_out", "genome_dropout"):
             _require(name, getattr(self, name), 0 <= getattr(self, name) < 1, "at least 0 and below 1")

@@ -31,7 +31,7 @@ from epixs.training import open_model, train
 HELD_OUT_SHARE = 1 / 3
 ZERO_SHOT_CLASS = "protein_binding"
 SETTINGS = {
-    "demo": TrainConfig(hidden=(128, 128), epochs=30, batch_size=4_000),
+    "demo": TrainConfig(hidden=(128, 128), batch_size=2_000, learning_rate=1e-3, epochs=80),
     "tiny": TrainConfig(hidden=(32, 32), epochs=3, batch_size=1_000, held_out=0.1),
 }
 

@@ -27,7 +27,11 @@ MODEL_FILE = "model.keras"
 DESCRIPTION_FILE = "model.json"
 HISTORY_FILE = "history.csv"
 PROBE_STEPS = 4
-HELD_OUT_ENTRIES = 200_000
+HELD_OUT_ENTRIES = (5_000, 200_000)
+HELD_OUT_SHARE = 0.2
+"""Held-out entries scored after an epoch over positions trained on in it, within those limits."""
+
+EPOCH_RANGE = (8, 200)
 MAX_DESCRIPTION_BYTES = 1 << 30
 
 
@@ -38,6 +42,7 @@ class Cost:
     parameters: int
     memory_bytes: int
     steps_per_epoch: int
+    epochs: int
     positions: int
     experiments: int
 
@@ -70,7 +75,24 @@ def estimate_cost(axis: JointAxis, config: TrainConfig) -> Cost:
     # Parameters, their two Adam moments, and one copy while the best checkpoint is written.
     memory = 16 * (genome + shared + width + 1) + memory_needed(axis) + activations + 4 * positions
     per_step = max(1, config.batch_size // config.experiments_per_position)
-    return Cost(genome + shared + width + 1, memory, -(-positions // per_step), positions, axis.n_training)
+    return Cost(
+        genome + shared + width + 1,
+        memory,
+        -(-positions // per_step),
+        planned_epochs(axis, config),
+        positions,
+        axis.n_training,
+    )
+
+
+def planned_epochs(axis: JointAxis, config: TrainConfig) -> int:
+    """Epochs of a run: as configured, or until half of a position's experiments were drawn on average."""
+    if config.epochs:
+        return config.epochs
+    positions = sum(part.n_positions[0] for part in axis.parts if len(part.training))
+    entries = sum(part.n_positions[0] * len(part.training) for part in axis.parts)
+    drawn = entries / positions / config.experiments_per_position
+    return int(np.clip(round(drawn / 2), *EPOCH_RANGE))
 
 
 def check_memory(cost: Cost, config: TrainConfig) -> None:
@@ -241,10 +263,11 @@ def train(
         held_out=config.held_out,
         seed=config.seed,
     )
-    held_out = held_out_dataset(sampler, count=HELD_OUT_ENTRIES)
+    count = int(np.clip(HELD_OUT_SHARE * sampler.n_positions, *HELD_OUT_ENTRIES))
+    held_out = held_out_dataset(sampler, count=count)
     model = new_model(axis, config)
     started = time.monotonic()
-    epochs = _epochs_that_fit(model, sampler, held_out, config)
+    epochs = _epochs_that_fit(model, sampler, held_out, config, planned_epochs(axis, config))
     compile_model(model, config, epochs * sampler.steps_per_epoch)
     deadline = started + 60 * config.max_minutes if config.max_minutes else float("inf")
     watch = _Watch(out, axis, config, sampler, deadline, report or (lambda _: None))
@@ -262,10 +285,10 @@ def train(
     return describe(axis, config, watch.history)
 
 
-def _epochs_that_fit(model: Any, sampler: Sampler, held_out: Any, config: TrainConfig) -> int:
-    """Epochs that fit into `max_minutes`, timed on a few steps with a throw-away optimiser state."""
+def _epochs_that_fit(model: Any, sampler: Sampler, held_out: Any, config: TrainConfig, planned: int) -> int:
+    """Planned epochs, or fewer if `max_minutes` ends them, timed on a few steps that are then undone."""
     if not config.max_minutes:
-        return config.epochs
+        return planned
     weights = model.get_weights()
     compile_model(model, config, PROBE_STEPS)
     batches = training_dataset(sampler)
@@ -278,7 +301,7 @@ def _epochs_that_fit(model: Any, sampler: Sampler, held_out: Any, config: TrainC
     model.evaluate(held_out, verbose=0)
     per_epoch = per_step * sampler.steps_per_epoch + (time.monotonic() - started)
     model.set_weights(weights)
-    return int(np.clip(0.85 * 60 * config.max_minutes / per_epoch, 1, config.epochs))
+    return int(np.clip(0.85 * 60 * config.max_minutes / per_epoch, 1, planned))
 
 
 def _save_weights(model: Any, out: Path) -> None:

@@ -23,7 +23,7 @@ def test_the_best_checkpoint_is_kept(axis, tmp_path):
     reports = []
     done = train(axis, CONFIG, tmp_path / "m", report=reports.append)
     opened = open_model(tmp_path / "m")
-    held_out = held_out_dataset(Sampler(axis, batch_size=500, held_out=0.1), count=200_000)
+    held_out = held_out_dataset(Sampler(axis, batch_size=500, held_out=0.1), count=5_000)
     opened.model.compile(loss="mse")
     assert opened.model.evaluate(held_out, verbose=0) == pytest.approx(done["held_out_mse"], rel=1e-4)
     history = np.genfromtxt(tmp_path / "m" / "history.csv", delimiter=",", names=True)
