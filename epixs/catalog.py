@@ -34,7 +34,8 @@ class Catalog:
     assembly
         With its chromosome sizes.
     experiments
-        One row an experiment, columns `REQUIRED + OPTIONAL`, all text; `path` is absolute or a URL.
+        One row an experiment, columns `REQUIRED + OPTIONAL`, all text; `path` is absolute or a URL. The
+        index is the line number in the file.
     """
 
     species: str
@@ -94,17 +95,22 @@ def read_catalog(path: str | Path, species: str | None = None, *, check_files: b
     problems = list(_row_problems(table)) + list(_table_problems(table))
     table = table.assign(path=[_resolve(path.parent, value) for value in table["path"]])
     if check_files:
-        problems += [
-            f"row {row}, column path: got {value!r}, which does not exist; expected a file or a URL"
-            for row, value in table["path"].items()
-            if value and not is_url(value) and not Path(value).is_file()
-        ]
+        problems += missing_files(table)
     _raise_problems(path, problems)
     try:
         assembly = load_assembly(table["assembly"].iloc[0], beside=path.parent)
     except RegionError as error:
         raise CatalogError(f"{path}, row {table.index[0]}, column assembly: {error.message}") from error
-    return Catalog(species, assembly, table.reset_index(drop=True))
+    return Catalog(species, assembly, table)
+
+
+def missing_files(experiments: pd.DataFrame) -> list[str]:
+    """One sentence for each row of a catalog whose local file does not exist."""
+    return [
+        f"row {row}, column path: got {value!r}, which does not exist; expected a file or a URL"
+        for row, value in experiments["path"].items()
+        if value and not is_url(value) and not Path(value).is_file()
+    ]
 
 
 def is_url(path: str) -> bool:

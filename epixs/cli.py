@@ -178,7 +178,7 @@ def ingest(
     ] = False,
 ) -> None:
     """Align bigWigs into one Zarr compendium. Run again, it resumes."""
-    from epixs.catalog import read_catalog
+    from epixs.catalog import PROBLEMS_SHOWN, missing_files, read_catalog
     from epixs.cluster import open_client
     from epixs.compendium.ingest import ingest as run
     from epixs.compendium.ingest import plan_ingest
@@ -194,8 +194,13 @@ def ingest(
         err.print(f"note: {note}", highlight=False, markup=False)
     plan = plan_ingest(table, placed, mode)
     _show_ingest_plan(plan, table)
+    gone = missing_files(table.experiments)
+    for problem in gone[:PROBLEMS_SHOWN]:
+        _fail(f"{catalog_path}, {problem}")
+    if len(gone) > PROBLEMS_SHOWN:
+        _fail(f"and {len(gone) - PROBLEMS_SHOWN} more files that do not exist")
     if dry_run:
-        return
+        raise typer.Exit(EXIT_ROWS_FAILED if gone else 0)
     with open_client(workers, scheduler) as client, _progress() as bar:
         err.print(f"Dask dashboard: {client.dashboard_link}", highlight=False)
         task = bar.add_task("ingesting tiles", total=None)

@@ -32,9 +32,12 @@ HELPFUL = (
     "md5sum",
     "File analysis title",
     "Biosample treatments",
+    "Biosample genetic modifications methods",
     "Audit ERROR",
     "Audit NOT_COMPLIANT",
 )
+
+PERTURBATIONS = re.compile(r"CRISPR|RNAi|RNA interference|shRNA|siRNA", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -139,9 +142,13 @@ def _name(files: pd.DataFrame) -> pd.DataFrame:
     species = dict(zip(organisms["organism"], organisms["species"], strict=True))
     rank: dict[tuple[str, str], tuple[str, int]] = {}
     for record in organisms.itertuples():
-        for order, pair in enumerate(str(record.assemblies).split(",")):
+        order: dict[str, int] = {}
+        for pair in str(record.assemblies).split(","):
             portal, _, ours = pair.partition("=")
-            rank[str(record.organism), portal] = (ours or portal, order)
+            rank[str(record.organism), portal] = (
+                ours or portal,
+                order.setdefault(ours or portal, len(order)),
+            )
     rows = [
         _name_row({str(k): str(v) for k, v in record.items()}, species, rank)
         for record in files.to_dict("records")
@@ -198,8 +205,13 @@ def _name_row(
         rule["assay_class"],
         output_type,
         strand,
-        rule["perturbed"] == "yes",
+        rule["perturbed"] == "yes" or _is_perturbed(rule, record["Biosample genetic modifications methods"]),
     )
+
+
+def _is_perturbed(rule: dict[str, str], modifications: str) -> bool:
+    """Whether RNA was sequenced after an edit or a knock-down that its assay name does not tell."""
+    return rule["assay_class"] == "transcription" and bool(PERTURBATIONS.search(modifications))
 
 
 def _assay_rule(assay: str, target: str, output_type: str) -> tuple[dict[str, str] | None, str]:

@@ -11,14 +11,17 @@ from epixs.errors import ConfigError
 from epixs.genome import read_regions
 
 
-def test_workers_write_the_same_store_and_serve_as_a_scheduler(world, tmp_path):
+def test_workers_write_the_same_store_and_serve_as_a_scheduler(world, tmp_path, monkeypatch):
+    monkeypatch.setattr("epixs.compendium.plan.CHUNK_BINS", 200)  # more tiles than are in flight at once
+    monkeypatch.setattr("epixs.compendium.plan.LAPTOP_SHARD_CHUNKS", 1)
     catalog = read_catalog(world.catalog, "human")
-    catalog.experiments.loc[0, "path"] = str(tmp_path / "gone.bw")
+    catalog.experiments.loc[catalog.experiments.index[0], "path"] = str(tmp_path / "gone.bw")
     regions, _ = read_regions(world.bed("human"), catalog.assembly)
     with open_client(workers=2) as client:
         assert client.dashboard_link.startswith("http://127.0.0.1:")
         with open_client(scheduler=client.scheduler.address) as second:
             table = ingest(catalog, regions, tmp_path / "a.zarr", client=second)
+        assert table["status"].notna().all()
         part = open_tracks(catalog, regions).signal[1:3, :100].compute()
     assert (table["status"] == "ok").sum() == len(table) - 1
     expected = open_compendium(world.store("human")).signal.to_numpy()

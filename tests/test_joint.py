@@ -82,7 +82,7 @@ def test_a_species_comes_once(world):
 
 def test_rows_that_could_not_be_read_take_no_part(world, tmp_path):
     catalog = read_catalog(world.catalog, "mouse")
-    catalog.experiments.loc[2, "path"] = str(tmp_path / "gone.bw")
+    catalog.experiments.loc[catalog.experiments.index[2], "path"] = str(tmp_path / "gone.bw")
     regions, _ = read_regions(world.bed("mouse"), catalog.assembly)
     ingest(catalog, regions, tmp_path / "a.zarr")
     part = joint_axis([tmp_path / "a.zarr"]).parts[0]

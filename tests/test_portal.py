@@ -128,6 +128,34 @@ def test_perturbed_rna_is_dropped_unless_asked_for(tmp_path):
     assert "shRNA_RNA-seq_XRN2_plus_strand_signal_of_all_reads" in set(kept["assay"])
 
 
+def test_rna_of_an_edited_biosample_is_perturbed_whatever_its_assay_is_called(tmp_path):
+    rna = {
+        "Assay": "polyA plus RNA-seq",
+        "Experiment target": "",
+        "Output type": "plus strand signal of all reads",
+        "File accession": "F2",
+        "Experiment accession": "E2",
+        "Biosample genetic modifications methods": "CRISPR",
+    }
+    chip = {"Biosample genetic modifications methods": "CRISPR"}  # a tagged protein: kept
+    assert select(tmp_path, chip, rna).table["accession"].tolist() == ["F1"]
+
+
+def test_portal_spellings_of_an_assembly(tmp_path):
+    mouse = {"Biosample organism": "Mus musculus", "Experiment target": "H3K4me3-mouse"}
+    rows = [
+        mouse | {"File assembly": "mm10"},
+        mouse
+        | {
+            "File accession": "F2",
+            "Experiment accession": "E2",
+            "File assembly": "mm10-minimal",
+            "Biosample term name": "liver",
+        },
+    ]
+    assert select(tmp_path, *rows).table["assembly"].tolist() == ["mm10", "mm10"]
+
+
 def test_treatment_makes_another_biosample(tmp_path):
     treated = {"File accession": "F2", "Experiment accession": "E2", "Biosample treatments": "dexamethasone"}
     assert set(select(tmp_path, {}, treated).table["biosample"]) == {

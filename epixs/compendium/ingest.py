@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import itertools
 import os
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -16,14 +17,14 @@ import numpy.typing as npt
 import pandas as pd
 import xarray as xr
 
-from epixs.catalog import Catalog, is_url
+from epixs.catalog import Catalog, is_url, read_catalog
 from epixs.compendium.lazy import lazy_dataset
 from epixs.compendium.ledger import Record, checksum, read_ledger, row_statistics, write_record
 from epixs.compendium.plan import COMPRESSION_RATIO, Plan, Progress, Tile, digest
 from epixs.compendium.schema import COORDINATES, EXPERIMENT_LABELS
 from epixs.compendium.store import finalise, prepare_store, write_block
 from epixs.errors import TrackError
-from epixs.genome import BIN_SIZE, Assembly, Piece, Regions
+from epixs.genome import BIN_SIZE, Assembly, Piece, Regions, read_regions
 from epixs.tracks import WINDOW_BINS, Track, Uncovered
 from epixs.transforms import encode
 
@@ -67,7 +68,7 @@ def plan_ingest(catalog: Catalog, regions: Regions, uncovered: Uncovered = "zero
     """Plan the compendium of a catalog over regions."""
     table = catalog.experiments
     sizes = [source_state(path)[1] for path in table["path"]]
-    experiments = table.assign(source=table["path"], source_size=sizes)
+    experiments = table.assign(source=table["path"], source_size=sizes).reset_index(drop=True)
     names = [variable.name for variable in EXPERIMENT_LABELS]
     return Plan("observed", catalog.species, experiments[names], regions, uncovered, {})
 
@@ -158,11 +159,23 @@ def pending_tasks(
     return pending
 
 
+def read_inputs(
+    catalog: Catalog | str | Path, regions: Regions | str | Path, species: str | None
+) -> tuple[Catalog, Regions]:
+    """Read a catalog and a BED where paths are given; overlapping regions are merged."""
+    if not isinstance(catalog, Catalog):
+        catalog = read_catalog(catalog, species, check_files=False)
+    if not isinstance(regions, Regions):
+        regions, _ = read_regions(regions, catalog.assembly)
+    return catalog, regions
+
+
 def ingest(
-    catalog: Catalog,
-    regions: Regions,
+    catalog: Catalog | str | Path,
+    regions: Regions | str | Path,
     path: str | Path,
     *,
+    species: str | None = None,
     uncovered: Uncovered = "zero",
     client: Any = None,
     retry_failed: bool = False,
@@ -173,7 +186,9 @@ def ingest(
     Parameters
     ----------
     catalog, regions
-        What to read and where.
+        What to read and where: read already, or the paths of a catalog TSV and a BED.
+    species
+        Which species, where a path is given to a catalog that holds several.
     path
         The store to write.
     uncovered
@@ -194,6 +209,7 @@ def ingest(
     StoreError
         If `path` holds something else.
     """
+    catalog, regions = read_inputs(catalog, regions, species)
     plan = plan_ingest(catalog, regions, uncovered)
     prepare_store(path, plan)
     tasks = tile_tasks(plan, catalog.assembly)
@@ -224,7 +240,7 @@ def _run(path: str, tasks: list[TileTask], client: Any) -> Iterator[dict[str, An
     waiting = iter(tasks)
     first = [
         client.submit(ingest_tile, path, task, pure=False)
-        for task, _ in zip(waiting, range(IN_FLIGHT_PER_WORKER * workers), strict=False)
+        for task in itertools.islice(waiting, IN_FLIGHT_PER_WORKER * workers)
     ]
     futures = as_completed(first)
     try:
@@ -279,8 +295,19 @@ def _probe_seconds(plan: Plan, assembly: Assembly) -> float | None:
     return None
 
 
-def open_tracks(catalog: Catalog, regions: Regions, uncovered: Uncovered = "zero") -> xr.Dataset:
+def open_tracks(
+    catalog: Catalog | str | Path,
+    regions: Regions | str | Path,
+    uncovered: Uncovered = "zero",
+    *,
+    species: str | None = None,
+) -> xr.Dataset:
     """Open bigWigs lazily as the Dataset that `ingest` would write.
+
+    Parameters
+    ----------
+    catalog, regions, species, uncovered
+        As in `ingest`.
 
     Returns
     -------
@@ -292,9 +319,11 @@ def open_tracks(catalog: Catalog, regions: Regions, uncovered: Uncovered = "zero
     TrackError
         When a block is computed whose file cannot be read (there is no quarantine without a store).
     """
+    catalog, regions = read_inputs(catalog, regions, species)
+    assembly = catalog.assembly
     plan = plan_ingest(catalog, regions, uncovered)
     return lazy_dataset(
-        plan, lambda tile: functools.partial(_strict_tile, tile_task(plan, catalog.assembly, tile)), rows=1
+        plan, lambda tile: functools.partial(_strict_tile, tile_task(plan, assembly, tile)), rows=1
     )
 
 

@@ -267,7 +267,8 @@ def open_compendium(path: str | Path, *, unfinished: bool = False) -> xr.Dataset
             next_step="make it again, or restore its zarr.json files",
         ) from error
     _check_bounds(path, dataset)
-    return dataset
+    # The labels are small; loaded, they can be compared, grouped and used as masks right away.
+    return dataset.assign_coords({name: labels.load() for name, labels in dataset.coords.items()})
 
 
 def _check_bounds(path: str | Path, dataset: xr.Dataset) -> None:

@@ -88,6 +88,22 @@ def test_store_and_lazy_view_hold_the_arcsinh_of_the_mean(panel, tmp_path):
         np.testing.assert_allclose(dataset.covered_fraction, 0.87, atol=0.02)
 
 
+def test_paths_do_as_well(world):
+    lazy = open_tracks(world.catalog, world.bed("mouse"), species="mouse")
+    expected = open_compendium(world.store("mouse")).signal[3].to_numpy()
+    assert np.array_equal(lazy.signal[3].to_numpy(), expected)
+
+
+def test_one_experiment_reads_one_file(panel, monkeypatch):
+    catalog, regions = panel
+    lazy = open_tracks(catalog, regions)
+    read = []
+    original = module.read_row
+    monkeypatch.setattr(module, "read_row", lambda *a: read.append(a[0]) or original(*a))
+    lazy.signal[1].compute(scheduler="synchronous")
+    assert read == [catalog.experiments["path"].iloc[1]]
+
+
 def test_uncovered_nan(panel, tmp_path):
     catalog, regions = panel
     lazy = open_tracks(catalog, regions, uncovered="nan").signal.to_numpy()
@@ -237,7 +253,7 @@ def test_killed_in_mid_run_resumes(world, tmp_path):
 
 def test_remote_sources_are_not_silently_skipped(panel, tmp_path):
     catalog, regions = panel
-    catalog.experiments.loc[0, "path"] = "https://host.example/a.bigWig"
+    catalog.experiments.loc[2, "path"] = "https://host.example/a.bigWig"
     table = ingest(catalog, regions, tmp_path / "a.zarr")
     assert "remote" in table["status"][0]
 
