@@ -36,6 +36,8 @@ class TrainConfig:
         Of shared parameters (decoupled, AdamW).
     genome_dropout
         Share of a position's factors set to 0 in training.
+    zero_shot
+        Let assays that a species lacks leave the genome factors of the others alone (docs/training.md).
     held_out
         Share of (5 kbp position, experiment) blocks kept for choosing the checkpoint.
     patience
@@ -59,6 +61,7 @@ class TrainConfig:
     genome_multiplier: float = 10.0
     weight_decay: float = 0.0
     genome_dropout: float = 0.3
+    zero_shot: bool = True
     held_out: float = 0.02
     patience: int = 5
     memory_gb: float = 16.0

@@ -117,6 +117,11 @@ class JointAxis:
         """Experiments that may be trained on."""
         return sum(len(part.training) for part in self.parts)
 
+    def lacking_assays(self) -> list[str]:
+        """Assays trained on in some species but not in all: what zero-shot is about."""
+        trained = [set(part.training["assay"]) for part in self.parts if len(part.training)]
+        return sorted(set.union(*trained) - set.intersection(*trained))
+
     def part(self, species: str) -> SpeciesAxis:
         """The share of one species.
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import json
 import os
+import signal
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -133,6 +136,7 @@ def new_model(axis: JointAxis, config: TrainConfig) -> DeepTensorFactorization:
         genome_factors=config.genome_factors,
         hidden=config.hidden,
         genome_dropout=config.genome_dropout,
+        zero_shot=config.zero_shot,
     )
 
 
@@ -151,6 +155,7 @@ class _Watch(keras.callbacks.Callback):  # type: ignore[misc, unused-ignore]
         super().__init__()
         self.out, self.axis, self.config, self.sampler = out, axis, config, sampler
         self.deadline, self.report = deadline, report
+        self.interrupted = threading.Event()
         self.best, self.best_epoch, self.worse = float("inf"), -1, 0
         self.history: list[dict[str, float]] = []
         self.started = self.reported = time.monotonic()
@@ -160,6 +165,8 @@ class _Watch(keras.callbacks.Callback):  # type: ignore[misc, unused-ignore]
         self.epoch, self.epoch_started = epoch, time.monotonic()
 
     def on_train_batch_end(self, batch: int, logs: dict[str, float] | None = None) -> None:
+        if self.interrupted.is_set():
+            raise KeyboardInterrupt
         loss = (logs or {}).get("loss", float("nan"))
         if not np.isfinite(loss):
             raise TrainingError(
@@ -271,18 +278,35 @@ def train(
     compile_model(model, config, epochs * sampler.steps_per_epoch)
     deadline = started + 60 * config.max_minutes if config.max_minutes else float("inf")
     watch = _Watch(out, axis, config, sampler, deadline, report or (lambda _: None))
-    model.fit(
-        training_dataset(sampler),
-        steps_per_epoch=sampler.steps_per_epoch,
-        epochs=epochs,
-        validation_data=held_out,
-        callbacks=[watch],
-        shuffle=False,
-        verbose=0,
-    )
+    with _interrupts_go_to(watch.interrupted):
+        model.fit(
+            training_dataset(sampler),
+            steps_per_epoch=sampler.steps_per_epoch,
+            epochs=epochs,
+            validation_data=held_out,
+            callbacks=[watch],
+            shuffle=False,
+            verbose=0,
+        )
     if watch.best_epoch < 0:
         raise TrainingError("no epoch gave a finite held-out error", next_step="reduce learning_rate")
     return describe(axis, config, watch.history)
+
+
+@contextlib.contextmanager
+def _interrupts_go_to(event: threading.Event) -> Iterator[None]:
+    """Turn Ctrl-C into an event that is looked at between steps.
+
+    Raised where it happens to arrive, inside TensorFlow, a KeyboardInterrupt can get lost.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGINT, lambda *_: event.set())
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def _epochs_that_fit(model: Any, sampler: Sampler, held_out: Any, config: TrainConfig, planned: int) -> int:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import keras
+import numpy as np
 import tensorflow as tf
 
 from epixs.joint import JointAxis
@@ -27,6 +29,8 @@ class DeepTensorFactorization(keras.Model):
         Widths of the hidden layers.
     genome_dropout
         Share of a position's factors that training sets to 0.
+    detached_assays
+        Assays whose entries train labels and layers, but leave the genome factors and their projection alone.
 
     Shapes
     ------
@@ -44,6 +48,7 @@ class DeepTensorFactorization(keras.Model):
         genome_factors: tuple[int, int, int] = (25, 40, 45),
         hidden: tuple[int, ...] = (2048, 2048),
         genome_dropout: float = 0.0,
+        detached_assays: Sequence[int] = (),
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -56,12 +61,14 @@ class DeepTensorFactorization(keras.Model):
             "genome_factors": list(genome_factors),
             "hidden": list(hidden),
             "genome_dropout": genome_dropout,
+            "detached_assays": [int(assay) for assay in detached_assays],
         }
         fan_in = biosample_factors + assay_factors + sum(genome_factors)
         units = hidden[0]
         self.biosample = LabelFactors(n_biosamples, biosample_factors, units, fan_in, name="biosample")
         self.assay = LabelFactors(n_assays, assay_factors, units, fan_in, name="assay")
         self.genome = GenomeFactors(n_positions, genome_factors, units, fan_in, genome_dropout, name="genome")
+        self._is_detached = np.isin(np.arange(n_assays), self.settings["detached_assays"])
         self.bias = self.add_weight(name="bias", shape=(units,), initializer="zeros")
         self.hidden = [
             keras.layers.Dense(width, activation="relu", name=f"hidden_{i}")
@@ -83,8 +90,11 @@ class DeepTensorFactorization(keras.Model):
     def call(self, inputs: dict[str, Any], training: bool = False) -> Any:
         """Predict arcsinh units for each position and experiment."""
         labels = self.biosample(inputs["biosample"]) + self.assay(inputs["assay"]) + self.bias
-        genome = self.genome(inputs["position"], training=training)
-        values = tf.nn.relu(labels + genome[:, None, :])
+        genome = self.genome(inputs["position"], training=training)[:, None, :]
+        if training and self.settings["detached_assays"]:
+            detached = tf.gather(self._is_detached, inputs["assay"])[..., None]
+            genome = tf.where(detached, tf.stop_gradient(genome), genome)
+        values = tf.nn.relu(labels + genome)
         for layer in self.hidden:
             values = layer(values)
         return self.readout(values)
@@ -102,8 +112,19 @@ def build_model(
     genome_factors: tuple[int, int, int] = (25, 40, 45),
     hidden: tuple[int, ...] = (2048, 2048),
     genome_dropout: float = 0.0,
+    zero_shot: bool = True,
 ) -> DeepTensorFactorization:
-    """Make the model of a joint axis; the defaults are the paper's.
+    """Make the model of a joint axis; the sizes are the paper's by default.
+
+    Parameters
+    ----------
+    axis
+        What the model is for.
+    biosample_factors, assay_factors, genome_factors, hidden, genome_dropout
+        As in `DeepTensorFactorization`.
+    zero_shot
+        Let assays that a species lacks leave the genome factors of the others alone, so that the network
+        learns to read them off factors fitted to the shared assays, as it has to where they are lacking.
 
     Returns
     -------
@@ -118,6 +139,7 @@ def build_model(
         genome_factors,
         hidden,
         genome_dropout,
+        axis.assay_index(axis.lacking_assays()).tolist() if zero_shot else [],
         name="avocado",
     )
     model.build()

@@ -4,6 +4,7 @@ import sys
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from epixs.dataset import held_out_dataset, training_dataset
 from epixs.joint import joint_axis
@@ -52,6 +53,31 @@ def test_prediction_agrees_with_the_plain_concatenation(axis):
     np.testing.assert_allclose(
         model(inputs).numpy()[..., 0], slow_forward(model, batch.position, *wide), atol=1e-5
     )
+
+
+def test_assays_that_a_species_lacks_leave_genome_factors_alone(axis):
+    lacking = axis.lacking_assays()
+    assert "ChIP-seq_H3K9me3_signal_p-value" in lacking
+    model = build_model(axis, hidden=(8, 8))
+    number = int(axis.assay_index(lacking)[0])
+    other = next(i for i in range(len(axis.assays)) if axis.assays[i] not in lacking)
+    inputs = {
+        "position": np.array([[3, 0, 0], [50, 5, 0]], np.int32),
+        "biosample": np.array([[4], [4]], np.int32),
+        "assay": np.array([[number], [other]], np.int32),
+    }
+    with tf.GradientTape() as tape:
+        loss = tf.reduce_sum(model(inputs, training=True) ** 2)
+    table, kernel = tape.gradient(loss, [model.genome.tables[0].value, model.genome.kernel.value])
+    gradient = tf.convert_to_tensor(table).numpy()
+    assert (gradient[3] == 0).all()
+    assert np.abs(gradient[50]).sum() > 0
+    assert np.abs(kernel.numpy()).sum() > 0
+    # the prediction itself is the same, and the choice is the user's
+    plain = build_model(axis, hidden=(8, 8), zero_shot=False)
+    plain.set_weights(model.get_weights())
+    assert np.array_equal(plain(inputs).numpy(), model(inputs).numpy())
+    assert plain.settings["detached_assays"] == []
 
 
 def test_parameters_are_counted_as_planned(axis):
