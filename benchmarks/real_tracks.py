@@ -23,7 +23,7 @@ from epixs.figures import plot_tracks
 from epixs.metrics import METRICS
 from epixs.report import markdown_table
 
-PICTURED_FOLD, PICTURED, PICTURED_LOCUS = 1, "H3K27me3", "chr7:26,960,000-27,450,000"
+PICTURED_FOLD, PICTURED, PICTURED_LOCUS = 2, "H3K4me3", "chr5:131,400,000-132,200,000"
 DOCS = Path(__file__).parents[1] / "docs"
 HIDDEN = (256, 256)
 NEVER_MEASURED = {
@@ -229,7 +229,7 @@ def main() -> None:
         "# Results on real tracks",
         "",
         "Written by `python -m benchmarks.real_tracks --data DATA`; nothing here is typed by hand. Hidden layers of",
-        f"256 nodes, the other settings at their defaults, 2 cores, {(time.monotonic() - started) / 60:.0f} minutes in all.",
+        f"256 nodes, {'the settings of a file' if options.config else 'the other settings at their defaults'}, 2 cores, {(time.monotonic() - started) / 60:.0f} minutes in all.",
         "",
     ]
     if options.only is None:

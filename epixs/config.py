@@ -37,7 +37,8 @@ class TrainConfig:
     genome_dropout
         Share of a position's factors set to 0 in training.
     zero_shot
-        Let assays that a species lacks leave the genome factors of the others alone (docs/training.md).
+        Let assays that a target species lacks leave the genome factors of the others alone
+        (docs/training.md). Targets are the species with excluded experiments, else the first one.
     held_out
         Share of (5 kbp position, experiment) blocks kept for choosing the checkpoint.
     patience

@@ -117,10 +117,19 @@ class JointAxis:
         """Experiments that may be trained on."""
         return sum(len(part.training) for part in self.parts)
 
+    @property
+    def targets(self) -> tuple[str, ...]:
+        """Species that zero-shot is meant for: those with excluded experiments, else the first."""
+        chosen = tuple(part.species for part in self.parts if part.experiments["excluded"].any())
+        return chosen or self.species[:1]
+
     def lacking_assays(self) -> list[str]:
-        """Assays trained on in some species but not in all: what zero-shot is about."""
-        trained = [set(part.training["assay"]) for part in self.parts if len(part.training)]
-        return sorted(set.union(*trained) - set.intersection(*trained))
+        """Assays that a target species lacks in training and another species has: zero-shot ones."""
+        trained = {part.species: set(part.training["assay"]) for part in self.parts}
+        everywhere = set.union(*trained.values())
+        return sorted(
+            assay for assay in everywhere if any(assay not in trained[name] for name in self.targets)
+        )
 
     def part(self, species: str) -> SpeciesAxis:
         """The share of one species.

@@ -27,6 +27,7 @@ PACKED_LIMIT = 32767 / PACKED_STEPS
 MAX_DRAWS = 8
 """Draws at a position before its known experiments are counted instead."""
 
+READ_ROWS = 16
 READ_BINS = 1 << 18
 
 
@@ -88,9 +89,12 @@ def load_signal(axis: JointAxis, part: SpeciesAxis) -> SpeciesSignal:
     if signal.sizes["bin"] != n_bins or (rows.size and rows.max() >= signal.sizes["experiment"]):
         raise TrainingError(f"{part.source} changed since its axis was read", next_step="start again")
     values = np.empty((n_bins, rows.size), dtype=np.int16)
-    for start in range(0, n_bins, READ_BINS):
-        stop = min(n_bins, start + READ_BINS)
-        values[start:stop] = pack(signal[:, start:stop].to_numpy()[rows]).T
+    for low in range(0, rows.size, READ_ROWS):
+        chosen = rows[low : low + READ_ROWS]
+        for start in range(0, n_bins, READ_BINS):
+            stop = min(n_bins, start + READ_BINS)
+            block = signal[chosen, start:stop].to_numpy()
+            values[start:stop, low : low + READ_ROWS] = pack(block).T
     offset = axis.offsets(part.species)
     block = part.positions(np.arange(n_bins))[:, 2] + offset[2]
     return SpeciesSignal(
@@ -135,11 +139,11 @@ class Sampler:
     ) -> None:
         self.axis = axis
         self.experiments_per_position = experiments_per_position
-        self.positions_per_step = max(1, batch_size // experiments_per_position)
         self.held_out = held_out
         self.seed = seed
         self.signals = [load_signal(axis, part) for part in axis.parts]
         self._ends = np.cumsum([signal.values.shape[0] for signal in self.signals])
+        self.positions_per_step = min(max(1, batch_size // experiments_per_position), self.n_positions)
         self._order: tuple[int, npt.NDArray[np.int32]] | None = None
 
     @property
@@ -173,15 +177,22 @@ class Sampler:
         return cached[1]
 
     def batch(self, epoch: int, step: int) -> Batch:
-        """Entries of one step; the last step of an epoch is filled up from the order's beginning."""
-        order = self.order(epoch)
-        at = (step * self.positions_per_step + np.arange(self.positions_per_step)) % order.size
-        return self.draw(order[at], draw_seed=_mix_text(self.seed, epoch))
+        """Entries of one step.
 
-    def draw(self, bins: npt.NDArray[np.int32], draw_seed: int) -> Batch:
-        """Draw experiments for joint bins; which ones depends on the bin and the seed alone."""
+        The last step of an epoch is filled up from the order's beginning, where other experiments are drawn
+        than at the first visit.
+        """
+        order = self.order(epoch)
+        at = step * self.positions_per_step + np.arange(self.positions_per_step)
+        return self.draw(order[at % order.size], _draw_seed(self.seed, epoch), at // order.size)
+
+    def draw(
+        self, bins: npt.NDArray[np.int32], draw_seed: int, visit: npt.NDArray[np.int64] | None = None
+    ) -> Batch:
+        """Draw experiments for joint bins; which ones depends on bin, seed and visit alone."""
         width = self.experiments_per_position
         shape = (bins.size, width)
+        visits = np.zeros(bins.size, np.int64) if visit is None else visit
         biosample, assay = np.zeros(shape, np.int32), np.zeros(shape, np.int32)
         value, weight = np.zeros(shape, np.float32), np.zeros(shape, np.float32)
         position = np.empty((bins.size, 3), np.int32)
@@ -194,58 +205,87 @@ class Sampler:
             local = bins[chosen].astype(np.int64) - first
             position[chosen] = part.positions(local) + self.axis.offsets(part.species)
             _draw(
-                signal.values, signal.biosample, signal.assay, signal.block, local, chosen, first,
+                signal.values, signal.biosample, signal.assay, signal.block,
+                local, visits[chosen], chosen, first,
                 np.uint64(draw_seed), np.uint64(self.seed), self.held_out,
                 biosample, assay, value, weight,
             )  # fmt: skip
         return Batch(position, biosample, assay, value, weight)
 
     def held_out_entries(self, count: int) -> Batch:
-        """About `count` entries that are never trained on, drawn uniformly from all such; `E` is 1."""
+        """About `count` entries that are never trained on, drawn uniformly from all such; `E` is 1.
+
+        Raises
+        ------
+        TrainingError
+            If there is none.
+        """
         generator = np.random.Generator(np.random.PCG64([self.seed, 0xE0]))
-        positions, columns = [], []
-        total = sum(signal.values.size for signal in self.signals)
-        for part, signal in zip(self.axis.parts, self.signals, strict=True):
-            if not signal.values.size or self.held_out <= 0:
-                continue
-            # A block of (5 kbp, experiment) is held out whole: find the blocks, then draw bins in them.
-            blocks = np.unique(signal.block)
-            held = [
-                (block, experiment)
-                for block in blocks
-                for experiment in range(signal.biosample.size)
-                if _is_held_out(np.uint64(self.seed), block, experiment, self.held_out)
-            ]
-            if not held:
-                continue
-            share = max(1, round(count * signal.values.size / total))
-            pick = generator.integers(0, len(held), share)
-            block, experiment = np.array(held, dtype=np.int64)[pick].T
-            low = np.searchsorted(signal.block, block, side="left")
-            high = np.searchsorted(signal.block, block, side="right")
-            local = generator.integers(low, high)
-            packed = signal.values[local, experiment]
-            known = packed != MISSING
-            local, experiment, packed = local[known], experiment[known], packed[known]
-            positions.append(part.positions(local) + self.axis.offsets(part.species))
-            columns.append(
-                (
-                    signal.biosample[experiment],
-                    signal.assay[experiment],
-                    packed.astype(np.float32) / PACKED_STEPS,
+        blocks = [_HeldOutBlocks.find(signal, self.seed, self.held_out) for signal in self.signals]
+        total = sum(found.n_entries for found in blocks)
+        parts = []
+        for part, signal, found in zip(self.axis.parts, self.signals, blocks, strict=True):
+            share = round(count * found.n_entries / total) if total else 0
+            local, experiment = found.draw(signal, share, generator)
+            parts.append(
+                Batch(
+                    part.positions(local) + self.axis.offsets(part.species),
+                    signal.biosample[experiment][:, None],
+                    signal.assay[experiment][:, None],
+                    (signal.values[local, experiment] / np.float32(PACKED_STEPS)).astype(np.float32)[:, None],
+                    np.ones((local.size, 1), np.float32),
                 )
             )
-        if not positions:
+        if not sum(batch.value.size for batch in parts):
             raise TrainingError(
                 "no entry is held out",
                 expected="a larger share",
                 next_step="raise held_out in the configuration",
             )
-        biosample, assay, value = (np.concatenate(column)[:, None] for column in zip(*columns, strict=True))
-        return Batch(np.concatenate(positions), biosample, assay, value, np.ones_like(value))
+        fields = ("position", "biosample", "assay", "value", "weight")
+        return Batch(*(np.concatenate([getattr(batch, name) for batch in parts]) for name in fields))
 
 
-def _mix_text(seed: int, epoch: int) -> int:
+@dataclass(frozen=True)
+class _HeldOutBlocks:
+    """The held-out (5 kbp position, experiment) blocks of a species: first bin, experiment, running size."""
+
+    first: npt.NDArray[np.int64]
+    experiment: npt.NDArray[np.int64]
+    ends: npt.NDArray[np.int64]
+
+    @classmethod
+    def find(cls, signal: SpeciesSignal, seed: int, share: float) -> _HeldOutBlocks:
+        blocks, first, sizes = np.unique(signal.block, return_index=True, return_counts=True)
+        which, experiment = _list_held_out(np.uint64(seed), blocks, signal.biosample.size, share)
+        return cls(first[which], experiment, np.cumsum(sizes[which]))
+
+    @property
+    def n_entries(self) -> int:
+        return int(self.ends[-1]) if self.ends.size else 0
+
+    def draw(
+        self, signal: SpeciesSignal, count: int, generator: np.random.Generator
+    ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+        """Draw bins and experiments of known entries, uniformly; fewer than `count` if few are known."""
+        bins, experiments = [], []
+        missing = count
+        for _ in range(MAX_DRAWS):
+            if missing <= 0 or not self.n_entries:
+                break
+            at = generator.integers(0, self.n_entries, missing)
+            block = np.searchsorted(self.ends, at, side="right")
+            before = np.concatenate([[0], self.ends])[block]
+            local, experiment = self.first[block] + at - before, self.experiment[block]
+            known = signal.values[local, experiment] != MISSING
+            bins.append(local[known])
+            experiments.append(experiment[known])
+            missing -= int(known.sum())
+        empty = [np.empty(0, np.int64)]
+        return np.concatenate(bins or empty), np.concatenate(experiments or empty)
+
+
+def _draw_seed(seed: int, epoch: int) -> int:
     return int(np.random.SeedSequence([seed, epoch, 0xD]).generate_state(1, np.uint64)[0])
 
 
@@ -270,12 +310,32 @@ def _is_held_out(seed: np.uint64, block: int, experiment: int, share: float) -> 
 
 
 @numba.njit(nogil=True, cache=True)  # type: ignore[misc, unused-ignore]
+def _list_held_out(
+    seed: np.uint64, blocks: npt.NDArray[np.int32], n_experiments: int, share: float
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    """Index into `blocks`, and experiment, of each held-out block."""
+    count = 0
+    for block in blocks:
+        for experiment in range(n_experiments):
+            count += _is_held_out(seed, block, experiment, share)
+    which, experiments = np.empty(count, np.int64), np.empty(count, np.int64)
+    at = 0
+    for index in range(blocks.size):
+        for experiment in range(n_experiments):
+            if _is_held_out(seed, blocks[index], experiment, share):
+                which[at], experiments[at] = index, experiment
+                at += 1
+    return which, experiments
+
+
+@numba.njit(nogil=True, cache=True)  # type: ignore[misc, unused-ignore]
 def _draw(
     values: npt.NDArray[np.int16],
     biosamples: npt.NDArray[np.int32],
     assays: npt.NDArray[np.int32],
     blocks: npt.NDArray[np.int32],
     bins: npt.NDArray[np.int64],
+    visits: npt.NDArray[np.int64],
     rows: npt.NDArray[np.int64],
     first_bin: int,
     draw_seed: np.uint64,
@@ -291,7 +351,7 @@ def _draw(
     if n_experiments == 0:
         return
     for i in range(bins.size):
-        base = _mix(draw_seed + np.uint64(first_bin + bins[i]))
+        base = _mix(_mix(draw_seed + np.uint64(visits[i])) + np.uint64(first_bin + bins[i]))
         row, block = values[bins[i]], blocks[bins[i]]
         for slot in range(biosample.shape[1]):
             chosen = _choose(row, block, _mix(base + np.uint64(slot)), held_out_seed, held_out)

@@ -147,12 +147,15 @@ def test_ctrl_c_keeps_what_was_written(world, tmp_path, verb):
         arguments = [world.store("mouse"), "--config", tmp_path / "c.toml"]
         sign = out / "model.json"
     command = [sys.executable, "-m", "epixs.cli", verb, *map(str, arguments), "--out", str(out)]
-    process = subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True)
-    deadline = time.monotonic() + 90
-    while not sign.exists() and process.poll() is None and time.monotonic() < deadline:
-        time.sleep(0.02)
-    process.send_signal(signal.SIGINT)
-    _, errors = process.communicate(timeout=60)
+    with subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True) as process:
+        try:
+            deadline = time.monotonic() + 90
+            while not sign.exists() and process.poll() is None and time.monotonic() < deadline:
+                time.sleep(0.02)
+            process.send_signal(signal.SIGINT)
+            _, errors = process.communicate(timeout=60)
+        finally:
+            process.kill()
     if verb == "ingest" and process.returncode == 0:
         return  # it was done before the signal came
     assert process.returncode == 130, errors

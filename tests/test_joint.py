@@ -48,6 +48,20 @@ def test_excluded_experiments_are_missing_pairs(axis):
     assert axis.n_training == axis.n_experiments  # the original is as it was
 
 
+def test_lacking_assays_are_those_of_the_target(axis):
+    h3k9me3 = "ChIP-seq_H3K9me3_signal_p-value"
+    assert axis.targets == ("mouse",)
+    assert axis.lacking_assays() == [h3k9me3]
+    turned = JointAxis(axis.parts[::-1], axis.assays, axis.assay_classes)
+    assert turned.targets == ("human",)
+    assert turned.lacking_assays() == []  # human has all that mouse has
+    table = axis.part("mouse").experiments
+    assay = table["assay"].iloc[0]
+    gone = turned.exclude([("mouse", b, assay) for b in table.loc[table["assay"] == assay, "biosample"]])
+    assert gone.targets == ("mouse",)
+    assert gone.lacking_assays() == sorted([assay, h3k9me3])
+
+
 def test_excluding_what_is_not_there(axis):
     with pytest.raises(AxisError, match="1 excluded pair.*got mouse / nobody / nothing"):
         axis.exclude([("mouse", "nobody", "nothing")])

@@ -46,9 +46,17 @@ def test_an_epoch_visits_every_position_once_and_each_epoch_in_another_order(axi
     sampler = Sampler(axis, batch_size=700, seed=0)
     assert sampler.n_positions == 5_010
     assert sampler.steps_per_epoch == 8
-    seen = np.concatenate([sampler.batch(0, step).position[:, 0] for step in range(8)])
+    batches = [sampler.batch(0, step) for step in range(8)]
+    seen = np.concatenate([batch.position[:, 0] for batch in batches])
     assert sorted(seen[:5_010]) == list(range(5_010))
     assert not np.array_equal(sampler.order(0), sampler.order(1))
+    # the last step is filled up with second visits, which draw anew
+    again = seen[5_010:]
+    assert np.array_equal(again, seen[: again.size])
+    drawn = np.concatenate([batch.biosample[:, 0] * 100 + batch.assay[:, 0] for batch in batches])
+    assert (drawn[5_010:] != drawn[: again.size]).mean() > 0.5
+    # a batch is never larger than the axis
+    assert Sampler(axis, batch_size=40_000).positions_per_step == 5_010
 
 
 def test_a_batch_is_a_pure_function_of_seed_epoch_and_step(axis):
@@ -98,6 +106,34 @@ def test_held_out_entries_are_never_trained_on(axis):
         for experiment in range(50)
     ]
     assert np.mean(blocks) == pytest.approx(0.2, abs=0.02)
+
+
+def test_held_out_entries_are_drawn_uniformly(axis):
+    sampler = Sampler(axis, batch_size=500, held_out=0.1, seed=4)
+    expected = {
+        (index, bin_, e)
+        for index, signal in enumerate(sampler.signals)
+        for bin_ in range(signal.values.shape[0])
+        for e in range(signal.biosample.size)
+        if sampling._is_held_out(np.uint64(4), signal.block[bin_], e, 0.1)
+    }
+    drawn = sampler.held_out_entries(20 * len(expected))
+    keys = drawn.position[:, 0].astype(np.int64) * 10_000 + drawn.biosample[:, 0] * 100 + drawn.assay[:, 0]
+    counts = np.unique(keys, return_counts=True)[1]
+    assert len(counts) == len(expected)
+    assert stats.chisquare(counts).pvalue > 1e-4
+
+
+def test_held_out_entries_of_a_sparse_track(axis):
+    sampler = Sampler(axis, held_out=0.2)
+    for signal in sampler.signals:
+        signal.values[:, :] = MISSING
+    with pytest.raises(Exception, match="no entry is held out"):
+        sampler.held_out_entries(100)
+    sampler.signals[0].values[::5] = 7
+    entries = sampler.held_out_entries(100)
+    assert 20 <= entries.value.size <= 100
+    assert (entries.value == np.float32(7 / 2048)).all()
 
 
 def test_excluded_experiments_are_not_even_read(world, axis):

@@ -123,8 +123,9 @@ def build_model(
     biosample_factors, assay_factors, genome_factors, hidden, genome_dropout
         As in `DeepTensorFactorization`.
     zero_shot
-        Let assays that a species lacks leave the genome factors of the others alone, so that the network
-        learns to read them off factors fitted to the shared assays, as it has to where they are lacking.
+        Let assays that a target species lacks (`axis.lacking_assays()`) leave the genome factors of the
+        others alone, so that the network learns to read them off factors that were fitted to other assays, as
+        it has to in the target.
 
     Returns
     -------
