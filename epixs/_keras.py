@@ -12,6 +12,7 @@ import importlib.util
 import sys
 from collections.abc import Sequence
 from types import ModuleType
+from typing import Any
 
 
 def register_when_keras_is_imported() -> None:
@@ -29,29 +30,37 @@ def _register(keras: ModuleType) -> None:
 
 
 class _Finder(importlib.abc.MetaPathFinder):
-    """Steps aside for every import but the first one of `keras`."""
+    """Wraps the loader of `keras` until Keras has been imported; other imports pass by.
+
+    It stays in place when a spec is only looked up and not imported, as TensorFlow does.
+    """
+
+    def __init__(self) -> None:
+        self.looking = False
 
     def find_spec(
         self, name: str, path: Sequence[str] | None = None, target: ModuleType | None = None
     ) -> importlib.machinery.ModuleSpec | None:
-        if name != "keras":
+        if name != "keras" or self.looking:
             return None
-        sys.meta_path.remove(self)
-        spec = importlib.util.find_spec(name)
+        self.looking = True
+        try:
+            spec = importlib.util.find_spec(name)
+        finally:
+            self.looking = False
         if spec is not None and spec.loader is not None:
-            spec.loader = _Loader(spec.loader)
+            _register_after(spec.loader, self)
         return spec
 
 
-class _Loader(importlib.abc.Loader):
-    """Runs Keras's own loader, then registers."""
+def _register_after(loader: Any, finder: _Finder) -> None:
+    """Make a loader register our classes once it has run; it stays the loader it is otherwise."""
+    run = loader.exec_module
 
-    def __init__(self, loader: importlib.abc.Loader) -> None:
-        self.loader = loader
-
-    def create_module(self, spec: importlib.machinery.ModuleSpec) -> ModuleType | None:
-        return self.loader.create_module(spec)
-
-    def exec_module(self, module: ModuleType) -> None:
-        self.loader.exec_module(module)
+    def exec_module(module: ModuleType) -> None:
+        run(module)
+        if finder in sys.meta_path:
+            sys.meta_path.remove(finder)
         _register(module)
+
+    loader.exec_module = exec_module

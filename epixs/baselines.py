@@ -82,10 +82,14 @@ def biosample_mean(rows: SignalRows, biosample: str, assay: str) -> Track | None
     others = [a for a in rows.assays(biosample) if a != assay]
     if not others:
         return None
-    total = np.zeros(rows.track((biosample, others[0])).shape)
+    shape = rows.track((biosample, others[0])).shape
+    total, count = np.zeros(shape), np.zeros(shape, dtype=np.int64)
     for other in others:
-        total += rows.track((biosample, other))
-    return (total / len(others)).astype(np.float32)
+        track = rows.track((biosample, other))
+        total += np.nan_to_num(track)
+        count += ~np.isnan(track)
+    with np.errstate(invalid="ignore"):
+        return (total / np.where(count > 0, count, np.nan)).astype(np.float32)
 
 
 def nearest_assay(rows: SignalRows, others: Sequence[SignalRows], biosample: str, assay: str) -> Track | None:
@@ -140,6 +144,8 @@ def assay_regression(
         return None
     x, y = np.concatenate(designs).astype(np.float64), np.concatenate(targets).astype(np.float64)
     known = ~np.isnan(x).any(axis=1) & ~np.isnan(y)
+    if known.sum() < 2 * len(features):
+        return None
     x, y = x[known], y[known]
     centre: npt.NDArray[np.float64] = np.asarray(x.mean(axis=0))
     mean = float(y.mean())
@@ -147,6 +153,7 @@ def assay_regression(
     scale = RIDGE * max(1e-12, float(np.trace(gram)) / len(features))
     weights = np.linalg.solve(gram + scale * np.eye(len(features)), (x - centre).T @ (y - mean) / len(x))
     mine = np.stack([rows.track((biosample, a)) for a in features], axis=1)
+    mine = np.where(np.isnan(mine), centre, mine)
     return np.asarray((mine - centre) @ weights + mean, dtype=np.float32)
 
 

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -109,7 +110,7 @@ def missing_files(experiments: pd.DataFrame) -> list[str]:
     return [
         f"row {row}, column path: got {value!r}, which does not exist; expected a file or a URL"
         for row, value in experiments["path"].items()
-        if value and not is_url(value) and not Path(value).is_file()
+        if value and not is_url(value) and not os.path.isfile(value)
     ]
 
 
@@ -127,7 +128,17 @@ def _read_table(path: Path) -> pd.DataFrame:
             f"{path} is too large", got=f"{path.stat().st_size} bytes", expected="at most 1 GiB"
         )
     try:
-        table = pd.read_csv(path, sep="\t", dtype=str, keep_default_na=False, quoting=3)
+        table = pd.read_csv(
+            path,
+            sep="\t",
+            dtype=str,
+            keep_default_na=False,
+            quoting=3,
+            index_col=False,
+            skip_blank_lines=False,
+            compression=None,
+            encoding="utf-8-sig",
+        )
     except (UnicodeDecodeError, pd.errors.ParserError, pd.errors.EmptyDataError) as error:
         raise CatalogError(f"{path} is not a tab-separated table: {error}") from error
     missing = [column for column in REQUIRED if column not in table.columns]
@@ -149,7 +160,9 @@ def _read_table(path: Path) -> pd.DataFrame:
 
 
 def _resolve(folder: Path, value: str) -> str:
-    return value if is_url(value) or not value else str((folder / value).resolve())
+    if is_url(value) or not value:
+        return value
+    return os.path.abspath(folder / value)
 
 
 def _row_problems(table: pd.DataFrame) -> Iterable[str]:
@@ -213,7 +226,29 @@ def core_experiments(table: pd.DataFrame, minimum: int = CORE_MINIMUM) -> pd.Dat
         table = kept
 
 
-def write_catalog(table: pd.DataFrame, path: str | Path) -> None:
-    """Write experiments as a catalog TSV."""
+def write_catalog(table: pd.DataFrame, path: str | Path, *, paths_from: str | Path | None = None) -> None:
+    """Write experiments as a catalog TSV.
+
+    Parameters
+    ----------
+    table
+        With the columns `REQUIRED`.
+    path
+        The TSV to write.
+    paths_from
+        Folder that relative paths are relative to now; they are written relative to the TSV.
+    """
+    if paths_from is not None:
+        here = os.path.abspath(Path(path).parent)
+        table = table.assign(
+            path=[
+                value
+                if is_url(value) or os.path.isabs(value)
+                else os.path.relpath(Path(paths_from) / value, here)
+                for value in table["path"]
+            ]
+        )
     columns = [*REQUIRED, *(column for column in OPTIONAL if column in table.columns)]
-    table[columns].to_csv(path, sep="\t", index=False)
+    text = table[columns].astype(str).map(lambda cell: re.sub(r"[\t\r\n]+", " ", cell))
+    lines = ["\t".join(columns), *("\t".join(row) for row in text.itertuples(index=False, name=None))]
+    Path(path).write_text("\n".join(lines) + "\n", encoding="utf-8")

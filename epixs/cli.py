@@ -12,6 +12,7 @@ from typing import Annotated, Any
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
@@ -33,6 +34,10 @@ EXIT_INTERRUPTED = 130
 RESUME = "what was written is kept; run the same command again to resume"
 
 PIPED_WIDTH = 160
+KEPT = {
+    "train": "what was written is kept: MODEL_DIR holds the best model so far, if an epoch had ended",
+    "demo": "what was written is kept; start again in another folder",
+}
 
 out = Console(width=None if sys.stdout.isatty() else PIPED_WIDTH)
 err = Console(stderr=True)
@@ -48,7 +53,7 @@ class _Verbs(typer.core.TyperGroup):
             _fail(error.message)
             raise typer.Exit(EXIT_MISTAKE) from None
         except KeyboardInterrupt:
-            _fail(f"interrupted: {RESUME}")
+            _fail(f"interrupted: {KEPT.get(str(ctx.invoked_subcommand), RESUME)}")
             raise typer.Exit(EXIT_INTERRUPTED) from None
         except OSError as error:
             if error.errno in (errno.ENOSPC, errno.EDQUOT):
@@ -56,7 +61,7 @@ class _Verbs(typer.core.TyperGroup):
             elif error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
                 _fail(f"cannot write or read {error.filename}: {error.strerror}. Check its permissions")
             else:
-                raise
+                _fail(str(error))
             raise typer.Exit(EXIT_MISTAKE) from None
 
 
@@ -80,6 +85,10 @@ def _start_tensorflow() -> None:
         import tensorflow as tf
 
         tf.config.list_physical_devices()
+
+
+def _say(message: str) -> None:
+    out.print(message, markup=False, highlight=False, soft_wrap=True)
 
 
 def _fail(message: str) -> None:
@@ -116,11 +125,11 @@ def _progress(*columns: Any) -> Progress:
 
 
 def _table(title: str, columns: list[str], rows: list[list[Any]]) -> Table:
-    table = Table(title=title, title_justify="left", header_style="bold")
+    table = Table(title=escape(title), title_justify="left", header_style="bold")
     for column in columns:
         table.add_column(column, overflow="fold")
     for row in rows:
-        table.add_row(*(f"{cell:.4f}" if isinstance(cell, float) else str(cell) for cell in row))
+        table.add_row(*(f"{cell:.4f}" if isinstance(cell, float) else escape(str(cell)) for cell in row))
     return table
 
 
@@ -147,7 +156,7 @@ def catalog(
     from epixs.portal import select_experiments
 
     selection = select_experiments(metadata, core=core, keep_perturbed=keep_perturbed, assembly=assembly)
-    write_catalog(selection.table, out_path)
+    write_catalog(selection.table, out_path, paths_from=metadata.parent)
     for reason, count in selection.dropped.items():
         out.print(f"  {count:>7,} files left out: {reason}", highlight=False)
     counts = selection.table.groupby(["species", "assembly"])
@@ -214,7 +223,7 @@ def ingest(
             progress=lambda p: bar.update(task, completed=p.tiles_done, total=p.tiles),
         )
     failed = done[done["status"] != "ok"]
-    out.print(f"{out_path}: {len(done) - len(failed)} of {len(done)} experiments complete", highlight=False)
+    _say(f"{out_path}: {len(done) - len(failed)} of {len(done)} experiments complete")
     if len(failed):
         for row in failed.itertuples():
             _fail(f"{row.accession} ({row.biosample} / {row.assay}): {row.status}")
@@ -249,7 +258,10 @@ def status(store: Annotated[Path, typer.Argument(help="a store, finished or not"
 
     state = store_status(store)
     colour = "green" if state.status == "complete" else "yellow"
-    out.print(f"{store}: [{colour}]{state.status}[/], {state.tiles_done} of {state.tiles} tiles written")
+    out.print(
+        f"{escape(str(store))}: [{colour}]{escape(state.status)}[/], "
+        f"{state.tiles_done} of {state.tiles} tiles written"
+    )
     for accession, reason in state.failed:
         out.print(f"  {accession} could not be read: {reason}", markup=False, highlight=False, soft_wrap=True)
     if state.status != "complete":
@@ -362,6 +374,7 @@ def impute(
     everything: Annotated[bool, typer.Option("--all", help="also what was trained on")] = False,
 ) -> None:
     """Impute what was not measured: by default every pair the model was not trained on."""
+    from epixs.compendium.store import open_compendium
     from epixs.errors import ConfigError
     from epixs.joint import read_pairs
 
@@ -383,7 +396,11 @@ def impute(
             everything=everything,
             progress=lambda p: bar.update(task, completed=p.tiles_done, total=p.tiles),
         )
-    out.print(f"{out_path}: {len(done)} imputed experiments", highlight=False)
+    _say(f"{out_path}: {len(done)} imputed experiments")
+    species = open_compendium(store).attrs["species"]
+    every = trained.axis.all_pairs(species) if everything else trained.axis.missing_pairs(species)
+    if wanted is None and len(done) < len(every):
+        _say(f"{len(every) - len(done)} more have a biosample or an assay without any training experiment")
 
 
 @app.command()
@@ -410,11 +427,11 @@ def evaluate(
         err.print(f"note: {note}", highlight=False, markup=False)
     names = ["role", "assay", "biosample", "method", *METRICS]
     out.print(_table("per experiment", names, scores.scores[names].to_numpy().tolist()))
-    names = ["role", "assay_class", "experiments", "method", *METRICS]
+    names = ["role", "assay_class", "method", "scored", *METRICS]
     out.print(_table("means over experiments", names, scores.summary()[names].to_numpy().tolist()))
     if report:
         for path in write_report(scores, report):
-            out.print(f"wrote {path}", highlight=False)
+            _say(f"wrote {path}")
 
 
 @app.command()
@@ -430,7 +447,7 @@ def plot(
     from epixs.figures import plot_tracks
 
     plot_tracks(imputed, store, biosample=biosample, assay=assay, locus=locus, out=out_path)
-    out.print(f"wrote {out_path}", highlight=False)
+    _say(f"wrote {out_path}")
 
 
 @app.command()

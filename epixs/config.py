@@ -90,6 +90,7 @@ class TrainConfig:
             _require(name, getattr(self, name), getattr(self, name) > 0, "a positive number")
         for name in ("epochs", "max_minutes", "weight_decay", "patience", "seed"):
             _require(name, getattr(self, name), getattr(self, name) >= 0, "0 or more")
+        _require("seed", self.seed, self.seed < 2**32, "below 2**32")
         for name in ("held_out", "genome_dropout"):
             _require(name, getattr(self, name), 0 <= getattr(self, name) < 1, "at least 0 and below 1")
         _require(
@@ -138,7 +139,10 @@ def read_config(path: str | Path) -> TrainConfig:
         content = tomllib.loads(path.read_text(encoding="utf-8"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path} is not TOML: {error}") from error
-    return config_from(content.get("train", content), where=str(path))
+    settings = content.get("train", content)
+    if not isinstance(settings, dict):
+        raise ConfigError(f"{path}: train", got=repr(settings), expected="a table, [train]")
+    return config_from(settings, where=str(path))
 
 
 def config_from(settings: dict[str, Any], where: str) -> TrainConfig:

@@ -21,7 +21,7 @@ from epixs.baselines import (
 )
 from epixs.compendium.store import experiments_of, open_compendium, regions_of
 from epixs.errors import AxisError, EpixsError, StoreError
-from epixs.metrics import METRICS, score
+from epixs.metrics import METRICS, both_known, score
 
 IMPUTED = "imputed"
 AVERAGE = "average activity"
@@ -60,7 +60,7 @@ class Evaluation:
                     means = mine[list(METRICS)].mean()
                     groups.append(
                         {"role": role, "assay_class": name, "experiments": n, "method": method}
-                        | {"scored": len(mine)}
+                        | {"scored": int(mine["mse"].notna().sum())}
                         | means.to_dict()
                     )
         return pd.DataFrame(groups)
@@ -91,7 +91,7 @@ def evaluate(
         If the stores differ in species or bins, or share no experiment.
     """
     predicted, observed = open_compendium(imputed), open_compendium(store)
-    _check_fit(imputed, predicted, store, observed)
+    check_fit(imputed, predicted, store, observed)
     training = predicted.attrs["provenance"]["training"]
     species = str(observed.attrs["species"])
     trained = {tuple(label) for label in training[species]["experiments"]}
@@ -133,14 +133,15 @@ def evaluate(
             }
         names = {"biosample": biosample, "assay": assay, "role": role}
         names["assay_class"] = str(imputed_table["assay_class"].iloc[row])
+        tracks = {m: track for m, track in methods.items() if track is not None and not np.isnan(track).all()}
+        known = both_known(truth, *tracks.values())  # every method on the same bins
         rows += [
-            names | {"method": method} | score(truth, track)
-            for method, track in methods.items()
-            if track is not None
+            names | {"method": method, "bins": int(known.sum())} | score(truth[known], track[known])
+            for method, track in tracks.items()
         ]
         if progress:
             progress(done + 1, len(common))
-    columns = ["role", "assay_class", "assay", "biosample", "method", *METRICS]
+    columns = ["role", "assay_class", "assay", "biosample", "method", "bins", *METRICS]
     return Evaluation(pd.DataFrame(rows)[columns], notes)
 
 
@@ -149,7 +150,14 @@ def _rows_by_label(table: pd.DataFrame) -> dict[Label, int]:
     return dict(zip(labels, map(int, table.index), strict=True))
 
 
-def _check_fit(imputed: str | Path, predicted: Any, store: str | Path, observed: Any) -> None:
+def check_fit(imputed: str | Path, predicted: Any, store: str | Path, observed: Any) -> None:
+    """Check that an imputed and an observed compendium are of one species and the same bins.
+
+    Raises
+    ------
+    AxisError
+        Naming what differs.
+    """
     for path, dataset, kind in ((imputed, predicted, "imputed"), (store, observed, "observed")):
         if dataset.attrs["kind"] != kind:
             raise AxisError(f"{path} is {dataset.attrs['kind']}", expected=f"an {kind} compendium")
@@ -197,6 +205,8 @@ def _open_others(
         path = given.get(name, entry["source"])
         try:
             dataset = open_compendium(path)
+            if dataset.attrs["kind"] != "observed" or dataset.attrs["plan"] != entry["plan"]:
+                raise StoreError(f"{path} is not the compendium the model was trained on")
         except EpixsError as error:
             notes.append(
                 f"baselines that learn from {name} are left out: {error.message}; give it with --other"

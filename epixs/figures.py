@@ -9,6 +9,7 @@ import numpy as np
 
 from epixs.compendium.store import experiments_of, open_compendium
 from epixs.errors import AxisError, ConfigError
+from epixs.evaluation import check_fit
 
 INK = "#3b3b3b"
 OBSERVED = "#2f5d8a"
@@ -52,6 +53,7 @@ def plot_tracks(
     """
     plt = _pyplot()
     predicted, observed = open_compendium(imputed), open_compendium(store)
+    check_fit(imputed, predicted, store, observed)
     here = observed.epixs.sel(locus)
     bins = here["bin"].to_numpy()
     middle = (here["bin_start"].to_numpy() + here["bin_end"].to_numpy()) / 2e6
@@ -73,13 +75,14 @@ def plot_tracks(
                 AVERAGE,
             )
         )
-    top = max(float(np.nanmax(values)) for _, values, _ in panels) * 1.05
+    shown = np.concatenate([values[~np.isnan(values)] for _, values, _ in panels])
+    top, bottom = (float(shown.max()) * 1.05, min(0.0, float(shown.min()))) if shown.size else (1.0, 0.0)
     figure, axes = plt.subplots(
         len(panels), 1, sharex=True, figsize=(9, 1.15 * len(panels) + 0.7), layout="constrained"
     )
     for axis, (name, values, colour) in zip(axes, panels, strict=True):
         axis.fill_between(middle, 0, values, color=colour, linewidth=0, step="mid")
-        axis.set_ylim(0, top)
+        axis.set_ylim(bottom, max(top, bottom + 1e-3))
         axis.set_ylabel(name, rotation=0, ha="right", va="center", color=INK)
         axis.spines[["top", "right"]].set_visible(False)
     axes[-1].set_xlabel(f"{here['bin_chrom'].to_numpy()[0]} (Mb, {observed.attrs['assembly']})")

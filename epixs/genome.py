@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import gzip
 import re
+import zlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -23,6 +24,7 @@ from epixs.errors import RegionError
 BIN_SIZE = 25
 """Width of a bin in bp."""
 
+MAX_NOTES = 20
 MAX_CHROMOSOME = 2**32 - 1
 """Largest coordinate a bigWig can hold."""
 
@@ -88,7 +90,7 @@ def _read_chrom_sizes(path: Path) -> dict[str, int]:
         fields = line.split()
         if not fields or fields[0].startswith("#"):
             continue
-        if len(fields) < 2 or not fields[1].isdigit() or not 0 < int(fields[1]) <= MAX_CHROMOSOME:
+        if len(fields) < 2 or not _is_number(fields[1]) or not 0 < int(fields[1]) <= MAX_CHROMOSOME:
             raise RegionError(f"{path}, line {number}", got=repr(line), expected="a name, a tab and a length")
         sizes[fields[0]] = int(fields[1])
     if not sizes:
@@ -224,7 +226,7 @@ def make_regions(assembly: Assembly, rows: list[tuple[str, int, int, str]]) -> t
     regions
         In the order of the rows; a merged region stands where its first part stood.
     notes
-        One sentence for each merge.
+        One sentence for each merge; a merged region keeps its first part's name.
 
     Raises
     ------
@@ -252,17 +254,24 @@ def make_regions(assembly: Assembly, rows: list[tuple[str, int, int, str]]) -> t
         low, high = start // BIN_SIZE * BIN_SIZE, min(size, -(-end // BIN_SIZE) * BIN_SIZE)
         placed.append((chrom, low, high, order, name))
     merged: list[tuple[str, int, int, int, str]] = []
-    notes = []
+    notes: list[str] = []
     for chrom, low, high, order, name in sorted(placed):
         if merged and merged[-1][0] == chrom and low < merged[-1][2]:
             last = merged.pop()
-            merged.append((chrom, last[1], max(high, last[2]), min(order, last[3]), f"{last[4]}+{name}"))
-            notes.append(f"regions {last[4]} and {name} overlap on {chrom} and were merged")
+            merged.append((chrom, last[1], max(high, last[2]), min(order, last[3]), last[4]))
+            if len(notes) < MAX_NOTES:
+                notes.append(f"regions {last[4]} and {name} overlap on {chrom} and were merged")
         else:
             merged.append((chrom, low, high, order, name))
+    if len(placed) - len(merged) > MAX_NOTES:
+        notes.append(f"and {len(placed) - len(merged) - MAX_NOTES} more overlapping regions were merged")
     merged.sort(key=lambda row: row[3])
     chroms, starts, ends, _, names = zip(*merged, strict=True)
     return Regions(assembly.name, names, chroms, starts, ends), notes
+
+
+def _is_number(text: str) -> bool:
+    return re.fullmatch(r"[0-9]{1,10}", text) is not None
 
 
 def read_regions(path: str | Path, assembly: Assembly) -> tuple[Regions, list[str]]:
@@ -279,12 +288,12 @@ def read_regions(path: str | Path, assembly: Assembly) -> tuple[Regions, list[st
     rows = []
     opener = gzip.open if path.suffix == ".gz" else open
     try:
-        with opener(path, "rt", encoding="utf-8") as lines:
+        with opener(path, "rt", encoding="utf-8-sig") as lines:
             for number, line in enumerate(lines, 1):
                 fields = line.split()
                 if not fields or fields[0].startswith("#") or fields[0] in ("track", "browser"):
                     continue
-                if len(fields) < 3 or not (fields[1].isdigit() and fields[2].isdigit()):
+                if len(fields) < 3 or not (_is_number(fields[1]) and _is_number(fields[2])):
                     raise RegionError(
                         f"{path}, line {number}",
                         got=repr(line.strip()),
@@ -292,7 +301,7 @@ def read_regions(path: str | Path, assembly: Assembly) -> tuple[Regions, list[st
                     )
                 chrom, start, end = fields[0], int(fields[1]), int(fields[2])
                 rows.append((chrom, start, end, fields[3] if len(fields) > 3 else f"{chrom}:{start}-{end}"))
-    except (UnicodeDecodeError, gzip.BadGzipFile, EOFError) as error:
+    except (UnicodeDecodeError, OSError, EOFError, zlib.error) as error:
         raise RegionError(f"{path} is not a text file", expected="a BED file") from error
     try:
         return make_regions(assembly, rows)

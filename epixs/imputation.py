@@ -126,13 +126,17 @@ def choose_pairs(
     """
     axis = trained.axis
     if pairs is None:
-        return imputable(axis, axis.all_pairs(species) if everything else axis.missing_pairs(species))
+        chosen = imputable(axis, axis.all_pairs(species) if everything else axis.missing_pairs(species))
+        if not chosen:
+            raise AxisError(f"nothing is left to impute in {species}", next_step="give --pairs or --all")
+        return chosen
     mine = [pair for pair in pairs if pair[0] == species]
     if not mine:
         raise AxisError(
             "no pair of this store's species", got=sorted({p[0] for p in pairs}), expected=species
         )
-    unknown = [pair for pair in mine if pair not in set(imputable(axis, mine))]
+    possible = set(imputable(axis, mine))
+    unknown = [pair for pair in mine if pair not in possible]
     if unknown:
         raise AxisError(
             f"{len(unknown)} pair(s) cannot be imputed: no training experiment of their biosample or assay",
@@ -150,7 +154,7 @@ def provenance(trained: TrainedModel) -> dict[str, Any]:
         "model_kind": trained.config.model,
         "training": {
             part.species: {
-                "source": str(Path(part.source).resolve()) if "://" not in part.source else part.source,
+                "source": part.source,
                 "plan": part.plan,
                 "experiments": part.training[["biosample", "assay"]].to_numpy().tolist(),
             }
@@ -223,8 +227,6 @@ def impute(
     """
     species = check_store(trained, store)
     chosen = choose_pairs(trained, species, pairs=pairs, everything=everything)
-    if not chosen:
-        raise AxisError(f"nothing is left to impute in {species}", next_step="give --pairs or --all")
     plan = plan_imputation(trained, chosen)
     prepare_store(out, plan)
     predictor = Predictor(trained, chosen)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -316,7 +317,7 @@ def _species_axis(path: str | Path) -> SpeciesAxis:
     experiments = readable[columns].assign(row=readable.index, excluded=False).reset_index(drop=True)
     return SpeciesAxis(
         str(dataset.attrs["species"]),
-        str(path),
+        str(path) if "://" in str(path) else os.path.abspath(path),
         str(dataset.attrs["plan"]),
         regions_of(dataset),
         tuple(sorted(set(readable["biosample"]))),
@@ -336,7 +337,17 @@ def read_pairs(path: str | Path) -> list[Pair]:
     if not path.is_file():
         raise AxisError(f"pairs file {path} does not exist")
     try:
-        table = pd.read_csv(path, sep="\t", dtype=str, keep_default_na=False, quoting=3)
+        table = pd.read_csv(
+            path,
+            sep="\t",
+            dtype=str,
+            keep_default_na=False,
+            quoting=3,
+            index_col=False,
+            skip_blank_lines=False,
+            compression=None,
+            encoding="utf-8-sig",
+        )
     except (UnicodeDecodeError, pd.errors.ParserError, pd.errors.EmptyDataError) as error:
         raise AxisError(f"{path} is not a tab-separated table: {error}") from error
     missing = [column for column in ("species", "biosample", "assay") if column not in table.columns]

@@ -57,11 +57,11 @@ def spearman(observed: Track, imputed: Track) -> float:
 
 
 def top_bins(track: Track, fraction: float = TOP_FRACTION) -> npt.NDArray[np.intp]:
-    """Indices of the `fraction` of bins (at least one) with the highest values."""
+    """Indices of the `fraction` of bins (at least one) with the highest values; of a tie, the last bins."""
     if not track.size:
         return np.empty(0, dtype=np.intp)
     count = max(1, int(fraction * track.size))
-    return np.argpartition(track, track.size - count)[track.size - count :]
+    return np.argsort(track, kind="stable")[track.size - count :]
 
 
 def mse_top_observed(observed: Track, imputed: Track) -> float:

@@ -115,7 +115,17 @@ def _read_metadata(path: Path) -> pd.DataFrame:
             f"metadata {path} does not exist", next_step="download metadata.tsv from the portal"
         )
     try:
-        table = pd.read_csv(path, sep="\t", dtype=str, keep_default_na=False, quoting=3)
+        table = pd.read_csv(
+            path,
+            sep="\t",
+            dtype=str,
+            keep_default_na=False,
+            quoting=3,
+            index_col=False,
+            skip_blank_lines=False,
+            compression=None,
+            encoding="utf-8-sig",
+        )
     except (UnicodeDecodeError, pd.errors.ParserError, pd.errors.EmptyDataError) as error:
         raise CatalogError(f"{path} is not a tab-separated table: {error}") from error
     missing = [column for column in NEEDED if column not in table.columns]

@@ -22,14 +22,14 @@ from epixs.compendium.lazy import lazy_dataset
 from epixs.compendium.ledger import Record, checksum, read_ledger, row_statistics, write_record
 from epixs.compendium.plan import COMPRESSION_RATIO, Plan, Progress, Tile, digest
 from epixs.compendium.schema import COORDINATES, EXPERIMENT_LABELS
-from epixs.compendium.store import finalise, prepare_store, write_block
-from epixs.errors import TrackError
-from epixs.genome import BIN_SIZE, Assembly, Piece, Regions, read_regions
-from epixs.tracks import WINDOW_BINS, Track, Uncovered
+from epixs.compendium.store import finalise, has_block, prepare_store, reopen, write_block
+from epixs.errors import StoreError, TrackError
+from epixs.genome import Assembly, Piece, Regions, read_regions
+from epixs.tracks import Track, Uncovered
 from epixs.transforms import encode
 
 IN_FLIGHT_PER_WORKER = 4
-PROBED_FILES = 5
+PROBED_FILES, PROBED_BINS = 5, 40_000
 LIBRARY_BYTES = 250_000_000
 """Resident memory of a worker that has done nothing yet (docs/store.md)."""
 
@@ -42,6 +42,7 @@ class TileTask:
     sources: tuple[str, ...]
     assembly: Assembly
     pieces: tuple[Piece, ...]
+    chroms: tuple[str, ...]
     uncovered: Uncovered
 
     def fingerprint(self) -> str:
@@ -80,6 +81,7 @@ def tile_task(plan: Plan, assembly: Assembly, tile: Tile) -> TileTask:
         tuple(plan.experiments["source"].iloc[tile.first_row : tile.stop_row]),
         assembly,
         tuple(plan.regions.pieces(tile.first_bin, tile.stop_bin)),
+        tuple(dict.fromkeys(plan.regions.chrom)),
         plan.uncovered,
     )
 
@@ -90,9 +92,12 @@ def tile_tasks(plan: Plan, assembly: Assembly) -> list[TileTask]:
 
 
 def read_row(
-    source: str, assembly: Assembly, pieces: Iterable[Piece], uncovered: Uncovered
+    source: str, assembly: Assembly, pieces: Iterable[Piece], chroms: Iterable[str], uncovered: Uncovered
 ) -> tuple[npt.NDArray[np.float32], int, int]:
     """Read one track over some pieces.
+
+    `chroms` are all that the compendium needs, so that a track without one of them fails in every tile and
+    leaves no half row.
 
     Returns
     -------
@@ -111,6 +116,8 @@ def read_row(
     values, bases, covered = [], 0, 0
     with Track(source) as track:
         track.check_assembly(assembly)
+        for chrom in chroms:
+            track.check_chromosome(chrom)
         for piece in pieces:
             signal = track.read(piece)
             values.append(encode(signal.means(piece.widths, uncovered)))
@@ -128,7 +135,9 @@ def read_tile(task: TileTask) -> tuple[npt.NDArray[np.float32], list[dict[str, A
     rows: list[dict[str, Any]] = []
     for index, source in enumerate(task.sources):
         try:
-            values[index], bases, covered = read_row(source, task.assembly, task.pieces, task.uncovered)
+            values[index], bases, covered = read_row(
+                source, task.assembly, task.pieces, task.chroms, task.uncovered
+            )
         except TrackError as error:
             rows.append({"error": error.message})
         else:
@@ -154,9 +163,41 @@ def pending_tasks(
     pending = []
     for task in tasks:
         record = records.get((task.tile.row_group, task.tile.bin_range))
-        if record is None or record.fingerprint != task.fingerprint() or (retry_failed and record.has_errors):
+        if (
+            record is None
+            or record.fingerprint != task.fingerprint()
+            or (retry_failed and record.has_errors)
+            or (any(row.get("bins") for row in record.rows) and not has_block(path, task.tile))
+        ):
             pending.append(task)
     return pending
+
+
+def refuse_to_lose(path: str | Path, pending: Iterable[TileTask]) -> None:
+    """Refuse to overwrite rows that were read before and whose source is gone now.
+
+    Raises
+    ------
+    StoreError
+        Naming the sources.
+    """
+    records = read_ledger(path)
+    gone = []
+    for task in pending:
+        record = records.get((task.tile.row_group, task.tile.bin_range))
+        if record is None or len(record.rows) != len(task.sources):
+            continue
+        for source, row in zip(task.sources, record.rows, strict=True):
+            if not row.get("error") and not is_url(source) and not os.path.exists(source):
+                gone.append(source)
+    if gone:
+        names = list(dict.fromkeys(gone))
+        raise StoreError(
+            f"{len(names)} source(s) of rows that {path} already holds are gone",
+            got=", ".join(names[:3]),
+            expected="the files the rows were read from",
+            next_step="bring them back (is a disk not mounted?), or ingest what is left into another store",
+        )
 
 
 def read_inputs(
@@ -210,17 +251,21 @@ def ingest(
         If `path` holds something else.
     """
     catalog, regions = read_inputs(catalog, regions, species)
+    path = os.path.abspath(path)  # workers may have another working directory
     plan = plan_ingest(catalog, regions, uncovered)
     prepare_store(path, plan)
     tasks = tile_tasks(plan, catalog.assembly)
     pending = pending_tasks(path, tasks, retry_failed=retry_failed)
+    if pending:
+        refuse_to_lose(path, pending)
+        reopen(path)
     total = plan.n_experiments * plan.n_bins * 4
     done = total - sum(task.tile.n_values * 4 for task in pending)
     finished = len(tasks) - len(pending)
     sizes = {(t.tile.row_group, t.tile.bin_range): t.tile.n_values * 4 for t in pending}
     if progress:
         progress(Progress(finished, len(tasks), done, total))
-    for result in _run(str(path), pending, client):
+    for result in _run(path, pending, client):
         finished += 1
         done += sizes[result["tile"]]
         if progress:
@@ -276,19 +321,19 @@ def project_cost(plan: Plan, assembly: Assembly) -> IngestCost:
         int(plan.n_bytes * COMPRESSION_RATIO),
         2 * len(tiles) + 2 * len(COORDINATES) + 4,
         len(tiles),
-        # The tile, its copy while a shard is encoded, the window of values, and the libraries.
-        2 * largest + 4 * WINDOW_BINS * BIN_SIZE * 2 + LIBRARY_BYTES,
+        # The tile, its copy while a shard is encoded, a row's sums, and the libraries.
+        2 * largest + largest // plan.layout.chunk_rows * 6 + LIBRARY_BYTES,
         _probe_seconds(plan, assembly),
     )
 
 
 def _probe_seconds(plan: Plan, assembly: Assembly) -> float | None:
-    piece = next(plan.regions.pieces(0, min(plan.n_bins, WINDOW_BINS)))
+    piece = next(plan.regions.pieces(0, min(plan.n_bins, PROBED_BINS)))
     for source in plan.experiments["source"].head(PROBED_FILES):
         try:
-            read_row(source, assembly, [piece], plan.uncovered)  # compile and warm up
+            read_row(source, assembly, [piece], (), plan.uncovered)  # compile and warm up
             started = time.perf_counter()
-            read_row(source, assembly, [piece], plan.uncovered)
+            read_row(source, assembly, [piece], (), plan.uncovered)
         except TrackError:
             continue
         return (time.perf_counter() - started) / piece.n_bins * plan.n_bins * plan.n_experiments

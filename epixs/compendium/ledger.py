@@ -20,6 +20,8 @@ from epixs.compendium.plan import Tile
 from epixs.compendium.schema import LEDGER_PATH
 from epixs.errors import StoreError
 
+MAX_TILES = 10_000_000
+
 
 @dataclass(frozen=True)
 class Record:
@@ -81,15 +83,30 @@ def read_ledger(path: str | Path) -> dict[tuple[int, int], Record]:
     StoreError
         If a record is damaged.
     """
-    texts = np.asarray(zarr.open_array(str(path), path=LEDGER_PATH, mode="r")[:])
-    records = {}
-    for (group, span), text in np.ndenumerate(texts):
-        if not text:
-            continue
-        try:
-            records[int(group), int(span)] = Record(**json.loads(str(text)))
-        except (ValueError, TypeError) as error:
-            raise StoreError(
-                f"{path}: ledger record {group}/{span} is damaged", next_step="ingest again"
-            ) from error
-    return records
+    try:
+        array = zarr.open_array(str(path), path=LEDGER_PATH, mode="r")
+        if array.size > MAX_TILES:
+            raise StoreError(f"{path}: its ledger claims {array.size} tiles", expected=f"at most {MAX_TILES}")
+        texts = np.asarray(array[:])
+    except StoreError:
+        raise
+    except Exception as error:  # zarr and its codecs raise many types
+        raise StoreError(
+            f"{path}: its ledger cannot be read", got=type(error).__name__, next_step="ingest again"
+        ) from error
+    return {
+        (int(group), int(span)): _parse(path, f"{group}/{span}", str(text))
+        for (group, span), text in np.ndenumerate(texts)
+        if text
+    }
+
+
+def _parse(path: str | Path, name: str, text: str) -> Record:
+    try:
+        record = Record(**json.loads(text))
+        sound = isinstance(record.rows, list) and all(isinstance(row, dict) for row in record.rows)
+    except (ValueError, TypeError, RecursionError) as error:
+        raise StoreError(f"{path}: ledger record {name} is damaged", next_step="ingest again") from error
+    if not sound:
+        raise StoreError(f"{path}: ledger record {name} is damaged", next_step="ingest again")
+    return record

@@ -20,6 +20,8 @@ CHUNK_ROWS = 16
 CHUNK_BINS = 16_384
 """A chunk of 16 experiments x 16,384 bins of float32 is 1 MiB."""
 
+LABELS = ("accession", "biosample", "assay", "assay_class", "output_type", "strand", "md5sum")
+
 LAPTOP_SHARD_CHUNKS = 16
 CLUSTER_SHARD_CHUNKS = 96
 LAPTOP_LIMIT = 2 << 30
@@ -142,7 +144,7 @@ class Plan:
             "transform": f"{TRANSFORM}/{STEPS_PER_UNIT}",
             "uncovered": self.uncovered,
             "regions": digest([self.regions.chrom, self.regions.start, self.regions.end, self.regions.name]),
-            "experiments": digest(self.experiments[["accession", "biosample", "assay"]].to_numpy().tolist()),
+            "experiments": digest(self.experiments[list(LABELS)].to_numpy().tolist()),
             "provenance": digest(self.provenance),
         }
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import json
+import re
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -34,6 +35,8 @@ from epixs.transforms import TRANSFORM
 
 MAX_EXPERIMENTS = 1_000_000
 MAX_BINS = 1 << 33
+MAX_REGIONS = 10_000_000
+REQUIRED_ATTRIBUTES = ("epixs_schema", "kind", "status", "species", "assembly", "plan", "uncovered")
 
 
 def epixs_version() -> str:
@@ -73,8 +76,10 @@ def plan_coordinates(plan: Plan) -> dict[str, npt.NDArray[Any]]:
     }
 
 
-def create_store(path: str | Path, plan: Plan) -> None:
+def create_store(path: str | Path, plan: Plan, *, again: bool = False) -> None:
     """Write an empty, unfinished store for a plan: all labels, no signal.
+
+    `again` replaces a store of ours whose creation was cut short; nothing else is ever overwritten.
 
     Every missing chunk reads as NaN, so that what is not yet written can never pass for zeros.
     """
@@ -85,7 +90,7 @@ def create_store(path: str | Path, plan: Plan) -> None:
         "plan": plan.fingerprint,
         "plan_settings": plan.settings,
     }
-    root = zarr.create_group(str(path), zarr_format=3, attributes=attributes, overwrite=True)
+    root = zarr.create_group(str(path), zarr_format=3, attributes=attributes, overwrite=again)
     root.create_array(
         SIGNAL.name,
         shape=(plan.n_experiments, plan.n_bins),
@@ -156,20 +161,26 @@ def prepare_store(path: str | Path, plan: Plan) -> None:
     if attributes.get("plan") != plan.fingerprint:
         raise StoreError(
             f"{path} was made from something else",
-            got=f"a difference in {_differences(plan.settings, attributes.get('plan_settings', {}))}",
+            got=f"a difference in {_differences(plan.settings, attributes.get('plan_settings'))}",
             expected="the same catalog, regions and settings",
             next_step="choose another --out, or delete the store to make it anew",
         )
     if not (target / LEDGER_PATH / "zarr.json").exists():
-        create_store(path, plan)  # interrupted while it was being created: nothing is in it yet
+        create_store(path, plan, again=True)  # cut short while it was being created: it holds nothing
 
 
 def _only_store_parts(target: Path) -> bool:
-    return all(entry.name.endswith(".partial") for entry in target.iterdir())
+    """Whether a folder holds nothing, or only what zarr leaves when its very first write is cut short."""
+    return all(
+        entry.is_file() and re.fullmatch(r"zarr\.[0-9a-f]{32}\.partial", entry.name)
+        for entry in target.iterdir()
+    )
 
 
-def _differences(mine: dict[str, Any], theirs: dict[str, Any]) -> str:
+def _differences(mine: dict[str, Any], theirs: Any) -> str:
     """Name the settings in which two plans differ."""
+    if not isinstance(theirs, dict):
+        return "settings the store no longer holds"
     differ = [name for name in mine if mine[name] != theirs.get(name)]
     return ", ".join(f"{name} ({json.dumps(theirs.get(name))} there)" for name in differ) or "nothing"
 
@@ -196,6 +207,20 @@ def write_block(path: str | Path, tile: Tile, values: npt.NDArray[np.float32]) -
     if not whole or values.shape != shape:
         raise StoreError(f"{path}: tile {tile} is not one whole shard", got=values.shape, expected=shape)
     array[tile.first_row : tile.stop_row, tile.first_bin : tile.stop_bin] = values
+
+
+def has_block(path: str | Path, tile: Tile) -> bool:
+    """Whether a tile's shard is there at all."""
+    key = f"{SIGNAL.name}/c/{tile.row_group}/{tile.bin_range}"
+    return "://" in str(path) or (Path(path) / key).is_file()
+
+
+def reopen(path: str | Path) -> None:
+    """Mark a store unfinished before its tiles are written again."""
+    root = zarr.open_group(str(path), mode="r+", use_consolidated=False)
+    if root.attrs["status"] != "unfinished":
+        root.attrs["status"] = "unfinished"
+        _consolidate(path)
 
 
 def read_attributes(path: str | Path) -> dict[str, Any]:
@@ -227,6 +252,11 @@ def read_attributes(path: str | Path) -> dict[str, Any]:
             got=attributes["epixs_schema"],
             expected=SCHEMA_VERSION,
             next_step="make it again with this version of epixs",
+        )
+    missing = [name for name in REQUIRED_ATTRIBUTES if not isinstance(attributes.get(name), str)]
+    if missing:
+        raise StoreError(
+            f"{path} is damaged", got=f"no attribute {', '.join(missing)}", next_step="make the store again"
         )
     return attributes
 
@@ -267,8 +297,15 @@ def open_compendium(path: str | Path, *, unfinished: bool = False) -> xr.Dataset
             next_step="make it again, or restore its zarr.json files",
         ) from error
     _check_bounds(path, dataset)
-    # The labels are small; loaded, they can be compared, grouped and used as masks right away.
-    return dataset.assign_coords({name: labels.load() for name, labels in dataset.coords.items()})
+    try:
+        # The labels are small; loaded, they can be compared, grouped and used as masks right away.
+        dataset = dataset.assign_coords({name: labels.load() for name, labels in dataset.coords.items()})
+    except Exception as error:  # codecs raise many types for damaged chunks
+        raise StoreError(
+            f"{path} is damaged: its labels cannot be read", got=f"{type(error).__name__}"
+        ) from error
+    regions_of(dataset)
+    return dataset
 
 
 def _check_bounds(path: str | Path, dataset: xr.Dataset) -> None:
@@ -284,7 +321,8 @@ def _check_bounds(path: str | Path, dataset: xr.Dataset) -> None:
             got=f"{dataset.signal.dims} {dataset.signal.dtype}",
             expected=SIGNAL.dims,
         )
-    if dataset.sizes["experiment"] > MAX_EXPERIMENTS or dataset.sizes["bin"] > MAX_BINS:
+    limits = {"experiment": MAX_EXPERIMENTS, "bin": MAX_BINS, "region": MAX_REGIONS}
+    if any(dataset.sizes[name] > limit for name, limit in limits.items()):
         raise StoreError(f"{path} claims impossible sizes", got=dict(dataset.sizes))
 
 
@@ -303,8 +341,14 @@ def regions_of(dataset: xr.Dataset) -> Regions:
         tuple(map(int, dataset.region_start.values)),
         tuple(map(int, dataset.region_end.values)),
     )
-    if min(regions.n_bins_each, default=0) <= 0 or not np.array_equal(
-        regions.first_bin, dataset.region_first_bin.values
+    whole = "bin_chrom" not in dataset.coords  # not a selection of bins
+    if (
+        min(regions.start, default=-1) < 0
+        or any(start % BIN_SIZE for start in regions.start)
+        or min(regions.n_bins_each, default=0) <= 0
+        or not np.array_equal(regions.first_bin, dataset.region_first_bin.to_numpy())
+        or (whole and regions.n_bins < dataset.sizes["bin"])
+        or regions.n_bins > MAX_BINS
     ):
         raise StoreError("the store's region table is damaged", next_step="ingest again")
     return regions
@@ -344,6 +388,8 @@ def finalise(path: str | Path, plan: Plan, fingerprints: Sequence[str]) -> pd.Da
     root = zarr.open_group(str(path), mode="r+", use_consolidated=False)
     for variable in EXPERIMENT_SUMMARIES:
         _write(root, variable, summary[variable.name].to_numpy())
+    for variable in (v for v in EXPERIMENT_LABELS if v.name in ("source", "source_size")):
+        _write(root, variable, plan.experiments[variable.name].to_numpy())
     root.attrs["status"] = "complete"
     _consolidate(path)
     return pd.concat([plan.experiments, summary], axis=1)
@@ -384,14 +430,17 @@ class StoreStatus:
 def store_status(path: str | Path) -> StoreStatus:
     """Read how far a store is, finished or not."""
     attributes = read_attributes(path)
-    signal = zarr.open_array(str(path), path=SIGNAL.name, mode="r")
-    accessions = zarr.open_array(str(path), path="accession", mode="r")[:]
-    ledger = zarr.open_array(str(path), path=LEDGER_PATH, mode="r")
     records = read_ledger(path)
+    try:
+        signal = zarr.open_array(str(path), path=SIGNAL.name, mode="r")
+        accessions = zarr.open_array(str(path), path="accession", mode="r")[:]
+        ledger = zarr.open_array(str(path), path=LEDGER_PATH, mode="r")
+    except Exception as error:  # zarr and its codecs raise many types
+        raise StoreError(f"{path} is damaged or was never quite created", got=type(error).__name__) from error
     reasons: dict[int, str] = {}
     for (group, _), record in records.items():
         for offset, row in enumerate(record.rows):
             if row.get("error"):
-                reasons.setdefault(group * signal.shards[0] + offset, row["error"])
-    failed = [(str(accessions[row]), reason) for row, reason in sorted(reasons.items())]
+                reasons.setdefault(group * signal.shards[0] + offset, str(row["error"]))
+    failed = [(str(accessions[row]), why) for row, why in sorted(reasons.items()) if row < len(accessions)]
     return StoreStatus(attributes["status"], len(records), int(np.prod(ledger.shape)), failed)

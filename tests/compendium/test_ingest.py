@@ -205,6 +205,59 @@ def test_another_catalog_is_refused(panel, tmp_path):
         ingest(catalog, fewer, tmp_path / "a.zarr")
 
 
+def test_lost_shards_are_written_again(panel, tmp_path):
+    catalog, regions = panel
+    ingest(catalog, regions, tmp_path / "a.zarr")
+    expected = open_compendium(tmp_path / "a.zarr").signal.to_numpy()
+    (tmp_path / "a.zarr" / "signal" / "c" / "0" / "0").unlink()
+    ingest(catalog, regions, tmp_path / "a.zarr")
+    assert np.array_equal(open_compendium(tmp_path / "a.zarr").signal.to_numpy(), expected)
+
+
+def test_rows_are_never_erased_because_their_sources_are_gone(panel, tmp_path):
+    catalog, regions = panel
+    ingest(catalog, regions, tmp_path / "a.zarr")
+    (tmp_path / "1.bw").rename(tmp_path / "elsewhere.bw")
+    with pytest.raises(StoreError, match=r"rows that .* already holds are gone; got .*1\.bw"):
+        ingest(catalog, regions, tmp_path / "a.zarr")
+    assert not np.isnan(open_compendium(tmp_path / "a.zarr").signal.to_numpy()).any()
+
+
+def test_a_store_is_unfinished_while_it_is_written_again(panel, tmp_path, monkeypatch):
+    catalog, regions = panel
+    ingest(catalog, regions, tmp_path / "a.zarr")
+    os.utime(tmp_path / "0.bw", ns=(1, 1))
+
+    def stop(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(module, "write_block", stop)
+    with pytest.raises(KeyboardInterrupt):
+        ingest(catalog, regions, tmp_path / "a.zarr")
+    with pytest.raises(StoreError, match="unfinished"):
+        open_compendium(tmp_path / "a.zarr")
+
+
+def test_a_track_without_one_of_the_chromosomes_leaves_no_half_row(
+    panel, tmp_path, write_bigwig, monkeypatch
+):
+    monkeypatch.setattr("epixs.compendium.plan.CHUNK_BINS", 8)
+    monkeypatch.setattr("epixs.compendium.plan.LAPTOP_SHARD_CHUNKS", 1)
+    catalog, regions = panel
+    write_bigwig("1.bw", [("chr1", 0, 10_010, 1.0)], sizes={"chr1": 10_010})
+    table = ingest(catalog, regions, tmp_path / "a.zarr")
+    assert "has no chromosome chr2" in table["status"][1]
+    assert np.isnan(open_compendium(tmp_path / "a.zarr").signal[1].to_numpy()).all()
+
+
+def test_changed_labels_are_another_catalog(panel, tmp_path):
+    catalog, regions = panel
+    ingest(catalog, regions, tmp_path / "a.zarr")
+    catalog.experiments["assay_class"] = "other"
+    with pytest.raises(StoreError, match="a difference in experiments"):
+        ingest(catalog, regions, tmp_path / "a.zarr")
+
+
 def test_cost_is_projected_from_the_plan(panel):
     catalog, regions = panel
     cost = project_cost(plan_ingest(catalog, regions), catalog.assembly)

@@ -124,6 +124,15 @@ def test_foreign_stores_are_refused_and_left_alone(tmp_path, plan, content):
         assert (path / "thesis.docx").read_text() == "precious"
 
 
+def test_a_folder_of_unfinished_downloads_is_not_ours(tmp_path, plan):
+    path = tmp_path / "downloads"
+    path.mkdir()
+    (path / "ENCFF1.bigWig.partial").write_text("precious")
+    with pytest.raises(StoreError, match="not a Zarr group"):
+        prepare_store(path, plan)
+    assert (path / "ENCFF1.bigWig.partial").read_text() == "precious"
+
+
 def test_another_plan_is_refused_naming_what_differs(tmp_path, plan):
     prepare_store(tmp_path / "a.zarr", plan)
     prepare_store(tmp_path / "a.zarr", plan)  # the same one goes on

@@ -105,7 +105,15 @@ def test_one_fit_call_joins_model_and_dataset_and_lowers_the_error(axis):
     assert history["val_loss"][-1] < 0.7 * history["val_loss"][0]
 
 
-@pytest.mark.parametrize("imports", ["import epixs, keras", "import keras, epixs"])
+@pytest.mark.parametrize(
+    "imports",
+    [
+        "import epixs, keras",
+        "import keras, epixs",
+        "import epixs, tensorflow, keras",
+        "import epixs, importlib.util as u; u.find_spec('keras'); import keras",
+    ],
+)
 def test_plain_keras_opens_the_file_in_a_fresh_process(axis, tmp_path, imports):
     model = build_model(axis, hidden=(8, 8))
     model.compile(optimizer=RowwiseAdam(), loss="mse")

@@ -1,0 +1,287 @@
+"""The bigWig format: header, chromosome tree, index and data blocks, every claim of the file checked.
+
+Lengths, offsets and counts in a file are claims: each is bound by the file's size before anything is
+allocated, a tree that leads back to itself is refused, and the index has to account for every block it
+announces, so that a damaged index cannot hide data. Layout as in Kent et al., Bioinformatics 2010
+(supplementary tables 5 to 15); little- and big-endian files.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+import struct
+import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from epixs.errors import TrackError
+
+BIGWIG_MAGIC = 0x888FFC26
+BIGBED_MAGIC = 0x8789F2EB
+CHROM_TREE_MAGIC = 0x78CA8C91
+INDEX_MAGIC = 0x2468ACE0
+HEADER = "IHHQQQHHQQIQ"
+HEADER_BYTES = 64
+SECTION_BYTES = 24
+MAX_BLOCK = 1 << 26
+MAX_NAME = 1 << 12
+AGAIN = "download it again and compare its md5sum"
+
+BEDGRAPH, VARIABLE_STEP, FIXED_STEP = 1, 2, 3
+
+
+@dataclass(frozen=True)
+class Section:
+    """One decoded data block: `count` items of one chromosome.
+
+    Parameters
+    ----------
+    kind
+        `BEDGRAPH`, `VARIABLE_STEP` or `FIXED_STEP`.
+    start, step, span
+        First base, distance and width of the items, for the two step kinds.
+    count
+        Number of items.
+    words
+        The items as native uint32: `start, end, value` or `start, value` or `value`.
+    """
+
+    kind: int
+    start: int
+    step: int
+    span: int
+    count: int
+    words: npt.NDArray[np.uint32]
+
+
+class BigWig:
+    """An open bigWig file, its chromosomes and index read and checked.
+
+    Raises
+    ------
+    TrackError
+        If the file is missing, not a bigWig, truncated or damaged.
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = Path(path)
+        self.size = _regular_size(self.path)
+        self._file = self.path.open("rb")
+        try:
+            self._read_header()
+            self.chroms = self._read_chroms()
+            self._leaves = self._read_index()
+            self._starts, self._ends = (_place(self._leaves, side) for side in ("start", "end"))
+        except BaseException:
+            self._file.close()
+            raise
+
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()
+
+    @property
+    def chrom_sizes(self) -> dict[str, int]:
+        """Length of each chromosome in bp."""
+        return {name: size for name, (_, size) in self.chroms.items()}
+
+    def sections(self, chrom: str, start: int, end: int) -> Iterator[Section]:
+        """Blocks with an item in `chrom:start-end`, in order.
+
+        Raises
+        ------
+        TrackError
+            If a block is damaged or does not hold what the index says.
+        """
+        number = self.chroms[chrom][0]
+        low, high = (np.uint64(number) << np.uint64(32) | np.uint64(base) for base in (start, end))
+        found = np.flatnonzero((self._starts < high) & (self._ends > low))
+        at = int(np.searchsorted(self._starts, low))
+        first, last = (int(found[0]), int(found[-1])) if found.size else (at, at - 1)
+        # Blocks are in order, so those of a stretch are neighbours. One more on either side, and all in
+        # between, are looked at too: a damaged index could have hidden one of them.
+        for leaf in self._leaves[max(0, first - 1) : last + 2]:
+            section = self._read_section(leaf, number, chrom)
+            if section is not None:
+                yield section
+
+    def _read(self, offset: int, length: int, what: str) -> bytes:
+        if length < 0 or offset < 0 or offset + length > self.size:
+            raise self.damaged(f"its {what} lies at bytes {offset} to {offset + length}")
+        self._file.seek(offset)
+        data = self._file.read(length)
+        if len(data) != length:
+            raise self.damaged(f"its {what} ends early")
+        return data
+
+    def damaged(self, what: str) -> TrackError:
+        """The error for content that contradicts itself."""
+        return TrackError(
+            f"{self.path} is damaged or truncated: {what}",
+            got=f"a file of {self.size} bytes",
+            expected="a whole bigWig",
+            next_step=AGAIN,
+        )
+
+    def _read_header(self) -> None:
+        head = self._file.read(HEADER_BYTES)
+        if not head:
+            raise TrackError(f"{self.path} is empty", got="0 bytes", expected="a bigWig", next_step=AGAIN)
+        if head.lstrip()[:1] == b"<":
+            raise TrackError(
+                f"{self.path} is an HTML or XML page",
+                got=repr(head[:20]),
+                expected="a bigWig",
+                next_step=AGAIN,
+            )
+        little, big = (struct.pack(f"{order}I", BIGWIG_MAGIC) for order in "<>")
+        if head[:4] not in (little, big):
+            bigbed = head[:4] in (struct.pack("<I", BIGBED_MAGIC), struct.pack(">I", BIGBED_MAGIC))
+            kind = "a bigBed" if bigbed else f"bytes {head[:4].hex()}"
+            raise TrackError(f"{self.path} is not a bigWig", got=kind, expected="a bigWig", next_step=AGAIN)
+        if len(head) < HEADER_BYTES:
+            raise self.damaged("its header ends early")
+        self.order = "<" if head[:4] == little else ">"
+        fields = struct.unpack(self.order + HEADER, head)
+        self._chrom_tree, self._data, self._index, self._buffer = fields[3], fields[4], fields[5], fields[10]
+        if self._buffer > MAX_BLOCK:
+            raise self.damaged(f"it claims blocks of {self._buffer} bytes")
+
+    def _read_chroms(self) -> dict[str, tuple[int, int]]:
+        """Number and length of each chromosome."""
+        head = self._read(self._chrom_tree, 32, "chromosome tree")
+        magic, _, key_size, value_size, count, _ = struct.unpack(f"{self.order}IIIIQQ", head)
+        if magic != CHROM_TREE_MAGIC or value_size != 8 or not 0 < key_size <= MAX_NAME:
+            raise self.damaged("its chromosome tree has no valid head")
+        chroms: dict[str, tuple[int, int]] = {}
+        seen: set[int] = set()
+        waiting = [self._chrom_tree + 32]
+        while waiting:
+            offset = waiting.pop()
+            if offset in seen:
+                raise self.damaged("its chromosome tree leads back to itself")
+            seen.add(offset)
+            is_leaf, items = self._read_node_head(offset, "chromosome tree")
+            width = key_size + 8
+            data = self._read(offset + 4, items * width, "chromosome tree")
+            for at in range(0, len(data), width):
+                if not is_leaf:
+                    waiting.append(struct.unpack_from(f"{self.order}Q", data, at + key_size)[0])
+                    continue
+                try:
+                    name = data[at : at + key_size].rstrip(b"\0").decode()
+                except UnicodeDecodeError as error:
+                    raise self.damaged("a chromosome has no readable name") from error
+                chroms[name] = struct.unpack_from(f"{self.order}II", data, at + key_size)
+        if len(chroms) != count or len({number for number, _ in chroms.values()}) != count:
+            raise self.damaged(f"its chromosome tree holds {len(chroms)} of {count} chromosomes")
+        return chroms
+
+    def _read_node_head(self, offset: int, what: str) -> tuple[bool, int]:
+        is_leaf, reserved, items = struct.unpack(f"{self.order}BBH", self._read(offset, 4, what))
+        if is_leaf > 1 or reserved:
+            raise self.damaged(f"its {what} has a node of no known kind")
+        return bool(is_leaf), items
+
+    def _read_index(self) -> npt.NDArray[np.void]:
+        """All leaves of the index: where each block lies on the genome and in the file."""
+        head = self._read(self._index, 48, "index")
+        magic, _, count = struct.unpack_from(f"{self.order}IIQ", head)
+        if magic != INDEX_MAGIC or count > self.size // 32:
+            raise self.damaged("its index has no valid head")
+        box = [(name, f"{self.order}u4") for name in ("start_chrom", "start", "end_chrom", "end")]
+        branch = np.dtype([*box, ("child", f"{self.order}u8")])
+        leaf = np.dtype([*box, ("offset", f"{self.order}u8"), ("length", f"{self.order}u8")])
+        leaves: list[npt.NDArray[np.void]] = []
+        seen: set[int] = set()
+        waiting: list[tuple[int, npt.NDArray[np.void] | None]] = [(self._index + 48, None)]
+        while waiting:
+            offset, parent = waiting.pop()
+            if offset in seen:
+                raise self.damaged("its index leads back to itself")
+            seen.add(offset)
+            is_leaf, items = self._read_node_head(offset, "index")
+            kind = leaf if is_leaf else branch
+            node = np.frombuffer(self._read(offset + 4, items * kind.itemsize, "index"), kind)
+            if parent is not None and not _contains(parent, node):
+                raise self.damaged("a part of its index lies outside the part that points to it")
+            if is_leaf:
+                leaves.append(node)
+            else:
+                waiting.extend((int(child["child"]), child) for child in node[::-1])
+        found = np.concatenate(leaves) if leaves else np.empty(0, leaf)
+        if found.size != count:
+            raise self.damaged(f"its index holds {found.size} of {count} blocks")
+        starts = _place(found, "start")
+        if np.any(starts > _place(found, "end")) or np.any(starts[1:] < starts[:-1]):
+            raise self.damaged("its index is out of order")
+        ends = found["offset"] + found["length"]
+        if found.size and (found["offset"].min() < self._data or ends.max() > self.size):
+            raise self.damaged("its index points outside the file")
+        if found.size and found["length"].max() > MAX_BLOCK:
+            raise self.damaged("its index points to a block of impossible size")
+        return found
+
+    def _read_section(self, leaf: npt.NDArray[np.void], number: int, chrom: str) -> Section | None:
+        """Read one block; None if it lies on another chromosome."""
+        raw = self._read(int(leaf["offset"]), int(leaf["length"]), "data block")
+        where = f"a block of {chrom} near {int(leaf['start'])}"
+        if self._buffer:
+            inflate = zlib.decompressobj()
+            try:
+                raw = inflate.decompress(raw, self._buffer)
+            except zlib.error as error:
+                raise self.damaged(f"{where} cannot be inflated ({error})") from error
+            if not inflate.eof:
+                raise self.damaged(f"{where} does not fit the file's own block size")
+        if len(raw) < SECTION_BYTES:
+            raise self.damaged(f"{where} ends early")
+        mine, start, end, step, span, kind, _, count = struct.unpack_from(f"{self.order}IIIIIBBH", raw)
+        words = {BEDGRAPH: 3, VARIABLE_STEP: 2, FIXED_STEP: 1}.get(kind)
+        if words is None or SECTION_BYTES + 4 * words * count > len(raw):
+            raise self.damaged(f"{where} has no valid head")
+        own = np.array(
+            (mine, start, mine, end), dtype=[(n, "u4") for n in ("start_chrom", "start", "end_chrom", "end")]
+        )
+        if not _contains(leaf, own):
+            raise self.damaged(f"{where} holds {start}-{end} of chromosome {mine}, not what the index says")
+        if mine != number:
+            return None
+        items = np.frombuffer(raw, f"{self.order}u4", words * count, SECTION_BYTES)
+        return Section(kind, start, step, span, count, items.astype(np.uint32))
+
+
+def _place(boxes: npt.NDArray[np.void], side: str) -> npt.NDArray[np.uint64]:
+    """Start or end of genomic boxes as one number: chromosome first, then base."""
+    chrom, base = boxes[f"{side}_chrom"], boxes[side]
+    return (chrom.astype(np.uint64) << np.uint64(32)) | base.astype(np.uint64)
+
+
+def _contains(outer: npt.NDArray[np.void], inner: npt.NDArray[np.void]) -> bool:
+    """Whether genomic boxes lie inside another one."""
+    inside = (_place(outer, "start") <= _place(inner, "start")) & (
+        _place(inner, "end") <= _place(outer, "end")
+    )
+    return bool(np.all(inside))
+
+
+def _regular_size(path: Path) -> int:
+    """Size of a regular file; a pipe or device would never end."""
+    try:
+        found = os.stat(path)
+    except FileNotFoundError:
+        raise TrackError(f"{path} does not exist", next_step="correct the catalog's path column") from None
+    except (OSError, ValueError) as error:
+        raise TrackError(f"{path} cannot be opened: {error}") from error
+    if not stat.S_ISREG(found.st_mode):
+        raise TrackError(f"{path} cannot be opened", got="a folder or device", expected="a file")
+    if not os.access(path, os.R_OK):
+        raise TrackError(
+            f"{path} cannot be opened", got="no permission to read it", expected="a readable file"
+        )
+    return found.st_size

@@ -1,0 +1,185 @@
+import os
+import struct
+import zlib
+
+import numpy as np
+import pyBigWig
+import pytest
+
+from epixs.bigwig import BigWig
+from epixs.errors import TrackError
+from epixs.genome import Assembly, Piece
+from epixs.tracks import Track
+
+ASSEMBLY = Assembly("small", {"chr1": 10_010, "chr2": 5_000})
+
+
+@pytest.fixture
+def whole(write_bigwig):
+    """A file of several blocks on two chromosomes."""
+    rng = np.random.default_rng(0)
+    steps = [("chr1", i * 5, i * 5 + 4, float(rng.random() * 9)) for i in range(2_000)]
+    return write_bigwig("whole.bw", [*steps, *(("chr2", i * 10, i * 10 + 10, 1.5) for i in range(400))])
+
+
+def read(path):
+    with Track(path) as track:
+        track.check_assembly(ASSEMBLY)
+        return [track.read(Piece(c, 0, n, 0)).sums for c, n in ASSEMBLY.chrom_sizes.items()]
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"", "is empty"),
+        (b"<!DOCTYPE html><html>404</html>", "HTML or XML page"),
+        (b"\n <html>", "HTML or XML page"),
+        (b"chr1\t0\t10\t1.0\n" * 20, "is not a bigWig"),
+        (struct.pack("<I", 0x8789F2EB) + b"\0" * 80, "got a bigBed"),
+        (struct.pack("<I", 0x888FFC26) + b"\0" * 10, "truncated: its header ends early"),
+    ],
+)
+def test_what_is_no_bigwig(tmp_path, content, message):
+    path = tmp_path / "a.bw"
+    path.write_bytes(content)
+    with pytest.raises(TrackError, match=message):
+        BigWig(path)
+
+
+def test_missing_files_folders_and_pipes(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(TrackError, match="does not exist"):
+        BigWig(tmp_path / "nothing.bw")
+    for path in (tmp_path, tmp_path / "pipe"):
+        with pytest.raises(TrackError, match="cannot be opened; got a folder or device"):
+            BigWig(path)
+    with pytest.raises(TrackError, match="cannot be opened"):
+        BigWig("a\0b")
+
+
+def test_every_truncation_is_refused_or_harmless(whole, tmp_path):
+    content, expected = whole.read_bytes(), read(whole)
+    cut = tmp_path / "cut.bw"
+    refused = 0
+    for length in range(0, len(content), 97):
+        cut.write_bytes(content[:length])
+        try:
+            got = read(cut)
+        except TrackError:
+            refused += 1
+        else:
+            assert all(np.array_equal(a, b) for a, b in zip(got, expected, strict=True))
+    assert refused > 20
+
+
+def test_a_flipped_byte_never_crashes_nor_reads_as_missing(whole, tmp_path):
+    """One byte changed anywhere: the same values, another value of some items, or a TrackError.
+
+    A block that vanished, or that read as zeros, would lower the sum of everything by far.
+    """
+    content, expected = whole.read_bytes(), read(whole)
+    total = sum(part.sum() for part in expected)
+    broken = tmp_path / "broken.bw"
+    rng = np.random.default_rng(1)
+    (index,) = struct.unpack_from("<Q", content, 24)
+    everywhere = np.arange(index) if index < 900 else rng.choice(index, 900, replace=False)
+    places = [*everywhere, *range(64), *range(index, min(len(content), index + 200))]
+    for at in places:
+        for mask in (0x01, 0x80, 0xFF):
+            changed = bytearray(content)
+            changed[at] ^= mask
+            broken.write_bytes(changed)
+            try:
+                got = read(broken)
+            except TrackError:
+                continue
+            assert sum(part.sum() for part in got) > 0.9 * total, (at, mask)
+
+
+def test_cyclic_index(whole, tmp_path):
+    content = bytearray(whole.read_bytes())
+    (index,) = struct.unpack_from("<Q", content, 24)
+    node = index + 48
+    # a branch of one child that is itself, over the box of the whole file
+    struct.pack_into("<BBH", content, node, 0, 0, 1)
+    struct.pack_into("<IIIIQ", content, node + 4, 0, 0, 1, 10_010, node)
+    path = tmp_path / "cyclic.bw"
+    path.write_bytes(content)
+    with pytest.raises(TrackError, match="leads back to itself"):
+        BigWig(path)
+
+
+def rebuild(whole, tmp_path, payload, name="made.bw"):
+    """Replace the first block's content, compressed, in place of the old one (padded to its length)."""
+    content = bytearray(whole.read_bytes())
+    big = BigWig(whole)
+    leaf = big._leaves[0]
+    big.close()
+    packed = zlib.compress(payload, 9)
+    assert len(packed) <= int(leaf["length"]), "the replacement must fit"
+    at = int(leaf["offset"])
+    content[at : at + int(leaf["length"])] = packed.ljust(int(leaf["length"]), b"\0")
+    path = tmp_path / name
+    path.write_bytes(content)
+    return path
+
+
+def section(items, start=0, end=5_000):
+    head = struct.pack("<IIIIIBBH", 0, start, end, 0, 0, 1, 0, len(items))
+    return head + b"".join(struct.pack("<IIf", *item) for item in items)
+
+
+def test_overlapping_and_unsorted_items(whole, tmp_path):
+    for items in ([(0, 20, 1.0), (10, 30, 1.0)], [(100, 110, 1.0), (0, 10, 1.0)], [(10, 10, 1.0)]):
+        path = rebuild(whole, tmp_path, section(items))
+        with pytest.raises(TrackError, match="overlap or are out of order"):
+            read(path)
+
+
+def test_decompression_bomb(whole, tmp_path):
+    path = rebuild(whole, tmp_path, section([(0, 10, 1.0)]) + bytes(2_000_000))
+    with pytest.raises(TrackError, match="does not fit the file's own block size"):
+        read(path)
+
+
+def test_block_that_is_not_what_the_index_says(whole, tmp_path):
+    path = rebuild(whole, tmp_path, section([(0, 10, 1.0)], end=9_999_999))
+    with pytest.raises(TrackError, match="not what the index says"):
+        read(path)
+
+
+def test_claimed_counts_are_bounded(whole, tmp_path):
+    head = struct.pack("<IIIIIBBH", 0, 0, 100, 0, 0, 1, 0, 65_535)
+    with pytest.raises(TrackError, match="has no valid head"):
+        read(rebuild(whole, tmp_path, head))
+
+
+def big_endian(path, out):
+    """Write a file of one uncompressed bedGraph block, big-endian, by hand."""
+    items = [(0, 10, 1.5), (20, 45, 3.0)]
+    name = b"chr1"
+    tree_at, data_at = 64, 64 + 32 + 4 + len(name) + 8
+    block = struct.pack(">IIIIIBBH", 0, 0, 45, 0, 0, 1, 0, len(items))
+    block += b"".join(struct.pack(">IIf", *item) for item in items)
+    index_at = data_at + 8 + len(block)
+    head = struct.pack(">IHHQQQHHQQIQ", 0x888FFC26, 4, 0, tree_at, data_at, index_at, 0, 0, 0, 0, 0, 0)
+    tree = struct.pack(">IIIIQQ", 0x78CA8C91, 1, len(name), 8, 1, 0)
+    tree += struct.pack(">BBH", 1, 0, 1) + name + struct.pack(">II", 0, 10_010)
+    index = struct.pack(">IIQIIIIQII", 0x2468ACE0, 1, 1, 0, 0, 0, 45, index_at, 1, 0)
+    index += struct.pack(">BBH", 1, 0, 1) + struct.pack(">IIIIQQ", 0, 0, 0, 45, data_at + 8, len(block))
+    out.write_bytes(head + tree + struct.pack(">Q", 1) + block + index)
+    return out
+
+
+def test_big_endian_and_uncompressed(tmp_path):
+    with Track(big_endian(None, tmp_path / "big.bw")) as track:
+        got = track.read(Piece("chr1", 0, 50, 0))
+    assert got.sums.tolist() == [15.0 + 15.0, 60.0]
+    assert got.covered.tolist() == [15, 20]
+
+
+def test_chromosomes(whole):
+    with pyBigWig.open(str(whole)) as theirs:
+        ours = BigWig(whole)
+        assert ours.chrom_sizes == theirs.chroms()
+        ours.close()
