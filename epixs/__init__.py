@@ -33,7 +33,7 @@ _HOMES = {
     "TrainConfig": "epixs.config",
     "read_config": "epixs.config",
     "train": "epixs.training",
-    "open_model": "epixs.training",
+    "open_model": "epixs.trained",
     # imputation and evaluation
     "open_imputed": "epixs.imputation",
     "impute": "epixs.imputation",
@@ -67,7 +67,7 @@ if TYPE_CHECKING:
     from epixs.portal import select_experiments as select_experiments
     from epixs.report import write_report as write_report
     from epixs.sampling import Sampler as Sampler
-    from epixs.training import open_model as open_model
+    from epixs.trained import open_model as open_model
     from epixs.training import train as train
 
 

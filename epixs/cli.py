@@ -312,7 +312,7 @@ def train(
     from epixs.joint import joint_axis, read_pairs
 
     _start_tensorflow()
-    from epixs.training import estimate_cost
+    from epixs.cost import estimate_cost
     from epixs.training import train as run
 
     settings = (read_config(config) if config else TrainConfig()).replace(
@@ -380,7 +380,7 @@ def impute(
 
     _start_tensorflow()
     from epixs.imputation import impute as run
-    from epixs.training import open_model
+    from epixs.trained import open_model
 
     if pairs is not None and everything:
         raise ConfigError("--pairs and --all", got="both", expected="one of them")

@@ -26,7 +26,8 @@ from epixs.joint import Pair, joint_axis
 from epixs.portal import select_experiments
 from epixs.report import write_report
 from epixs.simulate import simulate
-from epixs.training import open_model, train
+from epixs.trained import open_model
+from epixs.training import train
 
 HELD_OUT_SHARE = 1 / 3
 ZERO_SHOT_CLASS = "protein_binding"

@@ -22,6 +22,7 @@ import pandas as pd
 from epixs.errors import RegionError
 
 BIN_SIZE = 25
+MAX_BINS = 1 << 33
 """Width of a bin in bp."""
 
 MAX_NOTES = 20
@@ -140,6 +141,16 @@ class Regions:
 
     def __len__(self) -> int:
         return len(self.name)
+
+    @property
+    def sound(self) -> bool:
+        """Whether the regions could be real: on the grid, not empty, and no more bins than any genome has."""
+        return (
+            min(self.start, default=-1) >= 0
+            and not any(start % BIN_SIZE for start in self.start)
+            and min(self.n_bins_each, default=0) > 0
+            and self.n_bins <= MAX_BINS
+        )
 
     @cached_property
     def n_bins_each(self) -> npt.NDArray[np.int64]:

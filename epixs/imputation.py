@@ -21,7 +21,7 @@ from epixs.compendium.store import finalise, open_compendium, prepare_store, reg
 from epixs.errors import AxisError
 from epixs.genome import BIN_SIZE
 from epixs.joint import JointAxis, Pair
-from epixs.training import TrainedModel
+from epixs.trained import TrainedModel
 from epixs.transforms import quantise
 
 ACTIVATION_VALUES = 1 << 24

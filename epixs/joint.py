@@ -250,23 +250,73 @@ class JointAxis:
             If something is missing.
         """
         try:
-            parts = []
-            for entry in content["species"]:
-                names, chroms, starts, ends = zip(*entry["regions"], strict=True)
-                regions = Regions(entry["assembly"], names, chroms, starts, ends)
-                parts.append(
-                    SpeciesAxis(
-                        entry["species"],
-                        entry["source"],
-                        entry["plan"],
-                        regions,
-                        tuple(entry["biosamples"]),
-                        pd.DataFrame(entry["experiments"]),
-                    )
-                )
-            return cls(tuple(parts), tuple(content["assays"]), dict(content["assay_classes"]))
-        except (KeyError, TypeError, ValueError) as error:
+            parts = tuple(_species_from(entry) for entry in _list_of(dict, content["species"]))
+            axis = cls(parts, tuple(_names(content["assays"])), dict(content["assay_classes"]))
+            shown = {name for part in parts for name in part.experiments["assay"]}
+            if len(set(axis.species)) != len(parts) or not parts:
+                raise ValueError(f"species are {axis.species}")
+            if shown != set(axis.assays) or shown != set(axis.assay_classes):
+                raise ValueError("the assays are not those of the experiments")
+            _list_of(str, [*axis.assay_classes.values()])
+        except (LookupError, TypeError, ValueError, AttributeError, OverflowError) as error:
             raise AxisError("the model's axis is damaged", got=f"{type(error).__name__}: {error}") from error
+        return axis
+
+
+_EXPERIMENT_FIELDS = {
+    "row": int,
+    "biosample": str,
+    "assay": str,
+    "assay_class": str,
+    "accession": str,
+    "output_type": str,
+    "signal_min": float,
+    "signal_max": float,
+    "excluded": bool,
+}
+
+
+def _list_of(kind: type, values: Any) -> list[Any]:
+    if type(values) is not list or any(type(value) is not kind for value in values):
+        raise TypeError(f"expected a list of {kind.__name__}, got {str(values)[:60]!r}")
+    return values
+
+
+def _names(values: Any) -> list[str]:
+    """Sorted, distinct names."""
+    names = _list_of(str, values)
+    if names != sorted(set(names)):
+        raise ValueError(f"names are not sorted, or come twice: {names[:5]}")
+    return names
+
+
+def _species_from(entry: dict[str, Any]) -> SpeciesAxis:
+    """One species of `JointAxis.to_dict`, every field checked."""
+    species, source, plan, assembly = _list_of(
+        str, [entry[key] for key in ("species", "source", "plan", "assembly")]
+    )
+    names, chroms, starts, ends = (list(column) for column in zip(*entry["regions"], strict=True))
+    regions = Regions(
+        assembly,
+        tuple(_list_of(str, names)),
+        tuple(_list_of(str, chroms)),
+        tuple(_list_of(int, starts)),
+        tuple(_list_of(int, ends)),
+    )
+    if not regions.sound:
+        raise ValueError(f"{species}: impossible regions")
+    experiments = pd.DataFrame(_list_of(dict, entry["experiments"]), columns=[*_EXPERIMENT_FIELDS])
+    for name, kind in _EXPERIMENT_FIELDS.items():
+        _list_of(kind, experiments[name].tolist())
+    bounds = experiments[["signal_min", "signal_max"]].to_numpy()
+    if not np.isfinite(bounds).all() or (bounds[:, 0] > bounds[:, 1]).any():
+        raise ValueError(f"{species}: an experiment's signal_min or signal_max is impossible")
+    biosamples = tuple(_names(entry["biosamples"]))
+    if set(experiments["biosample"]) != set(biosamples):
+        raise ValueError(f"{species}: the biosamples are not those of the experiments")
+    if experiments.duplicated(["biosample", "assay"]).any() or (experiments["row"] < 0).any():
+        raise ValueError(f"{species}: an experiment comes twice, or its row is negative")
+    return SpeciesAxis(species, source, plan, regions, biosamples, experiments)
 
 
 def joint_axis(stores: Sequence[str | Path], exclude: Sequence[Pair] = ()) -> JointAxis:

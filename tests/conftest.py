@@ -72,7 +72,8 @@ def trained(world: World, held_out):
     """A joint model of both species, briefly trained."""
     from epixs.config import TrainConfig
     from epixs.joint import joint_axis
-    from epixs.training import open_model, train
+    from epixs.trained import open_model
+    from epixs.training import train
 
     axis = joint_axis([world.store("mouse"), world.store("human")], held_out)
     config = TrainConfig(hidden=(16, 16), epochs=3, batch_size=500, held_out=0.1)

@@ -162,7 +162,7 @@ def test_ctrl_c_keeps_what_was_written(world, tmp_path, verb):
     assert "interrupted: what was written is kept" in " ".join(errors.split())
     assert "Traceback" not in errors
     if verb == "train":
-        from epixs.training import open_model
+        from epixs.trained import open_model
 
         assert open_model(out).axis.species == ("mouse",)
     else:

@@ -1,15 +1,13 @@
-import json
-
-import keras
 import numpy as np
 import pytest
 
 from epixs.config import TrainConfig
 from epixs.dataset import held_out_dataset
-from epixs.errors import AxisError, TrainingError
+from epixs.errors import TrainingError
 from epixs.joint import joint_axis
 from epixs.sampling import Sampler
-from epixs.training import estimate_cost, open_model, signal_bounds, train
+from epixs.trained import open_model
+from epixs.training import train
 
 CONFIG = TrainConfig(hidden=(16, 16), epochs=3, batch_size=500, held_out=0.1, patience=0)
 
@@ -80,43 +78,3 @@ def test_memory_budget_is_checked_before_anything_starts(axis, tmp_path):
     ):
         train(axis, CONFIG.replace(memory_gb=1e-6), tmp_path / "m")
     assert not (tmp_path / "m").exists()
-    assert estimate_cost(axis, CONFIG).steps_per_epoch == 4
-
-
-def test_bounds_are_what_training_has_shown(axis):
-    table = axis.parts[0].experiments
-    assay = table["assay"].iloc[0]
-    rows = table[table["assay"] == assay]
-    assert signal_bounds(axis)[assay] == [rows["signal_min"].min(), rows["signal_max"].max()]
-    pairs = [("mouse", b, assay) for b in rows["biosample"]]
-    assert assay not in signal_bounds(axis.exclude(pairs))
-
-
-@pytest.mark.parametrize("what", ["folder", "description", "weights", "other"])
-def test_damaged_models_are_refused(trained, tmp_path, what):
-    source = trained.folder
-    for name in ("model.keras", "model.json"):
-        (tmp_path / name).write_bytes((source / name).read_bytes())
-    if what == "folder":
-        (tmp_path / "model.json").unlink()
-        with pytest.raises(TrainingError, match=r"no finished model; got model\.keras"):
-            open_model(tmp_path)
-    elif what == "description":
-        (tmp_path / "model.json").write_text('{"axis": 1}')
-        with pytest.raises(AxisError, match="is damaged"):
-            open_model(tmp_path)
-    elif what == "weights":
-        (tmp_path / "model.keras").write_bytes(b"PK\x03\x04 nothing")
-        with pytest.raises(TrainingError, match="cannot be loaded"):
-            open_model(tmp_path)
-    else:
-        content = json.loads((tmp_path / "model.json").read_text())
-        content["axis"]["species"][0]["biosamples"].append("one more")
-        (tmp_path / "model.json").write_text(json.dumps(content))
-        with pytest.raises(AxisError, match="do not belong together"):
-            open_model(tmp_path)
-
-
-def test_plain_keras_opens_a_trained_model(trained):
-    model = keras.models.load_model(trained.folder / "model.keras")
-    assert model.count_params() == trained.model.count_params()

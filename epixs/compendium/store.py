@@ -30,11 +30,10 @@ from epixs.compendium.schema import (
     Variable,
 )
 from epixs.errors import StoreError
-from epixs.genome import BIN_SIZE, Regions
+from epixs.genome import BIN_SIZE, MAX_BINS, Regions
 from epixs.transforms import TRANSFORM
 
 MAX_EXPERIMENTS = 1_000_000
-MAX_BINS = 1 << 33
 MAX_REGIONS = 10_000_000
 REQUIRED_ATTRIBUTES = ("epixs_schema", "kind", "status", "species", "assembly", "plan", "uncovered")
 
@@ -343,12 +342,9 @@ def regions_of(dataset: xr.Dataset) -> Regions:
     )
     whole = "bin_chrom" not in dataset.coords  # not a selection of bins
     if (
-        min(regions.start, default=-1) < 0
-        or any(start % BIN_SIZE for start in regions.start)
-        or min(regions.n_bins_each, default=0) <= 0
+        not regions.sound
         or not np.array_equal(regions.first_bin, dataset.region_first_bin.to_numpy())
         or (whole and regions.n_bins < dataset.sizes["bin"])
-        or regions.n_bins > MAX_BINS
     ):
         raise StoreError("the store's region table is damaged", next_step="ingest again")
     return regions

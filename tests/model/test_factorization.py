@@ -82,7 +82,7 @@ def test_assays_that_a_species_lacks_leave_genome_factors_alone(axis):
 
 def test_parameters_are_counted_as_planned(axis):
     from epixs.config import TrainConfig
-    from epixs.training import estimate_cost
+    from epixs.cost import estimate_cost
 
     config = TrainConfig(hidden=(12, 9), batch_size=100)
     model = build_model(axis, hidden=config.hidden)

@@ -1,0 +1,81 @@
+"""What a training run will take, from sizes alone: parameters, bytes, epochs and steps."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from epixs.config import TrainConfig
+from epixs.errors import TrainingError
+from epixs.joint import JointAxis
+from epixs.sampling import memory_needed
+
+EPOCH_RANGE = (8, 200)
+BYTES_PER_PARAMETER = 16
+"""A parameter, its two Adam moments, and one copy while the best checkpoint is written; float32."""
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What a training run will take, before it starts."""
+
+    parameters: int
+    memory_bytes: int
+    steps_per_epoch: int
+    epochs: int
+    positions: int
+    experiments: int
+
+
+def count_parameters(axis: JointAxis, config: TrainConfig) -> int:
+    """Parameters of the model that a configuration makes for an axis."""
+    shared = axis.n_biosamples * config.biosample_factors + len(axis.assays) * config.assay_factors
+    width = config.biosample_factors + config.assay_factors + sum(config.genome_factors)
+    for units in (*config.hidden, 1):
+        shared += (width + 1) * units
+        width = units
+    return shared + sum(n * k for n, k in zip(axis.n_positions, config.genome_factors, strict=True))
+
+
+def estimate_cost(axis: JointAxis, config: TrainConfig) -> Cost:
+    """Parameters, bytes and steps of a run."""
+    parameters = count_parameters(axis, config)
+    positions = sum(part.n_positions[0] for part in axis.parts if len(part.training))
+    activations = config.batch_size * sum(config.hidden) * 4 * 3
+    per_step = max(1, config.batch_size // config.experiments_per_position)
+    return Cost(
+        parameters,
+        BYTES_PER_PARAMETER * parameters + memory_needed(axis) + activations + 4 * positions,
+        -(-positions // per_step),
+        planned_epochs(axis, config),
+        positions,
+        axis.n_training,
+    )
+
+
+def planned_epochs(axis: JointAxis, config: TrainConfig) -> int:
+    """Epochs of a run: as configured, or until half of a position's experiments were drawn on average."""
+    if config.epochs:
+        return config.epochs
+    positions = sum(part.n_positions[0] for part in axis.parts if len(part.training))
+    entries = sum(part.n_positions[0] * len(part.training) for part in axis.parts)
+    drawn = entries / positions / config.experiments_per_position
+    return int(np.clip(round(drawn / 2), *EPOCH_RANGE))
+
+
+def check_memory(cost: Cost, config: TrainConfig) -> None:
+    """Refuse a run beyond the memory budget.
+
+    Raises
+    ------
+    TrainingError
+        Saying what it needs and which settings reduce it.
+    """
+    if cost.memory_bytes > config.memory_gb * 1e9:
+        raise TrainingError(
+            "training would need more memory than allowed",
+            got=f"{cost.memory_bytes / 1e9:.1f} GB",
+            expected=f"at most memory_gb = {config.memory_gb:g}",
+            next_step="raise memory_gb, take fewer regions, or reduce genome_factors and hidden",
+        )

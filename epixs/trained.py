@@ -1,0 +1,200 @@
+"""A model's folder: weights in `model.keras`, everything needed to use them in `model.json`.
+
+Both are written so that whatever interrupts, the folder holds a matching pair; what is read is checked.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import keras
+
+from epixs.compendium.plan import digest
+from epixs.compendium.store import epixs_version
+from epixs.config import TrainConfig, config_from
+from epixs.cost import count_parameters
+from epixs.errors import AxisError, TrainingError
+from epixs.joint import JointAxis
+from epixs.model import DeepTensorFactorization, build_model
+
+MODEL_FILE = "model.keras"
+PARTIAL_FILE = "partial-model.keras"
+DESCRIPTION_FILE = "model.json"
+MAX_DESCRIPTION_BYTES = 1 << 30
+
+
+@dataclass(frozen=True)
+class TrainedModel:
+    """A model opened from its folder.
+
+    Parameters
+    ----------
+    folder
+        Where it lies.
+    model
+        The Keras model.
+    axis, config
+        What it was trained over, and how.
+    bounds
+        Smallest and largest value that each assay has shown in training, arcsinh units.
+    fingerprint
+        Of weights and description together.
+    """
+
+    folder: Path
+    model: Any
+    axis: JointAxis
+    config: TrainConfig
+    bounds: dict[str, tuple[float, float]]
+    fingerprint: str
+
+
+def new_model(axis: JointAxis, config: TrainConfig) -> DeepTensorFactorization:
+    """Make the model that a configuration names, not yet compiled."""
+    keras.utils.set_random_seed(config.seed)
+    return build_model(
+        axis,
+        biosample_factors=config.biosample_factors,
+        assay_factors=config.assay_factors,
+        genome_factors=config.genome_factors,
+        hidden=config.hidden,
+        genome_dropout=config.genome_dropout,
+        zero_shot=config.zero_shot,
+    )
+
+
+def save_model(
+    folder: Path, model: Any, axis: JointAxis, config: TrainConfig, scores: dict[str, float]
+) -> dict[str, Any]:
+    """Write weights and description, replacing an earlier pair; returns the description.
+
+    The description is replaced between writing the weights beside the old ones and renaming them, and names
+    their checksum: at any moment one of the two weight files is the one that it names.
+    """
+    partial = folder / PARTIAL_FILE
+    model.save(partial, include_optimizer=False)
+    content: dict[str, Any] = {
+        "epixs_version": epixs_version(),
+        "config": config.to_dict(),
+        "axis": axis.to_dict(),
+        "bounds": signal_bounds(axis),
+        **scores,
+        "weights_sha256": file_sha256(partial),
+    }
+    content["fingerprint"] = digest(content)
+    write_text(folder / DESCRIPTION_FILE, json.dumps(content, indent=1))
+    os.replace(partial, folder / MODEL_FILE)
+    return content
+
+
+def write_text(path: Path, text: str) -> None:
+    """Replace a file's text in one step."""
+    partial = path.with_name(f"partial-{path.name}")
+    partial.write_text(text, encoding="utf-8")
+    os.replace(partial, path)
+
+
+def file_sha256(path: Path) -> str:
+    """Checksum of a file."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def signal_bounds(axis: JointAxis) -> dict[str, list[float]]:
+    """Smallest and largest value that each assay has shown in training, over all species."""
+    bounds: dict[str, list[float]] = {}
+    for assay in axis.assays:
+        rows = [part.training[part.training["assay"] == assay] for part in axis.parts]
+        low = min((float(t["signal_min"].min()) for t in rows if len(t)), default=None)
+        high = max((float(t["signal_max"].max()) for t in rows if len(t)), default=None)
+        if low is not None and high is not None:
+            bounds[assay] = [low, high]
+    return bounds
+
+
+def open_model(folder: str | Path) -> TrainedModel:
+    """Open a model folder.
+
+    The model is made from its description and only its weights are read from `model.keras`, so nothing in
+    that file is executed, and nothing is allocated that the file is not large enough to fill.
+
+    Raises
+    ------
+    TrainingError
+        If the folder holds no finished model, or weights that do not belong to its description.
+    AxisError
+        If its description is damaged.
+    """
+    folder = Path(folder)
+    description = folder / DESCRIPTION_FILE
+    if not description.is_file():
+        raise TrainingError(
+            f"{folder} holds no finished model",
+            got=", ".join(sorted(p.name for p in folder.iterdir())[:6])
+            if folder.is_dir()
+            else "no such folder",
+            expected=f"{MODEL_FILE} and {DESCRIPTION_FILE}",
+            next_step="train one with `epixs train`",
+        )
+    axis, config, content = _read_description(description)
+    weights = _matching_weights(folder, content["weights_sha256"])
+    _check_size(weights, count_parameters(axis, config))
+    model = new_model(axis, config)
+    try:
+        model.load_weights(weights)
+    except Exception as error:  # keras raises many types for a damaged archive
+        raise TrainingError(f"{weights} cannot be loaded", got=f"{type(error).__name__}: {error}") from error
+    bounds = {assay: (low, high) for assay, (low, high) in content["bounds"].items()}
+    return TrainedModel(folder, model, axis, config, bounds, content["fingerprint"])
+
+
+def _read_description(path: Path) -> tuple[JointAxis, TrainConfig, dict[str, Any]]:
+    size = path.stat().st_size
+    if size > MAX_DESCRIPTION_BYTES:
+        raise AxisError(f"{path} is too large", got=f"{size:,} bytes", expected="at most 1 GiB")
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        fingerprint = content.pop("fingerprint")
+        config = config_from(content["config"], where=str(path))
+        axis = JointAxis.from_dict(content["axis"])
+        if type(content["weights_sha256"]) is not str:
+            raise TypeError("weights_sha256 is no text")
+        for assay in signal_bounds(axis):
+            low, high = content["bounds"][assay]
+            if not (type(low) is type(high) is float and math.isfinite(low) and low <= high < math.inf):
+                raise ValueError(f"bounds of {assay} are {low!r}, {high!r}")
+        if digest(content) != fingerprint:
+            raise ValueError(f"fingerprint {fingerprint!r} is not that of the content")
+    except (ValueError, LookupError, TypeError, AttributeError, OverflowError, RecursionError) as error:
+        raise AxisError(f"{path} is damaged", got=f"{type(error).__name__}: {error}") from error
+    return axis, config, content | {"fingerprint": fingerprint}
+
+
+def _matching_weights(folder: Path, sha256: str) -> Path:
+    """The weights that a description names, also if their writer was interrupted before the last rename."""
+    found = [path for path in (folder / MODEL_FILE, folder / PARTIAL_FILE) if path.is_file()]
+    for path in found:
+        if file_sha256(path) == sha256:
+            return path
+    raise TrainingError(
+        f"{folder} holds no weights that belong to its {DESCRIPTION_FILE}",
+        got=", ".join(path.name for path in found) or f"no {MODEL_FILE}",
+        expected=f"{MODEL_FILE} with SHA-256 {sha256[:12]}...",
+        next_step="copy the whole model folder again, or train again",
+    )
+
+
+def _check_size(weights: Path, parameters: int) -> None:
+    size = weights.stat().st_size
+    if size < 4 * parameters:
+        raise TrainingError(
+            f"{weights} cannot hold this model",
+            got=f"{size:,} bytes",
+            expected=f"at least {4 * parameters:,} for {parameters:,} parameters",
+        )
