@@ -15,13 +15,13 @@ import pandas as pd
 
 from epixs.errors import CatalogError, RegionError
 from epixs.genome import Assembly, load_assembly, reference_folder
+from epixs.tables import read_tsv
 
 REQUIRED = ("species", "assembly", "biosample", "assay", "assay_class", "accession", "output_type", "path")
 OPTIONAL = ("strand", "md5sum", "size")
 ASSAY_CLASSES = ("histone", "protein_binding", "transcription", "accessibility", "other")
 CORE_MINIMUM = 5
 PROBLEMS_SHOWN = 12
-MAX_CATALOG_BYTES = 1 << 30
 
 
 @dataclass(frozen=True)
@@ -121,34 +121,13 @@ def is_url(path: str) -> bool:
 
 def _read_table(path: Path) -> pd.DataFrame:
     """Read the TSV as text; the index is the line number in the file."""
-    if not path.is_file():
-        raise CatalogError(f"catalog {path} does not exist", next_step="make one with `epixs catalog`")
-    if path.stat().st_size > MAX_CATALOG_BYTES:
-        raise CatalogError(
-            f"{path} is too large", got=f"{path.stat().st_size} bytes", expected="at most 1 GiB"
-        )
-    try:
-        table = pd.read_csv(
-            path,
-            sep="\t",
-            dtype=str,
-            keep_default_na=False,
-            quoting=3,
-            index_col=False,
-            skip_blank_lines=False,
-            compression=None,
-            encoding="utf-8-sig",
-        )
-    except (UnicodeDecodeError, pd.errors.ParserError, pd.errors.EmptyDataError) as error:
-        raise CatalogError(f"{path} is not a tab-separated table: {error}") from error
-    missing = [column for column in REQUIRED if column not in table.columns]
-    if missing:
-        raise CatalogError(
-            f"{path}: missing column {', '.join(missing)}",
-            got=", ".join(map(str, table.columns[:12])),
-            expected=", ".join(REQUIRED),
-            next_step="catalog/README.md describes the columns",
-        )
+    table = read_tsv(
+        path,
+        REQUIRED,
+        what="catalog",
+        error=CatalogError,
+        next_step="catalog/README.md describes the columns; `epixs catalog` makes one",
+    )
     if table.empty:
         raise CatalogError(f"{path} has no rows", expected="one row per experiment")
     for column in OPTIONAL:

@@ -2,102 +2,31 @@
 
 from __future__ import annotations
 
-import contextlib
-import errno
 import os
-import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
 from rich.markup import escape
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    SpinnerColumn,
-    TextColumn,
-    TimeElapsedColumn,
-    TimeRemainingColumn,
-)
-from rich.table import Table
+from rich.progress import TextColumn
 
-from epixs.errors import EpixsError
+from epixs.terminal import (
+    EXIT_ROWS_FAILED,
+    Verbs,
+    bytes_text,
+    err,
+    fail,
+    out,
+    progress_bar,
+    say,
+    start_tensorflow,
+    table_of,
+)
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # what TensorFlow says of missing GPUs helps no one
 
-EXIT_ROWS_FAILED = 1
-EXIT_MISTAKE = 2
-EXIT_INTERRUPTED = 130
-RESUME = "what was written is kept; run the same command again to resume"
-
-PIPED_WIDTH = 160
-KEPT = {
-    "train": "what was written is kept: MODEL_DIR holds the best model so far, if an epoch had ended",
-    "demo": "what was written is kept; start again in another folder",
-}
-
-out = Console(width=None if sys.stdout.isatty() else PIPED_WIDTH)
-err = Console(stderr=True)
-
-
-class _Verbs(typer.core.TyperGroup):
-    """Turns the user's own mistakes into one message and an exit code, without a traceback."""
-
-    def invoke(self, ctx: Any) -> Any:
-        try:
-            return super().invoke(ctx)
-        except EpixsError as error:
-            _fail(error.message)
-            raise typer.Exit(EXIT_MISTAKE) from None
-        except KeyboardInterrupt:
-            _fail(f"interrupted: {KEPT.get(str(ctx.invoked_subcommand), RESUME)}")
-            raise typer.Exit(EXIT_INTERRUPTED) from None
-        except OSError as error:
-            if error.errno in (errno.ENOSPC, errno.EDQUOT):
-                _fail(f"the disk is full: {error.filename or error.strerror}. Free some space; {RESUME}")
-            elif error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
-                _fail(f"cannot write or read {error.filename}: {error.strerror}. Check its permissions")
-            else:
-                _fail(str(error))
-            raise typer.Exit(EXIT_MISTAKE) from None
-
-
-@contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """Keep what TensorFlow's C++ says of absent GPUs, before it can be configured, off the screen."""
-    sys.stderr.flush()
-    kept = os.dup(2)
-    nowhere = os.open(os.devnull, os.O_WRONLY)
-    try:
-        os.dup2(nowhere, 2)
-        yield
-    finally:
-        os.dup2(kept, 2)
-        os.close(nowhere)
-        os.close(kept)
-
-
-def _start_tensorflow() -> None:
-    with _quiet():
-        import tensorflow as tf
-
-        tf.config.list_physical_devices()
-
-
-def _say(message: str) -> None:
-    out.print(message, markup=False, highlight=False, soft_wrap=True)
-
-
-def _fail(message: str) -> None:
-    err.print("error:", style="bold red", end=" ")
-    err.print(message, markup=False, highlight=False, soft_wrap=True)
-
-
 app = typer.Typer(
-    cls=_Verbs,
+    cls=Verbs,
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -108,37 +37,6 @@ app = typer.Typer(
 def main() -> None:
     """Entry point of the `epixs` command."""
     app()
-
-
-def _progress(*columns: Any) -> Progress:
-    return Progress(
-        SpinnerColumn(),
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        *columns,
-        TimeElapsedColumn(),
-        TextColumn("left"),
-        TimeRemainingColumn(),
-        console=err,
-    )
-
-
-def _table(title: str, columns: list[str], rows: list[list[Any]]) -> Table:
-    table = Table(title=escape(title), title_justify="left", header_style="bold")
-    for column in columns:
-        table.add_column(column, overflow="fold")
-    for row in rows:
-        table.add_row(*(f"{cell:.4f}" if isinstance(cell, float) else escape(str(cell)) for cell in row))
-    return table
-
-
-def _gb(n_bytes: float) -> str:
-    for unit in ("B", "kB", "MB", "GB"):
-        if n_bytes < 1000:
-            return f"{n_bytes:.0f} {unit}" if unit == "B" else f"{n_bytes:.1f} {unit}"
-        n_bytes /= 1000
-    return f"{n_bytes:.1f} TB"
 
 
 @app.command()
@@ -165,7 +63,7 @@ def catalog(
         for key, part in counts
         if isinstance(key, tuple)
     ]
-    out.print(_table(str(out_path), ["species", "assembly", "experiments", "biosamples", "assays"], rows))
+    out.print(table_of(str(out_path), ["species", "assembly", "experiments", "biosamples", "assays"], rows))
 
 
 @app.command()
@@ -205,12 +103,12 @@ def ingest(
     _show_ingest_plan(plan, table)
     gone = missing_files(table.experiments)
     for problem in gone[:PROBLEMS_SHOWN]:
-        _fail(f"{catalog_path}, {problem}")
+        fail(f"{catalog_path}, {problem}")
     if len(gone) > PROBLEMS_SHOWN:
-        _fail(f"and {len(gone) - PROBLEMS_SHOWN} more files that do not exist")
+        fail(f"and {len(gone) - PROBLEMS_SHOWN} more files that do not exist")
     if dry_run:
         raise typer.Exit(EXIT_ROWS_FAILED if gone else 0)
-    with open_client(workers, scheduler) as client, _progress() as bar:
+    with open_client(workers, scheduler) as client, progress_bar() as bar:
         err.print(f"Dask dashboard: {client.dashboard_link}", highlight=False)
         task = bar.add_task("ingesting tiles", total=None)
         done = run(
@@ -223,10 +121,10 @@ def ingest(
             progress=lambda p: bar.update(task, completed=p.tiles_done, total=p.tiles),
         )
     failed = done[done["status"] != "ok"]
-    _say(f"{out_path}: {len(done) - len(failed)} of {len(done)} experiments complete")
+    say(f"{out_path}: {len(done) - len(failed)} of {len(done)} experiments complete")
     if len(failed):
         for row in failed.itertuples():
-            _fail(f"{row.accession} ({row.biosample} / {row.assay}): {row.status}")
+            fail(f"{row.accession} ({row.biosample} / {row.assay}): {row.status}")
         err.print(
             f"{len(failed)} experiment(s) could not be read; their rows are missing (NaN), as `status` says. "
             "Mend the files and run the same command again (with --retry-failed if they have not changed).",
@@ -242,13 +140,13 @@ def _show_ingest_plan(plan: Any, table: Any) -> None:
     rows = [
         ["species, assembly", f"{plan.species}, {plan.regions.assembly}"],
         ["experiments x bins", f"{plan.n_experiments:,} x {plan.n_bins:,} ({len(plan.regions)} regions)"],
-        ["source files", _gb(cost.bytes_in)],
-        ["store (estimated)", f"{_gb(cost.bytes_out)} in {cost.objects:,} objects"],
+        ["source files", bytes_text(cost.bytes_in)],
+        ["store (estimated)", f"{bytes_text(cost.bytes_out)} in {cost.objects:,} objects"],
         ["tiles", f"{cost.tiles:,}"],
-        ["memory per worker", _gb(cost.worker_bytes)],
+        ["memory per worker", bytes_text(cost.worker_bytes)],
         ["core time (probed)", "unknown" if cost.core_seconds is None else f"{cost.core_seconds:,.0f} s"],
     ]
-    out.print(_table("ingest plan", ["what", "how much"], rows))
+    out.print(table_of("ingest plan", ["what", "how much"], rows))
 
 
 @app.command()
@@ -286,9 +184,9 @@ def info(store: Annotated[Path, typer.Argument(help="a store")]) -> None:
             f"{len(table):,}: {table['biosample'].nunique()} biosamples x {table['assay'].nunique()} assays",
         ]
     )
-    out.print(_table(str(store), ["what", "value"], rows))
+    out.print(table_of(str(store), ["what", "value"], rows))
     columns = ["biosample", "assay", "assay_class", "status", "signal_mean", "signal_max"]
-    out.print(_table("experiments", columns, table[columns].to_numpy().tolist()))
+    out.print(table_of("experiments", columns, table[columns].to_numpy().tolist()))
 
 
 @app.command()
@@ -311,7 +209,7 @@ def train(
     from epixs.config import TrainConfig, read_config
     from epixs.joint import joint_axis, read_pairs
 
-    _start_tensorflow()
+    start_tensorflow()
     from epixs.cost import estimate_cost
     from epixs.training import train as run
 
@@ -329,11 +227,11 @@ def train(
         ["biosamples x assays", f"{axis.n_biosamples:,} x {len(axis.assays):,}"],
         ["positions", f"{cost.positions:,}"],
         ["parameters", f"{cost.parameters:,}"],
-        ["memory", f"{_gb(cost.memory_bytes)} (allowed {settings.memory_gb:g} GB)"],
+        ["memory", f"{bytes_text(cost.memory_bytes)} (allowed {settings.memory_gb:g} GB)"],
         ["steps per epoch", f"{cost.steps_per_epoch:,}, at most {cost.epochs} epochs"],
     ]
-    out.print(_table("training plan", ["what", "how much"], rows))
-    with _progress(TextColumn("{task.fields[state]}")) as bar:
+    out.print(table_of("training plan", ["what", "how much"], rows))
+    with progress_bar(TextColumn("{task.fields[state]}")) as bar:
         task = bar.add_task("training", total=None, state="reading")
 
         def report(now: Any) -> None:
@@ -378,7 +276,7 @@ def impute(
     from epixs.errors import ConfigError
     from epixs.joint import read_pairs
 
-    _start_tensorflow()
+    start_tensorflow()
     from epixs.imputation import impute as run
     from epixs.trained import open_model
 
@@ -386,7 +284,7 @@ def impute(
         raise ConfigError("--pairs and --all", got="both", expected="one of them")
     wanted = read_pairs(pairs) if pairs else None
     trained = open_model(model_dir)
-    with _progress() as bar:
+    with progress_bar() as bar:
         task = bar.add_task("imputing tiles", total=None)
         done = run(
             trained,
@@ -396,11 +294,11 @@ def impute(
             everything=everything,
             progress=lambda p: bar.update(task, completed=p.tiles_done, total=p.tiles),
         )
-    _say(f"{out_path}: {len(done)} imputed experiments")
+    say(f"{out_path}: {len(done)} imputed experiments")
     species = open_compendium(store).attrs["species"]
     every = trained.axis.all_pairs(species) if everything else trained.axis.missing_pairs(species)
     if wanted is None and len(done) < len(every):
-        _say(f"{len(every) - len(done)} more have a biosample or an assay without any training experiment")
+        say(f"{len(every) - len(done)} more have a biosample or an assay without any training experiment")
 
 
 @app.command()
@@ -418,7 +316,7 @@ def evaluate(
     from epixs.metrics import METRICS
     from epixs.report import write_report
 
-    with _progress() as bar:
+    with progress_bar() as bar:
         task = bar.add_task("scoring experiments", total=None)
         scores = run(
             imputed, store, others=other or (), progress=lambda d, n: bar.update(task, completed=d, total=n)
@@ -426,12 +324,12 @@ def evaluate(
     for note in scores.notes:
         err.print(f"note: {note}", highlight=False, markup=False)
     names = ["role", "assay", "biosample", "method", *METRICS]
-    out.print(_table("per experiment", names, scores.scores[names].to_numpy().tolist()))
+    out.print(table_of("per experiment", names, scores.scores[names].to_numpy().tolist()))
     names = ["role", "assay_class", "method", "scored", *METRICS]
-    out.print(_table("means over experiments", names, scores.summary()[names].to_numpy().tolist()))
+    out.print(table_of("means over experiments", names, scores.summary()[names].to_numpy().tolist()))
     if report:
         for path in write_report(scores, report):
-            _say(f"wrote {path}")
+            say(f"wrote {path}")
 
 
 @app.command()
@@ -447,7 +345,7 @@ def plot(
     from epixs.figures import plot_tracks
 
     plot_tracks(imputed, store, biosample=biosample, assay=assay, locus=locus, out=out_path)
-    _say(f"wrote {out_path}")
+    say(f"wrote {out_path}")
 
 
 @app.command()
@@ -457,12 +355,8 @@ def simulate(
     seed: Annotated[int, typer.Option()] = 0,
 ) -> None:
     """Write a simulated two-species world as bigWigs, with a portal-style metadata.tsv."""
-    from epixs.errors import ConfigError
-    from epixs.simulate import SIZES
     from epixs.simulate import simulate as run
 
-    if size not in SIZES:
-        raise ConfigError("--size", got=repr(size), expected=" or ".join(SIZES))
     files = run(folder, size=size, seed=seed)
     out.print(
         f"{folder}: {len(files)} files; next: epixs catalog {folder}/metadata.tsv --out {folder}/catalog.tsv"
@@ -476,7 +370,7 @@ def demo(
     seed: Annotated[int, typer.Option()] = 0,
 ) -> None:
     """Run the whole path on a simulated world: from bigWigs to zero-shot scores."""
-    _start_tensorflow()
+    start_tensorflow()
     from epixs.demo import run_demo
 
     run_demo(folder, size=size, seed=seed, console=out)

@@ -18,7 +18,7 @@ from epixs.catalog import read_catalog, write_catalog
 from epixs.cluster import open_client
 from epixs.compendium.ingest import ingest
 from epixs.config import TrainConfig
-from epixs.errors import StoreError
+from epixs.errors import ConfigError, StoreError
 from epixs.evaluation import AVERAGE, IMPUTED, UNFAIR, ZERO_SHOT, Evaluation, evaluate
 from epixs.genome import read_regions
 from epixs.imputation import impute
@@ -68,8 +68,10 @@ def run_demo(
         If the folder is not empty.
     """
     console = console or Console()
-    if folder.exists() and any(folder.iterdir()):
-        raise StoreError(f"{folder} is not empty", next_step="name another folder, or delete it")
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise StoreError(f"{folder} exists and is not empty", next_step="name another folder, or delete it")
+    if size not in SETTINGS:
+        raise ConfigError("size", got=repr(size), expected=" or ".join(SETTINGS))
     config = SETTINGS[size].replace(seed=seed)
     with _step(console, "simulate a two-species world as bigWigs"):
         simulate(folder / "world", size=size, seed=seed)

@@ -16,6 +16,7 @@ import pandas as pd
 from epixs.compendium.store import experiments_of, open_compendium, regions_of
 from epixs.errors import AxisError
 from epixs.genome import Regions
+from epixs.tables import read_tsv
 
 MEDIUM_BINS = 10
 COARSE_BINS = 200
@@ -384,29 +385,7 @@ def read_pairs(path: str | Path) -> list[Pair]:
         If the file is missing, lacks a column or repeats a pair.
     """
     path = Path(path)
-    if not path.is_file():
-        raise AxisError(f"pairs file {path} does not exist")
-    try:
-        table = pd.read_csv(
-            path,
-            sep="\t",
-            dtype=str,
-            keep_default_na=False,
-            quoting=3,
-            index_col=False,
-            skip_blank_lines=False,
-            compression=None,
-            encoding="utf-8-sig",
-        )
-    except (UnicodeDecodeError, pd.errors.ParserError, pd.errors.EmptyDataError) as error:
-        raise AxisError(f"{path} is not a tab-separated table: {error}") from error
-    missing = [column for column in ("species", "biosample", "assay") if column not in table.columns]
-    if missing:
-        raise AxisError(
-            f"{path}: missing column {', '.join(missing)}",
-            got=", ".join(map(str, table.columns)),
-            expected="species, biosample, assay",
-        )
+    table = read_tsv(path, ("species", "biosample", "assay"), what="pairs file", error=AxisError)
     pairs = list(
         zip(
             table["species"].str.strip(),

@@ -12,6 +12,7 @@ import pandas as pd
 from epixs.catalog import core_experiments, slug, vocabulary
 from epixs.errors import CatalogError
 from epixs.genome import reference_folder
+from epixs.tables import read_tsv
 
 NEEDED = (
     "File accession",
@@ -110,31 +111,13 @@ def select_experiments(
 
 
 def _read_metadata(path: Path) -> pd.DataFrame:
-    if not path.is_file():
-        raise CatalogError(
-            f"metadata {path} does not exist", next_step="download metadata.tsv from the portal"
-        )
-    try:
-        table = pd.read_csv(
-            path,
-            sep="\t",
-            dtype=str,
-            keep_default_na=False,
-            quoting=3,
-            index_col=False,
-            skip_blank_lines=False,
-            compression=None,
-            encoding="utf-8-sig",
-        )
-    except (UnicodeDecodeError, pd.errors.ParserError, pd.errors.EmptyDataError) as error:
-        raise CatalogError(f"{path} is not a tab-separated table: {error}") from error
-    missing = [column for column in NEEDED if column not in table.columns]
-    if missing:
-        raise CatalogError(
-            f"{path}: missing column {', '.join(missing)}",
-            got=", ".join(map(str, table.columns[:12])),
-            expected="the columns of an ENCODE portal metadata.tsv",
-        )
+    table = read_tsv(
+        path,
+        NEEDED,
+        what="metadata",
+        error=CatalogError,
+        next_step="download metadata.tsv from the ENCODE portal",
+    )
     for column in HELPFUL:
         if column not in table.columns:
             table[column] = ""

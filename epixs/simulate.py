@@ -17,6 +17,7 @@ import numpy.typing as npt
 import pandas as pd
 import pyBigWig
 
+from epixs.errors import ConfigError, StoreError
 from epixs.genome import BIN_SIZE, load_assembly
 
 Array = npt.NDArray[np.float64]
@@ -162,8 +163,21 @@ def simulate(folder: str | Path, *, size: str = "demo", seed: int = 0) -> list[P
     Returns
     -------
     The files that were written.
+
+    Raises
+    ------
+    ConfigError
+        If there is no such size, or the seed is negative.
+    StoreError
+        If the folder is not empty.
     """
     folder = Path(folder)
+    if size not in SIZES:
+        raise ConfigError("size", got=repr(size), expected=" or ".join(SIZES))
+    if seed < 0:
+        raise ConfigError("seed", got=seed, expected="0 or more")
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise StoreError(f"{folder} exists and is not empty", next_step="name another folder, or delete it")
     (folder / "tracks").mkdir(parents=True, exist_ok=True)
     written: list[Path] = []
     rows: list[dict[str, str]] = []

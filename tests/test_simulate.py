@@ -1,8 +1,10 @@
 import numpy as np
 import pandas as pd
 import pyBigWig
+import pytest
 
 from epixs.compendium.store import experiments_of, open_compendium
+from epixs.errors import ConfigError, StoreError
 from epixs.simulate import simulate
 
 
@@ -53,3 +55,14 @@ def test_no_name_passes_for_real(world):
     table = experiments_of(open_compendium(world.store("human")))
     assert table["accession"].str.startswith("SIM").all()
     assert table["biosample"].str.startswith("simulated-").all()
+
+
+def test_nothing_is_overwritten(tmp_path):
+    (tmp_path / "thesis.docx").write_text("precious")
+    with pytest.raises(StoreError, match="not empty"):
+        simulate(tmp_path, size="tiny")
+    with pytest.raises(ConfigError, match="seed; got -1"):
+        simulate(tmp_path / "new", size="tiny", seed=-1)
+    with pytest.raises(ConfigError, match="size; got 'huge'; expected demo or tiny"):
+        simulate(tmp_path / "new", size="huge")
+    assert not (tmp_path / "new").exists()

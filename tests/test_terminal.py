@@ -1,0 +1,56 @@
+import errno
+
+import pytest
+import typer
+from typer.testing import CliRunner
+
+from epixs.errors import StoreError
+from epixs.terminal import Verbs, bytes_text, table_of
+
+
+@pytest.mark.parametrize(
+    ("n_bytes", "text"),
+    [
+        (0, "0 B"),
+        (999, "999 B"),
+        (1_000, "1.0 kB"),
+        (1_550_000, "1.6 MB"),
+        (2e9, "2.0 GB"),
+        (7e15, "7000.0 TB"),
+    ],
+)
+def test_bytes_as_people_read_them(n_bytes, text):
+    assert bytes_text(n_bytes) == text
+
+
+def test_markup_in_a_name_is_not_obeyed():
+    table = table_of("[red]title", ["a"], [["[bold]b[/bold]"], [0.123456]])
+    assert list(table.columns[0].cells) == ["\\[bold]b\\[/bold]", "0.1235"]
+    assert table.title == "\\[red]title"
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "message"),
+    [
+        (StoreError("x.zarr is odd", got=1, expected=2), 2, "error: x.zarr is odd; got 1; expected 2"),
+        (KeyboardInterrupt(), 130, "interrupted: what was written is kept"),
+        (OSError(errno.ENOSPC, "No space left", "x.zarr"), 2, "the disk is full: x.zarr. Free some space"),
+        (PermissionError(errno.EACCES, "Permission denied", "x.zarr"), 2, "Check its permissions"),
+        (OSError("odd"), 2, "error: odd"),
+    ],
+)
+def test_mistakes_are_one_message(error, code, message):
+    app = typer.Typer(cls=Verbs)
+
+    @app.command()
+    def fails():
+        raise error
+
+    @app.command()
+    def other():
+        pass
+
+    result = CliRunner().invoke(app, ["fails"])
+    assert result.exit_code == code
+    assert message in result.stderr
+    assert "Traceback" not in result.output
