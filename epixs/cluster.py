@@ -48,24 +48,39 @@ def open_client(workers: int | None = None, scheduler: str | None = None) -> Ite
         with client:
             yield client
         return
-    with (
+    with contextlib.ExitStack() as stack:
         # Spawned, never forked: TensorFlow and zarr start threads that a fork would lose.
-        dask.config.set({"distributed.worker.multiprocessing-method": "spawn"}),
-        LocalCluster(
-            n_workers=workers or os.cpu_count() or 1,
-            threads_per_worker=1,
-            host="127.0.0.1",
-            dashboard_address="127.0.0.1:0",
-            silence_logs=logging.CRITICAL,
-        ) as cluster,
-        Client(cluster) as client,
-    ):
-        # Ctrl-C reaches all processes of a terminal; only this one has to say something about it.
-        client.run(_ignore_interrupts)
+        stack.enter_context(dask.config.set({"distributed.worker.multiprocessing-method": "spawn"}))
+        with _ignoring_interrupts():
+            cluster = LocalCluster(
+                n_workers=workers or os.cpu_count() or 1,
+                threads_per_worker=1,
+                host="127.0.0.1",
+                dashboard_address="127.0.0.1:0",
+                silence_logs=logging.CRITICAL,
+            )
+            stack.enter_context(cluster)
+            client = stack.enter_context(Client(cluster))
+            client.run(_silence)
         yield client
 
 
-def _ignore_interrupts() -> None:
-    if threading.current_thread() is threading.main_thread():
-        signal.signal(signal.SIGINT, signal.SIG_IGN)
+@contextlib.contextmanager
+def _ignoring_interrupts() -> Iterator[None]:
+    """Ignore Ctrl-C while workers start (seconds), and for good in the processes started meanwhile.
+
+    It reaches all processes of a terminal, but only this one has something to say about it. Ignoring is the
+    one disposition that new processes inherit before they can choose their own.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def _silence() -> None:
     logging.getLogger("distributed").setLevel(logging.CRITICAL)

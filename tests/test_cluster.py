@@ -1,5 +1,7 @@
 """A real LocalCluster of spawned workers, and a real scheduler's address."""
 
+import signal
+
 import numpy as np
 import pytest
 
@@ -34,3 +36,11 @@ def test_workers_write_the_same_store_and_serve_as_a_scheduler(world, tmp_path, 
 def test_mistakes():
     with pytest.raises(ConfigError, match="got both"), open_client(2, "tcp://127.0.0.1:1"):
         pass
+
+
+def test_workers_leave_interrupts_to_the_client():
+    before = signal.getsignal(signal.SIGINT)
+    with open_client(workers=1) as client:
+        assert signal.getsignal(signal.SIGINT) is before
+        handlers = client.run(lambda: signal.getsignal(signal.SIGINT) == signal.SIG_IGN)
+        assert list(handlers.values()) == [True]
