@@ -70,7 +70,7 @@ def plot_tracks(
     if rows:
         panels.append(
             (
-                f"average activity\n({len(rows)} biosamples)",
+                f"average activity\n({len(rows)} biosample{'s' * (len(rows) != 1)})",
                 here.signal[rows].mean("experiment").to_numpy(),
                 AVERAGE,
             )

@@ -97,14 +97,13 @@ def start_tensorflow() -> None:
         tf.config.list_physical_devices()
 
 
-def progress_bar(*columns: Any) -> Progress:
-    """Progress with counts, time taken and time left, on standard error."""
+def progress_bar(state: Any = None) -> Progress:
+    """Progress with counts (or another column), time taken and time left, on standard error."""
     return Progress(
         SpinnerColumn(),
         TextColumn("{task.description}"),
         BarColumn(),
-        MofNCompleteColumn(),
-        *columns,
+        state or MofNCompleteColumn(),
         TimeElapsedColumn(),
         TextColumn("left"),
         TimeRemainingColumn(),

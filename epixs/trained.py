@@ -5,10 +5,12 @@ Both are written so that whatever interrupts, the folder holds a matching pair; 
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import math
 import os
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -78,7 +80,8 @@ def save_model(
     their checksum: at any moment one of the two weight files is the one that it names.
     """
     partial = folder / PARTIAL_FILE
-    model.save(partial, include_optimizer=False)
+    with _without_optimizer(model):
+        model.save(partial)
     content: dict[str, Any] = {
         "epixs_version": epixs_version(),
         "config": config.to_dict(),
@@ -91,6 +94,23 @@ def save_model(
     write_text(folder / DESCRIPTION_FILE, json.dumps(content, indent=1))
     os.replace(partial, folder / MODEL_FILE)
     return content
+
+
+@contextlib.contextmanager
+def _without_optimizer(model: Any) -> Iterator[None]:
+    """Let a model be saved without its optimiser, whose moments are twice as large as the weights.
+
+    Keras 3 has an argument for this, which the `.keras` format ignores.
+    """
+    if not model.compiled:
+        yield
+        return
+    optimizer = model.optimizer
+    model.optimizer, model.compiled = None, False
+    try:
+        yield
+    finally:
+        model.optimizer, model.compiled = optimizer, True
 
 
 def write_text(path: Path, text: str) -> None:

@@ -40,6 +40,12 @@ def test_plain_keras_opens_a_trained_model(trained):
     assert model.get_config() == trained.model.get_config()
 
 
+def test_the_optimiser_is_not_saved(trained):
+    weights = sum(w.nbytes for w in trained.model.get_weights())
+    assert (trained.folder / "model.keras").stat().st_size < 1.2 * weights + 50_000
+    assert not keras.models.load_model(trained.folder / "model.keras").compiled
+
+
 def test_saving_again_replaces_the_pair(trained, copy):
     other = new_model(trained.axis, trained.config)
     other.set_weights([w + 1 for w in trained.model.get_weights()])
