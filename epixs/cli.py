@@ -129,6 +129,7 @@ def ingest(
             f"{len(failed)} experiment(s) could not be read; their rows are missing (NaN), as `status` says. "
             "Mend the files and run the same command again (with --retry-failed if they have not changed).",
             highlight=False,
+            soft_wrap=True,
         )
         raise typer.Exit(EXIT_ROWS_FAILED)
 

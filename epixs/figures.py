@@ -16,6 +16,8 @@ OBSERVED = "#2f5d8a"
 IMPUTED = "#c8643c"
 AVERAGE = "#8f8f8f"
 
+FORMATS = (".png", ".svg", ".pdf")
+
 
 def _pyplot() -> Any:
     try:
@@ -50,7 +52,13 @@ def plot_tracks(
     ------
     AxisError
         If a store does not hold the experiment.
+    ConfigError
+        If matplotlib is missing or the format is not known.
     """
+    if Path(out).suffix not in FORMATS:
+        raise ConfigError(
+            "picture", got=str(out), expected=f"a name that ends with one of {', '.join(FORMATS)}"
+        )
     plt = _pyplot()
     predicted, observed = open_compendium(imputed), open_compendium(store)
     check_fit(imputed, predicted, store, observed)

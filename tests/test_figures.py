@@ -1,6 +1,6 @@
 import pytest
 
-from epixs.errors import AxisError, RegionError
+from epixs.errors import AxisError, ConfigError, RegionError
 from epixs.figures import plot_tracks
 from epixs.imputation import impute
 
@@ -33,3 +33,7 @@ def test_picture_of_an_imputed_track_beside_the_observed_one(world, trained, hel
             locus="chr19",
             out=tmp_path / "b.png",
         )
+    with pytest.raises(
+        ConfigError, match=r"picture; got .*a\.doc; expected a name that ends with one of \.png"
+    ):
+        plot_tracks(tmp_path / "i.zarr", world.store("mouse"), locus="chr19", out=tmp_path / "a.doc", **what)
