@@ -8,10 +8,10 @@ announces, so that a damaged index cannot hide data. Layout as in Kent et al., B
 
 from __future__ import annotations
 
+import itertools
 import os
 import stat
 import struct
-import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +21,11 @@ import numpy.typing as npt
 
 from epixs.errors import TrackError
 
+try:  # ISA-L inflates twice as fast; the standard library gives the same bytes
+    from isal import isal_zlib as zlib
+except ImportError:  # pragma: no cover
+    import zlib  # type: ignore[no-redef, unused-ignore]
+
 BIGWIG_MAGIC = 0x888FFC26
 BIGBED_MAGIC = 0x8789F2EB
 CHROM_TREE_MAGIC = 0x78CA8C91
@@ -28,35 +33,32 @@ INDEX_MAGIC = 0x2468ACE0
 HEADER = "IHHQQQHHQQIQ"
 HEADER_BYTES = 64
 SECTION_BYTES = 24
+RUN_BYTES = 1 << 19
+"""Blocks that lie behind one another in the file are read together, so many bytes at a time."""
+
 MAX_BLOCK = 1 << 26
 MAX_NAME = 1 << 12
 AGAIN = "download it again and compare its md5sum"
 
-BEDGRAPH, VARIABLE_STEP, FIXED_STEP = 1, 2, 3
-
 
 @dataclass(frozen=True)
-class Section:
-    """One decoded data block: `count` items of one chromosome.
+class Run:
+    """Data blocks of one chromosome, inflated and laid behind one another.
 
     Parameters
     ----------
-    kind
-        `BEDGRAPH`, `VARIABLE_STEP` or `FIXED_STEP`.
-    start, step, span
-        First base, distance and width of the items, for the two step kinds.
-    count
-        Number of items.
     words
-        The items as native uint32: `start, end, value` or `start, value` or `value`.
+        All blocks as native uint32, each beginning with its head of `SECTION_BYTES`.
+    first_word
+        Where each block begins in `words`, and where the last one ends; shape `(block + 1,)`.
+    boxes
+        What the index says of each block: first chromosome and base, last chromosome and base, as one number
+        each (`chromosome << 32 | base`); uint64, shape `(block, 2)`.
     """
 
-    kind: int
-    start: int
-    step: int
-    span: int
-    count: int
     words: npt.NDArray[np.uint32]
+    first_word: npt.NDArray[np.int64]
+    boxes: npt.NDArray[np.uint64]
 
 
 class BigWig:
@@ -90,25 +92,64 @@ class BigWig:
         """Length of each chromosome in bp."""
         return {name: size for name, (_, size) in self.chroms.items()}
 
-    def sections(self, chrom: str, start: int, end: int) -> Iterator[Section]:
+    def number(self, chrom: str) -> int:
+        """The file's own number of a chromosome."""
+        return self.chroms[chrom][0]
+
+    def runs(self, chrom: str, start: int, end: int) -> Iterator[Run]:
         """Blocks with an item in `chrom:start-end`, in order.
 
         Raises
         ------
         TrackError
-            If a block is damaged or does not hold what the index says.
+            If a block cannot be inflated.
         """
-        number = self.chroms[chrom][0]
+        number = self.number(chrom)
         low, high = (np.uint64(number) << np.uint64(32) | np.uint64(base) for base in (start, end))
         found = np.flatnonzero((self._starts < high) & (self._ends > low))
         at = int(np.searchsorted(self._starts, low))
         first, last = (int(found[0]), int(found[-1])) if found.size else (at, at - 1)
         # Blocks are in order, so those of a stretch are neighbours. One more on either side, and all in
         # between, are looked at too: a damaged index could have hidden one of them.
-        for leaf in self._leaves[max(0, first - 1) : last + 2]:
-            section = self._read_section(leaf, number, chrom)
-            if section is not None:
-                yield section
+        first, stop = max(0, first - 1), min(last + 2, self._leaves.size)
+        while first < stop:
+            last = self._run_end(first, stop)
+            yield self._inflated(first, last)
+            first = last
+
+    def _run_end(self, first: int, stop: int) -> int:
+        """Where a run of blocks ends that lie behind one another, or that are `RUN_BYTES` together."""
+        leaves = self._leaves[first:stop]
+        ends = leaves["offset"] + leaves["length"]
+        apart = np.flatnonzero(leaves["offset"][1:] != ends[:-1])
+        near = int(apart[0]) + 1 if apart.size else leaves.size
+        return first + max(1, min(near, int(np.searchsorted(np.cumsum(leaves["length"]), RUN_BYTES))))
+
+    def _inflated(self, first: int, stop: int) -> Run:
+        """Read and inflate blocks that lie behind one another."""
+        leaves = self._leaves[first:stop]
+        begin = int(leaves["offset"][0])
+        data = self._read(begin, int(leaves["length"].sum()), "data blocks")
+        offsets = np.concatenate([[0], np.cumsum(leaves["length"], dtype=np.int64)]).tolist()
+        blocks = [data[a:b] for a, b in itertools.pairwise(offsets)]
+        if self._buffer:
+            blocks = [self._inflate(block, first + i) for i, block in enumerate(blocks)]
+        blocks = [block + bytes(-len(block) % 4) if len(block) % 4 else block for block in blocks]
+        words = np.frombuffer(b"".join(blocks), f"{self.order}u4").astype(np.uint32, copy=False)
+        sizes = np.fromiter(map(len, blocks), np.int64, len(blocks)) // 4
+        boxes = np.stack([self._starts[first:stop], self._ends[first:stop]], axis=1)
+        return Run(words, np.concatenate([[0], np.cumsum(sizes)]), boxes)
+
+    def _inflate(self, block: bytes, leaf: int) -> bytes:
+        inflate = zlib.decompressobj()
+        where = f"a block of its data near base {int(self._leaves['start'][leaf])}"
+        try:
+            raw = inflate.decompress(block, self._buffer)
+        except zlib.error as error:
+            raise self.damaged(f"{where} cannot be inflated ({error})") from error
+        if not inflate.eof:
+            raise self.damaged(f"{where} does not fit the file's own block size")
+        return bytes(raw)
 
     def _read(self, offset: int, length: int, what: str) -> bytes:
         if length < 0 or offset < 0 or offset + length > self.size:
@@ -226,34 +267,6 @@ class BigWig:
         if found.size and found["length"].max() > MAX_BLOCK:
             raise self.damaged("its index points to a block of impossible size")
         return found
-
-    def _read_section(self, leaf: npt.NDArray[np.void], number: int, chrom: str) -> Section | None:
-        """Read one block; None if it lies on another chromosome."""
-        raw = self._read(int(leaf["offset"]), int(leaf["length"]), "data block")
-        where = f"a block of {chrom} near {int(leaf['start'])}"
-        if self._buffer:
-            inflate = zlib.decompressobj()
-            try:
-                raw = inflate.decompress(raw, self._buffer)
-            except zlib.error as error:
-                raise self.damaged(f"{where} cannot be inflated ({error})") from error
-            if not inflate.eof:
-                raise self.damaged(f"{where} does not fit the file's own block size")
-        if len(raw) < SECTION_BYTES:
-            raise self.damaged(f"{where} ends early")
-        mine, start, end, step, span, kind, _, count = struct.unpack_from(f"{self.order}IIIIIBBH", raw)
-        words = {BEDGRAPH: 3, VARIABLE_STEP: 2, FIXED_STEP: 1}.get(kind)
-        if words is None or SECTION_BYTES + 4 * words * count > len(raw):
-            raise self.damaged(f"{where} has no valid head")
-        own = np.array(
-            (mine, start, mine, end), dtype=[(n, "u4") for n in ("start_chrom", "start", "end_chrom", "end")]
-        )
-        if not _contains(leaf, own):
-            raise self.damaged(f"{where} holds {start}-{end} of chromosome {mine}, not what the index says")
-        if mine != number:
-            return None
-        items = np.frombuffer(raw, f"{self.order}u4", words * count, SECTION_BYTES)
-        return Section(kind, start, step, span, count, items.astype(np.uint32))
 
 
 def _place(boxes: npt.NDArray[np.void], side: str) -> npt.NDArray[np.uint64]:

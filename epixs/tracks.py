@@ -11,13 +11,23 @@ import numba
 import numpy as np
 import numpy.typing as npt
 
-from epixs.bigwig import BEDGRAPH, VARIABLE_STEP, BigWig
+from epixs.bigwig import SECTION_BYTES, BigWig
 from epixs.errors import TrackError
 from epixs.genome import BIN_SIZE, Assembly, Piece
 
 Uncovered = Literal["zero", "nan"]
 
-FINE, UNSORTED, INFINITE = 0, 1, 2
+BEDGRAPH, VARIABLE_STEP = 1, 2
+HEAD_WORDS = SECTION_BYTES // 4
+WORD = np.uint64(0xFFFFFFFF)
+
+FINE, INFINITE, UNSORTED, ENDS_EARLY, NO_HEAD, ELSEWHERE = range(6)
+FAULTS = {
+    UNSORTED: "items overlap or are out of order",
+    ENDS_EARLY: "a block ends early",
+    NO_HEAD: "a block has no valid head",
+    ELSEWHERE: "a block does not lie where the index says",
+}
 
 
 @dataclass(frozen=True)
@@ -33,7 +43,7 @@ class BinnedSignal:
     """
 
     sums: npt.NDArray[np.float64]
-    covered: npt.NDArray[np.int64]
+    covered: npt.NDArray[np.uint8]
 
     def means(self, widths: npt.NDArray[np.int64], uncovered: Uncovered) -> npt.NDArray[np.float64]:
         """Mean of each bin, shape `(bin,)`.
@@ -52,55 +62,84 @@ class BinnedSignal:
             return np.where(self.covered > 0, self.sums / self.covered, np.nan)
 
 
-@numba.njit(nogil=True, cache=True, inline="always")  # type: ignore[misc, unused-ignore]
-def _signed(word: np.uint32) -> Any:
-    return np.int64(word)
-
-
 @numba.njit(nogil=True, cache=True)  # type: ignore[misc, unused-ignore]
-def _add_items(
-    kind: int,
-    first: int,
-    step: int,
-    span: int,
-    count: int,
-    words: npt.NDArray[np.uint32],
-    values: npt.NDArray[np.float32],
-    low: int,
-    high: int,
-    last_end: int,
+def _add_run(
+    words: npt.NDArray[Any],
+    values: npt.NDArray[Any],
+    first_word: npt.NDArray[Any],
+    boxes: npt.NDArray[Any],
+    big_endian: bool,
+    number: Any,
+    low: Any,
+    high: Any,
+    last_end: Any,
     sums: npt.NDArray[np.float64],
-    covered: npt.NDArray[np.int64],
-) -> tuple[int, int]:
-    """Add a section's items to the bins of `[low, high)`.
+    covered: npt.NDArray[np.uint8],
+) -> tuple[Any, Any]:
+    """Add all items of a run of blocks to the bins of `[low, high)`.
+
+    A block is `chromosome, start, end, step, span, (kind, count)` and its items: `start, end, value` for
+    bedGraph, `start, value` for variableStep, `value` for fixedStep. Nothing in it is believed: not its
+    counts, its place, nor its order.
 
     Returns
     -------
-    What was found (`FINE`, `UNSORTED` or `INFINITE`), and the end of the last item or where the fault is.
+    What was found (`FINE` or a fault), and the end of the last item or where the fault is.
     """
-    for i in range(count):
-        if kind == BEDGRAPH:
-            start, end, value = _signed(words[3 * i]), _signed(words[3 * i + 1]), values[3 * i + 2]
-        elif kind == VARIABLE_STEP:
-            start, value = _signed(words[2 * i]), values[2 * i + 1]
-            end = start + span
+    index, edge = np.int64(0), np.int64(BIN_SIZE)
+    for block in range(first_word.size - 1):
+        at, stop = first_word[block], first_word[block + 1]
+        if stop - at < HEAD_WORDS:
+            return ENDS_EARLY, np.int64(boxes[block, 0] & WORD)
+        chrom, first = np.uint64(words[at]), np.int64(words[at + 1])
+        step, span, packed = np.int64(words[at + 3]), np.int64(words[at + 4]), words[at + 5]
+        if big_endian:
+            kind, count = packed >> np.uint32(24), np.int64(packed & np.uint32(0xFFFF))
         else:
-            start, value = first + i * step, values[i]
-            end = start + span
-        if start < last_end or end <= start:
-            return UNSORTED, start
-        last_end = end
-        if end <= low or start >= high or np.isnan(value):
+            kind, count = packed & np.uint32(0xFF), np.int64(packed >> np.uint32(16))
+        if kind < 1 or kind > 3 or at + HEAD_WORDS + np.int64(4 - kind) * count > stop:
+            return NO_HEAD, np.int64(boxes[block, 0] & WORD)
+        begin = chrom << np.uint64(32) | np.uint64(words[at + 1])
+        finish = chrom << np.uint64(32) | np.uint64(words[at + 2])
+        if begin < boxes[block, 0] or finish > boxes[block, 1]:
+            return ELSEWHERE, np.int64(boxes[block, 0] & WORD)
+        if chrom != number:
             continue
-        if np.isinf(value):
-            return INFINITE, start
-        start, end = max(start, low) - low, min(end, high) - low
-        while start < end:
-            index = start // BIN_SIZE
-            stop = min(end, (index + 1) * BIN_SIZE)
-            sums[index] += float(value) * (stop - start)
-            covered[index] += stop - start
-            start = stop
+        at += HEAD_WORDS
+        for i in range(count):
+            if kind == BEDGRAPH:
+                start, end = np.int64(words[at]), np.int64(words[at + 1])
+            elif kind == VARIABLE_STEP:
+                start = np.int64(words[at])
+                end = start + span
+            else:
+                start = first + i * step
+                end = start + span
+            at += 4 - kind
+            if start < last_end or end <= start:
+                return UNSORTED, start
+            last_end = end
+            if end <= low or start >= high:
+                continue
+            value = np.float64(values[at - 1])
+            if not np.isfinite(value):
+                if np.isnan(value):
+                    continue
+                return INFINITE, start
+            start, end = max(start, low) - low, min(end, high) - low
+            if start >= edge:
+                index = start // BIN_SIZE
+                edge = (index + 1) * BIN_SIZE
+            if end > edge:
+                sums[index] += value * (edge - start)
+                covered[index] += edge - start
+                start, edge, index = edge, edge + BIN_SIZE, index + 1
+                while edge < end:  # a whole bin belongs to this item alone
+                    sums[index] = value * BIN_SIZE
+                    covered[index] = BIN_SIZE
+                    start, edge, index = edge, edge + BIN_SIZE, index + 1
+            sums[index] += value * (end - start)
+            covered[index] += end - start
     return FINE, last_end
 
 
@@ -194,15 +233,14 @@ class Track:
                 next_step="check that the file is on the catalog's assembly",
             )
         sums = np.zeros(piece.n_bins)
-        covered = np.zeros(piece.n_bins, dtype=np.int64)
+        covered = np.zeros(piece.n_bins, dtype=np.uint8)
         at = 0
-        for section in self._bigwig.sections(piece.chrom, piece.start, piece.end):
-            found, at = _add_items(
-                section.kind, section.start, section.step, section.span, section.count, section.words,
-                section.words.view(np.float32), piece.start, piece.end, at, sums, covered,
+        for run in self._bigwig.runs(piece.chrom, piece.start, piece.end):
+            found, at = _add_run(
+                run.words, run.words.view(np.float32), run.first_word, run.boxes,
+                self._bigwig.order == ">", self._bigwig.number(piece.chrom), piece.start, piece.end, at,
+                sums, covered,
             )  # fmt: skip
-            if found == UNSORTED:
-                raise self._bigwig.damaged(f"items of {piece.chrom} overlap or are out of order at {at}")
             if found == INFINITE:
                 raise TrackError(
                     f"{self.path} holds an infinite value at {piece.chrom}:{at}",
@@ -210,4 +248,6 @@ class Track:
                     expected="finite values (NaN or no value where nothing was measured)",
                     next_step="export the track again with a finite cap",
                 )
+            if found != FINE:
+                raise self._bigwig.damaged(f"{FAULTS[found]} near {piece.chrom}:{at}")
         return BinnedSignal(sums, covered)

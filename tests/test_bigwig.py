@@ -144,7 +144,7 @@ def test_decompression_bomb(whole, tmp_path):
 
 def test_block_that_is_not_what_the_index_says(whole, tmp_path):
     path = rebuild(whole, tmp_path, section([(0, 10, 1.0)], end=9_999_999))
-    with pytest.raises(TrackError, match="not what the index says"):
+    with pytest.raises(TrackError, match="a block does not lie where the index says"):
         read(path)
 
 
