@@ -145,7 +145,7 @@ class BigWig:
         where = f"a block of its data near base {int(self._leaves['start'][leaf])}"
         try:
             raw = inflate.decompress(block, self._buffer)
-        except zlib.error as error:
+        except zlib.error as error:  # type: ignore[misc, unused-ignore]
             raise self.damaged(f"{where} cannot be inflated ({error})") from error
         if not inflate.eof:
             raise self.damaged(f"{where} does not fit the file's own block size")
