@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import re
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -80,6 +82,9 @@ def ingest(
     retry_failed: Annotated[
         bool, typer.Option("--retry-failed", help="read rows again that failed before")
     ] = False,
+    tile: Annotated[
+        str | None, typer.Option(metavar="I/N", help="only part I of N, in this process, for job arrays")
+    ] = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="show the plan and its cost, write nothing")
     ] = False,
@@ -87,14 +92,15 @@ def ingest(
     """Align bigWigs into one Zarr compendium. Run again, it resumes."""
     from epixs.catalog import PROBLEMS_SHOWN, missing_files, read_catalog
     from epixs.cluster import open_client
+    from epixs.compendium.ingest import UNFINISHED, plan_ingest
     from epixs.compendium.ingest import ingest as run
-    from epixs.compendium.ingest import plan_ingest
     from epixs.errors import ConfigError
     from epixs.genome import read_regions
 
     if uncovered not in ("zero", "nan"):
         raise ConfigError("--uncovered", got=repr(uncovered), expected="zero or nan")
     mode: Any = uncovered
+    part = _part(tile)
     table = read_catalog(catalog_path, species, check_files=False)
     placed, notes = read_regions(regions, table.assembly)
     for note in notes:
@@ -108,8 +114,9 @@ def ingest(
         fail(f"and {len(gone) - PROBLEMS_SHOWN} more files that do not exist")
     if dry_run:
         raise typer.Exit(EXIT_ROWS_FAILED if gone else 0)
-    with open_client(workers, scheduler) as client, progress_bar() as bar:
-        err.print(f"Dask dashboard: {client.dashboard_link}", highlight=False)
+    with _client_or_part(part, workers, scheduler, open_client) as client, progress_bar() as bar:
+        if client is not None:
+            err.print(f"Dask dashboard: {client.dashboard_link}", highlight=False)
         task = bar.add_task("ingesting tiles", total=None)
         done = run(
             table,
@@ -118,8 +125,12 @@ def ingest(
             uncovered=mode,
             client=client,
             retry_failed=retry_failed,
+            part=part,
             progress=lambda p: bar.update(task, completed=p.tiles_done, total=p.tiles),
         )
+    if (done["status"] == UNFINISHED).all():
+        say(f"{out_path}: part {tile} is written; the store is finished by the last part")
+        return
     failed = done[done["status"] != "ok"]
     say(f"{out_path}: {len(done) - len(failed)} of {len(done)} experiments complete")
     if len(failed):
@@ -132,6 +143,31 @@ def ingest(
             soft_wrap=True,
         )
         raise typer.Exit(EXIT_ROWS_FAILED)
+
+
+def _part(text: str | None) -> tuple[int, int] | None:
+    """Read `I/N`."""
+    from epixs.errors import ConfigError
+
+    if text is None:
+        return None
+    found = re.fullmatch(r"(\d{1,9})/(\d{1,9})", text)
+    if not found or not 1 <= int(found[1]) <= int(found[2]):
+        raise ConfigError("--tile", got=repr(text), expected="I/N with 1 <= I <= N, for instance 3/100")
+    return int(found[1]), int(found[2])
+
+
+def _client_or_part(
+    part: tuple[int, int] | None, workers: int | None, scheduler: str | None, open_client: Any
+) -> Any:
+    """The Dask client, or none for one part of a job array."""
+    from epixs.errors import ConfigError
+
+    if part is None:
+        return open_client(workers, scheduler)
+    if workers or scheduler:
+        raise ConfigError("--tile with --workers or --scheduler", got="both", expected="one of them")
+    return contextlib.nullcontext()
 
 
 def _show_ingest_plan(plan: Any, table: Any) -> None:
@@ -165,6 +201,43 @@ def status(store: Annotated[Path, typer.Argument(help="a store, finished or not"
         out.print(f"  {accession} could not be read: {reason}", markup=False, highlight=False, soft_wrap=True)
     if state.status != "complete":
         out.print("run the command that writes it again: it resumes where it stopped")
+
+
+@app.command()
+def verify(
+    store: Annotated[Path, typer.Argument(help="a store, observed or imputed")],
+    sources: Annotated[
+        bool, typer.Option("--sources", help="read the bigWigs again and compare with them too")
+    ] = False,
+    repair: Annotated[
+        bool,
+        typer.Option("--repair", help="have faulty tiles written again by the next run"),
+    ] = False,
+    workers: Annotated[int | None, typer.Option(min=1, help="worker processes on this machine")] = None,
+    scheduler: Annotated[str | None, typer.Option(help="address of a running Dask scheduler")] = None,
+) -> None:
+    """Check every tile of a store against its checksum; exit code 1 if one is not as it was written."""
+    from epixs.cluster import open_client
+    from epixs.compendium.store import read_attributes
+    from epixs.compendium.verify import verify as run
+
+    read_attributes(store)
+    with open_client(workers, scheduler) as client, progress_bar() as bar:
+        task = bar.add_task("checking tiles", total=None)
+        faults = run(
+            store,
+            sources=sources,
+            client=client,
+            progress=lambda p: bar.update(task, completed=p.tiles_done, total=p.tiles),
+        )
+    for fault in faults:
+        fail(f"{store}, tile {fault.row_group}/{fault.bin_range}: {fault.what}")
+    if faults:
+        fail(
+            f"{len(faults)} tile(s) are not as they should be. Make the store again, or run its ingest again"
+        )
+        raise typer.Exit(EXIT_ROWS_FAILED)
+    say(f"{store}: every tile is as it was written")
 
 
 @app.command()

@@ -1,18 +1,22 @@
-"""The Dask client that ingest runs on: a LocalCluster of our own, or a scheduler somewhere."""
+"""The Dask client that tiles run on, a LocalCluster of our own or a scheduler somewhere, and how they run."""
 
 from __future__ import annotations
 
 import contextlib
+import itertools
 import logging
 import os
 import signal
 import threading
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, TypeVar
 
 from epixs.errors import ConfigError
 
 CONNECT_SECONDS = 20
+IN_FLIGHT_PER_WORKER = 4
+
+Result = TypeVar("Result")
 
 
 @contextlib.contextmanager
@@ -80,6 +84,37 @@ def _ignoring_interrupts() -> Iterator[None]:
         yield
     finally:
         signal.signal(signal.SIGINT, before)
+
+
+def run_tasks(
+    function: Callable[..., Result], path: str, tasks: Sequence[Any], client: Any
+) -> Iterator[Result]:
+    """Call `function(path, task)` for each task, on a client or here; results come as they finish.
+
+    A bounded number of tasks is in flight, so that a scheduler holds no more of a large run than it works on.
+    """
+    if client is None:
+        for task in tasks:
+            yield function(path, task)
+        return
+    from distributed import as_completed
+
+    workers = max(1, sum(client.nthreads().values()))
+    waiting = iter(tasks)
+    first = [
+        client.submit(function, path, task, pure=False)
+        for task in itertools.islice(waiting, IN_FLIGHT_PER_WORKER * workers)
+    ]
+    futures = as_completed(first)
+    try:
+        for future in futures:
+            yield future.result()
+            future.release()
+            for task in waiting:
+                futures.add(client.submit(function, path, task, pure=False))
+                break
+    finally:
+        client.cancel(list(getattr(futures, "futures", [])))
 
 
 def _silence() -> None:

@@ -15,6 +15,7 @@ import xarray as xr
 
 from epixs.compendium.lazy import Block, lazy_dataset
 from epixs.compendium.ledger import Record, checksum, read_ledger, row_statistics, write_record
+from epixs.compendium.lock import writing
 from epixs.compendium.plan import Plan, Progress, Tile, digest
 from epixs.compendium.schema import EXPERIMENT_LABELS
 from epixs.compendium.store import finalise, open_compendium, prepare_store, regions_of, write_block
@@ -227,6 +228,16 @@ def impute(
     """
     species = check_store(trained, store)
     chosen = choose_pairs(trained, species, pairs=pairs, everything=everything)
+    with writing(out):
+        return _impute(trained, chosen, out, progress)
+
+
+def _impute(
+    trained: TrainedModel,
+    chosen: list[Pair],
+    out: str | Path,
+    progress: Callable[[Progress], None] | None,
+) -> pd.DataFrame:
     plan = plan_imputation(trained, chosen)
     prepare_store(out, plan)
     predictor = Predictor(trained, chosen)

@@ -11,7 +11,7 @@ import xarray as xr
 from typer.testing import CliRunner
 
 from epixs.cli import app
-from epixs.compendium.store import open_compendium
+from epixs.compendium.store import open_compendium, store_status
 
 
 def epixs(*arguments):
@@ -185,3 +185,24 @@ def test_help_is_there_for_every_verb():
         result = epixs(verb, "--help")
         assert result.exit_code == 0
         assert "Usage" in result.output
+
+
+def test_verify_finds_and_repairs(world, tmp_path):
+    bed, store = world.bed("mouse"), tmp_path / "mouse.zarr"
+    ingest = ["ingest", world.catalog, "--species", "mouse", "--regions", bed, "--out", store]
+    first = epixs(*ingest, "--tile", "1/2")
+    assert first.exit_code == 0, first.output
+    assert "the store is finished by the last part" in first.output
+    assert epixs(*ingest, "--tile", "2/2").exit_code == 0
+    assert store_status(store).status == "complete"
+    sound = epixs("verify", store, "--sources", "--workers", "1")
+    assert (sound.exit_code, "every tile is as it was written" in sound.output) == (0, True)
+    (store / "signal" / "c" / "0" / "0").unlink()
+    found = epixs("verify", store, "--workers", "1", "--repair")
+    assert found.exit_code == 1
+    assert "tile 0/0: does not have the values" in failure(found)
+    assert epixs(*ingest, "--workers", "1").exit_code == 0
+    assert epixs("verify", store, "--workers", "1").exit_code == 0
+    for tile in ("0/2", "3/2", "x", "1/2/3"):
+        assert "expected I/N" in failure(epixs(*ingest, "--tile", tile))
+    assert "got both" in failure(epixs(*ingest, "--tile", "1/2", "--workers", "1"))

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import functools
-import itertools
 import os
 import time
-from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,17 +16,19 @@ import pandas as pd
 import xarray as xr
 
 from epixs.catalog import Catalog, is_url, read_catalog
+from epixs.cluster import run_tasks
 from epixs.compendium.lazy import lazy_dataset
 from epixs.compendium.ledger import Record, checksum, read_ledger, row_statistics, write_record
+from epixs.compendium.lock import setting_up, writing
 from epixs.compendium.plan import COMPRESSION_RATIO, Plan, Progress, Tile, digest
 from epixs.compendium.schema import COORDINATES, EXPERIMENT_LABELS
 from epixs.compendium.store import finalise, has_block, prepare_store, reopen, write_block
-from epixs.errors import StoreError, TrackError
+from epixs.errors import ConfigError, StoreError, TrackError
 from epixs.genome import Assembly, Piece, Regions, read_regions
 from epixs.tracks import Track, Uncovered
 from epixs.transforms import encode
 
-IN_FLIGHT_PER_WORKER = 4
+UNFINISHED = "unfinished"
 PROBED_FILES, PROBED_BINS = 5, 40_000
 LIBRARY_BYTES = 250_000_000
 """Resident memory of a worker that has done nothing yet (docs/store.md)."""
@@ -220,6 +220,7 @@ def ingest(
     uncovered: Uncovered = "zero",
     client: Any = None,
     retry_failed: bool = False,
+    part: tuple[int, int] | None = None,
     progress: Callable[[Progress], None] | None = None,
 ) -> pd.DataFrame:
     """Write the compendium of a catalog; run again, it resumes.
@@ -238,66 +239,65 @@ def ingest(
         A `distributed.Client`; without one, tiles are read one after the other in this process.
     retry_failed
         Read again the tiles in which a row failed, even where its file has not changed.
+    part
+        `(i, n)`, 1 <= i <= n: only every n-th tile, for job arrays without Dask. The run that writes the last
+        tile of all finishes the store.
     progress
         Called after each tile.
 
     Returns
     -------
-    The experiment table; `status` is `"ok"` or says why a row could not be read.
+    The experiment table; `status` is `"ok"` or says why a row could not be read. With `part`, and while tiles
+    of other parts are missing, it is `"unfinished"`.
 
     Raises
     ------
     StoreError
-        If `path` holds something else.
+        If `path` holds something else, or another run is writing it.
     """
+    if part is not None and not 1 <= part[0] <= part[1]:
+        raise ConfigError("part", got=f"{part[0]}/{part[1]}", expected="I/N with 1 <= I <= N")
     catalog, regions = read_inputs(catalog, regions, species)
-    path = os.path.abspath(path)  # workers may have another working directory
+    # Workers may have another working directory.
+    path = str(path) if "://" in str(path) else os.path.abspath(path)
+    with writing(path, part):
+        return _ingest(catalog, regions, path, uncovered, client, retry_failed, part, progress)
+
+
+def _ingest(
+    catalog: Catalog,
+    regions: Regions,
+    path: str,
+    uncovered: Uncovered,
+    client: Any,
+    retry_failed: bool,
+    part: tuple[int, int] | None,
+    progress: Callable[[Progress], None] | None,
+) -> pd.DataFrame:
     plan = plan_ingest(catalog, regions, uncovered)
-    prepare_store(path, plan)
-    tasks = tile_tasks(plan, catalog.assembly)
+    with setting_up(path):
+        prepare_store(path, plan)
+    every = tile_tasks(plan, catalog.assembly)
+    tasks = every if part is None else every[part[0] - 1 :: part[1]]
     pending = pending_tasks(path, tasks, retry_failed=retry_failed)
     if pending:
         refuse_to_lose(path, pending)
         reopen(path)
-    total = plan.n_experiments * plan.n_bins * 4
+    total = sum(task.tile.n_values * 4 for task in tasks)
     done = total - sum(task.tile.n_values * 4 for task in pending)
     finished = len(tasks) - len(pending)
     sizes = {(t.tile.row_group, t.tile.bin_range): t.tile.n_values * 4 for t in pending}
     if progress:
         progress(Progress(finished, len(tasks), done, total))
-    for result in _run(path, pending, client):
+    for result in run_tasks(ingest_tile, path, pending, client):
         finished += 1
         done += sizes[result["tile"]]
         if progress:
             progress(Progress(finished, len(tasks), done, total))
-    return finalise(path, plan, [task.fingerprint() for task in tasks])
-
-
-def _run(path: str, tasks: list[TileTask], client: Any) -> Iterator[dict[str, Any]]:
-    """Run tasks with a bounded number in flight; results come as they finish."""
-    if client is None:
-        for task in tasks:
-            yield ingest_tile(path, task)
-        return
-    from distributed import as_completed
-
-    workers = max(1, sum(client.nthreads().values()))
-    waiting = iter(tasks)
-    first = [
-        client.submit(ingest_tile, path, task, pure=False)
-        for task in itertools.islice(waiting, IN_FLIGHT_PER_WORKER * workers)
-    ]
-    futures = as_completed(first)
-    try:
-        for future in futures:
-            yield future.result()
-            future.release()
-            for task in waiting:
-                futures.add(client.submit(ingest_tile, path, task, pure=False))
-                break
-    finally:
-        pending: list[Future[Any]] = list(getattr(futures, "futures", []))
-        client.cancel(pending)
+    with setting_up(path):
+        if part is not None and pending_tasks(path, every):
+            return plan.experiments.assign(status=UNFINISHED)
+        return finalise(path, plan, [task.fingerprint() for task in every])
 
 
 @dataclass(frozen=True)

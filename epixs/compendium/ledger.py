@@ -75,6 +75,11 @@ def write_record(path: str | Path, tile: Tile, record: Record) -> None:
     array[tile.row_group, tile.bin_range] = json.dumps(asdict(record), separators=(",", ":"))
 
 
+def forget_record(path: str | Path, row_group: int, bin_range: int) -> None:
+    """Take a tile's record out, so that the tile is written again."""
+    zarr.open_array(str(path), path=LEDGER_PATH, mode="r+")[row_group, bin_range] = ""
+
+
 def read_ledger(path: str | Path) -> dict[tuple[int, int], Record]:
     """All records, by `(row_group, bin_range)`.
 

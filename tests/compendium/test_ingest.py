@@ -2,6 +2,7 @@ import os
 import signal
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pandas as pd
@@ -20,7 +21,7 @@ from epixs.compendium.ingest import (
 )
 from epixs.compendium.ledger import read_ledger
 from epixs.compendium.store import open_compendium, store_status
-from epixs.errors import CatalogError, StoreError, TrackError
+from epixs.errors import CatalogError, ConfigError, StoreError, TrackError
 from epixs.genome import Assembly, make_regions, read_regions
 
 SIZES = {"chr1": 10_010, "chr2": 5_000}
@@ -315,3 +316,33 @@ def test_catalog_without_its_files_is_refused_in_full(panel, tmp_path):
     (tmp_path / "2.bw").unlink()
     with pytest.raises(CatalogError, match=r"row 4, column path"):
         read_catalog(tmp_path / "catalog.tsv")
+
+
+def test_parts_of_a_job_array_make_the_same_store(panel, tmp_path, monkeypatch):
+    monkeypatch.setattr("epixs.compendium.plan.CHUNK_BINS", 10)
+    monkeypatch.setattr("epixs.compendium.plan.LAPTOP_SHARD_CHUNKS", 1)
+    catalog, regions = panel
+    ingest(catalog, regions, tmp_path / "whole.zarr")
+    first = ingest(catalog, regions, tmp_path / "parts.zarr", part=(2, 3))
+    assert set(first["status"]) == {"unfinished"}
+    with pytest.raises(StoreError, match="is unfinished"):
+        open_compendium(tmp_path / "parts.zarr")
+    ingest(catalog, regions, tmp_path / "parts.zarr", part=(1, 3))
+    last = ingest(catalog, regions, tmp_path / "parts.zarr", part=(3, 3))
+    assert set(last["status"]) == {"ok"}
+    whole, parts = (open_compendium(tmp_path / name) for name in ("whole.zarr", "parts.zarr"))
+    xr.testing.assert_identical(parts.drop_attrs(), whole.drop_attrs())
+    with pytest.raises(ConfigError, match="part; got 4/3; expected I/N"):
+        ingest(catalog, regions, tmp_path / "parts.zarr", part=(4, 3))
+
+
+def test_parts_that_start_together(panel, tmp_path, monkeypatch):
+    monkeypatch.setattr("epixs.compendium.plan.CHUNK_BINS", 10)
+    monkeypatch.setattr("epixs.compendium.plan.LAPTOP_SHARD_CHUNKS", 1)
+    catalog, regions = panel
+    with ThreadPoolExecutor(4) as pool:
+        done = list(
+            pool.map(lambda i: ingest(catalog, regions, tmp_path / "a.zarr", part=(i, 4)), range(1, 5))
+        )
+    assert any((table["status"] == "ok").all() for table in done)
+    assert store_status(tmp_path / "a.zarr").status == "complete"

@@ -1,0 +1,144 @@
+"""Check a finished or unfinished store against its own ledger, and against the files it was read from."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from epixs.cluster import run_tasks
+from epixs.compendium.ingest import TileTask, read_tile, tile_task
+from epixs.compendium.ledger import Record, checksum, forget_record, read_ledger
+from epixs.compendium.lock import writing
+from epixs.compendium.plan import Plan, Progress, Tile
+from epixs.compendium.schema import EXPERIMENT_LABELS
+from epixs.compendium.store import experiments_of, open_compendium, read_block, regions_of, reopen
+from epixs.errors import StoreError
+from epixs.genome import load_assembly
+
+
+@dataclass(frozen=True)
+class Fault:
+    """What is wrong with one tile.
+
+    Parameters
+    ----------
+    row_group, bin_range
+        Which tile.
+    what
+        What is wrong with it.
+    """
+
+    row_group: int
+    bin_range: int
+    what: str
+
+
+def verify(
+    path: str | Path,
+    *,
+    sources: bool = False,
+    client: Any = None,
+    progress: Callable[[Progress], None] | None = None,
+) -> list[Fault]:
+    """Check every tile of a store against its checksum.
+
+    Parameters
+    ----------
+    path
+        The store, observed or imputed.
+    sources
+        Read the bigWigs again as well and compare what they hold now.
+    client
+        A `distributed.Client`; without one, tiles are checked one after the other in this process.
+    progress
+        Called after each tile.
+
+    Returns
+    -------
+    The faults, none for a sound store.
+
+    Raises
+    ------
+    StoreError
+        If the store is foreign or damaged as a whole, or `sources` is asked of an imputed store.
+    """
+    dataset = open_compendium(path, unfinished=True)
+    plan = _plan_of(dataset)
+    shards = dataset.signal.encoding.get("shards")
+    if tuple(shards or ()) != (plan.layout.chunk_rows, plan.layout.tile_bins):
+        raise StoreError(f"{path} is damaged", got=f"shards {shards}", expected="those of its own layout")
+    if sources and plan.kind != "observed":
+        raise StoreError(f"{path} is {plan.kind}", expected="an observed store: no other has source files")
+    records = read_ledger(path)
+    checks = []
+    for tile in plan.tiles():
+        record = records.get((tile.row_group, tile.bin_range))
+        checks.append(_Check(tile, record, _task(plan, tile) if sources else None))
+    faults, done = [], 0
+    total = plan.n_bytes
+    for number, fault in enumerate(run_tasks(check_tile, str(path), checks, client), 1):
+        if fault is not None:
+            faults.append(fault)
+        done = total * number // len(checks)
+        if progress:
+            progress(Progress(number, len(checks), done, total))
+    return sorted(faults, key=lambda fault: (fault.row_group, fault.bin_range))
+
+
+@dataclass(frozen=True)
+class _Check:
+    tile: Tile
+    record: Record | None
+    task: TileTask | None
+
+
+def forget(path: str | Path, faults: Sequence[Fault]) -> None:
+    """Mark faulty tiles as not written, so that the command that wrote the store writes them again."""
+    if faults:
+        with writing(path):
+            reopen(path)
+            for fault in faults:
+                forget_record(path, fault.row_group, fault.bin_range)
+
+
+def _plan_of(dataset: Any) -> Plan:
+    attributes = dataset.attrs
+    table = experiments_of(dataset)[[variable.name for variable in EXPERIMENT_LABELS]]
+    return Plan(
+        attributes["kind"], attributes["species"], table, regions_of(dataset), attributes["uncovered"], {}
+    )
+
+
+def _task(plan: Plan, tile: Tile) -> TileTask:
+    assembly = load_assembly(plan.regions.assembly, Path(plan.experiments["source"].iloc[0]).parent)
+    return tile_task(plan, assembly, tile)
+
+
+def check_tile(path: str, check: _Check) -> Fault | None:
+    """Compare one tile with its record and, where a task is given, with its source files."""
+    tile, record = check.tile, check.record
+
+    def fault(what: str) -> Fault:
+        return Fault(tile.row_group, tile.bin_range, what)
+
+    if record is None:
+        return fault("is not written")
+    try:
+        values = read_block(path, tile)
+    except Exception as error:  # codecs raise many types for damaged chunks
+        return fault(f"cannot be read ({type(error).__name__})")
+    if checksum(values) != record.checksum:
+        return fault("does not have the values that were written")
+    if check.task is None:
+        return None
+    now, rows = read_tile(check.task)
+    differ = [
+        source if "error" not in row else f"{source} ({row['error']})"
+        for source, row, a, b in zip(check.task.sources, rows, values, now, strict=True)
+        if not np.array_equal(a, b, equal_nan=True)
+    ]
+    return fault(f"differs from what its sources hold now: {', '.join(differ[:3])}") if differ else None

@@ -1,0 +1,96 @@
+import json
+import os
+import socket
+import subprocess
+import sys
+import threading
+
+import pytest
+
+from epixs.compendium.lock import STALE_AFTER, lock_path, setting_up, writing
+from epixs.errors import StoreError
+
+
+def hold(path, **holder):
+    path.write_text(json.dumps(holder))
+
+
+def test_one_writer_at_a_time(tmp_path):
+    store = tmp_path / "a.zarr"
+    with writing(store):
+        with (
+            pytest.raises(StoreError, match=rf"another run; got process {os.getpid()} on .* since 20"),
+            writing(store),
+        ):
+            pytest.fail("two writers")
+        with pytest.raises(StoreError, match="another run"), writing(store, (1, 3)):
+            pytest.fail("a part beside the whole")
+        with writing(tmp_path / "b.zarr"):
+            pass
+    with writing(store):
+        pass
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_parts_share_a_store(tmp_path):
+    store = tmp_path / "a[1]*.zarr"
+    with writing(store, (1, 3)), writing(store, (2, 3)):
+        with pytest.raises(StoreError, match="another run"), writing(store, (2, 3)):
+            pytest.fail("one part twice")
+        with pytest.raises(StoreError, match="another run"), writing(store):
+            pytest.fail("the whole beside parts")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_lock_of_a_dead_process_is_taken_over(tmp_path):
+    store = tmp_path / "a.zarr"
+    code = "import os,sys; from epixs.compendium.lock import writing; held = writing(sys.argv[1]); held.__enter__(); os._exit(9)"
+    subprocess.run([sys.executable, "-c", code, str(store)], check=False)
+    assert lock_path(store).exists()
+    with writing(store):
+        assert json.loads(lock_path(store).read_text())["process"] == os.getpid()
+
+
+def test_a_number_that_another_process_got_is_not_the_holder(tmp_path):
+    store = tmp_path / "a.zarr"
+    hold(lock_path(store), host=socket.gethostname(), process=os.getpid(), process_started="1")
+    with writing(store):
+        pass
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", '{"host": "elsewhere", "process": 1}', '{"host": 3}'])
+def test_the_lock_of_another_host_lives_while_it_is_touched(tmp_path, text):
+    store = tmp_path / "a.zarr"
+    lock_path(store).write_text(text)
+    with pytest.raises(StoreError, match="if it no longer exists, delete"), writing(store):
+        pytest.fail("two writers")
+    old = lock_path(store).stat().st_mtime - STALE_AFTER - 5
+    os.utime(lock_path(store), (old, old))
+    with writing(store):
+        pass
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_setting_up_waits_for_the_others(tmp_path):
+    inside, order = threading.Event(), []
+
+    def first():
+        with setting_up(tmp_path / "a.zarr"):
+            inside.set()
+            go.wait()
+            order.append("first")
+
+    go = threading.Event()
+    thread = threading.Thread(target=first)
+    thread.start()
+    inside.wait()
+    threading.Timer(0.2, go.set).start()
+    with setting_up(tmp_path / "a.zarr"):
+        order.append("second")
+    thread.join()
+    assert order == ["first", "second"]
+
+
+def test_stores_elsewhere_have_no_lock():
+    with writing("s3://bucket/a.zarr"), writing("s3://bucket/a.zarr"), setting_up("s3://bucket/a.zarr"):
+        pass
