@@ -9,17 +9,17 @@ announces, so that a damaged index cannot hide data. Layout as in Kent et al., B
 from __future__ import annotations
 
 import itertools
-import os
-import stat
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from epixs.errors import TrackError
+from epixs.sources import open_source
 
 try:  # ISA-L inflates twice as fast; the standard library gives the same bytes
     from isal import isal_zlib as zlib
@@ -71,21 +71,24 @@ class BigWig:
     """
 
     def __init__(self, path: str | Path) -> None:
-        self.path = Path(path)
-        self.size = _regular_size(self.path)
-        self._file = self.path.open("rb")
+        self._source = open_source(path)
+        self.path, self.size = self._source.name, self._source.size
         try:
             self._read_header()
             self.chroms = self._read_chroms()
             self._leaves = self._read_index()
             self._starts, self._ends = (_place(self._leaves, side) for side in ("start", "end"))
         except BaseException:
-            self._file.close()
+            self._source.close()
             raise
 
     def close(self) -> None:
         """Close the file."""
-        self._file.close()
+        self._source.close()
+
+    def state(self) -> list[Any]:
+        """Name, size and version of the file: what tells that it was replaced."""
+        return self._source.state()
 
     @property
     def chrom_sizes(self) -> dict[str, int]:
@@ -104,6 +107,25 @@ class BigWig:
         TrackError
             If a block cannot be inflated.
         """
+        first, stop = self._blocks(chrom, start, end)
+        while first < stop:
+            last = self._run_end(first, stop)
+            yield self._inflated(first, last)
+            first = last
+
+    def prefetch(self, stretches: Iterable[tuple[str, int, int]]) -> None:
+        """Say which `(chrom, start, end)` will be read, so that a remote file is asked for them together."""
+        ranges = []
+        for chrom, start, end in stretches:
+            if chrom in self.chroms:
+                first, stop = self._blocks(chrom, start, end)
+                leaves = self._leaves[first:stop]
+                lows, sizes = leaves["offset"].tolist(), leaves["length"].tolist()
+                ranges += [(low, low + size) for low, size in zip(lows, sizes, strict=True)]
+        self._source.prefetch(ranges)
+
+    def _blocks(self, chrom: str, start: int, end: int) -> tuple[int, int]:
+        """First block that could have an item in a stretch, and the one after the last."""
         number = self.number(chrom)
         low, high = (np.uint64(number) << np.uint64(32) | np.uint64(base) for base in (start, end))
         found = np.flatnonzero((self._starts < high) & (self._ends > low))
@@ -111,11 +133,7 @@ class BigWig:
         first, last = (int(found[0]), int(found[-1])) if found.size else (at, at - 1)
         # Blocks are in order, so those of a stretch are neighbours. One more on either side, and all in
         # between, are looked at too: a damaged index could have hidden one of them.
-        first, stop = max(0, first - 1), min(last + 2, self._leaves.size)
-        while first < stop:
-            last = self._run_end(first, stop)
-            yield self._inflated(first, last)
-            first = last
+        return max(0, first - 1), min(last + 2, self._leaves.size)
 
     def _run_end(self, first: int, stop: int) -> int:
         """Where a run of blocks ends that lie behind one another, or that are `RUN_BYTES` together."""
@@ -154,8 +172,7 @@ class BigWig:
     def _read(self, offset: int, length: int, what: str) -> bytes:
         if length < 0 or offset < 0 or offset + length > self.size:
             raise self.damaged(f"its {what} lies at bytes {offset} to {offset + length}")
-        self._file.seek(offset)
-        data = self._file.read(length)
+        data = self._source.read(offset, length)
         if len(data) != length:
             raise self.damaged(f"its {what} ends early")
         return data
@@ -170,7 +187,7 @@ class BigWig:
         )
 
     def _read_header(self) -> None:
-        head = self._file.read(HEADER_BYTES)
+        head = self._source.read(0, min(HEADER_BYTES, self.size))
         if not head:
             raise TrackError(f"{self.path} is empty", got="0 bytes", expected="a bigWig", next_step=AGAIN)
         if head.lstrip()[:1] == b"<":
@@ -281,20 +298,3 @@ def _contains(outer: npt.NDArray[np.void], inner: npt.NDArray[np.void]) -> bool:
         _place(inner, "end") <= _place(outer, "end")
     )
     return bool(np.all(inside))
-
-
-def _regular_size(path: Path) -> int:
-    """Size of a regular file; a pipe or device would never end."""
-    try:
-        found = os.stat(path)
-    except FileNotFoundError:
-        raise TrackError(f"{path} does not exist", next_step="correct the catalog's path column") from None
-    except (OSError, ValueError) as error:
-        raise TrackError(f"{path} cannot be opened: {error}") from error
-    if not stat.S_ISREG(found.st_mode):
-        raise TrackError(f"{path} cannot be opened", got="a folder or device", expected="a file")
-    if not os.access(path, os.R_OK):
-        raise TrackError(
-            f"{path} cannot be opened", got="no permission to read it", expected="a readable file"
-        )
-    return found.st_size

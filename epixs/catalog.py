@@ -15,6 +15,7 @@ import pandas as pd
 
 from epixs.errors import CatalogError, RegionError
 from epixs.genome import Assembly, load_assembly, reference_folder
+from epixs.sources import is_url
 from epixs.tables import read_tsv
 
 REQUIRED = ("species", "assembly", "biosample", "assay", "assay_class", "accession", "output_type", "path")
@@ -112,11 +113,6 @@ def missing_files(experiments: pd.DataFrame) -> list[str]:
         for row, value in experiments["path"].items()
         if value and not is_url(value) and not os.path.isfile(value)
     ]
-
-
-def is_url(path: str) -> bool:
-    """Whether a catalog path is a URL rather than a file."""
-    return re.match(r"^[a-z][a-z0-9+.\-]*://", path) is not None
 
 
 def _read_table(path: Path) -> pd.DataFrame:

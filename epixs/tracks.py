@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -149,7 +150,7 @@ class Track:
     Parameters
     ----------
     path
-        A local file.
+        A local file or a URL (http, https, s3, gs, az), which is read by byte range.
 
     Raises
     ------
@@ -163,8 +164,8 @@ class Track:
     """
 
     def __init__(self, path: str | Path) -> None:
-        self.path = Path(path)
         self._bigwig = BigWig(path)
+        self.path = self._bigwig.path
         self.chrom_sizes = self._bigwig.chrom_sizes
 
     def __enter__(self) -> Self:
@@ -174,6 +175,23 @@ class Track:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._bigwig.close()
+
+    def check_state(self, expected: Sequence[Any]) -> None:
+        """Check that the file is the one that a run was planned with.
+
+        Raises
+        ------
+        TrackError
+            If it was replaced or changed since.
+        """
+        got = self._bigwig.state()
+        if got != list(expected):
+            raise TrackError(
+                f"{self.path} changed since the run began",
+                got=f"{got[1]} bytes, version {got[2]}",
+                expected=f"{expected[1]} bytes, version {expected[2]}",
+                next_step="run the same command again when nobody writes to it",
+            )
 
     def check_assembly(self, assembly: Assembly) -> None:
         """Compare the file's chromosomes with the assembly's.
@@ -215,6 +233,10 @@ class Track:
                 expected=f"{chrom}, which the regions need",
                 next_step=f"leave the regions on {chrom} out of the BED or replace the file",
             )
+
+    def prefetch(self, pieces: Iterable[Piece]) -> None:
+        """Say what will be read, so that a remote file is asked for all of it together."""
+        self._bigwig.prefetch((piece.chrom, piece.start, piece.end) for piece in pieces)
 
     def read(self, piece: Piece) -> BinnedSignal:
         """Sum the track over the bins of one piece.

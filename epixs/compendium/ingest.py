@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import os
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ import numpy.typing as npt
 import pandas as pd
 import xarray as xr
 
-from epixs.catalog import Catalog, is_url, read_catalog
+from epixs.catalog import Catalog, read_catalog
 from epixs.cluster import run_tasks
 from epixs.compendium.lazy import lazy_dataset
 from epixs.compendium.ledger import Record, checksum, read_ledger, row_statistics, write_record
@@ -25,6 +25,7 @@ from epixs.compendium.schema import COORDINATES, EXPERIMENT_LABELS
 from epixs.compendium.store import finalise, has_block, prepare_store, reopen, write_block
 from epixs.errors import ConfigError, StoreError, TrackError
 from epixs.genome import Assembly, Piece, Regions, read_regions
+from epixs.sources import is_url, source_state, source_states
 from epixs.tracks import Track, Uncovered
 from epixs.transforms import encode
 
@@ -44,38 +45,37 @@ class TileTask:
     pieces: tuple[Piece, ...]
     chroms: tuple[str, ...]
     uncovered: Uncovered
+    states: tuple[Sequence[Any], ...] = ()
 
     def fingerprint(self) -> str:
-        """Digest of the sources (path, size, time), the pieces and the settings."""
+        """Digest of the sources (path, size, version), the pieces and the settings."""
         return digest(
             [
-                [source_state(source) for source in self.sources],
+                [list(state) for state in self.states],
                 [[p.chrom, p.start, p.end, p.first_bin] for p in self.pieces],
                 self.uncovered,
             ]
         )
 
 
-def source_state(source: str) -> list[Any]:
-    """Path, size and modification time of a source: what tells that a file was replaced."""
-    try:
-        found = os.stat(source)
-    except OSError:
-        return [source, -1, -1]
-    return [source, found.st_size, found.st_mtime_ns]
-
-
-def plan_ingest(catalog: Catalog, regions: Regions, uncovered: Uncovered = "zero") -> Plan:
-    """Plan the compendium of a catalog over regions."""
+def plan_ingest(
+    catalog: Catalog,
+    regions: Regions,
+    uncovered: Uncovered = "zero",
+    states: Sequence[Sequence[Any]] | None = None,
+) -> Plan:
+    """Plan the compendium of a catalog over regions; `states` are those of its files, if known already."""
     table = catalog.experiments
-    sizes = [source_state(path)[1] for path in table["path"]]
+    sizes = [state[1] for state in states or source_states(table["path"])]
     experiments = table.assign(source=table["path"], source_size=sizes).reset_index(drop=True)
     names = [variable.name for variable in EXPERIMENT_LABELS]
     return Plan("observed", catalog.species, experiments[names], regions, uncovered, {})
 
 
-def tile_task(plan: Plan, assembly: Assembly, tile: Tile) -> TileTask:
-    """All that a worker needs to read a tile of a plan."""
+def tile_task(
+    plan: Plan, assembly: Assembly, tile: Tile, states: Sequence[Sequence[Any]] | None = None
+) -> TileTask:
+    """All that a worker needs to read a tile of a plan; with `states`, only from files still in them."""
     return TileTask(
         tile,
         tuple(plan.experiments["source"].iloc[tile.first_row : tile.stop_row]),
@@ -83,21 +83,27 @@ def tile_task(plan: Plan, assembly: Assembly, tile: Tile) -> TileTask:
         tuple(plan.regions.pieces(tile.first_bin, tile.stop_bin)),
         tuple(dict.fromkeys(plan.regions.chrom)),
         plan.uncovered,
+        tuple(states[tile.first_row : tile.stop_row]) if states else (),
     )
 
 
-def tile_tasks(plan: Plan, assembly: Assembly) -> list[TileTask]:
-    """One task for each tile of a plan."""
-    return [tile_task(plan, assembly, tile) for tile in plan.tiles()]
+def tile_tasks(plan: Plan, assembly: Assembly, states: Sequence[Sequence[Any]]) -> list[TileTask]:
+    """One task for each tile of a plan, from files in the given states."""
+    return [tile_task(plan, assembly, tile, states) for tile in plan.tiles()]
 
 
 def read_row(
-    source: str, assembly: Assembly, pieces: Iterable[Piece], chroms: Iterable[str], uncovered: Uncovered
+    source: str,
+    assembly: Assembly,
+    pieces: Iterable[Piece],
+    chroms: Iterable[str],
+    uncovered: Uncovered,
+    state: Sequence[Any] | None = None,
 ) -> tuple[npt.NDArray[np.float32], int, int]:
     """Read one track over some pieces.
 
     `chroms` are all that the compendium needs, so that a track without one of them fails in every tile and
-    leaves no half row.
+    leaves no half row. With `state`, the file has to be in that state before and after.
 
     Returns
     -------
@@ -111,18 +117,22 @@ def read_row(
     TrackError
         If the file cannot be read as a track of the assembly.
     """
-    if is_url(source):
-        raise TrackError(f"{source} is remote", expected="a local file", next_step="download it first")
     values, bases, covered = [], 0, 0
     with Track(source) as track:
         track.check_assembly(assembly)
         for chrom in chroms:
             track.check_chromosome(chrom)
+        if state is not None:
+            track.check_state(state)
+        pieces = list(pieces)
+        track.prefetch(pieces)
         for piece in pieces:
             signal = track.read(piece)
             values.append(encode(signal.means(piece.widths, uncovered)))
             bases += piece.end - piece.start
             covered += int(signal.covered.sum())
+        if state is not None:
+            track.check_state(state)
     return np.concatenate(values), bases, covered
 
 
@@ -134,9 +144,11 @@ def read_tile(task: TileTask) -> tuple[npt.NDArray[np.float32], list[dict[str, A
     )
     rows: list[dict[str, Any]] = []
     for index, source in enumerate(task.sources):
+        state = task.states[index] if task.states else None
+        known = state is not None and state[1] >= 0  # else it was not there when the run began
         try:
             values[index], bases, covered = read_row(
-                source, task.assembly, task.pieces, task.chroms, task.uncovered
+                source, task.assembly, task.pieces, task.chroms, task.uncovered, state if known else None
             )
         except TrackError as error:
             rows.append({"error": error.message})
@@ -274,10 +286,11 @@ def _ingest(
     part: tuple[int, int] | None,
     progress: Callable[[Progress], None] | None,
 ) -> pd.DataFrame:
-    plan = plan_ingest(catalog, regions, uncovered)
+    states = source_states(catalog.experiments["path"])
+    plan = plan_ingest(catalog, regions, uncovered, states)
     with setting_up(path):
         prepare_store(path, plan)
-    every = tile_tasks(plan, catalog.assembly)
+    every = tile_tasks(plan, catalog.assembly, states)
     tasks = every if part is None else every[part[0] - 1 :: part[1]]
     pending = pending_tasks(path, tasks, retry_failed=retry_failed)
     if pending:
@@ -366,7 +379,9 @@ def open_tracks(
     """
     catalog, regions = read_inputs(catalog, regions, species)
     assembly = catalog.assembly
-    plan = plan_ingest(catalog, regions, uncovered)
+    # Nothing remote is asked before a block is computed.
+    states = [[path, -1, -1] if is_url(path) else source_state(path) for path in catalog.experiments["path"]]
+    plan = plan_ingest(catalog, regions, uncovered, states)
     return lazy_dataset(
         plan, lambda tile: functools.partial(_strict_tile, tile_task(plan, assembly, tile)), rows=1
     )

@@ -23,6 +23,7 @@ from epixs.compendium.ledger import read_ledger
 from epixs.compendium.store import open_compendium, store_status
 from epixs.errors import CatalogError, ConfigError, StoreError, TrackError
 from epixs.genome import Assembly, make_regions, read_regions
+from epixs.sources import source_states
 
 SIZES = {"chr1": 10_010, "chr2": 5_000}
 REGIONS = [("chr1", 9_000, 10_010, "end"), ("chr2", 100, 1_000, "middle")]
@@ -158,7 +159,16 @@ def test_replaced_source_is_read_again(panel, tmp_path, write_bigwig):
     write_bigwig("0.bw", [("chr1", 9_000, 10_010, 5.0)])
     os.utime(tmp_path / "0.bw", ns=(1, 1))
     assert (
-        len(pending_tasks(tmp_path / "a.zarr", tile_tasks(plan_ingest(catalog, regions), catalog.assembly)))
+        len(
+            pending_tasks(
+                tmp_path / "a.zarr",
+                tile_tasks(
+                    plan_ingest(catalog, regions),
+                    catalog.assembly,
+                    source_states(catalog.experiments["path"]),
+                ),
+            )
+        )
         == 1
     )
     ingest(catalog, regions, tmp_path / "a.zarr")
@@ -305,11 +315,21 @@ def test_killed_in_mid_run_resumes(world, tmp_path):
     assert np.array_equal(open_compendium(target).signal.to_numpy(), expected)
 
 
-def test_remote_sources_are_not_silently_skipped(panel, tmp_path):
+def test_a_file_that_is_replaced_during_the_run_is_not_mixed_in(panel, tmp_path, monkeypatch):
     catalog, regions = panel
-    catalog.experiments.loc[2, "path"] = "https://host.example/a.bigWig"
+    replaced = catalog.experiments["path"].iloc[1]
+    read = module.read_tile
+
+    def replace_first(task):
+        os.utime(replaced, (1, 1))
+        return read(task)
+
+    monkeypatch.setattr(module, "read_tile", replace_first)
     table = ingest(catalog, regions, tmp_path / "a.zarr")
-    assert "remote" in table["status"][0]
+    assert "changed since the run began" in table["status"][1]
+    assert table["status"].tolist().count("ok") == 2
+    monkeypatch.undo()
+    assert set(ingest(catalog, regions, tmp_path / "a.zarr")["status"]) == {"ok"}
 
 
 def test_catalog_without_its_files_is_refused_in_full(panel, tmp_path):

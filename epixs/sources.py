@@ -1,0 +1,293 @@
+"""Where a bigWig's bytes come from: a local file, or byte ranges of a remote one (http, https, s3, gs, az).
+
+Remote reading is left to obstore: retries with back-off on 429, 5xx, resets and short reads, and a refusal of
+servers that ignore ranges. Here every range is held to the version and size seen first, so that a file that
+is replaced while it is read is an error and not a mixture.
+"""
+
+from __future__ import annotations
+
+import bisect
+import os
+import re
+import stat
+import threading
+from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
+from pathlib import Path
+from typing import Any, Protocol
+from urllib.parse import urlsplit
+
+from epixs.errors import TrackError
+
+PAGE_BYTES = 1 << 16
+"""Single remote reads (head, chromosomes, index) come in pages of this size."""
+
+COALESCE_BYTES = 1 << 14
+"""Ranges closer than this are one request."""
+
+MAX_REQUEST_BYTES = 1 << 23
+MAX_PREFETCHED_BYTES = 1 << 27
+REQUESTS_AT_ONCE = 8
+CONNECT_SECONDS, REQUEST_SECONDS, RETRY_SECONDS, RETRIES = 10.0, 60.0, 120.0, 6
+AGAIN = "run the same command again; what was read before is kept"
+
+Range = tuple[int, int]
+"""First byte, and the byte after the last."""
+
+
+class Source(Protocol):
+    """Something whose bytes can be read at random."""
+
+    name: str
+    size: int
+
+    def read(self, offset: int, length: int) -> bytes:
+        """Bytes `[offset, offset + length)`, all of them inside the file."""
+        ...
+
+    def prefetch(self, ranges: Sequence[Range]) -> None:
+        """Say what will be read, so that it can be fetched together."""
+        ...
+
+    def state(self) -> list[Any]:
+        """Name, size and version now: what tells that it was replaced."""
+        ...
+
+    def close(self) -> None:
+        """Let go of it."""
+        ...
+
+
+def is_url(path: str) -> bool:
+    """Whether a path is a URL rather than a file."""
+    return re.match(r"^[a-z][a-z0-9+.\-]*://", path) is not None
+
+
+def open_source(path: str | Path) -> Source:
+    """Open a local file or a URL.
+
+    Raises
+    ------
+    TrackError
+        If it does not exist or cannot be read.
+    """
+    return RemoteFile(str(path)) if is_url(str(path)) else LocalFile(Path(path))
+
+
+def source_state(path: str) -> list[Any]:
+    """Path, size and version (modification time or ETag): what tells that a file was replaced.
+
+    Size and version of what cannot be reached are -1.
+    """
+    if is_url(path):
+        try:
+            remote = RemoteFile(path)
+        except TrackError:
+            return [path, -1, -1]
+        return remote.state()
+    try:
+        found = os.stat(path)
+    except OSError:
+        return [path, -1, -1]
+    return [path, found.st_size, found.st_mtime_ns]
+
+
+def source_states(paths: Iterable[str]) -> list[list[Any]]:
+    """`source_state` of many paths; remote ones are asked a few at a time."""
+    paths = list(paths)
+    if not any(is_url(path) for path in paths):
+        return [source_state(path) for path in paths]
+    with ThreadPoolExecutor(REQUESTS_AT_ONCE) as pool:
+        return list(pool.map(source_state, paths))
+
+
+class LocalFile:
+    """A regular file of this machine; a pipe or device would never end."""
+
+    def __init__(self, path: Path) -> None:
+        self.name = str(path)
+        try:
+            found = os.stat(path)
+        except FileNotFoundError:
+            raise TrackError(
+                f"{path} does not exist", next_step="correct the catalog's path column"
+            ) from None
+        except (OSError, ValueError) as error:
+            raise TrackError(f"{path} cannot be opened: {error}") from error
+        if not stat.S_ISREG(found.st_mode):
+            raise TrackError(f"{path} cannot be opened", got="a folder or device", expected="a file")
+        if not os.access(path, os.R_OK):
+            raise TrackError(
+                f"{path} cannot be opened", got="no permission to read it", expected="a readable file"
+            )
+        self.size = found.st_size
+        self._file = path.open("rb")
+
+    def read(self, offset: int, length: int) -> bytes:
+        """Bytes `[offset, offset + length)`; fewer where the file has become shorter."""
+        self._file.seek(offset)
+        return self._file.read(length)
+
+    def prefetch(self, ranges: Sequence[Range]) -> None:
+        """The operating system reads ahead by itself."""
+
+    def state(self) -> list[Any]:
+        """Name, size and modification time of the file that is open, even if another took its name."""
+        found = os.fstat(self._file.fileno())
+        return [self.name, found.st_size, found.st_mtime_ns]
+
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()
+
+
+class RemoteFile:
+    """A remote file, read by byte range.
+
+    Raises
+    ------
+    TrackError
+        If it does not answer, does not serve ranges, or obstore is not installed.
+    """
+
+    def __init__(self, url: str) -> None:
+        self.name = url
+        self.requests = self.bytes_moved = 0
+        self._lock = threading.Lock()
+        self._store, self._path = _object(url)
+        self._starts: list[int] = []
+        self._parts: dict[int, bytes] = {}
+        self.size, self.version = -1, ""
+        first = self._get(0, PAGE_BYTES)
+        self._keep(0, first)
+
+    def read(self, offset: int, length: int) -> bytes:
+        """Bytes `[offset, offset + length)`."""
+        found = self._kept(offset, length)
+        if found is not None:
+            return found
+        if length >= PAGE_BYTES:
+            return self._get(offset, offset + length)
+        low = offset // PAGE_BYTES * PAGE_BYTES
+        high = min(self.size, -(-(offset + length) // PAGE_BYTES) * PAGE_BYTES)
+        page = self._get(low, high)
+        self._keep(low, page)
+        return page[offset - low : offset - low + length]
+
+    def prefetch(self, ranges: Sequence[Range]) -> None:
+        """Fetch ranges now, neighbouring ones together, a few requests at a time."""
+        wanted = [pair for pair in ranges if self._kept(pair[0], pair[1] - pair[0]) is None]
+        requests = coalesce(wanted)
+        if sum(high - low for low, high in requests) > MAX_PREFETCHED_BYTES:
+            return  # read one after the other instead, each let go of after use
+        with ThreadPoolExecutor(REQUESTS_AT_ONCE) as pool:
+            parts = list(pool.map(lambda pair: self._get(*pair), requests))
+        for (low, _), part in zip(requests, parts, strict=True):
+            self._keep(low, part)
+
+    def state(self) -> list[Any]:
+        """Name, size and ETag (or modification time) that every range came with."""
+        return [self.name, self.size, self.version]
+
+    def close(self) -> None:
+        """Let go of what was fetched."""
+        self._parts.clear()
+        self._starts.clear()
+
+    def _keep(self, offset: int, data: bytes) -> None:
+        if offset not in self._parts:
+            bisect.insort(self._starts, offset)
+        if len(data) > len(self._parts.get(offset, b"")):
+            self._parts[offset] = data
+
+    def _kept(self, offset: int, length: int) -> bytes | None:
+        at = bisect.bisect_right(self._starts, offset) - 1
+        for start in self._starts[max(0, at - 1) : at + 1]:
+            part = self._parts[start]
+            if start <= offset and offset + length <= start + len(part):
+                return part[offset - start : offset - start + length]
+        return None
+
+    def _get(self, low: int, high: int) -> bytes:
+        import obstore
+
+        try:
+            result = obstore.get(self._store, self._path, options={"range": (low, high)})
+            meta = result.meta
+            data = bytes(result.bytes())
+        except Exception as error:  # obstore raises many types
+            raise _unreachable(self.name, error) from error
+        version = meta["e_tag"] or str(meta["last_modified"])
+        with self._lock:
+            self.requests += 1
+            self.bytes_moved += len(data)
+            if self.size < 0:
+                self.size, self.version = int(meta["size"]), version
+        if (self.size, self.version) != (meta["size"], version):
+            raise TrackError(
+                f"{self.name} changed while it was read",
+                got=f"{meta['size']} bytes, version {version}",
+                expected=f"{self.size} bytes, version {self.version}",
+                next_step=AGAIN,
+            )
+        if len(data) != min(high, self.size) - low:
+            raise TrackError(
+                f"{self.name} sends less than it says",
+                got=f"{len(data)} bytes",
+                expected=f"{min(high, self.size) - low} bytes",
+                next_step=AGAIN,
+            )
+        return data
+
+
+def coalesce(ranges: Iterable[Range]) -> list[Range]:
+    """Sort ranges and join those that touch or nearly do, up to a largest request."""
+    joined: list[Range] = []
+    for low, high in sorted(pair for pair in ranges if pair[0] < pair[1]):
+        if (
+            joined
+            and low - joined[-1][1] <= COALESCE_BYTES
+            and max(high, joined[-1][1]) - joined[-1][0] <= MAX_REQUEST_BYTES
+        ):
+            joined[-1] = (joined[-1][0], max(high, joined[-1][1]))
+        else:
+            joined.append((low, high))
+    return joined
+
+
+def _object(url: str) -> tuple[Any, str]:
+    """The obstore store of a URL, and the path in it."""
+    try:
+        from obstore.store import HTTPStore, from_url
+    except ImportError as error:
+        raise TrackError(
+            f"{url} is remote, which needs obstore",
+            got="it is not installed",
+            next_step="pip install 'epixs[cloud]'",
+        ) from error
+    options: Any = {
+        "client_options": {
+            "timeout": timedelta(seconds=REQUEST_SECONDS),
+            "connect_timeout": timedelta(seconds=CONNECT_SECONDS),
+        },
+        "retry_config": {"max_retries": RETRIES, "retry_timeout": timedelta(seconds=RETRY_SECONDS)},
+    }
+    parts = urlsplit(url)
+    try:
+        if parts.scheme in ("http", "https"):
+            # One store an object: the path stays as it is written, with its query.
+            options["client_options"]["allow_http"] = parts.scheme == "http"
+            return HTTPStore.from_url(url, **options), ""
+        if parts.scheme in ("s3", "gs", "az"):
+            options["client_options"]["allow_http"] = os.environ.get("AWS_ALLOW_HTTP", "") == "true"
+            return from_url(f"{parts.scheme}://{parts.netloc}", **options), parts.path.lstrip("/")
+    except Exception as error:  # obstore raises many types
+        raise _unreachable(url, error) from error
+    raise TrackError(f"{url} cannot be read", got=parts.scheme, expected="a file, http(s), s3, gs or az")
+
+
+def _unreachable(url: str, error: Exception) -> TrackError:
+    reason = str(error).split("\n")[0]
+    return TrackError(f"{url} cannot be read", got=f"{type(error).__name__}: {reason}", next_step=AGAIN)
