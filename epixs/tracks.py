@@ -88,6 +88,7 @@ def _add_run(
     What was found (`FINE` or a fault), and the end of the last item or where the fault is.
     """
     index, edge = np.int64(0), np.int64(BIN_SIZE)
+    total, bases = 0.0, np.int64(0)  # of the bin at `index`, not yet in `sums` and `covered`
     for block in range(first_word.size - 1):
         at, stop = first_word[block], first_word[block + 1]
         if stop - at < HEAD_WORDS:
@@ -129,18 +130,20 @@ def _add_run(
                 return INFINITE, start
             start, end = max(start, low) - low, min(end, high) - low
             if start >= edge:
+                sums[index] += total
+                covered[index] += bases
+                total, bases = 0.0, 0
                 index = start // BIN_SIZE
                 edge = (index + 1) * BIN_SIZE
-            if end > edge:
-                sums[index] += value * (edge - start)
-                covered[index] += edge - start
+            while end > edge:
+                sums[index] += total + value * (edge - start)
+                covered[index] += bases + (edge - start)
+                total, bases = 0.0, 0
                 start, edge, index = edge, edge + BIN_SIZE, index + 1
-                while edge < end:  # a whole bin belongs to this item alone
-                    sums[index] = value * BIN_SIZE
-                    covered[index] = BIN_SIZE
-                    start, edge, index = edge, edge + BIN_SIZE, index + 1
-            sums[index] += value * (end - start)
-            covered[index] += end - start
+            total += value * (end - start)
+            bases += end - start
+    sums[index] += total
+    covered[index] += bases
     return FINE, last_end
 
 
