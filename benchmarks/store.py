@@ -18,7 +18,7 @@ TRACKS = 16
 
 def measure(name: str, values: np.ndarray, fill: float, bins: int, shuffle: str) -> None:
     folder = Path(tempfile.mkdtemp())
-    codec = zarr.codecs.BloscCodec(cname="zstd", clevel=3, shuffle=shuffle, typesize=values.dtype.itemsize)
+    codec = zarr.codecs.BloscCodec(cname="zstd", clevel=2, shuffle=shuffle, typesize=values.dtype.itemsize)
     array = zarr.create_array(
         folder / "a.zarr",
         shape=values.shape,

@@ -97,7 +97,7 @@ def create_store(path: str | Path, plan: Plan, *, again: bool = False) -> None:
         shards=(layout.chunk_rows, layout.tile_bins),
         dtype=SIGNAL.dtype,
         fill_value=SIGNAL.fill,
-        compressors=zarr.codecs.BloscCodec(cname="zstd", clevel=3, shuffle="shuffle", typesize=4),
+        compressors=zarr.codecs.BloscCodec(cname="zstd", clevel=2, shuffle="shuffle", typesize=4),
         dimension_names=SIGNAL.dims,
         attributes={
             "coordinates": " ".join(variable.name for variable in COORDINATES),
