@@ -241,6 +241,34 @@ def verify(
 
 
 @app.command()
+def qc(
+    store: Annotated[Path, typer.Argument(help="an observed store")],
+    report: Annotated[Path, typer.Option(help="folder for qc.html and qc.tsv")],
+    workers: Annotated[int | None, typer.Option(min=1, help="worker processes on this machine")] = None,
+    scheduler: Annotated[str | None, typer.Option(help="address of a running Dask scheduler")] = None,
+) -> None:
+    """Measure every experiment, name those that stand out, and write a page to look at."""
+    from epixs.cluster import open_client
+    from epixs.compendium.store import read_attributes
+    from epixs.qc import quality
+    from epixs.qc_page import write_qc
+
+    attributes = read_attributes(store)
+    with open_client(workers, scheduler) as client, progress_bar() as bar:
+        task = bar.add_task("measuring", total=None)
+        table = quality(
+            store,
+            client=client,
+            progress=lambda p: bar.update(task, completed=p.tiles_done, total=p.tiles),
+        )
+    noted = table[table["notes"] != ""]
+    names = ["biosample", "assay", "accession", "notes"]
+    out.print(table_of("experiments that stand out", names, noted[names].to_numpy().tolist()))
+    for path in write_qc(table, report, f"{attributes['species']} ({attributes['assembly']}): {store.name}"):
+        say(f"wrote {path}")
+
+
+@app.command()
 def info(store: Annotated[Path, typer.Argument(help="a store")]) -> None:
     """Show what a store holds: species, bins, units and experiments."""
     from epixs.compendium.store import experiments_of, open_compendium, regions_of

@@ -88,7 +88,8 @@ def _add_run(
     What was found (`FINE` or a fault), and the end of the last item or where the fault is.
     """
     index, edge = np.int64(0), np.int64(BIN_SIZE)
-    total, bases = 0.0, np.int64(0)  # of the bin at `index`, not yet in `sums` and `covered`
+    total: Any = 0.0
+    bases: Any = 0  # of the bin at `index`, not yet in `sums` and `covered`
     for block in range(first_word.size - 1):
         at, stop = first_word[block], first_word[block + 1]
         if stop - at < HEAD_WORDS:

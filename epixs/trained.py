@@ -6,7 +6,6 @@ Both are written so that whatever interrupts, the folder holds a matching pair; 
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import json
 import math
 import os
@@ -22,6 +21,7 @@ from epixs.compendium.store import epixs_version
 from epixs.config import TrainConfig, config_from
 from epixs.cost import count_parameters
 from epixs.errors import AxisError, TrainingError
+from epixs.files import file_sha256, write_text
 from epixs.joint import JointAxis
 from epixs.model import DeepTensorFactorization, build_model
 
@@ -111,19 +111,6 @@ def _without_optimizer(model: Any) -> Iterator[None]:
         yield
     finally:
         model.optimizer, model.compiled = optimizer, True
-
-
-def write_text(path: Path, text: str) -> None:
-    """Replace a file's text in one step."""
-    partial = path.with_name(f"partial-{path.name}")
-    partial.write_text(text, encoding="utf-8")
-    os.replace(partial, path)
-
-
-def file_sha256(path: Path) -> str:
-    """Checksum of a file."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def signal_bounds(axis: JointAxis) -> dict[str, list[float]]:

@@ -20,10 +20,11 @@ from epixs.config import TrainConfig
 from epixs.cost import check_memory, estimate_cost
 from epixs.dataset import held_out_dataset, training_dataset
 from epixs.errors import TrainingError
+from epixs.files import write_text
 from epixs.joint import JointAxis
 from epixs.model import DeepTensorFactorization, RowwiseAdam
 from epixs.sampling import Sampler
-from epixs.trained import new_model, save_model, write_text
+from epixs.trained import new_model, save_model
 
 HISTORY_FILE = "history.csv"
 PROBE_STEPS = 10

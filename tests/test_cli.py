@@ -197,6 +197,9 @@ def test_verify_finds_and_repairs(world, tmp_path):
     assert store_status(store).status == "complete"
     sound = epixs("verify", store, "--sources", "--workers", "1")
     assert (sound.exit_code, "every tile is as it was written" in sound.output) == (0, True)
+    looked = epixs("qc", store, "--report", tmp_path / "qc", "--workers", "1")
+    assert looked.exit_code == 0, looked.output
+    assert (tmp_path / "qc" / "qc.html").exists()
     (store / "signal" / "c" / "0" / "0").unlink()
     found = epixs("verify", store, "--workers", "1", "--repair")
     assert found.exit_code == 1
