@@ -21,7 +21,7 @@ READ_BYTES = 1 << 27
 MIN_TRACKS = 4
 """Tracks of an assay from which one can be said to stand out."""
 
-SCALE_FACTOR = 4.0
+SCALE_FACTOR = 3.0
 CORRELATION_SPREADS, CORRELATION_MARGIN = 3.0, 0.1
 SPARSE_SHARE = 0.1
 
