@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.markup import escape
 from rich.progress import TextColumn
 
 from epixs.terminal import (
@@ -26,6 +25,9 @@ from epixs.terminal import (
 )
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # what TensorFlow says of missing GPUs helps no one
+
+REMOVED_MARK = "removed:"
+PROBLEMS_SHOWN = 12
 
 app = typer.Typer(
     cls=Verbs,
@@ -71,9 +73,14 @@ def catalog(
 @app.command()
 def ingest(
     catalog_path: Annotated[Path, typer.Argument(metavar="CATALOG", help="catalog TSV")],
-    regions: Annotated[Path, typer.Option(help="BED of the regions to hold")],
-    out_path: Annotated[Path, typer.Option("--out", help="Zarr store to write, or to go on with")],
+    out_path: Annotated[
+        str, typer.Option("--out", help="Zarr store to write, or to go on with; also s3://...")
+    ],
+    regions: Annotated[Path | None, typer.Option(help="BED of the regions to hold")] = None,
     species: Annotated[str | None, typer.Option(help="which species of the catalog")] = None,
+    append: Annotated[
+        bool, typer.Option("--append", help="add the catalog's experiments, and the regions, to the store")
+    ] = False,
     workers: Annotated[int | None, typer.Option(min=1, help="worker processes on this machine")] = None,
     scheduler: Annotated[str | None, typer.Option(help="address of a running Dask scheduler")] = None,
     uncovered: Annotated[
@@ -86,14 +93,15 @@ def ingest(
         str | None, typer.Option(metavar="I/N", help="only part I of N, in this process, for job arrays")
     ] = None,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="show the plan and its cost, write nothing")
+        bool, typer.Option("--dry-run", help="show the plan, its cost and unfit files; write nothing")
     ] = False,
 ) -> None:
     """Align bigWigs into one Zarr compendium. Run again, it resumes."""
-    from epixs.catalog import PROBLEMS_SHOWN, missing_files, read_catalog
+    from epixs.catalog import read_catalog
     from epixs.cluster import open_client
-    from epixs.compendium.ingest import UNFINISHED, plan_ingest
+    from epixs.compendium.ingest import UNFINISHED
     from epixs.compendium.ingest import ingest as run
+    from epixs.compendium.target import preview
     from epixs.errors import ConfigError
     from epixs.genome import read_regions
 
@@ -102,18 +110,13 @@ def ingest(
     mode: Any = uncovered
     part = _part(tile)
     table = read_catalog(catalog_path, species, check_files=False)
-    placed, notes = read_regions(regions, table.assembly)
+    placed, notes = read_regions(regions, table.assembly) if regions else (None, [])
     for note in notes:
         err.print(f"note: {note}", highlight=False, markup=False)
-    plan = plan_ingest(table, placed, mode)
+    plan = preview(out_path, table, placed, mode, append=append)
     _show_ingest_plan(plan, table)
-    gone = missing_files(table.experiments)
-    for problem in gone[:PROBLEMS_SHOWN]:
-        fail(f"{catalog_path}, {problem}")
-    if len(gone) > PROBLEMS_SHOWN:
-        fail(f"and {len(gone) - PROBLEMS_SHOWN} more files that do not exist")
     if dry_run:
-        raise typer.Exit(EXIT_ROWS_FAILED if gone else 0)
+        raise typer.Exit(EXIT_ROWS_FAILED if _show_unreadable(plan, table) else 0)
     with _client_or_part(part, workers, scheduler, open_client) as client, progress_bar() as bar:
         if client is not None:
             err.print(f"Dask dashboard: {client.dashboard_link}", highlight=False)
@@ -126,23 +129,43 @@ def ingest(
             client=client,
             retry_failed=retry_failed,
             part=part,
+            append=append,
             progress=lambda p: bar.update(task, completed=p.tiles_done, total=p.tiles),
         )
     if (done["status"] == UNFINISHED).all():
         say(f"{out_path}: part {tile} is written; the store is finished by the last part")
         return
-    failed = done[done["status"] != "ok"]
-    say(f"{out_path}: {len(done) - len(failed)} of {len(done)} experiments complete")
+    failed = done[(done["status"] != "ok") & ~done["status"].str.startswith(REMOVED_MARK)]
+    say(f"{out_path}: {len(done) - len(failed)} of {len(done)} experiments readable")
     if len(failed):
-        for row in failed.itertuples():
-            fail(f"{row.accession} ({row.biosample} / {row.assay}): {row.status}")
+        _fail_rows(list(zip(failed["accession"], failed["status"], strict=True)))
         err.print(
-            f"{len(failed)} experiment(s) could not be read; their rows are missing (NaN), as `status` says. "
-            "Mend the files and run the same command again (with --retry-failed if they have not changed).",
+            "Their rows are missing (NaN), as `epixs status` says. Mend the files or the catalog and run the "
+            "same command again (with --retry-failed if the files have not changed).",
             highlight=False,
             soft_wrap=True,
         )
         raise typer.Exit(EXIT_ROWS_FAILED)
+
+
+def _fail_rows(failed: list[tuple[str, str]]) -> None:
+    """Print which experiments could not be read, and why; a few of many."""
+    for accession, reason in failed[:PROBLEMS_SHOWN]:
+        fail(f"{accession} could not be read: {reason}")
+    if len(failed) > PROBLEMS_SHOWN:
+        fail(f"and {len(failed) - PROBLEMS_SHOWN} more")
+
+
+def _show_unreadable(plan: Any, table: Any) -> int:
+    """Open every file's header and name those that cannot be read over these regions; returns how many."""
+    from epixs.compendium.survey import unreadable_sources
+
+    with progress_bar() as bar:
+        task = bar.add_task("checking headers", total=plan.n_experiments)
+        found = unreadable_sources(plan, table.assembly, lambda d, n: bar.update(task, completed=d, total=n))
+    _fail_rows(list(found.items()))
+    say(f"{plan.n_experiments - len(found)} of {plan.n_experiments} files fit; nothing was written")
+    return len(found)
 
 
 def _part(text: str | None) -> tuple[int, int] | None:
@@ -171,7 +194,7 @@ def _client_or_part(
 
 
 def _show_ingest_plan(plan: Any, table: Any) -> None:
-    from epixs.compendium.ingest import project_cost
+    from epixs.compendium.survey import project_cost
 
     cost = project_cost(plan, table.assembly)
     rows = [
@@ -187,31 +210,53 @@ def _show_ingest_plan(plan: Any, table: Any) -> None:
 
 
 @app.command()
-def status(store: Annotated[Path, typer.Argument(help="a store, finished or not")]) -> None:
-    """Show how far a store is and which experiments could not be read."""
+def status(store: Annotated[str, typer.Argument(help="a store, finished or not")]) -> None:
+    """Show how far a store is and which experiments could not be read; exit code 1 if there are any."""
     from epixs.compendium.store import store_status
 
     state = store_status(store)
-    colour = "green" if state.status == "complete" else "yellow"
-    out.print(
-        f"{escape(str(store))}: [{colour}]{escape(state.status)}[/], "
-        f"{state.tiles_done} of {state.tiles} tiles written"
+    failed = [(name, reason) for name, reason in state.failed if not reason.startswith(REMOVED_MARK)]
+    removed = [(name, reason) for name, reason in state.failed if reason.startswith(REMOVED_MARK)]
+    say(
+        f"{store}: {state.status}, {state.tiles_done} of {state.tiles} tiles written, "
+        f"{len(failed)} of {state.experiments} experiments could not be read"
     )
-    for accession, reason in state.failed:
-        out.print(f"  {accession} could not be read: {reason}", markup=False, highlight=False, soft_wrap=True)
+    for name, reason in removed:
+        say(f"  {name} is {reason}")
     if state.status != "complete":
-        out.print("run the command that writes it again: it resumes where it stopped")
+        say("run the command that writes it again: it resumes where it stopped")
+    _fail_rows(failed)
+    if failed:
+        raise typer.Exit(EXIT_ROWS_FAILED)
+
+
+@app.command()
+def remove(
+    store: Annotated[str, typer.Argument(help="a finished store")],
+    accessions: Annotated[list[str], typer.Argument(metavar="ACCESSION...", help="experiments to remove")],
+    reason: Annotated[str, typer.Option(help="why, for those who read the store")] = "no reason given",
+    undo: Annotated[bool, typer.Option("--undo", help="take the mark back")] = False,
+) -> None:
+    """Mark experiments as removed: nothing uses them any more. Their values stay for --undo."""
+    from epixs.compendium.lock import writing
+    from epixs.compendium.write import remove_experiments, restore_experiments
+
+    with writing(store):
+        if undo:
+            restore_experiments(store, accessions)
+        else:
+            remove_experiments(store, accessions, reason)
+    say(f"{store}: {', '.join(accessions)} {'is back' if undo else 'removed'}")
 
 
 @app.command()
 def verify(
-    store: Annotated[Path, typer.Argument(help="a store, observed or imputed")],
+    store: Annotated[str, typer.Argument(help="a store, observed or imputed")],
     sources: Annotated[
         bool, typer.Option("--sources", help="read the bigWigs again and compare with them too")
     ] = False,
     repair: Annotated[
-        bool,
-        typer.Option("--repair", help="have faulty tiles written again by the next run"),
+        bool, typer.Option("--repair", help="have faulty tiles written again by the next run")
     ] = False,
     workers: Annotated[int | None, typer.Option(min=1, help="worker processes on this machine")] = None,
     scheduler: Annotated[str | None, typer.Option(help="address of a running Dask scheduler")] = None,
@@ -219,6 +264,7 @@ def verify(
     """Check every tile of a store against its checksum; exit code 1 if one is not as it was written."""
     from epixs.cluster import open_client
     from epixs.compendium.store import read_attributes
+    from epixs.compendium.verify import forget
     from epixs.compendium.verify import verify as run
 
     read_attributes(store)
@@ -232,12 +278,20 @@ def verify(
         )
     for fault in faults:
         fail(f"{store}, tile {fault.row_group}/{fault.bin_range}: {fault.what}")
-    if faults:
-        fail(
-            f"{len(faults)} tile(s) are not as they should be. Make the store again, or run its ingest again"
+    if not faults:
+        say(f"{store}: every tile is as it was written")
+        return
+    if repair:
+        forget(store, faults)
+    fail(
+        f"{len(faults)} tile(s) are not as they should be. "
+        + (
+            "Run the command that wrote the store again: it writes them anew"
+            if repair
+            else "With --repair, the command that wrote the store will write them anew"
         )
-        raise typer.Exit(EXIT_ROWS_FAILED)
-    say(f"{store}: every tile is as it was written")
+    )
+    raise typer.Exit(EXIT_ROWS_FAILED)
 
 
 @app.command()

@@ -9,12 +9,14 @@ import os
 import signal
 import threading
 from collections.abc import Callable, Iterator, Sequence
+from multiprocessing import resource_tracker
 from typing import Any, TypeVar
 
-from epixs.errors import ConfigError
+from epixs.errors import ClusterError, ConfigError
 
 CONNECT_SECONDS = 20
 IN_FLIGHT_PER_WORKER = 4
+AGAIN = "run the same command again: what was written is kept"
 
 Result = TypeVar("Result")
 
@@ -55,7 +57,7 @@ def open_client(workers: int | None = None, scheduler: str | None = None) -> Ite
     with contextlib.ExitStack() as stack:
         # Spawned, never forked: TensorFlow and zarr start threads that a fork would lose.
         stack.enter_context(dask.config.set({"distributed.worker.multiprocessing-method": "spawn"}))
-        with _ignoring_interrupts():
+        with _postponing_interrupts():
             cluster = LocalCluster(
                 n_workers=workers or os.cpu_count() or 1,
                 threads_per_worker=1,
@@ -70,20 +72,21 @@ def open_client(workers: int | None = None, scheduler: str | None = None) -> Ite
 
 
 @contextlib.contextmanager
-def _ignoring_interrupts() -> Iterator[None]:
-    """Ignore Ctrl-C while workers start (seconds), and for good in the processes started meanwhile.
+def _postponing_interrupts() -> Iterator[None]:
+    """Hold Ctrl-C back while workers start (a second or two), and in the workers for good.
 
-    It reaches all processes of a terminal, but only this one has something to say about it. Ignoring is the
-    one disposition that new processes inherit before they can choose their own.
+    It reaches all processes of a terminal, but only this one has something to say about it. New processes
+    inherit what is blocked; here it is let through at the end.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    resource_tracker.ensure_running()  # starting it later would unblock the signal again
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         yield
     finally:
-        signal.signal(signal.SIGINT, before)
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def run_tasks(
@@ -98,6 +101,8 @@ def run_tasks(
             yield function(path, task)
         return
     from distributed import as_completed
+    from distributed.client import FutureCancelledError
+    from distributed.scheduler import KilledWorker
 
     workers = max(1, sum(client.nthreads().values()))
     waiting = iter(tasks)
@@ -113,8 +118,22 @@ def run_tasks(
             for task in waiting:
                 futures.add(client.submit(function, path, task, pure=False))
                 break
+    except KilledWorker as error:
+        raise ClusterError(
+            "workers died again and again over one task",
+            got=str(error.last_worker),
+            expected="workers with the memory that the plan shows",
+            next_step=f"give them more memory or look into their logs; {AGAIN}",
+        ) from error
+    except (FutureCancelledError, OSError) as error:
+        if client.status == "running":
+            raise
+        raise ClusterError(
+            "the Dask scheduler is gone", got=type(error).__name__, next_step=f"start it again; {AGAIN}"
+        ) from error
     finally:
-        client.cancel(list(getattr(futures, "futures", [])))
+        if client.status == "running":
+            client.cancel(list(getattr(futures, "futures", [])))
 
 
 def _silence() -> None:

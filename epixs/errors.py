@@ -60,6 +60,10 @@ class StoreError(EpixsError):
     """A Zarr store that is unfinished, foreign, damaged or made from something else."""
 
 
+class ClusterError(EpixsError):
+    """Workers or a scheduler that stopped in the middle of a run."""
+
+
 class AxisError(EpixsError):
     """Compendia, pairs or a model that do not fit together."""
 

@@ -194,6 +194,22 @@ class Regions:
                 )
         return np.concatenate(found).astype(np.int64) if found else np.empty(0, dtype=np.int64)
 
+    def extended(self, other: Regions) -> Regions:
+        """These regions, and after them the parts of others that lie in none of these."""
+        rows = list(zip(self.name, self.chrom, self.start, self.end, strict=True))
+        mine: dict[str, list[tuple[int, int]]] = {}
+        for _, chrom, start, end in sorted(rows, key=lambda row: row[2]):
+            mine.setdefault(chrom, []).append((start, end))
+        for name, chrom, start, end in zip(other.name, other.chrom, other.start, other.end, strict=True):
+            for low, high in mine.get(chrom, []):
+                if start < min(end, low):
+                    rows.append((name, chrom, start, min(end, low)))
+                start = max(start, high)
+            if start < end:
+                rows.append((name, chrom, start, end))
+        names, chroms, starts, ends = zip(*rows, strict=True)
+        return Regions(self.assembly, names, chroms, starts, ends)
+
     def table(self, bins: npt.ArrayLike | None = None) -> pd.DataFrame:
         """Coordinates of bins as a table `bin chrom start end region`, one row a bin.
 

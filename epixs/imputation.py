@@ -14,11 +14,12 @@ import tensorflow as tf
 import xarray as xr
 
 from epixs.compendium.lazy import Block, lazy_dataset
-from epixs.compendium.ledger import Record, checksum, read_ledger, row_statistics, write_record
+from epixs.compendium.ledger import Record, read_ledger, row_statistics, write_record
 from epixs.compendium.lock import writing
 from epixs.compendium.plan import Plan, Progress, Tile, digest
 from epixs.compendium.schema import EXPERIMENT_LABELS
-from epixs.compendium.store import finalise, open_compendium, prepare_store, regions_of, write_block
+from epixs.compendium.store import open_compendium, regions_of
+from epixs.compendium.write import finalise, prepare_store, write_block
 from epixs.errors import AxisError
 from epixs.genome import BIN_SIZE
 from epixs.joint import JointAxis, Pair
@@ -238,8 +239,7 @@ def _impute(
     out: str | Path,
     progress: Callable[[Progress], None] | None,
 ) -> pd.DataFrame:
-    plan = plan_imputation(trained, chosen)
-    prepare_store(out, plan)
+    plan = prepare_store(out, plan_imputation(trained, chosen))
     predictor = Predictor(trained, chosen)
     records = read_ledger(out)
     tiles = list(plan.tiles())
@@ -253,11 +253,13 @@ def _impute(
             write_block(out, tile, values)
             bases = (tile.stop_bin - tile.first_bin) * BIN_SIZE
             rows = [row_statistics(row, bases, bases) for row in values]
-            write_record(out, tile, Record(fingerprint, checksum(values), rows))
+            write_record(out, tile, Record(fingerprint, rows))
         done += tile.n_values * 4
         if progress:
             progress(Progress(number + 1, len(tiles), done, total))
-    return finalise(out, plan, [_tile_fingerprint(trained, chosen, tile) for tile in tiles])
+    return finalise(
+        out, plan, lambda tile, record: record.fingerprint == _tile_fingerprint(trained, chosen, tile)
+    )
 
 
 def _tile_fingerprint(trained: TrainedModel, pairs: Sequence[Pair], tile: Tile) -> str:

@@ -257,6 +257,18 @@ def coalesce(ranges: Iterable[Range]) -> list[Range]:
     return joined
 
 
+def cloud_options() -> dict[str, Any]:
+    """Time limits and retries for obstore; keys, region and endpoint it takes from the environment."""
+    return {
+        "client_options": {
+            "timeout": timedelta(seconds=REQUEST_SECONDS),
+            "connect_timeout": timedelta(seconds=CONNECT_SECONDS),
+            "allow_http": os.environ.get("AWS_ALLOW_HTTP", "") == "true",
+        },
+        "retry_config": {"max_retries": RETRIES, "retry_timeout": timedelta(seconds=RETRY_SECONDS)},
+    }
+
+
 def _object(url: str) -> tuple[Any, str]:
     """The obstore store of a URL, and the path in it."""
     try:
@@ -267,13 +279,7 @@ def _object(url: str) -> tuple[Any, str]:
             got="it is not installed",
             next_step="pip install 'epixs[cloud]'",
         ) from error
-    options: Any = {
-        "client_options": {
-            "timeout": timedelta(seconds=REQUEST_SECONDS),
-            "connect_timeout": timedelta(seconds=CONNECT_SECONDS),
-        },
-        "retry_config": {"max_retries": RETRIES, "retry_timeout": timedelta(seconds=RETRY_SECONDS)},
-    }
+    options = cloud_options()
     parts = urlsplit(url)
     try:
         if parts.scheme in ("http", "https"):
@@ -281,7 +287,6 @@ def _object(url: str) -> tuple[Any, str]:
             options["client_options"]["allow_http"] = parts.scheme == "http"
             return HTTPStore.from_url(url, **options), ""
         if parts.scheme in ("s3", "gs", "az"):
-            options["client_options"]["allow_http"] = os.environ.get("AWS_ALLOW_HTTP", "") == "true"
             return from_url(f"{parts.scheme}://{parts.netloc}", **options), parts.path.lstrip("/")
     except Exception as error:  # obstore raises many types
         raise _unreachable(url, error) from error

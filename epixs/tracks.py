@@ -178,6 +178,10 @@ class Track:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the file."""
         self._bigwig.close()
 
     def check_state(self, expected: Sequence[Any]) -> None:

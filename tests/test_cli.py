@@ -1,5 +1,6 @@
 """The command as a user runs it: in a process of its own, from bigWigs to scores; and its mistakes."""
 
+import shutil
 import signal
 import subprocess
 import sys
@@ -84,9 +85,40 @@ def test_a_bad_row_is_quarantined_listed_and_the_exit_code_says_so(world, tmp_pa
     assert result.exit_code == 1
     assert "page.bw is an HTML or XML page" in message
     assert "gone.bw does not exist" in message
-    assert "2 experiment(s) could not be read" in message
+    assert "2 of " not in message.split("error:")[0]
     assert open_compendium(tmp_path / "a.zarr").attrs["status"] == "complete"
-    assert "page.bw" in " ".join(epixs("status", tmp_path / "a.zarr").output.split())
+    state = epixs("status", tmp_path / "a.zarr")
+    assert state.exit_code == 1
+    assert f"2 of {mouse.sum()} experiments could not be read" in state.output
+    plan = epixs(*arguments, "--out", tmp_path / "b.zarr", "--dry-run")
+    assert plan.exit_code == 1
+    assert f"{mouse.sum() - 2} of {mouse.sum()} files fit" in " ".join(plan.output.split())
+    assert not (tmp_path / "b.zarr").exists()
+
+
+def test_a_faulty_tile_is_found_and_written_again(world, tmp_path):
+    arguments = ["ingest", world.catalog, "--species", "mouse", "--regions", world.bed("mouse")]
+    path = tmp_path / "a.zarr"
+    epixs(*arguments, "--out", path, "--workers", "1")
+    next((path / "signal" / "c" / "0").iterdir()).unlink()
+    first = epixs("verify", path, "--repair", "--workers", "1")
+    assert first.exit_code == 1
+    assert "does not have the values" in failure(first)
+    epixs(*arguments, "--out", path, "--workers", "1")
+    assert "every tile is as it was written" in epixs("verify", path, "--workers", "1").output
+
+
+def test_experiments_are_removed_and_come_back(world, tmp_path):
+    path = tmp_path / "a.zarr"
+    shutil.copytree(world.store("mouse"), path)
+    name = str(open_compendium(path).accession.values[1])
+    assert epixs("remove", path, name, "--reason", "wrong antibody").exit_code == 0
+    state = epixs("status", path)
+    assert state.exit_code == 0
+    assert f"{name} is removed: wrong antibody" in state.output
+    assert epixs("remove", path, name, "--undo").exit_code == 0
+    assert set(open_compendium(path).status.values) == {"ok"}
+    assert "no such experiment" in failure(epixs("remove", path, "nobody"))
 
 
 def test_mistakes_are_one_sentence(world, trained, tmp_path):

@@ -1,7 +1,10 @@
 """A real LocalCluster of spawned workers, and a real scheduler's address."""
 
+import os
 import signal
+import threading
 
+import distributed
 import numpy as np
 import pytest
 
@@ -39,8 +42,25 @@ def test_mistakes():
 
 
 def test_workers_leave_interrupts_to_the_client():
-    before = signal.getsignal(signal.SIGINT)
     with open_client(workers=1) as client:
-        assert signal.getsignal(signal.SIGINT) is before
-        handlers = client.run(lambda: signal.getsignal(signal.SIGINT) == signal.SIG_IGN)
-        assert list(handlers.values()) == [True]
+        (worker,) = client.run(os.getpid).values()
+        os.kill(worker, signal.SIGINT)
+        assert client.submit(sum, [1, 2]).result(timeout=30) == 3
+        assert list(client.run(os.getpid).values()) == [worker]
+
+
+def test_an_interrupt_while_workers_start_comes_through(monkeypatch):
+    start = distributed.LocalCluster
+    started = []
+
+    def interrupted(**options):
+        signal.pthread_kill(threading.main_thread().ident, signal.SIGINT)
+        cluster = start(**options)
+        started.append(cluster)
+        return cluster
+
+    monkeypatch.setattr(distributed, "LocalCluster", interrupted)
+    with pytest.raises(KeyboardInterrupt), open_client(workers=1):
+        pytest.fail("the interrupt was lost")
+    assert [cluster.status.name for cluster in started] == ["closed"]
+    assert signal.SIGINT not in signal.pthread_sigmask(signal.SIG_BLOCK, [])

@@ -129,5 +129,5 @@ def test_observed_and_imputed_are_never_confused(world, trained, imputed, held_o
 
     with pytest.raises(AxisError, match="is imputed; got imputed; expected an observed"):
         joint_axis([imputed])
-    with pytest.raises(StoreError, match="made from something else"):
+    with pytest.raises(StoreError, match="holds observed tracks.*Choose another"):
         impute(trained, world.store("mouse"), world.store("mouse"), pairs=held_out)

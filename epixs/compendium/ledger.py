@@ -6,16 +6,18 @@ local disk and object stores alike. A record is written after its shard: a tile 
 
 from __future__ import annotations
 
-import hashlib
 import json
+import zlib
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import numba
 import numpy as np
 import numpy.typing as npt
 import zarr
 
+from epixs.compendium.location import zarr_store
 from epixs.compendium.plan import Tile
 from epixs.compendium.schema import LEDGER_PATH
 from epixs.errors import StoreError
@@ -30,15 +32,13 @@ class Record:
     Parameters
     ----------
     fingerprint
-        Digest of everything that went in: sources with size and time, regions, settings.
-    checksum
-        Of the tile's values.
+        Digest of what all rows share: coordinates and settings, or a model.
     rows
-        One dict a row: `error`, or `bins sum min max zeros bases covered`.
+        One dict a row: `checksum` of its values, `source` (digest of the path, size and version it was read
+        from; not in an imputed store), and `error` or the entries of `row_statistics`.
     """
 
     fingerprint: str
-    checksum: str
     rows: list[dict[str, Any]]
 
     @property
@@ -48,36 +48,42 @@ class Record:
 
 
 def checksum(values: npt.NDArray[np.float32]) -> str:
-    """Digest of a tile's values as little-endian float32."""
-    data = np.ascontiguousarray(values, dtype="<f4")
-    return hashlib.blake2b(data.view(np.uint8).data, digest_size=16).hexdigest()
+    """CRC-32 of one row of a tile as little-endian float32, eight hexadecimal digits."""
+    return f"{zlib.crc32(np.ascontiguousarray(values, dtype='<f4').data):08x}"
 
 
 def row_statistics(values: npt.NDArray[np.float32], bases: int, covered: int) -> dict[str, Any]:
-    """Statistics of one row of a tile; NaN bins are not counted."""
-    known = values[~np.isnan(values)]
-    if not known.size:
-        return {"bins": 0, "sum": 0.0, "zeros": 0, "bases": bases, "covered": covered}
-    return {
-        "bins": int(known.size),
-        "sum": float(known.sum(dtype=np.float64)),
-        "min": float(known.min()),
-        "max": float(known.max()),
-        "zeros": int((known == 0).sum()),
-        "bases": bases,
-        "covered": covered,
-    }
+    """Checksum and statistics of one row of a tile; NaN bins are not counted."""
+    bins, total, low, high, zeros = _count(values)
+    counted = {"checksum": checksum(values), "bins": bins, "sum": total, "zeros": zeros}
+    extremes = {"min": low, "max": high} if bins else {}
+    return counted | extremes | {"bases": bases, "covered": covered}
+
+
+@numba.njit(nogil=True, cache=True)  # type: ignore[misc, unused-ignore]
+def _count(values: npt.NDArray[np.float32]) -> tuple[int, float, float, float, int]:
+    """Known bins, their sum, smallest and largest value, and zeros."""
+    bins, total, low, high, zeros = 0, 0.0, np.inf, -np.inf, 0
+    for single in values:
+        value = np.float64(single)
+        if np.isnan(value):
+            continue
+        bins += 1
+        total += value
+        low, high = min(low, value), max(high, value)
+        zeros += value == 0
+    return bins, total, low, high, zeros
 
 
 def write_record(path: str | Path, tile: Tile, record: Record) -> None:
     """Enter a tile that has just been written."""
-    array = zarr.open_array(str(path), path=LEDGER_PATH, mode="r+")
+    array = zarr.open_array(zarr_store(path), path=LEDGER_PATH, mode="r+")
     array[tile.row_group, tile.bin_range] = json.dumps(asdict(record), separators=(",", ":"))
 
 
 def forget_record(path: str | Path, row_group: int, bin_range: int) -> None:
     """Take a tile's record out, so that the tile is written again."""
-    zarr.open_array(str(path), path=LEDGER_PATH, mode="r+")[row_group, bin_range] = ""
+    zarr.open_array(zarr_store(path), path=LEDGER_PATH, mode="r+")[row_group, bin_range] = ""
 
 
 def read_ledger(path: str | Path) -> dict[tuple[int, int], Record]:
@@ -89,7 +95,7 @@ def read_ledger(path: str | Path) -> dict[tuple[int, int], Record]:
         If a record is damaged.
     """
     try:
-        array = zarr.open_array(str(path), path=LEDGER_PATH, mode="r")
+        array = zarr.open_array(zarr_store(path), path=LEDGER_PATH, mode="r")
         if array.size > MAX_TILES:
             raise StoreError(f"{path}: its ledger claims {array.size} tiles", expected=f"at most {MAX_TILES}")
         texts = np.asarray(array[:])

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from epixs.errors import StoreError
+from epixs.sources import is_url
 
 TOUCHED_EVERY = 30.0
 STALE_AFTER = 600.0
@@ -46,7 +47,7 @@ def writing(store: str | Path, part: tuple[int, int] | None = None) -> Iterator[
     StoreError
         Naming the run that holds it.
     """
-    if "://" in str(store):
+    if is_url(str(store)):
         yield
         return
     lock = lock_path(store, part)
@@ -61,7 +62,7 @@ def writing(store: str | Path, part: tuple[int, int] | None = None) -> Iterator[
 @contextlib.contextmanager
 def setting_up(store: str | Path) -> Iterator[None]:
     """Wait for the other parts of a run to be out of a store's shared metadata, and keep them out of it."""
-    if "://" in str(store):
+    if is_url(str(store)):
         yield
         return
     lock = lock_path(store).with_suffix(".setup.lock")

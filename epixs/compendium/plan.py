@@ -11,7 +11,7 @@ from typing import Any
 
 import pandas as pd
 
-from epixs.compendium.schema import SCHEMA_VERSION
+from epixs.compendium.schema import EXPERIMENT_LABELS, SCHEMA_VERSION
 from epixs.genome import BIN_SIZE, Regions
 from epixs.tracks import Uncovered
 from epixs.transforms import STEPS_PER_UNIT, TRANSFORM
@@ -21,6 +21,8 @@ CHUNK_BINS = 16_384
 """A chunk of 16 experiments x 16,384 bins of float32 is 1 MiB."""
 
 LABELS = ("accession", "biosample", "assay", "assay_class", "output_type", "strand", "md5sum")
+
+REGION_FIELDS = ("name", "chrom", "start", "end")
 
 LAPTOP_SHARD_CHUNKS = 16
 CLUSTER_SHARD_CHUNKS = 96
@@ -84,6 +86,8 @@ class Plan:
         How bases without a value count.
     provenance
         What else the content depends on, for an imputed store its model.
+    fixed_layout
+        Layout of a store that is there already; a new one gets its own.
     """
 
     kind: str
@@ -92,11 +96,12 @@ class Plan:
     regions: Regions
     uncovered: Uncovered
     provenance: dict[str, Any]
+    fixed_layout: Layout | None = None
 
     @cached_property
     def layout(self) -> Layout:
-        """Chunk and shard shape, a function of the store's size alone."""
-        return choose_layout(self.n_experiments, self.n_bins)
+        """Chunk and shard shape."""
+        return self.fixed_layout or choose_layout(self.n_experiments, self.n_bins)
 
     @property
     def n_experiments(self) -> int:
@@ -135,6 +140,7 @@ class Plan:
     @cached_property
     def settings(self) -> dict[str, Any]:
         """What a resumed run must agree on, by name."""
+        labels = self.experiments[list(LABELS)].to_numpy().tolist()
         return {
             "schema": SCHEMA_VERSION,
             "kind": self.kind,
@@ -143,8 +149,9 @@ class Plan:
             "bin_size": BIN_SIZE,
             "transform": f"{TRANSFORM}/{STEPS_PER_UNIT}",
             "uncovered": self.uncovered,
-            "regions": digest([self.regions.chrom, self.regions.start, self.regions.end, self.regions.name]),
-            "experiments": digest(self.experiments[list(LABELS)].to_numpy().tolist()),
+            "regions": f"{len(self.regions)} with {self.n_bins} bins "
+            f"({digest(_columns(self.regions, REGION_FIELDS))})",
+            "experiments": f"{self.n_experiments} ({digest(labels)})",
             "provenance": digest(self.provenance),
         }
 
@@ -152,6 +159,40 @@ class Plan:
     def fingerprint(self) -> str:
         """Digest of `settings`."""
         return digest(self.settings)
+
+    def to_dict(self) -> dict[str, Any]:
+        """What JSON can hold of a plan; `from_dict` reads it."""
+        return {
+            "kind": self.kind,
+            "species": self.species,
+            "experiments": self.experiments.to_dict(orient="list"),
+            "assembly": self.regions.assembly,
+            "regions": _columns(self.regions, REGION_FIELDS),
+            "uncovered": self.uncovered,
+            "provenance": self.provenance,
+        }
+
+    @classmethod
+    def from_dict(cls, content: dict[str, Any]) -> Plan:
+        """The plan of `to_dict`.
+
+        Raises
+        ------
+        KeyError, TypeError, ValueError
+            If it is not one.
+        """
+        name, chrom, start, end = (tuple(column) for column in content["regions"])
+        regions = Regions(str(content["assembly"]), name, chrom, start, end)
+        table = pd.DataFrame(content["experiments"])[[variable.name for variable in EXPERIMENT_LABELS]]
+        if not regions.sound or content["uncovered"] not in ("zero", "nan") or table.empty:
+            raise ValueError("not a plan")
+        return cls(
+            content["kind"], content["species"], table, regions, content["uncovered"], content["provenance"]
+        )
+
+
+def _columns(regions: Regions, names: tuple[str, ...]) -> list[list[Any]]:
+    return [list(getattr(regions, name)) for name in names]
 
 
 def digest(content: Any) -> str:

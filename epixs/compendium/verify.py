@@ -10,12 +10,12 @@ from typing import Any
 import numpy as np
 
 from epixs.cluster import run_tasks
-from epixs.compendium.ingest import TileTask, read_tile, tile_task
 from epixs.compendium.ledger import Record, checksum, forget_record, read_ledger
 from epixs.compendium.lock import writing
 from epixs.compendium.plan import Plan, Progress, Tile
-from epixs.compendium.schema import EXPERIMENT_LABELS
-from epixs.compendium.store import experiments_of, open_compendium, read_block, regions_of, reopen
+from epixs.compendium.store import read_block, stored_plan
+from epixs.compendium.tiles import TileTask, read_tile, tile_task
+from epixs.compendium.write import reopen
 from epixs.errors import StoreError
 from epixs.genome import load_assembly
 
@@ -66,11 +66,7 @@ def verify(
     StoreError
         If the store is foreign or damaged as a whole, or `sources` is asked of an imputed store.
     """
-    dataset = open_compendium(path, unfinished=True)
-    plan = _plan_of(dataset)
-    shards = dataset.signal.encoding.get("shards")
-    if tuple(shards or ()) != (plan.layout.chunk_rows, plan.layout.tile_bins):
-        raise StoreError(f"{path} is damaged", got=f"shards {shards}", expected="those of its own layout")
+    plan = stored_plan(path)
     if sources and plan.kind != "observed":
         raise StoreError(f"{path} is {plan.kind}", expected="an observed store: no other has source files")
     records = read_ledger(path)
@@ -105,14 +101,6 @@ def forget(path: str | Path, faults: Sequence[Fault]) -> None:
                 forget_record(path, fault.row_group, fault.bin_range)
 
 
-def _plan_of(dataset: Any) -> Plan:
-    attributes = dataset.attrs
-    table = experiments_of(dataset)[[variable.name for variable in EXPERIMENT_LABELS]]
-    return Plan(
-        attributes["kind"], attributes["species"], table, regions_of(dataset), attributes["uncovered"], {}
-    )
-
-
 def _task(plan: Plan, tile: Tile) -> TileTask:
     assembly = load_assembly(plan.regions.assembly, Path(plan.experiments["source"].iloc[0]).parent)
     return tile_task(plan, assembly, tile)
@@ -131,14 +119,14 @@ def check_tile(path: str, check: _Check) -> Fault | None:
         values = read_block(path, tile)
     except Exception as error:  # codecs raise many types for damaged chunks
         return fault(f"cannot be read ({type(error).__name__})")
-    if checksum(values) != record.checksum:
+    if [checksum(row) for row in values] != [entry.get("checksum") for entry in record.rows]:
         return fault("does not have the values that were written")
     if check.task is None:
         return None
-    now, rows = read_tile(check.task)
+    now, entries = read_tile(check.task)
     differ = [
-        source if "error" not in row else f"{source} ({row['error']})"
-        for source, row, a, b in zip(check.task.sources, rows, values, now, strict=True)
+        row.source if "error" not in entry else f"{row.source} ({entry['error']})"
+        for row, entry, a, b in zip(check.task.rows, entries, values, now, strict=True)
         if not np.array_equal(a, b, equal_nan=True)
     ]
     return fault(f"differs from what its sources hold now: {', '.join(differ[:3])}") if differ else None

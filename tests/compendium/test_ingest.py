@@ -8,19 +8,16 @@ import numpy as np
 import pandas as pd
 import pytest
 import xarray as xr
+import zarr
 
 from epixs.catalog import read_catalog
-from epixs.compendium import ingest as module
-from epixs.compendium.ingest import (
-    ingest,
-    open_tracks,
-    pending_tasks,
-    plan_ingest,
-    project_cost,
-    tile_tasks,
-)
+from epixs.compendium import tiles as module
+from epixs.compendium.ingest import ingest, open_tracks, pending_tasks
 from epixs.compendium.ledger import read_ledger
 from epixs.compendium.store import open_compendium, store_status
+from epixs.compendium.survey import project_cost, unreadable_sources
+from epixs.compendium.target import plan_ingest
+from epixs.compendium.tiles import tile_task
 from epixs.errors import CatalogError, ConfigError, StoreError, TrackError
 from epixs.genome import Assembly, make_regions, read_regions
 from epixs.sources import source_states
@@ -158,19 +155,11 @@ def test_replaced_source_is_read_again(panel, tmp_path, write_bigwig):
     ingest(catalog, regions, tmp_path / "a.zarr")
     write_bigwig("0.bw", [("chr1", 9_000, 10_010, 5.0)])
     os.utime(tmp_path / "0.bw", ns=(1, 1))
-    assert (
-        len(
-            pending_tasks(
-                tmp_path / "a.zarr",
-                tile_tasks(
-                    plan_ingest(catalog, regions),
-                    catalog.assembly,
-                    source_states(catalog.experiments["path"]),
-                ),
-            )
-        )
-        == 1
-    )
+    plan = plan_ingest(catalog, regions)
+    states = source_states(catalog.experiments["path"])
+    every = [tile_task(plan, catalog.assembly, tile, states) for tile in plan.tiles()]
+    (pending,) = pending_tasks(tmp_path / "a.zarr", every)
+    assert [row.kept is None for row in pending.rows] == [True, False, False]
     ingest(catalog, regions, tmp_path / "a.zarr")
     signal_now = open_compendium(tmp_path / "a.zarr").signal[0, :41].to_numpy()
     assert np.allclose(signal_now, np.arcsinh(5.0), atol=1e-3)
@@ -212,7 +201,9 @@ def test_another_catalog_is_refused(panel, tmp_path):
     catalog, regions = panel
     ingest(catalog, regions, tmp_path / "a.zarr")
     fewer, _ = make_regions(Assembly("small", SIZES), REGIONS[:1])
-    with pytest.raises(StoreError, match=r"made from something else; got a difference in regions"):
+    with pytest.raises(
+        StoreError, match=r"something else; got regions 1 with 41 bins \(.*\), the store has 2 with 77 bins"
+    ):
         ingest(catalog, fewer, tmp_path / "a.zarr")
 
 
@@ -265,7 +256,7 @@ def test_changed_labels_are_another_catalog(panel, tmp_path):
     catalog, regions = panel
     ingest(catalog, regions, tmp_path / "a.zarr")
     catalog.experiments["assay_class"] = "other"
-    with pytest.raises(StoreError, match="a difference in experiments"):
+    with pytest.raises(StoreError, match=r"got experiments 3 \(.*\), the store has 3 \("):
         ingest(catalog, regions, tmp_path / "a.zarr")
 
 
@@ -366,3 +357,53 @@ def test_parts_that_start_together(panel, tmp_path, monkeypatch):
         )
     assert any((table["status"] == "ok").all() for table in done)
     assert store_status(tmp_path / "a.zarr").status == "complete"
+
+
+def test_no_store_is_made_when_nothing_can_be_read(panel, tmp_path):
+    catalog, regions = panel
+    for path in catalog.experiments["path"]:
+        (tmp_path / path).write_bytes(b"<html>Not found</html>")
+    with pytest.raises(TrackError, match=r"none of the 3 files can be read.*The first: .*0\.bw is an HTML"):
+        ingest(catalog, regions, tmp_path / "a.zarr")
+    assert not (tmp_path / "a.zarr").exists()
+    assert list(unreadable_sources(plan_ingest(catalog, regions), catalog.assembly)) == ["A0", "A1", "A2"]
+
+
+def test_a_row_is_not_given_up_for_a_source_that_turned_to_garbage(panel, tmp_path):
+    catalog, regions = panel
+    ingest(catalog, regions, tmp_path / "a.zarr")
+    before = open_compendium(tmp_path / "a.zarr").signal.to_numpy()
+    good = (tmp_path / "1.bw").read_bytes()
+    for bad in (b"<html>login</html>", good[:-200]):
+        (tmp_path / "1.bw").write_bytes(bad)
+        with pytest.raises(StoreError, match=r"holds a row whose source can no longer be read.*1\.bw"):
+            ingest(catalog, regions, tmp_path / "a.zarr")
+        values = open_compendium(tmp_path / "a.zarr", unfinished=True).signal.to_numpy()
+        assert np.array_equal(values, before)
+    (tmp_path / "1.bw").write_bytes(good)
+    ingest(catalog, regions, tmp_path / "a.zarr")
+
+
+def test_only_the_rows_that_need_it_are_read_again(panel, tmp_path, monkeypatch):
+    catalog, regions = panel
+    (tmp_path / "2.bw").rename(tmp_path / "late.bw")
+    ingest(catalog, regions, tmp_path / "a.zarr")
+    (tmp_path / "late.bw").rename(tmp_path / "2.bw")
+    read = []
+    original = module.read_row
+    monkeypatch.setattr(module, "read_row", lambda *a: read.append(a[0]) or original(*a))
+    assert set(ingest(catalog, regions, tmp_path / "a.zarr")["status"]) == {"ok"}
+    assert read == [str(tmp_path / "2.bw")]
+    ingest(catalog, regions, tmp_path / "whole.zarr")
+    whole, parts = (open_compendium(tmp_path / name) for name in ("whole.zarr", "a.zarr"))
+    xr.testing.assert_identical(parts.drop_attrs(), whole.drop_attrs())
+
+
+def test_a_kept_row_that_is_damaged_is_read_again(panel, tmp_path):
+    catalog, regions = panel
+    ingest(catalog, regions, tmp_path / "a.zarr")
+    before = open_compendium(tmp_path / "a.zarr").signal.to_numpy()
+    zarr.open_array(tmp_path / "a.zarr", path="signal", mode="r+")[0, 3] = 77.0
+    os.utime(tmp_path / "2.bw", ns=(1, 1))
+    ingest(catalog, regions, tmp_path / "a.zarr")
+    assert np.array_equal(open_compendium(tmp_path / "a.zarr").signal.to_numpy(), before)

@@ -11,7 +11,7 @@ from epixs.compendium.ledger import (
 )
 from epixs.compendium.plan import Tile
 from epixs.compendium.schema import LEDGER_PATH
-from epixs.compendium.store import create_store
+from epixs.compendium.write import create_store
 from epixs.errors import StoreError
 
 from .test_plan import plan_of
@@ -30,7 +30,7 @@ def test_a_new_store_has_no_records(store):
 
 
 def test_records_round_trip(store):
-    record = Record("finger", "sum", [{"bins": 1, "sum": 2.0}, {"error": "x is empty"}])
+    record = Record("finger", [{"bins": 1, "sum": 2.0}, {"error": "x is empty"}])
     write_record(store, TILE, record)
     assert read_ledger(store) == {(0, 0): record}
     assert record.has_errors
@@ -52,5 +52,6 @@ def test_checksum_sees_every_value_and_missing_ones():
 
 def test_row_statistics_leave_missing_bins_out():
     row = row_statistics(np.array([0.0, np.nan, 2.0], dtype=np.float32), bases=75, covered=30)
+    assert row.pop("checksum") == checksum(np.array([0.0, np.nan, 2.0], dtype=np.float32))
     assert row == {"bins": 2, "sum": 2.0, "min": 0.0, "max": 2.0, "zeros": 1, "bases": 75, "covered": 30}
     assert row_statistics(np.full(3, np.nan, dtype=np.float32), 75, 0)["bins"] == 0

@@ -1,0 +1,84 @@
+"""Where a store lies: a folder of this machine, or a prefix in an object store (`s3://`, `gs://`, `az://`)."""
+
+from __future__ import annotations
+
+import functools
+import os
+from pathlib import Path
+from typing import Any
+
+from epixs.errors import StoreError
+from epixs.sources import cloud_options, is_url
+
+
+def absolute(path: str | Path) -> str:
+    """A path that means the same in another working directory, as Dask workers may have; URLs stay."""
+    return str(path) if is_url(str(path)) else os.path.abspath(path)
+
+
+def zarr_store(path: str | Path) -> Any:
+    """What zarr and xarray open for a path or URL.
+
+    Raises
+    ------
+    StoreError
+        If the URL cannot be written to at all (http), or obstore is not installed.
+    """
+    if not is_url(str(path)):
+        return str(path)
+    from zarr.storage import ObjectStore
+
+    return ObjectStore(_objects(str(path)))
+
+
+def has_object(path: str | Path, key: str) -> bool:
+    """Whether a store holds an object, for instance `"zarr.json"`."""
+    if not is_url(str(path)):
+        return (Path(path) / key).is_file()
+    import obstore
+
+    try:
+        obstore.head(_objects(str(path)), key)
+    except FileNotFoundError:
+        return False
+    return True
+
+
+def delete_object(path: str | Path, key: str) -> None:
+    """Take one object out of a store."""
+    if not is_url(str(path)):
+        (Path(path) / key).unlink(missing_ok=True)
+        return
+    import obstore
+
+    obstore.delete(_objects(str(path)), key)
+
+
+def object_names(path: str | Path, most: int = 10) -> list[str]:
+    """A few of the names that lie directly in a folder, or anywhere under a prefix."""
+    if not is_url(str(path)):
+        return [entry.name for entry, _ in zip(os.scandir(path), range(most), strict=False)]
+    import obstore
+
+    for page in obstore.list(_objects(str(path)), chunk_size=most):
+        return [str(entry["path"]) for entry in page]
+    return []
+
+
+@functools.lru_cache(maxsize=64)
+def _objects(url: str) -> Any:
+    """The obstore store of a URL; kept, because it holds the connections."""
+    try:
+        from obstore.store import from_url
+    except ImportError as error:
+        raise StoreError(
+            f"{url} is remote, which needs obstore",
+            got="it is not installed",
+            next_step="pip install 'epixs[cloud]'",
+        ) from error
+    if url.partition("://")[0] not in ("s3", "gs", "az"):
+        raise StoreError(f"{url} cannot hold a store", expected="a folder, or s3://, gs:// or az://")
+    try:
+        return from_url(url, **cloud_options())
+    except Exception as error:  # obstore raises many types
+        raise StoreError(f"{url} cannot be opened", got=str(error).split("\n")[0]) from error

@@ -1,0 +1,88 @@
+"""What an ingest will take and which files it cannot read, before anything is written."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+from epixs.compendium.plan import COMPRESSION_RATIO, Plan
+from epixs.compendium.schema import COORDINATES
+from epixs.compendium.tiles import open_checked, read_row
+from epixs.errors import TrackError
+from epixs.genome import Assembly
+from epixs.sources import REQUESTS_AT_ONCE
+
+PROBED_FILES, PROBED_BINS = 5, 40_000
+LIBRARY_BYTES = 250_000_000
+"""Resident memory of a worker that has done nothing yet (docs/store.md)."""
+
+
+def unreadable_sources(
+    plan: Plan, assembly: Assembly, progress: Callable[[int, int], None] | None = None
+) -> dict[str, str]:
+    """Open every source of a plan and check its header: accession and reason of those that do not fit.
+
+    A few are opened at a time. What lies under the headers is not looked at.
+    """
+    chroms = tuple(dict.fromkeys(plan.regions.chrom))
+
+    def reason(source: str) -> str | None:
+        try:
+            open_checked(source, assembly, chroms).close()
+        except TrackError as error:
+            return error.message
+        return None
+
+    found = {}
+    with ThreadPoolExecutor(REQUESTS_AT_ONCE) as pool:
+        answers = pool.map(reason, plan.experiments["source"])
+        for number, (accession, answer) in enumerate(
+            zip(plan.experiments["accession"], answers, strict=True), 1
+        ):
+            if answer is not None:
+                found[accession] = answer
+            if progress:
+                progress(number, plan.n_experiments)
+    return found
+
+
+@dataclass(frozen=True)
+class IngestCost:
+    """What an ingest will take: bytes read and written, objects, memory of a worker, seconds of one core."""
+
+    bytes_in: int
+    bytes_out: int
+    objects: int
+    tiles: int
+    worker_bytes: int
+    core_seconds: float | None
+
+
+def project_cost(plan: Plan, assembly: Assembly) -> IngestCost:
+    """Project the cost of a plan from its sizes and from reading a little of its first readable file."""
+    tiles = list(plan.tiles())
+    largest = max(tile.n_values for tile in tiles) * 4
+    return IngestCost(
+        int(plan.experiments["source_size"].clip(lower=0).sum()),
+        int(plan.n_bytes * COMPRESSION_RATIO),
+        2 * len(tiles) + 2 * len(COORDINATES) + 4,
+        len(tiles),
+        # The tile, its copy while a shard is encoded, a row's sums, and the libraries.
+        2 * largest + largest // plan.layout.chunk_rows * 6 + LIBRARY_BYTES,
+        _probe_seconds(plan, assembly),
+    )
+
+
+def _probe_seconds(plan: Plan, assembly: Assembly) -> float | None:
+    piece = next(plan.regions.pieces(0, min(plan.n_bins, PROBED_BINS)))
+    for source in plan.experiments["source"].head(PROBED_FILES):
+        try:
+            read_row(source, assembly, [piece], (), plan.uncovered)  # compile and warm up
+            started = time.perf_counter()
+            read_row(source, assembly, [piece], (), plan.uncovered)
+        except TrackError:
+            continue
+        return (time.perf_counter() - started) / piece.n_bins * plan.n_bins * plan.n_experiments
+    return None

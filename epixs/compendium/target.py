@@ -1,0 +1,175 @@
+"""What an ingest makes of what is there: a new store, one it goes on with, or one it adds to."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import pandas as pd
+
+from epixs.catalog import Catalog
+from epixs.compendium.plan import LABELS, Plan
+from epixs.compendium.schema import EXPERIMENT_LABELS
+from epixs.compendium.store import read_attributes, stored_plan
+from epixs.compendium.tiles import State, open_checked
+from epixs.compendium.write import REMOVED, check_store_of, grow_store, prepare_store, store_exists
+from epixs.errors import ConfigError, StoreError, TrackError
+from epixs.genome import Assembly, Regions
+from epixs.sources import source_states
+from epixs.tracks import Uncovered
+
+MOST_TRIED = 64
+"""Files that are tried before a store is refused because none of them can be read."""
+
+
+def plan_ingest(
+    catalog: Catalog,
+    regions: Regions,
+    uncovered: Uncovered = "zero",
+    states: Sequence[State] | None = None,
+) -> Plan:
+    """Plan the compendium of a catalog over regions; `states` are those of its files, if known already."""
+    table = catalog.experiments
+    sizes = [state[1] for state in states or source_states(table["path"])]
+    experiments = table.assign(source=table["path"], source_size=sizes).reset_index(drop=True)
+    names = [variable.name for variable in EXPERIMENT_LABELS]
+    return Plan("observed", catalog.species, experiments[names], regions, uncovered, {})
+
+
+def preview(
+    path: str,
+    catalog: Catalog,
+    regions: Regions | None,
+    uncovered: Uncovered = "zero",
+    *,
+    append: bool = False,
+) -> Plan:
+    """The plan that an ingest would carry out; nothing is written.
+
+    Raises
+    ------
+    StoreError
+        If what is at `path` was made from something else.
+    """
+    there = store_exists(path)
+    if append and there:
+        return _grown(path, catalog, regions, uncovered)[0]
+    if regions is None:
+        raise ConfigError("no regions", expected="a BED of the regions to hold, with --regions")
+    plan = plan_ingest(catalog, regions, uncovered)
+    if there:
+        check_store_of(path, plan)
+    return plan
+
+
+def begin(
+    path: str, catalog: Catalog, regions: Regions | None, uncovered: Uncovered
+) -> tuple[Plan, list[State | None]]:
+    """Create the store of a catalog, or go on with it; returns its plan and the state of each source."""
+    if regions is None:
+        raise ConfigError("no regions", expected="a BED of the regions to hold, with --regions")
+    states = source_states(catalog.experiments["path"])
+    plan = plan_ingest(catalog, regions, uncovered, states)
+    if not store_exists(path):
+        refuse_if_nothing_is_readable(plan, catalog.assembly)
+    return prepare_store(path, plan), list(states)
+
+
+def grow(
+    path: str, catalog: Catalog, regions: Regions | None, uncovered: Uncovered
+) -> tuple[Plan, list[State | None]]:
+    """Add to a store what a catalog and regions have beyond it.
+
+    Returns
+    -------
+    Its plan, and the state of each source that the catalog names; None for the others, whose rows stay as
+    they are.
+
+    Raises
+    ------
+    StoreError
+        If they do not fit to the store.
+    """
+    plan, states = _grown(path, catalog, regions, uncovered)
+    attributes = read_attributes(path)
+    if attributes["plan"] != plan.fingerprint or "growth" in attributes:
+        grow_store(path, plan)
+    return plan, states
+
+
+def _grown(
+    path: str, catalog: Catalog, regions: Regions | None, uncovered: Uncovered
+) -> tuple[Plan, list[State | None]]:
+    now = stored_plan(path)
+    settings = ("observed", catalog.species, catalog.assembly.name, uncovered)
+    theirs = (now.kind, now.species, now.regions.assembly, now.uncovered)
+    if settings != theirs:
+        raise StoreError(f"cannot append to {path}", got=" / ".join(settings), expected=" / ".join(theirs))
+    table = catalog.experiments
+    states = dict(zip(table["accession"], source_states(table["path"]), strict=True))
+    given = plan_ingest(catalog, regions or now.regions, uncovered, list(states.values())).experiments
+    _refuse_contradictions(path, now.experiments, given)
+    new = given[~given["accession"].isin(now.experiments["accession"])]
+    experiments = now.experiments.copy()
+    for column in ("source", "source_size"):  # files may have moved
+        moved = experiments["accession"].map(given.set_index("accession")[column])
+        experiments[column] = moved.where(moved.notna(), experiments[column]).astype(
+            experiments[column].dtype
+        )
+    plan = replace(
+        now,
+        experiments=pd.concat([experiments, new], ignore_index=True),
+        regions=now.regions.extended(regions) if regions else now.regions,
+    )
+    return plan, [states.get(accession) for accession in plan.experiments["accession"]]
+
+
+def _refuse_contradictions(path: str, mine: pd.DataFrame, given: pd.DataFrame) -> None:
+    """Refuse an accession with other labels, and a second file for a (biosample, assay) of the store."""
+    removed = read_attributes(path).get(REMOVED, {})
+    both = mine.merge(given, on="accession", suffixes=("", "_given"))
+    for column in LABELS:
+        if column == "accession":
+            continue
+        other = both[both[column] != both[f"{column}_given"]]
+        if len(other):
+            row = other.iloc[0]
+            raise StoreError(
+                f"{path} holds {row['accession']} with another {column}",
+                got=row[f"{column}_given"],
+                expected=row[column],
+            )
+    present = mine[~mine["accession"].isin(removed)]
+    pairs = present.merge(given, on=["biosample", "assay"], suffixes=("", "_given"))
+    pairs = pairs[pairs["accession"] != pairs["accession_given"]]
+    if len(pairs):
+        row = pairs.iloc[0]
+        raise StoreError(
+            f"{path} has {row['biosample']} / {row['assay']} already",
+            got=row["accession_given"],
+            expected=row["accession"],
+            next_step=f"keep one: `epixs remove {path} {row['accession']}` makes room for the other",
+        )
+
+
+def refuse_if_nothing_is_readable(plan: Plan, assembly: Assembly) -> None:
+    """Refuse to make a store of which no row can be read.
+
+    Raises
+    ------
+    TrackError
+        With the reason of the first file.
+    """
+    chroms = dict.fromkeys(plan.regions.chrom)
+    reasons = []
+    for source in plan.experiments["source"].head(MOST_TRIED):
+        try:
+            open_checked(source, assembly, chroms).close()
+        except TrackError as error:
+            reasons.append(error.message)
+        else:
+            return
+    raise TrackError(
+        f"none of the {len(reasons)} files can be read over these regions, so no store was made. "
+        f"The first: {reasons[0]}"
+    )

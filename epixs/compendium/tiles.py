@@ -1,0 +1,240 @@
+"""One tile of an observed store: where its rows come from, reading them, writing its shard and its record."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from epixs.compendium.ledger import Record, checksum, row_statistics, write_record
+from epixs.compendium.plan import Plan, Tile, digest
+from epixs.compendium.store import read_block
+from epixs.compendium.write import write_block
+from epixs.errors import StoreError, TrackError
+from epixs.genome import Assembly, Piece
+from epixs.tracks import Track, Uncovered
+from epixs.transforms import encode
+
+State = Sequence[Any]
+"""Path or URL, size and version of a source: what tells that it was replaced."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """Where one row of a tile comes from.
+
+    Parameters
+    ----------
+    source
+        Path or URL of its bigWig.
+    state
+        The state in which the source has to be, before and after reading; None for any.
+    kept
+        The row's ledger entry, where the store holds it already and it is only to be copied.
+    held
+        Whether the store holds values of this row that must not be given up for an error.
+    """
+
+    source: str
+    state: State | None = None
+    kept: dict[str, Any] | None = None
+    held: bool = False
+
+    def agrees(self, entry: dict[str, Any]) -> bool:
+        """Whether a ledger entry was read from this source in this state."""
+        return self.state is None or entry.get("source") == digest(list(self.state))
+
+
+@dataclass(frozen=True)
+class TileTask:
+    """All that a worker needs to read one tile; small, and the same wherever it runs.
+
+    Parameters
+    ----------
+    tile
+        Which tile.
+    rows
+        Where each of its rows comes from.
+    assembly, uncovered
+        As in the plan.
+    pieces
+        Where the tile's bins lie.
+    chroms
+        All chromosomes of the store, so that a track without one of them fails in every tile and leaves no
+        half row.
+    """
+
+    tile: Tile
+    rows: tuple[Row, ...]
+    assembly: Assembly
+    pieces: tuple[Piece, ...]
+    chroms: tuple[str, ...]
+    uncovered: Uncovered
+
+    def fingerprint(self) -> str:
+        """Digest of what all rows share: the pieces and the settings."""
+        return digest([[[p.chrom, p.start, p.end, p.first_bin] for p in self.pieces], self.uncovered])
+
+    def is_written(self, record: Record | None) -> bool:
+        """Whether a ledger record is that of this tile, read from these sources."""
+        return (
+            record is not None
+            and record.fingerprint == self.fingerprint()
+            and len(record.rows) == len(self.rows)
+            and all(row.agrees(entry) for row, entry in zip(self.rows, record.rows, strict=True))
+        )
+
+
+def tile_task(
+    plan: Plan, assembly: Assembly, tile: Tile, states: Sequence[State | None] | None = None
+) -> TileTask:
+    """All that a worker needs to read a tile of a plan; with `states`, only from files still in them."""
+    sources = plan.experiments["source"].iloc[tile.first_row : tile.stop_row]
+    known = states[tile.first_row : tile.stop_row] if states else [None] * len(sources)
+    return TileTask(
+        tile,
+        tuple(Row(source, state) for source, state in zip(sources, known, strict=True)),
+        assembly,
+        tuple(plan.regions.pieces(tile.first_bin, tile.stop_bin)),
+        tuple(dict.fromkeys(plan.regions.chrom)),
+        plan.uncovered,
+    )
+
+
+def open_checked(source: str, assembly: Assembly, chroms: Iterable[str]) -> Track:
+    """Open a track and check that it is on the assembly and has all chromosomes.
+
+    Raises
+    ------
+    TrackError
+        If it cannot be read as a track of the assembly.
+    """
+    track = Track(source)
+    try:
+        track.check_assembly(assembly)
+        for chrom in chroms:
+            track.check_chromosome(chrom)
+    except TrackError:
+        track.close()
+        raise
+    return track
+
+
+def read_row(
+    source: str,
+    assembly: Assembly,
+    pieces: Iterable[Piece],
+    chroms: Iterable[str],
+    uncovered: Uncovered,
+    state: State | None = None,
+) -> tuple[npt.NDArray[np.float32], int, int]:
+    """Read one track over some pieces.
+
+    Returns
+    -------
+    values
+        Arcsinh units, shape `(bin,)`.
+    bases, covered
+        Bases read, and those that have a value.
+
+    Raises
+    ------
+    TrackError
+        If the file cannot be read as a track of the assembly, or is not in `state` before and after.
+    """
+    values, bases, covered = [], 0, 0
+    with open_checked(source, assembly, chroms) as track:
+        if state is not None:
+            track.check_state(state)
+        pieces = list(pieces)
+        track.prefetch(pieces)
+        for piece in pieces:
+            signal = track.read(piece)
+            values.append(encode(signal.means(piece.widths, uncovered)))
+            bases += piece.end - piece.start
+            covered += int(signal.covered.sum())
+        if state is not None:
+            track.check_state(state)
+    return np.concatenate(values), bases, covered
+
+
+def read_tile(task: TileTask) -> tuple[npt.NDArray[np.float32], list[dict[str, Any]]]:
+    """Read the rows of a tile from their sources; those that are kept stay NaN.
+
+    A row that cannot be read is NaN, with the reason in its ledger entry.
+    """
+    tile = task.tile
+    values = np.full(
+        (tile.stop_row - tile.first_row, tile.stop_bin - tile.first_bin), np.nan, dtype=np.float32
+    )
+    entries: list[dict[str, Any]] = []
+    for index, row in enumerate(task.rows):
+        if row.kept is not None:
+            entries.append(row.kept)
+            continue
+        there = row.state is not None and row.state[1] >= 0  # else it was not there when the run began
+        try:
+            values[index], bases, covered = read_row(
+                row.source,
+                task.assembly,
+                task.pieces,
+                task.chroms,
+                task.uncovered,
+                row.state if there else None,
+            )
+        except TrackError as error:
+            entry: dict[str, Any] = {"checksum": checksum(values[index]), "error": error.message}
+        else:
+            entry = row_statistics(values[index], bases, covered)
+        entries.append(entry | ({"source": digest(list(row.state))} if row.state else {}))
+    return values, entries
+
+
+def ingest_tile(path: str, task: TileTask) -> dict[str, Any]:
+    """Read a tile, write its shard, then its ledger record. Safe to repeat; returns a small dict.
+
+    Raises
+    ------
+    StoreError
+        If a row that the store holds can no longer be read; nothing is overwritten.
+    """
+    held = _copy_kept(path, task)
+    task = replace(task, rows=tuple(row for row, _ in held))
+    values, entries = read_tile(task)
+    for index, (row, copy) in enumerate(held):
+        if copy is not None:
+            values[index] = copy
+        elif row.held and "error" in entries[index]:
+            raise StoreError(
+                f"{path} holds a row whose source can no longer be read",
+                got=entries[index]["error"],
+                expected="a track, as it was when the row was read",
+                next_step="bring the file back, or leave it out and ingest what is left into another store",
+            )
+    write_block(path, task.tile, values)
+    write_record(path, task.tile, Record(task.fingerprint(), entries))
+    return {
+        "tile": (task.tile.row_group, task.tile.bin_range),
+        "errors": sum("error" in entry for entry in entries),
+    }
+
+
+def _copy_kept(path: str | Path, task: TileTask) -> list[tuple[Row, npt.NDArray[np.float32] | None]]:
+    """Rows and, of those to keep, their values; one that is not as it was written has to be read again."""
+    if not any(row.kept for row in task.rows):
+        return [(row, None) for row in task.rows]
+    try:
+        values = read_block(path, task.tile)
+    except Exception:  # codecs raise many types for a damaged shard
+        values = np.full((len(task.rows), 0), np.nan, dtype=np.float32)
+    held: list[tuple[Row, npt.NDArray[np.float32] | None]] = []
+    for row, copy in zip(task.rows, values, strict=True):
+        if row.kept is not None and row.kept.get("checksum") == checksum(copy):
+            held.append((row, copy))
+        else:
+            held.append((replace(row, kept=None), None))
+    return held

@@ -1,0 +1,146 @@
+"""Adding experiments and regions to a finished store, and removing experiments from it."""
+
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import pytest
+import xarray as xr
+
+from epixs.catalog import Catalog
+from epixs.compendium import target
+from epixs.compendium.ingest import ingest
+from epixs.compendium.store import experiments_of, open_compendium, regions_of, store_status, stored_plan
+from epixs.compendium.target import preview
+from epixs.compendium.verify import verify
+from epixs.compendium.write import remove_experiments, restore_experiments
+from epixs.errors import ConfigError, StoreError
+from epixs.genome import Assembly, make_regions
+
+ASSEMBLY = Assembly("small", {"chr1": 10_010, "chr2": 5_000})
+REGIONS, _ = make_regions(ASSEMBLY, [("chr1", 2_000, 4_000, "one")])
+MORE, _ = make_regions(ASSEMBLY, [("chr2", 0, 900, "two"), ("chr1", 3_000, 5_000, "overlaps")])
+
+
+@pytest.fixture
+def catalog(write_bigwig, monkeypatch):
+    """Five tracks; stores of them have row groups of two experiments and tiles of 20 bins."""
+    monkeypatch.setattr("epixs.compendium.plan.CHUNK_ROWS", 2)
+    monkeypatch.setattr("epixs.compendium.plan.CHUNK_BINS", 20)
+    monkeypatch.setattr("epixs.compendium.plan.LAPTOP_SHARD_CHUNKS", 1)
+    rng = np.random.default_rng(0)
+    rows = []
+    for index in range(5):
+        steps = [("chr1", 20 * i, 20 * i + 15, float(rng.random() * 9)) for i in range(400)]
+        steps += [("chr2", 30 * i, 30 * i + 30, float(rng.random())) for i in range(100)]
+        path = write_bigwig(f"{index}.bw", steps)
+        rows.append([f"b{index}", "a", "histone", f"A{index}", "signal", "", str(path), ""])
+    names = ["biosample", "assay", "assay_class", "accession", "output_type", "strand", "path", "md5sum"]
+    return Catalog("tiny", ASSEMBLY, pd.DataFrame(rows, columns=names))
+
+
+def some(catalog, *rows):
+    return replace(catalog, experiments=catalog.experiments.iloc[list(rows)])
+
+
+def shards(path):
+    return {file.relative_to(path): file.stat().st_mtime_ns for file in (path / "signal" / "c").rglob("?")}
+
+
+def test_appended_experiments_come_last_and_full_shards_are_not_touched(catalog, tmp_path):
+    path = tmp_path / "a.zarr"
+    ingest(some(catalog, 0, 1, 2), REGIONS, path)
+    before = shards(path)
+    (tmp_path / "0.bw").unlink()  # what the store holds it need not read again
+    (tmp_path / "2.bw").unlink()
+    table = ingest(some(catalog, 3, 4), None, path, append=True)
+    assert table["accession"].tolist() == ["A0", "A1", "A2", "A3", "A4"]
+    assert set(table["status"]) == {"ok"}
+    after = shards(path)
+    assert all(after[name] == time for name, time in before.items() if name.parts[2] == "0")
+    assert verify(path) == []
+
+
+def test_a_store_that_grew_equals_one_made_at_once(catalog, tmp_path):
+    ingest(some(catalog, 0, 1, 2), REGIONS, tmp_path / "a.zarr")
+    ingest(catalog, MORE, tmp_path / "a.zarr", append=True)
+    both = REGIONS.extended(MORE)
+    ingest(catalog, both, tmp_path / "b.zarr")
+    grown, whole = (open_compendium(tmp_path / name) for name in ("a.zarr", "b.zarr"))
+    xr.testing.assert_identical(grown.drop_attrs(), whole.drop_attrs())
+    assert grown.attrs["plan"] == whole.attrs["plan"]
+    assert regions_of(grown).name == ("one", "two", "overlaps")
+    assert regions_of(grown).start[2] == 4_000
+    ingest(catalog, both, tmp_path / "a.zarr")  # and it goes on as one
+
+
+def test_appending_what_is_there_does_nothing(catalog, tmp_path, monkeypatch):
+    ingest(catalog, REGIONS, tmp_path / "a.zarr")
+    before = shards(tmp_path / "a.zarr")
+    monkeypatch.setattr(target, "grow_store", None)
+    ingest(some(catalog, 2), REGIONS, tmp_path / "a.zarr", append=True)
+    assert shards(tmp_path / "a.zarr") == before
+    assert ingest(some(catalog, 0), REGIONS, tmp_path / "new.zarr", append=True)["status"].tolist() == ["ok"]
+
+
+@pytest.mark.parametrize("cut_at", ["_write_labels", "store_attributes", "_consolidate"])
+def test_growing_that_was_cut_short_goes_on(catalog, tmp_path, monkeypatch, cut_at):
+    path = tmp_path / "a.zarr"
+    ingest(some(catalog, 0, 1, 2), REGIONS, path)
+
+    def cut(*_):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(f"epixs.compendium.write.{cut_at}", cut)
+        with pytest.raises(KeyboardInterrupt):
+            ingest(catalog, MORE, path, append=True)
+    with pytest.raises(StoreError, match="unfinished"):
+        open_compendium(path)
+    with pytest.raises(StoreError, match=r"are being added.*--append again"):
+        ingest(some(catalog, 0, 1, 2), REGIONS, path)
+    assert stored_plan(path).n_experiments == 5
+    ingest(catalog, MORE, path, append=True)
+    ingest(catalog, REGIONS.extended(MORE), tmp_path / "b.zarr")
+    grown, whole = (open_compendium(p) for p in (path, tmp_path / "b.zarr"))
+    xr.testing.assert_identical(grown.drop_attrs(), whole.drop_attrs())
+
+
+def test_contradictions_are_refused_before_anything_is_written(catalog, tmp_path):
+    path = tmp_path / "a.zarr"
+    ingest(some(catalog, 0, 1, 2), REGIONS, path)
+    before = shards(path)
+
+    def refused(message, changed=None, regions=None, **options):
+        with pytest.raises((StoreError, ConfigError), match=message):
+            ingest(changed or catalog, regions, path, append=True, **options)
+        with pytest.raises((StoreError, ConfigError), match=message):
+            preview(str(path), changed or catalog, regions, options.get("uncovered", "zero"), append=True)
+
+    def changed(**columns):
+        return replace(catalog, experiments=catalog.experiments.assign(**columns))
+
+    refused("cannot append.*got .*nan; expected .*zero", uncovered="nan")
+    refused("cannot append.*got .*mouse", replace(catalog, species="mouse"))
+    refused("holds A0 with another assay; got b; expected a", changed(assay="b"))
+    refused("has b0 / a already; got X0; expected A0", changed(accession=["X0", "A1", "A2", "A3", "A4"]))
+    with pytest.raises(ConfigError, match="no regions"):
+        ingest(catalog, None, tmp_path / "new.zarr")
+    assert shards(path) == before
+    assert store_status(path).status == "complete"
+
+
+def test_removed_experiments_keep_their_mark_and_make_room(catalog, tmp_path):
+    path = tmp_path / "a.zarr"
+    ingest(some(catalog, 0, 1), REGIONS, path)
+    remove_experiments(path, ["A0"], "wrong antibody")
+    assert experiments_of(open_compendium(path))["status"].tolist() == ["removed: wrong antibody", "ok"]
+    other = some(catalog, 2)
+    other = replace(other, experiments=other.experiments.assign(biosample="b0"))
+    table = ingest(other, None, path, append=True)
+    assert table["status"].tolist() == ["removed: wrong antibody", "ok", "ok"]
+    assert table["biosample"].tolist() == ["b0", "b1", "b0"]
+    restore_experiments(path, ["A0"])
+    assert set(experiments_of(open_compendium(path))["status"]) == {"ok"}
+    with pytest.raises(StoreError, match="no such experiment; got A9"):
+        remove_experiments(path, ["A9"], "never there")
