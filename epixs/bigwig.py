@@ -26,6 +26,8 @@ try:  # ISA-L inflates twice as fast; the standard library gives the same bytes
 except ImportError:  # pragma: no cover
     import zlib  # type: ignore[no-redef, unused-ignore]
 
+__all__ = ["BigWig", "zlib"]
+
 BIGWIG_MAGIC = 0x888FFC26
 BIGBED_MAGIC = 0x8789F2EB
 CHROM_TREE_MAGIC = 0x78CA8C91

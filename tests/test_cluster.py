@@ -18,7 +18,7 @@ from epixs.genome import read_regions
 
 def test_workers_write_the_same_store_and_serve_as_a_scheduler(world, tmp_path, monkeypatch):
     monkeypatch.setattr("epixs.compendium.plan.CHUNK_BINS", 200)  # more tiles than are in flight at once
-    monkeypatch.setattr("epixs.compendium.plan.LAPTOP_SHARD_CHUNKS", 1)
+    monkeypatch.setattr("epixs.compendium.plan.FEWEST_SHARD_CHUNKS", 1)
     catalog = read_catalog(world.catalog, "human")
     catalog.experiments.loc[catalog.experiments.index[0], "path"] = str(tmp_path / "gone.bw")
     regions, _ = read_regions(world.bed("human"), catalog.assembly)

@@ -74,7 +74,7 @@ def test_all_pairs_and_chosen_pairs(world, trained, held_out):
 
 def test_interrupted_imputation_resumes(world, trained, held_out, tmp_path, monkeypatch):
     monkeypatch.setattr("epixs.compendium.plan.CHUNK_BINS", 100)
-    monkeypatch.setattr("epixs.compendium.plan.LAPTOP_SHARD_CHUNKS", 1)
+    monkeypatch.setattr("epixs.compendium.plan.FEWEST_SHARD_CHUNKS", 1)
 
     class Cut(Exception):
         pass

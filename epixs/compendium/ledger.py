@@ -7,7 +7,6 @@ local disk and object stores alike. A record is written after its shard: a tile 
 from __future__ import annotations
 
 import json
-import zlib
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -17,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 import zarr
 
+from epixs.bigwig import zlib
 from epixs.compendium.location import zarr_store
 from epixs.compendium.plan import Tile
 from epixs.compendium.schema import LEDGER_PATH

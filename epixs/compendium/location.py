@@ -10,6 +10,8 @@ from typing import Any
 from epixs.errors import StoreError
 from epixs.sources import cloud_options, is_url
 
+PARTIAL = ".partial"
+
 
 def absolute(path: str | Path) -> str:
     """A path that means the same in another working directory, as Dask workers may have; URLs stay."""
@@ -42,6 +44,24 @@ def has_object(path: str | Path, key: str) -> bool:
     except FileNotFoundError:
         return False
     return True
+
+
+def put_object(path: str | Path, key: str, data: bytes) -> None:
+    """Write one object of a store, whole or not at all."""
+    if is_url(str(path)):
+        import obstore
+
+        obstore.put(_objects(str(path)), key, data)
+        return
+    target = Path(path) / key
+    target.parent.mkdir(parents=True, exist_ok=True)
+    part = target.with_name(f"{target.name}.{os.getpid()}{PARTIAL}")
+    try:
+        part.write_bytes(data)
+        part.replace(target)
+    except BaseException:
+        part.unlink(missing_ok=True)
+        raise
 
 
 def delete_object(path: str | Path, key: str) -> None:

@@ -24,10 +24,9 @@ LABELS = ("accession", "biosample", "assay", "assay_class", "output_type", "stra
 
 REGION_FIELDS = ("name", "chrom", "start", "end")
 
-LAPTOP_SHARD_CHUNKS = 16
-CLUSTER_SHARD_CHUNKS = 96
-LAPTOP_LIMIT = 2 << 30
-"""Stores below this many uncompressed bytes get small shards, so that two cores have tiles to share."""
+FEWEST_SHARD_CHUNKS, MOST_SHARD_CHUNKS = 16, 96
+FEWEST_TILES = 16
+"""Small stores get small shards, so that a few cores have tiles to share."""
 
 COMPRESSION_RATIO = 0.30
 """Stored over uncompressed bytes, measured on 16 real histone tracks (docs/store.md)."""
@@ -43,12 +42,13 @@ class Layout:
 
 
 def choose_layout(n_experiments: int, n_bins: int) -> Layout:
-    """Chunks of about 1 MiB; shards of 16 MiB for small stores and 96 MiB for large ones."""
+    """Chunks of about 1 MiB; shards of 16 MiB for small stores, up to 96 MiB for large ones."""
     chunk_bins = min(CHUNK_BINS, n_bins)
-    small = n_experiments * n_bins * 4 <= LAPTOP_LIMIT
-    per_tile = LAPTOP_SHARD_CHUNKS if small else CLUSTER_SHARD_CHUNKS
-    chunks = min(per_tile, -(-n_bins // chunk_bins))
-    return Layout(min(CHUNK_ROWS, n_experiments), chunk_bins, chunk_bins * chunks)
+    groups, chunks = -(-n_experiments // CHUNK_ROWS), -(-n_bins // chunk_bins)
+    wanted = groups * chunks // FEWEST_TILES
+    per_tile = min(chunks, max(FEWEST_SHARD_CHUNKS, min(MOST_SHARD_CHUNKS, wanted)))
+    spans = -(-chunks // per_tile)  # of equal size, as far as whole chunks allow
+    return Layout(min(CHUNK_ROWS, n_experiments), chunk_bins, chunk_bins * -(-chunks // spans))
 
 
 @dataclass(frozen=True)

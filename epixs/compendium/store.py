@@ -259,10 +259,10 @@ def stored_plan(path: str | Path) -> Plan:
     )
 
 
-def stored_layout(path: str | Path) -> Layout:
-    """Shape of a store's chunks and shards."""
+def stored_layout(path: str | Path, signal: Any = None) -> Layout:
+    """Shape of a store's chunks and shards; `signal` is its opened array, where it is at hand."""
     try:
-        signal = zarr.open_array(zarr_store(path), path=SIGNAL.name, mode="r")
+        signal = signal or zarr.open_array(zarr_store(path), path=SIGNAL.name, mode="r")
         (rows, bins), shards = signal.chunks, signal.shards
     except Exception as error:  # zarr and its codecs raise many types
         raise StoreError(f"{path} is damaged or was never quite created", got=type(error).__name__) from error

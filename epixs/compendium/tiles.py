@@ -168,12 +168,11 @@ def read_tile(task: TileTask) -> tuple[npt.NDArray[np.float32], list[dict[str, A
     A row that cannot be read is NaN, with the reason in its ledger entry.
     """
     tile = task.tile
-    values = np.full(
-        (tile.stop_row - tile.first_row, tile.stop_bin - tile.first_bin), np.nan, dtype=np.float32
-    )
+    values = np.empty((tile.stop_row - tile.first_row, tile.stop_bin - tile.first_bin), dtype=np.float32)
     entries: list[dict[str, Any]] = []
     for index, row in enumerate(task.rows):
         if row.kept is not None:
+            values[index] = np.nan
             entries.append(row.kept)
             continue
         there = row.state is not None and row.state[1] >= 0  # else it was not there when the run began
@@ -187,6 +186,7 @@ def read_tile(task: TileTask) -> tuple[npt.NDArray[np.float32], list[dict[str, A
                 row.state if there else None,
             )
         except TrackError as error:
+            values[index] = np.nan
             entry: dict[str, Any] = {"checksum": checksum(values[index]), "error": error.message}
         else:
             entry = row_statistics(values[index], bases, covered)

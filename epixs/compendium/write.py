@@ -16,7 +16,7 @@ import pandas as pd
 import zarr
 
 from epixs.compendium.ledger import Record, read_ledger
-from epixs.compendium.location import delete_object, has_object, object_names, zarr_store
+from epixs.compendium.location import has_object, object_names, put_object, zarr_store
 from epixs.compendium.plan import Plan, Tile
 from epixs.compendium.schema import (
     COORDINATES,
@@ -26,6 +26,7 @@ from epixs.compendium.schema import (
     SIGNAL,
     Variable,
 )
+from epixs.compendium.shard import encode_shard, is_encodable, signal_codecs
 from epixs.compendium.store import (
     plan_coordinates,
     read_attributes,
@@ -59,7 +60,7 @@ def create_store(path: str | Path, plan: Plan, *, again: bool = False) -> None:
         shards=(layout.chunk_rows, layout.tile_bins),
         dtype=SIGNAL.dtype,
         fill_value=SIGNAL.fill,
-        compressors=zarr.codecs.BloscCodec(cname="lz4", clevel=5, shuffle="bitshuffle", typesize=4),
+        **signal_codecs(),
         dimension_names=SIGNAL.dims,
         attributes={
             "coordinates": " ".join(variable.name for variable in COORDINATES),
@@ -217,10 +218,9 @@ def write_block(path: str | Path, tile: Tile, values: npt.NDArray[np.float32]) -
     StoreError
         If the values are not exactly one tile, or the tile not exactly one shard.
     """
-    array = zarr.open_array(
-        zarr_store(path), path=SIGNAL.name, mode="r+", config={"write_empty_chunks": True}
-    )
-    rows, bins = array.shards
+    array = zarr.open_array(zarr_store(path), path=SIGNAL.name, mode="r")
+    layout = stored_layout(path, array)
+    rows, bins = layout.chunk_rows, layout.tile_bins
     whole = (
         tile.first_row == tile.row_group * rows
         and tile.first_bin == tile.bin_range * bins
@@ -230,14 +230,9 @@ def write_block(path: str | Path, tile: Tile, values: npt.NDArray[np.float32]) -
     shape = (tile.stop_row - tile.first_row, tile.stop_bin - tile.first_bin)
     if not whole or values.shape != shape:
         raise StoreError(f"{path}: tile {tile} is not one whole shard", got=values.shape, expected=shape)
-    where = slice(tile.first_row, tile.stop_row), slice(tile.first_bin, tile.stop_bin)
-    try:
-        array[where] = values
-    except ValueError:  # a shard at the array's edge is read before it is written, and it may be broken
-        if not has_block(path, tile):
-            raise
-        delete_object(path, _shard_key(tile))
-        array[where] = values
+    if not is_encodable(array):
+        raise StoreError(f"{path} is damaged: codecs of its signal", next_step="make the store again")
+    put_object(path, _shard_key(tile), encode_shard(values, layout))
 
 
 def has_block(path: str | Path, tile: Tile) -> bool:

@@ -124,7 +124,7 @@ def test_running_again_reads_nothing(panel, tmp_path, monkeypatch):
 def test_interrupted_ingest_resumes_to_the_same_store(panel, tmp_path, monkeypatch):
     catalog, regions = panel
     monkeypatch.setattr("epixs.compendium.plan.CHUNK_BINS", 8)
-    monkeypatch.setattr("epixs.compendium.plan.LAPTOP_SHARD_CHUNKS", 1)
+    monkeypatch.setattr("epixs.compendium.plan.FEWEST_SHARD_CHUNKS", 1)
     ingest(catalog, regions, tmp_path / "whole.zarr")
     whole_plan = plan_ingest(catalog, regions)
     assert whole_plan.grid == (1, 10)
@@ -244,7 +244,7 @@ def test_a_track_without_one_of_the_chromosomes_leaves_no_half_row(
     panel, tmp_path, write_bigwig, monkeypatch
 ):
     monkeypatch.setattr("epixs.compendium.plan.CHUNK_BINS", 8)
-    monkeypatch.setattr("epixs.compendium.plan.LAPTOP_SHARD_CHUNKS", 1)
+    monkeypatch.setattr("epixs.compendium.plan.FEWEST_SHARD_CHUNKS", 1)
     catalog, regions = panel
     write_bigwig("1.bw", [("chr1", 0, 10_010, 1.0)], sizes={"chr1": 10_010})
     table = ingest(catalog, regions, tmp_path / "a.zarr")
@@ -331,7 +331,7 @@ def test_catalog_without_its_files_is_refused_in_full(panel, tmp_path):
 
 def test_parts_of_a_job_array_make_the_same_store(panel, tmp_path, monkeypatch):
     monkeypatch.setattr("epixs.compendium.plan.CHUNK_BINS", 10)
-    monkeypatch.setattr("epixs.compendium.plan.LAPTOP_SHARD_CHUNKS", 1)
+    monkeypatch.setattr("epixs.compendium.plan.FEWEST_SHARD_CHUNKS", 1)
     catalog, regions = panel
     ingest(catalog, regions, tmp_path / "whole.zarr")
     first = ingest(catalog, regions, tmp_path / "parts.zarr", part=(2, 3))
@@ -349,7 +349,7 @@ def test_parts_of_a_job_array_make_the_same_store(panel, tmp_path, monkeypatch):
 
 def test_parts_that_start_together(panel, tmp_path, monkeypatch):
     monkeypatch.setattr("epixs.compendium.plan.CHUNK_BINS", 10)
-    monkeypatch.setattr("epixs.compendium.plan.LAPTOP_SHARD_CHUNKS", 1)
+    monkeypatch.setattr("epixs.compendium.plan.FEWEST_SHARD_CHUNKS", 1)
     catalog, regions = panel
     with ThreadPoolExecutor(4) as pool:
         done = list(

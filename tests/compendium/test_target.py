@@ -27,7 +27,7 @@ def catalog(write_bigwig, monkeypatch):
     """Five tracks; stores of them have row groups of two experiments and tiles of 20 bins."""
     monkeypatch.setattr("epixs.compendium.plan.CHUNK_ROWS", 2)
     monkeypatch.setattr("epixs.compendium.plan.CHUNK_BINS", 20)
-    monkeypatch.setattr("epixs.compendium.plan.LAPTOP_SHARD_CHUNKS", 1)
+    monkeypatch.setattr("epixs.compendium.plan.FEWEST_SHARD_CHUNKS", 1)
     rng = np.random.default_rng(0)
     rows = []
     for index in range(5):

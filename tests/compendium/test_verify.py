@@ -17,7 +17,7 @@ from epixs.imputation import impute
 def store(world, tmp_path, monkeypatch):
     """A store of several tiles, whose bigWigs are copies that a test may change."""
     monkeypatch.setattr("epixs.compendium.plan.CHUNK_BINS", 500)
-    monkeypatch.setattr("epixs.compendium.plan.LAPTOP_SHARD_CHUNKS", 1)
+    monkeypatch.setattr("epixs.compendium.plan.FEWEST_SHARD_CHUNKS", 1)
     shutil.copytree(world.folder / "tracks", tmp_path / "tracks")
     shutil.copy(world.catalog, tmp_path / "catalog.tsv")
     catalog = read_catalog(tmp_path / "catalog.tsv", "mouse")
