@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import re
 from pathlib import Path
@@ -16,16 +17,21 @@ from epixs.terminal import (
     EXIT_ROWS_FAILED,
     Verbs,
     bytes_text,
+    counted,
     err,
     fail,
+    on_interrupt,
     out,
     progress_bar,
+    remark,
     say,
     start_tensorflow,
     table_of,
 )
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # what TensorFlow says of missing GPUs helps no one
+
+SHOWN = 5
 
 app = typer.Typer(
     cls=Verbs,
@@ -250,9 +256,11 @@ def qc(
     """Measure every experiment, name those that stand out, and write a page to look at."""
     from epixs.cluster import open_client
     from epixs.compendium.store import read_attributes
+    from epixs.files import check_report_folder
     from epixs.qc import quality
     from epixs.qc_page import write_qc
 
+    check_report_folder(report)
     attributes = read_attributes(store)
     with open_client(workers, scheduler) as client, progress_bar() as bar:
         task = bar.add_task("measuring", total=None)
@@ -263,7 +271,10 @@ def qc(
         )
     noted = table[table["notes"] != ""]
     names = ["biosample", "assay", "accession", "notes"]
-    out.print(table_of("experiments that stand out", names, noted[names].to_numpy().tolist()))
+    if len(noted):
+        out.print(table_of("experiments that stand out", names, noted[names].to_numpy().tolist()))
+    else:
+        say("no experiment stands out")
     for path in write_qc(table, report, f"{attributes['species']} ({attributes['assembly']}): {store.name}"):
         say(f"wrote {path}")
 
@@ -279,11 +290,13 @@ def info(store: Annotated[Path, typer.Argument(help="a store")]) -> None:
         [name, dataset.attrs[name]]
         for name in ("kind", "status", "species", "assembly", "units", "uncovered")
     ]
-    rows.append(["bins", f"{regions.n_bins:,} of {dataset.attrs['bin_size']} bp in {len(regions)} regions"])
+    size = f"{regions.n_bins:,} of {dataset.attrs['bin_size']} bp"
+    rows.append(["bins", f"{size} in {counted(len(regions), 'region')}"])
     rows.append(
         [
             "experiments",
-            f"{len(table):,}: {table['biosample'].nunique()} biosamples x {table['assay'].nunique()} assays",
+            f"{len(table):,}: {counted(table['biosample'].nunique(), 'biosample')} x "
+            f"{counted(table['assay'].nunique(), 'assay')}",
         ]
     )
     out.print(table_of(str(store), ["what", "value"], rows))
@@ -309,16 +322,28 @@ def train(
 ) -> None:
     """Train one model over all species jointly; keeps the best checkpoint on held-out entries."""
     from epixs.config import TrainConfig, read_config
+    from epixs.errors import TrainingError
+    from epixs.files import check_new_folder
     from epixs.joint import joint_axis, read_pairs
 
-    start_tensorflow()
-    from epixs.cost import estimate_cost
-    from epixs.training import train as run
-
+    check_new_folder(out_path, TrainingError)
     settings = (read_config(config) if config else TrainConfig()).replace(
         model=model, hidden=_widths(hidden), max_minutes=max_minutes, epochs=epochs, seed=seed
     )
-    axis = joint_axis(stores, read_pairs(exclude) if exclude else ())
+    axis = joint_axis(stores, read_pairs(exclude, what="--exclude") if exclude else ())
+    _show_training_plan(axis, settings)
+    with on_interrupt(lambda: _what_training_left(out_path)):
+        start_tensorflow()
+        done = _train_with_progress(axis, settings, out_path)
+    if done["stopped_early"]:
+        say(f"stopped early: no better since epoch {done['best_epoch']}")
+    best = f"best held-out MSE {done['held_out_mse']:.5f}"
+    say(f"{out_path}: {best} in epoch {done['best_epoch']} of {done['epochs']}")
+
+
+def _show_training_plan(axis: Any, settings: Any) -> None:
+    from epixs.cost import estimate_cost
+
     cost = estimate_cost(axis, settings)
     rows: list[list[Any]] = [
         ["species", ", ".join(axis.species)],
@@ -330,28 +355,34 @@ def train(
         ["positions", f"{cost.positions:,}"],
         ["parameters", f"{cost.parameters:,}"],
         ["memory", f"{bytes_text(cost.memory_bytes)} (allowed {settings.memory_gb:g} GB)"],
-        ["steps per epoch", f"{cost.steps_per_epoch:,}, at most {cost.epochs} epochs"],
+        ["steps per epoch", f"{cost.steps_per_epoch:,}, at most {counted(cost.epochs, 'epoch')}"],
     ]
     out.print(table_of("training plan", ["what", "how much"], rows))
+
+
+def _train_with_progress(axis: Any, settings: Any, out_path: Path) -> dict[str, Any]:
+    from epixs.training import train as run
+
     with progress_bar(TextColumn("{task.fields[state]}")) as bar:
         task = bar.add_task("training", total=None, state="reading")
 
         def report(now: Any) -> None:
+            held_out = "" if math.isnan(now.held_out_mse) else f"  held-out {now.held_out_mse:.4f}"
             bar.update(
                 task,
                 completed=(now.epoch - 1) * now.steps_per_epoch + now.step,
                 total=now.epochs * now.steps_per_epoch,
                 description=f"epoch {now.epoch}/{now.epochs}",
-                state=f"loss {now.loss:.4f}  held-out {now.held_out_mse:.4f}  "
-                f"{now.samples_per_second / 1e3:,.0f} k/s",
+                state=f"loss {now.loss:.4f}{held_out}",
             )
 
-        done = run(axis, settings, out_path, report=report)
-    out.print(
-        f"{out_path}: best held-out MSE {done['held_out_mse']:.5f} "
-        f"in epoch {done['best_epoch']} of {done['epochs']}",
-        highlight=False,
-    )
+        return run(axis, settings, out_path, report=report)
+
+
+def _what_training_left(out_path: Path) -> str:
+    if (out_path / "model.json").is_file():
+        return f"{out_path} holds the best model so far"
+    return f"no epoch had ended, so no model was saved in {out_path}; run the same command again"
 
 
 def _widths(text: str | None) -> tuple[int, ...] | None:
@@ -378,14 +409,27 @@ def impute(
     from epixs.errors import ConfigError
     from epixs.joint import read_pairs
 
-    start_tensorflow()
-    from epixs.imputation import impute as run
-    from epixs.trained import open_model
-
     if pairs is not None and everything:
         raise ConfigError("--pairs and --all", got="both", expected="one of them")
-    wanted = read_pairs(pairs) if pairs else None
+    if (model_dir / "zarr.json").is_file() and (store / "model.json").is_file():
+        raise ConfigError(
+            "the model comes first, then the store",
+            got=f"the store {model_dir}, then the model {store}",
+            next_step=f"swap them: `epixs impute {store} {model_dir} --out {out_path}`",
+        )
+    wanted = read_pairs(pairs, what="--pairs") if pairs else None
+    start_tensorflow()
+    from epixs.imputation import impute as run
+    from epixs.imputation import unknown_biosamples
+    from epixs.trained import open_model
+
     trained = open_model(model_dir)
+    unknown = unknown_biosamples(trained, store)
+    if unknown and wanted is None:
+        named = ", ".join(unknown[:SHOWN]) + (", ..." if len(unknown) > SHOWN else "")
+        remark(
+            f"{counted(len(unknown), 'biosample')} of {store} had no part in training, not imputed: {named}"
+        )
     with progress_bar() as bar:
         task = bar.add_task("imputing tiles", total=None)
         done = run(
@@ -396,11 +440,12 @@ def impute(
             everything=everything,
             progress=lambda p: bar.update(task, completed=p.tiles_done, total=p.tiles),
         )
-    say(f"{out_path}: {len(done)} imputed experiments")
+    say(f"{out_path}: {counted(len(done), 'imputed experiment')}")
     species = open_compendium(store).attrs["species"]
     every = trained.axis.all_pairs(species) if everything else trained.axis.missing_pairs(species)
     if wanted is None and len(done) < len(every):
-        say(f"{len(every) - len(done)} more have a biosample or an assay without any training experiment")
+        lacking = counted(len(every) - len(done), "pair")
+        say(f"{lacking} left out: of a biosample or an assay without any training experiment")
 
 
 @app.command()
@@ -415,16 +460,19 @@ def evaluate(
 ) -> None:
     """Score imputed against observed tracks, beside average activity and zero-shot baselines."""
     from epixs.evaluation import evaluate as run
+    from epixs.files import check_report_folder
     from epixs.metrics import METRICS
     from epixs.report import write_report
 
+    if report:
+        check_report_folder(report)
     with progress_bar() as bar:
         task = bar.add_task("scoring experiments", total=None)
         scores = run(
             imputed, store, others=other or (), progress=lambda d, n: bar.update(task, completed=d, total=n)
         )
-    for note in scores.notes:
-        err.print(f"note: {note}", highlight=False, markup=False)
+    for text in scores.notes:
+        remark(text)
     names = ["role", "assay", "biosample", "method", *METRICS]
     out.print(table_of("per experiment", names, scores.scores[names].to_numpy().tolist()))
     names = ["role", "assay_class", "method", "scored", *METRICS]
@@ -432,6 +480,9 @@ def evaluate(
     if report:
         for path in write_report(scores, report):
             say(f"wrote {path}")
+    for role, (better, tracks) in scores.better_than_average().items():
+        better_on = f"{better} of {counted(tracks, 'track')}"
+        say(f"{role}: imputed better than average activity on {better_on} (MSE over all bins)")
 
 
 @app.command()
@@ -446,7 +497,9 @@ def plot(
     """Draw one experiment along a locus: observed, imputed and average activity."""
     from epixs.figures import plot_tracks
 
-    plot_tracks(imputed, store, biosample=biosample, assay=assay, locus=locus, out=out_path)
+    notes = plot_tracks(imputed, store, biosample=biosample, assay=assay, locus=locus, out=out_path)
+    for text in notes:
+        remark(text)
     say(f"wrote {out_path}")
 
 
@@ -460,8 +513,9 @@ def simulate(
     from epixs.simulate import simulate as run
 
     files = run(folder, size=size, seed=seed)
-    out.print(
-        f"{folder}: {len(files)} files; next: epixs catalog {folder}/metadata.tsv --out {folder}/catalog.tsv"
+    say(
+        f"{folder}: {counted(len(files), 'file')}; "
+        f"next: epixs catalog {folder}/metadata.tsv --out {folder}/catalog.tsv"
     )
 
 
@@ -472,10 +526,12 @@ def demo(
     seed: Annotated[int, typer.Option()] = 0,
 ) -> None:
     """Run the whole path on a simulated world: from bigWigs to zero-shot scores."""
-    start_tensorflow()
-    from epixs.demo import run_demo
+    again = f"the demo does not resume: delete {folder} and run it again (`make demo` deletes it itself)"
+    with on_interrupt(lambda: again):
+        start_tensorflow()
+        from epixs.demo import run_demo
 
-    run_demo(folder, size=size, seed=seed, console=out)
+        run_demo(folder, size=size, seed=seed, console=out)
 
 
 if __name__ == "__main__":
