@@ -134,7 +134,10 @@ def read_config(path: str | Path) -> TrainConfig:
     """
     path = Path(path)
     if not path.is_file():
-        raise ConfigError(f"configuration {path} does not exist")
+        raise ConfigError(
+            f"configuration {path} {'is a folder' if path.is_dir() else 'does not exist'}",
+            next_step="give a TOML file with --config, or leave it out for the defaults",
+        )
     try:
         content = tomllib.loads(path.read_text(encoding="utf-8"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:

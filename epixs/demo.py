@@ -20,6 +20,7 @@ from epixs.compendium.ingest import ingest
 from epixs.config import TrainConfig
 from epixs.errors import ConfigError, StoreError
 from epixs.evaluation import AVERAGE, IMPUTED, UNFAIR, ZERO_SHOT, Evaluation, evaluate
+from epixs.files import check_new_folder
 from epixs.genome import read_regions
 from epixs.imputation import impute
 from epixs.joint import Pair, joint_axis
@@ -29,7 +30,7 @@ from epixs.simulate import simulate
 from epixs.trained import open_model
 from epixs.training import train
 
-HELD_OUT_SHARE = 1 / 3
+EXCLUDED_SHARE = 1 / 3
 ZERO_SHOT_CLASS = "protein_binding"
 SETTINGS = {
     "demo": TrainConfig(hidden=(128, 128), batch_size=2_000, learning_rate=1e-3, epochs=80),
@@ -68,8 +69,7 @@ def run_demo(
         If the folder is not empty.
     """
     console = console or Console()
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise StoreError(f"{folder} exists and is not empty", next_step="name another folder, or delete it")
+    check_new_folder(folder, StoreError)
     if size not in SETTINGS:
         raise ConfigError("size", got=repr(size), expected=" or ".join(SETTINGS))
     config = SETTINGS[size].replace(seed=seed)
@@ -87,11 +87,11 @@ def run_demo(
             stores[species] = folder / f"{species}.zarr"
             ingest(catalog, regions, stores[species], client=client)
     human, mouse = stores["human"], stores["mouse"]
-    held_out = choose_held_out(mouse, seed)
+    third = choose_excluded(mouse, seed)
     protein = _pairs_of_class(mouse, ZERO_SHOT_CLASS)
     runs = {
-        "mouse_only": ("train on mouse alone, impute held-out tracks", [mouse], held_out),
-        "joint": ("train on mouse and human jointly", [mouse, human], held_out),
+        "mouse_only": ("train on mouse alone, impute excluded tracks", [mouse], third),
+        "joint": ("train on mouse and human jointly", [mouse, human], third),
         "zero_shot": ("train jointly without any mouse protein binding (zero-shot)", [mouse, human], protein),
     }
     results = {}
@@ -117,7 +117,7 @@ def _step(console: Console, what: str) -> Iterator[None]:
     console.print(f"{time.monotonic() - started:.0f} s", highlight=False)
 
 
-def choose_held_out(store: Path, seed: int) -> list[Pair]:
+def choose_excluded(store: Path, seed: int) -> list[Pair]:
     """A third of a store's experiments, such that each assay and each biosample keeps one."""
     axis = joint_axis([store])
     part = axis.parts[0]
@@ -127,7 +127,7 @@ def choose_held_out(store: Path, seed: int) -> list[Pair]:
     for index in np.random.default_rng(seed).permutation(len(table)):
         biosample, assay = table.iloc[int(index)]
         if (
-            len(chosen) < HELD_OUT_SHARE * len(table)
+            len(chosen) < EXCLUDED_SHARE * len(table)
             and left["biosample"][biosample] > 1
             and left["assay"][assay] > 1
         ):
@@ -153,11 +153,11 @@ def _mse_row(name: str, scores: pd.DataFrame, method: str, classes: Sequence[str
 
 
 def imputation_table(result: DemoResult) -> Table:
-    """MSE of held-out mouse tracks by assay class (the paper's table 1, for the simulated world)."""
+    """MSE of excluded mouse tracks by assay class (the paper's table 1, for the simulated world)."""
     joint, alone = result.joint.scores, result.mouse_only.scores
     classes = sorted(set(joint["assay_class"]))
     count = (joint["method"] == IMPUTED).sum()
-    title = f"MSE of {count} held-out mouse tracks (simulated world)"
+    title = f"MSE of {count} excluded mouse tracks (simulated world)"
     names = [name.replace("_", " ") for name in classes]
     table = Table("", "overall", *names, title=title, title_justify="left", box=box.SIMPLE_HEAD)
     table.add_row(*_mse_row(AVERAGE, joint, AVERAGE, classes))

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import difflib
+from collections.abc import Iterable
+
 
 class EpixsError(Exception):
     """Base of every error that epixs raises for a mistake its user can mend.
@@ -31,13 +34,27 @@ class EpixsError(Exception):
             parts.append(f"expected {expected}")
         message = "; ".join(parts)
         if next_step:
-            message += f". {next_step[0].upper()}{next_step[1:]}"
+            message += f". {_sentence(next_step)}"
         self.message = message
         super().__init__(message)
 
     def __reduce__(self) -> tuple[object, ...]:
         # Errors cross process boundaries (Dask workers); keep the finished sentence.
         return (_rebuild, (type(self), self.message))
+
+
+def _sentence(text: str) -> str:
+    """Capitalise, but for a path, an option or a code span, which it would turn into another one."""
+    word = text.split()[0].rstrip(",:;")
+    return text[0].upper() + text[1:] if word.isalpha() else text
+
+
+def closest(name: str, known: Iterable[str]) -> str:
+    """` (did you mean 'liver'?)`, where a known name is close to `name` or contains it; else nothing."""
+    names = sorted(known)
+    found = [full for full in names if name and name.lower() in full.lower()]
+    found = found or difflib.get_close_matches(name, names, n=1)
+    return f" (did you mean {found[0]!r}?)" if found else ""
 
 
 def _rebuild(kind: type[EpixsError], message: str) -> EpixsError:

@@ -40,7 +40,7 @@ class Evaluation:
     ----------
     scores
         One row an experiment and method: `biosample assay assay_class role method` and the metrics.
-        `role` is `held-out` (not trained on), `zero-shot` (its assay not trained on in this species) or
+        `role` is `excluded` (not trained on), `zero-shot` (its assay not trained on in this species) or
         `training`.
     notes
         What could not be computed, and why.
@@ -64,6 +64,18 @@ class Evaluation:
                         | means.to_dict()
                     )
         return pd.DataFrame(groups)
+
+    def better_than_average(self) -> dict[str, tuple[int, int]]:
+        """Per role, on how many tracks imputed has the lower MSE than average activity, and of how many.
+
+        A role none of whose tracks has an average activity, as in zero-shot, is left out.
+        """
+        mse = self.scores.pivot_table(index=["role", "assay", "biosample"], columns="method", values="mse")
+        if AVERAGE not in mse:
+            return {}
+        both = mse[[IMPUTED, AVERAGE]].dropna()
+        better = (both[IMPUTED] < both[AVERAGE]).groupby(level="role")
+        return {str(role): (int(part.sum()), len(part)) for role, part in better}
 
 
 def evaluate(
@@ -120,7 +132,7 @@ def evaluate(
     for done, (assay, biosample, row) in enumerate(common):
         label = (biosample, assay)
         zero_shot = not any(a == assay for _, a in trained)
-        role = "training" if label in trained else "zero-shot" if zero_shot else "held-out"
+        role = "training" if label in trained else "zero-shot" if zero_shot else "excluded"
         truth = read(observed_rows[label])
         methods: dict[str, Track | None] = {IMPUTED: predicted.signal[row].to_numpy()}
         methods[AVERAGE] = usable.average(assay, without=biosample)
@@ -160,7 +172,11 @@ def check_fit(imputed: str | Path, predicted: Any, store: str | Path, observed: 
     """
     for path, dataset, kind in ((imputed, predicted, "imputed"), (store, observed, "observed")):
         if dataset.attrs["kind"] != kind:
-            raise AxisError(f"{path} is {dataset.attrs['kind']}", expected=f"an {kind} compendium")
+            raise AxisError(
+                f"{path} is {dataset.attrs['kind']}",
+                expected=f"an {kind} compendium",
+                next_step="give the imputed store first, then the observed one",
+            )
     for name in ("species", "assembly"):
         if predicted.attrs[name] != observed.attrs[name]:
             raise AxisError(

@@ -10,6 +10,8 @@ import numpy as np
 from epixs.compendium.store import experiments_of, open_compendium
 from epixs.errors import AxisError, ConfigError
 from epixs.evaluation import check_fit
+from epixs.genome import parse_locus
+from epixs.joint import why_unknown
 
 INK = "#3b3b3b"
 OBSERVED = "#2f5d8a"
@@ -24,7 +26,9 @@ def _pyplot() -> Any:
         import matplotlib
     except ImportError as error:
         raise ConfigError(
-            "pictures need matplotlib", got="it is not installed", next_step="pip install 'epixs[viz]'"
+            "pictures need matplotlib",
+            got="it is not installed",
+            next_step="install it with `pip install 'epixs[viz]'`",
         ) from error
     matplotlib.use("Agg")
     import matplotlib.pyplot as plt
@@ -34,7 +38,7 @@ def _pyplot() -> Any:
 
 def plot_tracks(
     imputed: str | Path, store: str | Path, *, biosample: str, assay: str, locus: str, out: str | Path
-) -> Path:
+) -> list[str]:
     """Draw one experiment along a locus: observed, imputed and average activity, on one scale.
 
     Parameters
@@ -48,17 +52,20 @@ def plot_tracks(
     out
         Picture to write; its ending says the format.
 
+    Returns
+    -------
+    Notes on what was drawn otherwise than asked for.
+
     Raises
     ------
     AxisError
         If a store does not hold the experiment.
+    RegionError
+        If the locus lies outside the regions.
     ConfigError
-        If matplotlib is missing or the format is not known.
+        If matplotlib is missing, or the picture's format or folder does not exist.
     """
-    if Path(out).suffix not in FORMATS:
-        raise ConfigError(
-            "picture", got=str(out), expected=f"a name that ends with one of {', '.join(FORMATS)}"
-        )
+    _check_picture(Path(out))
     plt = _pyplot()
     predicted, observed = open_compendium(imputed), open_compendium(store)
     check_fit(imputed, predicted, store, observed)
@@ -98,16 +105,35 @@ def plot_tracks(
     axes[0].set_title(f"{assay} in {biosample}, arcsinh units", loc="left", fontsize=10, color=INK)
     figure.savefig(str(out), dpi=130)
     plt.close(figure)
-    return Path(out)
+    return _clipped(locus, here)
+
+
+def _check_picture(out: Path) -> None:
+    if out.suffix.lower() not in FORMATS:
+        raise ConfigError(
+            "picture", got=str(out), expected=f"a name that ends with one of {', '.join(FORMATS)}"
+        )
+    if not out.parent.is_dir():
+        raise ConfigError(f"picture {out}: no folder {out.parent}", next_step="make the folder first")
+
+
+def _clipped(locus: str, drawn: Any) -> list[str]:
+    """A note, if a locus reaches outside the regions."""
+    chrom, start, end = parse_locus(locus)
+    low, high = int(drawn["bin_start"].min()), int(drawn["bin_end"].max())
+    if low <= start and end <= high:
+        return []
+    return [f"{locus} reaches outside the regions; drawn is {chrom}:{low:,}-{high:,}"]
 
 
 def _row(path: str | Path, dataset: Any, biosample: str, assay: str) -> int:
     table = experiments_of(dataset)
     found = table.index[(table["biosample"] == biosample) & (table["assay"] == assay)]
     if not len(found):
+        why = why_unknown(biosample, assay, set(table["biosample"]), set(table["assay"]))
         raise AxisError(
             f"{path} does not hold the experiment",
-            got=f"{biosample} / {assay}",
+            got=f"{biosample} / {assay}: {why}",
             expected="one of its experiments",
             next_step=f"list them with `epixs info {path}`",
         )

@@ -1,10 +1,15 @@
-"""Small files written in one step, and checksums of large ones."""
+"""Small files written in one step, checksums of large ones, and folders that may be written to."""
 
 from __future__ import annotations
 
 import hashlib
 import os
 from pathlib import Path
+
+from epixs.errors import ConfigError, EpixsError
+
+REPORT_FILES = ("scores.tsv", "summary.tsv", "qc.html", "qc.tsv")
+"""What `evaluate` and `qc` write into a report folder."""
 
 
 def write_text(path: Path, text: str) -> None:
@@ -18,3 +23,39 @@ def file_sha256(path: Path) -> str:
     """Checksum of a file."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def check_new_folder(folder: Path, error: type[EpixsError]) -> None:
+    """Check that a folder is new or empty, so that nothing is lost.
+
+    Raises
+    ------
+    EpixsError
+        Of type `error`, if it is not.
+    """
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise error(
+            f"{folder} exists and is {'not empty' if folder.is_dir() else 'a file'}",
+            expected="a new or empty folder, so that nothing is lost",
+            next_step="name another folder, or delete it",
+        )
+
+
+def check_report_folder(folder: Path) -> None:
+    """Check that a report may be written to a folder: a new or empty one, or one that holds a report.
+
+    Raises
+    ------
+    ConfigError
+        If it is a file, or holds something else alone.
+    """
+    if not folder.exists():
+        return
+    names = sorted(path.name for path in folder.iterdir()) if folder.is_dir() else []
+    if not folder.is_dir() or (names and not set(names) & set(REPORT_FILES)):
+        raise ConfigError(
+            "--report",
+            got=f"{folder}, which holds {', '.join(names[:3])}" if names else f"the file {folder}",
+            expected="a new or empty folder, or one with an earlier report",
+            next_step="name another folder",
+        )

@@ -19,7 +19,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from epixs.errors import RegionError
+from epixs.errors import RegionError, closest
 
 BIN_SIZE = 25
 MAX_BINS = 1 << 33
@@ -209,6 +209,27 @@ class Regions:
                 rows.append((name, chrom, start, end))
         names, chroms, starts, ends = zip(*rows, strict=True)
         return Regions(self.assembly, names, chroms, starts, ends)
+
+    def locate(self, locus: str) -> npt.NDArray[np.int64]:
+        """Bins that a locus touches, ascending by region.
+
+        Raises
+        ------
+        RegionError
+            If there is none, naming the nearest region.
+        """
+        chrom, start, end = parse_locus(locus)
+        bins = self.bins_of(chrom, start, end)
+        if not bins.size:
+            here = [i for i, name in enumerate(self.chrom) if name == chrom]
+            near = min(here or [0], key=lambda i: max(self.start[i] - end, start - self.end[i]))
+            example = f"{self.chrom[near]}:{self.start[near]:,}-{self.end[near]:,}"
+            raise RegionError(
+                "no bin of this compendium lies there",
+                got=f"{locus!r}{'' if here else closest(chrom, set(self.chrom))}",
+                expected=f"a locus in {example}, {'the nearest' if here else 'the first'} region",
+            )
+        return bins
 
     def table(self, bins: npt.ArrayLike | None = None) -> pd.DataFrame:
         """Coordinates of bins as a table `bin chrom start end region`, one row a bin.

@@ -22,7 +22,7 @@ from epixs.compendium.store import open_compendium, regions_of
 from epixs.compendium.write import finalise, prepare_store, write_block
 from epixs.errors import AxisError
 from epixs.genome import BIN_SIZE
-from epixs.joint import JointAxis, Pair
+from epixs.joint import JointAxis, Pair, why_unknown
 from epixs.trained import TrainedModel
 from epixs.transforms import quantise
 
@@ -111,9 +111,19 @@ def check_store(trained: TrainedModel, path: str | Path) -> str:
 
 def imputable(axis: JointAxis, pairs: Sequence[Pair]) -> list[Pair]:
     """Those pairs whose biosample and assay each have a training experiment somewhere."""
-    assays = {assay for part in axis.parts for assay in part.training["assay"]}
+    assays = _trained_assays(axis)
     biosamples = {(part.species, name) for part in axis.parts for name in part.training["biosample"]}
     return [pair for pair in pairs if pair[2] in assays and pair[:2] in biosamples]
+
+
+def _trained_assays(axis: JointAxis) -> set[str]:
+    return {assay for part in axis.parts for assay in part.training["assay"]}
+
+
+def unknown_biosamples(trained: TrainedModel, path: str | Path) -> list[str]:
+    """Biosamples of a store of which the model saw no training experiment, so that none can be imputed."""
+    known = set(trained.axis.part(check_store(trained, path)).training["biosample"])
+    return sorted(set(open_compendium(path).biosample.to_numpy()) - known)
 
 
 def choose_pairs(
@@ -140,9 +150,12 @@ def choose_pairs(
     possible = set(imputable(axis, mine))
     unknown = [pair for pair in mine if pair not in possible]
     if unknown:
+        biosamples, assays = set(axis.part(species).training["biosample"]), _trained_assays(axis)
         raise AxisError(
             f"{len(unknown)} pair(s) cannot be imputed: no training experiment of their biosample or assay",
-            got="; ".join(" / ".join(pair) for pair in unknown[:5]),
+            got="; ".join(
+                f"{' / '.join(pair)}: {why_unknown(*pair[1:], biosamples, assays)}" for pair in unknown[:3]
+            ),
             expected="a biosample and an assay that training saw",
         )
     return mine

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -14,7 +14,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from epixs.compendium.store import experiments_of, open_compendium, regions_of
-from epixs.errors import AxisError
+from epixs.errors import AxisError, closest
 from epixs.genome import Regions
 from epixs.tables import read_tsv
 
@@ -191,7 +191,7 @@ class JointAxis:
         if unknown:
             raise AxisError(
                 f"{len(unknown)} excluded pair(s) are no experiment of these compendia",
-                got="; ".join(" / ".join(pair) for pair in unknown[:5]),
+                got="; ".join(f"{' / '.join(pair)}: {self._why_unknown(pair)}" for pair in unknown[:3]),
                 expected="species, biosample and assay of an observed experiment",
                 next_step="list the experiments with `epixs info STORE`",
             )
@@ -212,6 +212,13 @@ class JointAxis:
         if axis.n_training == 0:
             raise AxisError("every experiment is excluded", expected="at least one to train on")
         return axis
+
+    def _why_unknown(self, pair: Pair) -> str:
+        species, biosample, assay = pair
+        if species not in self.species:
+            return f"unknown species {species!r}{closest(species, self.species)}"
+        table = self.part(species).experiments
+        return why_unknown(biosample, assay, set(table["biosample"]), set(table["assay"]))
 
     def to_dict(self) -> dict[str, Any]:
         """Everything a model needs to find its rows again, as JSON holds it."""
@@ -262,6 +269,15 @@ class JointAxis:
         except (LookupError, TypeError, ValueError, AttributeError, OverflowError) as error:
             raise AxisError("the model's axis is damaged", got=f"{type(error).__name__}: {error}") from error
         return axis
+
+
+def why_unknown(biosample: str, assay: str, biosamples: Collection[str], assays: Collection[str]) -> str:
+    """Say which of an experiment's two labels is not known, and which known one is close."""
+    labels = (("biosample", biosample, biosamples), ("assay", assay, assays))
+    unknown = [
+        f"unknown {what} {name!r}{closest(name, known)}" for what, name, known in labels if name not in known
+    ]
+    return " and ".join(unknown) or "biosample and assay are known, but not together"
 
 
 _EXPERIMENT_FIELDS = {
@@ -359,7 +375,7 @@ def joint_axis(stores: Sequence[str | Path], exclude: Sequence[Pair] = ()) -> Jo
 def _species_axis(path: str | Path) -> SpeciesAxis:
     dataset = open_compendium(path)
     if dataset.attrs["kind"] != "observed":
-        raise AxisError(f"{path} is imputed", got=dataset.attrs["kind"], expected="an observed compendium")
+        raise AxisError(f"{path} is imputed", expected="an observed compendium")
     table = experiments_of(dataset)
     readable = table[(table["status"] == "ok") & table["signal_max"].notna()]
     if readable.empty:
@@ -376,8 +392,8 @@ def _species_axis(path: str | Path) -> SpeciesAxis:
     )
 
 
-def read_pairs(path: str | Path) -> list[Pair]:
-    """Read a TSV with the columns `species biosample assay`.
+def read_pairs(path: str | Path, *, what: str = "pairs file") -> list[Pair]:
+    """Read a TSV with the columns `species biosample assay`; a message calls it `what`.
 
     Raises
     ------
@@ -385,7 +401,13 @@ def read_pairs(path: str | Path) -> list[Pair]:
         If the file is missing, lacks a column or repeats a pair.
     """
     path = Path(path)
-    table = read_tsv(path, ("species", "biosample", "assay"), what="pairs file", error=AxisError)
+    table = read_tsv(
+        path,
+        ("species", "biosample", "assay"),
+        what=what,
+        error=AxisError,
+        next_step="give a tab-separated file with the columns species, biosample and assay",
+    )
     pairs = list(
         zip(
             table["species"].str.strip(),

@@ -18,6 +18,7 @@ import pandas as pd
 import pyBigWig
 
 from epixs.errors import ConfigError, StoreError
+from epixs.files import check_new_folder
 from epixs.genome import BIN_SIZE, load_assembly
 
 Array = npt.NDArray[np.float64]
@@ -176,8 +177,7 @@ def simulate(folder: str | Path, *, size: str = "demo", seed: int = 0) -> list[P
         raise ConfigError("size", got=repr(size), expected=" or ".join(SIZES))
     if seed < 0:
         raise ConfigError("seed", got=seed, expected="0 or more")
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise StoreError(f"{folder} exists and is not empty", next_step="name another folder, or delete it")
+    check_new_folder(folder, StoreError)
     (folder / "tracks").mkdir(parents=True, exist_ok=True)
     written: list[Path] = []
     rows: list[dict[str, str]] = []

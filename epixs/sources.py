@@ -277,7 +277,7 @@ def _object(url: str) -> tuple[Any, str]:
         raise TrackError(
             f"{url} is remote, which needs obstore",
             got="it is not installed",
-            next_step="pip install 'epixs[cloud]'",
+            next_step="install it with `pip install 'epixs[cloud]'`",
         ) from error
     options = cloud_options()
     parts = urlsplit(url)

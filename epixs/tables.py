@@ -31,15 +31,17 @@ def read_tsv(
     what, error
         What the file is, and the type of error to raise.
     next_step
-        What to do where a column is missing.
+        What to do where the file or a column is missing.
 
     Raises
     ------
     EpixsError
-        Of type `error`, if the file is missing, larger than 1 GiB, no table or lacks a column.
+        Of type `error`, if the file is missing, larger than 1 GiB, no tab-separated table or lacks a column.
     """
     if not path.is_file():
-        raise error(f"{what} {path} does not exist", got="no such file" if not path.exists() else "a folder")
+        raise error(
+            f"{what} {path} {'is a folder' if path.is_dir() else 'does not exist'}", next_step=next_step
+        )
     if path.stat().st_size > MAX_BYTES:
         raise error(f"{path} is too large", got=f"{path.stat().st_size:,} bytes", expected="at most 1 GiB")
     try:
@@ -56,6 +58,8 @@ def read_tsv(
         )
     except (UnicodeDecodeError, pd.errors.ParserError, pd.errors.EmptyDataError) as cause:
         raise error(f"{path} is not a tab-separated table: {cause}") from cause
+    if len(table.columns) == 1 and "," in table.columns[0]:
+        raise error(f"{path} is comma-separated", expected="tabs", next_step=next_step)
     missing = [column for column in required if column not in table.columns]
     if missing:
         raise error(

@@ -6,7 +6,7 @@ import contextlib
 import errno
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import typer
@@ -31,10 +31,8 @@ EXIT_INTERRUPTED = 130
 RESUME = "what was written is kept; run the same command again to resume"
 
 PIPED_WIDTH = 160
-KEPT = {
-    "train": "what was written is kept: MODEL_DIR holds the best model so far, if an epoch had ended",
-    "demo": "what was written is kept; start again in another folder",
-}
+ROWS_SHOWN = 12
+REFUSED = (errno.EACCES, errno.EPERM, errno.EROFS)
 
 out = Console(width=None if sys.stdout.isatty() else PIPED_WIDTH)
 err = Console(stderr=True)
@@ -51,6 +49,19 @@ def fail(message: str) -> None:
     err.print(message, markup=False, highlight=False, soft_wrap=True)
 
 
+def remark(message: str) -> None:
+    """Print a remark to standard error, as it is."""
+    err.print(f"note: {message}", markup=False, highlight=False, soft_wrap=True)
+
+
+def fail_rows(failed: list[tuple[str, str]]) -> None:
+    """Print which experiments could not be read, and why; a few of many."""
+    for accession, reason in failed[:ROWS_SHOWN]:
+        fail(f"{accession} could not be read: {reason}")
+    if len(failed) > ROWS_SHOWN:
+        fail(f"and {len(failed) - ROWS_SHOWN} more")
+
+
 class Verbs(typer.core.TyperGroup):
     """Turns the user's own mistakes into one message and an exit code, without a traceback."""
 
@@ -61,17 +72,27 @@ class Verbs(typer.core.TyperGroup):
         except EpixsError as error:
             fail(error.message)
             raise typer.Exit(EXIT_MISTAKE) from None
-        except KeyboardInterrupt:
-            fail(f"interrupted: {KEPT.get(str(ctx.invoked_subcommand), RESUME)}")
+        except KeyboardInterrupt as stop:
+            fail(f"interrupted: {stop.args[0] if stop.args else RESUME}")
             raise typer.Exit(EXIT_INTERRUPTED) from None
         except OSError as error:
             if error.errno in (errno.ENOSPC, errno.EDQUOT):
                 fail(f"the disk is full: {error.filename or error.strerror}. Free some space; {RESUME}")
-            elif error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
-                fail(f"cannot write or read {error.filename}: {error.strerror}. Check its permissions")
+            elif error.errno in (*REFUSED, errno.ENOENT):
+                what = "its permissions" if error.errno in REFUSED else "that its folder exists"
+                fail(f"cannot write or read {error.filename}: {error.strerror}. Check {what}")
             else:
                 fail(str(error))
             raise typer.Exit(EXIT_MISTAKE) from None
+
+
+@contextlib.contextmanager
+def on_interrupt(kept: Callable[[], str]) -> Iterator[None]:
+    """Have Ctrl-C answered with what a verb knows of what is kept, and what to do next."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt(kept()) from None
 
 
 @contextlib.contextmanager
@@ -102,8 +123,9 @@ def progress_bar(state: Any = None) -> Progress:
     return Progress(
         SpinnerColumn(),
         TextColumn("{task.description}"),
-        BarColumn(),
+        BarColumn(bar_width=8 if state else 40),  # a state leaves no more room on 80 columns
         state or MofNCompleteColumn(),
+        TextColumn("elapsed"),
         TimeElapsedColumn(),
         TextColumn("left"),
         TimeRemainingColumn(),
@@ -119,6 +141,11 @@ def table_of(title: str, columns: list[str], rows: list[list[Any]]) -> Table:
     for row in rows:
         table.add_row(*(f"{cell:.4f}" if isinstance(cell, float) else escape(str(cell)) for cell in row))
     return table
+
+
+def counted(number: int, noun: str) -> str:
+    """A number and its noun, in the plural but for 1: `1 experiment`."""
+    return f"{number:,} {noun}{'s' * (number != 1)}"
 
 
 def bytes_text(n_bytes: float) -> str:

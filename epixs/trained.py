@@ -140,12 +140,13 @@ def open_model(folder: str | Path) -> TrainedModel:
     """
     folder = Path(folder)
     description = folder / DESCRIPTION_FILE
+    if not folder.exists():
+        raise TrainingError(f"model folder {folder} does not exist", next_step="train one with `epixs train`")
     if not description.is_file():
+        names = ", ".join(sorted(p.name for p in folder.iterdir())[:6]) if folder.is_dir() else "a file"
         raise TrainingError(
             f"{folder} holds no finished model",
-            got=", ".join(sorted(p.name for p in folder.iterdir())[:6])
-            if folder.is_dir()
-            else "no such folder",
+            got="a store" if (folder / "zarr.json").is_file() else names,
             expected=f"{MODEL_FILE} and {DESCRIPTION_FILE}",
             next_step="train one with `epixs train`",
         )

@@ -17,10 +17,10 @@ import keras
 import numpy as np
 
 from epixs.config import TrainConfig
-from epixs.cost import check_memory, estimate_cost
+from epixs.cost import Cost, check_memory, estimate_cost
 from epixs.dataset import held_out_dataset, training_dataset
 from epixs.errors import TrainingError
-from epixs.files import write_text
+from epixs.files import check_new_folder, write_text
 from epixs.joint import JointAxis
 from epixs.model import DeepTensorFactorization, RowwiseAdam
 from epixs.sampling import Sampler
@@ -85,6 +85,7 @@ class _Watch(keras.callbacks.Callback):  # type: ignore[misc, unused-ignore]
         self.history: list[dict[str, float]] = []
         self.started = self.reported = time.monotonic()
         self.epoch, self.held_out = 0, float("nan")
+        self.stopped_early = False
 
     def on_epoch_begin(self, epoch: int, logs: dict[str, float] | None = None) -> None:
         self.epoch, self.epoch_started = epoch, time.monotonic()
@@ -125,6 +126,7 @@ class _Watch(keras.callbacks.Callback):  # type: ignore[misc, unused-ignore]
             save_model(self.out, self.model, self.axis, self.config, self.scores())
         if self.config.patience and self.worse >= self.config.patience:
             self.model.stop_training = True
+            self.stopped_early = epoch + 1 < self.params["epochs"]
         self._tell(self.sampler.steps_per_epoch, logs["loss"], best=better)
 
     def scores(self) -> dict[str, float]:
@@ -180,7 +182,8 @@ def train(
 
     Returns
     -------
-    What `model.json` says of the run: `held_out_mse`, `best_epoch` and `epochs`.
+    What `model.json` says of the run, `held_out_mse`, `best_epoch` and `epochs`; and `stopped_early`, whether
+    `patience` ended it.
 
     Raises
     ------
@@ -192,13 +195,32 @@ def train(
     out = Path(out)
     cost = estimate_cost(axis, config)
     check_memory(cost, config)
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise TrainingError(
-            f"{out} exists and is not empty",
-            expected="a new or empty folder, so that no model is lost",
-            next_step="choose another --out, or delete it",
-        )
-    out.mkdir(parents=True, exist_ok=True)
+    check_new_folder(out, TrainingError)
+    with _new_folder(out):
+        return _train(axis, config, out, cost, deadline, report or (lambda _: None))
+
+
+@contextlib.contextmanager
+def _new_folder(folder: Path) -> Iterator[None]:
+    """Make a folder, and remove it again where what should fill it fails before it has written anything."""
+    made = not folder.exists()
+    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        yield
+    except BaseException:
+        if made and not any(folder.iterdir()):
+            folder.rmdir()
+        raise
+
+
+def _train(
+    axis: JointAxis,
+    config: TrainConfig,
+    out: Path,
+    cost: Cost,
+    deadline: float,
+    report: Callable[[EpochReport], None],
+) -> dict[str, Any]:
     sampler = Sampler(
         axis,
         batch_size=config.batch_size,
@@ -209,7 +231,7 @@ def train(
     count = int(np.clip(HELD_OUT_SHARE * sampler.n_positions, *HELD_OUT_ENTRIES))
     held_out = held_out_dataset(sampler, count=count)
     model = new_model(axis, config)
-    watch = _Watch(out, axis, config, sampler, deadline, report or (lambda _: None))
+    watch = _Watch(out, axis, config, sampler, deadline, report)
     with _interrupts_go_to(watch.interrupted):
         steps = cost.epochs * sampler.steps_per_epoch
         if config.max_minutes:
@@ -226,7 +248,7 @@ def train(
         )
     if watch.best_epoch < 0:
         raise TrainingError("no epoch gave a finite held-out error", next_step="reduce learning_rate")
-    return watch.scores()
+    return watch.scores() | {"stopped_early": watch.stopped_early}
 
 
 @contextlib.contextmanager

@@ -1,5 +1,6 @@
 """The command as a user runs it: in a process of its own, from bigWigs to scores; and its mistakes."""
 
+import re
 import shutil
 import signal
 import subprocess
@@ -11,6 +12,7 @@ import pytest
 import xarray as xr
 from typer.testing import CliRunner
 
+from epixs import qc
 from epixs.cli import app
 from epixs.compendium.store import open_compendium, store_status
 
@@ -55,14 +57,17 @@ def test_the_whole_path(world, tmp_path, held_out):
         assert dataset.attrs["kind"] == "imputed"
     scored = epixs("evaluate", imputed, store, "--report", tmp_path / "report")
     assert scored.exit_code == 0, scored.output
+    last = scored.stdout.strip().splitlines()[-1]
+    assert re.fullmatch(r"excluded: imputed better than average activity on [01] of 1 track \(MSE .*\)", last)
     summary = pd.read_csv(tmp_path / "report" / "summary.tsv", sep="\t")
-    assert {"held-out", "zero-shot"} == set(summary["role"])
+    assert {"excluded", "zero-shot"} == set(summary["role"])
     _, biosample, assay = held_out[-1]
     drawn = epixs(
-        "plot", imputed, store, "--biosample", biosample, "--assay", assay, "--locus", "chr19:10,000,000-10,010,000",
+        "plot", imputed, store, "--biosample", biosample, "--assay", assay, "--locus", "chr19:9,990,000-10,010,000",
         "--out", tmp_path / "a.png",
     )  # fmt: skip
     assert drawn.exit_code == 0, drawn.output
+    assert "drawn is chr19:10,000,000-10,010,000" in drawn.stderr
 
 
 def test_simulate_and_demo(tmp_path):
@@ -135,10 +140,15 @@ def test_mistakes_are_one_sentence(world, trained, tmp_path):
         (["train", mouse, "--out", new, "--hidden", "big"], "--hidden", "2048,2048"),
         (["train", mouse, "--out", new, "--model", "mystery"], "'mystery'", "avocado"),
         (["train", mouse, mouse, "--out", new], "twice", "mouse"),
-        (["train", mouse, "--out", new, "--config", tmp_path / "no.toml"], "no.toml", "does not exist"),
+        (["train", mouse, "--out", new, "--config", tmp_path / "no.toml"], "no.toml does not exist", "with --config"),
+        (["train", mouse, "--out", new, "--exclude", tmp_path / "no.tsv"], "--exclude", "no.tsv does not exist"),
+        (["train", tmp_path / "none.zarr", "--out", world.folder], "exists and is not empty", "another folder"),
         (["impute", tmp_path, mouse, "--out", new], "no finished model", "epixs train"),
         (["impute", trained.folder, mouse, "--out", new, "--pairs", world.pairs, "--all"], "--pairs and --all", "one of them"),
+        (["impute", mouse, trained.folder, "--out", new], "the model comes first", f"epixs impute {trained.folder} {mouse}"),
         (["evaluate", mouse, human], "is observed", "imputed"),
+        (["evaluate", new, new, "--report", world.catalog], "--report", "the file"),
+        (["qc", new, "--report", world.folder], "--report", "an earlier report"),
     ]  # fmt: skip
     for arguments, *expected in cases:
         message = failure(epixs(*arguments))
@@ -191,7 +201,8 @@ def test_ctrl_c_keeps_what_was_written(world, tmp_path, verb):
     if verb == "ingest" and process.returncode == 0:
         return  # it was done before the signal came
     assert process.returncode == 130, errors
-    assert "interrupted: what was written is kept" in " ".join(errors.split())
+    kept = "what was written is kept" if verb == "ingest" else f"{out} holds the best model so far"
+    assert f"interrupted: {kept}" in " ".join(errors.split())
     assert "Traceback" not in errors
     if verb == "train":
         from epixs.trained import open_model
@@ -199,6 +210,26 @@ def test_ctrl_c_keeps_what_was_written(world, tmp_path, verb):
         assert open_model(out).axis.species == ("mouse",)
     else:
         assert epixs(*[verb, *arguments, "--out", out]).exit_code == 0
+
+
+def test_biosamples_that_the_model_does_not_know_are_named(world, trained, tmp_path):
+    table = world.catalog.read_text().replace("simulated-mouse-00", "stranger")
+    (world.folder / "other.tsv").write_text(table)
+    store = tmp_path / "a.zarr"
+    ingest = [
+        "ingest",
+        world.folder / "other.tsv",
+        "--species",
+        "mouse",
+        "--regions",
+        world.bed("mouse"),
+        "--out",
+        store,
+    ]
+    assert epixs(*ingest, "--workers", "1").exit_code == 0
+    result = epixs("impute", trained.folder, store, "--out", tmp_path / "i.zarr")
+    assert result.exit_code == 0, result.output
+    assert f"note: 1 biosample of {store} had no part in training, not imputed: stranger" in result.stderr
 
 
 def test_help_is_there_for_every_verb():
@@ -219,6 +250,14 @@ def test_help_is_there_for_every_verb():
         assert "Usage" in result.output
 
 
+def test_qc_says_that_nothing_stands_out(world, tmp_path, monkeypatch):
+    quality = qc.quality
+    monkeypatch.setattr(qc, "quality", lambda *args, **kwargs: quality(*args, **kwargs).assign(notes=""))
+    result = epixs("qc", world.store("mouse"), "--report", tmp_path / "qc", "--workers", "1")
+    assert result.exit_code == 0, result.output
+    assert "no experiment stands out" in result.stdout
+
+
 def test_verify_finds_and_repairs(world, tmp_path):
     bed, store = world.bed("mouse"), tmp_path / "mouse.zarr"
     ingest = ["ingest", world.catalog, "--species", "mouse", "--regions", bed, "--out", store]
@@ -231,6 +270,7 @@ def test_verify_finds_and_repairs(world, tmp_path):
     assert (sound.exit_code, "every tile is as it was written" in sound.output) == (0, True)
     looked = epixs("qc", store, "--report", tmp_path / "qc", "--workers", "1")
     assert looked.exit_code == 0, looked.output
+    assert "experiments that stand out" in looked.output
     assert (tmp_path / "qc" / "qc.html").exists()
     (store / "signal" / "c" / "0" / "0").unlink()
     found = epixs("verify", store, "--workers", "1", "--repair")

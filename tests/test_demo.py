@@ -3,7 +3,7 @@ import io
 import pytest
 from rich.console import Console
 
-from epixs.demo import choose_held_out, run_demo
+from epixs.demo import choose_excluded, run_demo
 from epixs.errors import StoreError
 from epixs.evaluation import AVERAGE, IMPUTED
 from epixs.joint import joint_axis
@@ -26,8 +26,8 @@ def test_demo_runs_the_whole_path_and_prints_what_it_measured(tmp_path):
         run_demo(tmp_path / "demo", size="tiny")
 
 
-def test_held_out_third_leaves_every_assay_and_biosample_one(world):
-    chosen = choose_held_out(world.store("mouse"), seed=0)
+def test_excluded_third_leaves_every_assay_and_biosample_one(world):
+    chosen = choose_excluded(world.store("mouse"), seed=0)
     axis = joint_axis([world.store("mouse")], chosen)
     part = axis.parts[0]
     assert 0.2 * len(part.experiments) <= len(chosen) <= 0.4 * len(part.experiments)

@@ -1,9 +1,10 @@
 import numpy as np
+import pandas as pd
 import pytest
 
 from epixs.compendium.store import open_compendium
 from epixs.errors import AxisError
-from epixs.evaluation import AVERAGE, IMPUTED, UNFAIR, ZERO_SHOT, evaluate
+from epixs.evaluation import AVERAGE, IMPUTED, UNFAIR, ZERO_SHOT, Evaluation, evaluate
 from epixs.imputation import impute
 
 
@@ -23,7 +24,7 @@ def test_scores_are_those_of_the_stored_tracks(world, imputed, evaluation, held_
     predicted, observed = open_compendium(imputed), open_compendium(world.store("mouse"))
     _, biosample, assay = held_out[-1]
     mine = evaluation.scores.query("biosample == @biosample and assay == @assay").set_index("method")
-    assert set(mine["role"]) == {"held-out"}
+    assert set(mine["role"]) == {"excluded"}
 
     def row(dataset, b, a):
         at = (dataset.biosample.to_numpy() == b) & (dataset.assay.to_numpy() == a)
@@ -72,6 +73,20 @@ def test_summary_is_the_mean_over_experiments(evaluation):
     expected = zero.loc[zero["method"] == IMPUTED, "mse"].mean()
     assert overall.loc[IMPUTED, "mse"] == pytest.approx(expected)
     assert overall.loc[IMPUTED, "experiments"] == len(set(zero["biosample"]))
+
+
+def test_on_how_many_tracks_imputed_is_better_than_average_activity():
+    rows = [
+        ("excluded", "A", "x", IMPUTED, 0.1), ("excluded", "A", "x", AVERAGE, 0.2),
+        ("excluded", "A", "y", IMPUTED, 0.3), ("excluded", "A", "y", AVERAGE, 0.2),
+        ("excluded", "B", "x", IMPUTED, 0.3), ("excluded", "B", "x", AVERAGE, 0.3),
+        ("excluded", "B", "y", IMPUTED, 0.1),  # no other biosample has B
+        ("zero-shot", "C", "x", IMPUTED, 0.1), ("zero-shot", "C", "x", UNFAIR, 0.3),
+        ("training", "A", "z", IMPUTED, 0.1), ("training", "A", "z", AVERAGE, 0.3),
+    ]  # fmt: skip
+    scores = pd.DataFrame(rows, columns=["role", "assay", "biosample", "method", "mse"])
+    assert Evaluation(scores, []).better_than_average() == {"excluded": (1, 3), "training": (1, 1)}
+    assert Evaluation(scores[scores["method"] == IMPUTED], []).better_than_average() == {}
 
 
 def test_a_moved_store_leaves_its_baselines_out_and_says_so(world, imputed, monkeypatch, evaluation):

@@ -11,29 +11,26 @@ def test_picture_of_an_imputed_track_beside_the_observed_one(world, trained, hel
     impute(trained, world.store("mouse"), tmp_path / "i.zarr", pairs=held_out)
     _, biosample, assay = held_out[-1]
     what = {"biosample": biosample, "assay": assay}
-    path = plot_tracks(
-        tmp_path / "i.zarr",
-        world.store("mouse"),
-        locus="chr19:10,000,000-10,020,000",
-        out=tmp_path / "a.png",
-        **what,
-    )
+    path = tmp_path / "a.png"
+    stores = tmp_path / "i.zarr", world.store("mouse")
+    assert plot_tracks(*stores, locus="chr19:10,000,000-10,020,000", out=path, **what) == []
     assert path.read_bytes()[:4] == b"\x89PNG"
     assert path.stat().st_size > 5_000
-    with pytest.raises(RegionError, match="no bin"):
-        plot_tracks(
-            tmp_path / "i.zarr", world.store("mouse"), locus="chr1:0-100", out=tmp_path / "b.png", **what
-        )
-    with pytest.raises(AxisError, match="does not hold the experiment; got nobody"):
-        plot_tracks(
-            tmp_path / "i.zarr",
-            world.store("mouse"),
-            biosample="nobody",
-            assay=assay,
-            locus="chr19",
-            out=tmp_path / "b.png",
-        )
-    with pytest.raises(
-        ConfigError, match=r"picture; got .*a\.doc; expected a name that ends with one of \.png"
+    assert plot_tracks(*stores, locus="chr19:9,000,000-10,020,000", out=path, **what) == [
+        "chr19:9,000,000-10,020,000 reaches outside the regions; drawn is chr19:10,000,000-10,020,000"
+    ]
+    other = tmp_path / "b.png"
+    with pytest.raises(RegionError, match=r"no bin.*a locus in chr19:10,000,000-10,050,000, the nearest"):
+        plot_tracks(*stores, locus="chr19:0-100", out=other, **what)
+    with pytest.raises(AxisError, match="does not hold the experiment; got nobody .*: unknown biosample"):
+        plot_tracks(*stores, biosample="nobody", assay=assay, locus="chr19", out=other)
+
+
+def test_a_picture_that_cannot_be_written_is_refused_before_anything_is_read(tmp_path):
+    what = {"biosample": "x", "assay": "y", "locus": "chr19"}
+    for name, message in (
+        ("a.doc", "expected a name that ends with one of .png"),
+        ("no/a.png", "no folder .*no"),
     ):
-        plot_tracks(tmp_path / "i.zarr", world.store("mouse"), locus="chr19", out=tmp_path / "a.doc", **what)
+        with pytest.raises(ConfigError, match=message):
+            plot_tracks("nowhere.zarr", "nowhere.zarr", out=tmp_path / name, **what)

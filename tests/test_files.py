@@ -2,7 +2,8 @@ import hashlib
 
 import pytest
 
-from epixs.files import file_sha256, write_text
+from epixs.errors import ConfigError, TrainingError
+from epixs.files import check_new_folder, check_report_folder, file_sha256, write_text
 
 
 def test_text_is_replaced_in_one_step(tmp_path, monkeypatch):
@@ -24,3 +25,23 @@ def test_text_is_replaced_in_one_step(tmp_path, monkeypatch):
 def test_checksum(tmp_path):
     (tmp_path / "a").write_bytes(b"x" * 100_000)
     assert file_sha256(tmp_path / "a") == hashlib.sha256(b"x" * 100_000).hexdigest()
+
+
+def test_a_new_folder_is_new_or_empty(tmp_path):
+    check_new_folder(tmp_path / "new", TrainingError)
+    check_new_folder(tmp_path, TrainingError)
+    (tmp_path / "thesis.docx").write_text("precious")
+    for path, what in ((tmp_path, "not empty"), (tmp_path / "thesis.docx", "a file")):
+        with pytest.raises(TrainingError, match=f"exists and is {what}; expected a new or empty folder"):
+            check_new_folder(path, TrainingError)
+
+
+def test_a_report_folder_holds_nothing_or_a_report(tmp_path):
+    check_report_folder(tmp_path / "new")
+    check_report_folder(tmp_path)
+    (tmp_path / "thesis.docx").write_text("precious")
+    for path in (tmp_path, tmp_path / "thesis.docx"):
+        with pytest.raises(ConfigError, match="--report; got .*thesis.docx; expected a new or empty folder"):
+            check_report_folder(path)
+    (tmp_path / "scores.tsv").write_text("")
+    check_report_folder(tmp_path)

@@ -5,7 +5,7 @@ import xarray as xr
 from epixs import imputation
 from epixs.compendium.store import open_compendium, store_status
 from epixs.errors import AxisError, StoreError
-from epixs.imputation import Predictor, choose_pairs, impute, open_imputed
+from epixs.imputation import Predictor, choose_pairs, impute, open_imputed, unknown_biosamples
 
 
 @pytest.fixture(scope="module")
@@ -68,7 +68,7 @@ def test_all_pairs_and_chosen_pairs(world, trained, held_out):
     assert choose_pairs(trained, "mouse", pairs=held_out) == held_out
     with pytest.raises(AxisError, match=r"no pair of this store's species; got \['mouse'\]; expected human"):
         choose_pairs(trained, "human", pairs=held_out)
-    with pytest.raises(AxisError, match="cannot be imputed"):
+    with pytest.raises(AxisError, match="cannot be imputed.*: unknown assay 'ChIP-seq_XYZ'"):
         choose_pairs(trained, "mouse", pairs=[("mouse", "simulated-mouse-00", "ChIP-seq_XYZ")])
 
 
@@ -108,6 +108,20 @@ def test_model_and_store_must_fit(world, trained, tmp_path, imputed):
     assert not (tmp_path / "i.zarr").exists()
 
 
+def test_biosamples_that_the_model_does_not_know_are_named(world, trained, tmp_path):
+    from epixs.catalog import read_catalog
+    from epixs.compendium.ingest import ingest
+    from epixs.genome import read_regions
+
+    assert unknown_biosamples(trained, world.store("mouse")) == []
+    catalog = read_catalog(world.catalog, "mouse")
+    names = catalog.experiments["biosample"].replace("simulated-mouse-00", "stranger")
+    catalog.experiments["biosample"] = names
+    regions, _ = read_regions(world.bed("mouse"), catalog.assembly)
+    ingest(catalog, regions, tmp_path / "a.zarr")
+    assert unknown_biosamples(trained, tmp_path / "a.zarr") == ["stranger"]
+
+
 def test_species_must_be_known(world, trained, tmp_path):
     import zarr
 
@@ -127,7 +141,7 @@ def test_species_must_be_known(world, trained, tmp_path):
 def test_observed_and_imputed_are_never_confused(world, trained, imputed, held_out):
     from epixs.joint import joint_axis
 
-    with pytest.raises(AxisError, match="is imputed; got imputed; expected an observed"):
+    with pytest.raises(AxisError, match="is imputed; expected an observed"):
         joint_axis([imputed])
     with pytest.raises(StoreError, match="holds observed tracks.*Choose another"):
         impute(trained, world.store("mouse"), world.store("mouse"), pairs=held_out)

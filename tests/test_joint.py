@@ -7,7 +7,7 @@ from epixs.catalog import read_catalog
 from epixs.compendium.ingest import ingest
 from epixs.errors import AxisError, StoreError
 from epixs.genome import read_regions
-from epixs.joint import JointAxis, joint_axis, read_pairs
+from epixs.joint import JointAxis, joint_axis, read_pairs, why_unknown
 
 
 @pytest.fixture(scope="module")
@@ -63,8 +63,18 @@ def test_lacking_assays_are_those_of_the_target(axis):
 
 
 def test_excluding_what_is_not_there(axis):
-    with pytest.raises(AxisError, match="1 excluded pair.*got mouse / nobody / nothing"):
+    with pytest.raises(AxisError, match="1 excluded pair.*got mouse / nobody / nothing: unknown biosample"):
         axis.exclude([("mouse", "nobody", "nothing")])
+    with pytest.raises(AxisError, match=r"unknown species 'mose' \(did you mean 'mouse'\?\)"):
+        axis.exclude([("mose", "nobody", "nothing")])
+
+
+def test_which_label_is_unknown():
+    known = (["liver", "heart"], ["DNase-seq", "H3K4me3"])
+    assert why_unknown("livr", "H3K4me3", *known) == "unknown biosample 'livr' (did you mean 'liver'?)"
+    assert why_unknown("liver", "RNA", *known) == "unknown assay 'RNA'"
+    assert why_unknown("x", "RNA", *known) == "unknown biosample 'x' and unknown assay 'RNA'"
+    assert "known, but not together" in why_unknown("liver", "H3K4me3", *known)
 
 
 def test_excluding_everything(axis):
@@ -121,5 +131,5 @@ def test_bad_pairs_files(tmp_path, text, message):
 def test_pairs_files(tmp_path):
     (tmp_path / "p.tsv").write_text("assay\tspecies\tbiosample\n z \tx\ty\n")
     assert read_pairs(tmp_path / "p.tsv") == [("x", "y", "z")]
-    with pytest.raises(AxisError, match="does not exist"):
-        read_pairs(tmp_path / "none.tsv")
+    with pytest.raises(AxisError, match=r"--exclude .*none\.tsv does not exist\. Give a tab-separated file"):
+        read_pairs(tmp_path / "none.tsv", what="--exclude")

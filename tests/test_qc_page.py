@@ -1,6 +1,7 @@
 import pandas as pd
 import pytest
 
+from epixs.files import check_report_folder
 from epixs.qc import COLUMNS
 from epixs.qc_page import qc_html, write_qc
 
@@ -34,5 +35,6 @@ def test_the_matrix_says_what_is_observed_failed_and_absent(table):
 
 def test_files(table, tmp_path):
     tsv, html = write_qc(table, tmp_path / "report", "t")
+    check_report_folder(tmp_path / "report")
     assert html.read_text(encoding="utf-8").startswith("<!doctype html>")
     assert len(pd.read_csv(tsv, sep="\t")) == len(table)

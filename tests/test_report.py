@@ -2,6 +2,7 @@ import numpy as np
 import pandas as pd
 
 from epixs.evaluation import Evaluation
+from epixs.files import check_report_folder
 from epixs.metrics import METRICS
 from epixs.report import markdown_table, write_report
 
@@ -9,7 +10,7 @@ from epixs.report import markdown_table, write_report
 def evaluation():
     rows = []
     for biosample, value in (("x", 0.1), ("y", 0.3)):
-        row = {"role": "held-out", "assay_class": "histone", "assay": "A", "biosample": biosample}
+        row = {"role": "excluded", "assay_class": "histone", "assay": "A", "biosample": biosample}
         rows.append(row | {"method": "imputed"} | dict.fromkeys(METRICS, value))
     return Evaluation(pd.DataFrame(rows), [])
 
@@ -17,6 +18,7 @@ def evaluation():
 def test_report_files_hold_scores_and_means(tmp_path):
     written = write_report(evaluation(), tmp_path / "new" / "report")
     assert [path.name for path in written] == ["scores.tsv", "summary.tsv"]
+    check_report_folder(written[0].parent)
     scores = pd.read_csv(written[0], sep="\t")
     assert scores["mse"].tolist() == [0.1, 0.3]
     summary = pd.read_csv(written[1], sep="\t")

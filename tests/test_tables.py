@@ -17,6 +17,7 @@ def test_every_cell_is_text(tmp_path):
     ("content", "message"),
     [
         (b"a\tc\n1\t2\n", "missing column b; got a, c; expected a, b. Add it"),
+        (b"a,b\n1,2\n", "is comma-separated; expected tabs. Add it"),
         (b"", "is not a tab-separated table"),
         (b"a\tb\n\xff\xfe\t1\n", "is not a tab-separated table"),
         (b"\x1f\x8b\x08\x00nonsense", "is not a tab-separated table"),
@@ -30,9 +31,9 @@ def test_what_is_no_table(tmp_path, content, message):
 
 
 def test_what_is_no_file(tmp_path):
-    with pytest.raises(CatalogError, match="catalog .* does not exist; got no such file"):
+    with pytest.raises(CatalogError, match=r"catalog .*none\.tsv does not exist\. Add it"):
         read(tmp_path / "none.tsv")
-    with pytest.raises(CatalogError, match="got a folder"):
+    with pytest.raises(CatalogError, match="is a folder"):
         read(tmp_path)
 
 

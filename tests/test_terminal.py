@@ -5,7 +5,7 @@ import typer
 from typer.testing import CliRunner
 
 from epixs.errors import StoreError
-from epixs.terminal import Verbs, bytes_text, table_of
+from epixs.terminal import Verbs, bytes_text, counted, on_interrupt, table_of
 
 
 @pytest.mark.parametrize(
@@ -36,6 +36,7 @@ def test_markup_in_a_name_is_not_obeyed():
         (KeyboardInterrupt(), 130, "interrupted: what was written is kept"),
         (OSError(errno.ENOSPC, "No space left", "x.zarr"), 2, "the disk is full: x.zarr. Free some space"),
         (PermissionError(errno.EACCES, "Permission denied", "x.zarr"), 2, "Check its permissions"),
+        (FileNotFoundError(errno.ENOENT, "No such file", "no/x.tsv"), 2, "Check that its folder exists"),
         (OSError("odd"), 2, "error: odd"),
     ],
 )
@@ -54,3 +55,24 @@ def test_mistakes_are_one_message(error, code, message):
     assert result.exit_code == code
     assert message in result.stderr
     assert "Traceback" not in result.output
+
+
+def test_an_interrupted_verb_says_what_it_kept():
+    app = typer.Typer(cls=Verbs)
+
+    @app.command()
+    def stops():
+        with on_interrupt(lambda: "m holds the best model so far"):
+            raise KeyboardInterrupt
+
+    @app.command()
+    def other():
+        pass
+
+    result = CliRunner().invoke(app, ["stops"])
+    assert result.exit_code == 130
+    assert result.stderr.strip() == "error: interrupted: m holds the best model so far"
+
+
+def test_plurals():
+    assert [counted(n, "track") for n in (0, 1, 2_000)] == ["0 tracks", "1 track", "2,000 tracks"]

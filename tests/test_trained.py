@@ -82,7 +82,7 @@ def test_an_unfinished_folder_is_refused(copy):
     (copy / "model.json").unlink()
     with pytest.raises(TrainingError, match=r"no finished model; got model\.keras"):
         open_model(copy)
-    with pytest.raises(TrainingError, match="got no such folder"):
+    with pytest.raises(TrainingError, match="model folder .* does not exist"):
         open_model(copy / "nowhere")
 
 

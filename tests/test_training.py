@@ -64,12 +64,16 @@ def test_time_limit_plans_fewer_epochs(axis, tmp_path):
 
 def test_patience_stops_early(axis, tmp_path):
     config = CONFIG.replace(epochs=60, patience=1, learning_rate=0.05)
-    assert train(axis, config, tmp_path / "m")["epochs"] < 60
+    done = train(axis, config, tmp_path / "m")
+    assert done["epochs"] == done["best_epoch"] + 1 < 60
+    assert done["stopped_early"]
+    assert not train(axis, CONFIG.replace(epochs=1, patience=1), tmp_path / "whole")["stopped_early"]
 
 
 def test_divergence_stops_with_the_step(axis, tmp_path):
     with pytest.raises(TrainingError, match=r"the loss became (nan|inf) in epoch 1, step \d+.*learning_rate"):
         train(axis, CONFIG.replace(learning_rate=1e30), tmp_path / "m")
+    assert not (tmp_path / "m").exists()
 
 
 def test_memory_budget_is_checked_before_anything_starts(axis, tmp_path):

@@ -8,8 +8,7 @@ import pandas as pd
 import xarray as xr
 
 from epixs.compendium.store import experiments_of, regions_of
-from epixs.errors import RegionError
-from epixs.genome import Regions, parse_locus
+from epixs.genome import Regions
 
 
 @xr.register_dataset_accessor("epixs")  # type: ignore[no-untyped-call, unused-ignore]
@@ -54,16 +53,8 @@ class EpixsAccessor:
         RegionError
             If the compendium has no bin there.
         """
-        chrom, start, end = parse_locus(locus)
         regions = self.regions
-        bins = regions.bins_of(chrom, start, end)
-        if bins.size == 0:
-            here = [f"{c}:{s}-{e}" for c, s, e in zip(regions.chrom, regions.start, regions.end, strict=True)]
-            raise RegionError(
-                "no bin of this compendium lies there",
-                got=locus,
-                expected=f"a locus in {', '.join(here[:4])}, ...",
-            )
+        bins = regions.locate(locus)
         contiguous = bool((np.diff(bins) == 1).all())
         chosen = self._dataset.isel(bin=slice(bins[0], bins[-1] + 1) if contiguous else bins)
         table = regions.table(bins)

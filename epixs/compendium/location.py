@@ -94,7 +94,7 @@ def _objects(url: str) -> Any:
         raise StoreError(
             f"{url} is remote, which needs obstore",
             got="it is not installed",
-            next_step="pip install 'epixs[cloud]'",
+            next_step="install it with `pip install 'epixs[cloud]'`",
         ) from error
     if url.partition("://")[0] not in ("s3", "gs", "az"):
         raise StoreError(f"{url} cannot hold a store", expected="a folder, or s3://, gs:// or az://")

@@ -8,6 +8,9 @@ from typing import Any
 import numpy as np
 
 SCHEMA_VERSION = "1"
+REMOVED = "removed"
+"""Attribute with the reasons of removed experiments, and how their `status` begins."""
+
 LEDGER_PATH = "ledger/record"
 
 

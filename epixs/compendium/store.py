@@ -21,6 +21,7 @@ from epixs.compendium.schema import (
     EXPERIMENT_LABELS,
     EXPERIMENT_SUMMARIES,
     LEDGER_PATH,
+    REMOVED,
     SCHEMA_VERSION,
     SIGNAL,
 )
@@ -283,8 +284,8 @@ class StoreStatus:
         Tiles written and in all.
     experiments
         Rows of the store.
-    failed
-        `(accession, reason)` of those that could not be read, or were removed.
+    failed, removed
+        `(accession, reason)` of those that could not be read, and of those that were removed.
     """
 
     status: str
@@ -292,6 +293,7 @@ class StoreStatus:
     tiles: int
     experiments: int
     failed: list[tuple[str, str]]
+    removed: list[tuple[str, str]]
 
 
 def store_status(path: str | Path) -> StoreStatus:
@@ -309,11 +311,18 @@ def store_status(path: str | Path) -> StoreStatus:
         for offset, row in enumerate(record.rows):
             if row.get("error"):
                 reasons.setdefault(group * rows + offset, str(row["error"]))
-    removed = attributes.get("removed")
-    for number, accession in enumerate(accessions):
-        if isinstance(removed, dict) and accession in removed:
-            reasons[number] = f"removed: {removed[accession]}"
-    failed = [(str(accessions[at]), why) for at, why in sorted(reasons.items()) if at < len(accessions)]
+    marks = attributes.get(REMOVED)
+    marks = marks if isinstance(marks, dict) else {}
+    names = [str(accession) for accession in accessions]
     return StoreStatus(
-        attributes["status"], len(records), int(np.prod(ledger.shape)), len(accessions), failed
+        attributes["status"],
+        len(records),
+        int(np.prod(ledger.shape)),
+        len(names),
+        [
+            (names[at], why)
+            for at, why in sorted(reasons.items())
+            if at < len(names) and names[at] not in marks
+        ],
+        [(name, str(marks[name])) for name in names if name in marks],
     )

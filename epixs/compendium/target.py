@@ -9,10 +9,10 @@ import pandas as pd
 
 from epixs.catalog import Catalog
 from epixs.compendium.plan import LABELS, Plan
-from epixs.compendium.schema import EXPERIMENT_LABELS
+from epixs.compendium.schema import EXPERIMENT_LABELS, REMOVED
 from epixs.compendium.store import read_attributes, stored_plan
 from epixs.compendium.tiles import State, open_checked
-from epixs.compendium.write import REMOVED, check_store_of, grow_store, prepare_store, store_exists
+from epixs.compendium.write import check_store_of, grow_store, prepare_store, store_exists
 from epixs.errors import ConfigError, StoreError, TrackError
 from epixs.genome import Assembly, Regions
 from epixs.sources import source_states

@@ -23,6 +23,7 @@ from epixs.compendium.schema import (
     EXPERIMENT_LABELS,
     EXPERIMENT_SUMMARIES,
     LEDGER_PATH,
+    REMOVED,
     SIGNAL,
     Variable,
 )
@@ -36,8 +37,6 @@ from epixs.compendium.store import (
 )
 from epixs.errors import StoreError
 from epixs.sources import is_url
-
-REMOVED = "removed"
 
 
 def create_store(path: str | Path, plan: Plan, *, again: bool = False) -> None:

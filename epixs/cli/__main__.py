@@ -1,0 +1,5 @@
+"""`python -m epixs.cli`."""
+
+from epixs.cli import main
+
+main()

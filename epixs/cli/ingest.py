@@ -1,0 +1,181 @@
+"""`epixs catalog` and `epixs ingest`: from files to a store."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from epixs.cli.app import app
+from epixs.terminal import (
+    EXIT_ROWS_FAILED,
+    bytes_text,
+    err,
+    fail_rows,
+    out,
+    progress_bar,
+    say,
+    table_of,
+)
+
+
+@app.command()
+def catalog(
+    metadata: Annotated[Path, typer.Argument(help="metadata.tsv of the ENCODE portal")],
+    out_path: Annotated[Path, typer.Option("--out", help="catalog TSV to write")],
+    core: Annotated[
+        bool, typer.Option("--core", help=">= 5 assays per biosample and biosamples per assay")
+    ] = False,
+    keep_perturbed: Annotated[bool, typer.Option(help="keep RNA-seq after CRISPR, shRNA or siRNA")] = False,
+    assembly: Annotated[str | None, typer.Option(help="instead of each organism's newest")] = None,
+) -> None:
+    """Turn an ENCODE portal metadata.tsv into a catalog: one bigWig per (biosample, assay)."""
+    from epixs.catalog import write_catalog
+    from epixs.portal import select_experiments
+
+    selection = select_experiments(metadata, core=core, keep_perturbed=keep_perturbed, assembly=assembly)
+    write_catalog(selection.table, out_path, paths_from=metadata.parent)
+    for reason, count in selection.dropped.items():
+        out.print(f"  {count:>7,} files left out: {reason}", highlight=False)
+    counts = selection.table.groupby(["species", "assembly"])
+    rows = [
+        [*key, len(part), part["biosample"].nunique(), part["assay"].nunique()]
+        for key, part in counts
+        if isinstance(key, tuple)
+    ]
+    out.print(table_of(str(out_path), ["species", "assembly", "experiments", "biosamples", "assays"], rows))
+
+
+@app.command()
+def ingest(
+    catalog_path: Annotated[Path, typer.Argument(metavar="CATALOG", help="catalog TSV")],
+    out_path: Annotated[
+        str, typer.Option("--out", help="Zarr store to write, or to go on with; also s3://...")
+    ],
+    regions: Annotated[Path | None, typer.Option(help="BED of the regions to hold")] = None,
+    species: Annotated[str | None, typer.Option(help="which species of the catalog")] = None,
+    append: Annotated[
+        bool, typer.Option("--append", help="add the catalog's experiments, and the regions, to the store")
+    ] = False,
+    workers: Annotated[int | None, typer.Option(min=1, help="worker processes on this machine")] = None,
+    scheduler: Annotated[str | None, typer.Option(help="address of a running Dask scheduler")] = None,
+    uncovered: Annotated[
+        str, typer.Option(help="bases without a value: zero, or nan to leave them out")
+    ] = "zero",
+    retry_failed: Annotated[
+        bool, typer.Option("--retry-failed", help="read rows again that failed before")
+    ] = False,
+    tile: Annotated[
+        str | None, typer.Option(metavar="I/N", help="only part I of N, in this process, for job arrays")
+    ] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="show the plan, its cost and unfit files; write nothing")
+    ] = False,
+) -> None:
+    """Align bigWigs into one Zarr compendium. Run again, it resumes."""
+    from epixs.catalog import read_catalog
+    from epixs.cluster import open_client
+    from epixs.compendium.ingest import UNFINISHED
+    from epixs.compendium.ingest import ingest as run
+    from epixs.compendium.schema import REMOVED
+    from epixs.compendium.target import preview
+    from epixs.errors import ConfigError
+    from epixs.genome import read_regions
+
+    if uncovered not in ("zero", "nan"):
+        raise ConfigError("--uncovered", got=repr(uncovered), expected="zero or nan")
+    mode: Any = uncovered
+    part = _part(tile)
+    table = read_catalog(catalog_path, species, check_files=False)
+    placed, notes = read_regions(regions, table.assembly) if regions else (None, [])
+    for note in notes:
+        err.print(f"note: {note}", highlight=False, markup=False)
+    plan = preview(out_path, table, placed, mode, append=append)
+    _show_ingest_plan(plan, table)
+    if dry_run:
+        raise typer.Exit(EXIT_ROWS_FAILED if _show_unreadable(plan, table) else 0)
+    with _client_or_part(part, workers, scheduler, open_client) as client, progress_bar() as bar:
+        if client is not None:
+            err.print(f"Dask dashboard: {client.dashboard_link}", highlight=False)
+        task = bar.add_task("ingesting tiles", total=None)
+        done = run(
+            table,
+            placed,
+            out_path,
+            uncovered=mode,
+            client=client,
+            retry_failed=retry_failed,
+            part=part,
+            append=append,
+            progress=lambda p: bar.update(task, completed=p.tiles_done, total=p.tiles),
+        )
+    if (done["status"] == UNFINISHED).all():
+        say(f"{out_path}: part {tile} is written; the store is finished by the last part")
+        return
+    failed = done[(done["status"] != "ok") & ~done["status"].str.startswith(REMOVED)]
+    say(f"{out_path}: {len(done) - len(failed)} of {len(done)} experiments readable")
+    if len(failed):
+        fail_rows(list(zip(failed["accession"], failed["status"], strict=True)))
+        err.print(
+            "Their rows are missing (NaN), as `epixs status` says. Mend the files or the catalog and run the "
+            "same command again (with --retry-failed if the files have not changed).",
+            highlight=False,
+            soft_wrap=True,
+        )
+        raise typer.Exit(EXIT_ROWS_FAILED)
+
+
+def _show_unreadable(plan: Any, table: Any) -> int:
+    """Open every file's header and name those that cannot be read over these regions; returns how many."""
+    from epixs.compendium.survey import unreadable_sources
+
+    with progress_bar() as bar:
+        task = bar.add_task("checking headers", total=plan.n_experiments)
+        found = unreadable_sources(plan, table.assembly, lambda d, n: bar.update(task, completed=d, total=n))
+    fail_rows(list(found.items()))
+    say(f"{plan.n_experiments - len(found)} of {plan.n_experiments} files fit; nothing was written")
+    return len(found)
+
+
+def _part(text: str | None) -> tuple[int, int] | None:
+    """Read `I/N`."""
+    from epixs.errors import ConfigError
+
+    if text is None:
+        return None
+    found = re.fullmatch(r"(\d{1,9})/(\d{1,9})", text)
+    if not found or not 1 <= int(found[1]) <= int(found[2]):
+        raise ConfigError("--tile", got=repr(text), expected="I/N with 1 <= I <= N, for instance 3/100")
+    return int(found[1]), int(found[2])
+
+
+def _client_or_part(
+    part: tuple[int, int] | None, workers: int | None, scheduler: str | None, open_client: Any
+) -> Any:
+    """The Dask client, or none for one part of a job array."""
+    from epixs.errors import ConfigError
+
+    if part is None:
+        return open_client(workers, scheduler)
+    if workers or scheduler:
+        raise ConfigError("--tile with --workers or --scheduler", got="both", expected="one of them")
+    return contextlib.nullcontext()
+
+
+def _show_ingest_plan(plan: Any, table: Any) -> None:
+    from epixs.compendium.survey import project_cost
+
+    cost = project_cost(plan, table.assembly)
+    rows = [
+        ["species, assembly", f"{plan.species}, {plan.regions.assembly}"],
+        ["experiments x bins", f"{plan.n_experiments:,} x {plan.n_bins:,} ({len(plan.regions)} regions)"],
+        ["source files", bytes_text(cost.bytes_in)],
+        ["store (estimated)", f"{bytes_text(cost.bytes_out)} in {cost.objects:,} objects"],
+        ["tiles", f"{cost.tiles:,}"],
+        ["memory per worker", bytes_text(cost.worker_bytes)],
+        ["core time (probed)", "unknown" if cost.core_seconds is None else f"{cost.core_seconds:,.0f} s"],
+    ]
+    out.print(table_of("ingest plan", ["what", "how much"], rows))
