@@ -113,6 +113,7 @@ def run_tasks(
         return
     from distributed import as_completed
     from distributed.client import FutureCancelledError
+    from distributed.comm import CommClosedError
     from distributed.scheduler import KilledWorker
 
     workers = max(1, sum(client.nthreads().values()))
@@ -136,15 +137,13 @@ def run_tasks(
             expected="workers with the memory that the plan shows",
             next_step=f"give them more memory or look into their logs; {AGAIN}",
         ) from error
-    except (FutureCancelledError, OSError) as error:
-        if client.status == "running":
-            raise
+    except (FutureCancelledError, CommClosedError) as error:
         raise ClusterError(
             "the Dask scheduler is gone", got=type(error).__name__, next_step=f"start it again; {AGAIN}"
         ) from error
-    finally:
-        if client.status == "running":
-            client.cancel(list(getattr(futures, "futures", [])))
+    except BaseException:
+        client.cancel(list(getattr(futures, "futures", [])))
+        raise
 
 
 def _silence() -> None:

@@ -30,7 +30,9 @@ def encode(means: FloatArray) -> npt.NDArray[np.float32]:
 
 def quantise(values: FloatArray) -> npt.NDArray[np.float32]:
     """Round arcsinh units to the stored grid of 1/2048."""
-    return (np.rint(values * STEPS_PER_UNIT) / STEPS_PER_UNIT).astype(np.float32)
+    steps = np.multiply(values, STEPS_PER_UNIT)
+    np.rint(steps, out=steps)
+    return np.multiply(steps, 1 / STEPS_PER_UNIT, dtype=np.float32, casting="same_kind")
 
 
 def decode(values: FloatArray) -> npt.NDArray[np.float64]:

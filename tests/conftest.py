@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import urllib.request
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,6 +14,7 @@ import pyBigWig
 import pytest
 
 from epixs.catalog import read_catalog, write_catalog
+from epixs.compendium import location
 from epixs.compendium.ingest import ingest
 from epixs.genome import read_regions
 from epixs.portal import select_experiments
@@ -98,3 +100,23 @@ def write_bigwig(tmp_path: Path):
         return path
 
     return write
+
+
+@pytest.fixture
+def s3(monkeypatch):
+    """An S3 server on loopback with an empty bucket `tracks`, as the environment says; its address."""
+    from moto.server import ThreadedMotoServer
+
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    for name, value in {
+        "AWS_ENDPOINT": f"http://{host}:{port}", "AWS_ALLOW_HTTP": "true", "AWS_REGION": "us-east-1",
+        "AWS_ACCESS_KEY_ID": "a", "AWS_SECRET_ACCESS_KEY": "b",
+    }.items():  # fmt: skip
+        monkeypatch.setenv(name, value)
+    bucket = urllib.request.Request(f"http://{host}:{port}/tracks", data=b"", method="PUT")
+    urllib.request.urlopen(bucket, timeout=20).close()
+    location._objects.cache_clear()
+    yield host, port
+    server.stop()

@@ -5,7 +5,6 @@ import http.server
 import itertools
 import re
 import threading
-import urllib.request
 
 import numpy as np
 import pytest
@@ -18,7 +17,7 @@ from epixs.genome import Piece
 from epixs.sources import COALESCE_BYTES, LocalFile, RemoteFile, coalesce, is_url, open_source, source_state
 from epixs.tracks import Track
 
-pytest.importorskip("obstore")
+obstore = pytest.importorskip("obstore")
 
 
 class Handler(http.server.BaseHTTPRequestHandler):
@@ -39,6 +38,9 @@ class Handler(http.server.BaseHTTPRequestHandler):
             return
         if odd and server.mode in (429, 503):
             self.reply(server.mode, b"")
+        elif server.mode == "stall" or (odd and server.mode == "stall once"):
+            server.let_go.wait(20)
+            self.close_connection = True
         elif odd and server.mode == "reset":
             self.close_connection = True
         elif server.mode == "whole":
@@ -74,11 +76,13 @@ def server(monkeypatch):
     ):
         monkeypatch.setattr(sources, name, value)
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    server.let_go = threading.Event()
     server.files, server.mode, server.etag, server.asked = {}, "good", '"one"', []
     server.url = f"http://127.0.0.1:{server.server_port}"
     thread = threading.Thread(target=server.serve_forever, daemon=True)
     thread.start()
     yield server
+    server.let_go.set()
     server.shutdown()
     server.server_close()
     thread.join()
@@ -106,6 +110,17 @@ def test_a_remote_track_reads_like_the_file(server, genome, mode):
     server.files["/a%20b.bw?token=1&x=2"] = genome.read_bytes()
     server.mode = mode
     assert np.array_equal(read(f"{server.url}/a b.bw?token=1&x=2"), read(genome))
+
+
+def test_a_server_that_stalls_is_asked_again_and_given_up_in_time(server, genome, monkeypatch):
+    monkeypatch.setattr(sources, "REQUEST_SECONDS", 0.5)
+    monkeypatch.setattr(sources, "RETRY_SECONDS", 3.0)
+    server.files["/a.bw"] = genome.read_bytes()
+    server.mode = "stall once"
+    assert np.array_equal(read(f"{server.url}/a.bw"), read(genome))
+    server.mode = "stall"
+    with pytest.raises(TrackError, match=r"a\.bw cannot be read; got GenericError.*timed out|timeout"):
+        read(f"{server.url}/a.bw")
 
 
 def test_little_more_than_the_blocks_under_the_regions_travels(server, genome):
@@ -203,26 +218,11 @@ def test_urls():
     assert not is_url("a:b")
 
 
-def test_s3(genome, monkeypatch):
-    moto = pytest.importorskip("moto.server")
-    obstore = pytest.importorskip("obstore")
+def test_s3(genome, s3):
     from obstore.store import S3Store
 
-    server = moto.ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    try:
-        for name, value in {
-            "AWS_ENDPOINT": f"http://{host}:{port}", "AWS_ALLOW_HTTP": "true", "AWS_REGION": "us-east-1",
-            "AWS_ACCESS_KEY_ID": "a", "AWS_SECRET_ACCESS_KEY": "b",
-        }.items():  # fmt: skip
-            monkeypatch.setenv(name, value)
-        bucket = urllib.request.Request(f"http://{host}:{port}/tracks", data=b"", method="PUT")
-        urllib.request.urlopen(bucket, timeout=20).close()
-        obstore.put(S3Store("tracks", client_options={"allow_http": True}), "d/a.bw", genome.read_bytes())
-        assert np.array_equal(read("s3://tracks/d/a.bw"), read(genome))
-        assert source_state("s3://tracks/d/a.bw")[1] == genome.stat().st_size
-        with pytest.raises(TrackError, match="cannot be read"):
-            RemoteFile("s3://tracks/none.bw")
-    finally:
-        server.stop()
+    obstore.put(S3Store("tracks", client_options={"allow_http": True}), "d/a.bw", genome.read_bytes())
+    assert np.array_equal(read("s3://tracks/d/a.bw"), read(genome))
+    assert source_state("s3://tracks/d/a.bw")[1] == genome.stat().st_size
+    with pytest.raises(TrackError, match="cannot be read"):
+        RemoteFile("s3://tracks/none.bw")

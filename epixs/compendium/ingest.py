@@ -19,7 +19,7 @@ from epixs.catalog import Catalog, read_catalog
 from epixs.cluster import run_tasks
 from epixs.compendium.lazy import lazy_dataset
 from epixs.compendium.ledger import Record, read_ledger
-from epixs.compendium.location import absolute
+from epixs.compendium.location import absolute, reaching
 from epixs.compendium.lock import setting_up, writing
 from epixs.compendium.plan import Progress
 from epixs.compendium.target import begin, grow, plan_ingest
@@ -153,7 +153,7 @@ def ingest(
     catalog = _read_catalog(catalog, species)
     regions = None if regions is None else _read_regions(regions, catalog)
     path = absolute(path)
-    with writing(path, part):
+    with reaching(path), writing(path, part):
         return _ingest(catalog, regions, path, uncovered, client, retry_failed, part, append, progress)
 
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +18,27 @@ PARTIAL = ".partial"
 def absolute(path: str | Path) -> str:
     """A path that means the same in another working directory, as Dask workers may have; URLs stay."""
     return str(path) if is_url(str(path)) else os.path.abspath(path)
+
+
+@contextlib.contextmanager
+def reaching(path: str | Path) -> Iterator[None]:
+    """Turn what an object store answers (after all retries) into an error that says what to do.
+
+    Raises
+    ------
+    StoreError
+        For any failure of the object store, here or in a worker.
+    """
+    try:
+        yield
+    except Exception as error:
+        if not is_url(str(path)) or not type(error).__module__.startswith("obstore"):
+            raise
+        raise StoreError(
+            f"{path} cannot be reached",
+            got=f"{type(error).__name__}: {str(error).splitlines()[0][:200]}",
+            next_step="run the same command again when it answers; what was written is kept",
+        ) from error
 
 
 def zarr_store(path: str | Path) -> Any:
@@ -72,6 +95,13 @@ def delete_object(path: str | Path, key: str) -> None:
     import obstore
 
     obstore.delete(_objects(str(path)), key)
+
+
+def sweep(path: str | Path) -> None:
+    """Delete what writes that were cut short have left in a local store."""
+    if not is_url(str(path)):
+        for left in Path(path).rglob(f"*{PARTIAL}"):
+            left.unlink(missing_ok=True)
 
 
 def object_names(path: str | Path, most: int = 10) -> list[str]:

@@ -46,13 +46,13 @@ def encode_shard(values: npt.NDArray[np.float32], layout: Layout) -> bytes:
     shape = layout.chunk_rows, layout.chunk_bins
     index = np.full((layout.tile_bins // layout.chunk_bins, 2), np.iinfo(np.uint64).max, dtype="<u8")
     parts, at = [], 0
+    chunk = np.empty(shape, dtype="<f4")
     for number, first in enumerate(range(0, values.shape[1], layout.chunk_bins)):
-        chunk = values[:, first : first + layout.chunk_bins]
-        if chunk.shape != shape:
-            whole = np.full(shape, SIGNAL.fill, dtype="<f4")
-            whole[: chunk.shape[0], : chunk.shape[1]] = chunk
-            chunk = whole
-        data = codec.encode(np.ascontiguousarray(chunk, dtype="<f4"))
+        part = values[:, first : first + layout.chunk_bins]
+        if part.shape != shape:
+            chunk.fill(SIGNAL.fill)
+        chunk[: part.shape[0], : part.shape[1]] = part
+        data = codec.encode(chunk)
         index[number] = at, len(data)
         at += len(data)
         parts.append(data)

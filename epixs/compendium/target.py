@@ -8,6 +8,7 @@ from dataclasses import replace
 import pandas as pd
 
 from epixs.catalog import Catalog
+from epixs.compendium.location import reaching
 from epixs.compendium.plan import LABELS, Plan
 from epixs.compendium.schema import EXPERIMENT_LABELS, REMOVED
 from epixs.compendium.store import read_attributes, stored_plan
@@ -51,7 +52,8 @@ def preview(
     StoreError
         If what is at `path` was made from something else.
     """
-    there = store_exists(path)
+    with reaching(path):
+        there = store_exists(path)
     if append and there:
         return _grown(path, catalog, regions, uncovered)[0]
     if regions is None:

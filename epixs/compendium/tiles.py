@@ -146,20 +146,22 @@ def read_row(
     TrackError
         If the file cannot be read as a track of the assembly, or is not in `state` before and after.
     """
-    values, bases, covered = [], 0, 0
+    pieces = list(pieces)
+    values = np.empty(sum(piece.n_bins for piece in pieces), dtype=np.float32)
+    at, bases, covered = 0, 0, 0
     with open_checked(source, assembly, chroms) as track:
         if state is not None:
             track.check_state(state)
-        pieces = list(pieces)
         track.prefetch(pieces)
         for piece in pieces:
             signal = track.read(piece)
-            values.append(encode(signal.means(piece.widths, uncovered)))
+            values[at : at + piece.n_bins] = encode(signal.means(piece.widths, uncovered))
+            at += piece.n_bins
             bases += piece.end - piece.start
             covered += int(signal.covered.sum())
         if state is not None:
             track.check_state(state)
-    return np.concatenate(values), bases, covered
+    return values, bases, covered
 
 
 def read_tile(task: TileTask) -> tuple[npt.NDArray[np.float32], list[dict[str, Any]]]:

@@ -16,7 +16,7 @@ import pandas as pd
 import zarr
 
 from epixs.compendium.ledger import Record, read_ledger
-from epixs.compendium.location import has_object, object_names, put_object, zarr_store
+from epixs.compendium.location import has_object, object_names, put_object, sweep, zarr_store
 from epixs.compendium.plan import Plan, Tile
 from epixs.compendium.schema import (
     COORDINATES,
@@ -286,6 +286,7 @@ def finalise(path: str | Path, plan: Plan, is_done: Callable[[Tile, Record], boo
         _write(root, variable, plan.experiments[variable.name].to_numpy())
     root.attrs["status"] = "complete"
     _consolidate(path)
+    sweep(path)
     return pd.concat([plan.experiments, summary], axis=1)
 
 

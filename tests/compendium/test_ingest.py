@@ -269,6 +269,16 @@ def test_cost_is_projected_from_the_plan(panel):
     assert cost.core_seconds > 0
 
 
+def test_what_a_cut_write_left_is_swept_away(panel, tmp_path):
+    catalog, regions = panel
+    ingest(catalog, regions, tmp_path / "a.zarr")
+    left = tmp_path / "a.zarr" / "signal" / "c" / "0" / "0.77.partial"
+    left.write_bytes(b"half a shard")
+    os.utime(tmp_path / "1.bw", ns=(1, 1))
+    ingest(catalog, regions, tmp_path / "a.zarr")
+    assert not left.exists()
+
+
 def test_full_disk_stops_with_what_was_written_kept(panel, tmp_path, monkeypatch):
     catalog, regions = panel
     original = module.write_block

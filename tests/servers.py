@@ -1,0 +1,114 @@
+"""A loopback proxy that fails at random, and real Dask processes to kill."""
+
+from __future__ import annotations
+
+import contextlib
+import http.client
+import http.server
+import json
+import random
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+
+class _Proxy(http.server.BaseHTTPRequestHandler):
+    """Hands every request on to `server.target`, unless chance has it fail: refused, cut off, or answered twice."""
+
+    protocol_version = "HTTP/1.1"
+
+    def log_message(self, *_):
+        pass
+
+    def _hand_on(self):
+        server = self.server
+        body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        with server.lock:
+            fault = server.chance.choice(["503", "429", "cut", "lost answer"]) if (
+                server.chance.random() < server.share
+            ) else None  # fmt: skip
+            server.faults += fault is not None
+        if fault in ("503", "429"):
+            self.send_response(int(fault))
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+            return
+        if fault == "cut":
+            self.close_connection = True
+            return
+        upstream = http.client.HTTPConnection(*server.target, timeout=30)
+        upstream.request(self.command, self.path, body=body, headers=dict(self.headers))
+        answer = upstream.getresponse()
+        data = answer.read()
+        upstream.close()
+        if fault == "lost answer" and self.command in ("GET", "HEAD"):  # done, but nobody hears of it
+            self.close_connection = True
+            return
+        self.send_response(answer.status)
+        for name, value in answer.getheaders():
+            if name.lower() not in ("connection", "transfer-encoding", "content-length", "date", "server"):
+                self.send_header(name, value)
+        length = answer.getheader("Content-Length") if self.command == "HEAD" else len(data)
+        self.send_header("Content-Length", str(length or 0))
+        self.end_headers()
+        with contextlib.suppress(ConnectionError):
+            self.wfile.write(data)
+
+    do_GET = do_HEAD = do_PUT = do_POST = do_DELETE = _hand_on  # noqa: N815
+
+
+@contextlib.contextmanager
+def flaky_proxy(target: tuple[str, int], share: float, seed: int):
+    """Serve `target` through a proxy that fails a share of all requests."""
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), _Proxy)
+    server.target, server.share, server.faults = target, share, 0
+    server.chance, server.lock = random.Random(seed), threading.Lock()
+    server.url = f"http://127.0.0.1:{server.server_port}"
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    try:
+        yield server
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
+
+
+class DaskProcesses:
+    """A `dask scheduler` and `dask worker`s as processes of their own."""
+
+    def __init__(self, folder: Path, workers: int) -> None:
+        self._file = folder / "scheduler.json"
+        self.scheduler = self._start(
+            "scheduler", "--host", "127.0.0.1", "--port", "0", "--dashboard-address", "127.0.0.1:0"
+        )
+        deadline = time.monotonic() + 60
+        while not self._address() and time.monotonic() < deadline:
+            time.sleep(0.05)
+        self.address = self._address()
+        self.workers = [
+            self._start("worker", "--nworkers", "1", "--nthreads", "1", "--dashboard-address", "127.0.0.1:0")
+            for _ in range(workers)
+        ]
+
+    def _start(self, kind: str, *options: str) -> subprocess.Popen[bytes]:
+        command = [sys.executable, "-m", "dask", kind, "--scheduler-file", str(self._file), *options]
+        return subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+
+    def _address(self) -> str:
+        try:
+            return str(json.loads(self._file.read_text())["address"])
+        except (OSError, ValueError, KeyError):
+            return ""
+
+    def stop(self) -> None:
+        for process in [*self.workers, self.scheduler]:
+            process.terminate()
+        for process in [*self.workers, self.scheduler]:
+            try:
+                process.wait(20)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
