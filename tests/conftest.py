@@ -117,6 +117,6 @@ def s3(monkeypatch):
         monkeypatch.setenv(name, value)
     bucket = urllib.request.Request(f"http://{host}:{port}/tracks", data=b"", method="PUT")
     urllib.request.urlopen(bucket, timeout=20).close()
-    location._objects.cache_clear()
+    location.objects.cache_clear()
     yield host, port
     server.stop()

@@ -155,7 +155,7 @@ def test_a_process_is_killed_at_random_moments(inputs, world, tmp_path, seed):
 def test_an_object_store_that_fails_at_random(inputs, world, s3, monkeypatch, seed):
     with flaky_proxy(s3, share=0.1, seed=seed) as proxy:
         monkeypatch.setenv("AWS_ENDPOINT", proxy.url)
-        location._objects.cache_clear()
+        location.objects.cache_clear()
         ingest(*inputs, "s3://tracks/some/human.zarr")
         assert proxy.faults > 5
         proxy.share = 0.0
@@ -168,7 +168,7 @@ def test_an_object_store_that_goes_away_for_good(inputs, world, s3, monkeypatch)
     path = "s3://tracks/human.zarr"
     with flaky_proxy(s3, share=0.0, seed=0) as proxy:
         monkeypatch.setenv("AWS_ENDPOINT", proxy.url)
-        location._objects.cache_clear()
+        location.objects.cache_clear()
 
         def fail():
             proxy.share = 1.0

@@ -53,7 +53,7 @@ def zarr_store(path: str | Path) -> Any:
         return str(path)
     from zarr.storage import ObjectStore
 
-    return ObjectStore(_objects(str(path)))
+    return ObjectStore(objects(str(path)))
 
 
 def has_object(path: str | Path, key: str) -> bool:
@@ -63,7 +63,7 @@ def has_object(path: str | Path, key: str) -> bool:
     import obstore
 
     try:
-        obstore.head(_objects(str(path)), key)
+        obstore.head(objects(str(path)), key)
     except FileNotFoundError:
         return False
     return True
@@ -74,7 +74,7 @@ def put_object(path: str | Path, key: str, data: bytes) -> None:
     if is_url(str(path)):
         import obstore
 
-        obstore.put(_objects(str(path)), key, data)
+        obstore.put(objects(str(path)), key, data)
         return
     target = Path(path) / key
     target.parent.mkdir(parents=True, exist_ok=True)
@@ -94,7 +94,7 @@ def delete_object(path: str | Path, key: str) -> None:
         return
     import obstore
 
-    obstore.delete(_objects(str(path)), key)
+    obstore.delete(objects(str(path)), key)
 
 
 def sweep(path: str | Path) -> None:
@@ -110,13 +110,13 @@ def object_names(path: str | Path, most: int = 10) -> list[str]:
         return [entry.name for entry, _ in zip(os.scandir(path), range(most), strict=False)]
     import obstore
 
-    for page in obstore.list(_objects(str(path)), chunk_size=most):
+    for page in obstore.list(objects(str(path)), chunk_size=most):
         return [str(entry["path"]) for entry in page]
     return []
 
 
 @functools.lru_cache(maxsize=64)
-def _objects(url: str) -> Any:
+def objects(url: str) -> Any:
     """The obstore store of a URL; kept, because it holds the connections."""
     try:
         from obstore.store import from_url

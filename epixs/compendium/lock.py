@@ -1,8 +1,8 @@
-"""One writer a store: a lock file beside it, which names its holder and outlives no crash.
+"""One writer a store: a lock beside it, which names its holder and outlives no crash.
 
 Two runs on one store would both be right, tile by tile, but would do all work twice and finish it twice. The
-lock is a file `STORE.lock` with host, process and start; its holder touches it every half minute. It is taken
-over when its process is gone (same host) or when it was not touched for ten minutes (another host).
+lock is a file or object `STORE.lock` with host, process and start. Its holder touches it every half minute; it
+is taken over when its process is gone (same host) or when it was not touched for ten minutes (another host).
 """
 
 from __future__ import annotations
@@ -17,8 +17,9 @@ import time
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
+from epixs.compendium.location import objects
 from epixs.errors import StoreError
 from epixs.sources import is_url
 
@@ -28,6 +29,33 @@ SETUP_SECONDS = 300.0
 """Seconds."""
 
 MAX_LOCK_BYTES = 4096
+WHOLE, SETUP = "lock", "setup.lock"
+
+
+class Lock(Protocol):
+    """A small file that only one of many can create."""
+
+    name: str
+
+    def create(self, text: str) -> bool:
+        """Create it; False if it is there already."""
+        ...
+
+    def read(self) -> tuple[str, float] | None:
+        """Its text and the seconds since it was touched; None if it is not there."""
+        ...
+
+    def take_over(self, text: str) -> bool:
+        """Replace what `read` saw; False if somebody else was faster."""
+        ...
+
+    def touch(self, text: str) -> None:
+        """Show that its holder lives."""
+        ...
+
+    def remove(self) -> None:
+        """Give it back."""
+        ...
 
 
 @contextlib.contextmanager
@@ -37,7 +65,7 @@ def writing(store: str | Path, part: tuple[int, int] | None = None) -> Iterator[
     Parameters
     ----------
     store
-        A local path; stores elsewhere (`s3://...`) have no lock.
+        A local path or a URL.
     part
         `(i, n)` for one of several runs that share the work: it excludes runs of the whole store and a second
         run of the same part, not the other parts.
@@ -47,92 +75,66 @@ def writing(store: str | Path, part: tuple[int, int] | None = None) -> Iterator[
     StoreError
         Naming the run that holds it.
     """
-    if is_url(str(store)):
-        yield
-        return
-    lock = lock_path(store, part)
-    lock.parent.mkdir(parents=True, exist_ok=True)
-    others = [lock_path(store)] if part else list(lock.parent.glob(f"{_escaped(store)}.*-of-*.lock"))
-    for other in others:
-        _refuse_if_held(store, other)
-    with _held(store, lock):
+    for ending in [WHOLE] if part else _parts_held(store):
+        _refuse_if_held(store, _lock(store, ending))
+    with _held(store, _lock(store, _ending(part) if part else WHOLE)):
         yield
 
 
 @contextlib.contextmanager
 def setting_up(store: str | Path) -> Iterator[None]:
     """Wait for the other parts of a run to be out of a store's shared metadata, and keep them out of it."""
-    if is_url(str(store)):
-        yield
-        return
-    lock = lock_path(store).with_suffix(".setup.lock")
     deadline = time.monotonic() + SETUP_SECONDS
     while True:
-        try:
-            _create(store, lock)
-        except StoreError:
-            if time.monotonic() > deadline:
-                raise
-            time.sleep(0.1)
-        else:
-            break
-    try:
-        yield
-    finally:
-        lock.unlink(missing_ok=True)
+        with contextlib.ExitStack() as stack:
+            try:
+                stack.enter_context(_held(store, _lock(store, SETUP)))
+            except StoreError:
+                if time.monotonic() > deadline:
+                    raise
+            else:
+                yield
+                return
+        time.sleep(0.1)
 
 
 @contextlib.contextmanager
-def _held(store: str | Path, lock: Path) -> Iterator[None]:
+def _held(store: str | Path, lock: Lock) -> Iterator[None]:
     """Take a lock, touch it while it is held, and give it back."""
-    _create(store, lock)
+    text = json.dumps(_holder())
+    if not lock.create(text):
+        _refuse_if_held(store, lock)
+        if not (lock.take_over(text) or lock.create(text)):
+            _refuse(store, lock, {})
     stop = threading.Event()
-    keeper = threading.Thread(target=_keep, args=(lock, stop), daemon=True)
+    keeper = threading.Thread(target=_keep, args=(lock, text, stop), daemon=True)
     keeper.start()
     try:
         yield
     finally:
         stop.set()
         keeper.join()
-        lock.unlink(missing_ok=True)
+        lock.remove()
 
 
-def lock_path(store: str | Path, part: tuple[int, int] | None = None) -> Path:
-    """Where the lock of a store, or of a part of its work, lies."""
-    path = Path(os.path.abspath(store))
-    return path.with_name(f"{path.name}.{part[0]}-of-{part[1]}.lock" if part else f"{path.name}.lock")
-
-
-def _escaped(store: str | Path) -> str:
-    name = Path(os.path.abspath(store)).name
-    return "".join(f"[{letter}]" if letter in "*?[" else letter for letter in name)
-
-
-def _create(store: str | Path, lock: Path) -> None:
-    holder = {
+def _holder() -> dict[str, Any]:
+    return {
         "host": socket.gethostname(),
         "process": os.getpid(),
         "process_started": _process_start(os.getpid()),
         "since": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
     }
-    for _ in range(2):
-        try:
-            with lock.open("x", encoding="utf-8") as file:
-                file.write(json.dumps(holder))
-            return
-        except FileExistsError:
-            _refuse_if_held(store, lock)
-    _refuse(store, lock, {})
 
 
-def _refuse_if_held(store: str | Path, lock: Path) -> None:
-    """Remove a lock that nobody holds any more; refuse where somebody does."""
-    try:
-        with lock.open(encoding="utf-8") as file:
-            holder = json.loads(file.read(MAX_LOCK_BYTES))
-    except FileNotFoundError:
+def _refuse_if_held(store: str | Path, lock: Lock) -> None:
+    """Refuse where somebody holds a lock; one that nobody holds any more may be taken over."""
+    found = lock.read()
+    if found is None:
         return
-    except (ValueError, OSError):
+    text, age = found
+    try:
+        holder = json.loads(text)
+    except ValueError:
         holder = {}  # cut short while it was written, or not ours: its age decides
     if not isinstance(holder, dict):
         holder = {}
@@ -140,41 +142,154 @@ def _refuse_if_held(store: str | Path, lock: Path) -> None:
         start = _process_start(holder["process"])
         held = start is not None and start == holder.get("process_started")
     else:
-        held = _age(lock) < STALE_AFTER
+        held = age < STALE_AFTER
     if held:
         _refuse(store, lock, holder)
-    aside = lock.with_name(f"{lock.name}.{uuid.uuid4().hex}")
-    with contextlib.suppress(FileNotFoundError):  # whoever renames it takes it over
-        lock.rename(aside)
-        aside.unlink()
 
 
-def _refuse(store: str | Path, lock: Path, holder: dict[str, Any]) -> None:
+def _refuse(store: str | Path, lock: Lock, holder: dict[str, Any]) -> None:
     process, host, since = (holder.get(name, "?") for name in ("process", "host", "since"))
     raise StoreError(
         f"{store} is being written by another run",
         got=f"process {process} on {host} since {since}",
         expected="one writer at a time",
-        next_step=f"wait for it; if it no longer exists, delete {lock}",
+        next_step=f"wait for it; if it no longer exists, delete {lock.name}",
     )
 
 
-def _keep(lock: Path, stop: threading.Event) -> None:
+def _keep(lock: Lock, text: str, stop: threading.Event) -> None:
     while not stop.wait(TOUCHED_EVERY):
-        with contextlib.suppress(OSError):
-            os.utime(lock)
+        with contextlib.suppress(Exception):  # the next time may succeed
+            lock.touch(text)
 
 
-def _age(lock: Path) -> float:
-    """Seconds since a lock was touched, by the clock of the file system it lies on."""
-    probe = lock.with_name(f"{lock.name}.{uuid.uuid4().hex}")
-    try:
-        probe.touch()
-        return probe.stat().st_mtime - lock.stat().st_mtime
-    except OSError:
-        return 0.0
-    finally:
-        probe.unlink(missing_ok=True)
+def _ending(part: tuple[int, int]) -> str:
+    return f"{part[0]}-of-{part[1]}.lock"
+
+
+def _lock(store: str | Path, ending: str) -> Lock:
+    return _ObjectLock(f"{store}.{ending}") if is_url(str(store)) else _FileLock(f"{store}.{ending}")
+
+
+def _parts_held(store: str | Path) -> list[str]:
+    """Endings of the locks of all parts of a store that there are."""
+    if is_url(str(store)):
+        import obstore
+
+        folder, _, name = str(store).rpartition("/")
+        listed = obstore.list_with_delimiter(objects(folder))["objects"]
+        names = [str(entry["path"]).rpartition("/")[2] for entry in listed]
+    else:
+        path = Path(os.path.abspath(store))
+        name = path.name
+        names = [entry.name for entry in os.scandir(path.parent)] if path.parent.is_dir() else []
+    return [
+        other.removeprefix(f"{name}.")
+        for other in names
+        if other.startswith(f"{name}.") and other.endswith(".lock") and "-of-" in other
+    ]
+
+
+class _FileLock:
+    """A lock file; created with O_EXCL, its age told by the clock of the file system it lies on."""
+
+    def __init__(self, path: str) -> None:
+        self.name = os.path.abspath(path)
+        self._path = Path(self.name)
+
+    def create(self, text: str) -> bool:
+        self._path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            with self._path.open("x", encoding="utf-8") as file:
+                file.write(text)
+        except FileExistsError:
+            return False
+        return True
+
+    def read(self) -> tuple[str, float] | None:
+        try:
+            with self._path.open(encoding="utf-8", errors="replace") as file:
+                return file.read(MAX_LOCK_BYTES), self._age()
+        except FileNotFoundError:
+            return None
+
+    def _age(self) -> float:
+        probe = self._beside()
+        try:
+            probe.touch()
+            return probe.stat().st_mtime - self._path.stat().st_mtime
+        except OSError:
+            return 0.0
+        finally:
+            probe.unlink(missing_ok=True)
+
+    def _beside(self) -> Path:
+        return self._path.with_name(f"{self._path.name}.{uuid.uuid4().hex}")
+
+    def take_over(self, text: str) -> bool:
+        aside = self._beside()
+        with contextlib.suppress(FileNotFoundError):  # whoever renames it takes it over
+            self._path.rename(aside)
+            aside.unlink()
+        return self.create(text)
+
+    def touch(self, text: str) -> None:
+        os.utime(self._path)
+
+    def remove(self) -> None:
+        self._path.unlink(missing_ok=True)
+
+
+class _ObjectLock:
+    """A lock object; created and replaced with conditional puts, its age told by this machine's clock."""
+
+    def __init__(self, url: str) -> None:
+        folder, _, self._key = url.rpartition("/")
+        self.name, self._objects = url, objects(folder)
+        self._seen = ""
+
+    def create(self, text: str) -> bool:
+        import obstore
+        from obstore.exceptions import AlreadyExistsError
+
+        try:
+            obstore.put(self._objects, self._key, text.encode(), mode="create")
+        except AlreadyExistsError:
+            return False
+        return True
+
+    def read(self) -> tuple[str, float] | None:
+        import obstore
+
+        try:
+            found = obstore.get(self._objects, self._key)
+        except FileNotFoundError:
+            return None
+        self._seen = str(found.meta["e_tag"])
+        age = datetime.datetime.now(datetime.UTC) - found.meta["last_modified"]
+        text = bytes(found.bytes())[:MAX_LOCK_BYTES].decode(errors="replace")
+        return text, age.total_seconds()
+
+    def take_over(self, text: str) -> bool:
+        import obstore
+        from obstore.exceptions import PreconditionError
+
+        try:
+            obstore.put(self._objects, self._key, text.encode(), mode={"e_tag": self._seen})
+        except (PreconditionError, FileNotFoundError):
+            return False
+        return True
+
+    def touch(self, text: str) -> None:
+        import obstore
+
+        obstore.put(self._objects, self._key, text.encode())
+
+    def remove(self) -> None:
+        import obstore
+
+        with contextlib.suppress(FileNotFoundError):
+            obstore.delete(self._objects, self._key)
 
 
 def _process_start(process: int) -> str | None:

@@ -5,10 +5,16 @@ import subprocess
 import sys
 import threading
 
+import obstore
 import pytest
 
-from epixs.compendium.lock import STALE_AFTER, lock_path, setting_up, writing
+from epixs.compendium.location import objects
+from epixs.compendium.lock import STALE_AFTER, setting_up, writing
 from epixs.errors import StoreError
+
+
+def lock_path(store):
+    return store.with_name(f"{store.name}.lock")
 
 
 def hold(path, **holder):
@@ -91,6 +97,27 @@ def test_setting_up_waits_for_the_others(tmp_path):
     assert order == ["first", "second"]
 
 
-def test_stores_elsewhere_have_no_lock():
-    with writing("s3://bucket/a.zarr"), writing("s3://bucket/a.zarr"), setting_up("s3://bucket/a.zarr"):
-        pass
+def test_stores_elsewhere_have_a_lock_as_well(s3, monkeypatch):
+    store = "s3://tracks/here/a.zarr"
+    with writing(store), setting_up(store):
+        with (
+            pytest.raises(
+                StoreError, match=rf"got process {os.getpid()}.*delete s3://tracks/here/a.zarr.lock"
+            ),
+            writing(store),
+        ):
+            pytest.fail("two writers")
+        with pytest.raises(StoreError, match="another run"), writing(store, (1, 3)):
+            pytest.fail("a part beside the whole")
+    parts = writing(store, (1, 3)), writing(store, (2, 3))
+    with parts[0], parts[1], pytest.raises(StoreError, match="another run"), writing(store):
+        pytest.fail("the whole beside parts")
+    bucket = objects("s3://tracks/here")
+    assert not obstore.list(bucket).collect()
+    obstore.put(bucket, "a.zarr.lock", b'{"host": "elsewhere", "process": 1}')
+    with pytest.raises(StoreError, match="got process 1 on elsewhere"), writing(store):
+        pytest.fail("two writers")
+    monkeypatch.setattr("epixs.compendium.lock.STALE_AFTER", -5.0)
+    with writing(store):
+        assert obstore.get(bucket, "a.zarr.lock").bytes() != b'{"host": "elsewhere", "process": 1}'
+    assert not obstore.list(bucket).collect()
