@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -13,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from epixs.compendium.location import absolute
 from epixs.compendium.store import experiments_of, open_compendium, regions_of
 from epixs.errors import AxisError, closest
 from epixs.genome import Regions
@@ -384,7 +384,7 @@ def _species_axis(path: str | Path) -> SpeciesAxis:
     experiments = readable[columns].assign(row=readable.index, excluded=False).reset_index(drop=True)
     return SpeciesAxis(
         str(dataset.attrs["species"]),
-        str(path) if "://" in str(path) else os.path.abspath(path),
+        absolute(path),
         str(dataset.attrs["plan"]),
         regions_of(dataset),
         tuple(sorted(set(readable["biosample"]))),

@@ -1,21 +1,39 @@
 """Ingest every compendium that a TOML file names: `python pipelines/ingest.py pipelines/laptop.toml`."""
 
+import contextlib
 import sys
 import tomllib
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import epixs
+
+
+@contextlib.contextmanager
+def connect(cluster: dict[str, Any]) -> Iterator[Any]:
+    """A Dask client: workers on this machine, a running scheduler, or jobs that Slurm starts."""
+    if "slurm" not in cluster:
+        with epixs.open_client(cluster.get("workers"), cluster.get("scheduler")) as client:
+            yield client
+        return
+    from dask_jobqueue import SLURMCluster
+
+    with SLURMCluster(**cluster["slurm"]) as slurm:
+        slurm.scale(jobs=cluster["jobs"])  # those that have started work; the others join when they start
+        with epixs.open_client(scheduler=slurm.scheduler_address) as client:
+            yield client
 
 
 def main(settings_path: str) -> int:
     """Ingest each `[[compendium]]`; the exit code is 1 if an experiment could not be read."""
     path = Path(settings_path)
     settings = tomllib.loads(path.read_text())
-    cluster = settings.get("cluster", {})
     failed = 0
-    with epixs.open_client(cluster.get("workers"), cluster.get("scheduler")) as client:
+    with connect(settings.get("cluster", {})) as client:
         print("dashboard:", client.dashboard_link)
         for entry in settings["compendium"]:
+            store = entry["store"] if "://" in entry["store"] else path.parent / entry["store"]
             catalog = epixs.read_catalog(
                 path.parent / entry["catalog"], entry.get("species"), check_files=False
             )
@@ -25,12 +43,12 @@ def main(settings_path: str) -> int:
             table = epixs.ingest(
                 catalog,
                 regions,
-                path.parent / entry["store"],
+                store,
                 uncovered=entry.get("uncovered", "zero"),
                 client=client,
                 progress=lambda p: print(f"\r{p.tiles_done}/{p.tiles} tiles", end="", flush=True),
             )
-            print(f"\n{entry['store']}: {(table['status'] == 'ok').sum()} of {len(table)} experiments")
+            print(f"\n{store}: {(table['status'] == 'ok').sum()} of {len(table)} experiments")
             for row in table[table["status"] != "ok"].itertuples():
                 print(f"  {row.accession}: {row.status}", file=sys.stderr)
                 failed += 1

@@ -1,11 +1,20 @@
 """The pipeline scripts, run as a user would, on the small world."""
 
 import importlib.util
+import os
 import re
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
+import numpy as np
+import obstore
+import pandas as pd
 import pytest
+import xarray as xr
+import yaml
+from zarr.storage import ObjectStore
 
 from epixs.compendium.store import open_compendium
 
@@ -35,6 +44,99 @@ def test_the_four_steps_one_after_the_other(world, held_out, tmp_path, capsys):
     imputed = open_compendium(tmp_path / "mouse.imputed.zarr")
     assert imputed.attrs["kind"] == "imputed"
     assert imputed.sizes["experiment"] == len(held_out)
+
+
+@pytest.fixture
+def inputs(world, tmp_path):
+    """Catalog, tracks and regions of the small world, in a folder of their own."""
+    for name in ("catalog.tsv", "human.bed"):
+        shutil.copy(world.folder / name, tmp_path)
+    shutil.copytree(world.folder / "tracks", tmp_path / "tracks")
+    return tmp_path
+
+
+@pytest.fixture
+def command_line(monkeypatch):
+    """Have shells find the `epixs` of this environment."""
+    monkeypatch.setenv("PATH", f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}")
+
+
+def assert_same(path, world):
+    got, expected = open_compendium(path), open_compendium(world.store("human"))
+    assert np.array_equal(got.signal.to_numpy(), expected.signal.to_numpy())
+
+
+FAKE_SBATCH = """#!/bin/bash
+grep -q 'SBATCH --mem=' "$1" || exit 3
+bash "$1" >/dev/null 2>&1 &
+echo "Submitted batch job $!"
+"""
+
+
+def test_slurm_workers(world, inputs, tmp_path, monkeypatch, capsys):
+    """`sbatch` here starts the very job script that dask-jobqueue wrote, on this machine."""
+    pytest.importorskip("dask_jobqueue")
+    (tmp_path / "bin").mkdir()
+    for name, text in (("sbatch", FAKE_SBATCH), ("scancel", '#!/bin/bash\nkill "$@"\n')):
+        (tmp_path / "bin" / name).write_text(text)
+        (tmp_path / "bin" / name).chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}{os.pathsep}{os.environ['PATH']}")
+    text = (PIPELINES / "slurm.toml").read_text().replace("jobs = 50", "jobs = 1")
+    local = 'interface = "lo"\nlocal_directory = "/tmp"\n[[compendium]]'
+    (inputs / "slurm.toml").write_text(text.replace("[[compendium]]", local))
+    assert run("ingest", inputs / "slurm.toml") == 0
+    assert_same(inputs / "human.zarr", world)
+
+
+def test_slurm_array(world, inputs, command_line, monkeypatch):
+    for name, value in {
+        "CATALOG": "catalog.tsv",
+        "SPECIES": "human",
+        "REGIONS": "human.bed",
+        "STORE": "a.zarr",
+    }.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("SLURM_ARRAY_TASK_COUNT", "2")
+    for part in ("2", "1"):
+        monkeypatch.setenv("SLURM_ARRAY_TASK_ID", part)
+        subprocess.run(["bash", PIPELINES / "slurm-array.sh"], check=True, cwd=inputs, capture_output=True)
+    assert_same(inputs / "a.zarr", world)
+
+
+def test_kubernetes(world, inputs, command_line, s3, monkeypatch):
+    """The command of the pod, with the pod's environment, once for each index."""
+    job = yaml.safe_load((PIPELINES / "kubernetes.yaml").read_text())
+    assert job["spec"]["completionMode"] == "Indexed"
+    (pod,) = job["spec"]["template"]["spec"]["containers"]
+    given = {entry["name"]: entry["value"] for entry in pod["env"]}
+    assert int(given["PARTS"]) == job["spec"]["completions"]
+    ours = {"INPUTS": str(inputs), "STORE": "s3://tracks/human.zarr", "PARTS": "2"}
+    assert set(ours) < set(given)
+    for name, value in (given | ours).items():
+        monkeypatch.setenv(name, value)
+    for index in ("0", "1"):
+        monkeypatch.setenv("JOB_COMPLETION_INDEX", index)
+        subprocess.run([*pod["command"], *pod["args"]], check=True, capture_output=True)
+    assert_same("s3://tracks/human.zarr", world)
+
+
+def test_s3(world, inputs, s3, capsys):
+    from obstore.store import from_url
+
+    from epixs.sources import cloud_options
+
+    bucket = from_url("s3://tracks", **cloud_options())
+    table = pd.read_csv(inputs / "catalog.tsv", sep="\t", dtype=str, keep_default_na=False)
+    for path in table["path"]:
+        obstore.put(bucket, path, (inputs / path).read_bytes())
+    table["path"] = "s3://tracks/" + table["path"]
+    table.to_csv(inputs / "catalog.tsv", sep="\t", index=False)
+    text = (PIPELINES / "s3.toml").read_text()
+    (inputs / "s3.toml").write_text(text.replace("s3://my-bucket/", "s3://tracks/stores/"))
+    assert run("ingest", inputs / "s3.toml") == 0
+    assert_same("s3://tracks/stores/human.zarr", world)
+    plain = xr.open_zarr(ObjectStore(from_url("s3://tracks/stores/human.zarr", **cloud_options())))
+    assert plain.attrs["status"] == "complete"
 
 
 @pytest.mark.parametrize("step", STEPS)

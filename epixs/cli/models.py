@@ -27,7 +27,7 @@ SHOWN = 5
 
 @app.command()
 def train(
-    stores: Annotated[list[Path], typer.Argument(metavar="STORE...", help="one compendium per species")],
+    stores: Annotated[list[str], typer.Argument(metavar="STORE...", help="one compendium per species")],
     out_path: Annotated[Path, typer.Option("--out", metavar="MODEL_DIR", help="new folder for the model")],
     exclude: Annotated[
         Path | None, typer.Option(help="TSV of species, biosample, assay never to train on")
@@ -120,8 +120,8 @@ def _widths(text: str | None) -> tuple[int, ...] | None:
 @app.command()
 def impute(
     model_dir: Annotated[Path, typer.Argument(metavar="MODEL_DIR", help="folder that `epixs train` wrote")],
-    store: Annotated[Path, typer.Argument(help="compendium of the species to impute")],
-    out_path: Annotated[Path, typer.Option("--out", help="imputed store to write, or to go on with")],
+    store: Annotated[str, typer.Argument(help="compendium of the species to impute")],
+    out_path: Annotated[str, typer.Option("--out", help="imputed store to write, or to go on with")],
     pairs: Annotated[Path | None, typer.Option(help="TSV of species, biosample, assay to impute")] = None,
     everything: Annotated[bool, typer.Option("--all", help="also what was trained on")] = False,
 ) -> None:
@@ -132,7 +132,7 @@ def impute(
 
     if pairs is not None and everything:
         raise ConfigError("--pairs and --all", got="both", expected="one of them")
-    if (model_dir / "zarr.json").is_file() and (store / "model.json").is_file():
+    if (model_dir / "zarr.json").is_file() and (Path(store) / "model.json").is_file():
         raise ConfigError(
             "the model comes first, then the store",
             got=f"the store {model_dir}, then the model {store}",
@@ -171,11 +171,11 @@ def impute(
 
 @app.command()
 def evaluate(
-    imputed: Annotated[Path, typer.Argument(help="imputed store")],
-    store: Annotated[Path, typer.Argument(help="observed store of the same species")],
+    imputed: Annotated[str, typer.Argument(help="imputed store")],
+    store: Annotated[str, typer.Argument(help="observed store of the same species")],
     report: Annotated[Path | None, typer.Option(help="folder for scores.tsv and summary.tsv")] = None,
     other: Annotated[
-        list[Path] | None,
+        list[str] | None,
         typer.Option(help="other species' store for the zero-shot baselines, if it was moved"),
     ] = None,
 ) -> None:
@@ -208,8 +208,8 @@ def evaluate(
 
 @app.command()
 def plot(
-    imputed: Annotated[Path, typer.Argument(help="imputed store")],
-    store: Annotated[Path, typer.Argument(help="observed store of the same species")],
+    imputed: Annotated[str, typer.Argument(help="imputed store")],
+    store: Annotated[str, typer.Argument(help="observed store of the same species")],
     biosample: Annotated[str, typer.Option()],
     assay: Annotated[str, typer.Option()],
     locus: Annotated[str, typer.Option(help="for instance chr19:3,000,000-3,100,000")],

@@ -105,7 +105,7 @@ def verify(
 
 @app.command()
 def qc(
-    store: Annotated[Path, typer.Argument(help="an observed store")],
+    store: Annotated[str, typer.Argument(help="an observed store")],
     report: Annotated[Path, typer.Option(help="folder for qc.html and qc.tsv")],
     workers: Annotated[int | None, typer.Option(min=1, help="worker processes on this machine")] = None,
     scheduler: Annotated[str | None, typer.Option(help="address of a running Dask scheduler")] = None,
@@ -132,12 +132,14 @@ def qc(
         out.print(table_of("experiments that stand out", names, noted[names].to_numpy().tolist()))
     else:
         say("no experiment stands out")
-    for path in write_qc(table, report, f"{attributes['species']} ({attributes['assembly']}): {store.name}"):
+    for path in write_qc(
+        table, report, f"{attributes['species']} ({attributes['assembly']}): {Path(store).name}"
+    ):
         say(f"wrote {path}")
 
 
 @app.command()
-def info(store: Annotated[Path, typer.Argument(help="a store")]) -> None:
+def info(store: Annotated[str, typer.Argument(help="a store")]) -> None:
     """Show what a store holds: species, bins, units and experiments."""
     from epixs.compendium.store import experiments_of, open_compendium, regions_of
 

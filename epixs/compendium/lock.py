@@ -1,8 +1,8 @@
 """One writer a store: a lock beside it, which names its holder and outlives no crash.
 
 Two runs on one store would both be right, tile by tile, but would do all work twice and finish it twice. The
-lock is a file or object `STORE.lock` with host, process and start. Its holder touches it every half minute; it
-is taken over when its process is gone (same host) or when it was not touched for ten minutes (another host).
+lock is a file or object `STORE.lock` with host, process and start; its holder touches it every half minute.
+It is taken over when its process is gone (same host) or after ten minutes without a touch (another host).
 """
 
 from __future__ import annotations
