@@ -101,18 +101,6 @@ def test_a_bad_row_is_quarantined_listed_and_the_exit_code_says_so(world, tmp_pa
     assert not (tmp_path / "b.zarr").exists()
 
 
-def test_a_faulty_tile_is_found_and_written_again(world, tmp_path):
-    arguments = ["ingest", world.catalog, "--species", "mouse", "--regions", world.bed("mouse")]
-    path = tmp_path / "a.zarr"
-    epixs(*arguments, "--out", path, "--workers", "1")
-    next((path / "signal" / "c" / "0").iterdir()).unlink()
-    first = epixs("verify", path, "--repair", "--workers", "1")
-    assert first.exit_code == 1
-    assert "does not have the values" in failure(first)
-    epixs(*arguments, "--out", path, "--workers", "1")
-    assert "every tile is as it was written" in epixs("verify", path, "--workers", "1").output
-
-
 def test_experiments_are_removed_and_come_back(world, tmp_path):
     path = tmp_path / "a.zarr"
     shutil.copytree(world.store("mouse"), path)

@@ -4,15 +4,16 @@ import os
 import signal
 import threading
 
+import dask
 import distributed
 import numpy as np
 import pytest
 
 from epixs.catalog import read_catalog
-from epixs.cluster import open_client
+from epixs.cluster import open_client, run_tasks
 from epixs.compendium.ingest import ingest, open_tracks
 from epixs.compendium.store import open_compendium
-from epixs.errors import ConfigError
+from epixs.errors import ClusterError, ConfigError
 from epixs.genome import read_regions
 
 
@@ -39,6 +40,19 @@ def test_workers_write_the_same_store_and_serve_as_a_scheduler(world, tmp_path, 
 def test_mistakes():
     with pytest.raises(ConfigError, match="got both"), open_client(2, "tcp://127.0.0.1:1"):
         pass
+
+
+def _die(path, task):
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def test_a_task_that_kills_its_workers():
+    with (
+        dask.config.set({"distributed.scheduler.allowed-failures": 0}),
+        open_client(workers=1) as client,
+        pytest.raises(ClusterError, match=r"died again and again.*more memory.*run the same command again"),
+    ):
+        list(run_tasks(_die, "a.zarr", [1], client))
 
 
 def test_workers_leave_interrupts_to_the_client():
