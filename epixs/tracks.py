@@ -16,6 +16,9 @@ from epixs.bigwig import SECTION_BYTES, BigWig
 from epixs.errors import TrackError
 from epixs.genome import BIN_SIZE, Assembly, Piece
 
+Backend = Literal["epixs", "pybigwig"]
+"""What reads bigWigs: our own reader, or pyBigWig to check it (epixs/reference.py)."""
+
 Uncovered = Literal["zero", "nan"]
 
 BEDGRAPH, VARIABLE_STEP = 1, 2
@@ -184,6 +187,10 @@ class Track:
         """Close the file."""
         self._bigwig.close()
 
+    def state(self) -> list[Any]:
+        """Name, size and version: what tells that the file was replaced."""
+        return self._bigwig.state()
+
     def check_state(self, expected: Sequence[Any]) -> None:
         """Check that the file is the one that a run was planned with.
 
@@ -192,7 +199,7 @@ class Track:
         TrackError
             If it was replaced or changed since.
         """
-        got = self._bigwig.state()
+        got = self.state()
         if got != list(expected):
             raise TrackError(
                 f"{self.path} changed since the run began",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -64,6 +64,9 @@ def verify(
     sources: Annotated[
         bool, typer.Option("--sources", help="read the bigWigs again and compare with them too")
     ] = False,
+    backend: Annotated[
+        str, typer.Option(help="with --sources: epixs, or pybigwig for an independent reader")
+    ] = "epixs",
     repair: Annotated[
         bool, typer.Option("--repair", help="have faulty tiles written again by the next run")
     ] = False,
@@ -75,13 +78,18 @@ def verify(
     from epixs.compendium.store import read_attributes
     from epixs.compendium.verify import forget
     from epixs.compendium.verify import verify as run
+    from epixs.errors import ConfigError
 
+    if backend not in ("epixs", "pybigwig"):
+        raise ConfigError("--backend", got=repr(backend), expected="epixs or pybigwig")
+    reader: Any = backend
     read_attributes(store)
     with open_client(workers, scheduler) as client, progress_bar() as bar:
         task = bar.add_task("checking tiles", total=None)
         faults = run(
             store,
             sources=sources,
+            backend=reader,
             client=client,
             progress=lambda p: bar.update(task, completed=p.tiles_done, total=p.tiles),
         )

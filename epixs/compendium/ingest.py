@@ -28,7 +28,7 @@ from epixs.compendium.write import finalise, has_block, reopen, store_exists
 from epixs.errors import ConfigError, StoreError, TrackError
 from epixs.genome import Regions, read_regions
 from epixs.sources import is_url, source_state
-from epixs.tracks import Uncovered
+from epixs.tracks import Backend, Uncovered
 
 UNFINISHED = "unfinished"
 
@@ -109,6 +109,7 @@ def ingest(
     retry_failed: bool = False,
     part: tuple[int, int] | None = None,
     append: bool = False,
+    backend: Backend = "epixs",
     progress: Callable[[Progress], None] | None = None,
 ) -> pd.DataFrame:
     """Write the compendium of a catalog; run again, it resumes.
@@ -133,6 +134,8 @@ def ingest(
         tile of all finishes the store.
     append
         Add the catalog's experiments and the regions to the store, which keeps those it has.
+    backend
+        `"pybigwig"` reads local bigWigs with pyBigWig instead, slowly, to check our own reader.
     progress
         Called after each tile.
 
@@ -154,7 +157,9 @@ def ingest(
     regions = None if regions is None else _read_regions(regions, catalog)
     path = absolute(path)
     with reaching(path), writing(path, part):
-        return _ingest(catalog, regions, path, uncovered, client, retry_failed, part, append, progress)
+        return _ingest(
+            catalog, regions, path, uncovered, client, retry_failed, part, append, backend, progress
+        )
 
 
 def _ingest(
@@ -166,6 +171,7 @@ def _ingest(
     retry_failed: bool,
     part: tuple[int, int] | None,
     append: bool,
+    backend: Backend,
     progress: Callable[[Progress], None] | None,
 ) -> pd.DataFrame:
     with setting_up(path):
@@ -173,7 +179,7 @@ def _ingest(
             plan, states = grow(path, catalog, regions, uncovered)
         else:
             plan, states = begin(path, catalog, regions, uncovered)
-    every = [tile_task(plan, catalog.assembly, tile, states) for tile in plan.tiles()]
+    every = [tile_task(plan, catalog.assembly, tile, states, backend) for tile in plan.tiles()]
     tasks = every if part is None else every[part[0] - 1 :: part[1]]
     pending = pending_tasks(path, tasks, retry_failed=retry_failed)
     if pending:
@@ -203,12 +209,13 @@ def open_tracks(
     uncovered: Uncovered = "zero",
     *,
     species: str | None = None,
+    backend: Backend = "epixs",
 ) -> xr.Dataset:
     """Open bigWigs lazily as the Dataset that `ingest` would write.
 
     Parameters
     ----------
-    catalog, regions, species, uncovered
+    catalog, regions, species, uncovered, backend
         As in `ingest`.
 
     Returns
@@ -228,7 +235,9 @@ def open_tracks(
     states = [[path, -1, -1] if is_url(path) else source_state(path) for path in catalog.experiments["path"]]
     plan = plan_ingest(catalog, regions, uncovered, states)
     return lazy_dataset(
-        plan, lambda tile: functools.partial(_strict_tile, tile_task(plan, assembly, tile)), rows=1
+        plan,
+        lambda tile: functools.partial(_strict_tile, tile_task(plan, assembly, tile, None, backend)),
+        rows=1,
     )
 
 

@@ -16,7 +16,8 @@ from epixs.compendium.store import read_block
 from epixs.compendium.write import write_block
 from epixs.errors import StoreError, TrackError
 from epixs.genome import Assembly, Piece
-from epixs.tracks import Track, Uncovered
+from epixs.reference import ReferenceTrack
+from epixs.tracks import Backend, Track, Uncovered
 from epixs.transforms import encode
 
 State = Sequence[Any]
@@ -61,6 +62,8 @@ class TileTask:
         Where each of its rows comes from.
     assembly, uncovered
         As in the plan.
+    backend
+        What reads the bigWigs; no part of the fingerprint, for the values are the same.
     pieces
         Where the tile's bins lie.
     chroms
@@ -74,6 +77,7 @@ class TileTask:
     pieces: tuple[Piece, ...]
     chroms: tuple[str, ...]
     uncovered: Uncovered
+    backend: Backend = "epixs"
 
     def fingerprint(self) -> str:
         """Digest of what all rows share: the pieces and the settings."""
@@ -90,7 +94,11 @@ class TileTask:
 
 
 def tile_task(
-    plan: Plan, assembly: Assembly, tile: Tile, states: Sequence[State | None] | None = None
+    plan: Plan,
+    assembly: Assembly,
+    tile: Tile,
+    states: Sequence[State | None] | None = None,
+    backend: Backend = "epixs",
 ) -> TileTask:
     """All that a worker needs to read a tile of a plan; with `states`, only from files still in them."""
     sources = plan.experiments["source"].iloc[tile.first_row : tile.stop_row]
@@ -102,10 +110,11 @@ def tile_task(
         tuple(plan.regions.pieces(tile.first_bin, tile.stop_bin)),
         tuple(dict.fromkeys(plan.regions.chrom)),
         plan.uncovered,
+        backend,
     )
 
 
-def open_checked(source: str, assembly: Assembly, chroms: Iterable[str]) -> Track:
+def open_checked(source: str, assembly: Assembly, chroms: Iterable[str], backend: Backend = "epixs") -> Track:
     """Open a track and check that it is on the assembly and has all chromosomes.
 
     Raises
@@ -113,7 +122,7 @@ def open_checked(source: str, assembly: Assembly, chroms: Iterable[str]) -> Trac
     TrackError
         If it cannot be read as a track of the assembly.
     """
-    track = Track(source)
+    track = Track(source) if backend == "epixs" else ReferenceTrack(source)
     try:
         track.check_assembly(assembly)
         for chrom in chroms:
@@ -131,6 +140,7 @@ def read_row(
     chroms: Iterable[str],
     uncovered: Uncovered,
     state: State | None = None,
+    backend: Backend = "epixs",
 ) -> tuple[npt.NDArray[np.float32], int, int]:
     """Read one track over some pieces.
 
@@ -149,7 +159,7 @@ def read_row(
     pieces = list(pieces)
     values = np.empty(sum(piece.n_bins for piece in pieces), dtype=np.float32)
     at, bases, covered = 0, 0, 0
-    with open_checked(source, assembly, chroms) as track:
+    with open_checked(source, assembly, chroms, backend) as track:
         if state is not None:
             track.check_state(state)
         track.prefetch(pieces)
@@ -186,6 +196,7 @@ def read_tile(task: TileTask) -> tuple[npt.NDArray[np.float32], list[dict[str, A
                 task.chroms,
                 task.uncovered,
                 row.state if there else None,
+                task.backend,
             )
         except TrackError as error:
             values[index] = np.nan

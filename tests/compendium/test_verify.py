@@ -5,7 +5,7 @@ import pytest
 import zarr
 
 from epixs.catalog import read_catalog
-from epixs.compendium.ingest import ingest
+from epixs.compendium.ingest import ingest, open_tracks
 from epixs.compendium.store import open_compendium
 from epixs.compendium.verify import forget, verify
 from epixs.errors import StoreError
@@ -20,6 +20,7 @@ def store(world, tmp_path, monkeypatch):
     monkeypatch.setattr("epixs.compendium.plan.FEWEST_SHARD_CHUNKS", 1)
     shutil.copytree(world.folder / "tracks", tmp_path / "tracks")
     shutil.copy(world.catalog, tmp_path / "catalog.tsv")
+    shutil.copy(world.bed("mouse"), tmp_path / "mouse.bed")
     catalog = read_catalog(tmp_path / "catalog.tsv", "mouse")
     regions, _ = read_regions(world.bed("mouse"), catalog.assembly)
 
@@ -36,6 +37,18 @@ def test_a_sound_store_has_no_fault(store):
     assert verify(path, progress=seen.append) == []
     assert seen[-1].tiles_done == seen[-1].tiles == len(seen) > 1
     assert verify(path, sources=True) == []
+
+
+def test_an_independent_reader_finds_the_same(store, tmp_path):
+    path, catalog, _ = store
+    assert verify(path, sources=True, backend="pybigwig") == []
+    regions, _ = read_regions(tmp_path / "mouse.bed", catalog.assembly)
+    other = open_tracks(catalog, regions, backend="pybigwig").signal.to_numpy()
+    assert np.abs(other - open_compendium(path).signal.to_numpy()).max() <= 1 / 2048
+    ingest(catalog, regions, tmp_path / "b.zarr", backend="pybigwig")
+    assert np.array_equal(open_compendium(tmp_path / "b.zarr").signal.to_numpy(), other)
+    shutil.copy(*catalog.experiments["path"].iloc[:2])
+    assert verify(path, sources=True, backend="pybigwig")
 
 
 def test_changed_lost_and_broken_tiles_are_found_and_written_again(store):
