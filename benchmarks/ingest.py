@@ -75,7 +75,7 @@ def by_pybigwig(path: str, chrom: str, size: int) -> np.ndarray:
 def by_pybigtools(path: str, chrom: str, size: int) -> np.ndarray:
     import pybigtools
 
-    return mean_of(pybigtools.open(path).values(chrom, 0, size, uncovered=0.0))
+    return mean_of(pybigtools.open(path).values(chrom, 0, size, fillna=0))
 
 
 def by_figwig(path: str, chrom: str, size: int) -> np.ndarray:
@@ -125,7 +125,7 @@ def compare(path: Path) -> dict[str, object]:
     rounds = [{name: timed(lambda way=way: way(*where)) for name, way in ways.items()} for _ in range(ROUNDS)]
     row: dict[str, object] = {
         "file": path.name,
-        "MB": round(path.stat().st_size / 1e6, 1),
+        "MB": f"{path.stat().st_size / 1e6:.1f}",
         "epixs ms": round(1e3 * statistics.median(r[OURS] for r in rounds)),
     }
     for name in PEERS:
@@ -197,9 +197,9 @@ def overhead(data: Path, work: Path) -> list[dict[str, object]]:
             rows.append(
                 {
                     "tracks": len(table.experiments),
-                    "decoding, core s": round(decoding, 2),
-                    "and compressing, core s": round(compressing, 2),
-                    "ingest, core s": round(all_of_it, 2),
+                    "decoding, core s": f"{decoding:.2f}",
+                    "and compressing, core s": f"{compressing:.2f}",
+                    "ingest, core s": f"{all_of_it:.2f}",
                     "of decoding": f"{statistics.median(r[2] / r[0] for r in rounds):.2f} x",
                     "of decoding and compressing": f"{statistics.median(r[2] / r[1] for r in rounds):.2f} x",
                 }
@@ -234,8 +234,8 @@ def scaling(dense: Path, work: Path) -> list[dict[str, object]]:
                 "experiments": count,
                 "bins": regions.n_bins,
                 "tiles": cost.tiles,
-                "seconds": round(seconds, 1),
-                "ms an experiment": round(1e3 * seconds / count, 1),
+                "seconds": f"{seconds:.1f}",
+                "ms an experiment": f"{1e3 * seconds / count:.1f}",
                 "peak memory of a worker, MB": round(max(peaks) / 1e6),
                 "as projected, MB": round(cost.worker_bytes / 1e6),
             }
@@ -307,10 +307,10 @@ def remote(work: Path) -> list[dict[str, object]]:
         rows.append(
             {
                 "from": where.partition(":")[0] if "://" in where else "the same disk",
-                "file, MB": round(size / 1e6, 1),
+                "file, MB": f"{size / 1e6:.1f}",
                 "bins": regions.n_bins,
                 "requests": getattr(source, "requests", "-"),
-                "moved, MB": round(moved / 1e6, 1) if moved else "-",
+                "moved, MB": f"{moved / 1e6:.1f}" if moved else "-",
                 "share": f"{moved / size:.2%}" if moved else "-",
                 "ms": round(1e3 * statistics.median(timed(read) for _ in range(5))),
             }

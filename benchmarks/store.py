@@ -35,7 +35,7 @@ def measure(name: str, values: np.ndarray, codec: Blosc) -> dict[str, object]:
         reading.append(time.perf_counter() - written)
     return {
         "": name,
-        "MB": round(sum(map(len, packed)) / 1e6, 1),
+        "MB": f"{sum(map(len, packed)) / 1e6:.1f}",
         "write, ms": round(1e3 * statistics.median(writing)),
         "read, ms": round(1e3 * statistics.median(reading)),
     }
