@@ -19,14 +19,8 @@ import numpy as np
 import numpy.typing as npt
 
 from epixs.errors import TrackError
+from epixs.inflate import InflateError, inflate
 from epixs.sources import open_source
-
-try:  # ISA-L inflates twice as fast; the standard library gives the same bytes
-    from isal import isal_zlib as zlib
-except ImportError:  # pragma: no cover
-    import zlib  # type: ignore[no-redef, unused-ignore]
-
-__all__ = ["BigWig", "zlib"]
 
 BIGWIG_MAGIC = 0x888FFC26
 BIGBED_MAGIC = 0x8789F2EB
@@ -161,15 +155,11 @@ class BigWig:
         return Run(words, np.concatenate([[0], np.cumsum(sizes)]), boxes)
 
     def _inflate(self, block: bytes, leaf: int) -> bytes:
-        inflate = zlib.decompressobj()
-        where = f"a block of its data near base {int(self._leaves['start'][leaf])}"
         try:
-            raw = inflate.decompress(block, self._buffer)
-        except zlib.error as error:  # type: ignore[misc, unused-ignore]
+            return inflate(block, self._buffer)
+        except InflateError as error:
+            where = f"a block of its data near base {int(self._leaves['start'][leaf])}"
             raise self.damaged(f"{where} cannot be inflated ({error})") from error
-        if not inflate.eof:
-            raise self.damaged(f"{where} does not fit the file's own block size")
-        return bytes(raw)
 
     def _read(self, offset: int, length: int, what: str) -> bytes:
         if length < 0 or offset < 0 or offset + length > self.size:

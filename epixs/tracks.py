@@ -25,6 +25,10 @@ BEDGRAPH, VARIABLE_STEP = 1, 2
 HEAD_WORDS = SECTION_BYTES // 4
 WORD = np.uint64(0xFFFFFFFF)
 
+ONE, TWO, THREE = np.uint64(1), np.uint64(2), np.uint64(3)
+SPARE = 2
+"""Bins beyond the last, to which the kernel adds nothing."""
+
 FINE, INFINITE, UNSORTED, ENDS_EARLY, NO_HEAD, ELSEWHERE = range(6)
 FAULTS = {
     UNSORTED: "items overlap or are out of order",
@@ -90,9 +94,6 @@ def _add_run(
     -------
     What was found (`FINE` or a fault), and the end of the last item or where the fault is.
     """
-    index, edge = np.int64(0), np.int64(BIN_SIZE)
-    total: Any = 0.0
-    bases: Any = 0  # of the bin at `index`, not yet in `sums` and `covered`
     for block in range(first_word.size - 1):
         at, stop = first_word[block], first_word[block + 1]
         if stop - at < HEAD_WORDS:
@@ -112,6 +113,7 @@ def _add_run(
         if chrom != number:
             continue
         at += HEAD_WORDS
+        binned = first % BIN_SIZE == 0 and np.int64(finish & WORD) % BIN_SIZE == 0
         for i in range(count):
             if kind == BEDGRAPH:
                 start, end = np.int64(words[at]), np.int64(words[at + 1])
@@ -133,21 +135,29 @@ def _add_run(
                     continue
                 return INFINITE, start
             start, end = max(start, low) - low, min(end, high) - low
-            if start >= edge:
-                sums[index] += total
-                covered[index] += bases
-                total, bases = 0.0, 0
-                index = start // BIN_SIZE
-                edge = (index + 1) * BIN_SIZE
-            while end > edge:
-                sums[index] += total + value * (edge - start)
-                covered[index] += bases + (edge - start)
-                total, bases = 0.0, 0
-                start, edge, index = edge, edge + BIN_SIZE, index + 1
-            total += value * (end - start)
-            bases += end - start
-    sums[index] += total
-    covered[index] += bases
+            first_bin = start // BIN_SIZE
+            index, edge = np.uint64(first_bin), (first_bin + 1) * BIN_SIZE
+            if binned and end <= edge:
+                sums[index] += value * (end - start)
+                covered[index] += end - start
+                continue
+            # Where items lie anyhow, whether one crosses into the next bin or two cannot be foretold:
+            # adding to three bins, to some of them nothing, is faster than guessing wrong.
+            width = min(end, edge) - start
+            sums[index] += value * width
+            covered[index] += width
+            width = max(min(end - edge, BIN_SIZE), 0)
+            sums[index + ONE] += value * width
+            covered[index + ONE] += width
+            width = max(min(end - edge - BIN_SIZE, BIN_SIZE), 0)
+            sums[index + TWO] += value * width
+            covered[index + TWO] += width
+            edge += 2 * BIN_SIZE
+            while edge < end:
+                width = min(end - edge, BIN_SIZE)
+                sums[index + THREE] += value * width
+                covered[index + THREE] += width
+                index, edge = index + ONE, edge + BIN_SIZE
     return FINE, last_end
 
 
@@ -269,8 +279,8 @@ class Track:
                 expected=f"at least {piece.end} bp",
                 next_step="check that the file is on the catalog's assembly",
             )
-        sums = np.zeros(piece.n_bins)
-        covered = np.zeros(piece.n_bins, dtype=np.uint8)
+        sums = np.zeros(piece.n_bins + SPARE)
+        covered = np.zeros(piece.n_bins + SPARE, dtype=np.uint8)
         at = 0
         for run in self._bigwig.runs(piece.chrom, piece.start, piece.end):
             found, at = _add_run(
@@ -287,4 +297,4 @@ class Track:
                 )
             if found != FINE:
                 raise self._bigwig.damaged(f"{FAULTS[found]} near {piece.chrom}:{at}")
-        return BinnedSignal(sums, covered)
+        return BinnedSignal(sums[: piece.n_bins], covered[: piece.n_bins])

@@ -16,11 +16,11 @@ import numpy as np
 import numpy.typing as npt
 import zarr
 
-from epixs.bigwig import zlib
 from epixs.compendium.location import zarr_store
 from epixs.compendium.plan import Tile
 from epixs.compendium.schema import LEDGER_PATH
 from epixs.errors import StoreError
+from epixs.inflate import crc32
 
 MAX_TILES = 10_000_000
 
@@ -49,7 +49,7 @@ class Record:
 
 def checksum(values: npt.NDArray[np.float32]) -> str:
     """CRC-32 of one row of a tile as little-endian float32, eight hexadecimal digits."""
-    return f"{zlib.crc32(np.ascontiguousarray(values, dtype='<f4').data):08x}"
+    return f"{crc32(np.ascontiguousarray(values, dtype='<f4').data):08x}"
 
 
 def row_statistics(values: npt.NDArray[np.float32], bases: int, covered: int) -> dict[str, Any]:
