@@ -30,6 +30,8 @@ class TrainConfig:
         experiments: half of those at a position, 8 to 200.
     max_minutes
         Stop by then; fewer epochs are planned where they would not fit.
+    checkpoint_minutes
+        How often the state is saved from which `--resume` goes on; 0 saves it after every step.
     learning_rate, genome_multiplier
         Of shared parameters, and how much larger it is for genome factors.
     weight_decay
@@ -58,6 +60,7 @@ class TrainConfig:
     experiments_per_position: int = 1
     epochs: int = 0
     max_minutes: float = 0.0
+    checkpoint_minutes: float = 10.0
     learning_rate: float = 5e-4
     genome_multiplier: float = 10.0
     weight_decay: float = 0.0
@@ -88,7 +91,7 @@ class TrainConfig:
             _require(name, getattr(self, name), 0 < getattr(self, name) <= 10_000_000, "a positive number")
         for name in ("learning_rate", "genome_multiplier", "memory_gb"):
             _require(name, getattr(self, name), getattr(self, name) > 0, "a positive number")
-        for name in ("epochs", "max_minutes", "weight_decay", "patience", "seed"):
+        for name in ("epochs", "max_minutes", "checkpoint_minutes", "weight_decay", "patience", "seed"):
             _require(name, getattr(self, name), getattr(self, name) >= 0, "0 or more")
         _require("seed", self.seed, self.seed < 2**32, "below 2**32")
         for name in ("held_out", "genome_dropout"):

@@ -14,15 +14,15 @@ def _inputs(batch: Batch) -> dict[str, Any]:
     return {"position": batch.position, "biosample": batch.biosample, "assay": batch.assay}
 
 
-def training_dataset(sampler: Sampler, *, first_epoch: int = 0) -> Any:
+def training_dataset(sampler: Sampler, *, first_epoch: int = 0, first_step: int = 0) -> Any:
     """Endless stream of training batches, epoch after epoch.
 
     Parameters
     ----------
     sampler
         What to draw from.
-    first_epoch
-        Where to start; the batches of an epoch are the same wherever one starts.
+    first_epoch, first_step
+        Where to start; the batches are the same wherever one starts.
 
     Returns
     -------
@@ -51,7 +51,7 @@ def training_dataset(sampler: Sampler, *, first_epoch: int = 0) -> Any:
         biosample, assay, value, weight = rest
         return {"position": position, "biosample": biosample, "assay": assay}, value[..., None], weight
 
-    stream = tf.data.Dataset.counter(start=first_epoch * steps)
+    stream = tf.data.Dataset.counter(start=first_epoch * steps + first_step)
     return stream.map(fetch, num_parallel_calls=1, deterministic=True).prefetch(4)
 
 

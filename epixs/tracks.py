@@ -26,7 +26,7 @@ HEAD_WORDS = SECTION_BYTES // 4
 WORD = np.uint64(0xFFFFFFFF)
 
 ONE, TWO, THREE = np.uint64(1), np.uint64(2), np.uint64(3)
-SPARE = 2
+SPARE = 3
 """Bins beyond the last, to which the kernel adds nothing."""
 
 FINE, INFINITE, UNSORTED, ENDS_EARLY, NO_HEAD, ELSEWHERE = range(6)
@@ -153,11 +153,16 @@ def _add_run(
             sums[index + TWO] += value * width
             covered[index + TWO] += width
             edge += 2 * BIN_SIZE
-            while edge < end:
-                width = min(end - edge, BIN_SIZE)
-                sums[index + THREE] += value * width
-                covered[index + THREE] += width
-                index, edge = index + ONE, edge + BIN_SIZE
+            if edge < end:
+                index += THREE
+                full = value * BIN_SIZE
+                for _ in range((end - edge) // BIN_SIZE):  # these bins are the item's alone
+                    sums[index] = full
+                    covered[index] = BIN_SIZE
+                    index += ONE
+                width = (end - edge) % BIN_SIZE
+                sums[index] += value * width
+                covered[index] += width
     return FINE, last_end
 
 

@@ -16,6 +16,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from epixs.checkpoint import RunState, forget_checkpoint, read_state, restore, save_checkpoint
 from epixs.config import TrainConfig
 from epixs.cost import Cost, check_memory, estimate_cost
 from epixs.dataset import held_out_dataset, training_dataset
@@ -23,8 +24,8 @@ from epixs.errors import TrainingError
 from epixs.files import check_new_folder, write_text
 from epixs.joint import JointAxis
 from epixs.model import DeepTensorFactorization, RowwiseAdam
-from epixs.sampling import Sampler
-from epixs.trained import new_model, save_model
+from epixs.sampling import Batch, Sampler
+from epixs.trained import DESCRIPTION_FILE, new_model, save_model
 
 HISTORY_FILE = "history.csv"
 PROBE_STEPS = 10
@@ -76,6 +77,7 @@ class _Watch(keras.callbacks.Callback):  # type: ignore[misc, unused-ignore]
         sampler: Sampler,
         deadline: float,
         report: Callable[[EpochReport], None],
+        state: RunState | None,
     ) -> None:
         super().__init__()
         self.out, self.axis, self.config, self.sampler = out, axis, config, sampler
@@ -83,29 +85,49 @@ class _Watch(keras.callbacks.Callback):  # type: ignore[misc, unused-ignore]
         self.interrupted = threading.Event()
         self.best, self.best_epoch, self.worse = float("inf"), -1, 0
         self.history: list[dict[str, float]] = []
-        self.started = self.reported = time.monotonic()
+        self.started = self.reported = self.saved = time.monotonic()
+        self.first = self.total_steps = self.epochs = 0
         self.epoch, self.held_out = 0, float("nan")
         self.stopped_early = False
+        if state is not None:
+            self.best, self.best_epoch, self.worse = state.best, state.best_epoch, state.worse
+            self.history, self.first = state.history, state.step
+            self.started -= state.seconds
 
     def on_epoch_begin(self, epoch: int, logs: dict[str, float] | None = None) -> None:
         self.epoch, self.epoch_started = epoch, time.monotonic()
 
     def on_train_batch_end(self, batch: int, logs: dict[str, float] | None = None) -> None:
-        if self.interrupted.is_set():
-            raise KeyboardInterrupt
+        step = self.first + batch + 1  # steps of this epoch that are done
         loss = (logs or {}).get("loss", float("nan"))
         if not np.isfinite(loss):
             raise TrainingError(
-                f"the loss became {loss} in epoch {self.epoch + 1}, step {batch + 1}",
-                expected="a finite number",
-                next_step="reduce learning_rate or genome_multiplier",
+                f"the loss became {loss} in epoch {self.epoch + 1}, step {step}",
+                got=_largest_entry(self.axis, self.sampler.batch(self.epoch, step - 1)),
+                expected="a finite loss",
+                next_step="reduce learning_rate or genome_multiplier, or exclude that experiment",
             )
+        ended = step == self.sampler.steps_per_epoch
+        if self.interrupted.is_set():
+            if not ended:
+                self._save(self.epoch, step)
+            raise KeyboardInterrupt
         now = time.monotonic()
         if now > self.deadline:
             self.model.stop_training = True
+        if not ended and now - self.saved >= 60 * self.config.checkpoint_minutes:
+            self._save(self.epoch, step)
         if now - self.reported > 0.5:
             self.reported = now
-            self._tell(batch + 1, loss, best=False)
+            self._tell(step, loss, best=False)
+
+    def _save(self, epoch: int, step: int) -> None:
+        state = RunState(
+            epoch, step, self.total_steps, self.history, self.best, self.best_epoch, self.worse,
+            time.monotonic() - self.started,
+        )  # fmt: skip
+        save_checkpoint(self.out, self.model, self.axis, self.config, state)
+        self.saved = time.monotonic()
 
     def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
         logs = logs or {}
@@ -126,7 +148,10 @@ class _Watch(keras.callbacks.Callback):  # type: ignore[misc, unused-ignore]
             save_model(self.out, self.model, self.axis, self.config, self.scores())
         if self.config.patience and self.worse >= self.config.patience:
             self.model.stop_training = True
-            self.stopped_early = epoch + 1 < self.params["epochs"]
+            self.stopped_early = epoch + 1 < self.epochs
+        self.first = 0
+        if time.monotonic() - self.saved >= 60 * self.config.checkpoint_minutes:
+            self._save(epoch + 1, 0)
         self._tell(self.sampler.steps_per_epoch, logs["loss"], best=better)
 
     def scores(self) -> dict[str, float]:
@@ -139,7 +164,7 @@ class _Watch(keras.callbacks.Callback):  # type: ignore[misc, unused-ignore]
         }
 
     def _tell(self, step: int, loss: float, *, best: bool) -> None:
-        steps, epochs = self.sampler.steps_per_epoch, self.params["epochs"]
+        steps, epochs = self.sampler.steps_per_epoch, self.epochs
         entries = self.sampler.positions_per_step * self.sampler.experiments_per_position
         elapsed = time.monotonic() - self.started
         done = self.epoch * steps + step
@@ -153,7 +178,7 @@ class _Watch(keras.callbacks.Callback):  # type: ignore[misc, unused-ignore]
                 steps,
                 loss,
                 self.held_out,
-                step * entries / in_epoch,
+                (step - self.first) * entries / in_epoch,
                 left,
                 best,
             )
@@ -165,6 +190,7 @@ def train(
     config: TrainConfig,
     out: str | Path,
     *,
+    resume: bool = False,
     report: Callable[[EpochReport], None] | None = None,
 ) -> dict[str, Any]:
     """Train one model over the joint axis and keep its best checkpoint.
@@ -177,6 +203,8 @@ def train(
         Settings.
     out
         New or empty folder for `model.keras`, `model.json` and `history.csv`.
+    resume
+        Go on with the run in `out`, where it was interrupted; begin it, if there is none yet.
     report
         Called while training.
 
@@ -188,16 +216,23 @@ def train(
     Raises
     ------
     TrainingError
-        If the memory budget does not suffice, the folder holds something else or the loss diverges.
+        If the memory budget does not suffice, the folder holds something else, the run to resume is of
+        other stores or settings, or the loss diverges.
     """
     started = time.monotonic()
     deadline = started + 60 * config.max_minutes if config.max_minutes else float("inf")
     out = Path(out)
     cost = estimate_cost(axis, config)
     check_memory(cost, config)
-    check_new_folder(out, TrainingError)
+    state = read_state(out, axis, config) if resume else None
+    if resume and state is None and (out / DESCRIPTION_FILE).is_file():
+        raise TrainingError(
+            f"the run in {out} has ended", next_step="use its model, or train into another --out"
+        )
+    if state is None:
+        check_new_folder(out, TrainingError)
     with _new_folder(out):
-        return _train(axis, config, out, cost, deadline, report or (lambda _: None))
+        return _train(axis, config, out, cost, deadline, state, report or (lambda _: None))
 
 
 @contextlib.contextmanager
@@ -219,6 +254,7 @@ def _train(
     out: Path,
     cost: Cost,
     deadline: float,
+    state: RunState | None,
     report: Callable[[EpochReport], None],
 ) -> dict[str, Any]:
     sampler = Sampler(
@@ -231,24 +267,53 @@ def _train(
     count = int(np.clip(HELD_OUT_SHARE * sampler.n_positions, *HELD_OUT_ENTRIES))
     held_out = held_out_dataset(sampler, count=count)
     model = new_model(axis, config)
-    watch = _Watch(out, axis, config, sampler, deadline, report)
+    watch = _Watch(out, axis, config, sampler, deadline, report, state)
     with _interrupts_go_to(watch.interrupted):
-        steps = cost.epochs * sampler.steps_per_epoch
-        if config.max_minutes:
+        steps = state.total_steps if state else cost.epochs * sampler.steps_per_epoch
+        if config.max_minutes and state is None:
             steps = min(steps, _steps_until(deadline, model, sampler, config, watch.interrupted))
         compile_model(model, config, steps)
-        model.fit(
-            training_dataset(sampler),
-            steps_per_epoch=sampler.steps_per_epoch,
-            epochs=-(-steps // sampler.steps_per_epoch),
-            validation_data=held_out,
-            callbacks=[watch],
-            shuffle=False,
-            verbose=0,
-        )
+        epochs = -(-steps // sampler.steps_per_epoch)
+        watch.total_steps, watch.epochs = steps, epochs
+        epoch = state.epoch if state else 0
+        if state is not None:
+            restore(out, model)
+            watch.saved = time.monotonic()
+        if state is not None and state.step:  # the rest of the epoch in which the run stopped
+            _fit(model, sampler, held_out, watch, epoch, epoch + 1, state.step)
+            epoch += 1
+        if epoch < epochs and not model.stop_training:
+            _fit(model, sampler, held_out, watch, epoch, epochs)
     if watch.best_epoch < 0:
         raise TrainingError("no epoch gave a finite held-out error", next_step="reduce learning_rate")
+    forget_checkpoint(out)
     return watch.scores() | {"stopped_early": watch.stopped_early}
+
+
+def _fit(
+    model: Any, sampler: Sampler, held_out: Any, watch: _Watch, first: int, stop: int, first_step: int = 0
+) -> None:
+    """Train epochs `[first, stop)`, the first of them from one of its steps on."""
+    model.fit(
+        training_dataset(sampler, first_epoch=first, first_step=first_step),
+        steps_per_epoch=sampler.steps_per_epoch - first_step,
+        initial_epoch=first,
+        epochs=stop,
+        validation_data=held_out,
+        callbacks=[watch],
+        shuffle=False,
+        verbose=0,
+    )
+
+
+def _largest_entry(axis: JointAxis, batch: Batch) -> str:
+    """Name the entry of a batch with the largest value: most often the one that broke the loss."""
+    row, column = np.unravel_index(int(np.abs(batch.value).argmax()), batch.value.shape)
+    assay = axis.assays[int(batch.assay[row, column])]
+    biosamples = [(part.species, name) for part in axis.parts for name in part.biosamples]
+    species, biosample = biosamples[int(batch.biosample[row, column])]
+    value = float(batch.value[row, column])
+    return f"a batch whose largest value is {value:.2f} arcsinh units, of {species} / {biosample} / {assay}"
 
 
 @contextlib.contextmanager

@@ -40,6 +40,9 @@ def train(
     ] = None,
     epochs: Annotated[int | None, typer.Option(help="passes over the positions")] = None,
     seed: Annotated[int | None, typer.Option(help="decides everything that is drawn")] = None,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="go on with the run in MODEL_DIR, if it was interrupted")
+    ] = False,
 ) -> None:
     """Train one model over all species jointly; keeps the best checkpoint on held-out entries."""
     from epixs.config import TrainConfig, read_config
@@ -47,7 +50,8 @@ def train(
     from epixs.files import check_new_folder
     from epixs.joint import joint_axis, read_pairs
 
-    check_new_folder(out_path, TrainingError)
+    if not resume:
+        check_new_folder(out_path, TrainingError)
     settings = (read_config(config) if config else TrainConfig()).replace(
         model=model, hidden=_widths(hidden), max_minutes=max_minutes, epochs=epochs, seed=seed
     )
@@ -55,7 +59,7 @@ def train(
     _show_training_plan(axis, settings)
     with on_interrupt(lambda: _what_training_left(out_path)):
         start_tensorflow()
-        done = _train_with_progress(axis, settings, out_path)
+        done = _train_with_progress(axis, settings, out_path, resume)
     if done["stopped_early"]:
         say(f"stopped early: no better since epoch {done['best_epoch']}")
     best = f"best held-out MSE {done['held_out_mse']:.5f}"
@@ -81,7 +85,7 @@ def _show_training_plan(axis: Any, settings: Any) -> None:
     out.print(table_of("training plan", ["what", "how much"], rows))
 
 
-def _train_with_progress(axis: Any, settings: Any, out_path: Path) -> dict[str, Any]:
+def _train_with_progress(axis: Any, settings: Any, out_path: Path, resume: bool) -> dict[str, Any]:
     from epixs.training import train as run
 
     with progress_bar(TextColumn("{task.fields[state]}")) as bar:
@@ -97,13 +101,16 @@ def _train_with_progress(axis: Any, settings: Any, out_path: Path) -> dict[str, 
                 state=f"loss {now.loss:.4f}{held_out}",
             )
 
-        return run(axis, settings, out_path, report=report)
+        return run(axis, settings, out_path, resume=resume, report=report)
 
 
 def _what_training_left(out_path: Path) -> str:
+    again = "the same command with --resume goes on where it stopped"
     if (out_path / "model.json").is_file():
-        return f"{out_path} holds the best model so far"
-    return f"no epoch had ended, so no model was saved in {out_path}; run the same command again"
+        return f"{out_path} holds the best model so far; {again}"
+    if (out_path / "checkpoint.npz").is_file():
+        return f"no epoch had ended, so there is no model in {out_path} yet; {again}"
+    return f"nothing was saved in {out_path}; run the same command again"
 
 
 def _widths(text: str | None) -> tuple[int, ...] | None:

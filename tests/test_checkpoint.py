@@ -1,0 +1,113 @@
+import random
+import signal
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from epixs.checkpoint import CHECKPOINT_FILE, RunState, read_state
+from epixs.config import TrainConfig
+from epixs.errors import TrainingError
+from epixs.joint import joint_axis
+from epixs.trained import open_model
+from epixs.training import train
+
+CONFIG = TrainConfig(
+    hidden=(16, 16), epochs=3, batch_size=300, held_out=0.1, patience=0, checkpoint_minutes=0
+)
+
+RUN = """
+import os, signal, sys, threading, time
+import tensorflow as tf
+tf.config.threading.set_inter_op_parallelism_threads(1)
+tf.config.threading.set_intra_op_parallelism_threads(1)
+from epixs import training
+from epixs.joint import joint_axis
+from tests.test_checkpoint import CONFIG
+stores, out, after, delay = sys.argv[1:-3], sys.argv[-3], int(sys.argv[-2]), float(sys.argv[-1])
+count = 0
+save = training.save_checkpoint
+def die():
+    time.sleep(delay)
+    os.kill(os.getpid(), signal.SIGKILL)
+def saved(*arguments):
+    global count
+    save(*arguments)
+    count += 1
+    if count == after:
+        threading.Thread(target=die).start()
+training.save_checkpoint = saved
+training.train(joint_axis(stores), CONFIG, out, resume=True)
+"""
+
+
+def run(world, out, after=0, delay=0.0):
+    command = [sys.executable, "-c", RUN, world.store("mouse"), world.store("human"), out, after, delay]
+    return subprocess.run(list(map(str, command)), check=False, capture_output=True, timeout=120).returncode
+
+
+@pytest.fixture(scope="module")
+def axis(world):
+    return joint_axis([world.store("mouse"), world.store("human")])
+
+
+def test_killed_again_and_again_a_run_ends_with_the_same_weights(world, tmp_path):
+    assert run(world, tmp_path / "whole") == 0
+    chance = random.Random(0)
+    for _ in range(3):
+        killed = run(world, tmp_path / "m", chance.randint(1, 6), 0.02 * chance.random())
+        assert killed == -signal.SIGKILL
+    assert run(world, tmp_path / "m") == 0
+    whole, resumed = (open_model(tmp_path / name).model for name in ("whole", "m"))
+    for a, b in zip(whole.get_weights(), resumed.get_weights(), strict=True):
+        assert np.array_equal(a, b)
+    histories = [
+        np.genfromtxt(tmp_path / n / "history.csv", delimiter=",", names=True) for n in ("whole", "m")
+    ]
+    assert np.array_equal(histories[0]["held_out_mse"], histories[1]["held_out_mse"])
+    assert not list((tmp_path / "m").glob("*checkpoint*"))
+
+
+def interrupted(axis, out):
+    def stop(report):
+        if report.epoch == 2 and report.step == report.steps_per_epoch:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        train(axis, CONFIG, out, report=stop)
+
+
+def test_what_differs_is_named(world, axis, tmp_path):
+    interrupted(axis, tmp_path / "m")
+    state = read_state(tmp_path / "m", axis, CONFIG.replace(max_minutes=5.0))
+    assert isinstance(state, RunState)
+    assert state.epoch == 2
+    assert [row["epoch"] for row in state.history] == [1, 2]
+    with pytest.raises(
+        TrainingError, match=r"of another run: learning_rate; got learning_rate 0.1; expected 0.0005"
+    ):
+        train(axis, CONFIG.replace(learning_rate=0.1), tmp_path / "m", resume=True)
+    with pytest.raises(TrainingError, match=r"of another run: axis"):
+        train(joint_axis([world.store("mouse")]), CONFIG, tmp_path / "m", resume=True)
+    with pytest.raises(TrainingError, match="exists and is not empty"):
+        train(axis, CONFIG, tmp_path / "m")
+    done = train(axis, CONFIG, tmp_path / "m", resume=True)
+    assert done["epochs"] == 3
+    with pytest.raises(TrainingError, match=r"the run in .* has ended"):
+        train(axis, CONFIG, tmp_path / "m", resume=True)
+
+
+def test_resuming_what_never_began_begins_it(axis, tmp_path):
+    assert train(axis, CONFIG.replace(epochs=1), tmp_path / "m", resume=True)["epochs"] == 1
+
+
+def test_damaged_checkpoints_are_refused(axis, tmp_path):
+    interrupted(axis, tmp_path / "m")
+    path = tmp_path / "m" / CHECKPOINT_FILE
+    good = path.read_bytes()
+    middle = len(good) // 2
+    for bad in (b"", good[:-100], good[:middle] + bytes([good[middle] ^ 1]) + good[middle + 1 :]):
+        path.write_bytes(bad)
+        with pytest.raises(TrainingError, match="is damaged"):
+            train(axis, CONFIG, tmp_path / "m", resume=True)
