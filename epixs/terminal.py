@@ -55,11 +55,16 @@ def remark(message: str) -> None:
 
 
 def fail_rows(failed: list[tuple[str, str]]) -> None:
-    """Print which experiments could not be read, and why; a few of many."""
-    for accession, reason in failed[:ROWS_SHOWN]:
-        fail(f"{accession} could not be read: {reason}")
-    if len(failed) > ROWS_SHOWN:
-        fail(f"and {len(failed) - ROWS_SHOWN} more")
+    """Print which experiments `(accession, reason)` could not be read; the same reason once."""
+    groups: dict[str, list[tuple[str, str]]] = {}
+    for accession, reason in failed:
+        groups.setdefault(reason.partition(" ")[2], []).append((accession, reason))  # but for the file's path
+    for group in list(groups.values())[:ROWS_SHOWN]:
+        accession, reason = group[0]
+        more = f" and {len(group) - 1:,} more" if len(group) > 1 else ""
+        fail(f"{accession}{more} could not be read: {reason}")
+    if len(groups) > ROWS_SHOWN:
+        fail(f"and {len(groups) - ROWS_SHOWN:,} more reasons: `epixs info` lists every experiment")
 
 
 class Verbs(typer.core.TyperGroup):

@@ -5,7 +5,7 @@ import typer
 from typer.testing import CliRunner
 
 from epixs.errors import StoreError
-from epixs.terminal import Verbs, bytes_text, counted, on_interrupt, table_of
+from epixs.terminal import Verbs, bytes_text, counted, fail_rows, on_interrupt, table_of
 
 
 @pytest.mark.parametrize(
@@ -76,3 +76,11 @@ def test_an_interrupted_verb_says_what_it_kept():
 
 def test_plurals():
     assert [counted(n, "track") for n in (0, 1, 2_000)] == ["0 tracks", "1 track", "2,000 tracks"]
+
+
+def test_one_reason_is_said_once(monkeypatch):
+    fail_rows([("A", "/x/a.bw has no chrX"), ("B", "/x/b.bw has no chrX"), ("C", "/x/c.bw is empty")])
+    assert said == [
+        "A and 1 more could not be read: /x/a.bw has no chrX",
+        "C could not be read: /x/c.bw is empty",
+    ]

@@ -28,7 +28,7 @@ FEWEST_SHARD_CHUNKS, MOST_SHARD_CHUNKS = 16, 96
 FEWEST_TILES = 16
 """Small stores get small shards, so that a few cores have tiles to share."""
 
-COMPRESSION_RATIO = 0.30
+COMPRESSION_RATIO = 0.40
 """Stored over uncompressed bytes, measured on 16 real histone tracks (docs/store.md)."""
 
 
