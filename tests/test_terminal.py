@@ -79,6 +79,8 @@ def test_plurals():
 
 
 def test_one_reason_is_said_once(monkeypatch):
+    said = []
+    monkeypatch.setattr("epixs.terminal.fail", said.append)
     fail_rows([("A", "/x/a.bw has no chrX"), ("B", "/x/b.bw has no chrX"), ("C", "/x/c.bw is empty")])
     assert said == [
         "A and 1 more could not be read: /x/a.bw has no chrX",
