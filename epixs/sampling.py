@@ -27,6 +27,9 @@ PACKED_LIMIT = 32767 / PACKED_STEPS
 MAX_DRAWS = 8
 """Draws at a position before its known experiments are counted instead."""
 
+ENTRIES_TOGETHER = 512
+"""Entries whose values are fetched from memory together."""
+
 READ_ROWS = 16
 READ_BINS = 1 << 18
 
@@ -203,9 +206,10 @@ class Sampler:
                 continue
             first = int(self._ends[index]) - signal.values.shape[0]
             local = bins[chosen].astype(np.int64) - first
-            position[chosen] = part.positions(local) + self.axis.offsets(part.species)
+            place = part.positions(local) + self.axis.offsets(part.species)
+            position[chosen] = place
             _draw(
-                signal.values, signal.biosample, signal.assay, signal.block,
+                signal.values, signal.biosample, signal.assay, place[:, 2].astype(np.int32),
                 local, visits[chosen], chosen, first,
                 np.uint64(draw_seed), np.uint64(self.seed), self.held_out,
                 biosample, assay, value, weight,
@@ -346,20 +350,43 @@ def _draw(
     value: npt.NDArray[np.float32],
     weight: npt.NDArray[np.float32],
 ) -> None:
-    """Fill rows of a batch: uniform over the experiments known and not held out at each bin."""
-    n_experiments = biosamples.size
+    """Fill rows of a batch: uniform over the experiments known and not held out at each bin.
+
+    A few hundred entries at a time: first where all of them lie, then all of them fetched, so that the
+    memory is asked for many at once; what turns out to be missing or held out is drawn again, one by one.
+    """
+    n_experiments, width = biosamples.size, biosample.shape[1]
     if n_experiments == 0:
         return
-    for i in range(bins.size):
-        base = _mix(_mix(draw_seed + np.uint64(visits[i])) + np.uint64(first_bin + bins[i]))
-        row, block = values[bins[i]], blocks[bins[i]]
-        for slot in range(biosample.shape[1]):
-            chosen = _choose(row, block, _mix(base + np.uint64(slot)), held_out_seed, held_out)
-            if chosen >= 0:
-                biosample[rows[i], slot] = biosamples[chosen]
-                assay[rows[i], slot] = assays[chosen]
-                value[rows[i], slot] = row[chosen] / PACKED_STEPS
-                weight[rows[i], slot] = 1.0
+    together = max(1, ENTRIES_TOGETHER // width)
+    states = np.empty((together, width), np.uint64)
+    picks = np.empty((together, width), np.int64)
+    found = np.empty((together, width), np.int16)
+    for low in range(0, bins.size, together):
+        count = min(together, bins.size - low)
+        for j in range(count):
+            at = low + j
+            base = _mix(_mix(draw_seed + np.uint64(visits[at])) + np.uint64(first_bin + bins[at]))
+            for slot in range(width):
+                states[j, slot] = _mix(base + np.uint64(slot))
+                picks[j, slot] = _scale(_mix(states[j, slot]), n_experiments)
+        for j in range(count):
+            for slot in range(width):
+                found[j, slot] = values[bins[low + j], picks[j, slot]]
+        for j in range(count):
+            row, block = rows[low + j], blocks[low + j]
+            for slot in range(width):
+                chosen, packed = picks[j, slot], found[j, slot]
+                if packed == MISSING or _is_held_out(held_out_seed, block, chosen, held_out):
+                    known = values[bins[low + j]]
+                    chosen = _choose(known, block, states[j, slot], held_out_seed, held_out)
+                    if chosen < 0:
+                        continue
+                    packed = known[chosen]
+                biosample[row, slot] = biosamples[chosen]
+                assay[row, slot] = assays[chosen]
+                value[row, slot] = packed / PACKED_STEPS
+                weight[row, slot] = 1.0
 
 
 @numba.njit(nogil=True, cache=True)  # type: ignore[misc, unused-ignore]
