@@ -52,7 +52,7 @@ def training_dataset(sampler: Sampler, *, first_epoch: int = 0, first_step: int 
         return {"position": position, "biosample": biosample, "assay": assay}, value[..., None], weight
 
     stream = tf.data.Dataset.counter(start=first_epoch * steps + first_step)
-    return stream.map(fetch, num_parallel_calls=1, deterministic=True).prefetch(4)
+    return stream.map(fetch, num_parallel_calls=2, deterministic=True).prefetch(4)
 
 
 def held_out_dataset(sampler: Sampler, *, count: int = 200_000, batch_size: int = 20_000) -> Any:

@@ -17,7 +17,7 @@ import numpy.typing as npt
 
 from epixs.compendium.store import open_compendium
 from epixs.errors import TrainingError
-from epixs.joint import JointAxis, SpeciesAxis
+from epixs.joint import COARSE_BINS, MEDIUM_BINS, JointAxis, SpeciesAxis
 
 MISSING = -32768
 PACKED_STEPS = 2048
@@ -145,9 +145,10 @@ class Sampler:
         self.held_out = held_out
         self.seed = seed
         self.signals = [load_signal(axis, part) for part in axis.parts]
+        self._regions = _joint_regions(axis)
         self._ends = np.cumsum([signal.values.shape[0] for signal in self.signals])
         self.positions_per_step = min(max(1, batch_size // experiments_per_position), self.n_positions)
-        self._order: tuple[int, npt.NDArray[np.int32]] | None = None
+        self._orders: dict[int, npt.NDArray[np.int32]] = {}
 
     @property
     def n_positions(self) -> int:
@@ -172,12 +173,13 @@ class Sampler:
 
     def order(self, epoch: int) -> npt.NDArray[np.int32]:
         """Joint bins in the order an epoch visits them."""
-        cached = self._order
-        if cached is None or cached[0] != epoch:
+        found = self._orders.get(epoch)
+        if found is None:
             generator = np.random.Generator(np.random.PCG64([self.seed, epoch]))
-            cached = (epoch, generator.permutation(self._trainable))
-            self._order = cached
-        return cached[1]
+            found = generator.permutation(self._trainable)
+            # Two, because batches of one epoch's end and of the next one's begin may be drawn side by side.
+            self._orders = {e: order for e, order in self._orders.items() if e == epoch - 1} | {epoch: found}
+        return found
 
     def batch(self, epoch: int, step: int) -> Batch:
         """Entries of one step.
@@ -199,18 +201,13 @@ class Sampler:
         biosample, assay = np.zeros(shape, np.int32), np.zeros(shape, np.int32)
         value, weight = np.zeros(shape, np.float32), np.zeros(shape, np.float32)
         position = np.empty((bins.size, 3), np.int32)
-        species = np.searchsorted(self._ends, bins, side="right")
-        for index, (part, signal) in enumerate(zip(self.axis.parts, self.signals, strict=True)):
-            chosen = np.flatnonzero(species == index)
-            if not chosen.size:
-                continue
-            first = int(self._ends[index]) - signal.values.shape[0]
-            local = bins[chosen].astype(np.int64) - first
-            place = part.positions(local) + self.axis.offsets(part.species)
-            position[chosen] = place
+        species = np.empty(bins.size, np.int64)
+        _place(bins, self._regions, position, species)
+        for index, signal in enumerate(self.signals):
+            rows = np.arange(bins.size) if len(self.signals) == 1 else np.flatnonzero(species == index)
             _draw(
-                signal.values, signal.biosample, signal.assay, place[:, 2].astype(np.int32),
-                local, visits[chosen], chosen, first,
+                signal.values, signal.biosample, signal.assay, position,
+                bins, int(self._ends[index]) - signal.values.shape[0], visits, rows,
                 np.uint64(draw_seed), np.uint64(self.seed), self.held_out,
                 biosample, assay, value, weight,
             )  # fmt: skip
@@ -289,6 +286,38 @@ class _HeldOutBlocks:
         return np.concatenate(bins or empty), np.concatenate(experiments or empty)
 
 
+def _joint_regions(axis: JointAxis) -> npt.NDArray[np.int64]:
+    """Each region's first position at all three scales on the joint axis, and its species: `(region, 4)`."""
+    tables = []
+    for index, part in enumerate(axis.parts):
+        first = part.positions(part.regions.first_bin) + axis.offsets(part.species)
+        tables.append(np.column_stack([first, np.full(len(first), index)]))
+    return np.concatenate(tables).astype(np.int64)
+
+
+@numba.njit(nogil=True, cache=True)  # type: ignore[misc, unused-ignore]
+def _place(
+    bins: npt.NDArray[np.int32],
+    regions: npt.NDArray[np.int64],
+    position: npt.NDArray[np.int32],
+    species: npt.NDArray[np.int64],
+) -> None:
+    """Find the positions at all scales and the species of joint bins."""
+    for i in range(bins.size):
+        low, high = 0, regions.shape[0]
+        while high - low > 1:
+            middle = (low + high) // 2
+            if regions[middle, 0] <= bins[i]:
+                low = middle
+            else:
+                high = middle
+        offset = bins[i] - regions[low, 0]
+        position[i, 0] = bins[i]
+        position[i, 1] = regions[low, 1] + offset // MEDIUM_BINS
+        position[i, 2] = regions[low, 2] + offset // COARSE_BINS
+        species[i] = regions[low, 3]
+
+
 def _draw_seed(seed: int, epoch: int) -> int:
     return int(np.random.SeedSequence([seed, epoch, 0xD]).generate_state(1, np.uint64)[0])
 
@@ -337,11 +366,11 @@ def _draw(
     values: npt.NDArray[np.int16],
     biosamples: npt.NDArray[np.int32],
     assays: npt.NDArray[np.int32],
-    blocks: npt.NDArray[np.int32],
-    bins: npt.NDArray[np.int64],
+    position: npt.NDArray[np.int32],
+    bins: npt.NDArray[np.int32],
+    first_bin: int,
     visits: npt.NDArray[np.int64],
     rows: npt.NDArray[np.int64],
-    first_bin: int,
     draw_seed: np.uint64,
     held_out_seed: np.uint64,
     held_out: float,
@@ -362,23 +391,26 @@ def _draw(
     states = np.empty((together, width), np.uint64)
     picks = np.empty((together, width), np.int64)
     found = np.empty((together, width), np.int16)
-    for low in range(0, bins.size, together):
-        count = min(together, bins.size - low)
+    local = np.empty(together, np.int64)
+    for low in range(0, rows.size, together):
+        count = min(together, rows.size - low)
         for j in range(count):
-            at = low + j
-            base = _mix(_mix(draw_seed + np.uint64(visits[at])) + np.uint64(first_bin + bins[at]))
+            row = rows[low + j]
+            local[j] = bins[row] - first_bin
+            base = _mix(_mix(draw_seed + np.uint64(visits[row])) + np.uint64(bins[row]))
             for slot in range(width):
                 states[j, slot] = _mix(base + np.uint64(slot))
                 picks[j, slot] = _scale(_mix(states[j, slot]), n_experiments)
         for j in range(count):
             for slot in range(width):
-                found[j, slot] = values[bins[low + j], picks[j, slot]]
+                found[j, slot] = values[local[j], picks[j, slot]]
         for j in range(count):
-            row, block = rows[low + j], blocks[low + j]
+            row = rows[low + j]
+            block = position[row, 2]
             for slot in range(width):
                 chosen, packed = picks[j, slot], found[j, slot]
                 if packed == MISSING or _is_held_out(held_out_seed, block, chosen, held_out):
-                    known = values[bins[low + j]]
+                    known = values[local[j]]
                     chosen = _choose(known, block, states[j, slot], held_out_seed, held_out)
                     if chosen < 0:
                         continue

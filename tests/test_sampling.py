@@ -168,3 +168,13 @@ def test_packing_is_exact_to_the_stored_grid_and_clips_far_out(value):
     assert packed[1] == MISSING
     assert packed[0] != MISSING
     assert abs(packed[0] / 2048 - np.clip(value, -PACKED_LIMIT, PACKED_LIMIT)) <= 0.5 / 2048
+
+
+def test_positions_are_those_of_the_axis(axis):
+    sampler = Sampler(axis, batch_size=4_000, seed=3)
+    batch = sampler.batch(0, 0)
+    ends = np.cumsum([part.n_positions[0] for part in axis.parts])
+    for bin_, got in zip(batch.position[:, 0].tolist(), batch.position, strict=True):
+        part = axis.parts[int(np.searchsorted(ends, bin_, side="right"))]
+        local = np.array([bin_ - axis.offsets(part.species)[0]])
+        assert np.array_equal(got, (part.positions(local) + axis.offsets(part.species))[0])

@@ -1,0 +1,87 @@
+"""Time what draws training batches: `python -m benchmarks.sampling --data ../shared/data`.
+
+Beside it a generator in plain numpy, written the obvious way: a permutation of the positions, a random track for
+each, one fancy index. Medians of paired rounds; two sizes of batch geometry; real tracks.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+import epixs
+from epixs.report import markdown_table
+
+BATCH, STEPS, ROUNDS = 40_000, 25, 7
+
+
+def plain_numpy(signal: np.ndarray) -> Callable[[int], object]:
+    """One entry a position: order, tracks, values and the three positions."""
+    rng = np.random.default_rng(0)
+    order = rng.permutation(signal.shape[1])
+
+    def batch(step: int) -> object:
+        bins = order[step * BATCH : (step + 1) * BATCH]
+        track = rng.integers(0, signal.shape[0], bins.size)
+        return track, bins, bins // 10, bins // 200, signal[track, bins]
+
+    return batch
+
+
+def rate(batch: Callable[[int], object]) -> float:
+    """Million entries a second."""
+    started = time.perf_counter()
+    for step in range(STEPS):
+        batch(step)
+    return STEPS * BATCH / (time.perf_counter() - started) / 1e6
+
+
+def through_tf_data(sampler: epixs.Sampler) -> Callable[[int], object]:
+    stream = iter(epixs.training_dataset(sampler))
+    return lambda _: next(stream)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--data", type=Path, required=True)
+    data = parser.parse_args().data / "human_hg19"
+    with tempfile.TemporaryDirectory() as folder:
+        store = Path(folder) / "human.zarr"
+        epixs.ingest(data / "catalog.tsv", data / "regions.bed", store)
+        axis = epixs.joint_axis([store])
+        signal = epixs.open_compendium(store).signal.to_numpy()
+        one = epixs.Sampler(axis, batch_size=BATCH)
+        twenty = epixs.Sampler(axis, batch_size=BATCH, experiments_per_position=20)
+        ways = {
+            "plain numpy": plain_numpy(signal),
+            "Sampler.batch": lambda step: one.batch(0, step),
+            "Sampler.batch, 20 experiments a position": lambda step: twenty.batch(0, step),
+            "training_dataset": through_tf_data(one),
+            "training_dataset, 20 experiments a position": through_tf_data(twenty),
+        }
+        for way in ways.values():
+            way(0)
+        rounds = [{name: rate(way) for name, way in ways.items()} for _ in range(ROUNDS)]
+    rows = [
+        {
+            "": name,
+            "million entries a second": f"{statistics.median(r[name] for r in rounds):.1f}",
+            "over plain numpy": f"{statistics.median(r[name] / r['plain numpy'] for r in rounds):.1f} x",
+        }
+        for name in ways
+    ]
+    print(f"{signal.shape[0]} tracks x {signal.shape[1]:,} bins, {BATCH:,} entries a batch\n")
+    print(markdown_table(pd.DataFrame(rows)))
+
+
+if __name__ == "__main__":
+    main()
