@@ -43,6 +43,9 @@ class TrainConfig:
         (docs/training.md). Targets are the species with excluded experiments, else the first one.
     held_out
         Share of (5 kbp position, experiment) blocks kept for choosing the checkpoint.
+    species_weight
+        Share of each species in an epoch: `"by_bins"` as in the paper, `"balanced"`, or numbers for all of
+        them, as in `"mouse=3, human=1"`.
     patience
         Epochs without a better held-out error after which training stops.
     memory_gb
@@ -67,6 +70,7 @@ class TrainConfig:
     genome_dropout: float = 0.3
     zero_shot: bool = True
     held_out: float = 0.02
+    species_weight: str = "by_bins"
     patience: int = 5
     memory_gb: float = 16.0
     seed: int = 0

@@ -7,6 +7,7 @@ held out: blocks of (5 kbp position, experiment), chosen by seed, which are neve
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -16,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from epixs.compendium.store import open_compendium
-from epixs.errors import TrainingError
+from epixs.errors import ConfigError, TrainingError
 from epixs.joint import COARSE_BINS, MEDIUM_BINS, JointAxis, SpeciesAxis
 
 MISSING = -32768
@@ -127,6 +128,9 @@ class Sampler:
         1 as in the paper; more share the work that a position costs.
     held_out
         Share of (5 kbp position, experiment) blocks that are never trained on.
+    species_weight
+        Share of each species in an epoch: `"by_bins"` as in the paper, `"balanced"`, or numbers, as in
+        `"mouse=3, human=1"`.
     seed
         Decides everything that is drawn.
     """
@@ -138,45 +142,61 @@ class Sampler:
         batch_size: int = 40_000,
         experiments_per_position: int = 1,
         held_out: float = 0.02,
+        species_weight: str = "by_bins",
         seed: int = 0,
     ) -> None:
         self.axis = axis
         self.experiments_per_position = experiments_per_position
         self.held_out = held_out
+        self.species_weight = species_weight
         self.seed = seed
         self.signals = [load_signal(axis, part) for part in axis.parts]
         self._regions = _joint_regions(axis)
         self._ends = np.cumsum([signal.values.shape[0] for signal in self.signals])
         self.positions_per_step = min(max(1, batch_size // experiments_per_position), self.n_positions)
-        self._orders: dict[int, npt.NDArray[np.int32]] = {}
+        self._orders: dict[int, tuple[npt.NDArray[np.int32], npt.NDArray[np.int64] | None]] = {}
 
     @property
     def n_positions(self) -> int:
-        """Positions that have an experiment to train on."""
-        return int(self._trainable.size)
+        """Positions that an epoch visits: as many as have an experiment to train on."""
+        return sum(self._visits)
 
     @property
     def steps_per_epoch(self) -> int:
-        """Steps until every position has come once."""
+        """Steps until an epoch has visited all its positions."""
         return -(-self.n_positions // self.positions_per_step)
 
     @cached_property
-    def _trainable(self) -> npt.NDArray[np.int32]:
-        """Joint bins of the species that have training experiments."""
+    def _spans(self) -> list[npt.NDArray[np.int32]]:
+        """Joint bins of each species that has training experiments."""
         starts = self._ends - [signal.values.shape[0] for signal in self.signals]
-        spans = [
+        return [
             np.arange(start, end, dtype=np.int32)
             for start, end, signal in zip(starts, self._ends, self.signals, strict=True)
             if signal.biosample.size
         ]
-        return np.concatenate(spans)
 
-    def order(self, epoch: int) -> npt.NDArray[np.int32]:
-        """Joint bins in the order an epoch visits them."""
+    @cached_property
+    def _visits(self) -> list[int]:
+        """Positions of each of those species that an epoch visits."""
+        trained = [part.species for part in self.axis.parts if len(part.training)]
+        sizes = np.array([span.size for span in self._spans], dtype=np.float64)
+        shares = species_shares(self.species_weight, trained, sizes)
+        return [max(1, round(share * float(sizes.sum()))) for share in shares]
+
+    def order(self, epoch: int) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int64] | None]:
+        """Joint bins in the order an epoch visits them, and how often each was visited in it before.
+
+        Of a species that weighs more than its bins, all bins come before any comes again. None says that no
+        bin comes twice.
+        """
         found = self._orders.get(epoch)
         if found is None:
             generator = np.random.Generator(np.random.PCG64([self.seed, epoch]))
-            found = generator.permutation(self._trainable)
+            if self._visits == [span.size for span in self._spans]:
+                found = generator.permutation(np.concatenate(self._spans)), None
+            else:
+                found = _repeated(self._spans, self._visits, generator)
             # Two, because batches of one epoch's end and of the next one's begin may be drawn side by side.
             self._orders = {e: order for e, order in self._orders.items() if e == epoch - 1} | {epoch: found}
         return found
@@ -187,9 +207,11 @@ class Sampler:
         The last step of an epoch is filled up from the order's beginning, where other experiments are drawn
         than at the first visit.
         """
-        order = self.order(epoch)
+        order, before = self.order(epoch)
         at = step * self.positions_per_step + np.arange(self.positions_per_step)
-        return self.draw(order[at % order.size], _draw_seed(self.seed, epoch), at // order.size)
+        again, at = np.divmod(at, order.size)
+        visit = again if before is None else before[at] + again * (1 << 20)
+        return self.draw(order[at], _draw_seed(self.seed, epoch), visit)
 
     def draw(
         self, bins: npt.NDArray[np.int32], draw_seed: int, visit: npt.NDArray[np.int64] | None = None
@@ -284,6 +306,47 @@ class _HeldOutBlocks:
             missing -= int(known.sum())
         empty = [np.empty(0, np.int64)]
         return np.concatenate(bins or empty), np.concatenate(experiments or empty)
+
+
+def species_shares(
+    weight: str, species: list[str], sizes: npt.NDArray[np.float64]
+) -> npt.NDArray[np.float64]:
+    """Share of each species in an epoch; see `Sampler`.
+
+    Raises
+    ------
+    ConfigError
+        If the text is none of the three, or does not name every species.
+    """
+    numbers = {"by_bins": sizes, "balanced": np.ones(len(species))}.get(weight)
+    if numbers is None:
+        given: dict[str, float] = {}
+        with contextlib.suppress(ValueError):
+            for entry in weight.split(","):
+                name, _, number = entry.partition("=")
+                given[name.strip()] = float(number)
+        numbers = np.array([given.get(name, np.nan) for name in species])
+        if set(given) != set(species) or not (np.isfinite(numbers) & (numbers > 0)).all():
+            raise ConfigError(
+                "species_weight",
+                got=repr(weight),
+                expected=f"by_bins, balanced, or a positive number for each: {'=1, '.join(species)}=1",
+            )
+    return np.asarray(numbers / numbers.sum(), dtype=np.float64)
+
+
+def _repeated(
+    spans: list[npt.NDArray[np.int32]], visits: list[int], generator: np.random.Generator
+) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int64]]:
+    """Bins of some spans, each as often as wanted, in random order, and how often each came before."""
+    bins, before = [], []
+    for span, wanted in zip(spans, visits, strict=True):
+        for visit in range(-(-wanted // span.size)):
+            rest = wanted - visit * span.size
+            bins.append(span if rest >= span.size else generator.permutation(span)[:rest])
+            before.append(np.full(bins[-1].size, visit, dtype=np.int64))
+    mixed = generator.permutation(sum(part.size for part in bins))
+    return np.concatenate(bins)[mixed], np.concatenate(before)[mixed]
 
 
 def _joint_regions(axis: JointAxis) -> npt.NDArray[np.int64]:

@@ -262,6 +262,7 @@ def _train(
         batch_size=config.batch_size,
         experiments_per_position=config.experiments_per_position,
         held_out=config.held_out,
+        species_weight=config.species_weight,
         seed=config.seed,
     )
     count = int(np.clip(HELD_OUT_SHARE * sampler.n_positions, *HELD_OUT_ENTRIES))

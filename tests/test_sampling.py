@@ -6,6 +6,7 @@ from scipy import stats
 
 from epixs import sampling
 from epixs.compendium.store import open_compendium
+from epixs.errors import ConfigError
 from epixs.joint import joint_axis
 from epixs.sampling import MISSING, PACKED_LIMIT, Sampler, memory_needed, pack
 
@@ -49,7 +50,7 @@ def test_an_epoch_visits_every_position_once_and_each_epoch_in_another_order(axi
     batches = [sampler.batch(0, step) for step in range(8)]
     seen = np.concatenate([batch.position[:, 0] for batch in batches])
     assert sorted(seen[:5_010]) == list(range(5_010))
-    assert not np.array_equal(sampler.order(0), sampler.order(1))
+    assert not np.array_equal(sampler.order(0)[0], sampler.order(1)[0])
     # the last step is filled up with second visits, which draw anew
     again = seen[5_010:]
     assert np.array_equal(again, seen[: again.size])
@@ -178,3 +179,38 @@ def test_positions_are_those_of_the_axis(axis):
         part = axis.parts[int(np.searchsorted(ends, bin_, side="right"))]
         local = np.array([bin_ - axis.offsets(part.species)[0]])
         assert np.array_equal(got, (part.positions(local) + axis.offsets(part.species))[0])
+
+
+@pytest.mark.parametrize("weight", ["balanced", "human=1, mouse=7"])
+def test_species_weights(axis, weight):
+    sampler = Sampler(axis, batch_size=700, species_weight=weight, held_out=0.0)
+    end = {part.species: part.n_positions[0] for part in axis.parts}
+    first = np.concatenate([sampler.batch(0, step).position[:, 0] for step in range(sampler.steps_per_epoch)])
+    visited = first[: sampler.n_positions]
+    last = np.cumsum(list(end.values()))
+    counts = np.bincount(np.searchsorted(last, visited, side="right"), minlength=len(last))
+    shares = {"balanced": {"human": 1, "mouse": 1}, "human=1, mouse=7": {"human": 1, "mouse": 7}}[weight]
+    wanted = np.array([shares[part.species] for part in axis.parts])
+    np.testing.assert_allclose(counts / counts.sum(), wanted / wanted.sum(), atol=1e-3)
+    times = np.bincount(visited, minlength=last[-1])
+    for low, high in zip([0, *last[:-1]], last, strict=True):
+        assert np.ptp(times[low:high]) <= 1  # all bins come before any comes again
+    again = sampler.draw(np.repeat(visited[:1], 50).astype(np.int32), 1, np.arange(50))
+    assert len(np.unique(again.assay * 1000 + again.biosample)) > 1
+
+
+@pytest.mark.parametrize(
+    "weight",
+    [
+        "",
+        "even",
+        "mouse=1",
+        "mouse=1, human=0",
+        "mouse=1, human=2, cow=3",
+        "mouse=., human=1",
+        "mouse=nan, human=1",
+    ],
+)
+def test_species_weights_that_are_none(axis, weight):
+    with pytest.raises(ConfigError, match=r"species_weight; got .*by_bins, balanced, or a positive number"):
+        Sampler(axis, batch_size=700, species_weight=weight).steps_per_epoch  # noqa: B018
