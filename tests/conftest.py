@@ -115,8 +115,10 @@ def s3(monkeypatch):
         "AWS_ACCESS_KEY_ID": "a", "AWS_SECRET_ACCESS_KEY": "b",
     }.items():  # fmt: skip
         monkeypatch.setenv(name, value)
-    bucket = urllib.request.Request(f"http://{host}:{port}/tracks", data=b"", method="PUT")
-    urllib.request.urlopen(bucket, timeout=20).close()
+    # All servers of a process share what they hold: forget what earlier tests put there.
+    for path, method in (("moto-api/reset", "POST"), ("tracks", "PUT")):
+        request = urllib.request.Request(f"http://{host}:{port}/{path}", data=b"", method=method)
+        urllib.request.urlopen(request, timeout=20).close()
     location.objects.cache_clear()
     yield host, port
     server.stop()

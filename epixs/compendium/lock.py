@@ -29,6 +29,9 @@ SETUP_SECONDS = 300.0
 """Seconds."""
 
 MAX_LOCK_BYTES = 4096
+_HELD: set[str] = set()
+"""Locks that this process holds. Another one that names it was left when it could not be removed."""
+
 WHOLE, SETUP = "lock", "setup.lock"
 
 
@@ -106,6 +109,7 @@ def _held(store: str | Path, lock: Lock) -> Iterator[None]:
         _refuse_if_held(store, lock)
         if not (lock.take_over(text) or lock.create(text)):
             _refuse(store, lock, {})
+    _HELD.add(lock.name)
     stop = threading.Event()
     keeper = threading.Thread(target=_keep, args=(lock, text, stop), daemon=True)
     keeper.start()
@@ -114,7 +118,9 @@ def _held(store: str | Path, lock: Lock) -> Iterator[None]:
     finally:
         stop.set()
         keeper.join()
-        lock.remove()
+        _HELD.discard(lock.name)
+        with contextlib.suppress(Exception):  # a store that cannot be reached keeps a lock that nobody holds
+            lock.remove()
 
 
 def _holder() -> dict[str, Any]:
@@ -141,6 +147,7 @@ def _refuse_if_held(store: str | Path, lock: Lock) -> None:
     if holder.get("host") == socket.gethostname() and type(holder.get("process")) is int:
         start = _process_start(holder["process"])
         held = start is not None and start == holder.get("process_started")
+        held = held and (holder["process"] != os.getpid() or lock.name in _HELD)
     else:
         held = age < STALE_AFTER
     if held:

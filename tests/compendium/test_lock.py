@@ -1,9 +1,11 @@
+import contextlib
 import json
 import os
 import socket
 import subprocess
 import sys
 import threading
+from pathlib import Path
 
 import obstore
 import pytest
@@ -62,6 +64,19 @@ def test_a_number_that_another_process_got_is_not_the_holder(tmp_path):
     hold(lock_path(store), host=socket.gethostname(), process=os.getpid(), process_started="1")
     with writing(store):
         pass
+
+
+def test_a_lock_that_could_not_be_removed_is_taken_over(tmp_path, monkeypatch):
+    store = tmp_path / "a.zarr"
+    with monkeypatch.context() as patch, writing(store):
+        patch.setattr(Path, "unlink", lambda *_, **__: (_ for _ in ()).throw(OSError("read-only")))
+        patch.setattr("epixs.compendium.lock.TOUCHED_EVERY", 1e6)
+        with contextlib.suppress(StoreError), writing(tmp_path / "b.zarr"):
+            pass
+    assert lock_path(tmp_path / "b.zarr").exists()
+    with writing(tmp_path / "b.zarr"):
+        pass
+    assert not lock_path(tmp_path / "b.zarr").exists()
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", '{"host": "elsewhere", "process": 1}', '{"host": 3}'])
