@@ -9,7 +9,7 @@ import numpy as np
 from epixs.config import TrainConfig
 from epixs.errors import TrainingError
 from epixs.joint import JointAxis
-from epixs.sampling import memory_needed
+from epixs.sampling.memory import memory_needed
 
 EPOCH_RANGE = (8, 200)
 BYTES_PER_PARAMETER = 16

@@ -15,7 +15,7 @@ import pandas as pd
 from epixs.cluster import run_tasks
 from epixs.compendium.plan import Progress
 from epixs.compendium.store import experiments_of, open_compendium
-from epixs.sampling import PACKED_LIMIT
+from epixs.sampling.draws import PACKED_LIMIT
 
 READ_BYTES = 1 << 27
 MIN_TRACKS = 4

@@ -4,11 +4,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from epixs import sampling
 from epixs.compendium.store import open_compendium
 from epixs.errors import ConfigError
 from epixs.joint import joint_axis
-from epixs.sampling import MISSING, PACKED_LIMIT, Sampler, memory_needed, pack
+from epixs.sampling import Sampler
+from epixs.sampling.draws import MISSING, PACKED_LIMIT, is_held_out
+from epixs.sampling.memory import memory_needed, pack
 
 
 @pytest.fixture(scope="module")
@@ -50,7 +51,7 @@ def test_an_epoch_visits_every_position_once_and_each_epoch_in_another_order(axi
     batches = [sampler.batch(0, step) for step in range(8)]
     seen = np.concatenate([batch.position[:, 0] for batch in batches])
     assert sorted(seen[:5_010]) == list(range(5_010))
-    assert not np.array_equal(sampler.order(0)[0], sampler.order(1)[0])
+    assert not np.array_equal(sampler.entries.order(0)[0], sampler.entries.order(1)[0])
     # the last step is filled up with second visits, which draw anew
     again = seen[5_010:]
     assert np.array_equal(again, seen[: again.size])
@@ -84,7 +85,7 @@ def test_every_experiment_of_a_species_is_equally_likely(axis):
         assert len(counts[part.species]) == len(part.training)
         assert stats.chisquare(list(counts[part.species].values())).pvalue > 1e-4
     # one position, many epochs: all of its species' experiments, equally often
-    drawn = [sampler.draw(np.array([17], np.int32), seed).biosample[0, 0] for seed in range(4_000)]
+    drawn = [sampler.entries.draw(np.array([17], np.int32), seed).biosample[0, 0] for seed in range(4_000)]
     part = axis.parts[0]
     share = part.training["biosample"].value_counts()
     expected = [share[name] / len(part.training) * 4_000 for name in part.biosamples]
@@ -102,9 +103,7 @@ def test_held_out_entries_are_never_trained_on(axis):
     assert not held & trained
     # the held-out share is what was asked for
     blocks = [
-        sampling._is_held_out(np.uint64(2), block, experiment, 0.2)
-        for block in range(200)
-        for experiment in range(50)
+        is_held_out(np.uint64(2), block, experiment, 0.2) for block in range(200) for experiment in range(50)
     ]
     assert np.mean(blocks) == pytest.approx(0.2, abs=0.02)
 
@@ -113,10 +112,10 @@ def test_held_out_entries_are_drawn_uniformly(axis):
     sampler = Sampler(axis, batch_size=500, held_out=0.1, seed=4)
     expected = {
         (index, bin_, e)
-        for index, signal in enumerate(sampler.signals)
+        for index, signal in enumerate(sampler.entries.signals)
         for bin_ in range(signal.values.shape[0])
         for e in range(signal.biosample.size)
-        if sampling._is_held_out(np.uint64(4), signal.block[bin_], e, 0.1)
+        if is_held_out(np.uint64(4), signal.block[bin_], e, 0.1)
     }
     drawn = sampler.held_out_entries(20 * len(expected))
     keys = drawn.position[:, 0].astype(np.int64) * 10_000 + drawn.biosample[:, 0] * 100 + drawn.assay[:, 0]
@@ -127,11 +126,11 @@ def test_held_out_entries_are_drawn_uniformly(axis):
 
 def test_held_out_entries_of_a_sparse_track(axis):
     sampler = Sampler(axis, held_out=0.2)
-    for signal in sampler.signals:
+    for signal in sampler.entries.signals:
         signal.values[:, :] = MISSING
     with pytest.raises(Exception, match="no entry is held out"):
         sampler.held_out_entries(100)
-    sampler.signals[0].values[::5] = 7
+    sampler.entries.signals[0].values[::5] = 7
     entries = sampler.held_out_entries(100)
     assert 20 <= entries.value.size <= 100
     assert (entries.value == np.float32(7 / 2048)).all()
@@ -141,15 +140,15 @@ def test_excluded_experiments_are_not_even_read(world, axis):
     pair = ("human", *axis.part("human").experiments[["biosample", "assay"]].to_numpy()[0])
     less = axis.exclude([pair])
     sampler = Sampler(less, batch_size=500)
-    assert sampler.signals[1].values.shape[1] == len(axis.part("human").experiments) - 1
+    assert sampler.entries.signals[1].values.shape[1] == len(axis.part("human").experiments) - 1
     assert memory_needed(less) < memory_needed(axis)
 
 
 def test_missing_values_are_never_drawn(axis):
     sampler = Sampler(axis, batch_size=2_000, experiments_per_position=3, held_out=0.0)
-    sampler.signals[0].values[:, 1:] = MISSING
-    sampler.signals[0].values[5] = MISSING
-    batch = sampler.draw(np.arange(2_000, dtype=np.int32), draw_seed=1)
+    sampler.entries.signals[0].values[:, 1:] = MISSING
+    sampler.entries.signals[0].values[5] = MISSING
+    batch = sampler.entries.draw(np.arange(2_000, dtype=np.int32), draw_seed=1)
     known = np.arange(2_000) != 5
     assert (batch.weight[known] == 1).all()
     assert (batch.weight[5] == 0).all()
@@ -195,7 +194,7 @@ def test_species_weights(axis, weight):
     times = np.bincount(visited, minlength=last[-1])
     for low, high in zip([0, *last[:-1]], last, strict=True):
         assert np.ptp(times[low:high]) <= 1  # all bins come before any comes again
-    again = sampler.draw(np.repeat(visited[:1], 50).astype(np.int32), 1, np.arange(50))
+    again = sampler.entries.draw(np.repeat(visited[:1], 50).astype(np.int32), 1, np.arange(50))
     assert len(np.unique(again.assay * 1000 + again.biosample)) > 1
 
 

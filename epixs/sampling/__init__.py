@@ -1,0 +1,4 @@
+"""(seed, epoch, step) -> bins, experiments and values: a pure function, in memory or out of core."""
+
+from epixs.sampling.batch import Batch as Batch
+from epixs.sampling.sampler import Sampler as Sampler

@@ -1,0 +1,97 @@
+"""What draws training batches: the signal in memory if it fits, else out of core."""
+
+from __future__ import annotations
+
+from epixs.errors import TrainingError
+from epixs.joint import JointAxis
+from epixs.sampling.batch import Batch
+from epixs.sampling.memory import InMemory, memory_needed
+from epixs.sampling.order import visits_of
+from epixs.sampling.pools import OutOfCore
+
+
+class Sampler:
+    """Draws training batches and the held-out entries of a joint axis.
+
+    Every position of the joint axis comes once an epoch, in an order drawn anew each epoch, with one
+    experiment (or more) drawn uniformly from those of its species that are known there. Some entries are
+    held out: blocks of (5 kbp position, experiment), chosen by seed, which are never drawn for training.
+
+    Parameters
+    ----------
+    axis
+        What to train over.
+    batch_size
+        Entries a batch: positions x experiments per position.
+    experiments_per_position
+        1 as in the paper; more share the work that a position costs.
+    held_out
+        Share of (5 kbp position, experiment) blocks that are never trained on.
+    species_weight
+        Share of each species in an epoch: `"by_bins"` as in the paper, `"balanced"`, or numbers, as in
+        `"mouse=3, human=1"`.
+    seed
+        Decides everything that is drawn.
+    memory_bytes
+        What the training signal may take; beyond it, it is read again from the stores in each epoch
+        (docs/training.md). None keeps it in memory, whatever its size.
+    """
+
+    def __init__(
+        self,
+        axis: JointAxis,
+        *,
+        batch_size: int = 40_000,
+        experiments_per_position: int = 1,
+        held_out: float = 0.02,
+        species_weight: str = "by_bins",
+        seed: int = 0,
+        memory_bytes: int | None = None,
+    ) -> None:
+        self.axis = axis
+        self.experiments_per_position = experiments_per_position
+        self.visits = visits_of(axis, species_weight)
+        self.entries: InMemory | OutOfCore
+        if memory_bytes is None or memory_needed(axis) <= memory_bytes:
+            self.entries = InMemory(axis, experiments_per_position, held_out, self.visits, seed)
+        else:
+            self.entries = OutOfCore(
+                axis, experiments_per_position, held_out, self.visits, seed, memory_bytes
+            )
+        self.positions_per_step = min(max(1, batch_size // experiments_per_position), self.n_positions)
+
+    @property
+    def in_memory(self) -> bool:
+        """Whether the training signal is in memory."""
+        return isinstance(self.entries, InMemory)
+
+    @property
+    def n_positions(self) -> int:
+        """Positions that an epoch visits: as many as have an experiment to train on."""
+        return sum(self.visits.values())
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """Steps until an epoch has visited all its positions."""
+        return -(-self.n_positions // self.positions_per_step)
+
+    def batch(self, epoch: int, step: int) -> Batch:
+        """Entries of one step; the last step of an epoch is filled up with second visits."""
+        return self.entries.take(epoch, step * self.positions_per_step, self.positions_per_step)
+
+    def held_out_entries(self, count: int) -> Batch:
+        """About `count` entries that are never trained on, each as likely; `E` is 1.
+
+        Raises
+        ------
+        TrainingError
+            If there is none.
+        """
+        entries = self.entries.held_out_entries(count)
+        if not entries.value.size:
+            raise TrainingError(
+                "no entry is held out",
+                expected="a larger share",
+                next_step="raise held_out in the configuration",
+            )
+        return entries

@@ -1,0 +1,52 @@
+"""Stores for tests, written straight from arrays."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from epixs.compendium.ledger import Record, row_statistics, write_record
+from epixs.compendium.lock import writing
+from epixs.compendium.plan import Layout, Plan
+from epixs.compendium.write import finalise, prepare_store, write_block
+from epixs.genome import Regions
+
+
+def write_store(
+    path: Path,
+    values: np.ndarray,
+    *,
+    labels: list[tuple[str, str]],
+    regions: list[tuple[str, int, int]] | None = None,
+    species: str = "mouse",
+    layout: Layout | None = None,
+) -> Path:
+    """A finished store of some values, shape `(experiment, bin)`, and `(biosample, assay)` labels."""
+    places = regions or [("chr1", 0, 25 * values.shape[1])]
+    table = pd.DataFrame(
+        [
+            {
+                "biosample": biosample, "assay": assay, "assay_class": "histone",
+                "accession": f"{biosample}-{assay}", "output_type": "signal", "strand": "", "source": "",
+                "source_size": -1, "md5sum": "",
+            }
+            for biosample, assay in labels
+        ]
+    )  # fmt: skip
+    names, chroms, starts, ends = zip(
+        *[(f"r{i}", chrom, start, end) for i, (chrom, start, end) in enumerate(places)], strict=True
+    )
+    where = Regions("mm10", names, chroms, starts, ends)
+    plan = Plan("observed", species, table, where, "nan", {}, layout)
+    with writing(path):
+        plan = prepare_store(path, plan)
+        for tile in plan.tiles():
+            block = values[tile.first_row : tile.stop_row, tile.first_bin : tile.stop_bin].astype(np.float32)
+            write_block(path, tile, block)
+            write_record(
+                path, tile, Record("", [row_statistics(row, 25 * row.size, 25 * row.size) for row in block])
+            )
+        finalise(path, plan, lambda tile, record: True)
+    return path
