@@ -32,7 +32,7 @@ _HOMES = {
     "RowwiseAdam": "epixs.model",
     "TrainConfig": "epixs.config",
     "read_config": "epixs.config",
-    "train": "epixs.training",
+    "train": "epixs.training.run",
     "open_model": "epixs.trained",
     # imputation and evaluation
     "open_imputed": "epixs.imputation",
@@ -68,7 +68,7 @@ if TYPE_CHECKING:
     from epixs.report import write_report as write_report
     from epixs.sampling import Sampler as Sampler
     from epixs.trained import open_model as open_model
-    from epixs.training import train as train
+    from epixs.training.run import train as train
 
 
 def __getattr__(name: str) -> Any:

@@ -11,6 +11,7 @@ from typing import Any
 from epixs.errors import ConfigError
 
 MODELS = ("avocado",)
+NOT_NEGATIVE = ("epochs", "max_minutes", "checkpoint_minutes", "weight_decay", "patience", "held_out_tracks")
 
 
 @dataclass(frozen=True)
@@ -43,6 +44,9 @@ class TrainConfig:
         (docs/training.md). Targets are the species with excluded experiments, else the first one.
     held_out
         Share of (5 kbp position, experiment) blocks kept for choosing the checkpoint.
+    held_out_tracks
+        Experiments held out whole, chosen by seed, which then choose the checkpoint instead: what is seen of
+        a track elsewhere on the genome makes held-out blocks easier than tracks that were never seen.
     species_weight
         Share of each species in an epoch: `"by_bins"` as in the paper, `"balanced"`, or numbers for all of
         them, as in `"mouse=3, human=1"`.
@@ -70,6 +74,7 @@ class TrainConfig:
     genome_dropout: float = 0.3
     zero_shot: bool = True
     held_out: float = 0.02
+    held_out_tracks: int = 0
     species_weight: str = "by_bins"
     patience: int = 5
     memory_gb: float = 16.0
@@ -95,7 +100,7 @@ class TrainConfig:
             _require(name, getattr(self, name), 0 < getattr(self, name) <= 10_000_000, "a positive number")
         for name in ("learning_rate", "genome_multiplier", "memory_gb"):
             _require(name, getattr(self, name), getattr(self, name) > 0, "a positive number")
-        for name in ("epochs", "max_minutes", "checkpoint_minutes", "weight_decay", "patience", "seed"):
+        for name in (*NOT_NEGATIVE, "seed"):
             _require(name, getattr(self, name), getattr(self, name) >= 0, "0 or more")
         _require("seed", self.seed, self.seed < 2**32, "below 2**32")
         for name in ("held_out", "genome_dropout"):

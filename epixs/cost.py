@@ -10,18 +10,39 @@ from epixs.config import TrainConfig
 from epixs.errors import TrainingError
 from epixs.joint import JointAxis
 from epixs.sampling.memory import memory_needed
+from epixs.sampling.pools import fewest_bytes, most_bytes
 
 EPOCH_RANGE = (8, 200)
 BYTES_PER_PARAMETER = 16
 """A parameter, its two Adam moments, and one copy while the best checkpoint is written; float32."""
 
 
+PROCESS_BYTES = 1_000_000_000
+"""Python, TensorFlow, its threads and the batches under way, measured; without the model and the signal."""
+
+
 @dataclass(frozen=True)
 class Cost:
-    """What a training run will take, before it starts."""
+    """What a training run will take, before it starts.
+
+    Parameters
+    ----------
+    parameters
+        Of the model.
+    memory_bytes
+        Peak resident memory.
+    signal_bytes
+        What of it the training signal may take.
+    in_memory
+        Whether all of the signal is in memory; if not, it is read again in each epoch.
+    steps_per_epoch, epochs, positions, experiments
+        Sizes of the run.
+    """
 
     parameters: int
     memory_bytes: int
+    signal_bytes: int
+    in_memory: bool
     steps_per_epoch: int
     epochs: int
     positions: int
@@ -43,10 +64,19 @@ def estimate_cost(axis: JointAxis, config: TrainConfig) -> Cost:
     parameters = count_parameters(axis, config)
     positions = sum(part.n_positions[0] for part in axis.parts if len(part.training))
     activations = config.batch_size * sum(config.hidden) * 4 * 3
-    per_step = max(1, config.batch_size // config.experiments_per_position)
+    model = PROCESS_BYTES + BYTES_PER_PARAMETER * parameters + activations
+    left, whole = int(config.memory_gb * 1e9) - model, memory_needed(axis)
+    in_memory = whole <= left
+    width = config.experiments_per_position
+    signal = whole if in_memory else min(max(left, fewest_bytes(axis, width)), most_bytes(axis, width))
+    if whole <= signal:
+        in_memory, signal = True, whole
+    per_step = max(1, config.batch_size // width)
     return Cost(
         parameters,
-        BYTES_PER_PARAMETER * parameters + memory_needed(axis) + activations + 4 * positions,
+        model + signal,
+        signal,
+        in_memory,
         -(-positions // per_step),
         planned_epochs(axis, config),
         positions,
@@ -77,5 +107,6 @@ def check_memory(cost: Cost, config: TrainConfig) -> None:
             "training would need more memory than allowed",
             got=f"{cost.memory_bytes / 1e9:.1f} GB",
             expected=f"at most memory_gb = {config.memory_gb:g}",
-            next_step="raise memory_gb, take fewer regions, or reduce genome_factors and hidden",
+            next_step="raise memory_gb, take fewer regions, or reduce genome_factors and hidden; "
+            "--force starts all the same",
         )

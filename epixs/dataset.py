@@ -57,6 +57,10 @@ def training_dataset(sampler: Sampler, *, first_epoch: int = 0, first_step: int 
 
 def held_out_dataset(sampler: Sampler, *, count: int = 200_000, batch_size: int = 20_000) -> Any:
     """Finite dataset of held-out entries, as `validation_data` of `model.fit`."""
-    batch = sampler.held_out_entries(count)
+    return dataset_of(sampler.held_out_entries(count), batch_size=batch_size)
+
+
+def dataset_of(batch: Batch, *, batch_size: int = 20_000) -> Any:
+    """Finite dataset of the entries of one batch."""
     data = tf.data.Dataset.from_tensor_slices((_inputs(batch), batch.value[..., None], batch.weight))
     return data.batch(batch_size).prefetch(2)

@@ -28,7 +28,7 @@ from epixs.portal import select_experiments
 from epixs.report import write_report
 from epixs.simulate import simulate
 from epixs.trained import open_model
-from epixs.training import train
+from epixs.training.run import train
 
 EXCLUDED_SHARE = 1 / 3
 ZERO_SHOT_CLASS = "protein_binding"

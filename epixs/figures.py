@@ -12,6 +12,7 @@ from epixs.errors import AxisError, ConfigError
 from epixs.evaluation import check_fit
 from epixs.genome import parse_locus
 from epixs.joint import why_unknown
+from epixs.training.logs import read_history
 
 INK = "#3b3b3b"
 OBSERVED = "#2f5d8a"
@@ -106,6 +107,50 @@ def plot_tracks(
     figure.savefig(str(out), dpi=130)
     plt.close(figure)
     return _clipped(locus, here)
+
+
+def plot_history(model: str | Path, *, out: str | Path) -> None:
+    """Draw the learning curves of a run: training loss and held-out error by epoch, arcsinh units.
+
+    Parameters
+    ----------
+    model
+        Folder of the run.
+    out
+        Picture to write; its ending says the format.
+
+    Raises
+    ------
+    TrainingError
+        If the folder has no history.
+    ConfigError
+        If matplotlib is missing, or the picture's format or folder does not exist.
+    """
+    _check_picture(Path(out))
+    history = read_history(Path(model))
+    plt = _pyplot()
+    figure, axis = plt.subplots(figsize=(7, 3.2), layout="constrained")
+    epochs = history["epoch"]
+    lines = {
+        "training": (history["loss"], AVERAGE),
+        "held-out blocks": (history["held_out_mse"], OBSERVED),
+        "held-out tracks": (history["held_out_tracks_mse"], IMPUTED),
+    }
+    shown = {name: line for name, line in lines.items() if np.isfinite(line[0]).any()}
+    for name, (values, colour) in shown.items():
+        axis.plot(epochs, values, color=colour, marker="o", markersize=3, label=name)
+    chosen_by = shown.get("held-out tracks", shown["held-out blocks"])[0]
+    best = int(np.nanargmin(chosen_by))
+    axis.axvline(epochs[best], color=INK, linewidth=0.8, linestyle=":")
+    axis.annotate("kept", (epochs[best], 0.98), xycoords=("data", "axes fraction"), xytext=(3, 0),
+                  textcoords="offset points", va="top", color=INK)  # fmt: skip
+    axis.set_xlabel("epoch")
+    axis.set_ylabel("MSE, arcsinh units")
+    axis.xaxis.get_major_locator().set_params(integer=True)
+    axis.spines[["top", "right"]].set_visible(False)
+    axis.legend(frameon=False)
+    figure.savefig(str(out), dpi=130)
+    plt.close(figure)
 
 
 def _check_picture(out: Path) -> None:

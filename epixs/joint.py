@@ -40,7 +40,7 @@ class SpeciesAxis:
         The species' biosamples, sorted; they are numbered through over the species.
     experiments
         One row each: `row` (in the store), `biosample`, `assay`, `assay_class`, `signal_min`,
-        `signal_max`, and `excluded`.
+        `signal_max`, `excluded`, and `held_out` (whole, to choose when training stops).
     """
 
     species: str
@@ -53,7 +53,7 @@ class SpeciesAxis:
     @property
     def training(self) -> pd.DataFrame:
         """The experiments that may be trained on."""
-        return self.experiments[~self.experiments["excluded"]]
+        return self.experiments[~(self.experiments["excluded"] | self.experiments["held_out"])]
 
     @cached_property
     def n_positions(self) -> tuple[int, int, int]:
@@ -124,6 +124,64 @@ class JointAxis:
         """Species that zero-shot is meant for: those with excluded experiments, else the first."""
         chosen = tuple(part.species for part in self.parts if part.experiments["excluded"].any())
         return chosen or self.species[:1]
+
+    @property
+    def n_held_out(self) -> int:
+        """Experiments that are held out whole."""
+        return sum(int(part.experiments["held_out"].sum()) for part in self.parts)
+
+    def hold_out(self, count: int, seed: int) -> JointAxis:
+        """Hold some experiments out whole, chosen by seed, to see how unseen tracks fare in training.
+
+        Only those whose biosample and whose assay have another training experiment in their species.
+
+        Raises
+        ------
+        AxisError
+            If there are fewer of them.
+        """
+        if not count:
+            return self
+        every = [(number, row) for number, part in enumerate(self.parts) for row in part.training.index]
+        chosen: set[tuple[int, int]] = set()
+        left = [part.training for part in self.parts]
+        for at in np.random.Generator(np.random.PCG64([seed, 0x40])).permutation(len(every)):
+            number, row = every[int(at)]
+            table = left[number]
+            alike = table.loc[row, ["biosample", "assay"]]
+            others = table.drop(row)
+            if all((others[name] == alike[name]).any() for name in ("biosample", "assay")):
+                left[number] = others
+                chosen.add((number, row))
+            if len(chosen) == count:
+                break
+        if len(chosen) < count:
+            raise AxisError(
+                "held_out_tracks",
+                got=count,
+                expected=f"at most {len(chosen)}, whose biosample and assay have others to train on",
+            )
+        parts = tuple(
+            replace(
+                part,
+                experiments=part.experiments.assign(
+                    held_out=[(number, row) in chosen for row in part.experiments.index]
+                ),
+            )
+            for number, part in enumerate(self.parts)
+        )
+        return replace(self, parts=parts)
+
+    def held_out_alone(self) -> JointAxis:
+        """An axis whose training experiments are those that this one holds out."""
+        parts = tuple(
+            replace(
+                part,
+                experiments=part.experiments.assign(excluded=~part.experiments["held_out"], held_out=False),
+            )
+            for part in self.parts
+        )
+        return replace(self, parts=parts)
 
     def lacking_assays(self) -> list[str]:
         """Assays that a target species lacks in training and another species has: zero-shot ones."""
@@ -290,6 +348,7 @@ _EXPERIMENT_FIELDS = {
     "signal_min": float,
     "signal_max": float,
     "excluded": bool,
+    "held_out": bool,
 }
 
 
@@ -381,7 +440,9 @@ def _species_axis(path: str | Path) -> SpeciesAxis:
     if readable.empty:
         raise AxisError(f"{path} has no readable experiment", next_step="see `epixs status` for the reasons")
     columns = ["biosample", "assay", "assay_class", "accession", "output_type", "signal_min", "signal_max"]
-    experiments = readable[columns].assign(row=readable.index, excluded=False).reset_index(drop=True)
+    experiments = (
+        readable[columns].assign(row=readable.index, excluded=False, held_out=False).reset_index(drop=True)
+    )
     return SpeciesAxis(
         str(dataset.attrs["species"]),
         absolute(path),

@@ -160,3 +160,11 @@ def bytes_text(n_bytes: float) -> str:
             return f"{n_bytes:.0f} {unit}" if unit == "B" else f"{n_bytes:.1f} {unit}"
         n_bytes /= 1000
     return f"{n_bytes:.1f} TB"
+
+
+def seconds_text(seconds: float) -> str:
+    """Seconds as people read them: `3.2 s`, `12 min`, `5.1 h`."""
+    for unit, size, digits in (("s", 120.0, 1), ("min", 7200.0, 0)):
+        if seconds < size:
+            return f"{seconds / (1 if unit == 's' else 60):.{digits}f} {unit}"
+    return f"{seconds / 3600:.1f} h"

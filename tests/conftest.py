@@ -75,7 +75,7 @@ def trained(world: World, held_out):
     from epixs.config import TrainConfig
     from epixs.joint import joint_axis
     from epixs.trained import open_model
-    from epixs.training import train
+    from epixs.training.run import train
 
     axis = joint_axis([world.store("mouse"), world.store("human")], held_out)
     config = TrainConfig(hidden=(16, 16), epochs=3, batch_size=500, held_out=0.1)

@@ -58,6 +58,19 @@ def bytes_per_position(width: int) -> int:
     return 8 + 6 * width
 
 
+def fewest_bytes(axis: JointAxis, width: int) -> int:
+    """Least memory that pools can mix in."""
+    longest = max(stored_layout(part.source).chunk_bins for part in axis.parts)
+    positions = sum(part.n_positions[0] for part in axis.parts if len(part.training))
+    return min(positions, FEWEST_SEGMENTS * longest) * POOLS_AT_ONCE * bytes_per_position(width)
+
+
+def most_bytes(axis: JointAxis, width: int) -> int:
+    """Memory of pools that each hold a whole epoch, beyond which more is of no use."""
+    positions = sum(part.n_positions[0] for part in axis.parts if len(part.training))
+    return positions * POOLS_AT_ONCE * bytes_per_position(width)
+
+
 @dataclass(frozen=True)
 class _Source:
     """One species' store: its chunks, and where the training experiments lie in them.
@@ -206,18 +219,15 @@ class OutOfCore:
 
     def _choose_pool_size(self, memory_bytes: int) -> int:
         """Positions of a pool, at most."""
-        longest = max(source.chunk_bins for source in self.sources)
-        size = memory_bytes // (POOLS_AT_ONCE * bytes_per_position(self.width))
-        least = min(self.n_positions, FEWEST_SEGMENTS * longest)
-        if size < least:
-            needed = least * POOLS_AT_ONCE * bytes_per_position(self.width)
+        needed = fewest_bytes(self.axis, self.width)
+        if memory_bytes < needed:
             raise ConfigError(
                 "too little memory to mix what does not fit in memory",
-                got=f"{max(0, memory_bytes) / 1e6:,.0f} MB for the training signal",
-                expected=f"at least {needed / 1e6:,.0f} MB",
+                got=f"{max(0, memory_bytes) / 1e6:,.3g} MB for the training signal",
+                expected=f"at least {needed / 1e6:,.3g} MB",
                 next_step="raise memory_gb",
             )
-        return min(size, self.n_positions)
+        return memory_bytes // (POOLS_AT_ONCE * bytes_per_position(self.width))
 
     def plan(self, epoch: int) -> tuple[_Segments, npt.NDArray[np.int64], npt.NDArray[np.int64]]:
         """Segments of an epoch, the first segment of each pool, and the first position of each segment."""

@@ -19,6 +19,7 @@ import numpy.typing as npt
 
 from epixs.compendium.plan import digest
 from epixs.config import TrainConfig
+from epixs.cost import estimate_cost
 from epixs.errors import TrainingError
 from epixs.joint import JointAxis
 
@@ -64,17 +65,20 @@ def identity(axis: JointAxis, config: TrainConfig) -> dict[str, Any]:
     """What a run must have in common with the one it goes on from, by name."""
     settings = {k: v for k, v in config.to_dict().items() if k not in FREE_SETTINGS}
     parts = {f"store of {part.species}": part.plan for part in axis.parts}
-    return settings | parts | {"axis": digest(axis.to_dict())}
+    cost = estimate_cost(axis, config)
+    signal = "in memory" if cost.in_memory else f"out of core, {cost.signal_bytes:,} bytes (memory_gb)"
+    return settings | parts | {"axis": digest(axis.to_dict()), "training signal": signal}
 
 
 def save_checkpoint(folder: Path, model: Any, axis: JointAxis, config: TrainConfig, state: RunState) -> None:
     """Write the state of a run, replacing an earlier one in one step."""
-    arrays: dict[str, Any] = {f"v{index}": np.asarray(value) for index, value in enumerate(_variables(model))}
     text = json.dumps({"identity": identity(axis, config), "run": asdict(state)})
-    arrays[STATE] = np.frombuffer(text.encode(), dtype=np.uint8)
     partial = folder / f"partial-{CHECKPOINT_FILE}"
     with partial.open("wb") as file:
-        np.savez(file, **arrays)
+        with zipfile.ZipFile(file, "w") as archive:  # what np.savez writes, one array in memory at a time
+            _write(archive, STATE, np.frombuffer(text.encode(), dtype=np.uint8))
+            for index, variable in enumerate(_variables(model)):
+                _write(archive, f"v{index}", np.asarray(variable))
         file.flush()
         os.fsync(file.fileno())
     os.replace(partial, folder / CHECKPOINT_FILE)
@@ -124,6 +128,11 @@ def restore(folder: Path, model: Any) -> None:
 def forget_checkpoint(folder: Path) -> None:
     """Delete the checkpoint of a run that has ended."""
     (folder / CHECKPOINT_FILE).unlink(missing_ok=True)
+
+
+def _write(archive: zipfile.ZipFile, name: str, value: npt.NDArray[Any]) -> None:
+    with archive.open(f"{name}.npy", "w", force_zip64=True) as entry:
+        np.lib.format.write_array(entry, np.ascontiguousarray(value).reshape(value.shape), allow_pickle=False)
 
 
 def _variables(model: Any) -> list[Any]:

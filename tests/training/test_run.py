@@ -7,7 +7,7 @@ from epixs.errors import TrainingError
 from epixs.joint import joint_axis
 from epixs.sampling import Sampler
 from epixs.trained import open_model
-from epixs.training import train
+from epixs.training.run import train
 
 CONFIG = TrainConfig(hidden=(16, 16), epochs=3, batch_size=500, held_out=0.1, patience=0)
 

@@ -6,12 +6,12 @@ import sys
 import numpy as np
 import pytest
 
-from epixs.checkpoint import CHECKPOINT_FILE, RunState, read_state
 from epixs.config import TrainConfig
 from epixs.errors import TrainingError
 from epixs.joint import joint_axis
 from epixs.trained import open_model
-from epixs.training import train
+from epixs.training.checkpoint import CHECKPOINT_FILE, RunState, read_state
+from epixs.training.run import train
 
 CONFIG = TrainConfig(
     hidden=(16, 16), epochs=3, batch_size=300, held_out=0.1, patience=0, checkpoint_minutes=0
@@ -22,12 +22,13 @@ import os, signal, sys, threading, time
 import tensorflow as tf
 tf.config.threading.set_inter_op_parallelism_threads(1)
 tf.config.threading.set_intra_op_parallelism_threads(1)
-from epixs import training
+import epixs.training.run as training
+import epixs.training.watch as watch
 from epixs.joint import joint_axis
-from tests.test_checkpoint import CONFIG
+from tests.training.test_checkpoint import CONFIG
 stores, out, after, delay = sys.argv[1:-3], sys.argv[-3], int(sys.argv[-2]), float(sys.argv[-1])
 count = 0
-save = training.save_checkpoint
+save = watch.save_checkpoint
 def die():
     time.sleep(delay)
     os.kill(os.getpid(), signal.SIGKILL)
@@ -37,7 +38,7 @@ def saved(*arguments):
     count += 1
     if count == after:
         threading.Thread(target=die).start()
-training.save_checkpoint = saved
+watch.save_checkpoint = saved
 training.train(joint_axis(stores), CONFIG, out, resume=True)
 """
 

@@ -1,0 +1,69 @@
+"""How long a run will take, from timing its first steps, which are then undone."""
+
+from __future__ import annotations
+
+import threading
+import time
+from typing import Any
+
+import keras
+
+from epixs.dataset import training_dataset
+from epixs.sampling import Sampler
+
+PROBE_STEPS = 10
+
+
+class _Stopwatch(keras.callbacks.Callback):  # type: ignore[misc, unused-ignore]
+    """Times steps after the first one, which compiles; stops when `limit` has passed."""
+
+    def __init__(self, limit: float, interrupted: threading.Event) -> None:
+        super().__init__()
+        self.limit, self.interrupted = limit, interrupted
+        self.times: list[float] = []
+
+    def on_train_batch_end(self, batch: int, logs: dict[str, float] | None = None) -> None:
+        if self.interrupted.is_set():
+            raise KeyboardInterrupt
+        self.times.append(time.monotonic())
+        if self.times[-1] > self.limit:
+            self.model.stop_training = True
+
+    def seconds_per_step(self) -> float:
+        taken = self.times[-1] - self.times[0]
+        return max(taken / max(1, len(self.times) - 1), 1e-6)
+
+
+def seconds_per_step(
+    model: Any, sampler: Sampler, *, most_seconds: float = float("inf"), interrupted: threading.Event
+) -> float:
+    """Time ten steps of a compiled model, and put everything that they changed back.
+
+    Parameters
+    ----------
+    model, sampler
+        The model, compiled with a learning-rate schedule, and what draws its batches.
+    most_seconds
+        Stop after fewer steps, if they take longer.
+    interrupted
+        Set by Ctrl-C.
+    """
+    model.optimizer.build(model.trainable_variables)
+    moments = {id(variable) for variable in model.optimizer.variables}
+    mine = [variable for variable in model.variables if id(variable) not in moments]
+    before = [variable.numpy() for variable in mine]
+    stopwatch = _Stopwatch(time.monotonic() + most_seconds, interrupted)
+    model.fit(
+        training_dataset(sampler),
+        steps_per_epoch=PROBE_STEPS + 1,
+        epochs=1,
+        callbacks=[stopwatch],
+        shuffle=False,
+        verbose=0,
+    )
+    model.stop_training = False
+    for variable, value in zip(mine, before, strict=True):
+        variable.assign(value)
+    for variable in model.optimizer.variables:
+        variable.assign(keras.ops.zeros_like(variable))
+    return stopwatch.seconds_per_step()

@@ -1,0 +1,277 @@
+"""Joint training of all species: plan and cost first, best weights on what is held out."""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+
+from epixs.config import TrainConfig
+from epixs.cost import Cost, check_memory, estimate_cost
+from epixs.dataset import dataset_of, held_out_dataset, training_dataset
+from epixs.errors import TrainingError
+from epixs.files import check_new_folder
+from epixs.joint import JointAxis
+from epixs.model import DeepTensorFactorization, RowwiseAdam
+from epixs.sampling import Sampler
+from epixs.trained import DESCRIPTION_FILE, new_model, save_model
+from epixs.training.checkpoint import RunState, forget_checkpoint, read_state, restore
+from epixs.training.probe import seconds_per_step
+from epixs.training.watch import EpochReport, RunPlan, Watch
+
+PROBE_SHARE = 0.1
+"""Of `max_minutes`, at most, that timing the first steps may take."""
+
+FILLED_SHARE = 0.8
+"""Of the time that is left, taken up by training steps; scoring and writing checkpoints need some too."""
+
+HELD_OUT_ENTRIES = (5_000, 200_000)
+HELD_OUT_SHARE = 0.2
+"""Held-out entries scored after an epoch over positions trained on in it, within those limits."""
+
+
+@dataclass(frozen=True)
+class Probe:
+    """What the first steps have shown.
+
+    Parameters
+    ----------
+    seconds_per_epoch
+        By ten steps, timed before the start.
+    epochs
+        At most.
+    """
+
+    seconds_per_epoch: float
+    epochs: int
+
+
+@dataclass(frozen=True)
+class Listeners:
+    """Who is told what while training."""
+
+    epoch: Callable[[EpochReport], None] = lambda _: None
+    probe: Callable[[Probe], None] = lambda _: None
+
+
+def compile_model(model: DeepTensorFactorization, config: TrainConfig, total_steps: int) -> None:
+    """Compile with the configuration's optimiser: cosine decay over all steps."""
+    schedule = keras.optimizers.schedules.CosineDecay(config.learning_rate, max(1, total_steps), alpha=0.01)
+    optimizer = RowwiseAdam(
+        schedule, row_multiplier=config.genome_multiplier, weight_decay=config.weight_decay or None
+    )
+    if config.weight_decay:
+        optimizer.exclude_from_weight_decay(var_list=model.genome.tables)
+    # XLA cannot compile the update of unique rows, whose number the data decide.
+    model.compile(optimizer=optimizer, loss="mse", jit_compile=False)
+
+
+def train(
+    axis: JointAxis,
+    config: TrainConfig,
+    out: str | Path,
+    *,
+    resume: bool = False,
+    force: bool = False,
+    tensorboard: bool = False,
+    report: Callable[[EpochReport], None] | None = None,
+    on_probe: Callable[[Probe], None] | None = None,
+) -> dict[str, Any]:
+    """Train one model over the joint axis and keep its best checkpoint.
+
+    Parameters
+    ----------
+    axis
+        What to train over; its excluded experiments are never read.
+    config
+        Settings.
+    out
+        New or empty folder for `model.keras`, `model.json` and `history.csv`.
+    resume
+        Go on with the run in `out`, where it was interrupted; begin it, if there is none yet.
+    force
+        Start even if more memory is needed than `memory_gb`.
+    tensorboard
+        Write event files to `out/tensorboard` as well.
+    report
+        Called while training.
+    on_probe
+        Called once before the first step.
+
+    Returns
+    -------
+    What `model.json` says of the run, `held_out_mse`, `best_epoch` and `epochs`; and `stopped_early`, whether
+    `patience` ended it.
+
+    Raises
+    ------
+    TrainingError
+        If the memory budget does not suffice, the folder holds something else, the run to resume is of
+        other stores or settings, or the loss diverges.
+    """
+    deadline = time.monotonic() + 60 * config.max_minutes if config.max_minutes else float("inf")
+    out = Path(out)
+    axis = axis.hold_out(config.held_out_tracks, config.seed)
+    cost = estimate_cost(axis, config)
+    if not force:
+        check_memory(cost, config)
+    state = read_state(out, axis, config) if resume else None
+    if resume and state is None and (out / DESCRIPTION_FILE).is_file():
+        raise TrainingError(
+            f"the run in {out} has ended", next_step="use its model, or train into another --out"
+        )
+    if state is None:
+        check_new_folder(out, TrainingError)
+    listeners = Listeners(report or (lambda _: None), on_probe or (lambda _: None))
+    with new_folder(out):
+        sampler = sampler_of(axis, config, cost)
+        model = new_model(axis, config)
+
+        def save(scores: dict[str, float]) -> None:
+            save_model(out, model, axis, config, scores)
+
+        return fit_model(
+            model, axis, sampler, config, out, cost.epochs, save,
+            deadline=deadline, state=state, tensorboard=tensorboard, listeners=listeners,
+        )  # fmt: skip
+
+
+def time_steps(axis: JointAxis, config: TrainConfig) -> Probe:
+    """How long an epoch would take, without training anything.
+
+    Raises
+    ------
+    TrainingError
+        If the memory budget does not suffice.
+    """
+    axis = axis.hold_out(config.held_out_tracks, config.seed)
+    cost = estimate_cost(axis, config)
+    check_memory(cost, config)
+    sampler, model = sampler_of(axis, config, cost), new_model(axis, config)
+    compile_model(model, config, cost.epochs * sampler.steps_per_epoch)
+    taken = seconds_per_step(model, sampler, interrupted=threading.Event())
+    return Probe(taken * sampler.steps_per_epoch, cost.epochs)
+
+
+def sampler_of(axis: JointAxis, config: TrainConfig, cost: Cost) -> Sampler:
+    """The sampler of a run; its signal out of core where the cost says so."""
+    return Sampler(
+        axis,
+        batch_size=config.batch_size,
+        experiments_per_position=config.experiments_per_position,
+        held_out=config.held_out,
+        species_weight=config.species_weight,
+        seed=config.seed,
+        memory_bytes=cost.signal_bytes,
+    )
+
+
+@contextlib.contextmanager
+def new_folder(folder: Path) -> Iterator[None]:
+    """Make a folder, and remove it again where what should fill it fails before it has written anything."""
+    made = not folder.exists()
+    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        yield
+    except BaseException:
+        if made and not any(folder.iterdir()):
+            folder.rmdir()
+        raise
+
+
+def fit_model(
+    model: DeepTensorFactorization,
+    axis: JointAxis,
+    sampler: Sampler,
+    config: TrainConfig,
+    out: Path,
+    epochs: int,
+    save: Callable[[dict[str, float]], None],
+    *,
+    deadline: float = float("inf"),
+    state: RunState | None = None,
+    tensorboard: bool = False,
+    listeners: Listeners = Listeners(),
+) -> dict[str, Any]:
+    """Fit a model to what a sampler draws, and save it whenever it is better than before; see `train`."""
+    count = int(np.clip(HELD_OUT_SHARE * sampler.n_positions, *HELD_OUT_ENTRIES))
+    held_out = held_out_dataset(sampler, count=count)
+    tracks = _held_out_tracks(axis, config, count)
+    interrupted = threading.Event()
+    with _interrupts_go_to(interrupted):
+        steps = state.total_steps if state else epochs * sampler.steps_per_epoch
+        compile_model(model, config, steps)
+        if state is None:
+            now = time.monotonic()
+            taken = seconds_per_step(
+                model, sampler, most_seconds=PROBE_SHARE * (deadline - now), interrupted=interrupted
+            )
+            if config.max_minutes:
+                left = FILLED_SHARE * (deadline - time.monotonic())
+                steps = min(steps, max(1, int(left / taken)))
+                compile_model(model, config, steps)
+            whole_epochs = -(-steps // sampler.steps_per_epoch)
+            listeners.probe(Probe(taken * sampler.steps_per_epoch, whole_epochs))
+        plan = RunPlan(out, axis, config, sampler, tracks, deadline, steps, save, tensorboard)
+        watch = Watch(plan, state, interrupted, listeners.epoch)
+        epoch = state.epoch if state else 0
+        if state is not None:
+            restore(out, model)
+            watch.saved = time.monotonic()
+        if state is not None and state.step:  # the rest of the epoch in which the run stopped
+            _fit(model, sampler, held_out, watch, epoch, epoch + 1, state.step)
+            epoch += 1
+        if epoch < plan.epochs and not model.stop_training:
+            _fit(model, sampler, held_out, watch, epoch, plan.epochs)
+    if watch.best_epoch < 0:
+        raise TrainingError("no epoch gave a finite held-out error", next_step="reduce learning_rate")
+    forget_checkpoint(out)
+    return watch.scores() | {"stopped_early": watch.stopped_early}
+
+
+def _fit(
+    model: Any, sampler: Sampler, held_out: Any, watch: Watch, first: int, stop: int, first_step: int = 0
+) -> None:
+    """Train epochs `[first, stop)`, the first of them from one of its steps on."""
+    model.fit(
+        training_dataset(sampler, first_epoch=first, first_step=first_step),
+        steps_per_epoch=sampler.steps_per_epoch - first_step,
+        initial_epoch=first,
+        epochs=stop,
+        validation_data=held_out,
+        callbacks=[watch],
+        shuffle=False,
+        verbose=0,
+    )
+
+
+def _held_out_tracks(axis: JointAxis, config: TrainConfig, count: int) -> Any:
+    """Entries of the experiments that are held out whole, at random positions; None if there are none."""
+    if not axis.n_held_out:
+        return None
+    sampler = Sampler(axis.held_out_alone(), batch_size=count, held_out=0.0, seed=config.seed)
+    return dataset_of(sampler.batch(0, 0))
+
+
+@contextlib.contextmanager
+def _interrupts_go_to(event: threading.Event) -> Iterator[None]:
+    """Turn Ctrl-C into an event that is looked at between steps.
+
+    Raised where it happens to arrive, inside TensorFlow, a KeyboardInterrupt can get lost.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGINT, lambda *_: event.set())
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)

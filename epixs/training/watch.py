@@ -1,0 +1,214 @@
+"""What happens between steps: history, the best weights, checkpoints, reports, and when to stop."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+
+from epixs.config import TrainConfig
+from epixs.errors import TrainingError
+from epixs.joint import JointAxis
+from epixs.sampling import Batch, Sampler
+from epixs.training.checkpoint import RunState, save_checkpoint
+from epixs.training.logs import EventLog, write_history
+
+REPORT_SECONDS = 0.5
+
+
+@dataclass(frozen=True)
+class EpochReport:
+    """How training stands after an epoch (or, within one, after a while)."""
+
+    epoch: int
+    epochs: int
+    step: int
+    steps_per_epoch: int
+    loss: float
+    held_out_mse: float
+    held_out_tracks_mse: float
+    samples_per_second: float
+    seconds_left: float
+    best: bool
+
+
+@dataclass(frozen=True)
+class RunPlan:
+    """What a run is, fixed before its first step.
+
+    Parameters
+    ----------
+    out
+        Folder of the model.
+    axis, config
+        What is trained over, and how.
+    sampler
+        What draws the batches.
+    tracks
+        Entries of the whole experiments that are held out, a dataset; None if there are none.
+    deadline
+        `time.monotonic()` at which to stop.
+    total_steps
+        Steps over which the learning rate falls.
+    save
+        Writes the model with these scores.
+    tensorboard
+        Write event files.
+    """
+
+    out: Path
+    axis: JointAxis
+    config: TrainConfig
+    sampler: Sampler
+    tracks: Any
+    deadline: float
+    total_steps: int
+    save: Callable[[dict[str, float]], Any]
+    tensorboard: bool = False
+
+    @property
+    def epochs(self) -> int:
+        """Epochs that the steps take, the last of them perhaps not whole."""
+        return -(-self.total_steps // self.sampler.steps_per_epoch)
+
+
+class Watch(keras.callbacks.Callback):  # type: ignore[misc, unused-ignore]
+    """Keep the best weights on what is held out, write history, report, and stop when time is up."""
+
+    def __init__(
+        self,
+        plan: RunPlan,
+        state: RunState | None,
+        interrupted: threading.Event,
+        report: Callable[[EpochReport], None],
+    ) -> None:
+        super().__init__()
+        self.plan, self.interrupted, self.report = plan, interrupted, report
+        self.best, self.best_epoch, self.worse = float("inf"), -1, 0
+        self.history: list[dict[str, float]] = []
+        self.started = self.reported = self.saved = time.monotonic()
+        self.first = 0
+        self.epoch, self.held_out, self.held_out_tracks = 0, float("nan"), float("nan")
+        self.stopped_early = False
+        self.events = EventLog(plan.out) if plan.tensorboard else None
+        if state is not None:
+            self.best, self.best_epoch, self.worse = state.best, state.best_epoch, state.worse
+            self.history, self.first = state.history, state.step
+            self.started -= state.seconds
+
+    def on_epoch_begin(self, epoch: int, logs: dict[str, float] | None = None) -> None:
+        """Start the epoch's clock."""
+        self.epoch, self.epoch_started = epoch, time.monotonic()
+
+    def on_train_batch_end(self, batch: int, logs: dict[str, float] | None = None) -> None:
+        """Look at the loss, the clock and Ctrl-C; save a checkpoint when it is time."""
+        step = self.first + batch + 1  # steps of this epoch that are done
+        loss = (logs or {}).get("loss", float("nan"))
+        if not np.isfinite(loss):
+            raise TrainingError(
+                f"the loss became {loss} in epoch {self.epoch + 1}, step {step}",
+                got=_largest_entry(self.plan.axis, self.plan.sampler.batch(self.epoch, step - 1)),
+                expected="a finite loss",
+                next_step="reduce learning_rate or genome_multiplier, or exclude that experiment",
+            )
+        ended = step == self.plan.sampler.steps_per_epoch
+        if self.interrupted.is_set():
+            if not ended:
+                self._save(self.epoch, step)
+            raise KeyboardInterrupt
+        now = time.monotonic()
+        if now > self.plan.deadline:
+            self.model.stop_training = True
+        if not ended and now - self.saved >= 60 * self.plan.config.checkpoint_minutes:
+            self._save(self.epoch, step)
+        if now - self.reported > REPORT_SECONDS:
+            self.reported = now
+            self._tell(step, loss, best=False)
+
+    def _save(self, epoch: int, step: int) -> None:
+        state = RunState(
+            epoch, step, self.plan.total_steps, self.history, self.best, self.best_epoch, self.worse,
+            time.monotonic() - self.started,
+        )  # fmt: skip
+        save_checkpoint(self.plan.out, self.model, self.plan.axis, self.plan.config, state)
+        self.saved = time.monotonic()
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
+        """Score, log, and save the model if it is better than before."""
+        logs = logs or {}
+        self.held_out = logs["val_loss"]
+        row = {
+            "epoch": epoch + 1,
+            "loss": logs["loss"],
+            "held_out_mse": self.held_out,
+            "learning_rate": float(self.model.optimizer.learning_rate),
+            "samples_per_second": self._samples_per_second(self.plan.sampler.steps_per_epoch),
+        }
+        if self.plan.tracks is not None:
+            self.held_out_tracks = row["held_out_tracks_mse"] = float(
+                self.model.evaluate(self.plan.tracks, verbose=0)
+            )
+        self.history.append(row | {"seconds": time.monotonic() - self.started})
+        write_history(self.plan.out, self.history)
+        if self.events is not None:
+            self.events.write(epoch + 1, self.history[-1])
+        chosen_by = self.held_out if self.plan.tracks is None else self.held_out_tracks
+        better = chosen_by < self.best
+        self.worse = 0 if better else self.worse + 1
+        if better:  # the folder holds a usable model from the first epoch on, whatever interrupts the next
+            self.best, self.best_epoch = chosen_by, epoch
+            self.plan.save(self.scores())
+        if self.plan.config.patience and self.worse >= self.plan.config.patience:
+            self.model.stop_training = True
+            self.stopped_early = epoch + 1 < self.plan.epochs
+        self.first = 0
+        if time.monotonic() - self.saved >= 60 * self.plan.config.checkpoint_minutes:
+            self._save(epoch + 1, 0)
+        self._tell(self.plan.sampler.steps_per_epoch, logs["loss"], best=better)
+
+    def scores(self) -> dict[str, float]:
+        """What the model's description says of the run."""
+        best = self.history[self.best_epoch]
+        shown = {name: best[name] for name in ("held_out_mse", "held_out_tracks_mse") if name in best}
+        return shown | {"best_epoch": best["epoch"], "epochs": len(self.history)}
+
+    def _samples_per_second(self, step: int) -> float:
+        sampler = self.plan.sampler
+        entries = sampler.positions_per_step * sampler.experiments_per_position
+        return (step - self.first) * entries / max(1e-6, time.monotonic() - self.epoch_started)
+
+    def _tell(self, step: int, loss: float, *, best: bool) -> None:
+        steps = self.plan.sampler.steps_per_epoch
+        elapsed = time.monotonic() - self.started
+        done = self.epoch * steps + step
+        left = elapsed / done * (self.plan.epochs * steps - done)
+        self.report(
+            EpochReport(
+                self.epoch + 1,
+                self.plan.epochs,
+                step,
+                steps,
+                loss,
+                self.held_out,
+                self.held_out_tracks,
+                self._samples_per_second(step),
+                min(left, self.plan.deadline - time.monotonic()),
+                best,
+            )
+        )
+
+
+def _largest_entry(axis: JointAxis, batch: Batch) -> str:
+    """Name the entry of a batch with the largest value: most often the one that broke the loss."""
+    row, column = np.unravel_index(int(np.abs(batch.value).argmax()), batch.value.shape)
+    assay = axis.assays[int(batch.assay[row, column])]
+    biosamples = [(part.species, name) for part in axis.parts for name in part.biosamples]
+    species, biosample = biosamples[int(batch.biosample[row, column])]
+    value = float(batch.value[row, column])
+    return f"a batch whose largest value is {value:.2f} arcsinh units, of {species} / {biosample} / {assay}"
