@@ -72,7 +72,14 @@ def new_model(axis: JointAxis, config: TrainConfig) -> DeepTensorFactorization:
 
 
 def save_model(
-    folder: Path, model: Any, axis: JointAxis, config: TrainConfig, scores: dict[str, float]
+    folder: Path,
+    model: Any,
+    axis: JointAxis,
+    config: TrainConfig,
+    scores: dict[str, float],
+    *,
+    bounds: dict[str, list[float]] | None = None,
+    extends: str = "",
 ) -> dict[str, Any]:
     """Write weights and description, replacing an earlier pair; returns the description.
 
@@ -86,7 +93,8 @@ def save_model(
         "epixs_version": epixs_version(),
         "config": config.to_dict(),
         "axis": axis.to_dict(),
-        "bounds": signal_bounds(axis),
+        "bounds": bounds or signal_bounds(axis),
+        **({"extends": extends} if extends else {}),
         **scores,
         "weights_sha256": file_sha256(partial),
     }

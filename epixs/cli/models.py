@@ -1,172 +1,24 @@
-"""`epixs train`, `impute`, `evaluate` and `plot`: from stores to imputations, scores and pictures."""
+"""`epixs impute`, `evaluate` and `plot`: from models to imputations, scores and pictures."""
 
 from __future__ import annotations
 
-import math
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
-from rich.progress import TextColumn
 
 from epixs.cli.app import app
 from epixs.terminal import (
-    bytes_text,
     counted,
-    on_interrupt,
     out,
     progress_bar,
     remark,
     say,
-    seconds_text,
     start_tensorflow,
     table_of,
 )
 
 SHOWN = 5
-
-
-@app.command()
-def train(
-    stores: Annotated[list[str], typer.Argument(metavar="STORE...", help="one compendium per species")],
-    out_path: Annotated[Path, typer.Option("--out", metavar="MODEL_DIR", help="new folder for the model")],
-    exclude: Annotated[
-        Path | None, typer.Option(help="TSV of species, biosample, assay never to train on")
-    ] = None,
-    config: Annotated[Path | None, typer.Option(help="TOML with settings")] = None,
-    model: Annotated[str | None, typer.Option(help="kind of model (avocado)")] = None,
-    hidden: Annotated[str | None, typer.Option(help="widths of the hidden layers, e.g. 2048,2048")] = None,
-    max_minutes: Annotated[
-        float | None, typer.Option(help="stop by then; the learning rate is planned for it")
-    ] = None,
-    epochs: Annotated[int | None, typer.Option(help="passes over the positions")] = None,
-    seed: Annotated[int | None, typer.Option(help="decides everything that is drawn")] = None,
-    resume: Annotated[
-        bool, typer.Option("--resume", help="go on with the run in MODEL_DIR, if it was interrupted")
-    ] = False,
-    force: Annotated[
-        bool, typer.Option("--force", help="start even if it needs more memory than memory_gb")
-    ] = False,
-    tensorboard: Annotated[
-        bool, typer.Option("--tensorboard", help="write event files to MODEL_DIR/tensorboard as well")
-    ] = False,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="show what it would take, and stop")] = False,
-) -> None:
-    """Train one model over all species jointly; keeps the best checkpoint on held-out entries."""
-    from epixs.config import TrainConfig, read_config
-    from epixs.errors import TrainingError
-    from epixs.files import check_new_folder
-    from epixs.joint import joint_axis, read_pairs
-
-    if not (resume or dry_run):
-        check_new_folder(out_path, TrainingError)
-    settings = (read_config(config) if config else TrainConfig()).replace(
-        model=model, hidden=_widths(hidden), max_minutes=max_minutes, epochs=epochs, seed=seed
-    )
-    axis = joint_axis(stores, read_pairs(exclude, what="--exclude") if exclude else ())
-    _show_training_plan(axis, settings)
-    if dry_run:
-        start_tensorflow()
-        from epixs.training.run import time_steps
-
-        _show_probe(time_steps(axis, settings))
-        return
-    with on_interrupt(lambda: _what_training_left(out_path)):
-        start_tensorflow()
-        done = _train_with_progress(
-            axis, settings, out_path, resume=resume, force=force, tensorboard=tensorboard
-        )
-    if done["stopped_early"]:
-        say(f"stopped early: no better since epoch {done['best_epoch']}")
-    best = f"best held-out MSE {done['held_out_mse']:.5f}"
-    if "held_out_tracks_mse" in done:
-        best += f", {done['held_out_tracks_mse']:.5f} on whole tracks,"
-    say(f"{out_path}: {best} in epoch {done['best_epoch']} of {done['epochs']}")
-
-
-@app.command()
-def curves(
-    model_dir: Annotated[Path, typer.Argument(metavar="MODEL_DIR", help="folder that `epixs train` wrote")],
-    out_path: Annotated[Path, typer.Option("--out", help="picture to write (.png, .svg, .pdf)")],
-) -> None:
-    """Draw the learning curves of a run: loss and held-out error by epoch."""
-    from epixs.figures import plot_history
-
-    plot_history(model_dir, out=out_path)
-    say(f"wrote {out_path}")
-
-
-def _show_training_plan(axis: Any, settings: Any) -> None:
-    from epixs.cost import estimate_cost
-
-    cost = estimate_cost(axis, settings)
-    rows: list[list[Any]] = [
-        ["species", ", ".join(axis.species)],
-        [
-            "experiments",
-            f"{cost.experiments:,} ({axis.n_experiments - cost.experiments} excluded)",
-        ],
-        ["biosamples x assays", f"{axis.n_biosamples:,} x {len(axis.assays):,}"],
-        ["positions", f"{cost.positions:,}"],
-        ["parameters", f"{cost.parameters:,}"],
-        ["memory", f"{bytes_text(cost.memory_bytes)} (allowed {settings.memory_gb:g} GB)"],
-        [
-            "training signal",
-            f"{bytes_text(cost.signal_bytes)}, "
-            + ("in memory" if cost.in_memory else "out of core: read again in each epoch"),
-        ],
-        ["steps per epoch", f"{cost.steps_per_epoch:,}, at most {counted(cost.epochs, 'epoch')}"],
-    ]
-    out.print(table_of("training plan", ["what", "how much"], rows))
-
-
-def _show_probe(probe: Any) -> None:
-    whole = probe.seconds_per_epoch * probe.epochs
-    epochs = counted(probe.epochs, "epoch")
-    say(
-        f"{seconds_text(probe.seconds_per_epoch)} an epoch by timing a few steps; "
-        f"at most {epochs}, {seconds_text(whole)}"
-    )
-
-
-def _train_with_progress(axis: Any, settings: Any, out_path: Path, **options: bool) -> dict[str, Any]:
-    from epixs.training.run import train as run
-
-    with progress_bar(TextColumn("{task.fields[state]}")) as bar:
-        task = bar.add_task("training", total=None, state="reading")
-
-        def report(now: Any) -> None:
-            held_out = "" if math.isnan(now.held_out_mse) else f"  held-out {now.held_out_mse:.4f}"
-            tracks = "" if math.isnan(now.held_out_tracks_mse) else f"  tracks {now.held_out_tracks_mse:.4f}"
-            bar.update(
-                task,
-                completed=(now.epoch - 1) * now.steps_per_epoch + now.step,
-                total=now.epochs * now.steps_per_epoch,
-                description=f"epoch {now.epoch}/{now.epochs}",
-                state=f"loss {now.loss:.4f}{held_out}{tracks}  {now.samples_per_second / 1e3:,.0f}k/s",
-            )
-
-        return run(axis, settings, out_path, report=report, on_probe=_show_probe, **options)
-
-
-def _what_training_left(out_path: Path) -> str:
-    again = "the same command with --resume goes on where it stopped"
-    if (out_path / "model.json").is_file():
-        return f"{out_path} holds the best model so far; {again}"
-    if (out_path / "checkpoint.npz").is_file():
-        return f"no epoch had ended, so there is no model in {out_path} yet; {again}"
-    return f"nothing was saved in {out_path}; run the same command again"
-
-
-def _widths(text: str | None) -> tuple[int, ...] | None:
-    from epixs.errors import ConfigError
-
-    if text is None:
-        return None
-    try:
-        return tuple(int(part) for part in text.split(","))
-    except ValueError:
-        raise ConfigError("--hidden", got=repr(text), expected="widths like 2048,2048") from None
 
 
 @app.command()

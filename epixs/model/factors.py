@@ -10,6 +10,8 @@ from __future__ import annotations
 from typing import Any
 
 import keras
+import numpy as np
+import numpy.typing as npt
 import tensorflow as tf
 
 INITIAL_RANGE = 0.05
@@ -45,6 +47,11 @@ class LabelFactors(keras.layers.Layer):
     def __init__(self, n_labels: int, n_factors: int, units: int, fan_in: int, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.n_labels, self.n_factors, self.units, self.fan_in = n_labels, n_factors, units, fan_in
+        self._free: npt.NDArray[np.bool_] | None = None
+
+    def freeze(self, labels: npt.NDArray[np.int32]) -> None:
+        """Leave some labels as they are in training, to the bit; not kept in `.keras` files."""
+        self._free = ~np.isin(np.arange(self.n_labels), labels)[:, None]
 
     def build(self, input_shape: Any) -> None:
         """Make the factor table and its part of the first layer."""
@@ -60,7 +67,10 @@ class LabelFactors(keras.layers.Layer):
 
     def call(self, labels: Any) -> Any:
         """Project the whole (small) table and look the labels up."""
-        projected = tf.matmul(self.table, self.kernel)
+        table = self.table.value
+        if self._free is not None:
+            table = tf.where(self._free, table, tf.stop_gradient(table))
+        projected = tf.matmul(table, self.kernel)
         return tf.gather(projected, labels)
 
     def get_config(self) -> dict[str, Any]:

@@ -1,0 +1,132 @@
+"""Growing a model: what it knew stays to the bit, what it learns is better than average activity."""
+
+import numpy as np
+import pytest
+
+from epixs.compendium.plan import Layout
+from epixs.config import TrainConfig
+from epixs.errors import AxisError, TrainingError
+from epixs.evaluation import AVERAGE, IMPUTED, evaluate
+from epixs.imputation import Predictor, impute
+from epixs.joint import joint_axis
+from epixs.trained import open_model
+from epixs.training.extension import extend, plan_extension
+from epixs.training.run import train
+from tests.worlds import write_store
+
+CONFIG = TrainConfig(
+    hidden=(64, 64), batch_size=4_000, experiments_per_position=8, epochs=120, held_out=0.05, patience=0, biosample_factors=4,
+    assay_factors=8, genome_factors=(6, 6, 6), genome_dropout=0.0, learning_rate=3e-3, genome_multiplier=3.0,
+)  # fmt: skip
+BIOSAMPLES, ASSAYS, BINS = 6, 5, 3_000
+
+
+def planted(seed, biosamples, assays):
+    """Signal of few causes: bins have programs, biosamples switch them, assays show them."""
+    rng = np.random.default_rng(seed)
+    shared = np.random.default_rng(99)
+    shows = shared.gamma(1.0, 1.0, (8, 3))[:assays]
+    programs = np.repeat(rng.gamma(0.5, 1.5, (BINS // 20, 3)), 20, axis=0)
+    switches = rng.uniform(0.2, 1.8, (biosamples, 3))
+    values = np.einsum("ap,bp,np->ban", shows, switches, programs).reshape(-1, BINS)
+    return np.arcsinh(values + rng.normal(0, 0.05, values.shape) ** 2)
+
+
+def store_of(path, species, seed, keep, n_assays=ASSAYS):
+    values = planted(seed, BIOSAMPLES, n_assays)
+    labels = [(f"{species}-b{b}", f"a{a}") for b in range(BIOSAMPLES) for a in range(n_assays)]
+    chosen = [i for i, label in enumerate(labels) if keep(*label)]
+    return write_store(
+        path, values[chosen], labels=[labels[i] for i in chosen], species=species,
+        layout=Layout(4, 512, 1024), regions=[("chr1", 0, 25 * 1_999), ("chr2", 0, 25 * 1_001)],
+    )  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def grown(tmp_path_factory):
+    """A model of five biosamples and four assays, and stores with one more of each, and of another species."""
+    folder = tmp_path_factory.mktemp("grown")
+    old = store_of(folder / "old.zarr", "mouse", 1, lambda b, a: not (b.endswith("b5") or a == "a4"))
+    pair = ("mouse", "mouse-b0", "a0")
+    assert train(joint_axis([old], [pair]), CONFIG, folder / "model")["held_out_mse"] < 0.02
+    stores = {
+        "biosample": store_of(folder / "b.zarr", "mouse", 1, lambda b, a: a != "a4"),
+        "assay": store_of(folder / "a.zarr", "mouse", 1, lambda b, a: not b.endswith("b5")),
+        "both": store_of(folder / "both.zarr", "mouse", 1, lambda b, a: True),
+        "species": store_of(folder / "s.zarr", "cow", 2, lambda b, a: a != "a4"),
+    }
+    return folder, old, stores
+
+
+def predictions(trained, species="mouse"):
+    pairs = [pair for pair in trained.axis.all_pairs(species) if pair[1] != "mouse-b5" and pair[2] != "a4"]
+    return Predictor(trained, pairs).predict(0, BINS)
+
+
+NEW = {
+    "biosample": [("mouse", "mouse-b5", "a1"), ("mouse", "mouse-b5", "a3")],
+    "assay": [("mouse", "mouse-b2", "a4"), ("mouse", "mouse-b4", "a4")],
+    "both": [("mouse", "mouse-b5", "a2"), ("mouse", "mouse-b1", "a4")],
+    "species": [("cow", "cow-b1", "a0"), ("cow", "cow-b3", "a2")],
+}
+
+
+@pytest.mark.parametrize("what", NEW)
+def test_old_predictions_stay_to_the_bit_and_new_ones_beat_average_activity(grown, tmp_path, what):
+    folder, _, stores = grown
+    model = open_model(folder / "model")
+    before = predictions(model)
+    extend(model, stores[what], tmp_path / "m", exclude=NEW[what])
+    extended = open_model(tmp_path / "m")
+    assert np.array_equal(predictions(extended), before)
+    assert set(extended.axis.species) == ({"mouse", "cow"} if what == "species" else {"mouse"})
+    impute(extended, stores[what], tmp_path / "i.zarr", pairs=NEW[what])
+    scores = evaluate(tmp_path / "i.zarr", stores[what]).scores.pivot_table(
+        index=["biosample", "assay"], columns="method", values="mse"
+    )
+    assert scores[IMPUTED].mean() < 0.7 * scores[AVERAGE].mean(), scores
+    # the model that was extended is as it was
+    assert np.array_equal(predictions(open_model(folder / "model")), before)
+
+
+def test_an_extended_model_is_extended_again(grown, tmp_path):
+    folder, _, stores = grown
+    extend(open_model(folder / "model"), stores["biosample"], tmp_path / "one", epochs=2)
+    extend(open_model(tmp_path / "one"), stores["both"], tmp_path / "two", epochs=2)
+    axis = open_model(tmp_path / "two").axis
+    assert axis.n_biosamples == BIOSAMPLES
+    assert len(axis.assays) == ASSAYS
+    assert np.array_equal(
+        predictions(open_model(tmp_path / "two")), predictions(open_model(folder / "model"))
+    )
+
+
+def test_what_was_excluded_stays_excluded_and_known_pairs_are_not_fitted(grown, tmp_path):
+    folder, _, stores = grown
+    plan = plan_extension(open_model(folder / "model"), stores["both"])
+    table = plan.axis.part("mouse").experiments
+    excluded = table.loc[table["excluded"], ["biosample", "assay"]].to_numpy().tolist()
+    assert excluded == [["mouse-b0", "a0"]]
+    fitted = plan.fit_axis.part("mouse").training
+    assert ((fitted["biosample"] == "mouse-b5") | (fitted["assay"] == "a4")).all()
+    assert len(fitted) == BIOSAMPLES + ASSAYS - 1
+    assert plan.biosamples == ("mouse-b5",)
+    assert plan.assays == ("a4",)
+
+
+def test_what_cannot_be_extended_says_why(grown, tmp_path):
+    folder, old, stores = grown
+    model = open_model(folder / "model")
+    with pytest.raises(AxisError, match="brings no new biosample, assay or species"):
+        extend(model, old, tmp_path / "m")
+    assert not (tmp_path / "m").exists()
+    less = store_of(tmp_path / "less.zarr", "mouse", 1, lambda b, a: a != "a1")
+    with pytest.raises(AxisError, match=r"lacks 5 experiment\(s\) .*train anew"):
+        extend(model, less, tmp_path / "m")
+    elsewhere = write_store(tmp_path / "e.zarr", np.ones((1, 99)), labels=[("x", "a0")])
+    with pytest.raises(AxisError, match="regions of mouse.*fit-genome"):
+        extend(model, elsewhere, tmp_path / "m")
+    (tmp_path / "m").mkdir()
+    (tmp_path / "m" / "thesis.docx").write_text("precious")
+    with pytest.raises(TrainingError, match="is not empty"):
+        extend(model, stores["assay"], tmp_path / "m")
