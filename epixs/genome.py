@@ -210,6 +210,15 @@ class Regions:
         names, chroms, starts, ends = zip(*rows, strict=True)
         return Regions(self.assembly, names, chroms, starts, ends)
 
+    def window(self, start: int, stop: int) -> Regions:
+        """The bins `[start, stop)` alone, as regions of their own."""
+        rows = []
+        for piece in self.pieces(start, stop):
+            index = int(np.searchsorted(self.first_bin, piece.first_bin, side="right")) - 1
+            rows.append((self.name[index], piece.chrom, piece.start, piece.end))
+        names, chroms, starts, ends = zip(*rows, strict=True)
+        return Regions(self.assembly, names, chroms, starts, ends)
+
     def locate(self, locus: str) -> npt.NDArray[np.int64]:
         """Bins that a locus touches, ascending by region.
 

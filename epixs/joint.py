@@ -41,6 +41,8 @@ class SpeciesAxis:
     experiments
         One row each: `row` (in the store), `biosample`, `assay`, `assay_class`, `signal_min`,
         `signal_max`, `excluded`, and `held_out` (whole, to choose when training stops).
+    first_bin
+        The store's bin at which the regions begin; 0 but for a window.
     """
 
     species: str
@@ -49,6 +51,7 @@ class SpeciesAxis:
     regions: Regions
     biosamples: tuple[str, ...]
     experiments: pd.DataFrame
+    first_bin: int = 0
 
     @property
     def training(self) -> pd.DataFrame:
@@ -64,6 +67,20 @@ class SpeciesAxis:
             int((-(-bins // MEDIUM_BINS)).sum()),
             int((-(-bins // COARSE_BINS)).sum()),
         )
+
+    def bins_of_block(self, block: int) -> tuple[int, int]:
+        """First bin of a 5 kbp position, and the bin after its last."""
+        sizes = self.regions.n_bins_each
+        firsts = np.concatenate([[0], np.cumsum(-(-sizes // COARSE_BINS))])
+        region = int(np.searchsorted(firsts, block, side="right")) - 1
+        first = int(self.regions.first_bin[region])
+        start = first + (block - int(firsts[region])) * COARSE_BINS
+        return start, min(start + COARSE_BINS, first + int(sizes[region]))
+
+    def window(self, first: int, stop: int) -> SpeciesAxis:
+        """The 5 kbp positions `[first, stop)` alone."""
+        start, end = self.bins_of_block(first)[0], self.bins_of_block(stop - 1)[1]
+        return replace(self, regions=self.regions.window(start, end), first_bin=self.first_bin + start)
 
     def positions(self, bins: npt.NDArray[np.int64]) -> npt.NDArray[np.int32]:
         """25 bp, 250 bp and 5 kbp positions of bins, shape `(len(bins), 3)`, within this species."""
@@ -307,8 +324,8 @@ class JointAxis:
         }
 
     @classmethod
-    def from_dict(cls, content: dict[str, Any]) -> JointAxis:
-        """Inverse of `to_dict`.
+    def from_dict(cls, content: dict[str, Any], *, whole: bool = True) -> JointAxis:
+        """Inverse of `to_dict`; one that is not whole has labels without an experiment.
 
         Raises
         ------
@@ -316,12 +333,14 @@ class JointAxis:
             If something is missing.
         """
         try:
-            parts = tuple(_species_from(entry) for entry in _list_of(dict, content["species"]))
+            parts = tuple(_species_from(entry, whole) for entry in _list_of(dict, content["species"]))
             axis = cls(parts, tuple(_names(content["assays"])), dict(content["assay_classes"]))
             shown = {name for part in parts for name in part.experiments["assay"]}
             if len(set(axis.species)) != len(parts) or not parts:
                 raise ValueError(f"species are {axis.species}")
-            if shown != set(axis.assays) or shown != set(axis.assay_classes):
+            if set(axis.assays) != set(axis.assay_classes) or not shown <= set(axis.assays):
+                raise ValueError("the experiments have other assays")
+            if whole and shown != set(axis.assays):
                 raise ValueError("the assays are not those of the experiments")
             _list_of(str, [*axis.assay_classes.values()])
         except (LookupError, TypeError, ValueError, AttributeError, OverflowError) as error:
@@ -366,7 +385,7 @@ def _names(values: Any) -> list[str]:
     return names
 
 
-def _species_from(entry: dict[str, Any]) -> SpeciesAxis:
+def _species_from(entry: dict[str, Any], whole: bool) -> SpeciesAxis:
     """One species of `JointAxis.to_dict`, every field checked."""
     species, source, plan, assembly = _list_of(
         str, [entry[key] for key in ("species", "source", "plan", "assembly")]
@@ -388,7 +407,8 @@ def _species_from(entry: dict[str, Any]) -> SpeciesAxis:
     if not np.isfinite(bounds).all() or (bounds[:, 0] > bounds[:, 1]).any():
         raise ValueError(f"{species}: an experiment's signal_min or signal_max is impossible")
     biosamples = tuple(_names(entry["biosamples"]))
-    if set(experiments["biosample"]) != set(biosamples):
+    shown = set(experiments["biosample"])
+    if not shown <= set(biosamples) or (whole and shown != set(biosamples)):
         raise ValueError(f"{species}: the biosamples are not those of the experiments")
     if experiments.duplicated(["biosample", "assay"]).any() or (experiments["row"] < 0).any():
         raise ValueError(f"{species}: an experiment comes twice, or its row is negative")

@@ -112,6 +112,12 @@ def read_attributes(path: str | Path) -> dict[str, Any]:
             expected=SCHEMA_VERSION,
             next_step="make it again with this version of epixs",
         )
+    if attributes.get("kind") == "factors":
+        raise StoreError(
+            f"{path} holds genome factors, not signal",
+            expected="a compendium",
+            next_step="give it to `epixs impute --factors`",
+        )
     missing = [name for name in REQUIRED_ATTRIBUTES if not isinstance(attributes.get(name), str)]
     if missing:
         raise StoreError(

@@ -60,14 +60,15 @@ def load_signal(axis: JointAxis, part: SpeciesAxis) -> SpeciesSignal:
     training = part.training
     rows = training["row"].to_numpy(dtype=np.int64)
     n_bins = part.n_positions[0]
-    if signal.sizes["bin"] != n_bins or (rows.size and rows.max() >= signal.sizes["experiment"]):
+    first = part.first_bin
+    if signal.sizes["bin"] < first + n_bins or (rows.size and rows.max() >= signal.sizes["experiment"]):
         raise TrainingError(f"{part.source} changed since its axis was read", next_step="start again")
     values = np.empty((n_bins, rows.size), dtype=np.int16)
     for low in range(0, rows.size, READ_ROWS):
         chosen = rows[low : low + READ_ROWS]
         for start in range(0, n_bins, READ_BINS):
             stop = min(n_bins, start + READ_BINS)
-            block = signal[chosen, start:stop].to_numpy()
+            block = signal[chosen, first + start : first + stop].to_numpy()
             values[start:stop, low : low + READ_ROWS] = pack(block).T
     offset = axis.offsets(part.species)
     block = part.positions(np.arange(n_bins))[:, 2] + offset[2]

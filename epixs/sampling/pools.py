@@ -356,7 +356,7 @@ class OutOfCore:
         return np.array([*found], dtype=np.int64).reshape(-1, 3)
 
     def _held_out_block(self, source: _Source, block: int, experiment: int, group: int) -> Batch:
-        start, stop = _bins_of_block(source.part, block)
+        start, stop = source.part.bins_of_block(block)
         values = pack(source.read(group, start, stop)[source.rows[experiment]])
         known = np.flatnonzero(values != MISSING)
         shape = (known.size, 1)
@@ -423,15 +423,6 @@ def _pool_starts(at: npt.NDArray[np.int64], most: int) -> npt.NDArray[np.int64]:
     pools = 1 if total <= most else -(-total // (most - longest))
     wanted = np.arange(pools + 1) * total / pools
     return np.unique(np.searchsorted(at, wanted))
-
-
-def _bins_of_block(part: SpeciesAxis, block: int) -> tuple[int, int]:
-    """First bin of a species' 5 kbp position, and the bin after its last."""
-    sizes = part.regions.n_bins_each
-    firsts = np.concatenate([[0], np.cumsum(-(-sizes // COARSE_BINS))])
-    region = int(np.searchsorted(firsts, block, side="right")) - 1
-    start = int(part.regions.first_bin[region]) + (block - int(firsts[region])) * COARSE_BINS
-    return start, min(start + COARSE_BINS, int(part.regions.first_bin[region] + sizes[region]))
 
 
 @numba.njit(nogil=True, cache=True)  # type: ignore[misc, unused-ignore]

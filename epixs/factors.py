@@ -1,0 +1,347 @@
+"""The Zarr store of one species' genome factors, fitted block by block for a trained model.
+
+All arrays are indexed by the 5 kbp position: `factors_25bp (position, 200, k)`, `factors_250bp (position, 20,
+k)` and `factors_5kbp (position, k)`, float32. So a block of positions is one chunk of each, whichever regions
+it lies in; where a region ends within a position, what is beyond its end is NaN. `shared/` holds the weights
+that all blocks have in common, and `ledger/record` one record a block.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import zarr
+
+from epixs.compendium.ledger import checksum, read_ledger
+from epixs.compendium.location import absolute, has_object, object_names, zarr_store
+from epixs.compendium.plan import Tile, digest
+from epixs.compendium.schema import LEDGER_PATH, SCHEMA_VERSION
+from epixs.compendium.store import epixs_version
+from epixs.errors import StoreError
+from epixs.joint import COARSE_BINS, MEDIUM_BINS, JointAxis, SpeciesAxis
+from epixs.sources import is_url
+
+ARRAYS = ("factors_25bp", "factors_250bp", "factors_5kbp")
+PER_POSITION = (COARSE_BINS, COARSE_BINS // MEDIUM_BINS, 1)
+SHARED = "shared"
+MAX_FACTORS = 65_536
+MAX_BLOCKS = 10_000_000
+
+
+@dataclass(frozen=True)
+class FactorPlan:
+    """Everything that decides the content of a factor store.
+
+    Parameters
+    ----------
+    axis
+        One species: where its bins lie, and the experiments that the factors are fitted to.
+    model
+        Fingerprint of the model.
+    sizes
+        Factors at each scale.
+    block_positions
+        5 kbp positions of a block.
+    settings
+        Of the fit.
+    """
+
+    axis: JointAxis
+    model: str
+    sizes: tuple[int, int, int]
+    block_positions: int
+    settings: dict[str, Any]
+
+    @property
+    def part(self) -> SpeciesAxis:
+        """The species."""
+        return self.axis.parts[0]
+
+    @property
+    def n_blocks(self) -> int:
+        """Number of blocks."""
+        return -(-self.part.n_positions[2] // self.block_positions)
+
+    @property
+    def n_bytes(self) -> int:
+        """Bytes of all factors."""
+        per_position = sum(n * k for n, k in zip(PER_POSITION, self.sizes, strict=True))
+        return 4 * per_position * self.part.n_positions[2]
+
+    def span(self, block: int) -> tuple[int, int]:
+        """5 kbp positions `[first, stop)` of a block."""
+        first = block * self.block_positions
+        return first, min(first + self.block_positions, self.part.n_positions[2])
+
+    def bins(self, block: int) -> tuple[int, int]:
+        """Bins `[first, stop)` of a block."""
+        first, stop = self.span(block)
+        return self.part.bins_of_block(first)[0], self.part.bins_of_block(stop - 1)[1]
+
+    def tile(self, block: int) -> Tile:
+        """The block's place in the ledger."""
+        return Tile(0, block, 0, 1, *self.bins(block))
+
+    @cached_property
+    def identity(self) -> dict[str, Any]:
+        """What a resumed run must agree on, by name."""
+        return {
+            "species": self.part.species,
+            "regions": regions_identity(self.part),
+            "store": self.part.plan,
+            "experiments": digest(self.part.training[["biosample", "assay"]].to_numpy().tolist()),
+            "model": self.model,
+            "sizes": list(self.sizes),
+            "block_positions": self.block_positions,
+            "settings": self.settings,
+        }
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """Digest of `identity`."""
+        return digest(self.identity)
+
+
+def regions_identity(part: SpeciesAxis) -> str:
+    """Short name of where a species' bins lie."""
+    regions = part.regions
+    places = [list(regions.chrom), list(regions.start), list(regions.end)]
+    return f"{len(regions)} on {regions.assembly} with {regions.n_bins} bins ({digest(places)})"
+
+
+def prepare_factors(
+    path: str | Path, plan: FactorPlan, shared: Mapping[str, npt.NDArray[np.float32]]
+) -> None:
+    """Create a factor store, or check that what is there belongs to the same plan.
+
+    Raises
+    ------
+    StoreError
+        If something else is there.
+    """
+    if has_object(path, "zarr.json"):
+        found = _attributes(path).get("identity")
+        differ = [n for n, v in plan.identity.items() if not isinstance(found, dict) or found.get(n) != v]
+        if differ:
+            raise StoreError(
+                f"{path} holds other genome factors: {', '.join(differ)}",
+                got=plan.identity[differ[0]],
+                expected=found.get(differ[0]) if isinstance(found, dict) else None,
+                next_step="choose another --out",
+            )
+        if has_object(path, f"{LEDGER_PATH}/zarr.json"):
+            return
+    elif (is_url(str(path)) or Path(path).exists()) and object_names(path):
+        raise StoreError(f"{path} exists and is not empty", next_step="choose another --out")
+    root = zarr.create_group(
+        zarr_store(path),
+        zarr_format=3,
+        overwrite=True,
+        attributes={
+            "epixs_schema": SCHEMA_VERSION,
+            "epixs_version": epixs_version(),
+            "kind": "factors",
+            "status": "unfinished",
+            "identity": plan.identity,
+            "axis": plan.axis.to_dict(),
+        },
+    )
+    positions, block = plan.part.n_positions[2], plan.block_positions
+    for name, per, width in zip(ARRAYS, PER_POSITION, plan.sizes, strict=True):
+        inner = (per, width) if per > 1 else (width,)
+        root.create_array(
+            name,
+            shape=(positions, *inner),
+            chunks=(min(block, positions), *inner),
+            dtype="float32",
+            fill_value=np.nan,
+            compressors=None,  # factors are noise to a compressor
+            dimension_names=("position", *(("inner",) if per > 1 else ()), "factor"),
+        )
+    for name, values in shared.items():
+        array = root.create_array(
+            f"{SHARED}/{name}", shape=values.shape, chunks=values.shape, dtype="float32", fill_value=np.nan
+        )
+        array[...] = values
+    root.create_array(LEDGER_PATH, shape=(1, plan.n_blocks), chunks=(1, 1), dtype="string", fill_value="")
+
+
+def _attributes(path: str | Path) -> dict[str, Any]:
+    try:
+        attributes = dict(zarr.open_group(zarr_store(path), mode="r").attrs)
+    except Exception as error:  # zarr raises many types for what is not a group
+        raise StoreError(f"{path} is not a Zarr group", got=type(error).__name__) from error
+    if attributes.get("kind") != "factors":
+        raise StoreError(
+            f"{path} holds no genome factors",
+            got=f"kind {attributes.get('kind')!r}",
+            expected="a store that `epixs fit-genome` wrote",
+        )
+    return attributes
+
+
+def read_factor_plan(path: str | Path) -> FactorPlan:
+    """The plan of a factor store, every claim checked.
+
+    Raises
+    ------
+    StoreError
+        If it is damaged.
+    """
+    attributes = _attributes(path)
+    try:
+        identity = attributes["identity"]
+        axis = JointAxis.from_dict(attributes["axis"], whole=False)
+        small, middle, large = (int(n) for n in identity["sizes"])
+        sizes = (small, middle, large)
+        plan = FactorPlan(
+            axis, str(identity["model"]), sizes, int(identity["block_positions"]), identity["settings"]
+        )
+        sound = all(0 < n <= MAX_FACTORS for n in sizes) and plan.block_positions > 0
+        if not sound or len(axis.parts) != 1 or plan.n_blocks > MAX_BLOCKS or plan.identity != identity:
+            raise ValueError("its attributes contradict each other")
+        root = zarr.open_group(zarr_store(path), mode="r")
+        for name, per, width in zip(ARRAYS, PER_POSITION, sizes, strict=True):
+            wanted = (axis.parts[0].n_positions[2], *((per, width) if per > 1 else (width,)))
+            if root[name].shape != wanted or root[name].dtype != np.float32:
+                raise ValueError(f"{name} has shape {root[name].shape}, not {wanted}")
+    except StoreError:
+        raise
+    except Exception as error:  # of any type, as from damaged JSON and arrays
+        raise StoreError(f"{path} is damaged", got=f"{type(error).__name__}: {error}") from error
+    return plan
+
+
+def read_shared(
+    path: str | Path, shapes: Mapping[str, tuple[int, ...]]
+) -> dict[str, npt.NDArray[np.float32]]:
+    """The weights that all blocks share, of the shapes that they must have.
+
+    Raises
+    ------
+    StoreError
+        If one is missing or of another shape.
+    """
+    found = {}
+    for name, shape in shapes.items():
+        try:
+            array = zarr.open_array(zarr_store(path), path=f"{SHARED}/{name}", mode="r")
+            if array.shape != shape:
+                raise ValueError(f"{name} has shape {array.shape}, not {shape}")
+            found[name] = np.asarray(array[...], dtype=np.float32)
+        except Exception as error:  # zarr and its codecs raise many types
+            raise StoreError(f"{path} is damaged", got=f"{type(error).__name__}: {error}") from error
+    return found
+
+
+def write_factors(
+    path: str | Path, plan: FactorPlan, block: int, tables: tuple[npt.NDArray[np.float32], ...]
+) -> str:
+    """Write a block's factors, given by 25 bp, 250 bp and 5 kbp position; returns their checksum."""
+    first, stop = plan.span(block)
+    window = plan.part.window(first, stop)
+    coarse, medium, fine = _inner_indices(window)
+    padded = [
+        np.full((stop - first, per, width), np.nan, np.float32)
+        for per, width in zip(PER_POSITION, plan.sizes, strict=True)
+    ]
+    padded[0][coarse, fine] = tables[0][: coarse.size]
+    at = window.positions(np.arange(coarse.size))
+    padded[1][coarse, medium] = tables[1][at[:, 1]]
+    padded[2][:, 0] = tables[2][: stop - first]
+    root = zarr.open_group(zarr_store(path), mode="r+")
+    for name, values, per in zip(ARRAYS, padded, PER_POSITION, strict=True):
+        root[name][first:stop] = values if per > 1 else values[:, 0]
+    return checksum(np.concatenate([values.ravel() for values in padded]))
+
+
+def _inner_indices(
+    part: SpeciesAxis, start: int = 0, stop: int | None = None
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    """Of bins `[start, stop)`: 5 kbp position, and 250 bp and 25 bp position within it."""
+    bins = np.arange(start, part.n_positions[0] if stop is None else stop)
+    region = np.searchsorted(part.regions.first_bin, bins, side="right") - 1
+    fine = (bins - part.regions.first_bin[region]) % COARSE_BINS
+    return part.positions(bins)[:, 2].astype(np.int64), fine // MEDIUM_BINS, fine
+
+
+def read_factors(path: str | Path, plan: FactorPlan, start: int, stop: int) -> npt.NDArray[np.float32]:
+    """Factors of bins `[start, stop)` at all three scales, one after the other: `(bin, sum of sizes)`.
+
+    Raises
+    ------
+    StoreError
+        If a block has not been written, or is damaged.
+    """
+    coarse, medium, fine = _inner_indices(plan.part, start, stop)
+    low, high = int(coarse[0]), int(coarse[-1]) + 1
+    try:
+        root = zarr.open_group(zarr_store(path), mode="r")
+        small, middle, large = (np.asarray(root[name][low:high]) for name in ARRAYS)
+    except Exception as error:  # zarr and its codecs raise many types
+        raise StoreError(f"{path} cannot be read", got=f"{type(error).__name__}: {error}") from error
+    at = coarse - low
+    values = np.concatenate([small[at, fine], middle[at, medium], large[at]], axis=1)
+    if np.isnan(values).any():
+        raise StoreError(
+            f"{path} lacks factors of bins {start:,} to {stop:,}",
+            next_step="run `epixs fit-genome` again: it resumes where it stopped",
+        )
+    return values
+
+
+def block_fingerprint(plan: FactorPlan, block: int, content: str) -> str:
+    """Digest of all that a block's factors depend on; `content` of the signal there."""
+    return digest([plan.fingerprint, block, content])
+
+
+def finish_factors(path: str | Path, plan: FactorPlan) -> dict[str, float]:
+    """Flip the status of a store whose blocks are all written; returns `held_out_mse` and `loss` over all."""
+    records = read_ledger(path)
+    missing = [block for block in range(plan.n_blocks) if (0, block) not in records]
+    if missing:
+        raise StoreError(f"{path} lacks {len(missing)} of {plan.n_blocks} blocks", next_step="run it again")
+    zarr.open_group(zarr_store(path), mode="r+").attrs["status"] = "complete"
+    rows = [record.rows[0] for record in records.values()]
+    sums = {name: sum(float(row[name]) for row in rows) for name in ("squares", "held_out", "loss")}
+    return {
+        "held_out_mse": sums["squares"] / sums["held_out"] if sums["held_out"] else float("nan"),
+        "loss": sums["loss"] / len(rows),
+    }
+
+
+@dataclass(frozen=True)
+class FactorStore:
+    """A finished factor store, opened."""
+
+    path: str
+    plan: FactorPlan
+
+    def read(self, start: int, stop: int) -> npt.NDArray[np.float32]:
+        """Factors of bins `[start, stop)`; see `read_factors`."""
+        return read_factors(self.path, self.plan, start, stop)
+
+
+def open_factors(path: str | Path) -> FactorStore:
+    """Open a finished factor store.
+
+    Raises
+    ------
+    StoreError
+        If it is none, damaged or unfinished.
+    """
+    attributes = _attributes(path)
+    if attributes.get("status") != "complete":
+        raise StoreError(
+            f"{path} is unfinished",
+            got=f"status {attributes.get('status')!r}",
+            expected="'complete'",
+            next_step="run `epixs fit-genome` again: it resumes where it stopped",
+        )
+    return FactorStore(absolute(path), read_factor_plan(path))

@@ -1,0 +1,397 @@
+"""Stage 2: genome factors of any regions, block by block, for a trained model whose other weights are frozen.
+
+With labels and layers frozen, what is lost at one 5 kbp position does not depend on the factors of any
+other. So a block of positions is a task of its own: it reads its signal, fits its factors, writes them and
+enters them in the ledger. Each block can be made again alone, and the whole costs as much as its bins.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import numpy.typing as npt
+import tensorflow as tf
+
+from epixs.cluster import run_tasks
+from epixs.compendium.ledger import Record, read_ledger, write_record
+from epixs.compendium.location import absolute, reaching
+from epixs.compendium.lock import writing
+from epixs.compendium.plan import Progress, digest
+from epixs.config import TrainConfig, config_from
+from epixs.cost import PROCESS_BYTES, planned_epochs
+from epixs.dataset import dataset_of, training_dataset
+from epixs.errors import AxisError, TrainingError
+from epixs.factors import (
+    FactorPlan,
+    block_fingerprint,
+    finish_factors,
+    prepare_factors,
+    read_factor_plan,
+    read_shared,
+    write_factors,
+)
+from epixs.joint import COARSE_BINS, MEDIUM_BINS, JointAxis, Pair, joint_axis
+from epixs.model import DeepTensorFactorization, RowwiseAdam
+from epixs.model.factors import INITIAL_RANGE
+from epixs.sampling import Sampler
+from epixs.trained import TrainedModel
+
+BLOCK_POSITIONS = 400
+"""5 kbp positions of a block, 2 Mb: large enough to keep a core busy, small enough to share out."""
+
+BLOCK_BYTES = 1 << 28
+"""Signal that a block may hold in memory; with many experiments, blocks are smaller."""
+
+STEPS_PER_EPOCH = 25
+"""Steps in which a block's bins are visited once. As in a joint fit over the Pilot Regions, a 5 kbp position
+is then in nearly every step."""
+
+HELD_OUT_ENTRIES = 20_000
+
+
+@dataclass(frozen=True)
+class FactorCost:
+    """What fitting will take.
+
+    Parameters
+    ----------
+    blocks, bins, experiments, epochs
+        Sizes of the run.
+    bytes_out
+        Of the factor store.
+    worker_bytes
+        Peak memory of a worker.
+    """
+
+    blocks: int
+    bins: int
+    experiments: int
+    epochs: int
+    bytes_out: int
+    worker_bytes: int
+
+
+@dataclass(frozen=True)
+class BlockTask:
+    """One block to fit, and the digest of all that it depends on."""
+
+    block: int
+    fingerprint: str
+
+
+def plan_factors(
+    trained: TrainedModel,
+    store: str | Path,
+    *,
+    exclude: tuple[Pair, ...] = (),
+    epochs: int | None = None,
+    seed: int | None = None,
+) -> tuple[FactorPlan, list[str]]:
+    """Plan the genome factors of a store's regions.
+
+    Parameters
+    ----------
+    trained
+        The model.
+    store
+        A compendium of a species that the model knows; its regions may be others than those of training.
+    exclude
+        Experiments of the store never to be fitted to; those excluded from training are, in any case.
+    epochs, seed
+        As in `TrainConfig`; by default as in the model's training.
+
+    Returns
+    -------
+    The plan, and notes on what takes no part.
+
+    Raises
+    ------
+    AxisError
+        If the model does not know the species, or none of the store's experiments.
+    """
+    found = joint_axis([store], exclude)
+    part, old = found.parts[0], trained.axis
+    if part.species not in old.species:
+        raise AxisError(
+            f"{store} is of a species that {trained.folder} does not know",
+            got=part.species,
+            expected=f"one of {', '.join(old.species)}",
+            next_step="add it with `epixs extend`",
+        )
+    mine = old.part(part.species)
+    if part.regions.assembly != mine.regions.assembly:
+        raise AxisError(f"assembly of {store}", got=part.regions.assembly, expected=mine.regions.assembly)
+    known_assays = {assay for p in old.parts for assay in p.training["assay"]}
+    known_biosamples = set(mine.training["biosample"])
+    lacking = set(old.lacking_assays()) if trained.config.zero_shot else set()
+    aside = mine.experiments[mine.experiments["excluded"] | mine.experiments["held_out"]]
+    hidden = set(zip(aside["biosample"], aside["assay"], strict=True))
+    table = part.experiments
+    reasons = {
+        "of biosamples or assays that the model does not know": ~(
+            table["biosample"].isin(known_biosamples) & table["assay"].isin(known_assays)
+        ),
+        "excluded": table["excluded"]
+        | np.array([label in hidden for label in zip(table["biosample"], table["assay"], strict=True)]),
+        "of assays that a target species lacks (zero_shot)": table["assay"].isin(lacking),
+    }
+    used = np.ones(len(table), dtype=bool)
+    notes = []
+    for reason, left_out in reasons.items():
+        count = int((used & left_out).sum())
+        if count:
+            notes.append(f"{count:,} experiments take no part: {reason}")
+        used &= ~left_out.to_numpy()
+    if not used.any():
+        raise AxisError(f"no experiment of {store} can be fitted to", got="; ".join(notes))
+    share = replace(part, biosamples=mine.biosamples, experiments=table[used].reset_index(drop=True))
+    axis = JointAxis((share,), old.assays, old.assay_classes)
+    config = trained.config.replace(seed=seed)
+    settings = {
+        name: config.to_dict()[name]
+        for name in (
+            "hidden", "biosample_factors", "assay_factors", "genome_factors", "experiments_per_position",
+            "learning_rate", "genome_multiplier", "genome_dropout", "held_out", "seed",
+        )
+    } | {"epochs": epochs or planned_epochs(axis, config)}  # fmt: skip
+    per_position = COARSE_BINS * (2 * len(share.experiments) + 12)
+    block = int(np.clip(BLOCK_BYTES // per_position, 1, BLOCK_POSITIONS))
+    return FactorPlan(axis, trained.fingerprint, config.genome_factors, block, settings), notes
+
+
+def factor_cost(plan: FactorPlan) -> FactorCost:
+    """What fitting a plan will take."""
+    part, bins = plan.part, plan.block_positions * COARSE_BINS
+    signal = bins * (2 * len(part.experiments) + 12)
+    table = 16 * plan.n_bytes // max(1, part.n_positions[2]) * plan.block_positions // 4
+    epochs = int(plan.settings["epochs"])
+    return FactorCost(
+        plan.n_blocks, part.n_positions[0], len(part.experiments), epochs, plan.n_bytes,
+        PROCESS_BYTES + 2 * signal + table,
+    )  # fmt: skip
+
+
+def fit_genome(
+    trained: TrainedModel,
+    store: str | Path,
+    out: str | Path,
+    *,
+    exclude: tuple[Pair, ...] = (),
+    epochs: int | None = None,
+    seed: int | None = None,
+    client: Any = None,
+    progress: Callable[[Progress], None] | None = None,
+) -> dict[str, float]:
+    """Fit the genome factors of a store's regions and write them; run again, it resumes.
+
+    Parameters
+    ----------
+    trained, store, exclude, epochs, seed
+        As in `plan_factors`.
+    out
+        The factor store to write.
+    client
+        A `distributed.Client`; without one, blocks are fitted one after the other in this process.
+    progress
+        Called after each block.
+
+    Returns
+    -------
+    `held_out_mse` over all blocks, and the mean `loss`.
+
+    Raises
+    ------
+    AxisError
+        If model and store do not fit together.
+    StoreError
+        If `out` holds something else, or another run is writing it.
+    """
+    plan, _ = plan_factors(trained, store, exclude=exclude, epochs=epochs, seed=seed)
+    out = absolute(out)
+    with reaching(out), writing(out):
+        prepare_factors(out, plan, _shared_of(trained, plan))
+        records = read_ledger(out)
+        content = _content(plan)
+        every = [BlockTask(b, block_fingerprint(plan, b, content(b))) for b in range(plan.n_blocks)]
+        pending = [
+            task
+            for task in every
+            if (0, task.block) not in records or records[0, task.block].fingerprint != task.fingerprint
+        ]
+        done, bytes_each = len(every) - len(pending), plan.n_bytes // plan.n_blocks
+        if progress:
+            progress(Progress(done, len(every), done * bytes_each, plan.n_bytes))
+        for _ in run_tasks(fit_block, out, pending, client):
+            done += 1
+            if progress:
+                progress(Progress(done, len(every), done * bytes_each, plan.n_bytes))
+        return finish_factors(out, plan)
+
+
+def _content(plan: FactorPlan) -> Callable[[int], str]:
+    """Digest of the signal under a block, from the checksums in the store's ledger."""
+    ledger = read_ledger(plan.part.source)
+    from epixs.compendium.store import stored_layout
+
+    width = stored_layout(plan.part.source).tile_bins
+    spans: dict[int, list[Any]] = {}
+    for (group, span), record in sorted(ledger.items()):
+        spans.setdefault(span, []).append([group, [row.get("checksum") for row in record.rows]])
+    digests = {span: digest(content) for span, content in spans.items()}
+
+    def content(block: int) -> str:
+        start, stop = plan.bins(block)
+        return digest([digests.get(span) for span in range(start // width, -(-stop // width))])
+
+    return content
+
+
+def fit_block(path: str, task: BlockTask) -> dict[str, float]:
+    """Fit a block, write its factors, then its ledger record. Safe to repeat; returns a small dict."""
+    fitter = _fitter(path)
+    tables, scores = fitter.fit(task.block)
+    scores["checksum"] = write_factors(path, fitter.plan, task.block, tables)
+    write_record(path, fitter.plan.tile(task.block), Record(task.fingerprint, [scores]))
+    return {"block": task.block, "loss": scores["loss"]}
+
+
+@functools.lru_cache(maxsize=1)
+def _fitter(path: str) -> BlockFitter:
+    """A process's fitter, kept from block to block: tracing its graph takes longer than fitting a block."""
+    with contextlib.suppress(ImportError, ValueError):
+        from distributed import get_worker
+
+        get_worker()
+        with contextlib.suppress(RuntimeError):  # TensorFlow has started before
+            tf.config.threading.set_intra_op_parallelism_threads(1)
+            tf.config.threading.set_inter_op_parallelism_threads(1)
+    return BlockFitter(path)
+
+
+class _Cosine(keras.callbacks.Callback):  # type: ignore[misc, unused-ignore]
+    """The learning rate falls along a cosine to 1 %; set from outside, so that no graph depends on it."""
+
+    def __init__(self, rate: float, steps: int) -> None:
+        super().__init__()
+        self.rate, self.steps = rate, steps
+
+    def on_train_batch_begin(self, batch: int, logs: Any = None) -> None:
+        """Set the rate of one step."""
+        fallen = 0.5 * (1.0 + math.cos(math.pi * batch / self.steps))
+        self.model.optimizer.learning_rate.assign(self.rate * (0.99 * fallen + 0.01))
+
+
+class BlockFitter:
+    """Fits blocks of a factor store, one after the other, with one compiled model."""
+
+    def __init__(self, path: str) -> None:
+        self.plan = read_factor_plan(path)
+        self.config = config_from(self.plan.settings, where=path)
+        self.model = _block_model(self.plan, self.config)
+        shapes = {name: tuple(variable.shape) for name, variable in shared_weights(self.model).items()}
+        for name, values in read_shared(path, shapes).items():
+            variable = shared_weights(self.model)[name]
+            variable.assign(values)
+            variable.trainable = False
+        optimizer = RowwiseAdam(self.config.learning_rate, row_multiplier=self.config.genome_multiplier)
+        self.model.compile(optimizer=optimizer, loss="mse", jit_compile=False)
+        optimizer.build(self.model.trainable_variables)
+
+    def fit(self, block: int) -> tuple[tuple[npt.NDArray[np.float32], ...], dict[str, Any]]:
+        """Fit one block; what comes out depends on nothing that was fitted before.
+
+        Returns
+        -------
+        Factors by 25 bp, 250 bp and 5 kbp position; and `loss`, `held_out` (entries) and `squares` (their
+        squared errors together).
+        """
+        config, plan = self.config, self.plan
+        part = plan.part.window(*plan.span(block))
+        axis = replace(plan.axis, parts=(part,))
+        per_step = max(1, plan.block_positions * COARSE_BINS // STEPS_PER_EPOCH)
+        seed = int(np.random.SeedSequence([config.seed, block]).generate_state(1)[0])
+        sampler = Sampler(
+            axis,
+            batch_size=per_step * config.experiments_per_position,
+            experiments_per_position=config.experiments_per_position,
+            held_out=config.held_out,
+            seed=seed,
+        )
+        self._begin(seed)
+        steps = config.epochs * sampler.steps_per_epoch
+        history = self.model.fit(
+            training_dataset(sampler),
+            steps_per_epoch=steps,
+            epochs=1,
+            callbacks=[_Cosine(config.learning_rate, steps)],
+            shuffle=False,
+            verbose=0,
+        )
+        loss = float(history.history["loss"][0])
+        tables = tuple(table.numpy() for table in self.model.genome.tables)
+        if not all(np.isfinite(table).all() for table in tables):
+            raise TrainingError(
+                f"block {block} of {plan.part.source} diverged", got=f"loss {loss}", expected="a finite loss"
+            )
+        held_out = sampler.entries.held_out_entries(HELD_OUT_ENTRIES)
+        count = int(held_out.value.size)
+        mse = float(self.model.evaluate(dataset_of(held_out), verbose=0)) if count else 0.0
+        return tables, {"loss": loss, "held_out": count, "squares": mse * count}
+
+    def _begin(self, seed: int) -> None:
+        """Put everything that fitting changes back to its beginning."""
+        generator = np.random.Generator(np.random.PCG64([seed, 0x6E]))
+        for table in self.model.genome.tables:
+            table.assign(generator.uniform(-INITIAL_RANGE, INITIAL_RANGE, table.shape).astype(np.float32))
+        for variable in self.model.optimizer.variables:
+            variable.assign(keras.ops.zeros_like(variable))
+        if self.model.genome.drop is not None:
+            state = self.model.genome.drop.seed_generator.state
+            state.assign(keras.ops.cast(keras.ops.array([seed % (1 << 31), 0]), state.dtype))
+
+
+def _block_model(plan: FactorPlan, config: TrainConfig) -> DeepTensorFactorization:
+    """A model with genome factors for one block of the largest size."""
+    bins = plan.block_positions * COARSE_BINS
+    model = DeepTensorFactorization(
+        len(plan.part.biosamples),
+        len(plan.axis.assays),
+        (bins, bins // MEDIUM_BINS, plan.block_positions),
+        config.biosample_factors,
+        config.assay_factors,
+        config.genome_factors,
+        config.hidden,
+        config.genome_dropout,
+    )
+    model.build()
+    return model
+
+
+def shared_weights(model: Any) -> dict[str, Any]:
+    """Every weight that is no genome factor, by a name of its own."""
+    named = {
+        "biosample": model.biosample.table,
+        "biosample_kernel": model.biosample.kernel,
+        "assay": model.assay.table,
+        "assay_kernel": model.assay.kernel,
+        "genome_kernel": model.genome.kernel,
+        "bias": model.bias,
+    }
+    for number, layer in enumerate([*model.hidden, model.readout], 2):
+        named |= {f"layer{number}_kernel": layer.kernel, f"layer{number}_bias": layer.bias}
+    return named
+
+
+def _shared_of(trained: TrainedModel, plan: FactorPlan) -> dict[str, npt.NDArray[np.float32]]:
+    """A trained model's shared weights, with the biosamples of one species alone."""
+    found = {name: variable.numpy() for name, variable in shared_weights(trained.model).items()}
+    rows = trained.axis.biosample_index(plan.part.species, plan.part.biosamples)
+    return found | {"biosample": found["biosample"][rows]}
