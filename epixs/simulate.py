@@ -135,6 +135,7 @@ def _world(
 SIZES = {
     "demo": _world((20_000, 20_000, 30_000), (10, 6), 0.7),
     "tiny": _world((1_500, 1_510, 2_000), (4, 3), 0.7),
+    "large": _world((120_000, 120_000, 60_000), (10, 6), 0.7),
 }
 
 
@@ -157,7 +158,7 @@ def simulate(folder: str | Path, *, size: str = "demo", seed: int = 0) -> list[P
     folder
         New or empty folder.
     size
-        `"demo"` or `"tiny"`.
+        `"demo"`, `"tiny"` or `"large"`.
     seed
         The same seed gives the same files.
 

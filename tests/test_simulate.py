@@ -63,6 +63,6 @@ def test_nothing_is_overwritten(tmp_path):
         simulate(tmp_path, size="tiny")
     with pytest.raises(ConfigError, match="seed; got -1"):
         simulate(tmp_path / "new", size="tiny", seed=-1)
-    with pytest.raises(ConfigError, match="size; got 'huge'; expected demo or tiny"):
+    with pytest.raises(ConfigError, match="size; got 'huge'; expected demo or tiny or large"):
         simulate(tmp_path / "new", size="huge")
     assert not (tmp_path / "new").exists()

@@ -20,7 +20,7 @@ from epixs.terminal import (
 @app.command()
 def simulate(
     folder: Annotated[Path, typer.Argument(help="new or empty folder")],
-    size: Annotated[str, typer.Option(help="demo or tiny")] = "demo",
+    size: Annotated[str, typer.Option(help="demo, tiny or large")] = "demo",
     seed: Annotated[int, typer.Option()] = 0,
 ) -> None:
     """Write a simulated two-species world as bigWigs, with a portal-style metadata.tsv."""
@@ -36,7 +36,7 @@ def simulate(
 @app.command()
 def demo(
     folder: Annotated[Path, typer.Argument(help="new folder for everything the demo makes")] = Path("demo"),
-    size: Annotated[str, typer.Option(help="demo or tiny")] = "demo",
+    size: Annotated[str, typer.Option(help="demo, tiny or large")] = "demo",
     seed: Annotated[int, typer.Option()] = 0,
 ) -> None:
     """Run the whole path on a simulated world: from bigWigs to zero-shot scores."""

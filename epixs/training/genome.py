@@ -28,7 +28,7 @@ from epixs.compendium.plan import Progress, digest
 from epixs.config import TrainConfig, config_from
 from epixs.cost import PROCESS_BYTES, planned_epochs
 from epixs.dataset import dataset_of, training_dataset
-from epixs.errors import AxisError, TrainingError
+from epixs.errors import AxisError, StoreError, TrainingError
 from epixs.factors import (
     FactorPlan,
     block_fingerprint,
@@ -81,10 +81,11 @@ class FactorCost:
 
 @dataclass(frozen=True)
 class BlockTask:
-    """One block to fit, and the digest of all that it depends on."""
+    """One block to fit, the digest of all that it depends on, and that of the plan it belongs to."""
 
     block: int
     fingerprint: str
+    plan: str
 
 
 def plan_factors(
@@ -220,7 +221,10 @@ def fit_genome(
         prepare_factors(out, plan, _shared_of(trained, plan))
         records = read_ledger(out)
         content = _content(plan)
-        every = [BlockTask(b, block_fingerprint(plan, b, content(b))) for b in range(plan.n_blocks)]
+        every = [
+            BlockTask(block, block_fingerprint(plan, block, content(block)), plan.fingerprint)
+            for block in range(plan.n_blocks)
+        ]
         pending = [
             task
             for task in every
@@ -256,7 +260,7 @@ def _content(plan: FactorPlan) -> Callable[[int], str]:
 
 def fit_block(path: str, task: BlockTask) -> dict[str, float]:
     """Fit a block, write its factors, then its ledger record. Safe to repeat; returns a small dict."""
-    fitter = _fitter(path)
+    fitter = _fitter(path, task.plan)
     tables, scores = fitter.fit(task.block)
     scores["checksum"] = write_factors(path, fitter.plan, task.block, tables)
     write_record(path, fitter.plan.tile(task.block), Record(task.fingerprint, [scores]))
@@ -264,8 +268,8 @@ def fit_block(path: str, task: BlockTask) -> dict[str, float]:
 
 
 @functools.lru_cache(maxsize=1)
-def _fitter(path: str) -> BlockFitter:
-    """A process's fitter, kept from block to block: tracing its graph takes longer than fitting a block."""
+def _fitter(path: str, plan: str) -> BlockFitter:
+    """A process's fitter of a plan, kept from block to block: tracing its graph takes seconds."""
     with contextlib.suppress(ImportError, ValueError):
         from distributed import get_worker
 
@@ -273,7 +277,10 @@ def _fitter(path: str) -> BlockFitter:
         with contextlib.suppress(RuntimeError):  # TensorFlow has started before
             tf.config.threading.set_intra_op_parallelism_threads(1)
             tf.config.threading.set_inter_op_parallelism_threads(1)
-    return BlockFitter(path)
+    fitter = BlockFitter(path)
+    if fitter.plan.fingerprint != plan:
+        raise StoreError(f"{path} changed while it was written", next_step="run the same command again")
+    return fitter
 
 
 class _Cosine(keras.callbacks.Callback):  # type: ignore[misc, unused-ignore]

@@ -1,0 +1,164 @@
+"""Stage 2 on simulated chromosomes, beside a joint fit, and its cost by bins; writes docs/scaling.md.
+
+    python -m benchmarks.scaling
+
+Stage 1 sees one chromosome (240,000 bins in all, half on each); stage 2 fits the genome factors of the other,
+with labels and layers frozen. The joint fit sees both. Both are scored on held-out entries of the second one.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import statistics
+import subprocess
+import sys
+import tempfile
+from dataclasses import fields
+from pathlib import Path
+
+import pandas as pd
+
+import epixs
+from benchmarks.real_tracks import DOCS
+from epixs.report import markdown_table
+
+HG38_BINS = 3_088_286_401 // 25
+SEEDS = (0, 1, 2)
+HELD_OUT = 0.1
+LENGTHS = (15_000, 30_000, 60_000, 120_000)
+
+ONE_FIT = """
+import json, resource, sys, time
+import epixs
+from epixs.terminal import start_tensorflow
+start_tensorflow()
+from epixs.training.genome import fit_genome
+model = epixs.open_model(sys.argv[1])
+for store in sys.argv[2:]:
+    started = time.monotonic()
+    done = fit_genome(model, store, store + ".factors")
+    print(json.dumps([time.monotonic() - started, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3]))
+"""
+
+
+def world(work: Path) -> dict[str, Path]:
+    """Stores of the human part: both chromosomes, each alone, and growing parts of the second."""
+    from epixs.simulate import simulate
+
+    simulate(work / "world", size="large", seed=7)
+    from epixs.catalog import write_catalog
+
+    selection = epixs.select_experiments(work / "world" / "metadata.tsv")
+    write_catalog(selection.table, work / "catalog.tsv", paths_from=work / "world")
+    first, second = (work / "world" / "human.bed").read_text().splitlines(keepends=True)
+    chrom, start, *_ = second.split("\t")
+    beds = {"both": first + second, "first": first, "second": second}
+    for bins in LENGTHS:
+        beds[f"{bins}"] = f"{chrom}\t{start}\t{int(start) + 25 * bins}\tpart\n"
+    stores = {}
+    for name, text in beds.items():
+        bed = work / f"{name}.bed"
+        bed.write_text(text)
+        stores[name] = work / f"{name}.zarr"
+        epixs.ingest(work / "catalog.tsv", bed, stores[name], species="human")
+    return stores
+
+
+def beside_joint(stores: dict[str, Path], work: Path) -> list[dict[str, object]]:
+    """Held-out MSE of the second chromosome: joint fit, and stage 2 after stage 1 on the first."""
+    from epixs.dataset import dataset_of
+    from epixs.sampling import Batch
+    from epixs.training.genome import fit_genome
+
+    rows = []
+    for seed in SEEDS:
+        config = epixs.TrainConfig(hidden=(256, 256), held_out=HELD_OUT, seed=seed, zero_shot=False)
+        for name in ("both", "first"):
+            epixs.train(epixs.joint_axis([stores[name]]), config, work / f"{name}{seed}")
+        joint = epixs.open_model(work / f"both{seed}")
+        entries = epixs.Sampler(joint.axis, held_out=HELD_OUT, seed=seed).held_out_entries(1_000_000)
+        there = entries.position[:, 0] >= joint.axis.parts[0].regions.first_bin[1]
+        second = Batch(*(getattr(entries, field.name)[there] for field in fields(Batch)))
+        joint.model.compile(loss="mse")
+        together = float(joint.model.evaluate(dataset_of(second), verbose=0))
+        apart = fit_genome(
+            epixs.open_model(work / f"first{seed}"), stores["second"], work / f"factors{seed}.zarr"
+        )["held_out_mse"]
+        rows.append({"seed": seed, "joint fit": together, "stage 2": apart, "ratio": apart / together})
+        print(rows[-1], flush=True)
+    return rows
+
+
+def by_bins(stores: dict[str, Path], model: Path) -> list[dict[str, object]]:
+    """Seconds and peak memory of stage 2 over growing regions, each in a process of its own."""
+    rows = []
+    for bins in LENGTHS:
+        # The first store is fitted twice in each process, so that starting and tracing can be told apart.
+        stores_of = [stores[f"{LENGTHS[0]}"], stores[f"{bins}"]]
+        if bins == LENGTHS[0]:
+            stores_of = stores_of[:1]
+        for store in stores_of:
+            subprocess.run(["rm", "-rf", f"{store}.factors"], check=True)
+        done = subprocess.run(
+            [sys.executable, "-c", ONE_FIT, str(model), *map(str, stores_of)],
+            check=True,
+            capture_output=True,
+            text=True,
+        )
+        seconds, peak = json.loads(done.stdout.strip().splitlines()[-1])
+        rows.append({"bins": bins, "seconds": seconds, "us a bin": 1e6 * seconds / bins, "peak MB": peak})
+        print(rows[-1], flush=True)
+    return rows
+
+
+def main() -> None:
+    argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    ).parse_args()
+    with tempfile.TemporaryDirectory(prefix="epixs-scaling-") as folder:
+        work = Path(folder)
+        stores = world(work)
+        quality = beside_joint(stores, work)
+        cost = by_bins(stores, work / "first0")
+        experiments = epixs.open_compendium(stores["second"]).sizes["experiment"]
+    ratio = statistics.median(float(str(row["ratio"])) for row in quality)
+    biggest = cost[-1]
+    per_bin = float(str(biggest["us a bin"])) * 1e-6
+    core_hours = per_bin * HG38_BINS * (os.cpu_count() or 1) / 3600
+    lines = [
+        "# Genome-wide: stage 2",
+        "",
+        "Written by `python -m benchmarks.scaling`; nothing here is typed by hand.",
+        f"{os.cpu_count()} cores, {platform.machine()}, Python {platform.python_version()}. Simulated chromosomes,",
+        f"{experiments} experiments, hidden layers of 256 nodes, one experiment a position.",
+        "",
+        "`epixs fit-genome` freezes labels and layers and fits the genome factors of any regions, block by block.",
+        "",
+        "## Beside a joint fit",
+        "",
+        "Stage 1 saw one chromosome, stage 2 fits the other; the joint fit saw both. MSE of held-out entries of the",
+        "second one, arcsinh units.",
+        "",
+        markdown_table(pd.DataFrame(quality).round(4)),
+        f"Median ratio {ratio:.3f}.",
+        "",
+        "## Cost by bins",
+        "",
+        "One process; starting TensorFlow and tracing are outside, but for the first row.",
+        "",
+        markdown_table(pd.DataFrame(cost).round(1)),
+        "## To a genome",
+        "",
+        f"hg38 has {HG38_BINS:,} bins: at {per_bin * 1e6:.1f} us a bin on {os.cpu_count()} cores, that is",
+        f"{core_hours:,.0f} core-hours for such a panel, in {-(-HG38_BINS // 80_000):,} independent blocks. The factors",
+        f"take {HG38_BINS * 29.225 * 4 / 1e9:.1f} GB. The time grows with the experiments, as epochs do.",
+        "",
+    ]  # fmt: skip
+    (DOCS / "scaling.md").write_text("\n".join(lines), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
