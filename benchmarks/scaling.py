@@ -75,7 +75,9 @@ def beside_joint(stores: dict[str, Path], work: Path) -> list[dict[str, object]]
 
     rows = []
     for seed in SEEDS:
-        config = epixs.TrainConfig(hidden=(256, 256), held_out=HELD_OUT, seed=seed, zero_shot=False)
+        config = epixs.TrainConfig(
+            hidden=(256, 256), batch_size=4_000, held_out=HELD_OUT, seed=seed, zero_shot=False
+        )
         for name in ("both", "first"):
             epixs.train(epixs.joint_axis([stores[name]]), config, work / f"{name}{seed}")
         joint = epixs.open_model(work / f"both{seed}")

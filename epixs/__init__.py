@@ -33,7 +33,10 @@ _HOMES = {
     "TrainConfig": "epixs.config",
     "read_config": "epixs.config",
     "train": "epixs.training.run",
+    "extend": "epixs.training.extension",
+    "fit_genome": "epixs.training.genome",
     "open_model": "epixs.trained",
+    "open_factors": "epixs.factors",
     # imputation and evaluation
     "open_imputed": "epixs.imputation",
     "impute": "epixs.imputation",
@@ -56,6 +59,7 @@ if TYPE_CHECKING:
     from epixs.dataset import training_dataset as training_dataset
     from epixs.errors import EpixsError as EpixsError
     from epixs.evaluation import evaluate as evaluate
+    from epixs.factors import open_factors as open_factors
     from epixs.genome import load_assembly as load_assembly
     from epixs.genome import read_regions as read_regions
     from epixs.imputation import impute as impute
@@ -68,6 +72,8 @@ if TYPE_CHECKING:
     from epixs.report import write_report as write_report
     from epixs.sampling import Sampler as Sampler
     from epixs.trained import open_model as open_model
+    from epixs.training.extension import extend as extend
+    from epixs.training.genome import fit_genome as fit_genome
     from epixs.training.run import train as train
 
 

@@ -318,10 +318,11 @@ def finish_factors(path: str | Path, plan: FactorPlan) -> dict[str, float]:
 
 @dataclass(frozen=True)
 class FactorStore:
-    """A finished factor store, opened."""
+    """A finished factor store, opened; its fingerprint is of all that its blocks were fitted to."""
 
     path: str
     plan: FactorPlan
+    fingerprint: str
 
     def read(self, start: int, stop: int) -> npt.NDArray[np.float32]:
         """Factors of bins `[start, stop)`; see `read_factors`."""
@@ -344,4 +345,6 @@ def open_factors(path: str | Path) -> FactorStore:
             expected="'complete'",
             next_step="run `epixs fit-genome` again: it resumes where it stopped",
         )
-    return FactorStore(absolute(path), read_factor_plan(path))
+    plan = read_factor_plan(path)
+    blocks = [record.fingerprint for _, record in sorted(read_ledger(path).items())]
+    return FactorStore(absolute(path), plan, digest([plan.fingerprint, blocks]))

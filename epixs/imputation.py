@@ -21,8 +21,9 @@ from epixs.compendium.schema import EXPERIMENT_LABELS
 from epixs.compendium.store import open_compendium, regions_of
 from epixs.compendium.write import finalise, prepare_store, write_block
 from epixs.errors import AxisError
+from epixs.factors import FactorStore
 from epixs.genome import BIN_SIZE
-from epixs.joint import JointAxis, Pair, why_unknown
+from epixs.joint import JointAxis, Pair, SpeciesAxis, why_unknown
 from epixs.trained import TrainedModel
 from epixs.transforms import quantise
 
@@ -39,12 +40,16 @@ class Predictor:
         The model.
     pairs
         What to predict, all of one species.
+    factors
+        Genome factors that were fitted apart, of other regions; else the model's own.
     """
 
-    def __init__(self, trained: TrainedModel, pairs: Sequence[Pair]) -> None:
+    def __init__(
+        self, trained: TrainedModel, pairs: Sequence[Pair], factors: FactorStore | None = None
+    ) -> None:
         species = pairs[0][0]
         axis = trained.axis
-        self.part, self.offset = axis.part(species), axis.offsets(species)
+        self.part, self.offset, self.factors = axis.part(species), axis.offsets(species), factors
         self.biosample = axis.biosample_index(species, [pair[1] for pair in pairs])
         self.assay = axis.assay_index([pair[2] for pair in pairs])
         self.low = np.array([trained.bounds[pair[2]][0] for pair in pairs], dtype=np.float32)
@@ -62,7 +67,17 @@ class Predictor:
         def forward(position: Any, biosample: Any, assay: Any) -> Any:
             return model({"position": position, "biosample": biosample, "assay": assay}, training=False)
 
-        self._forward = forward
+        @tf.function(
+            input_signature=[
+                tf.TensorSpec((None, sum(trained.config.genome_factors)), tf.float32),
+                tf.TensorSpec((1, None), tf.int32),
+                tf.TensorSpec((1, None), tf.int32),
+            ]
+        )
+        def forward_factors(values: Any, biosample: Any, assay: Any) -> Any:
+            return model.decode(model.genome.project(values)[:, None, :], biosample, assay)
+
+        self._forward, self._forward_factors = forward, forward_factors
 
     def predict(self, start: int, stop: int, rows: slice = slice(None)) -> npt.NDArray[np.float32]:
         """Predict bins `[start, stop)` of the species for some of the pairs, shape `(pair, bin)`.
@@ -74,15 +89,19 @@ class Predictor:
         block = max(256, ACTIVATION_VALUES // (self._widest * biosample.shape[1]))
         parts = []
         for first in range(start, stop, block):
-            bins = np.arange(first, min(stop, first + block))
-            position = self.part.positions(bins) + self.offset
-            parts.append(self._forward(position, biosample, assay).numpy()[..., 0])
+            last = min(stop, first + block)
+            if self.factors is not None:
+                found = self._forward_factors(self.factors.read(first, last), biosample, assay)
+            else:
+                position = self.part.positions(np.arange(first, last)) + self.offset
+                found = self._forward(position, biosample, assay)
+            parts.append(found.numpy()[..., 0])
         values = np.concatenate(parts).T
         return quantise(np.clip(values, self.low[rows, None], self.high[rows, None]))
 
 
-def check_store(trained: TrainedModel, path: str | Path) -> str:
-    """Check that a store's bins are those a model was trained on; returns its species.
+def check_store(trained: TrainedModel, path: str | Path, factors: FactorStore | None = None) -> str:
+    """Check that a store's bins are those a model (or its factors) was fitted to; returns its species.
 
     Raises
     ------
@@ -98,13 +117,26 @@ def check_store(trained: TrainedModel, path: str | Path) -> str:
             expected=f"one of {', '.join(trained.axis.species)}, which the model was trained on",
             next_step="train with this store, or give the store of one of these species",
         )
-    mine, theirs = trained.axis.part(species).regions, regions_of(dataset)
+    known = trained.axis.part(species)
+    if factors is not None:
+        if factors.plan.model != trained.fingerprint:
+            raise AxisError(
+                f"{factors.path} belongs to another model than {trained.folder}",
+                got=factors.plan.model,
+                expected=trained.fingerprint,
+                next_step="fit them with `epixs fit-genome` and this model",
+            )
+        known = factors.plan.part
+        if known.species != species:
+            raise AxisError(f"{factors.path}: species", got=known.species, expected=species)
+    mine, theirs = known.regions, regions_of(dataset)
     if mine != theirs:
         raise AxisError(
             f"{path} and {trained.folder} do not fit together: regions of {species}",
             got=f"{len(theirs)} regions, {theirs.n_bins} bins on {theirs.assembly}",
             expected=f"{len(mine)} regions, {mine.n_bins} bins on {mine.assembly}, as in training",
-            next_step=f"use the store the model was trained on ({trained.axis.part(species).source})",
+            next_step=f"use the store it was trained on ({known.source}), or fit genome factors of these "
+            "regions with `epixs fit-genome`",
         )
     return species
 
@@ -120,9 +152,11 @@ def _trained_assays(axis: JointAxis) -> set[str]:
     return {assay for part in axis.parts for assay in part.training["assay"]}
 
 
-def unknown_biosamples(trained: TrainedModel, path: str | Path) -> list[str]:
+def unknown_biosamples(
+    trained: TrainedModel, path: str | Path, factors: FactorStore | None = None
+) -> list[str]:
     """Biosamples of a store of which the model saw no training experiment, so that none can be imputed."""
-    known = set(trained.axis.part(check_store(trained, path)).training["biosample"])
+    known = set(trained.axis.part(check_store(trained, path, factors)).training["biosample"])
     return sorted(set(open_compendium(path).biosample.to_numpy()) - known)
 
 
@@ -161,27 +195,37 @@ def choose_pairs(
     return mine
 
 
-def provenance(trained: TrainedModel) -> dict[str, Any]:
+def provenance(trained: TrainedModel, factors: FactorStore | None = None) -> dict[str, Any]:
     """What an imputed store says about where it came from."""
-    return {
+    content: dict[str, Any] = {
         "model": trained.folder.name,
         "model_fingerprint": trained.fingerprint,
         "model_kind": trained.config.model,
-        "training": {
-            part.species: {
-                "source": part.source,
-                "plan": part.plan,
-                "experiments": part.training[["biosample", "assay"]].to_numpy().tolist(),
-            }
-            for part in trained.axis.parts
-        },
+        "training": {part.species: _training_of(part) for part in trained.axis.parts},
+    }
+    if factors is None:
+        return content
+    mine = factors.plan.part
+    seen = content["training"][mine.species]["experiments"]
+    fitted = _training_of(mine)
+    fitted["experiments"] = seen + [pair for pair in fitted["experiments"] if pair not in seen]
+    content["training"][mine.species] = fitted
+    return content | {"factors": factors.path, "factors_fingerprint": factors.fingerprint}
+
+
+def _training_of(part: SpeciesAxis) -> dict[str, Any]:
+    return {
+        "source": part.source,
+        "plan": part.plan,
+        "experiments": part.training[["biosample", "assay"]].to_numpy().tolist(),
     }
 
 
-def plan_imputation(trained: TrainedModel, pairs: Sequence[Pair]) -> Plan:
+def plan_imputation(trained: TrainedModel, pairs: Sequence[Pair], factors: FactorStore | None = None) -> Plan:
     """Plan the imputed store of some pairs of one species."""
     axis = trained.axis
     species = pairs[0][0]
+    regions = (axis.part(species) if factors is None else factors.plan.part).regions
     units: dict[str, str] = {}
     for part in axis.parts:
         for assay, kind in zip(part.training["assay"], part.training["output_type"], strict=True):
@@ -202,7 +246,7 @@ def plan_imputation(trained: TrainedModel, pairs: Sequence[Pair]) -> Plan:
         for _, biosample, assay in pairs
     ]
     experiments = pd.DataFrame(rows)[[variable.name for variable in EXPERIMENT_LABELS]]
-    return Plan("imputed", species, experiments, axis.part(species).regions, "zero", provenance(trained))
+    return Plan("imputed", species, experiments, regions, "zero", provenance(trained, factors))
 
 
 def impute(
@@ -212,6 +256,7 @@ def impute(
     *,
     pairs: Sequence[Pair] | None = None,
     everything: bool = False,
+    factors: FactorStore | None = None,
     progress: Callable[[Progress], None] | None = None,
 ) -> pd.DataFrame:
     """Write the imputed compendium of a store's species; run again, it resumes.
@@ -228,6 +273,8 @@ def impute(
         What to impute; by default every (biosample of the species, assay of the union) not trained on.
     everything
         Impute the pairs that were trained on as well.
+    factors
+        From `open_factors`: genome factors of the store's regions, where the model was trained on others.
     progress
         Called after each tile.
 
@@ -240,26 +287,28 @@ def impute(
     AxisError
         If model, store or pairs do not fit together.
     """
-    species = check_store(trained, store)
+    species = check_store(trained, store, factors)
     chosen = choose_pairs(trained, species, pairs=pairs, everything=everything)
     with writing(out):
-        return _impute(trained, chosen, out, progress)
+        return _impute(trained, chosen, out, factors, progress)
 
 
 def _impute(
     trained: TrainedModel,
     chosen: list[Pair],
     out: str | Path,
+    factors: FactorStore | None,
     progress: Callable[[Progress], None] | None,
 ) -> pd.DataFrame:
-    plan = prepare_store(out, plan_imputation(trained, chosen))
-    predictor = Predictor(trained, chosen)
+    plan = prepare_store(out, plan_imputation(trained, chosen, factors))
+    predictor = Predictor(trained, chosen, factors)
+    origin = trained.fingerprint if factors is None else digest([trained.fingerprint, factors.fingerprint])
     records = read_ledger(out)
     tiles = list(plan.tiles())
     done = total = 0
     for number, tile in enumerate(tiles):
         total = plan.n_bytes
-        fingerprint = _tile_fingerprint(trained, chosen, tile)
+        fingerprint = _tile_fingerprint(origin, chosen, tile)
         record = records.get((tile.row_group, tile.bin_range))
         if record is None or record.fingerprint != fingerprint:
             values = predictor.predict(tile.first_bin, tile.stop_bin, slice(tile.first_row, tile.stop_row))
@@ -271,24 +320,27 @@ def _impute(
         if progress:
             progress(Progress(number + 1, len(tiles), done, total))
     return finalise(
-        out, plan, lambda tile, record: record.fingerprint == _tile_fingerprint(trained, chosen, tile)
+        out, plan, lambda tile, record: record.fingerprint == _tile_fingerprint(origin, chosen, tile)
     )
 
 
-def _tile_fingerprint(trained: TrainedModel, pairs: Sequence[Pair], tile: Tile) -> str:
-    return digest(
-        [trained.fingerprint, list(pairs[tile.first_row : tile.stop_row]), tile.first_bin, tile.stop_bin]
-    )
+def _tile_fingerprint(origin: str, pairs: Sequence[Pair], tile: Tile) -> str:
+    return digest([origin, list(pairs[tile.first_row : tile.stop_row]), tile.first_bin, tile.stop_bin])
 
 
 def open_imputed(
-    trained: TrainedModel, store: str | Path, *, pairs: Sequence[Pair] | None = None, everything: bool = False
+    trained: TrainedModel,
+    store: str | Path,
+    *,
+    pairs: Sequence[Pair] | None = None,
+    everything: bool = False,
+    factors: FactorStore | None = None,
 ) -> xr.Dataset:
     """The Dataset that `impute` would write, computed block by block only when it is read."""
-    species = check_store(trained, store)
+    species = check_store(trained, store, factors)
     chosen = choose_pairs(trained, species, pairs=pairs, everything=everything)
-    plan = plan_imputation(trained, chosen)
-    predictor = Predictor(trained, chosen)
+    plan = plan_imputation(trained, chosen, factors)
+    predictor = Predictor(trained, chosen, factors)
 
     def block_of(tile: Tile) -> Block:
         rows = slice(tile.first_row, tile.stop_row)

@@ -13,6 +13,19 @@ from epixs.compendium.plan import Layout, Plan
 from epixs.compendium.write import finalise, prepare_store, write_block
 from epixs.genome import Regions
 
+BINS = 3_000
+
+
+def planted(seed: int, biosamples: int, assays: int, where: int = 1) -> np.ndarray:
+    """Signal of few causes: bins have programs, biosamples switch them, assays show them."""
+    rng = np.random.default_rng([seed, where])
+    shared = np.random.default_rng(99)
+    shows = shared.gamma(1.0, 1.0, (8, 3))[:assays]
+    programs = np.repeat(rng.gamma(0.5, 1.5, (BINS // 20, 3)), 20, axis=0)
+    switches = np.random.default_rng(seed).uniform(0.2, 1.8, (biosamples, 3))
+    values = np.einsum("ap,bp,np->ban", shows, switches, programs).reshape(-1, BINS)
+    return np.arcsinh(values + rng.normal(0, 0.05, values.shape) ** 2)
+
 
 def write_store(
     path: Path,

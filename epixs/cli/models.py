@@ -28,10 +28,14 @@ def impute(
     out_path: Annotated[str, typer.Option("--out", help="imputed store to write, or to go on with")],
     pairs: Annotated[Path | None, typer.Option(help="TSV of species, biosample, assay to impute")] = None,
     everything: Annotated[bool, typer.Option("--all", help="also what was trained on")] = False,
+    factors: Annotated[
+        str | None, typer.Option(help="genome factors of the store's regions, from `epixs fit-genome`")
+    ] = None,
 ) -> None:
     """Impute what was not measured: by default every pair the model was not trained on."""
     from epixs.compendium.store import open_compendium
     from epixs.errors import ConfigError
+    from epixs.factors import open_factors
     from epixs.joint import read_pairs
 
     if pairs is not None and everything:
@@ -49,7 +53,8 @@ def impute(
     from epixs.trained import open_model
 
     trained = open_model(model_dir)
-    unknown = unknown_biosamples(trained, store)
+    fitted = open_factors(factors) if factors else None
+    unknown = unknown_biosamples(trained, store, fitted)
     if unknown and wanted is None:
         named = ", ".join(unknown[:SHOWN]) + (", ..." if len(unknown) > SHOWN else "")
         remark(
@@ -63,6 +68,7 @@ def impute(
             out_path,
             pairs=wanted,
             everything=everything,
+            factors=fitted,
             progress=lambda p: bar.update(task, completed=p.tiles_done, total=p.tiles),
         )
     say(f"{out_path}: {counted(len(done), 'imputed experiment')}")

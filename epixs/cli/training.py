@@ -1,4 +1,4 @@
-"""`epixs train`, `extend` and `curves`: from stores to a model, and how it was learnt."""
+"""`epixs train`, `extend`, `fit-genome` and `curves`: from stores to a model, and how it was learnt."""
 
 from __future__ import annotations
 
@@ -140,6 +140,63 @@ def extend(
             )
         )
     _say_how_it_ended(out_path, done)
+
+
+@app.command("fit-genome")
+def fit_genome(
+    model_dir: Annotated[Path, typer.Argument(metavar="MODEL_DIR", help="folder that `epixs train` wrote")],
+    store: Annotated[str, typer.Argument(help="compendium of a species of the model, on any regions")],
+    out_path: Annotated[
+        str, typer.Option("--out", help="store of genome factors to write, or to go on with")
+    ],
+    exclude: Annotated[
+        Path | None, typer.Option(help="TSV of species, biosample, assay never to fit to")
+    ] = None,
+    epochs: Annotated[int | None, typer.Option(min=1, help="passes over the positions")] = None,
+    seed: Annotated[int | None, typer.Option(help="decides everything that is drawn")] = None,
+    workers: Annotated[int | None, typer.Option(min=1, help="worker processes on this machine")] = None,
+    scheduler: Annotated[str | None, typer.Option(help="address of a running Dask scheduler")] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="show what it would take, and stop")] = False,
+) -> None:
+    """Fit genome factors of any regions, block by block, all else frozen. Run again, it resumes."""
+    from epixs.cluster import open_client
+    from epixs.joint import read_pairs
+
+    pairs = tuple(read_pairs(exclude, what="--exclude")) if exclude else ()
+    start_tensorflow()
+    from epixs.trained import open_model
+    from epixs.training.genome import factor_cost, plan_factors
+    from epixs.training.genome import fit_genome as run
+
+    trained = open_model(model_dir)
+    plan, notes = plan_factors(trained, store, exclude=pairs, epochs=epochs, seed=seed)
+    for note in notes:
+        remark(note)
+    cost = factor_cost(plan)
+    rows = [
+        ["species, assembly", f"{plan.part.species}, {plan.part.regions.assembly}"],
+        ["experiments x bins", f"{cost.experiments:,} x {cost.bins:,}"],
+        ["blocks", f"{cost.blocks:,} of {plan.block_positions:,} positions of 5 kbp"],
+        ["epochs", f"{cost.epochs:,}"],
+        ["store of factors", bytes_text(cost.bytes_out)],
+        ["memory per worker", bytes_text(cost.worker_bytes)],
+    ]
+    out.print(table_of("genome factors", ["what", "how much"], rows))
+    if dry_run:
+        return
+    with open_client(workers, scheduler) as client, progress_bar() as bar:
+        task = bar.add_task("fitting blocks", total=None)
+        done = run(
+            trained,
+            store,
+            out_path,
+            exclude=pairs,
+            epochs=epochs,
+            seed=seed,
+            client=client,
+            progress=lambda p: bar.update(task, completed=p.tiles_done, total=p.tiles),
+        )
+    say(f"{out_path}: held-out MSE {done['held_out_mse']:.5f}")
 
 
 def _named(names: Sequence[str]) -> str:

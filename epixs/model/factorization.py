@@ -89,11 +89,15 @@ class DeepTensorFactorization(keras.Model):
 
     def call(self, inputs: dict[str, Any], training: bool = False) -> Any:
         """Predict arcsinh units for each position and experiment."""
-        labels = self.biosample(inputs["biosample"]) + self.assay(inputs["assay"]) + self.bias
         genome = self.genome(inputs["position"], training=training)[:, None, :]
         if training and self.settings["detached_assays"]:
             detached = tf.gather(self._is_detached, inputs["assay"])[..., None]
             genome = tf.where(detached, tf.stop_gradient(genome), genome)
+        return self.decode(genome, inputs["biosample"], inputs["assay"])
+
+    def decode(self, genome: Any, biosample: Any, assay: Any) -> Any:
+        """Predict from projected genome factors, `(P, 1, units)`, and labels."""
+        labels = self.biosample(biosample) + self.assay(assay) + self.bias
         values = tf.nn.relu(labels + genome)
         for layer in self.hidden:
             values = layer(values)

@@ -138,6 +138,10 @@ class GenomeFactors(keras.layers.Layer):
         factors = tf.concat(found, axis=1)
         if self.drop is not None:
             factors = self.drop(factors, training=training)
+        return self.project(factors)
+
+    def project(self, factors: Any) -> Any:
+        """Project factors of all scales, one after the other, into the first hidden layer."""
         return tf.matmul(factors, self.kernel)
 
     def get_config(self) -> dict[str, Any]:

@@ -25,6 +25,7 @@ from epixs.compendium.ledger import Record, read_ledger, write_record
 from epixs.compendium.location import absolute, reaching
 from epixs.compendium.lock import writing
 from epixs.compendium.plan import Progress, digest
+from epixs.compendium.store import stored_layout
 from epixs.config import TrainConfig, config_from
 from epixs.cost import PROCESS_BYTES, planned_epochs
 from epixs.dataset import dataset_of, training_dataset
@@ -149,7 +150,8 @@ def plan_factors(
     for reason, left_out in reasons.items():
         count = int((used & left_out).sum())
         if count:
-            notes.append(f"{count:,} experiments take no part: {reason}")
+            what = "1 experiment takes" if count == 1 else f"{count:,} experiments take"
+            notes.append(f"{what} no part: {reason}")
         used &= ~left_out.to_numpy()
     if not used.any():
         raise AxisError(f"no experiment of {store} can be fitted to", got="; ".join(notes))
@@ -243,8 +245,6 @@ def fit_genome(
 def _content(plan: FactorPlan) -> Callable[[int], str]:
     """Digest of the signal under a block, from the checksums in the store's ledger."""
     ledger = read_ledger(plan.part.source)
-    from epixs.compendium.store import stored_layout
-
     width = stored_layout(plan.part.source).tile_bins
     spans: dict[int, list[Any]] = {}
     for (group, span), record in sorted(ledger.items()):

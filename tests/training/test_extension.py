@@ -12,24 +12,13 @@ from epixs.joint import joint_axis
 from epixs.trained import open_model
 from epixs.training.extension import extend, plan_extension
 from epixs.training.run import train
-from tests.worlds import write_store
+from tests.worlds import BINS, planted, write_store
 
 CONFIG = TrainConfig(
     hidden=(64, 64), batch_size=4_000, experiments_per_position=8, epochs=120, held_out=0.05, patience=0, biosample_factors=4,
     assay_factors=8, genome_factors=(6, 6, 6), genome_dropout=0.0, learning_rate=3e-3, genome_multiplier=3.0,
 )  # fmt: skip
-BIOSAMPLES, ASSAYS, BINS = 6, 5, 3_000
-
-
-def planted(seed, biosamples, assays):
-    """Signal of few causes: bins have programs, biosamples switch them, assays show them."""
-    rng = np.random.default_rng(seed)
-    shared = np.random.default_rng(99)
-    shows = shared.gamma(1.0, 1.0, (8, 3))[:assays]
-    programs = np.repeat(rng.gamma(0.5, 1.5, (BINS // 20, 3)), 20, axis=0)
-    switches = rng.uniform(0.2, 1.8, (biosamples, 3))
-    values = np.einsum("ap,bp,np->ban", shows, switches, programs).reshape(-1, BINS)
-    return np.arcsinh(values + rng.normal(0, 0.05, values.shape) ** 2)
+BIOSAMPLES, ASSAYS = 6, 5
 
 
 def store_of(path, species, seed, keep, n_assays=ASSAYS):
