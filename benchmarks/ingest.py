@@ -30,7 +30,7 @@ import pandas as pd
 import pyBigWig
 
 import epixs
-from benchmarks.real_tracks import DOCS
+from benchmarks.sections import write_section
 from epixs.bigwig import BigWig
 from epixs.compendium.shard import encode_shard
 from epixs.compendium.survey import project_cost
@@ -368,8 +368,6 @@ def main() -> None:
     finally:
         shutil.rmtree(work, ignore_errors=True)
     lines = [
-        "# Performance",
-        "",
         "## bigWig to bins",
         "",
         "Written by `python -m benchmarks.ingest --data DATA`; nothing here is typed by hand.",
@@ -400,7 +398,7 @@ def main() -> None:
         "",
         far,
     ]
-    (DOCS / "performance.md").write_text("\n".join(lines), encoding="utf-8")
+    write_section("performance.md", "ingest", lines)
     print("\n".join(lines))
 
 

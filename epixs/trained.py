@@ -57,7 +57,7 @@ class TrainedModel:
     fingerprint: str
 
 
-def new_model(axis: JointAxis, config: TrainConfig) -> DeepTensorFactorization:
+def new_model(axis: JointAxis, config: TrainConfig, *, precision: str = "float32") -> DeepTensorFactorization:
     """Make the model that a configuration names, not yet compiled."""
     keras.utils.set_random_seed(config.seed)
     return build_model(
@@ -68,6 +68,7 @@ def new_model(axis: JointAxis, config: TrainConfig) -> DeepTensorFactorization:
         hidden=config.hidden,
         genome_dropout=config.genome_dropout,
         zero_shot=config.zero_shot,
+        precision=precision,
     )
 
 

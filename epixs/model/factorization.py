@@ -31,6 +31,8 @@ class DeepTensorFactorization(keras.Model):
         Share of a position's factors that training sets to 0.
     detached_assays
         Assays whose entries train labels and layers, but leave the genome factors and their projection alone.
+    precision
+        Of the hidden layers' products, `"float32"` or `"bfloat16"`; weights are float32 in any case.
 
     Shapes
     ------
@@ -49,6 +51,7 @@ class DeepTensorFactorization(keras.Model):
         hidden: tuple[int, ...] = (2048, 2048),
         genome_dropout: float = 0.0,
         detached_assays: Sequence[int] = (),
+        precision: str = "float32",
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -62,7 +65,9 @@ class DeepTensorFactorization(keras.Model):
             "hidden": list(hidden),
             "genome_dropout": genome_dropout,
             "detached_assays": [int(assay) for assay in detached_assays],
+            "precision": precision,
         }
+        policy = "mixed_bfloat16" if precision == "bfloat16" else "float32"
         fan_in = biosample_factors + assay_factors + sum(genome_factors)
         units = hidden[0]
         self.biosample = LabelFactors(n_biosamples, biosample_factors, units, fan_in, name="biosample")
@@ -71,10 +76,10 @@ class DeepTensorFactorization(keras.Model):
         self._is_detached = np.isin(np.arange(n_assays), self.settings["detached_assays"])
         self.bias = self.add_weight(name="bias", shape=(units,), initializer="zeros")
         self.hidden = [
-            keras.layers.Dense(width, activation="relu", name=f"hidden_{i}")
+            keras.layers.Dense(width, activation="relu", dtype=policy, name=f"hidden_{i}")
             for i, width in enumerate(hidden[1:], 2)
         ]
-        self.readout = keras.layers.Dense(1, name="signal")
+        self.readout = keras.layers.Dense(1, dtype="float32", name="signal")
 
     def build(self, input_shape: Any = None) -> None:
         """Make all weights."""
@@ -89,6 +94,9 @@ class DeepTensorFactorization(keras.Model):
 
     def call(self, inputs: dict[str, Any], training: bool = False) -> Any:
         """Predict arcsinh units for each position and experiment."""
+        # A no-op but for the batch by which Keras builds its metrics under MirroredStrategy: it averages the
+        # replicas' batches, which makes floats of them.
+        inputs = {name: tf.cast(values, tf.int32) for name, values in inputs.items()}
         genome = self.genome(inputs["position"], training=training)[:, None, :]
         if training and self.settings["detached_assays"]:
             detached = tf.gather(self._is_detached, inputs["assay"])[..., None]
@@ -117,6 +125,7 @@ def build_model(
     hidden: tuple[int, ...] = (2048, 2048),
     genome_dropout: float = 0.0,
     zero_shot: bool = True,
+    precision: str = "float32",
 ) -> DeepTensorFactorization:
     """Make the model of a joint axis; the sizes are the paper's by default.
 
@@ -124,7 +133,7 @@ def build_model(
     ----------
     axis
         What the model is for.
-    biosample_factors, assay_factors, genome_factors, hidden, genome_dropout
+    biosample_factors, assay_factors, genome_factors, hidden, genome_dropout, precision
         As in `DeepTensorFactorization`.
     zero_shot
         Let assays that a target species lacks (`axis.lacking_assays()`) leave the genome factors of the
@@ -145,6 +154,7 @@ def build_model(
         hidden,
         genome_dropout,
         axis.assay_index(axis.lacking_assays()).tolist() if zero_shot else [],
+        precision,
         name="avocado",
     )
     model.build()

@@ -117,7 +117,6 @@ def restore(folder: Path, model: Any) -> None:
     TrainingError
         If the file is damaged or does not hold the variables of this model.
     """
-    model.optimizer.build(model.trainable_variables)
     for index, variable in enumerate(_variables(model)):
         shape = tuple(variable.shape)
         size = int(np.prod(shape, dtype=np.int64)) * 8

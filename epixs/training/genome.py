@@ -55,6 +55,10 @@ STEPS_PER_EPOCH = 25
 """Steps in which a block's bins are visited once. As in a joint fit over the Pilot Regions, a 5 kbp position
 is then in nearly every step."""
 
+EPOCHS_OVER_JOINT = 4
+"""Passes over those of a joint fit: all factors begin anew, and nothing else learns with them. Frozen layers
+keep them from overfitting as dropout does in a joint fit, so that there is none (docs/training.md)."""
+
 HELD_OUT_ENTRIES = 20_000
 
 
@@ -108,7 +112,7 @@ def plan_factors(
     exclude
         Experiments of the store never to be fitted to; those excluded from training are, in any case.
     epochs, seed
-        As in `TrainConfig`; by default as in the model's training.
+        As in `TrainConfig`; by default four times the epochs of a joint fit, and the model's seed.
 
     Returns
     -------
@@ -162,9 +166,10 @@ def plan_factors(
         name: config.to_dict()[name]
         for name in (
             "hidden", "biosample_factors", "assay_factors", "genome_factors", "experiments_per_position",
-            "learning_rate", "genome_multiplier", "genome_dropout", "held_out", "seed",
+            "learning_rate", "genome_multiplier", "held_out", "seed",
         )
-    } | {"epochs": epochs or planned_epochs(axis, config)}  # fmt: skip
+    }  # fmt: skip
+    settings |= {"genome_dropout": 0.0, "epochs": epochs or EPOCHS_OVER_JOINT * planned_epochs(axis, config)}
     per_position = COARSE_BINS * (2 * len(share.experiments) + 12)
     block = int(np.clip(BLOCK_BYTES // per_position, 1, BLOCK_POSITIONS))
     return FactorPlan(axis, trained.fingerprint, config.genome_factors, block, settings), notes

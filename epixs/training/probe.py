@@ -48,7 +48,6 @@ def seconds_per_step(
     interrupted
         Set by Ctrl-C.
     """
-    model.optimizer.build(model.trainable_variables)
     moments = {id(variable) for variable in model.optimizer.variables}
     mine = [variable for variable in model.variables if id(variable) not in moments]
     before = [variable.numpy() for variable in mine]

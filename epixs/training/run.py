@@ -6,7 +6,7 @@ import contextlib
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,6 +24,7 @@ from epixs.model import DeepTensorFactorization, RowwiseAdam
 from epixs.sampling import Sampler
 from epixs.trained import DESCRIPTION_FILE, new_model, save_model
 from epixs.training.checkpoint import RunState, forget_checkpoint, read_state, restore
+from epixs.training.devices import chosen_precision, training_scope
 from epixs.training.probe import seconds_per_step
 from epixs.training.watch import EpochReport, RunPlan, Watch
 
@@ -65,13 +66,15 @@ class Listeners:
 def compile_model(model: DeepTensorFactorization, config: TrainConfig, total_steps: int) -> None:
     """Compile with the configuration's optimiser: cosine decay over all steps."""
     schedule = keras.optimizers.schedules.CosineDecay(config.learning_rate, max(1, total_steps), alpha=0.01)
-    optimizer = RowwiseAdam(
-        schedule, row_multiplier=config.genome_multiplier, weight_decay=config.weight_decay or None
-    )
-    if config.weight_decay:
-        optimizer.exclude_from_weight_decay(var_list=model.genome.tables)
-    # XLA cannot compile the update of unique rows, whose number the data decide.
-    model.compile(optimizer=optimizer, loss="mse", jit_compile=False)
+    with model.distribute_strategy.scope():
+        optimizer = RowwiseAdam(
+            schedule, row_multiplier=config.genome_multiplier, weight_decay=config.weight_decay or None
+        )
+        if config.weight_decay:
+            optimizer.exclude_from_weight_decay(var_list=model.genome.tables)
+        # XLA cannot compile the update of unique rows, whose number the data decide.
+        model.compile(optimizer=optimizer, loss="mse", jit_compile=False)
+        optimizer.build(model.trainable_variables)
 
 
 def train(
@@ -82,6 +85,7 @@ def train(
     resume: bool = False,
     force: bool = False,
     tensorboard: bool = False,
+    devices: Sequence[str] | None = None,
     report: Callable[[EpochReport], None] | None = None,
     on_probe: Callable[[Probe], None] | None = None,
 ) -> dict[str, Any]:
@@ -101,6 +105,8 @@ def train(
         Start even if more memory is needed than `memory_gb`.
     tensorboard
         Write event files to `out/tensorboard` as well.
+    devices
+        Train on several, `["GPU:0", "GPU:1"]`; by default on all GPUs of this machine, or its CPU.
     report
         Called while training.
     on_probe
@@ -120,6 +126,7 @@ def train(
     deadline = time.monotonic() + 60 * config.max_minutes if config.max_minutes else float("inf")
     out = Path(out)
     axis = axis.hold_out(config.held_out_tracks, config.seed)
+    config = config.replace(precision=chosen_precision(config.precision, config.hidden))
     cost = estimate_cost(axis, config)
     if not force:
         check_memory(cost, config)
@@ -133,7 +140,8 @@ def train(
     listeners = Listeners(report or (lambda _: None), on_probe or (lambda _: None))
     with new_folder(out):
         sampler = sampler_of(axis, config, cost)
-        model = new_model(axis, config)
+        with training_scope(devices):
+            model = new_model(axis, config, precision=config.precision)
 
         def save(scores: dict[str, float]) -> None:
             save_model(out, model, axis, config, scores)
@@ -155,7 +163,9 @@ def time_steps(axis: JointAxis, config: TrainConfig) -> Probe:
     axis = axis.hold_out(config.held_out_tracks, config.seed)
     cost = estimate_cost(axis, config)
     check_memory(cost, config)
-    sampler, model = sampler_of(axis, config, cost), new_model(axis, config)
+    sampler = sampler_of(axis, config, cost)
+    with training_scope():
+        model = new_model(axis, config, precision=chosen_precision(config.precision, config.hidden))
     compile_model(model, config, cost.epochs * sampler.steps_per_epoch)
     taken = seconds_per_step(model, sampler, interrupted=threading.Event())
     return Probe(taken * sampler.steps_per_epoch, cost.epochs)
