@@ -49,6 +49,8 @@ class RunState:
         Lowest held-out error, its epoch, and epochs since.
     seconds
         Training time so far.
+    precision
+        Of the hidden layers' products, as it was chosen at the beginning.
     """
 
     epoch: int
@@ -59,6 +61,7 @@ class RunState:
     best_epoch: int
     worse: int
     seconds: float
+    precision: str = "float32"
 
 
 def identity(axis: JointAxis, config: TrainConfig) -> dict[str, Any]:
@@ -97,6 +100,8 @@ def read_state(folder: Path, axis: JointAxis, config: TrainConfig) -> RunState |
         return None
     content = json.loads(bytes(_read(path, STATE, None, MAX_STATE_BYTES)))
     mine, theirs = identity(axis, config), content["identity"]
+    if config.precision == "auto":  # chosen when the run began, and kept
+        mine["precision"] = theirs.get("precision")
     differ = [name for name in mine if mine[name] != theirs.get(name)]
     if differ:
         shown = differ[0] if differ[0] == "axis" else f"{differ[0]} {mine[differ[0]]}"

@@ -126,11 +126,12 @@ def train(
     deadline = time.monotonic() + 60 * config.max_minutes if config.max_minutes else float("inf")
     out = Path(out)
     axis = axis.hold_out(config.held_out_tracks, config.seed)
-    config = config.replace(precision=chosen_precision(config.precision, config.hidden))
     cost = estimate_cost(axis, config)
     if not force:
         check_memory(cost, config)
     state = read_state(out, axis, config) if resume else None
+    precision = state.precision if state else chosen_precision(config.precision, config.hidden)
+    config = config.replace(precision=precision)
     if resume and state is None and (out / DESCRIPTION_FILE).is_file():
         raise TrainingError(
             f"the run in {out} has ended", next_step="use its model, or train into another --out"

@@ -134,7 +134,7 @@ class Watch(keras.callbacks.Callback):  # type: ignore[misc, unused-ignore]
     def _save(self, epoch: int, step: int) -> None:
         state = RunState(
             epoch, step, self.plan.total_steps, self.history, self.best, self.best_epoch, self.worse,
-            time.monotonic() - self.started,
+            time.monotonic() - self.started, self.plan.config.precision,
         )  # fmt: skip
         save_checkpoint(self.plan.out, self.model, self.plan.axis, self.plan.config, state)
         self.saved = time.monotonic()
