@@ -31,7 +31,7 @@ HELD_OUT = 0.1
 LENGTHS = (15_000, 30_000, 60_000, 120_000)
 
 ONE_FIT = """
-import json, resource, sys, time
+import json, re, sys, time
 import epixs
 from epixs.terminal import start_tensorflow
 start_tensorflow()
@@ -40,7 +40,8 @@ model = epixs.open_model(sys.argv[1])
 for store in sys.argv[2:]:
     started = time.monotonic()
     done = fit_genome(model, store, store + ".factors")
-    print(json.dumps([time.monotonic() - started, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3]))
+    peak = int(re.search(r"VmHWM:\\s+(\\d+)", open("/proc/self/status").read())[1]) / 1e3
+    print(json.dumps([time.monotonic() - started, peak]))
 """
 
 
@@ -126,6 +127,10 @@ def main() -> None:
         quality = beside_joint(stores, work)
         cost = by_bins(stores, work / "first0")
         experiments = epixs.open_compendium(stores["second"]).sizes["experiment"]
+    write_page(quality, cost, experiments)
+
+
+def write_page(quality: list[dict[str, object]], cost: list[dict[str, object]], experiments: int) -> None:
     ratio = statistics.median(float(str(row["ratio"])) for row in quality)
     biggest = cost[-1]
     per_bin = float(str(biggest["us a bin"])) * 1e-6
