@@ -143,7 +143,7 @@ def _resolve(folder: Path, value: str) -> str:
 def _row_problems(table: pd.DataFrame) -> Iterable[str]:
     known = sorted(output_types(), key=len, reverse=True)
     for row, record in table.iterrows():
-        for column in ("assembly", "biosample", "assay", "output_type", "path"):
+        for column in ("species", "assembly", "biosample", "assay", "accession", "output_type", "path"):
             if not record[column]:
                 yield f"row {row}, column {column}: got nothing; expected a value"
         if record["assay_class"] not in ASSAY_CLASSES:

@@ -41,9 +41,12 @@ def pending_tasks(
     The rows of a pending task that need not be read again are kept.
     """
     records = read_ledger(path)
+    held = _held_rows(records)
     pending = []
     for task in tasks:
         record = records.get((task.tile.row_group, task.tile.bin_range))
+        known = held.get(task.tile.row_group, set())
+        task = replace(task, rows=tuple(replace(row, held=at in known) for at, row in enumerate(task.rows)))
         if record is not None and not (
             any(e.get("bins") for e in record.rows) and not has_block(path, task.tile)
         ):
@@ -54,6 +57,15 @@ def pending_tasks(
     return pending
 
 
+def _held_rows(records: dict[tuple[int, int], Record]) -> dict[int, set[int]]:
+    """Rows of each row group of which any tile could be read."""
+    held: dict[int, set[int]] = {}
+    for (group, _), record in records.items():
+        good = {at for at, entry in enumerate(record.rows) if not entry.get("error")}
+        held.setdefault(group, set()).update(good)
+    return held
+
+
 def _with_kept_rows(task: TileTask, record: Record, retry_failed: bool) -> TileTask:
     same_place = record.fingerprint == task.fingerprint()
     rows = []
@@ -61,7 +73,7 @@ def _with_kept_rows(task: TileTask, record: Record, retry_failed: bool) -> TileT
         if row is not None and entry is not None:
             good = not entry.get("error")
             keep = same_place and row.agrees(entry) and (good or not retry_failed)
-            row = replace(row, kept=entry if keep else None, held=good)
+            row = replace(row, kept=entry if keep else None)
         rows.append(row)
     return replace(task, rows=tuple(row for row in rows if row is not None))
 

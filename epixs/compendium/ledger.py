@@ -7,7 +7,7 @@ local disk and object stores alike. A record is written after its shard: a tile 
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +40,11 @@ class Record:
 
     fingerprint: str
     rows: list[dict[str, Any]]
+
+    @property
+    def is_forgotten(self) -> bool:
+        """Whether the tile is to be written again, though its rows were read before."""
+        return not self.fingerprint
 
     @property
     def has_errors(self) -> bool:
@@ -82,8 +87,12 @@ def write_record(path: str | Path, tile: Tile, record: Record) -> None:
 
 
 def forget_record(path: str | Path, row_group: int, bin_range: int) -> None:
-    """Take a tile's record out, so that the tile is written again."""
-    zarr.open_array(zarr_store(path), path=LEDGER_PATH, mode="r+")[row_group, bin_range] = ""
+    """Have a tile written again. That its rows were read before stays known: they must not be given up."""
+    array = zarr.open_array(zarr_store(path), path=LEDGER_PATH, mode="r+")
+    text = str(array[row_group, bin_range])
+    if text:
+        forgotten = replace(_parse(path, f"{row_group}/{bin_range}", text), fingerprint="")
+        array[row_group, bin_range] = json.dumps(asdict(forgotten), separators=(",", ":"))
 
 
 def read_ledger(path: str | Path) -> dict[tuple[int, int], Record]:

@@ -175,7 +175,13 @@ def _ending(part: tuple[int, int]) -> str:
 
 
 def _lock(store: str | Path, ending: str) -> Lock:
-    return _ObjectLock(f"{store}.{ending}") if is_url(str(store)) else _FileLock(f"{store}.{ending}")
+    name = _one_name(store)
+    return _ObjectLock(f"{name}.{ending}") if is_url(name) else _FileLock(f"{name}.{ending}")
+
+
+def _one_name(store: str | Path) -> str:
+    """The same name for all spellings of a store: without a slash at the end, and without symbolic links."""
+    return str(store).rstrip("/") if is_url(str(store)) else os.path.realpath(store)
 
 
 def _parts_held(store: str | Path) -> list[str]:
@@ -183,11 +189,11 @@ def _parts_held(store: str | Path) -> list[str]:
     if is_url(str(store)):
         import obstore
 
-        folder, _, name = str(store).rpartition("/")
+        folder, _, name = _one_name(store).rpartition("/")
         listed = obstore.list_with_delimiter(objects(folder))["objects"]
         names = [str(entry["path"]).rpartition("/")[2] for entry in listed]
     else:
-        path = Path(os.path.abspath(store))
+        path = Path(_one_name(store))
         name = path.name
         names = [entry.name for entry in os.scandir(path.parent)] if path.parent.is_dir() else []
     return [

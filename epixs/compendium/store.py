@@ -322,7 +322,7 @@ def store_status(path: str | Path) -> StoreStatus:
     names = [str(accession) for accession in accessions]
     return StoreStatus(
         attributes["status"],
-        len(records),
+        sum(not record.is_forgotten for record in records.values()),
         int(np.prod(ledger.shape)),
         len(names),
         [

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -11,12 +12,13 @@ from epixs.catalog import Catalog
 from epixs.compendium.location import reaching
 from epixs.compendium.plan import LABELS, Plan
 from epixs.compendium.schema import EXPERIMENT_LABELS, REMOVED
-from epixs.compendium.store import read_attributes, stored_plan
+from epixs.compendium.store import experiments_of, open_compendium, read_attributes, stored_plan
+from epixs.compendium.survey import unreadable_sources
 from epixs.compendium.tiles import State, open_checked
 from epixs.compendium.write import check_store_of, grow_store, prepare_store, store_exists
 from epixs.errors import ConfigError, StoreError, TrackError
 from epixs.genome import Assembly, Regions
-from epixs.sources import source_states
+from epixs.sources import is_url, source_states
 from epixs.tracks import Uncovered
 
 MOST_TRIED = 64
@@ -95,6 +97,8 @@ def grow(
     plan, states = _grown(path, catalog, regions, uncovered)
     attributes = read_attributes(path)
     if attributes["plan"] != plan.fingerprint or "growth" in attributes:
+        if "growth" not in attributes:
+            _refuse_half_rows(path, plan, catalog.assembly)
         grow_store(path, plan)
     return plan, states
 
@@ -123,7 +127,37 @@ def _grown(
         experiments=pd.concat([experiments, new], ignore_index=True),
         regions=now.regions.extended(regions) if regions else now.regions,
     )
+    named = plan.experiments["accession"].isin(list(states))
+    for accession, source in plan.experiments.loc[~named, ["accession", "source"]].to_numpy().tolist():
+        if is_url(source) or os.path.exists(source):  # it may have changed since it was read
+            states[accession] = source_states([source])[0]
     return plan, [states.get(accession) for accession in plan.experiments["accession"]]
+
+
+def _refuse_half_rows(path: str, plan: Plan, assembly: Assembly) -> None:
+    """Refuse to add regions over which experiments that the store holds cannot be read; nothing is changed.
+
+    Raises
+    ------
+    StoreError
+        Naming the first of them.
+    """
+    now = stored_plan(path)
+    if plan.regions == now.regions:
+        return
+    labels = experiments_of(open_compendium(path, unfinished=True))
+    held = set(labels.loc[labels["status"] == "ok", "accession"])
+    kept = plan.experiments[plan.experiments["accession"].isin(held)]
+    reasons = unreadable_sources(replace(plan, experiments=kept), assembly)
+    if reasons:
+        accession, reason = next(iter(reasons.items()))
+        raise StoreError(
+            f"{len(reasons)} experiment(s) of {path} cannot be read over the regions to add",
+            got=f"{accession}: {reason}",
+            expected="files that cover the added chromosomes, where they were",
+            next_step="bring the files back, leave those regions out, or `epixs remove` these experiments "
+            "first; the store is as it was",
+        )
 
 
 def _refuse_contradictions(path: str, mine: pd.DataFrame, given: pd.DataFrame) -> None:

@@ -32,11 +32,14 @@ class Fault:
         Which tile.
     what
         What is wrong with it.
+    repairable
+        Whether writing it again would help: not where only its sources cannot be read now.
     """
 
     row_group: int
     bin_range: int
     what: str
+    repairable: bool = True
 
 
 def verify(
@@ -99,10 +102,11 @@ class _Check:
 
 def forget(path: str | Path, faults: Sequence[Fault]) -> None:
     """Mark faulty tiles as not written, so that the command that wrote the store writes them again."""
-    if faults:
+    mended = [fault for fault in faults if fault.repairable]
+    if mended:
         with writing(path):
             reopen(path)
-            for fault in faults:
+            for fault in mended:
                 forget_record(path, fault.row_group, fault.bin_range)
 
 
@@ -118,7 +122,7 @@ def check_tile(path: str, check: _Check) -> Fault | None:
     def fault(what: str) -> Fault:
         return Fault(tile.row_group, tile.bin_range, what)
 
-    if record is None:
+    if record is None or record.is_forgotten:
         return fault("is not written")
     try:
         values = read_block(path, tile)
@@ -131,9 +135,20 @@ def check_tile(path: str, check: _Check) -> Fault | None:
     now, entries = read_tile(check.task)
     # Other orders of adding up differ by a last bit, which rounding may turn into one step.
     step = 0.0 if check.task.backend == "epixs" else 1 / STEPS_PER_UNIT
+    rows = list(zip(check.task.rows, entries, values, now, strict=True))
     differ = [
-        row.source if "error" not in entry else f"{row.source} ({entry['error']})"
-        for row, entry, a, b in zip(check.task.rows, entries, values, now, strict=True)
-        if not np.allclose(a, b, rtol=0.0, atol=step, equal_nan=True)
+        row.source
+        for row, entry, a, b in rows
+        if "error" not in entry and not np.allclose(a, b, rtol=0.0, atol=step, equal_nan=True)
     ]
-    return fault(f"differs from what its sources hold now: {', '.join(differ[:3])}") if differ else None
+    unread = [
+        f"{row.source} ({entry['error']})"
+        for (row, entry, a, _) in rows
+        if "error" in entry and not np.isnan(a).all()
+    ]
+    texts = {
+        "differs from what its sources hold now": differ,
+        "cannot be compared with sources that cannot be read": unread,
+    }
+    what = "; ".join(f"{text}: {', '.join(names[:3])}" for text, names in texts.items() if names)
+    return Fault(tile.row_group, tile.bin_range, what, repairable=bool(differ)) if what else None

@@ -370,8 +370,23 @@ def _mark(
         )
     root = zarr.open_group(zarr_store(path), mode="r+", use_consolidated=False)
     marks = change(_removed(root))
+    _refuse_twins(path, plan.experiments, marks)
     root.attrs[REMOVED] = marks
     summary = summarise(plan, read_ledger(path), marks)
     status = next(v for v in EXPERIMENT_SUMMARIES if v.name == "status")
     _write(root, status, summary["status"].to_numpy())
     _consolidate(path)
+
+
+def _refuse_twins(path: str | Path, experiments: pd.DataFrame, marks: Mapping[str, str]) -> None:
+    """Refuse to leave two experiments of one (biosample, assay) that are not removed."""
+    present = experiments[~experiments["accession"].isin(marks)]
+    twins = present[present.duplicated(["biosample", "assay"], keep=False)]
+    if len(twins):
+        row = twins.iloc[0]
+        raise StoreError(
+            f"{path} would hold {row['biosample']} / {row['assay']} twice",
+            got=", ".join(twins["accession"].iloc[:2]),
+            expected="one experiment for each biosample and assay",
+            next_step="remove the other one first",
+        )

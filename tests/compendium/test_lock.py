@@ -136,3 +136,13 @@ def test_stores_elsewhere_have_a_lock_as_well(s3, monkeypatch):
     with writing(store):
         assert obstore.get(bucket, "a.zarr.lock").bytes() != b'{"host": "elsewhere", "process": 1}'
     assert not obstore.list(bucket).collect()
+
+
+def test_one_store_has_one_lock_however_it_is_spelt(tmp_path):
+    store, link = tmp_path / "a.zarr", tmp_path / "link.zarr"
+    store.mkdir()
+    link.symlink_to(store)
+    with writing(store):
+        for other in (f"{store}/", link):
+            with pytest.raises(StoreError, match="is being written by another run"), writing(other):
+                pass

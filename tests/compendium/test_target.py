@@ -12,7 +12,7 @@ from epixs.compendium import target
 from epixs.compendium.ingest import ingest
 from epixs.compendium.store import experiments_of, open_compendium, regions_of, store_status, stored_plan
 from epixs.compendium.target import preview
-from epixs.compendium.verify import verify
+from epixs.compendium.verify import forget, verify
 from epixs.compendium.write import remove_experiments, restore_experiments
 from epixs.errors import ConfigError, StoreError
 from epixs.genome import Assembly, make_regions
@@ -140,7 +140,72 @@ def test_removed_experiments_keep_their_mark_and_make_room(catalog, tmp_path):
     table = ingest(other, None, path, append=True)
     assert table["status"].tolist() == ["removed: wrong antibody", "ok", "ok"]
     assert table["biosample"].tolist() == ["b0", "b1", "b0"]
+    with pytest.raises(StoreError, match=r"would hold b0 / a twice; got A0, A2"):
+        restore_experiments(path, ["A0"])
+    remove_experiments(path, ["A2"], "the first was right")
     restore_experiments(path, ["A0"])
-    assert set(experiments_of(open_compendium(path))["status"]) == {"ok"}
+    status = experiments_of(open_compendium(path))["status"]
+    assert status.tolist() == ["ok", "ok", "removed: the first was right"]
     with pytest.raises(StoreError, match="no such experiment; got A9"):
         remove_experiments(path, ["A9"], "never there")
+
+
+def test_regions_over_which_a_held_track_cannot_be_read_are_refused_and_nothing_changes(
+    catalog, write_bigwig, tmp_path
+):
+    path = tmp_path / "a.zarr"
+    short = write_bigwig("1.bw", [("chr1", 0, 9_000, 2.0)], sizes={"chr1": 10_010})  # has no chr2
+    ingest(some(catalog, 0, 1), REGIONS, path)
+    before = open_compendium(path).load()
+    for asked in (some(catalog, 0, 1), some(catalog, 2)):
+        with pytest.raises(StoreError, match=r"1 experiment\(s\) .*A1: .*chr2.*the store is as it was"):
+            ingest(asked, MORE, path, append=True)
+        assert open_compendium(path).load().identical(before)
+    short.unlink()
+    with pytest.raises(StoreError, match=r"cannot be read over the regions to add; got A1: .*does not exist"):
+        ingest(some(catalog, 2), MORE, path, append=True)
+    assert open_compendium(path).load().identical(before)
+    remove_experiments(path, ["A1"], "too short")
+    assert set(ingest(some(catalog, 2), None, path, append=True)["status"]) >= {"ok"}
+
+
+def test_a_file_that_changed_is_never_half_old_and_half_new(catalog, write_bigwig, tmp_path):
+    """Neither after a re-read that was cut short, nor when regions are added, named in the catalog or not."""
+    path = tmp_path / "a.zarr"
+    ingest(some(catalog, 0, 1), REGIONS, path)
+    write_bigwig("0.bw", [("chr1", 0, 10_000, 50.0), ("chr2", 0, 5_000, 50.0)])
+    ingest(some(catalog, 0, 1), REGIONS, path, part=(1, 3))
+    ingest(some(catalog, 2), None, path, append=True)
+    row = open_compendium(path).signal[0].to_numpy()
+    assert np.allclose(row, np.arcsinh(50.0), atol=1e-3)
+    write_bigwig("1.bw", [("chr1", 0, 10_000, 70.0), ("chr2", 0, 5_000, 70.0)])
+    ingest(some(catalog, 2), MORE, path, append=True)
+    row = open_compendium(path).signal[1].to_numpy()
+    assert np.allclose(row, np.arcsinh(70.0), atol=1e-3)
+
+
+def test_repair_without_sources_gives_nothing_up(catalog, tmp_path):
+    path = tmp_path / "a.zarr"
+    ingest(some(catalog, 0, 1), REGIONS, path)
+    (tmp_path / "small.chrom.sizes").write_text("chr1\t10010\nchr2\t5000\n")
+    before = open_compendium(path).signal.to_numpy()
+    away = tmp_path / "away"
+    away.mkdir()
+    for number in (0, 1):
+        (tmp_path / f"{number}.bw").rename(away / f"{number}.bw")
+    faults = verify(path, sources=True)
+    assert faults
+    assert not any(fault.repairable for fault in faults)
+    forget(path, faults)
+    assert np.array_equal(open_compendium(path).signal.to_numpy(), before)
+    # a tile that is really damaged is not given up either
+    shard = path / "signal" / "c" / "0" / "1"
+    shard.write_bytes(shard.read_bytes()[:-9] + b"123456789")
+    forget(path, verify(path))
+    for asked, append in ((some(catalog, 0, 1), False), (some(catalog, 2), True)):
+        with pytest.raises(StoreError, match="are gone"):
+            ingest(asked, None if append else REGIONS, path, append=append)
+    for number in (0, 1):
+        (away / f"{number}.bw").rename(tmp_path / f"{number}.bw")
+    ingest(some(catalog, 2), None, path, append=True)
+    assert np.array_equal(open_compendium(path).signal[:2].to_numpy(), before)
