@@ -164,7 +164,10 @@ def open_compendium(path: str | Path, *, unfinished: bool = False) -> xr.Dataset
             next_step="run the command that writes it again: it resumes where it stopped",
         )
     try:
-        dataset: xr.Dataset = xr.open_zarr(zarr_store(path), consolidated=True)
+        # Between a change of attributes and consolidating again, a kill leaves a store without the latter.
+        group = zarr.open_group(zarr_store(path), mode="r")
+        whole = group.metadata.consolidated_metadata is not None
+        dataset: xr.Dataset = xr.open_zarr(zarr_store(path), consolidated=whole)
     except (ValueError, KeyError, TypeError) as error:
         raise StoreError(
             f"{path} is damaged: its metadata contradict each other",

@@ -197,13 +197,13 @@ def grow_store(path: str | Path, plan: Plan) -> None:
     `stored_plan` takes them from there and growing again completes it. Shards that are full are not touched.
     """
     root = zarr.open_group(zarr_store(path), mode="r+", use_consolidated=False)
-    root.attrs.update({"status": "unfinished", "growth": plan.to_dict()})
+    root.attrs.put(dict(root.attrs) | {"status": "unfinished", "growth": plan.to_dict()})
     _consolidate(path)
     _write_labels(root, plan)
     root[SIGNAL.name].resize((plan.n_experiments, plan.n_bins))
     root[LEDGER_PATH].resize(plan.grid)
-    root.attrs.update(store_attributes(plan))
-    del root.attrs["growth"]
+    grown = dict(root.attrs) | store_attributes(plan)
+    root.attrs.put({name: value for name, value in grown.items() if name != "growth"})  # in one write
     _consolidate(path)
 
 

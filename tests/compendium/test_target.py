@@ -1,5 +1,6 @@
 """Adding experiments and regions to a finished store, and removing experiments from it."""
 
+import shutil
 from dataclasses import replace
 
 import numpy as np
@@ -8,7 +9,7 @@ import pytest
 import xarray as xr
 
 from epixs.catalog import Catalog
-from epixs.compendium import target
+from epixs.compendium import target, write
 from epixs.compendium.ingest import ingest
 from epixs.compendium.store import experiments_of, open_compendium, regions_of, store_status, stored_plan
 from epixs.compendium.target import preview
@@ -209,3 +210,60 @@ def test_repair_without_sources_gives_nothing_up(catalog, tmp_path):
         (away / f"{number}.bw").rename(tmp_path / f"{number}.bw")
     ingest(some(catalog, 2), None, path, append=True)
     assert np.array_equal(open_compendium(path).signal[:2].to_numpy(), before)
+
+
+@pytest.mark.parametrize("what", ["remove", "undo", "experiments", "regions"])
+def test_killed_at_any_write_the_same_command_completes_it(catalog, tmp_path, monkeypatch, what):
+    """Every write of the root's zarr.json and every consolidation in turn is the last one."""
+
+    class Killed(BaseException):
+        pass
+
+    path, whole = tmp_path / "a.zarr", tmp_path / "whole.zarr"
+
+    def prepare(store):
+        ingest(some(catalog, 0, 1), REGIONS, store)
+        if what == "undo":
+            remove_experiments(store, ["A0"], "why")
+
+    def act(store):
+        match what:
+            case "remove":
+                remove_experiments(store, ["A0"], "why")
+            case "undo":
+                restore_experiments(store, ["A0"])
+            case "experiments":
+                ingest(some(catalog, 2), None, store, append=True)
+            case "regions":
+                ingest(some(catalog, 0), MORE, store, append=True)
+
+    prepare(whole)
+    act(whole)
+    expected = open_compendium(whole).load()
+    real, kills = write._consolidate, 0
+    for last in range(6):
+        if path.exists():
+            shutil.rmtree(path)
+        prepare(path)
+        count = 0
+
+        def dying(store, last=last):
+            nonlocal count
+            if count == last:
+                raise Killed
+            count += 1
+            real(store)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(write, "_consolidate", dying)
+            try:
+                act(path)
+            except Killed:
+                kills += 1
+            else:
+                break
+        act(path)
+        after = open_compendium(path).load()
+        assert after.signal.identical(expected.signal)
+        assert after["status"].values.tolist() == expected["status"].values.tolist()
+    assert kills >= 1
