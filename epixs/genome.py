@@ -87,7 +87,7 @@ def load_assembly(name: str, beside: Path | None = None) -> Assembly:
 
 def _read_chrom_sizes(path: Path) -> dict[str, int]:
     sizes: dict[str, int] = {}
-    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
+    for number, line in enumerate(path.read_text(encoding="utf-8", errors="replace").splitlines(), 1):
         fields = line.split()
         if not fields or fields[0].startswith("#"):
             continue

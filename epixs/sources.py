@@ -89,7 +89,7 @@ def source_state(path: str) -> list[Any]:
         return remote.state()
     try:
         found = os.stat(path)
-    except OSError:
+    except (OSError, ValueError):  # a name with a NUL is a ValueError
         return [path, -1, -1]
     return [path, found.st_size, found.st_mtime_ns]
 
@@ -280,8 +280,8 @@ def _object(url: str) -> tuple[Any, str]:
             next_step="install it with `pip install 'epixs[cloud]'`",
         ) from error
     options = cloud_options()
-    parts = urlsplit(url)
     try:
+        parts = urlsplit(url)
         if parts.scheme in ("http", "https"):
             # One store an object: the path stays as it is written, with its query.
             options["client_options"]["allow_http"] = parts.scheme == "http"

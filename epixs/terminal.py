@@ -6,6 +6,7 @@ import contextlib
 import errno
 import os
 import sys
+import unicodedata
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -38,20 +39,28 @@ out = Console(width=None if sys.stdout.isatty() else PIPED_WIDTH)
 err = Console(stderr=True)
 
 
+def plain(text: object) -> str:
+    """Text without control characters: names from files must not move the cursor or clear the screen."""
+    return "".join(
+        sign if sign in "\n\t" or unicodedata.category(sign) != "Cc" else "\N{REPLACEMENT CHARACTER}"
+        for sign in str(text)
+    )
+
+
 def say(message: str) -> None:
     """Print a sentence to standard output, as it is."""
-    out.print(message, markup=False, highlight=False, soft_wrap=True)
+    out.print(plain(message), markup=False, highlight=False, soft_wrap=True)
 
 
 def fail(message: str) -> None:
     """Print an error to standard error, as it is."""
     err.print("error:", style="bold red", end=" ")
-    err.print(message, markup=False, highlight=False, soft_wrap=True)
+    err.print(plain(message), markup=False, highlight=False, soft_wrap=True)
 
 
 def remark(message: str) -> None:
     """Print a remark to standard error, as it is."""
-    err.print(f"note: {message}", markup=False, highlight=False, soft_wrap=True)
+    err.print(plain(f"note: {message}"), markup=False, highlight=False, soft_wrap=True)
 
 
 def fail_rows(failed: list[tuple[str, str]]) -> None:
@@ -140,11 +149,11 @@ def progress_bar(state: Any = None) -> Progress:
 
 def table_of(title: str, columns: list[str], rows: list[list[Any]]) -> Table:
     """A table to print; cells are text that people and files wrote, so markup in them is escaped."""
-    table = Table(title=escape(title), title_justify="left", header_style="bold")
+    table = Table(title=escape(plain(title)), title_justify="left", header_style="bold")
     for column in columns:
         table.add_column(column, overflow="fold")
     for row in rows:
-        table.add_row(*(f"{cell:.4f}" if isinstance(cell, float) else escape(str(cell)) for cell in row))
+        table.add_row(*(f"{cell:.4f}" if isinstance(cell, float) else escape(plain(cell)) for cell in row))
     return table
 
 

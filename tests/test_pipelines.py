@@ -68,7 +68,8 @@ def assert_same(path, world):
 
 FAKE_SBATCH = """#!/bin/bash
 grep -q 'SBATCH --mem=' "$1" || exit 3
-bash "$1" >/dev/null 2>&1 &
+script=$(mktemp) && cp "$1" "$script"  # as Slurm does: the script is deleted once it is submitted
+bash "$script" >/dev/null 2>&1 &
 echo "Submitted batch job $!"
 """
 

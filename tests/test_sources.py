@@ -226,3 +226,8 @@ def test_s3(genome, s3):
     assert source_state("s3://tracks/d/a.bw")[1] == genome.stat().st_size
     with pytest.raises(TrackError, match="cannot be read"):
         RemoteFile("s3://tracks/none.bw")
+
+
+@pytest.mark.parametrize("path", ["http://[bad/x.bigWig", "a\0b.bigWig"])
+def test_names_that_cannot_be(path):
+    assert source_state(path) == [path, -1, -1]

@@ -4,6 +4,7 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
+from epixs import terminal
 from epixs.errors import StoreError
 from epixs.terminal import Verbs, bytes_text, counted, fail_rows, on_interrupt, table_of
 
@@ -86,3 +87,12 @@ def test_one_reason_is_said_once(monkeypatch):
         "A and 1 more could not be read: /x/a.bw has no chrX",
         "C could not be read: /x/c.bw is empty",
     ]
+
+
+def test_names_from_files_do_not_control_the_terminal(capsys):
+    terminal.say("a\x1b[2Jb\tc")
+    terminal.fail("x\x9by\x07")
+    printed = capsys.readouterr()
+    assert "a\N{REPLACEMENT CHARACTER}[2Jb" in printed.out
+    assert "\x1b[2J" not in printed.out
+    assert not set(printed.err) & {"\x07", "\x9b"}

@@ -140,7 +140,7 @@ def _refuse_if_held(store: str | Path, lock: Lock) -> None:
     text, age = found
     try:
         holder = json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         holder = {}  # cut short while it was written, or not ours: its age decides
     if not isinstance(holder, dict):
         holder = {}
