@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from epixs.cost import check_memory, estimate_cost
+from epixs.cost import check_memory, estimate_cost, planned_epochs
 from epixs.errors import AxisError, TrainingError
 from epixs.files import check_new_folder
 from epixs.joint import JointAxis, Pair, SpeciesAxis, joint_axis
@@ -20,6 +20,8 @@ from epixs.training.run import Listeners, Probe, fit_model, new_folder, sampler_
 from epixs.training.watch import EpochReport
 
 LABELS = ["biosample", "assay"]
+EPOCHS_OVER_JOINT = 4
+"""Passes over those of a joint fit."""
 
 
 @dataclass(frozen=True)
@@ -195,6 +197,8 @@ def extend(
         genome_multiplier=1.0,  # all that is fitted are factors
         held_out_tracks=0,
     ).replace(weight_decay=0.0, species_weight="by_bins")
+    if not epochs:  # as in stage 2, factors begin anew and nothing else learns with them
+        config = config.replace(epochs=EPOCHS_OVER_JOINT * planned_epochs(plan.fit_axis, config))
     cost = estimate_cost(plan.fit_axis, config)
     if not force:
         check_memory(cost, config)

@@ -28,7 +28,7 @@ from tests.worlds import BINS, planted, write_store
 CONFIG = TrainConfig(
     hidden=(64, 64), batch_size=4_000, experiments_per_position=8, epochs=100, held_out=0.1, patience=0,
     biosample_factors=4, assay_factors=8, genome_factors=(6, 6, 6), genome_dropout=0.0, learning_rate=3e-3,
-    genome_multiplier=3.0,
+    genome_multiplier=3.0, precision="float32",
 )  # fmt: skip
 LABELS = [(f"b{b}", f"a{a}") for b in range(5) for a in range(4)]
 HERE = [("chr1", 0, 25 * 1_999), ("chr2", 0, 25 * 1_001)]
