@@ -12,6 +12,7 @@ import argparse
 import json
 import os
 import platform
+import shutil
 import statistics
 import subprocess
 import sys
@@ -104,7 +105,7 @@ def by_bins(stores: dict[str, Path], model: Path) -> list[dict[str, object]]:
         if bins == LENGTHS[0]:
             stores_of = stores_of[:1]
         for store in stores_of:
-            subprocess.run(["rm", "-rf", f"{store}.factors"], check=True)
+            shutil.rmtree(f"{store}.factors", ignore_errors=True)
         done = subprocess.run(
             [sys.executable, "-c", ONE_FIT, str(model), *map(str, stores_of)],
             check=True,
@@ -130,6 +131,11 @@ def main() -> None:
     write_page(quality, cost, experiments)
 
 
+def _texts(rows: list[dict[str, object]], digits: int) -> pd.DataFrame:
+    """A table whose real numbers have so many digits."""
+    return pd.DataFrame(rows).map(lambda cell: f"{cell:.{digits}f}" if isinstance(cell, float) else cell)
+
+
 def write_page(quality: list[dict[str, object]], cost: list[dict[str, object]], experiments: int) -> None:
     ratio = statistics.median(float(str(row["ratio"])) for row in quality)
     biggest = cost[-1]
@@ -149,14 +155,14 @@ def write_page(quality: list[dict[str, object]], cost: list[dict[str, object]], 
         "Stage 1 saw one chromosome, stage 2 fits the other; the joint fit saw both. MSE of held-out entries of the",
         "second one, arcsinh units.",
         "",
-        markdown_table(pd.DataFrame(quality).round(4)),
+        markdown_table(_texts(quality, 4)),
         f"Median ratio {ratio:.3f}.",
         "",
         "## Cost by bins",
         "",
         "One process; starting TensorFlow and tracing are outside, but for the first row.",
         "",
-        markdown_table(pd.DataFrame(cost).round(1)),
+        markdown_table(_texts(cost, 1)),
         "## To a genome",
         "",
         f"hg38 has {HG38_BINS:,} bins: at {per_bin * 1e6:.1f} us a bin on {os.cpu_count()} cores, that is",

@@ -24,7 +24,7 @@ _HOMES = {
     "open_compendium": "epixs.compendium.store",
     # joint axis, sampling and model
     "joint_axis": "epixs.joint",
-    "read_pairs": "epixs.joint",
+    "read_pairs": "epixs.pairs",
     "Sampler": "epixs.sampling",
     "training_dataset": "epixs.dataset",
     "held_out_dataset": "epixs.dataset",
@@ -65,9 +65,9 @@ if TYPE_CHECKING:
     from epixs.imputation import impute as impute
     from epixs.imputation import open_imputed as open_imputed
     from epixs.joint import joint_axis as joint_axis
-    from epixs.joint import read_pairs as read_pairs
     from epixs.model import RowwiseAdam as RowwiseAdam
     from epixs.model import build_model as build_model
+    from epixs.pairs import read_pairs as read_pairs
     from epixs.portal import select_experiments as select_experiments
     from epixs.report import write_report as write_report
     from epixs.sampling import Sampler as Sampler

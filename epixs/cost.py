@@ -13,9 +13,12 @@ from epixs.sampling.memory import memory_needed
 from epixs.sampling.pools import fewest_bytes, most_bytes
 
 EPOCH_RANGE = (8, 200)
+EPOCHS_OVER_JOINT = 4
+"""Passes over those of a joint fit, where only factors are fitted: they begin anew, and nothing else learns
+with them (docs/training.md)."""
+
 BYTES_PER_PARAMETER = 16
 """A parameter, its two Adam moments, and one copy while the best checkpoint is written; float32."""
-
 
 PROCESS_BYTES = 1_000_000_000
 """Python, TensorFlow, its threads and the batches under way, measured; without the model and the signal."""
@@ -66,11 +69,10 @@ def estimate_cost(axis: JointAxis, config: TrainConfig) -> Cost:
     activations = config.batch_size * sum(config.hidden) * 4 * 3
     model = PROCESS_BYTES + BYTES_PER_PARAMETER * parameters + activations
     left, whole = int(config.memory_gb * 1e9) - model, memory_needed(axis)
-    in_memory = whole <= left
     width = config.experiments_per_position
-    signal = whole if in_memory else min(max(left, fewest_bytes(axis, width)), most_bytes(axis, width))
-    if whole <= signal:
-        in_memory, signal = True, whole
+    pools = min(max(left, fewest_bytes(axis, width)), most_bytes(axis, width))
+    in_memory = whole <= max(left, pools)
+    signal = whole if in_memory else pools
     per_step = max(1, config.batch_size // width)
     return Cost(
         parameters,

@@ -23,7 +23,8 @@ from epixs.evaluation import AVERAGE, IMPUTED, UNFAIR, ZERO_SHOT, Evaluation, ev
 from epixs.files import check_new_folder
 from epixs.genome import read_regions
 from epixs.imputation import impute
-from epixs.joint import Pair, joint_axis
+from epixs.joint import joint_axis
+from epixs.pairs import Pair
 from epixs.portal import select_experiments
 from epixs.report import write_report
 from epixs.simulate import simulate

@@ -25,6 +25,7 @@ from epixs.compendium.schema import LEDGER_PATH, SCHEMA_VERSION
 from epixs.compendium.store import epixs_version
 from epixs.errors import StoreError
 from epixs.joint import COARSE_BINS, MEDIUM_BINS, JointAxis, SpeciesAxis
+from epixs.joint_json import axis_from_dict, axis_to_dict
 from epixs.sources import is_url
 
 ARRAYS = ("factors_25bp", "factors_250bp", "factors_5kbp")
@@ -69,10 +70,20 @@ class FactorPlan:
         return -(-self.part.n_positions[2] // self.block_positions)
 
     @property
+    def floats_per_position(self) -> int:
+        """Factors of one 5 kbp position, at all scales."""
+        return sum(n * k for n, k in zip(PER_POSITION, self.sizes, strict=True))
+
+    @property
     def n_bytes(self) -> int:
         """Bytes of all factors."""
-        per_position = sum(n * k for n, k in zip(PER_POSITION, self.sizes, strict=True))
-        return 4 * per_position * self.part.n_positions[2]
+        return 4 * self.floats_per_position * self.part.n_positions[2]
+
+    def shapes(self, positions: int) -> dict[str, tuple[int, ...]]:
+        """Shape of each array over so many 5 kbp positions."""
+        small, middle, large = self.sizes
+        inner = ((PER_POSITION[0], small), (PER_POSITION[1], middle), (large,))
+        return {name: (positions, *rest) for name, rest in zip(ARRAYS, inner, strict=True)}
 
     def span(self, block: int) -> tuple[int, int]:
         """5 kbp positions `[first, stop)` of a block."""
@@ -149,20 +160,20 @@ def prepare_factors(
             "kind": "factors",
             "status": "unfinished",
             "identity": plan.identity,
-            "axis": plan.axis.to_dict(),
+            "axis": axis_to_dict(plan.axis),
         },
     )
-    positions, block = plan.part.n_positions[2], plan.block_positions
-    for name, per, width in zip(ARRAYS, PER_POSITION, plan.sizes, strict=True):
-        inner = (per, width) if per > 1 else (width,)
+    positions = plan.part.n_positions[2]
+    chunks = plan.shapes(min(plan.block_positions, positions))
+    for name, shape in plan.shapes(positions).items():
         root.create_array(
             name,
-            shape=(positions, *inner),
-            chunks=(min(block, positions), *inner),
+            shape=shape,
+            chunks=chunks[name],
             dtype="float32",
             fill_value=np.nan,
             compressors=None,  # factors are noise to a compressor
-            dimension_names=("position", *(("inner",) if per > 1 else ()), "factor"),
+            dimension_names=("position", "factor") if len(shape) == 2 else ("position", "inner", "factor"),
         )
     for name, values in shared.items():
         array = root.create_array(
@@ -197,7 +208,7 @@ def read_factor_plan(path: str | Path) -> FactorPlan:
     attributes = _attributes(path)
     try:
         identity = attributes["identity"]
-        axis = JointAxis.from_dict(attributes["axis"], whole=False)
+        axis = axis_from_dict(attributes["axis"], whole=False)
         small, middle, large = (int(n) for n in identity["sizes"])
         sizes = (small, middle, large)
         plan = FactorPlan(
@@ -207,8 +218,7 @@ def read_factor_plan(path: str | Path) -> FactorPlan:
         if not sound or len(axis.parts) != 1 or plan.n_blocks > MAX_BLOCKS or plan.identity != identity:
             raise ValueError("its attributes contradict each other")
         root = zarr.open_group(zarr_store(path), mode="r")
-        for name, per, width in zip(ARRAYS, PER_POSITION, sizes, strict=True):
-            wanted = (axis.parts[0].n_positions[2], *((per, width) if per > 1 else (width,)))
+        for name, wanted in plan.shapes(plan.part.n_positions[2]).items():
             if root[name].shape != wanted or root[name].dtype != np.float32:
                 raise ValueError(f"{name} has shape {root[name].shape}, not {wanted}")
     except StoreError:
@@ -247,18 +257,15 @@ def write_factors(
     first, stop = plan.span(block)
     window = plan.part.window(first, stop)
     coarse, medium, fine = _inner_indices(window)
-    padded = [
-        np.full((stop - first, per, width), np.nan, np.float32)
-        for per, width in zip(PER_POSITION, plan.sizes, strict=True)
-    ]
-    padded[0][coarse, fine] = tables[0][: coarse.size]
-    at = window.positions(np.arange(coarse.size))
-    padded[1][coarse, medium] = tables[1][at[:, 1]]
-    padded[2][:, 0] = tables[2][: stop - first]
+    padded = {name: np.full(shape, np.nan, np.float32) for name, shape in plan.shapes(stop - first).items()}
+    small, middle, large = (padded[name] for name in ARRAYS)
+    small[coarse, fine] = tables[0][: coarse.size]
+    middle[coarse, medium] = tables[1][window.positions(np.arange(coarse.size))[:, 1]]
+    large[:] = tables[2][: stop - first]
     root = zarr.open_group(zarr_store(path), mode="r+")
-    for name, values, per in zip(ARRAYS, padded, PER_POSITION, strict=True):
-        root[name][first:stop] = values if per > 1 else values[:, 0]
-    return checksum(np.concatenate([values.ravel() for values in padded]))
+    for name, values in padded.items():
+        root[name][first:stop] = values
+    return checksum(np.concatenate([values.ravel() for values in padded.values()]))
 
 
 def _inner_indices(
@@ -271,34 +278,14 @@ def _inner_indices(
     return part.positions(bins)[:, 2].astype(np.int64), fine // MEDIUM_BINS, fine
 
 
-def read_factors(path: str | Path, plan: FactorPlan, start: int, stop: int) -> npt.NDArray[np.float32]:
-    """Factors of bins `[start, stop)` at all three scales, one after the other: `(bin, sum of sizes)`.
-
-    Raises
-    ------
-    StoreError
-        If a block has not been written, or is damaged.
-    """
-    coarse, medium, fine = _inner_indices(plan.part, start, stop)
-    low, high = int(coarse[0]), int(coarse[-1]) + 1
-    try:
-        root = zarr.open_group(zarr_store(path), mode="r")
-        small, middle, large = (np.asarray(root[name][low:high]) for name in ARRAYS)
-    except Exception as error:  # zarr and its codecs raise many types
-        raise StoreError(f"{path} cannot be read", got=f"{type(error).__name__}: {error}") from error
-    at = coarse - low
-    values = np.concatenate([small[at, fine], middle[at, medium], large[at]], axis=1)
-    if np.isnan(values).any():
-        raise StoreError(
-            f"{path} lacks factors of bins {start:,} to {stop:,}",
-            next_step="run `epixs fit-genome` again: it resumes where it stopped",
-        )
-    return values
-
-
 def block_fingerprint(plan: FactorPlan, block: int, content: str) -> str:
     """Digest of all that a block's factors depend on; `content` of the signal there."""
     return digest([plan.fingerprint, block, content])
+
+
+def reopen_factors(path: str | Path) -> None:
+    """Mark a store unfinished before its blocks are written again."""
+    zarr.open_group(zarr_store(path), mode="r+").attrs["status"] = "unfinished"
 
 
 def finish_factors(path: str | Path, plan: FactorPlan) -> dict[str, float]:
@@ -325,8 +312,28 @@ class FactorStore:
     fingerprint: str
 
     def read(self, start: int, stop: int) -> npt.NDArray[np.float32]:
-        """Factors of bins `[start, stop)`; see `read_factors`."""
-        return read_factors(self.path, self.plan, start, stop)
+        """Factors of bins `[start, stop)` at all three scales, one after the other: `(bin, sum of sizes)`.
+
+        Raises
+        ------
+        StoreError
+            If a block is missing or damaged.
+        """
+        coarse, medium, fine = _inner_indices(self.plan.part, start, stop)
+        low, high = int(coarse[0]), int(coarse[-1]) + 1
+        try:
+            root = zarr.open_group(zarr_store(self.path), mode="r")
+            small, middle, large = (np.asarray(root[name][low:high]) for name in ARRAYS)
+        except Exception as error:  # zarr and its codecs raise many types
+            raise StoreError(f"{self.path} cannot be read", got=f"{type(error).__name__}: {error}") from error
+        at = coarse - low
+        values = np.concatenate([small[at, fine], middle[at, medium], large[at]], axis=1)
+        if np.isnan(values).any():
+            raise StoreError(
+                f"{self.path} lacks factors of bins {start:,} to {stop:,}",
+                next_step="run `epixs fit-genome` again: it resumes where it stopped",
+            )
+        return values
 
 
 def open_factors(path: str | Path) -> FactorStore:

@@ -11,7 +11,7 @@ from epixs.compendium.store import experiments_of, open_compendium
 from epixs.errors import AxisError, ConfigError
 from epixs.evaluation import check_fit
 from epixs.genome import parse_locus
-from epixs.joint import why_unknown
+from epixs.pairs import why_unknown
 from epixs.training.logs import read_history
 
 INK = "#3b3b3b"

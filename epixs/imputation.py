@@ -23,7 +23,8 @@ from epixs.compendium.write import finalise, prepare_store, write_block
 from epixs.errors import AxisError
 from epixs.factors import FactorStore
 from epixs.genome import BIN_SIZE
-from epixs.joint import JointAxis, Pair, SpeciesAxis, why_unknown
+from epixs.joint import JointAxis, SpeciesAxis
+from epixs.pairs import Pair, why_unknown
 from epixs.trained import TrainedModel
 from epixs.transforms import quantise
 

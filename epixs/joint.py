@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -16,14 +15,11 @@ from epixs.compendium.location import absolute
 from epixs.compendium.store import experiments_of, open_compendium, regions_of
 from epixs.errors import AxisError, closest
 from epixs.genome import Regions
-from epixs.tables import read_tsv
+from epixs.pairs import Pair, why_unknown
 
 MEDIUM_BINS = 10
 COARSE_BINS = 200
 """Bins in one 250 bp and in one 5 kbp position; both are counted inside a region."""
-
-Pair = tuple[str, str, str]
-"""`(species, biosample, assay)`"""
 
 
 @dataclass(frozen=True)
@@ -295,125 +291,6 @@ class JointAxis:
         table = self.part(species).experiments
         return why_unknown(biosample, assay, set(table["biosample"]), set(table["assay"]))
 
-    def to_dict(self) -> dict[str, Any]:
-        """Everything a model needs to find its rows again, as JSON holds it."""
-        return {
-            "assays": list(self.assays),
-            "assay_classes": self.assay_classes,
-            "species": [
-                {
-                    "species": part.species,
-                    "source": part.source,
-                    "plan": part.plan,
-                    "assembly": part.regions.assembly,
-                    "regions": [
-                        list(row)
-                        for row in zip(
-                            part.regions.name,
-                            part.regions.chrom,
-                            part.regions.start,
-                            part.regions.end,
-                            strict=True,
-                        )
-                    ],
-                    "biosamples": list(part.biosamples),
-                    "experiments": part.experiments.to_dict("records"),
-                }
-                for part in self.parts
-            ],
-        }
-
-    @classmethod
-    def from_dict(cls, content: dict[str, Any], *, whole: bool = True) -> JointAxis:
-        """Inverse of `to_dict`; one that is not whole has labels without an experiment.
-
-        Raises
-        ------
-        AxisError
-            If something is missing.
-        """
-        try:
-            parts = tuple(_species_from(entry, whole) for entry in _list_of(dict, content["species"]))
-            axis = cls(parts, tuple(_names(content["assays"])), dict(content["assay_classes"]))
-            shown = {name for part in parts for name in part.experiments["assay"]}
-            if len(set(axis.species)) != len(parts) or not parts:
-                raise ValueError(f"species are {axis.species}")
-            if set(axis.assays) != set(axis.assay_classes) or not shown <= set(axis.assays):
-                raise ValueError("the experiments have other assays")
-            if whole and shown != set(axis.assays):
-                raise ValueError("the assays are not those of the experiments")
-            _list_of(str, [*axis.assay_classes.values()])
-        except (LookupError, TypeError, ValueError, AttributeError, OverflowError) as error:
-            raise AxisError("the model's axis is damaged", got=f"{type(error).__name__}: {error}") from error
-        return axis
-
-
-def why_unknown(biosample: str, assay: str, biosamples: Collection[str], assays: Collection[str]) -> str:
-    """Say which of an experiment's two labels is not known, and which known one is close."""
-    labels = (("biosample", biosample, biosamples), ("assay", assay, assays))
-    unknown = [
-        f"unknown {what} {name!r}{closest(name, known)}" for what, name, known in labels if name not in known
-    ]
-    return " and ".join(unknown) or "biosample and assay are known, but not together"
-
-
-_EXPERIMENT_FIELDS = {
-    "row": int,
-    "biosample": str,
-    "assay": str,
-    "assay_class": str,
-    "accession": str,
-    "output_type": str,
-    "signal_min": float,
-    "signal_max": float,
-    "excluded": bool,
-    "held_out": bool,
-}
-
-
-def _list_of(kind: type, values: Any) -> list[Any]:
-    if type(values) is not list or any(type(value) is not kind for value in values):
-        raise TypeError(f"expected a list of {kind.__name__}, got {str(values)[:60]!r}")
-    return values
-
-
-def _names(values: Any) -> list[str]:
-    """Sorted, distinct names."""
-    names = _list_of(str, values)
-    if names != sorted(set(names)):
-        raise ValueError(f"names are not sorted, or come twice: {names[:5]}")
-    return names
-
-
-def _species_from(entry: dict[str, Any], whole: bool) -> SpeciesAxis:
-    """One species of `JointAxis.to_dict`, every field checked."""
-    species, source, plan, assembly = _list_of(
-        str, [entry[key] for key in ("species", "source", "plan", "assembly")]
-    )
-    names, chroms, starts, ends = (list(column) for column in zip(*entry["regions"], strict=True))
-    regions = Regions(
-        assembly,
-        tuple(_list_of(str, names)),
-        tuple(_list_of(str, chroms)),
-        tuple(_list_of(int, starts)),
-        tuple(_list_of(int, ends)),
-    )
-    if not regions.sound:
-        raise ValueError(f"{species}: impossible regions")
-    experiments = pd.DataFrame(_list_of(dict, entry["experiments"]), columns=[*_EXPERIMENT_FIELDS])
-    for name, kind in _EXPERIMENT_FIELDS.items():
-        _list_of(kind, experiments[name].tolist())
-    bounds = experiments[["signal_min", "signal_max"]].to_numpy()
-    if not np.isfinite(bounds).all() or (bounds[:, 0] > bounds[:, 1]).any():
-        raise ValueError(f"{species}: an experiment's signal_min or signal_max is impossible")
-    biosamples = tuple(_names(entry["biosamples"]))
-    shown = set(experiments["biosample"])
-    if not shown <= set(biosamples) or (whole and shown != set(biosamples)):
-        raise ValueError(f"{species}: the biosamples are not those of the experiments")
-    if experiments.duplicated(["biosample", "assay"]).any() or (experiments["row"] < 0).any():
-        raise ValueError(f"{species}: an experiment comes twice, or its row is negative")
-    return SpeciesAxis(species, source, plan, regions, biosamples, experiments)
-
 
 def joint_axis(stores: Sequence[str | Path], exclude: Sequence[Pair] = ()) -> JointAxis:
     """Join the compendia of any number of species.
@@ -471,37 +348,3 @@ def _species_axis(path: str | Path) -> SpeciesAxis:
         tuple(sorted(set(readable["biosample"]))),
         experiments,
     )
-
-
-def read_pairs(path: str | Path, *, what: str = "pairs file") -> list[Pair]:
-    """Read a TSV with the columns `species biosample assay`; a message calls it `what`.
-
-    Raises
-    ------
-    AxisError
-        If the file is missing, lacks a column or repeats a pair.
-    """
-    path = Path(path)
-    table = read_tsv(
-        path,
-        ("species", "biosample", "assay"),
-        what=what,
-        error=AxisError,
-        next_step="give a tab-separated file with the columns species, biosample and assay",
-    )
-    pairs = list(
-        zip(
-            table["species"].str.strip(),
-            table["biosample"].str.strip(),
-            table["assay"].str.strip(),
-            strict=True,
-        )
-    )
-    repeated = (
-        [pair for pair in dict.fromkeys(pairs) if pairs.count(pair) > 1]
-        if len(set(pairs)) < len(pairs)
-        else []
-    )
-    if repeated:
-        raise AxisError(f"{path} repeats a pair", got=" / ".join(repeated[0]), expected="each pair once")
-    return pairs

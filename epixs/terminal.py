@@ -7,7 +7,7 @@ import errno
 import os
 import sys
 import unicodedata
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import typer
@@ -160,6 +160,11 @@ def table_of(title: str, columns: list[str], rows: list[list[Any]]) -> Table:
 def counted(number: int, noun: str) -> str:
     """A number and its noun, in the plural but for 1: `1 experiment`."""
     return f"{number:,} {noun}{'s' * (number != 1)}"
+
+
+def listed(names: Sequence[str], most: int = 5) -> str:
+    """The first few of some names: `a, b, ...`."""
+    return ", ".join(names[:most]) + (", ..." if len(names) > most else "")
 
 
 def bytes_text(n_bytes: float) -> str:

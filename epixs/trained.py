@@ -23,6 +23,7 @@ from epixs.cost import count_parameters
 from epixs.errors import AxisError, TrainingError
 from epixs.files import file_sha256, write_text
 from epixs.joint import JointAxis
+from epixs.joint_json import axis_from_dict, axis_to_dict
 from epixs.model import DeepTensorFactorization, build_model
 
 MODEL_FILE = "model.keras"
@@ -93,7 +94,7 @@ def save_model(
     content: dict[str, Any] = {
         "epixs_version": epixs_version(),
         "config": config.to_dict(),
-        "axis": axis.to_dict(),
+        "axis": axis_to_dict(axis),
         "bounds": bounds or signal_bounds(axis),
         **({"extends": extends} if extends else {}),
         **scores,
@@ -179,7 +180,7 @@ def _read_description(path: Path) -> tuple[JointAxis, TrainConfig, dict[str, Any
         content = json.loads(path.read_text(encoding="utf-8"))
         fingerprint = content.pop("fingerprint")
         config = config_from(content["config"], where=str(path))
-        axis = JointAxis.from_dict(content["axis"])
+        axis = axis_from_dict(content["axis"])
         if type(content["weights_sha256"]) is not str:
             raise TypeError("weights_sha256 is no text")
         for assay in signal_bounds(axis):

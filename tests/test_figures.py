@@ -1,7 +1,7 @@
 import pytest
 
-from epixs.errors import AxisError, ConfigError, RegionError
-from epixs.figures import plot_tracks
+from epixs.errors import AxisError, ConfigError, RegionError, TrainingError
+from epixs.figures import plot_history, plot_tracks
 from epixs.imputation import impute
 
 pytest.importorskip("matplotlib")
@@ -34,3 +34,11 @@ def test_a_picture_that_cannot_be_written_is_refused_before_anything_is_read(tmp
     ):
         with pytest.raises(ConfigError, match=message):
             plot_tracks("nowhere.zarr", "nowhere.zarr", out=tmp_path / name, **what)
+
+
+def test_learning_curves(trained, tmp_path):
+    plot_history(trained.folder, out=tmp_path / "curves.png")
+    assert (tmp_path / "curves.png").read_bytes()[:4] == b"\x89PNG"
+    with pytest.raises(TrainingError, match="has no history.csv"):
+        plot_history(tmp_path, out=tmp_path / "other.png")
+    assert not (tmp_path / "other.png").exists()

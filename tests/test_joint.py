@@ -7,7 +7,9 @@ from epixs.catalog import read_catalog
 from epixs.compendium.ingest import ingest
 from epixs.errors import AxisError, StoreError
 from epixs.genome import read_regions
-from epixs.joint import JointAxis, joint_axis, read_pairs, why_unknown
+from epixs.joint import JointAxis, joint_axis
+from epixs.joint_json import axis_from_dict, axis_to_dict
+from epixs.pairs import read_pairs, why_unknown
 
 
 @pytest.fixture(scope="module")
@@ -88,11 +90,11 @@ def test_excluding_everything(axis):
 
 
 def test_json_round_trip(axis):
-    again = JointAxis.from_dict(json.loads(json.dumps(axis.to_dict())))
-    assert again.to_dict() == axis.to_dict()
+    again = axis_from_dict(json.loads(json.dumps(axis_to_dict(axis))))
+    assert axis_to_dict(again) == axis_to_dict(axis)
     assert again.part("human").regions == axis.part("human").regions
     with pytest.raises(AxisError, match="axis is damaged"):
-        JointAxis.from_dict({"species": [{}]})
+        axis_from_dict({"species": [{}]})
 
 
 def test_a_species_comes_once(world):
@@ -133,3 +135,23 @@ def test_pairs_files(tmp_path):
     assert read_pairs(tmp_path / "p.tsv") == [("x", "y", "z")]
     with pytest.raises(AxisError, match=r"--exclude .*none\.tsv does not exist\. Give a tab-separated file"):
         read_pairs(tmp_path / "none.tsv", what="--exclude")
+
+
+def test_whole_experiments_are_held_out_by_seed_and_leave_others_of_their_labels(axis):
+    held = axis.hold_out(4, seed=1)
+    assert held.n_held_out == 4
+    assert held.n_training == axis.n_training - 4
+    assert (
+        axis_to_dict(held) == axis_to_dict(axis.hold_out(4, seed=1)) != axis_to_dict(axis.hold_out(4, seed=2))
+    )
+    for part in held.parts:
+        hidden = part.experiments[part.experiments["held_out"]]
+        assert set(hidden["biosample"]) <= set(part.training["biosample"])
+        assert set(hidden["assay"]) <= set(part.training["assay"])
+    assert held.targets == axis.targets
+    alone = held.held_out_alone()
+    assert alone.n_training == 4
+    assert alone.n_held_out == 0
+    assert axis.hold_out(0, seed=1) is axis
+    with pytest.raises(AxisError, match=r"held_out_tracks; got 999; expected at most \d+"):
+        axis.hold_out(999, seed=1)

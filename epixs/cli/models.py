@@ -10,6 +10,7 @@ import typer
 from epixs.cli.app import app
 from epixs.terminal import (
     counted,
+    listed,
     out,
     progress_bar,
     remark,
@@ -17,8 +18,6 @@ from epixs.terminal import (
     start_tensorflow,
     table_of,
 )
-
-SHOWN = 5
 
 
 @app.command()
@@ -36,7 +35,7 @@ def impute(
     from epixs.compendium.store import open_compendium
     from epixs.errors import ConfigError
     from epixs.factors import open_factors
-    from epixs.joint import read_pairs
+    from epixs.pairs import read_pairs
 
     if pairs is not None and everything:
         raise ConfigError("--pairs and --all", got="both", expected="one of them")
@@ -56,10 +55,8 @@ def impute(
     fitted = open_factors(factors) if factors else None
     unknown = unknown_biosamples(trained, store, fitted)
     if unknown and wanted is None:
-        named = ", ".join(unknown[:SHOWN]) + (", ..." if len(unknown) > SHOWN else "")
-        remark(
-            f"{counted(len(unknown), 'biosample')} of {store} had no part in training, not imputed: {named}"
-        )
+        few = listed(unknown)
+        remark(f"{counted(len(unknown), 'biosample')} of {store} had no part in training, not imputed: {few}")
     with progress_bar() as bar:
         task = bar.add_task("imputing tiles", total=None)
         done = run(

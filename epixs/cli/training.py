@@ -15,6 +15,7 @@ from epixs.cli.app import app
 from epixs.terminal import (
     bytes_text,
     counted,
+    listed,
     on_interrupt,
     out,
     progress_bar,
@@ -24,8 +25,6 @@ from epixs.terminal import (
     start_tensorflow,
     table_of,
 )
-
-SHOWN = 5
 
 
 @app.command()
@@ -58,7 +57,8 @@ def train(
     from epixs.config import TrainConfig, read_config
     from epixs.errors import TrainingError
     from epixs.files import check_new_folder
-    from epixs.joint import joint_axis, read_pairs
+    from epixs.joint import joint_axis
+    from epixs.pairs import read_pairs
 
     if not (resume or dry_run):
         check_new_folder(out_path, TrainingError)
@@ -103,7 +103,7 @@ def extend(
     """Fit new biosamples, assays or a new species, and leave all that the model knows as it is."""
     from epixs.errors import TrainingError
     from epixs.files import check_new_folder
-    from epixs.joint import read_pairs
+    from epixs.pairs import read_pairs
 
     check_new_folder(out_path, TrainingError)
     pairs = read_pairs(exclude, what="--exclude") if exclude else ()
@@ -160,7 +160,7 @@ def fit_genome(
 ) -> None:
     """Fit genome factors of any regions, block by block, all else frozen. Run again, it resumes."""
     from epixs.cluster import open_client
-    from epixs.joint import read_pairs
+    from epixs.pairs import read_pairs
 
     pairs = tuple(read_pairs(exclude, what="--exclude")) if exclude else ()
     start_tensorflow()
@@ -200,8 +200,7 @@ def fit_genome(
 
 
 def _named(names: Sequence[str]) -> str:
-    shown = ", ".join(names[:SHOWN]) + (", ..." if len(names) > SHOWN else "")
-    return f"{len(names):,}: {shown}" if names else "none"
+    return f"{len(names):,}: {listed(names)}" if names else "none"
 
 
 def _say_how_it_ended(out_path: Path, done: dict[str, Any]) -> None:

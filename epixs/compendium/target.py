@@ -6,6 +6,7 @@ import os
 from collections.abc import Sequence
 from dataclasses import replace
 
+import numpy as np
 import pandas as pd
 
 from epixs.catalog import Catalog
@@ -57,7 +58,7 @@ def preview(
     with reaching(path):
         there = store_exists(path)
     if append and there:
-        return _grown(path, catalog, regions, uncovered)[0]
+        return _grown(path, stored_plan(path), catalog, regions, uncovered)[0]
     if regions is None:
         raise ConfigError("no regions", expected="a BED of the regions to hold, with --regions")
     plan = plan_ingest(catalog, regions, uncovered)
@@ -86,27 +87,27 @@ def grow(
 
     Returns
     -------
-    Its plan, and the state of each source that the catalog names; None for the others, whose rows stay as
-    they are.
+    Its plan, and the state of each source; None where the catalog does not name it and its file is gone: such
+    a row stays as it is.
 
     Raises
     ------
     StoreError
         If they do not fit to the store.
     """
-    plan, states = _grown(path, catalog, regions, uncovered)
+    now = stored_plan(path)
+    plan, states = _grown(path, now, catalog, regions, uncovered)
     attributes = read_attributes(path)
     if attributes["plan"] != plan.fingerprint or "growth" in attributes:
         if "growth" not in attributes:
-            _refuse_half_rows(path, plan, catalog.assembly)
+            _refuse_half_rows(path, now, plan, catalog.assembly)
         grow_store(path, plan)
     return plan, states
 
 
 def _grown(
-    path: str, catalog: Catalog, regions: Regions | None, uncovered: Uncovered
+    path: str, now: Plan, catalog: Catalog, regions: Regions | None, uncovered: Uncovered
 ) -> tuple[Plan, list[State | None]]:
-    now = stored_plan(path)
     settings = ("observed", catalog.species, catalog.assembly.name, uncovered)
     theirs = (now.kind, now.species, now.regions.assembly, now.uncovered)
     if settings != theirs:
@@ -128,13 +129,13 @@ def _grown(
         regions=now.regions.extended(regions) if regions else now.regions,
     )
     named = plan.experiments["accession"].isin(list(states))
-    for accession, source in plan.experiments.loc[~named, ["accession", "source"]].to_numpy().tolist():
-        if is_url(source) or os.path.exists(source):  # it may have changed since it was read
-            states[accession] = source_states([source])[0]
+    there = np.array([is_url(source) or os.path.exists(source) for source in plan.experiments["source"]])
+    others = plan.experiments[~named & there]  # their files may have changed since they were read
+    states |= dict(zip(others["accession"], source_states(others["source"]), strict=True))
     return plan, [states.get(accession) for accession in plan.experiments["accession"]]
 
 
-def _refuse_half_rows(path: str, plan: Plan, assembly: Assembly) -> None:
+def _refuse_half_rows(path: str, now: Plan, plan: Plan, assembly: Assembly) -> None:
     """Refuse to add regions over which experiments that the store holds cannot be read; nothing is changed.
 
     Raises
@@ -142,7 +143,6 @@ def _refuse_half_rows(path: str, plan: Plan, assembly: Assembly) -> None:
     StoreError
         Naming the first of them.
     """
-    now = stored_plan(path)
     if plan.regions == now.regions:
         return
     labels = experiments_of(open_compendium(path, unfinished=True))

@@ -111,6 +111,20 @@ class DeepTensorFactorization(keras.Model):
             values = layer(values)
         return self.readout(values)
 
+    def shared_weights(self) -> dict[str, Any]:
+        """Every weight that is no genome factor, by name; `biosample` and `assay` are tables of factors."""
+        named = {
+            "biosample": self.biosample.table,
+            "biosample_kernel": self.biosample.kernel,
+            "assay": self.assay.table,
+            "assay_kernel": self.assay.kernel,
+            "genome_kernel": self.genome.kernel,
+            "bias": self.bias,
+        }
+        for number, layer in enumerate([*self.hidden, self.readout], 2):
+            named |= {f"layer{number}_kernel": layer.kernel, f"layer{number}_bias": layer.bias}
+        return named
+
     def get_config(self) -> dict[str, Any]:
         """Arguments of the constructor."""
         return {"name": self.name, **self.settings}

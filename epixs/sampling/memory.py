@@ -49,9 +49,14 @@ class SpeciesSignal:
     block: npt.NDArray[np.int32]
 
 
+def bytes_per_bin(experiments: int) -> int:
+    """Memory of a bin: its packed values, its 5 kbp position, and its place in the order of two epochs."""
+    return 2 * experiments + 12
+
+
 def memory_needed(axis: JointAxis) -> int:
     """Bytes that the packed training signal of an axis takes, with the order of an epoch."""
-    return sum(part.n_positions[0] * (2 * len(part.training) + 12) for part in axis.parts)
+    return sum(part.n_positions[0] * bytes_per_bin(len(part.training)) for part in axis.parts)
 
 
 def load_signal(axis: JointAxis, part: SpeciesAxis) -> SpeciesSignal:

@@ -2,7 +2,7 @@
 
 An epoch needs one experiment at each position, not all of them. So for each run of bins that a chunk of the
 store covers, one group of experiments that share a chunk is drawn, each as likely as it has training
-experiments; the chunk is read, one of its experiments is drawn at each bin, and only that value is kept: 10
+experiments; the chunk is read, one of its experiments is drawn at each bin, and only that value is kept: 14
 bytes a position, however many experiments there are. Which chunks come together is random, and all entries
 of such a pool are mixed. While one pool is trained on, the next one is read.
 
@@ -16,19 +16,16 @@ from __future__ import annotations
 import threading
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any
 
 import numba
 import numpy as np
 import numpy.typing as npt
-import zarr
 
-from epixs.compendium.location import reaching, zarr_store
-from epixs.compendium.schema import SIGNAL
-from epixs.compendium.store import open_compendium, stored_layout
-from epixs.errors import ConfigError, EpixsError, TrainingError
-from epixs.joint import COARSE_BINS, JointAxis, SpeciesAxis
+from epixs.compendium.store import stored_layout
+from epixs.errors import ConfigError
+from epixs.joint import COARSE_BINS, JointAxis
 from epixs.sampling.batch import Batch, join_batches
+from epixs.sampling.chunks import Source, open_source
 from epixs.sampling.draws import (
     MISSING,
     PACKED_LIMIT,
@@ -41,6 +38,7 @@ from epixs.sampling.draws import (
     scale,
 )
 from epixs.sampling.memory import pack
+from epixs.sampling.segments import Segments, epoch_segments, pool_starts
 
 FEWEST_SEGMENTS = 64
 """Chunks that a pool holds at least, of different places and experiments, or all there are."""
@@ -50,7 +48,6 @@ POOLS_AT_ONCE = 2
 """One is trained on while the next one is read."""
 
 CANDIDATES = 1 << 16
-GOLDEN = (5**0.5 - 1) / 2
 
 
 def bytes_per_position(width: int) -> int:
@@ -61,107 +58,14 @@ def bytes_per_position(width: int) -> int:
 def fewest_bytes(axis: JointAxis, width: int) -> int:
     """Least memory that pools can mix in."""
     longest = max(stored_layout(part.source).chunk_bins for part in axis.parts)
-    positions = sum(part.n_positions[0] for part in axis.parts if len(part.training))
-    return min(positions, FEWEST_SEGMENTS * longest) * POOLS_AT_ONCE * bytes_per_position(width)
+    mixed = FEWEST_SEGMENTS * longest * POOLS_AT_ONCE * bytes_per_position(width)
+    return min(mixed, most_bytes(axis, width))
 
 
 def most_bytes(axis: JointAxis, width: int) -> int:
     """Memory of pools that each hold a whole epoch, beyond which more is of no use."""
     positions = sum(part.n_positions[0] for part in axis.parts if len(part.training))
     return positions * POOLS_AT_ONCE * bytes_per_position(width)
-
-
-@dataclass(frozen=True)
-class _Source:
-    """One species' store: its chunks, and where the training experiments lie in them.
-
-    Parameters
-    ----------
-    array
-        The signal.
-    first_bin
-        The species' first bin on the joint axis.
-    chunk_rows, chunk_bins
-        Shape of a chunk.
-    groups
-        Row groups that hold training experiments.
-    first, rows
-        Of group `g`, `rows[first[g]:first[g + 1]]` are its rows with training experiments, counted within
-        the group; their place in `rows` is the number of the experiment among those of the species.
-    biosample, assay
-        Numbers of each experiment on the joint axis, in the order of `rows`.
-    """
-
-    array: Any
-    part: SpeciesAxis
-    first_bin: int
-    first_experiment: int
-    chunk_rows: int
-    chunk_bins: int
-    groups: npt.NDArray[np.int64]
-    first: npt.NDArray[np.int64]
-    rows: npt.NDArray[np.int64]
-    biosample: npt.NDArray[np.int32]
-    assay: npt.NDArray[np.int32]
-
-    @property
-    def n_bins(self) -> int:
-        return self.part.n_positions[0]
-
-    def read(self, group: int, start: int, stop: int) -> npt.NDArray[np.float32]:
-        """Values of a group's rows at bins `[start, stop)`."""
-        low = int(self.groups[group]) * self.chunk_rows
-        try:
-            with reaching(self.part.source):
-                values = self.array[low : low + self.chunk_rows, start:stop]
-        except EpixsError:
-            raise
-        except Exception as error:  # zarr and its codecs raise many types
-            raise TrainingError(
-                f"{self.part.source} cannot be read at bins {start:,} to {stop:,}",
-                got=f"{type(error).__name__}: {error}",
-                next_step="check it with `epixs verify`",
-            ) from error
-        return np.ascontiguousarray(values, dtype=np.float32)
-
-
-def _open_source(axis: JointAxis, part: SpeciesAxis, first_experiment: int) -> _Source:
-    dataset = open_compendium(part.source)
-    training = part.training.sort_values("row")
-    row = training["row"].to_numpy(dtype=np.int64)
-    n_bins = part.n_positions[0]
-    if dataset.sizes["bin"] != n_bins or (row.size and row.max() >= dataset.sizes["experiment"]):
-        raise TrainingError(f"{part.source} changed since its axis was read", next_step="start again")
-    layout = stored_layout(part.source)
-    groups, first = np.unique(row // layout.chunk_rows, return_index=True)
-    return _Source(
-        zarr.open_array(zarr_store(part.source), path=SIGNAL.name, mode="r"),
-        part,
-        int(axis.offsets(part.species)[0]),
-        first_experiment,
-        layout.chunk_rows,
-        layout.chunk_bins,
-        groups,
-        np.append(first, row.size).astype(np.int64),
-        row % layout.chunk_rows,
-        axis.biosample_index(part.species, training["biosample"]),
-        axis.assay_index(training["assay"]),
-    )
-
-
-@dataclass(frozen=True)
-class _Segments:
-    """Runs of bins, each within one chunk, in the order that an epoch reads them.
-
-    All int64. `source`, `start`, `stop` (bins of the species), `visit` (how often these bins came before in
-    the epoch) have shape `(segment,)`; `group`, one row group for each lane, `(segment, lane)`.
-    """
-
-    source: npt.NDArray[np.int64]
-    start: npt.NDArray[np.int64]
-    stop: npt.NDArray[np.int64]
-    visit: npt.NDArray[np.int64]
-    group: npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True)
@@ -197,25 +101,20 @@ class OutOfCore:
         memory_bytes: int,
     ) -> None:
         self.axis, self.width, self.held_out, self.seed = axis, width, held_out, seed
-        self.sources: list[_Source] = []
+        self.sources: list[Source] = []
         for part in axis.parts:
             first = self.sources[-1].first_experiment + self.sources[-1].rows.size if self.sources else 0
-            self.sources.append(_open_source(axis, part, first))
+            self.sources.append(open_source(axis, part, first))
         self._visits = [visits.get(part.species, 0) for part in axis.parts]
         self._biosample = np.concatenate([source.biosample for source in self.sources])
         self._assay = np.concatenate([source.assay for source in self.sources])
         self._regions = joint_regions(axis)
         self._pool_size = self._choose_pool_size(memory_bytes)
         self._pools: dict[tuple[int, int], Future[_Pool]] = {}
-        self._plans: dict[int, tuple[_Segments, npt.NDArray[np.int64], npt.NDArray[np.int64]]] = {}
+        self._plans: dict[int, tuple[Segments, npt.NDArray[np.int64], npt.NDArray[np.int64]]] = {}
         self._lock = threading.Lock()
         self._ahead = ThreadPoolExecutor(1, thread_name_prefix="epixs-pool")
         self._readers = ThreadPoolExecutor(READERS, thread_name_prefix="epixs-read")
-
-    @property
-    def n_positions(self) -> int:
-        """Positions that an epoch visits."""
-        return sum(self._visits)
 
     def _choose_pool_size(self, memory_bytes: int) -> int:
         """Positions of a pool, at most."""
@@ -229,23 +128,13 @@ class OutOfCore:
             )
         return memory_bytes // (POOLS_AT_ONCE * bytes_per_position(self.width))
 
-    def plan(self, epoch: int) -> tuple[_Segments, npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    def plan(self, epoch: int) -> tuple[Segments, npt.NDArray[np.int64], npt.NDArray[np.int64]]:
         """Segments of an epoch, the first segment of each pool, and the first position of each segment."""
         found = self._plans.get(epoch)
         if found is None:
-            generator = np.random.Generator(np.random.PCG64([self.seed, epoch, 0x5E6]))
-            parts = [
-                _segments_of(index, source, visits, min(self.width, source.groups.size), self.seed, epoch)
-                for index, (source, visits) in enumerate(zip(self.sources, self._visits, strict=True))
-                if visits
-            ]
-            lanes = max(part.group.shape[1] for part in parts)
-            parts = [_with_lanes(part, lanes) for part in parts]
-            order = generator.permutation(sum(part.start.size for part in parts))
-            names = ("source", "start", "stop", "visit", "group")
-            segments = _Segments(*(np.concatenate([getattr(p, n) for p in parts])[order] for n in names))
+            segments = epoch_segments(self.sources, self._visits, self.width, self.seed, epoch)
             at = np.concatenate([[0], np.cumsum(segments.stop - segments.start)])
-            found = segments, _pool_starts(at, self._pool_size), at
+            found = segments, pool_starts(at, self._pool_size), at
             self._plans = {e: plan for e, plan in self._plans.items() if e == epoch - 1} | {epoch: found}
         return found
 
@@ -355,7 +244,7 @@ class OutOfCore:
                         break
         return np.array([*found], dtype=np.int64).reshape(-1, 3)
 
-    def _held_out_block(self, source: _Source, block: int, experiment: int, group: int) -> Batch:
+    def _held_out_block(self, source: Source, block: int, experiment: int, group: int) -> Batch:
         start, stop = source.part.bins_of_block(block)
         values = pack(source.read(group, start, stop)[source.rows[experiment]])
         known = np.flatnonzero(values != MISSING)
@@ -367,62 +256,6 @@ class OutOfCore:
             (values[known] / np.float32(PACKED_STEPS)).astype(np.float32)[:, None],
             np.ones(shape, np.float32),
         )
-
-
-def _segments_of(index: int, source: _Source, visits: int, lanes: int, seed: int, epoch: int) -> _Segments:
-    """Runs of bins that visit each bin of a source equally often, and from which group is drawn there.
-
-    Where visits are no multiple of the bins, the rest is one run that begins where that of the epoch before
-    ended (the first begins anywhere), and goes on at the first bin after the last.
-    """
-    generator = np.random.Generator(np.random.PCG64([seed, index, 0x5E6]))
-    n_bins, width = source.n_bins, source.chunk_bins
-    passes, rest = divmod(visits, n_bins)
-    begin = (int(generator.integers(0, n_bins)) + epoch * rest) % n_bins
-    runs = [(0, n_bins, visit) for visit in range(passes)]
-    runs += [(begin, min(n_bins, begin + rest), passes)] if rest else []
-    runs += [(0, begin + rest - n_bins, passes)] if begin + rest > n_bins else []
-    pieces = [
-        (max(start, low), min(stop, low + width), visit)
-        for start, stop, visit in runs
-        for low in range(start // width * width, stop, width)
-    ]
-    start, stop, visit = np.array(pieces, dtype=np.int64).T
-    columns = -(-n_bins // width)
-    at = _spread((passes + 1) * columns, lanes, [seed, index, 0x5E7], epoch)[visit * columns + start // width]
-    share = np.cumsum(np.diff(source.first)) / source.rows.size
-    group = np.minimum(np.searchsorted(share, at, side="right"), share.size - 1)
-    return _Segments(np.full(start.size, index), start, stop, visit, group)
-
-
-def _spread(count: int, lanes: int, seeds: list[int], epoch: int) -> npt.NDArray[np.float64]:
-    """Numbers in [0, 1), shape `(count, lanes)`: evenly spread in each epoch, and each of them over epochs.
-
-    All are moved on by the golden ratio from epoch to epoch, so that every chunk column comes through all of
-    its groups as evenly as can be, and no group is left out in any epoch.
-    """
-    generator = np.random.Generator(np.random.PCG64(seeds))
-    first = [(generator.permutation(count) + generator.random()) / count for _ in range(lanes)]
-    moved: npt.NDArray[np.float64] = (np.stack(first, axis=1) + epoch * GOLDEN) % 1.0
-    return moved
-
-
-def _with_lanes(segments: _Segments, lanes: int) -> _Segments:
-    """Widen the table of groups; the added lanes are never looked at."""
-    group = np.zeros((segments.start.size, lanes), np.int64)
-    group[:, : segments.group.shape[1]] = segments.group
-    return _Segments(segments.source, segments.start, segments.stop, segments.visit, group)
-
-
-def _pool_starts(at: npt.NDArray[np.int64], most: int) -> npt.NDArray[np.int64]:
-    """First segment of each pool, and the number of segments: pools of about equal size, none above `most`.
-
-    `at` is the first position of each segment, and the number of positions.
-    """
-    total, longest = int(at[-1]), int(np.diff(at).max())
-    pools = 1 if total <= most else -(-total // (most - longest))
-    wanted = np.arange(pools + 1) * total / pools
-    return np.unique(np.searchsorted(at, wanted))
 
 
 @numba.njit(nogil=True, cache=True)  # type: ignore[misc, unused-ignore]

@@ -22,6 +22,7 @@ from epixs.config import TrainConfig
 from epixs.cost import estimate_cost
 from epixs.errors import TrainingError
 from epixs.joint import JointAxis
+from epixs.joint_json import axis_to_dict
 
 CHECKPOINT_FILE = "checkpoint.npz"
 STATE = "state"
@@ -70,7 +71,7 @@ def identity(axis: JointAxis, config: TrainConfig) -> dict[str, Any]:
     parts = {f"store of {part.species}": part.plan for part in axis.parts}
     cost = estimate_cost(axis, config)
     signal = "in memory" if cost.in_memory else f"out of core, {cost.signal_bytes:,} bytes (memory_gb)"
-    return settings | parts | {"axis": digest(axis.to_dict()), "training signal": signal}
+    return settings | parts | {"axis": digest(axis_to_dict(axis)), "training signal": signal}
 
 
 def save_checkpoint(folder: Path, model: Any, axis: JointAxis, config: TrainConfig, state: RunState) -> None:

@@ -11,17 +11,16 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from epixs.cost import check_memory, estimate_cost, planned_epochs
+from epixs.cost import EPOCHS_OVER_JOINT, check_memory, estimate_cost, planned_epochs
 from epixs.errors import AxisError, TrainingError
 from epixs.files import check_new_folder
-from epixs.joint import JointAxis, Pair, SpeciesAxis, joint_axis
+from epixs.joint import JointAxis, SpeciesAxis, joint_axis
+from epixs.pairs import Pair
 from epixs.trained import TrainedModel, new_model, save_model, signal_bounds
-from epixs.training.run import Listeners, Probe, fit_model, new_folder, sampler_of
+from epixs.training.run import Probe, deadline_of, fit_model, new_folder, sampler_of
 from epixs.training.watch import EpochReport
 
 LABELS = ["biosample", "assay"]
-EPOCHS_OVER_JOINT = 4
-"""Passes over those of a joint fit."""
 
 
 @dataclass(frozen=True)
@@ -196,8 +195,11 @@ def extend(
         learning_rate=trained.config.learning_rate * trained.config.genome_multiplier,
         genome_multiplier=1.0,  # all that is fitted are factors
         held_out_tracks=0,
-    ).replace(weight_decay=0.0, species_weight="by_bins")
-    if not epochs:  # as in stage 2, factors begin anew and nothing else learns with them
+        weight_decay=0.0,  # it would move what is frozen
+        species_weight="by_bins",  # there is only one
+    )
+    deadline = deadline_of(config)
+    if not epochs:
         config = config.replace(epochs=EPOCHS_OVER_JOINT * planned_epochs(plan.fit_axis, config))
     cost = estimate_cost(plan.fit_axis, config)
     if not force:
@@ -206,14 +208,16 @@ def extend(
     copy_known(trained, plan, model)
     freeze_known(trained, plan, model)
     bounds = signal_bounds(plan.axis) | {name: list(pair) for name, pair in trained.bounds.items()}
-    listeners = Listeners(report or (lambda _: None), on_probe or (lambda _: None))
 
     def save(scores: dict[str, float]) -> None:
         save_model(out, model, plan.axis, trained.config, scores, bounds=bounds, extends=trained.fingerprint)
 
     with new_folder(out):
         sampler = sampler_of(plan.fit_axis, config, cost)
-        return fit_model(model, plan.fit_axis, sampler, config, out, cost.epochs, save, listeners=listeners)
+        return fit_model(
+            model, plan.fit_axis, sampler, config, out, cost.epochs, save, deadline,
+            report=report, on_probe=on_probe,
+        )  # fmt: skip
 
 
 def copy_known(trained: TrainedModel, plan: Extension, model: Any) -> None:
@@ -231,13 +235,13 @@ def copy_known(trained: TrainedModel, plan: Extension, model: Any) -> None:
         values = mine.numpy()
         values[: theirs.shape[0]] = theirs.numpy()  # a new species comes last
         mine.assign(values)
-    for mine, theirs in zip(_shared(model), _shared(old), strict=True):
+    for mine, theirs in zip(_layers(model), _layers(old), strict=True):
         mine.assign(theirs)
 
 
 def freeze_known(trained: TrainedModel, plan: Extension, model: Any) -> None:
     """Leave only what is new to be trained."""
-    for variable in _shared(model):
+    for variable in _layers(model):
         variable.trainable = False
     for layer, rows in (
         (model.biosample, _biosample_rows(trained, plan)),
@@ -259,8 +263,8 @@ def _biosample_rows(trained: TrainedModel, plan: Extension) -> npt.NDArray[np.in
     return np.concatenate([plan.axis.biosample_index(part.species, part.biosamples) for part in parts])
 
 
-def _shared(model: Any) -> list[Any]:
+def _layers(model: Any) -> list[Any]:
     """Layers and projections: all weights that are no factors."""
-    factors = [model.biosample.table, model.assay.table, *model.genome.tables]
-    names = {id(variable) for variable in factors}
-    return [variable for variable in model.weights if id(variable) not in names]
+    return [
+        variable for name, variable in model.shared_weights().items() if name not in ("biosample", "assay")
+    ]

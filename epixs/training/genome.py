@@ -27,7 +27,7 @@ from epixs.compendium.lock import writing
 from epixs.compendium.plan import Progress, digest
 from epixs.compendium.store import stored_layout
 from epixs.config import TrainConfig, config_from
-from epixs.cost import PROCESS_BYTES, planned_epochs
+from epixs.cost import BYTES_PER_PARAMETER, EPOCHS_OVER_JOINT, PROCESS_BYTES, planned_epochs
 from epixs.dataset import dataset_of, training_dataset
 from epixs.errors import AxisError, StoreError, TrainingError
 from epixs.factors import (
@@ -37,12 +37,15 @@ from epixs.factors import (
     prepare_factors,
     read_factor_plan,
     read_shared,
+    reopen_factors,
     write_factors,
 )
-from epixs.joint import COARSE_BINS, MEDIUM_BINS, JointAxis, Pair, joint_axis
+from epixs.joint import COARSE_BINS, MEDIUM_BINS, JointAxis, joint_axis
 from epixs.model import DeepTensorFactorization, RowwiseAdam
 from epixs.model.factors import INITIAL_RANGE
+from epixs.pairs import Pair
 from epixs.sampling import Sampler
+from epixs.sampling.memory import bytes_per_bin
 from epixs.trained import TrainedModel
 
 BLOCK_POSITIONS = 400
@@ -54,10 +57,6 @@ BLOCK_BYTES = 1 << 28
 STEPS_PER_EPOCH = 25
 """Steps in which a block's bins are visited once. As in a joint fit over the Pilot Regions, a 5 kbp position
 is then in nearly every step."""
-
-EPOCHS_OVER_JOINT = 4
-"""Passes over those of a joint fit: all factors begin anew, and nothing else learns with them. Frozen layers
-keep them from overfitting as dropout does in a joint fit, so that there is none (docs/training.md)."""
 
 HELD_OUT_ENTRIES = 20_000
 
@@ -170,20 +169,20 @@ def plan_factors(
         )
     }  # fmt: skip
     settings |= {"genome_dropout": 0.0, "epochs": epochs or EPOCHS_OVER_JOINT * planned_epochs(axis, config)}
-    per_position = COARSE_BINS * (2 * len(share.experiments) + 12)
+    per_position = COARSE_BINS * bytes_per_bin(len(share.experiments))
     block = int(np.clip(BLOCK_BYTES // per_position, 1, BLOCK_POSITIONS))
     return FactorPlan(axis, trained.fingerprint, config.genome_factors, block, settings), notes
 
 
 def factor_cost(plan: FactorPlan) -> FactorCost:
     """What fitting a plan will take."""
-    part, bins = plan.part, plan.block_positions * COARSE_BINS
-    signal = bins * (2 * len(part.experiments) + 12)
-    table = 16 * plan.n_bytes // max(1, part.n_positions[2]) * plan.block_positions // 4
+    part, block = plan.part, plan.block_positions
+    signal = block * COARSE_BINS * bytes_per_bin(len(part.experiments))
+    tables = block * plan.floats_per_position * BYTES_PER_PARAMETER
     epochs = int(plan.settings["epochs"])
     return FactorCost(
         plan.n_blocks, part.n_positions[0], len(part.experiments), epochs, plan.n_bytes,
-        PROCESS_BYTES + 2 * signal + table,
+        PROCESS_BYTES + 2 * signal + tables,
     )  # fmt: skip
 
 
@@ -237,6 +236,8 @@ def fit_genome(
             for task in every
             if (0, task.block) not in records or records[0, task.block].fingerprint != task.fingerprint
         ]
+        if pending:
+            reopen_factors(out)
         done, bytes_each = len(every) - len(pending), plan.n_bytes // plan.n_blocks
         if progress:
             progress(Progress(done, len(every), done * bytes_each, plan.n_bytes))
@@ -308,10 +309,10 @@ class BlockFitter:
         self.plan = read_factor_plan(path)
         self.config = config_from(self.plan.settings, where=path)
         self.model = _block_model(self.plan, self.config)
-        shapes = {name: tuple(variable.shape) for name, variable in shared_weights(self.model).items()}
-        for name, values in read_shared(path, shapes).items():
-            variable = shared_weights(self.model)[name]
-            variable.assign(values)
+        shared = self.model.shared_weights()
+        values = read_shared(path, {name: tuple(variable.shape) for name, variable in shared.items()})
+        for name, variable in shared.items():
+            variable.assign(values[name])
             variable.trainable = False
         optimizer = RowwiseAdam(self.config.learning_rate, row_multiplier=self.config.genome_multiplier)
         self.model.compile(optimizer=optimizer, loss="mse", jit_compile=False)
@@ -387,23 +388,8 @@ def _block_model(plan: FactorPlan, config: TrainConfig) -> DeepTensorFactorizati
     return model
 
 
-def shared_weights(model: Any) -> dict[str, Any]:
-    """Every weight that is no genome factor, by a name of its own."""
-    named = {
-        "biosample": model.biosample.table,
-        "biosample_kernel": model.biosample.kernel,
-        "assay": model.assay.table,
-        "assay_kernel": model.assay.kernel,
-        "genome_kernel": model.genome.kernel,
-        "bias": model.bias,
-    }
-    for number, layer in enumerate([*model.hidden, model.readout], 2):
-        named |= {f"layer{number}_kernel": layer.kernel, f"layer{number}_bias": layer.bias}
-    return named
-
-
 def _shared_of(trained: TrainedModel, plan: FactorPlan) -> dict[str, npt.NDArray[np.float32]]:
     """A trained model's shared weights, with the biosamples of one species alone."""
-    found = {name: variable.numpy() for name, variable in shared_weights(trained.model).items()}
+    found = {name: variable.numpy() for name, variable in trained.model.shared_weights().items()}
     rows = trained.axis.biosample_index(plan.part.species, plan.part.biosamples)
     return found | {"biosample": found["biosample"][rows]}

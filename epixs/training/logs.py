@@ -48,7 +48,10 @@ def read_history(folder: Path) -> dict[str, list[float]]:
         )
     try:
         with path.open(newline="", encoding="utf-8") as file:
-            rows = list(csv.DictReader(file))
+            reader = csv.DictReader(file)
+            rows = list(reader)
+        if tuple(reader.fieldnames or ()) != COLUMNS or not rows:
+            raise ValueError(f"columns {reader.fieldnames}, {len(rows)} rows")
         return {name: [float(row[name] or "nan") for row in rows] for name in COLUMNS}
     except (KeyError, TypeError, ValueError, csv.Error) as error:
         raise TrainingError(f"{path} is damaged", got=f"{type(error).__name__}: {error}") from error

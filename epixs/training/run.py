@@ -55,14 +55,6 @@ class Probe:
     epochs: int
 
 
-@dataclass(frozen=True)
-class Listeners:
-    """Who is told what while training."""
-
-    epoch: Callable[[EpochReport], None] = lambda _: None
-    probe: Callable[[Probe], None] = lambda _: None
-
-
 def compile_model(model: DeepTensorFactorization, config: TrainConfig, total_steps: int) -> None:
     """Compile with the configuration's optimiser: cosine decay over all steps."""
     schedule = keras.optimizers.schedules.CosineDecay(config.learning_rate, max(1, total_steps), alpha=0.01)
@@ -123,7 +115,7 @@ def train(
         If the memory budget does not suffice, the folder holds something else, the run to resume is of
         other stores or settings, or the loss diverges.
     """
-    deadline = time.monotonic() + 60 * config.max_minutes if config.max_minutes else float("inf")
+    deadline = deadline_of(config)
     out = Path(out)
     axis = axis.hold_out(config.held_out_tracks, config.seed)
     cost = estimate_cost(axis, config)
@@ -138,7 +130,6 @@ def train(
         )
     if state is None:
         check_new_folder(out, TrainingError)
-    listeners = Listeners(report or (lambda _: None), on_probe or (lambda _: None))
     with new_folder(out):
         sampler = sampler_of(axis, config, cost)
         with training_scope(devices):
@@ -148,8 +139,8 @@ def train(
             save_model(out, model, axis, config, scores)
 
         return fit_model(
-            model, axis, sampler, config, out, cost.epochs, save,
-            deadline=deadline, state=state, tensorboard=tensorboard, listeners=listeners,
+            model, axis, sampler, config, out, cost.epochs, save, deadline,
+            state=state, tensorboard=tensorboard, report=report, on_probe=on_probe,
         )  # fmt: skip
 
 
@@ -170,6 +161,11 @@ def time_steps(axis: JointAxis, config: TrainConfig) -> Probe:
     compile_model(model, config, cost.epochs * sampler.steps_per_epoch)
     taken = seconds_per_step(model, sampler, interrupted=threading.Event())
     return Probe(taken * sampler.steps_per_epoch, cost.epochs)
+
+
+def deadline_of(config: TrainConfig) -> float:
+    """`time.monotonic()` at which a run that starts now has to end."""
+    return time.monotonic() + 60 * config.max_minutes if config.max_minutes else float("inf")
 
 
 def sampler_of(axis: JointAxis, config: TrainConfig, cost: Cost) -> Sampler:
@@ -206,11 +202,12 @@ def fit_model(
     out: Path,
     epochs: int,
     save: Callable[[dict[str, float]], None],
+    deadline: float,
     *,
-    deadline: float = float("inf"),
     state: RunState | None = None,
     tensorboard: bool = False,
-    listeners: Listeners = Listeners(),
+    report: Callable[[EpochReport], None] | None = None,
+    on_probe: Callable[[Probe], None] | None = None,
 ) -> dict[str, Any]:
     """Fit a model to what a sampler draws, and save it whenever it is better than before; see `train`."""
     count = int(np.clip(HELD_OUT_SHARE * sampler.n_positions, *HELD_OUT_ENTRIES))
@@ -230,9 +227,10 @@ def fit_model(
                 steps = min(steps, max(1, int(left / taken)))
                 compile_model(model, config, steps)
             whole_epochs = -(-steps // sampler.steps_per_epoch)
-            listeners.probe(Probe(taken * sampler.steps_per_epoch, whole_epochs))
+            if on_probe:
+                on_probe(Probe(taken * sampler.steps_per_epoch, whole_epochs))
         plan = RunPlan(out, axis, config, sampler, tracks, deadline, steps, save, tensorboard)
-        watch = Watch(plan, state, interrupted, listeners.epoch)
+        watch = Watch(plan, state, interrupted, report)
         epoch = state.epoch if state else 0
         if state is not None:
             restore(out, model)

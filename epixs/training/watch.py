@@ -86,14 +86,14 @@ class Watch(keras.callbacks.Callback):  # type: ignore[misc, unused-ignore]
         plan: RunPlan,
         state: RunState | None,
         interrupted: threading.Event,
-        report: Callable[[EpochReport], None],
+        report: Callable[[EpochReport], None] | None,
     ) -> None:
         super().__init__()
         self.plan, self.interrupted, self.report = plan, interrupted, report
         self.best, self.best_epoch, self.worse = float("inf"), -1, 0
         self.history: list[dict[str, float]] = []
         self.started = self.reported = self.saved = time.monotonic()
-        self.first = 0
+        self.first, self.samples_per_second = 0, 0.0
         self.epoch, self.held_out, self.held_out_tracks = 0, float("nan"), float("nan")
         self.stopped_early = False
         self.events = EventLog(plan.out) if plan.tensorboard else None
@@ -117,12 +117,14 @@ class Watch(keras.callbacks.Callback):  # type: ignore[misc, unused-ignore]
                 expected="a finite loss",
                 next_step="reduce learning_rate or genome_multiplier, or exclude that experiment",
             )
+        now = time.monotonic()
+        entries = self.plan.sampler.positions_per_step * self.plan.sampler.experiments_per_position
+        self.samples_per_second = (step - self.first) * entries / max(1e-6, now - self.epoch_started)
         ended = step == self.plan.sampler.steps_per_epoch
         if self.interrupted.is_set():
             if not ended:
                 self._save(self.epoch, step)
             raise KeyboardInterrupt
-        now = time.monotonic()
         if now > self.plan.deadline:
             self.model.stop_training = True
         if not ended and now - self.saved >= 60 * self.plan.config.checkpoint_minutes:
@@ -148,7 +150,7 @@ class Watch(keras.callbacks.Callback):  # type: ignore[misc, unused-ignore]
             "loss": logs["loss"],
             "held_out_mse": self.held_out,
             "learning_rate": float(self.model.optimizer.learning_rate),
-            "samples_per_second": self._samples_per_second(self.plan.sampler.steps_per_epoch),
+            "samples_per_second": self.samples_per_second,
         }
         if self.plan.tracks is not None:
             self.held_out_tracks = row["held_out_tracks_mse"] = float(
@@ -178,12 +180,9 @@ class Watch(keras.callbacks.Callback):  # type: ignore[misc, unused-ignore]
         shown = {name: best[name] for name in ("held_out_mse", "held_out_tracks_mse") if name in best}
         return shown | {"best_epoch": best["epoch"], "epochs": len(self.history)}
 
-    def _samples_per_second(self, step: int) -> float:
-        sampler = self.plan.sampler
-        entries = sampler.positions_per_step * sampler.experiments_per_position
-        return (step - self.first) * entries / max(1e-6, time.monotonic() - self.epoch_started)
-
     def _tell(self, step: int, loss: float, *, best: bool) -> None:
+        if self.report is None:
+            return
         steps = self.plan.sampler.steps_per_epoch
         elapsed = time.monotonic() - self.started
         done = self.epoch * steps + step
@@ -197,7 +196,7 @@ class Watch(keras.callbacks.Callback):  # type: ignore[misc, unused-ignore]
                 loss,
                 self.held_out,
                 self.held_out_tracks,
-                self._samples_per_second(step),
+                self.samples_per_second,
                 min(left, self.plan.deadline - time.monotonic()),
                 best,
             )

@@ -2,7 +2,9 @@
 
 import numpy as np
 import pytest
+from typer.testing import CliRunner
 
+from epixs.cli import app
 from epixs.compendium.plan import Layout
 from epixs.config import TrainConfig
 from epixs.errors import AxisError, TrainingError
@@ -119,3 +121,28 @@ def test_what_cannot_be_extended_says_why(grown, tmp_path):
     (tmp_path / "m" / "thesis.docx").write_text("precious")
     with pytest.raises(TrainingError, match="is not empty"):
         extend(model, stores["assay"], tmp_path / "m")
+
+
+def test_the_verb(grown, tmp_path):
+    folder, _, stores = grown
+    out = tmp_path / "m"
+    command = [
+        "extend",
+        str(folder / "model"),
+        str(stores["biosample"]),
+        "--out",
+        str(out),
+        "--max-minutes",
+        "0.05",
+    ]
+    done = CliRunner().invoke(app, command)
+    assert done.exit_code == 0, done.output
+    assert "new biosamples" in done.output
+    assert "mouse-b5" in done.output
+    assert open_model(out).axis.n_biosamples == BIOSAMPLES
+    again = CliRunner().invoke(app, command)
+    assert again.exit_code == 2
+    assert "is not empty" in again.output
+    curves = CliRunner().invoke(app, ["curves", str(out), "--out", str(tmp_path / "c.png")])
+    assert curves.exit_code == 0, curves.output
+    assert (tmp_path / "c.png").exists()

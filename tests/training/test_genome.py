@@ -15,7 +15,7 @@ from epixs.config import TrainConfig
 from epixs.dataset import dataset_of
 from epixs.errors import AxisError, StoreError
 from epixs.evaluation import AVERAGE, IMPUTED, evaluate
-from epixs.factors import open_factors, read_factors
+from epixs.factors import open_factors
 from epixs.imputation import impute, open_imputed
 from epixs.joint import joint_axis
 from epixs.sampling import Batch, Sampler
@@ -127,8 +127,14 @@ def test_each_block_is_made_again_alone_to_the_bit(made, tmp_path):
         forget_record(copy, 0, block)
         shutil.rmtree(copy / "factors_25bp" / "c" / str(block))
     with pytest.raises(StoreError, match="lacks factors of bins"):
-        read_factors(copy, open_factors(copy).plan, 0, 100)
-    fit_genome(open_model(made / "model"), made / "elsewhere.zarr", copy)
+        open_factors(copy).read(0, 100)
+
+    def unfinished(progress):
+        if progress.tiles_done == 2:  # before the first of them is made again
+            with pytest.raises(StoreError, match="is unfinished"):
+                open_factors(copy)
+
+    fit_genome(open_model(made / "model"), made / "elsewhere.zarr", copy, progress=unfinished)
     assert same(copy, made / "factors")
 
 

@@ -1,13 +1,18 @@
 import numpy as np
 import pytest
 
+from epixs.compendium.plan import Layout
 from epixs.config import TrainConfig
+from epixs.cost import estimate_cost
 from epixs.dataset import held_out_dataset
 from epixs.errors import TrainingError
 from epixs.joint import joint_axis
+from epixs.joint_json import axis_to_dict
 from epixs.sampling import Sampler
 from epixs.trained import open_model
-from epixs.training.run import train
+from epixs.training.logs import read_history
+from epixs.training.run import time_steps, train
+from tests.worlds import planted, write_store
 
 CONFIG = TrainConfig(hidden=(16, 16), epochs=3, batch_size=500, held_out=0.1, patience=0)
 
@@ -47,7 +52,7 @@ def test_an_interruption_keeps_the_best_model_so_far(axis, tmp_path):
 
     with pytest.raises(KeyboardInterrupt):
         train(axis, CONFIG, tmp_path / "m", report=stop)
-    assert open_model(tmp_path / "m").axis.to_dict() == axis.to_dict()
+    assert axis_to_dict(open_model(tmp_path / "m").axis) == axis_to_dict(axis)
 
 
 def test_no_model_is_overwritten(axis, tmp_path):
@@ -82,3 +87,53 @@ def test_memory_budget_is_checked_before_anything_starts(axis, tmp_path):
     ):
         train(axis, CONFIG.replace(memory_gb=1e-6), tmp_path / "m")
     assert not (tmp_path / "m").exists()
+
+
+def test_whole_tracks_are_held_out_and_choose_the_checkpoint(world, tmp_path):
+    whole = joint_axis([world.store("mouse"), world.store("human")])
+    done = train(whole, CONFIG.replace(held_out_tracks=2), tmp_path / "m")
+    history = read_history(tmp_path / "m")
+    assert done["held_out_tracks_mse"] == min(history["held_out_tracks_mse"])
+    assert done["best_epoch"] == 1 + int(np.argmin(history["held_out_tracks_mse"]))
+    opened = open_model(tmp_path / "m").axis
+    assert opened.n_held_out == 2
+    assert opened.n_training == whole.n_training - 2
+
+
+def test_a_probe_says_how_long_it_will_take(axis, tmp_path):
+    probes = []
+    train(axis, CONFIG.replace(epochs=2), tmp_path / "m", on_probe=probes.append)
+    assert [probe.epochs for probe in probes] == [2]
+    assert probes[0].seconds_per_epoch > 0
+    assert time_steps(axis, CONFIG).epochs == 3
+
+
+def test_more_memory_than_allowed_only_by_force(axis, tmp_path):
+    tiny = CONFIG.replace(epochs=1, memory_gb=1e-6)
+    assert train(axis, tiny, tmp_path / "m", force=True)["epochs"] == 1
+
+
+def test_a_store_larger_than_the_budget_trains_and_resumes(tmp_path):
+    labels = [(f"b{b}", f"a{a}") for b in range(20) for a in range(20)]
+    values = np.tile(planted(1, 4, 5), (20, 1))
+    store = write_store(tmp_path / "s.zarr", values, labels=labels, layout=Layout(8, 20, 100))
+    large = joint_axis([store])
+    config = CONFIG.replace(checkpoint_minutes=0.0, precision="float32")
+    least = estimate_cost(large, config.replace(memory_gb=1e-6))
+    config = config.replace(memory_gb=least.memory_bytes / 1e9 + 1e-6)
+    cost = estimate_cost(large, config)
+    assert not cost.in_memory
+    assert values.astype(np.float32).nbytes > 8 * cost.signal_bytes
+
+    def stop(report):
+        if report.epoch == 2:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        train(large, config, tmp_path / "m", report=stop)
+    with pytest.raises(TrainingError, match="of another run: training signal"):
+        train(large, config.replace(memory_gb=16.0), tmp_path / "m", resume=True)
+    done = train(large, config, tmp_path / "m", resume=True)
+    assert done["epochs"] == 3
+    history = read_history(tmp_path / "m")
+    assert history["held_out_mse"][-1] < history["held_out_mse"][0]
