@@ -52,7 +52,7 @@ def training_dataset(sampler: Sampler, *, first_epoch: int = 0, first_step: int 
         return {"position": position, "biosample": biosample, "assay": assay}, value[..., None], weight
 
     stream = tf.data.Dataset.counter(start=first_epoch * steps + first_step)
-    return stream.map(fetch, num_parallel_calls=2, deterministic=True).prefetch(4)
+    return _untuned(stream.map(fetch, num_parallel_calls=2, deterministic=True).prefetch(4))
 
 
 def held_out_dataset(sampler: Sampler, *, count: int = 200_000, batch_size: int = 20_000) -> Any:
@@ -63,4 +63,15 @@ def held_out_dataset(sampler: Sampler, *, count: int = 200_000, batch_size: int 
 def dataset_of(batch: Batch, *, batch_size: int = 20_000) -> Any:
     """Finite dataset of the entries of one batch."""
     data = tf.data.Dataset.from_tensor_slices((_inputs(batch), batch.value[..., None], batch.weight))
-    return data.batch(batch_size).prefetch(2)
+    return _untuned(data.batch(batch_size).prefetch(2))
+
+
+def _untuned(data: Any) -> Any:
+    """The same without tf.data's tuning thread.
+
+    There is nothing for it to tune, and at times it misses that the iterator has ended: `fit` then waits for
+    the thread's next turn, up to a minute.
+    """
+    options = tf.data.Options()
+    options.autotune.enabled = False
+    return data.with_options(options)

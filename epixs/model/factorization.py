@@ -10,7 +10,7 @@ import numpy as np
 import tensorflow as tf
 
 from epixs.joint import JointAxis
-from epixs.model.factors import GenomeFactors, LabelFactors
+from epixs.model.factors import GenomeFactors, LabelFactors, look_up
 
 
 @keras.saving.register_keras_serializable(package="epixs")
@@ -32,7 +32,7 @@ class DeepTensorFactorization(keras.Model):
     detached_assays
         Assays whose entries train labels and layers, but leave the genome factors and their projection alone.
     precision
-        Of the hidden layers' products, `"float32"` or `"bfloat16"`; weights are float32 in any case.
+        Of products and activations, `"float32"` or `"bfloat16"`; weights and what comes out are float32.
 
     Shapes
     ------
@@ -72,14 +72,16 @@ class DeepTensorFactorization(keras.Model):
         units = hidden[0]
         self.biosample = LabelFactors(n_biosamples, biosample_factors, units, fan_in, name="biosample")
         self.assay = LabelFactors(n_assays, assay_factors, units, fan_in, name="assay")
-        self.genome = GenomeFactors(n_positions, genome_factors, units, fan_in, genome_dropout, name="genome")
+        self.genome = GenomeFactors(
+            n_positions, genome_factors, units, fan_in, genome_dropout, precision, name="genome"
+        )
         self._is_detached = np.isin(np.arange(n_assays), self.settings["detached_assays"])
         self.bias = self.add_weight(name="bias", shape=(units,), initializer="zeros")
         self.hidden = [
             keras.layers.Dense(width, activation="relu", dtype=policy, name=f"hidden_{i}")
             for i, width in enumerate(hidden[1:], 2)
         ]
-        self.readout = keras.layers.Dense(1, dtype="float32", name="signal")
+        self.readout = keras.layers.Dense(1, dtype=policy, name="signal")
 
     def build(self, input_shape: Any = None) -> None:
         """Make all weights."""
@@ -97,7 +99,7 @@ class DeepTensorFactorization(keras.Model):
         # A no-op but for the batch by which Keras builds its metrics under MirroredStrategy: it averages the
         # replicas' batches, which makes floats of them.
         inputs = {name: tf.cast(values, tf.int32) for name, values in inputs.items()}
-        genome = self.genome(inputs["position"], training=training)[:, None, :]
+        genome = tf.expand_dims(self.genome(inputs["position"], training=training), 1)
         if training and self.settings["detached_assays"]:
             detached = tf.gather(self._is_detached, inputs["assay"])[..., None]
             genome = tf.where(detached, tf.stop_gradient(genome), genome)
@@ -105,11 +107,24 @@ class DeepTensorFactorization(keras.Model):
 
     def decode(self, genome: Any, biosample: Any, assay: Any) -> Any:
         """Predict from projected genome factors, `(P, 1, units)`, and labels."""
-        labels = self.biosample(biosample) + self.assay(assay) + self.bias
+        labels = self._labels(biosample, assay)
         values = tf.nn.relu(labels + genome)
+        shape = tf.shape(values)
+        values = tf.reshape(
+            values, (-1, self.settings["hidden"][0])
+        )  # TensorFlow fuses products of matrices alone
         for layer in self.hidden:
             values = layer(values)
-        return self.readout(values)
+        return tf.reshape(tf.cast(self.readout(values), tf.float32), (shape[0], shape[1], 1))
+
+    def _labels(self, biosample: Any, assay: Any) -> Any:
+        """The labels' part of the first layer, `(P, E, units)`: worked out once for each experiment."""
+        n_assays = self.settings["n_assays"]
+        pairs = tf.cast(biosample, tf.int64) * n_assays + tf.cast(assay, tf.int64)
+        experiments, which = tf.unique(tf.reshape(pairs, (-1,)))
+        projected = self.biosample(experiments // n_assays) + self.assay(experiments % n_assays) + self.bias
+        found = look_up(tf.cast(projected, self.settings["precision"]), which)
+        return tf.reshape(found, (*tf.unstack(tf.shape(pairs)), found.shape[-1]))
 
     def shared_weights(self) -> dict[str, Any]:
         """Every weight that is no genome factor, by name; `biosample` and `assay` are tables of factors."""

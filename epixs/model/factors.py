@@ -18,10 +18,33 @@ INITIAL_RANGE = 0.05
 """All factors start uniform in +-0.05, as in the reference model."""
 
 
+FEW_ROWS = 128
+"""Up to so many rows, summing a gradient by row is faster as a product with one-hot rows."""
+
+
 def first_layer_range(fan_in: int, fan_out: int) -> Any:
     """Glorot-uniform initialiser of the whole first layer, for one of its parts."""
     limit = (6.0 / (fan_in + fan_out)) ** 0.5
     return keras.initializers.RandomUniform(-limit, limit)
+
+
+@tf.custom_gradient  # type: ignore[misc, unused-ignore]
+def look_up(table: Any, index: Any) -> Any:
+    """Rows of a small table: `(n_rows, units)`, `(N,)` -> `(N, units)`; its gradient is dense."""
+
+    def gradient(upstream: Any) -> tuple[Any, None]:
+        n_rows = tf.shape(table)[0]
+
+        def by_product() -> Any:
+            return tf.matmul(tf.one_hot(index, n_rows, dtype=upstream.dtype), upstream, transpose_a=True)
+
+        def by_sum() -> Any:
+            summed = tf.math.unsorted_segment_sum(tf.cast(upstream, tf.float32), index, n_rows)
+            return tf.cast(summed, upstream.dtype)
+
+        return tf.cond(n_rows <= FEW_ROWS, by_product, by_sum), None
+
+    return tf.gather(table, index), gradient
 
 
 @keras.saving.register_keras_serializable(package="epixs")
@@ -96,7 +119,9 @@ class GenomeFactors(keras.layers.Layer):
     units, fan_in
         As in `LabelFactors`.
     dropout
-        Share of a position's factors that training sets to 0.
+        Share of a position's factors that training sets to 0, to the nearest of 1/256.
+    precision
+        Of the projection, `"float32"` or `"bfloat16"`.
 
     Shapes
     ------
@@ -110,12 +135,13 @@ class GenomeFactors(keras.layers.Layer):
         units: int,
         fan_in: int,
         dropout: float = 0.0,
+        precision: str = "float32",
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
         self.n_positions, self.n_factors = tuple(n_positions), tuple(n_factors)
-        self.units, self.fan_in, self.dropout = units, fan_in, dropout
-        self.drop = keras.layers.Dropout(dropout) if dropout else None
+        self.units, self.fan_in, self.dropout, self.precision = units, fan_in, dropout, precision
+        self.seeds: Any = keras.random.SeedGenerator() if dropout else None
 
     def build(self, input_shape: Any) -> None:
         """Make the three tables and their part of the first layer."""
@@ -136,13 +162,23 @@ class GenomeFactors(keras.layers.Layer):
         """Look the positions up and project them."""
         found = [tf.gather(table.value, position[:, scale]) for scale, table in enumerate(self.tables)]
         factors = tf.concat(found, axis=1)
-        if self.drop is not None:
-            factors = self.drop(factors, training=training)
+        if training and self.seeds is not None:
+            factors *= self._kept(tf.shape(factors))
         return self.project(factors)
+
+    def _kept(self, shape: Any) -> Any:
+        """0 for a factor that is dropped, else what keeps the mean; from a random byte for each."""
+        count, dropped = tf.reduce_prod(shape), min(round(256 * self.dropout), 255)
+        size = ((count + 3) // 4,)
+        words = tf.random.stateless_uniform(
+            size, self.seeds.next(), minval=None, maxval=None, dtype=tf.uint32
+        )
+        bits = tf.reshape(tf.bitcast(words, tf.uint8), (-1,))[:count]
+        return tf.cast(tf.reshape(bits, shape) >= dropped, tf.float32) * (256 / (256 - dropped))
 
     def project(self, factors: Any) -> Any:
         """Project factors of all scales, one after the other, into the first hidden layer."""
-        return tf.matmul(factors, self.kernel)
+        return tf.matmul(tf.cast(factors, self.precision), tf.cast(self.kernel, self.precision))
 
     def get_config(self) -> dict[str, Any]:
         """Arguments of the constructor."""
@@ -152,4 +188,5 @@ class GenomeFactors(keras.layers.Layer):
             "units": self.units,
             "fan_in": self.fan_in,
             "dropout": self.dropout,
+            "precision": self.precision,
         }

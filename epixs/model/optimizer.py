@@ -48,7 +48,8 @@ class RowwiseAdam(keras.optimizers.Adam):
         v = self.beta_2 * tf.gather(velocity, rows) + (1.0 - self.beta_2) * tf.square(summed)
         momentum.scatter_update(tf.IndexedSlices(m, rows))
         velocity.scatter_update(tf.IndexedSlices(v, rows))
-        table.scatter_sub(tf.IndexedSlices(rate * m / (tf.sqrt(v) + self.epsilon), rows))
+        moved = tf.gather(table, rows) - rate * m / (tf.sqrt(v) + self.epsilon)
+        table.scatter_update(tf.IndexedSlices(moved, rows))
 
     def get_config(self) -> dict[str, Any]:
         """Arguments of the constructor."""

@@ -128,7 +128,9 @@ class InMemory:
         order, before = self.order(epoch)
         again, at = np.divmod(np.arange(first, first + count), order.size)
         visit = again if before is None else before[at] + again * (1 << 20)
-        return self.draw(order[at], epoch_seed(self.seed, epoch), visit)
+        # Along the genome: how a batch is ordered changes nothing, but what lies close is looked up faster.
+        along = np.sort(visit << 32 | order[at])
+        return self.draw((along & 0xFFFFFFFF).astype(np.int32), epoch_seed(self.seed, epoch), along >> 32)
 
     def draw(
         self, bins: npt.NDArray[np.int32], draw_seed: int, visit: npt.NDArray[np.int64] | None = None

@@ -366,8 +366,8 @@ class BlockFitter:
             table.assign(generator.uniform(-INITIAL_RANGE, INITIAL_RANGE, table.shape).astype(np.float32))
         for variable in self.model.optimizer.variables:
             variable.assign(keras.ops.zeros_like(variable))
-        if self.model.genome.drop is not None:
-            state = self.model.genome.drop.seed_generator.state
+        if self.model.genome.seeds is not None:
+            state = self.model.genome.seeds.state
             state.assign(keras.ops.cast(keras.ops.array([seed % (1 << 31), 0]), state.dtype))
 
 

@@ -1,7 +1,9 @@
 import keras
 import numpy as np
+import pytest
+import tensorflow as tf
 
-from epixs.model.factors import GenomeFactors, LabelFactors
+from epixs.model.factors import FEW_ROWS, GenomeFactors, LabelFactors, look_up
 
 
 def test_projected_parts_add_up_to_the_concatenation_times_one_matrix():
@@ -37,6 +39,31 @@ def test_dropout_acts_in_training_alone():
     position = np.array([[2, 0, 0]], np.int32)
     assert np.array_equal(layer(position).numpy(), layer(position).numpy())
     assert not np.array_equal(layer(position, training=True).numpy(), layer(position).numpy())
+
+
+def test_dropout_sets_a_share_to_0_and_keeps_the_mean():
+    layer = GenomeFactors((4, 1, 1), (50, 50, 50), 3, fan_in=150, dropout=0.3)
+    kept = np.concatenate([layer._kept((999, 7)).numpy() for _ in range(5)])
+    assert set(np.unique(kept)) == {0, np.float32(256 / 179)}
+    assert (kept == 0).mean() == pytest.approx(0.3, abs=0.01)
+    assert kept.mean() == pytest.approx(1, abs=0.01)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+@pytest.mark.parametrize("n_rows", [5, FEW_ROWS, FEW_ROWS + 1])
+def test_rows_are_looked_up_and_their_gradients_summed(n_rows, dtype):
+    rng = np.random.default_rng(0)
+    table = tf.cast(rng.normal(size=(n_rows, 3)), dtype)
+    index, upstream = rng.integers(0, n_rows, 2_000), rng.normal(size=(2_000, 3)).astype(np.float32)
+    with tf.GradientTape() as tape:
+        tape.watch(table)
+        found = look_up(table, index)
+    got = tape.gradient(found, table, tf.cast(upstream, dtype))
+    assert found.dtype == got.dtype == table.dtype
+    assert np.array_equal(found.numpy(), table.numpy()[index])
+    expected = np.zeros((n_rows, 3))
+    np.add.at(expected, index, upstream)
+    np.testing.assert_allclose(got.numpy().astype(float), expected, atol=1e-4 if dtype == "float32" else 0.5)
 
 
 def test_config_round_trip():
