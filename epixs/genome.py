@@ -76,7 +76,7 @@ def load_assembly(name: str, beside: Path | None = None) -> Assembly:
     for folder in folders:
         path = folder / f"{name}.chrom.sizes"
         if path.is_file():
-            return Assembly(name, _read_chrom_sizes(path))
+            return Assembly(name, read_chrom_sizes(path))
     raise RegionError(
         "unknown assembly",
         got=repr(name),
@@ -85,9 +85,20 @@ def load_assembly(name: str, beside: Path | None = None) -> Assembly:
     )
 
 
-def _read_chrom_sizes(path: Path) -> dict[str, int]:
+def read_chrom_sizes(path: Path) -> dict[str, int]:
+    """Length of each chromosome, from a table of names and lengths.
+
+    Raises
+    ------
+    RegionError
+        If the file cannot be read, or is not such a table.
+    """
+    try:
+        lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError as error:
+        raise RegionError(f"{path} cannot be read", got=error.strerror or type(error).__name__) from error
     sizes: dict[str, int] = {}
-    for number, line in enumerate(path.read_text(encoding="utf-8", errors="replace").splitlines(), 1):
+    for number, line in enumerate(lines, 1):
         fields = line.split()
         if not fields or fields[0].startswith("#"):
             continue

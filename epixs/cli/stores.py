@@ -67,6 +67,9 @@ def verify(
     backend: Annotated[
         str, typer.Option(help="with --sources: epixs, or pybigwig for an independent reader")
     ] = "epixs",
+    chrom_sizes: Annotated[
+        Path | None, typer.Option(help="with --sources: chromosome sizes of a genome of your own")
+    ] = None,
     repair: Annotated[
         bool, typer.Option("--repair", help="have faulty tiles written again by the next run")
     ] = False,
@@ -79,16 +82,19 @@ def verify(
     from epixs.compendium.verify import forget
     from epixs.compendium.verify import verify as run
     from epixs.errors import ConfigError
+    from epixs.genome import Assembly, read_chrom_sizes
 
     if backend not in ("epixs", "pybigwig"):
         raise ConfigError("--backend", got=repr(backend), expected="epixs or pybigwig")
     reader: Any = backend
-    read_attributes(store)
+    name = read_attributes(store)["assembly"]
+    assembly = Assembly(name, read_chrom_sizes(chrom_sizes)) if chrom_sizes else None
     with open_client(workers, scheduler) as client, progress_bar() as bar:
         task = bar.add_task("checking tiles", total=None)
         faults = run(
             store,
             sources=sources,
+            assembly=assembly if sources else None,
             backend=reader,
             client=client,
             progress=lambda p: bar.update(task, completed=p.tiles_done, total=p.tiles),

@@ -18,14 +18,14 @@ import xarray as xr
 from epixs.catalog import Catalog, read_catalog
 from epixs.cluster import run_tasks
 from epixs.compendium.lazy import lazy_dataset
-from epixs.compendium.ledger import Record, read_ledger
+from epixs.compendium.ledger import Record, forget_record, read_ledger
 from epixs.compendium.location import absolute, reaching
 from epixs.compendium.lock import setting_up, writing
 from epixs.compendium.plan import Progress
-from epixs.compendium.target import begin, grow, plan_ingest
+from epixs.compendium.target import begin, grow, lost_sources, plan_ingest
 from epixs.compendium.tiles import TileTask, ingest_tile, read_tile, tile_task
 from epixs.compendium.write import finalise, has_block, reopen, store_exists
-from epixs.errors import ConfigError, StoreError, TrackError
+from epixs.errors import ConfigError, TrackError
 from epixs.genome import Regions, read_regions
 from epixs.sources import is_url, source_state
 from epixs.tracks import Backend, Uncovered
@@ -93,13 +93,7 @@ def refuse_to_lose(path: str | Path, pending: Iterable[TileTask]) -> None:
         if row.held and row.kept is None and not is_url(row.source) and not os.path.exists(row.source)
     ]
     if gone:
-        names = list(dict.fromkeys(gone))
-        raise StoreError(
-            f"{len(names)} source(s) of rows that {path} already holds are gone",
-            got=", ".join(names[:3]),
-            expected="the files the rows were read from",
-            next_step="bring them back (is a disk not mounted?), or ingest what is left into another store",
-        )
+        raise lost_sources(str(path), gone)
 
 
 def _read_catalog(catalog: Catalog | str | Path, species: str | None) -> Catalog:
@@ -196,7 +190,12 @@ def _ingest(
     pending = pending_tasks(path, tasks, retry_failed=retry_failed)
     if pending:
         refuse_to_lose(path, pending)
-        reopen(path)
+        with setting_up(path):
+            reopen(path)
+            if retry_failed and part is not None:
+                # Else a part that ends earlier would take these tiles for written, and finish the store.
+                for task in pending:
+                    forget_record(path, task.tile.row_group, task.tile.bin_range)
     total = sum(task.tile.n_values * 4 for task in tasks)
     done = total - sum(task.tile.n_values * 4 for task in pending)
     finished = len(tasks) - len(pending)

@@ -7,6 +7,7 @@ local disk and object stores alike. A record is written after its shard: a tile 
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -124,9 +125,26 @@ def read_ledger(path: str | Path) -> dict[tuple[int, int], Record]:
 def _parse(path: str | Path, name: str, text: str) -> Record:
     try:
         record = Record(**json.loads(text))
-        sound = isinstance(record.rows, list) and all(isinstance(row, dict) for row in record.rows)
+        sound = type(record.fingerprint) is str and type(record.rows) is list
+        sound = sound and all(map(_is_sound, record.rows))
     except (ValueError, TypeError, RecursionError) as error:
         raise StoreError(f"{path}: ledger record {name} is damaged", next_step="ingest again") from error
     if not sound:
         raise StoreError(f"{path}: ledger record {name} is damaged", next_step="ingest again")
     return record
+
+
+COUNTS, TEXTS = ("bins", "zeros", "bases", "covered"), ("checksum", "source", "error")
+
+
+def _is_sound(row: Any) -> bool:
+    """Whether a row's entry has the types of one: what a store holds is a claim."""
+    if type(row) is not dict or not all(type(row.get(name, "")) is str for name in TEXTS):
+        return False
+    if row.get("error"):
+        return True
+    numbers = ("sum", "min", "max") if row.get("bins") else ("sum",)
+    counted = all(type(row.get(name)) is int and 0 <= row[name] < 1 << 62 for name in COUNTS)
+    return counted and all(
+        type(row.get(name)) in (int, float) and math.isfinite(row[name]) for name in numbers
+    )

@@ -12,6 +12,7 @@ import datetime
 import json
 import os
 import socket
+import stat
 import threading
 import time
 import uuid
@@ -78,9 +79,10 @@ def writing(store: str | Path, part: tuple[int, int] | None = None) -> Iterator[
     StoreError
         Naming the run that holds it.
     """
-    for ending in [WHOLE] if part else _parts_held(store):
-        _refuse_if_held(store, _lock(store, ending))
     with _held(store, _lock(store, _ending(part) if part else WHOLE)):
+        # Only now: of a whole run and a part that start together, at least one sees the other.
+        for ending in [WHOLE] if part else _parts_held(store):
+            _refuse_if_held(store, _lock(store, ending))
         yield
 
 
@@ -221,10 +223,15 @@ class _FileLock:
 
     def read(self) -> tuple[str, float] | None:
         try:
-            with self._path.open(encoding="utf-8", errors="replace") as file:
-                return file.read(MAX_LOCK_BYTES), self._age()
+            file = os.open(self.name, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))  # a pipe would wait
         except FileNotFoundError:
             return None
+        try:
+            if not stat.S_ISREG(os.fstat(file).st_mode):
+                return "", 0.0  # whoever put it there has to take it away
+            return os.read(file, MAX_LOCK_BYTES).decode(errors="replace"), self._age()
+        finally:
+            os.close(file)
 
     def _age(self) -> float:
         probe = self._beside()

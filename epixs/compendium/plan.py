@@ -178,14 +178,18 @@ class Plan:
 
         Raises
         ------
-        KeyError, TypeError, ValueError
+        LookupError, TypeError, ValueError, AttributeError, OverflowError
             If it is not one.
         """
         name, chrom, start, end = (tuple(column) for column in content["regions"])
         regions = Regions(str(content["assembly"]), name, chrom, start, end)
         table = pd.DataFrame(content["experiments"])[[variable.name for variable in EXPERIMENT_LABELS]]
+        texts = [content["kind"], content["species"], *regions.name, *regions.chrom]
+        texts += [text for column in LABELS for text in table[column]]
         if not regions.sound or content["uncovered"] not in ("zero", "nan") or table.empty:
             raise ValueError("not a plan")
+        if not all(type(text) is str for text in texts) or type(content["provenance"]) is not dict:
+            raise TypeError("not a plan")
         return cls(
             content["kind"], content["species"], table, regions, content["uncovered"], content["provenance"]
         )

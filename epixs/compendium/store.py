@@ -123,6 +123,13 @@ def read_attributes(path: str | Path) -> dict[str, Any]:
         raise StoreError(
             f"{path} is damaged", got=f"no attribute {', '.join(missing)}", next_step="make the store again"
         )
+    marks = attributes.setdefault(REMOVED, {})
+    if type(marks) is not dict or not all(type(reason) is str for reason in marks.values()):
+        raise StoreError(
+            f"{path} is damaged: attribute {REMOVED}",
+            got=marks,
+            expected="the reason of each accession that was removed",
+        )
     return attributes
 
 
@@ -168,7 +175,7 @@ def open_compendium(path: str | Path, *, unfinished: bool = False) -> xr.Dataset
         group = zarr.open_group(zarr_store(path), mode="r")
         whole = group.metadata.consolidated_metadata is not None
         dataset: xr.Dataset = xr.open_zarr(zarr_store(path), consolidated=whole)
-    except (ValueError, KeyError, TypeError) as error:
+    except Exception as error:  # xarray and zarr raise many types for damaged metadata
         raise StoreError(
             f"{path} is damaged: its metadata contradict each other",
             got=f"{type(error).__name__}: {error}",
@@ -252,7 +259,7 @@ def stored_plan(path: str | Path) -> Plan:
     if "growth" in attributes:  # growing was cut short: only this attribute is sure to be whole
         try:
             plan = Plan.from_dict(attributes["growth"])
-        except (KeyError, TypeError, ValueError) as error:
+        except (LookupError, TypeError, ValueError, AttributeError, OverflowError) as error:
             raise StoreError(f"{path} is damaged: attribute growth", got=type(error).__name__) from error
         return replace(plan, fixed_layout=layout)
     dataset = open_compendium(path, unfinished=True)
@@ -320,8 +327,7 @@ def store_status(path: str | Path) -> StoreStatus:
         for offset, row in enumerate(record.rows):
             if row.get("error"):
                 reasons.setdefault(group * rows + offset, str(row["error"]))
-    marks = attributes.get(REMOVED)
-    marks = marks if isinstance(marks, dict) else {}
+    marks = attributes[REMOVED]
     names = [str(accession) for accession in accessions]
     return StoreStatus(
         attributes["status"],
@@ -333,5 +339,5 @@ def store_status(path: str | Path) -> StoreStatus:
             for at, why in sorted(reasons.items())
             if at < len(names) and names[at] not in marks
         ],
-        [(name, str(marks[name])) for name in names if name in marks],
+        [(name, marks[name]) for name in names if name in marks],
     )

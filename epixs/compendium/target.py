@@ -100,7 +100,7 @@ def grow(
     attributes = read_attributes(path)
     if attributes["plan"] != plan.fingerprint or "growth" in attributes:
         if "growth" not in attributes:
-            _refuse_half_rows(path, now, plan, catalog.assembly)
+            _refuse_half_rows(path, now, plan, states, catalog.assembly)
         grow_store(path, plan)
     return plan, states
 
@@ -135,20 +135,28 @@ def _grown(
     return plan, [states.get(accession) for accession in plan.experiments["accession"]]
 
 
-def _refuse_half_rows(path: str, now: Plan, plan: Plan, assembly: Assembly) -> None:
-    """Refuse to add regions over which experiments that the store holds cannot be read; nothing is changed.
+def _refuse_half_rows(
+    path: str, now: Plan, plan: Plan, states: Sequence[State | None], assembly: Assembly
+) -> None:
+    """Refuse to add to a store of whose experiments some would be lost; nothing is changed.
+
+    Those are experiments that the catalog names and whose files are gone, and, where regions are added, those
+    that cannot be read over them.
 
     Raises
     ------
     StoreError
         Naming the first of them.
     """
+    labels = experiments_of(open_compendium(path, unfinished=True))
+    held = plan.experiments["accession"].isin(labels.loc[labels["status"] == "ok", "accession"])
+    gone = [state[0] for state, mine in zip(states, held, strict=True) if mine and state and state[1] < 0]
+    gone = [source for source in gone if not is_url(source)]
+    if gone:
+        raise lost_sources(path, gone)
     if plan.regions == now.regions:
         return
-    labels = experiments_of(open_compendium(path, unfinished=True))
-    held = set(labels.loc[labels["status"] == "ok", "accession"])
-    kept = plan.experiments[plan.experiments["accession"].isin(held)]
-    reasons = unreadable_sources(replace(plan, experiments=kept), assembly)
+    reasons = unreadable_sources(replace(plan, experiments=plan.experiments[held]), assembly)
     if reasons:
         accession, reason = next(iter(reasons.items()))
         raise StoreError(
@@ -160,9 +168,20 @@ def _refuse_half_rows(path: str, now: Plan, plan: Plan, assembly: Assembly) -> N
         )
 
 
+def lost_sources(path: str, gone: Sequence[str]) -> StoreError:
+    """What is wrong where sources are gone whose rows a store holds."""
+    names = list(dict.fromkeys(gone))
+    return StoreError(
+        f"{len(names)} source(s) of rows that {path} already holds are gone",
+        got=", ".join(names[:3]),
+        expected="the files the rows were read from",
+        next_step="bring them back (is a disk not mounted?), or ingest what is left into another store",
+    )
+
+
 def _refuse_contradictions(path: str, mine: pd.DataFrame, given: pd.DataFrame) -> None:
     """Refuse an accession with other labels, and a second file for a (biosample, assay) of the store."""
-    removed = read_attributes(path).get(REMOVED, {})
+    removed = read_attributes(path)[REMOVED]
     both = mine.merge(given, on="accession", suffixes=("", "_given"))
     for column in LABELS:
         if column == "accession":

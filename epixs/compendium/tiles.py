@@ -81,7 +81,7 @@ class TileTask:
 
     def fingerprint(self) -> str:
         """Digest of what all rows share: the pieces and the settings."""
-        return digest([[[p.chrom, p.start, p.end, p.first_bin] for p in self.pieces], self.uncovered])
+        return _fingerprint(self.pieces, self.uncovered)
 
     def is_written(self, record: Record | None) -> bool:
         """Whether a ledger record is that of this tile, read from these sources."""
@@ -91,6 +91,15 @@ class TileTask:
             and len(record.rows) == len(self.rows)
             and all(row.agrees(entry) for row, entry in zip(self.rows, record.rows, strict=True))
         )
+
+
+def tile_fingerprint(plan: Plan, tile: Tile) -> str:
+    """The fingerprint of a tile's task."""
+    return _fingerprint(plan.regions.pieces(tile.first_bin, tile.stop_bin), plan.uncovered)
+
+
+def _fingerprint(pieces: Iterable[Piece], uncovered: Uncovered) -> str:
+    return digest([[[p.chrom, p.start, p.end, p.first_bin] for p in pieces], uncovered])
 
 
 def tile_task(

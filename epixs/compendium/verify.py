@@ -12,12 +12,12 @@ import numpy as np
 from epixs.cluster import run_tasks
 from epixs.compendium.ledger import Record, checksum, forget_record, read_ledger
 from epixs.compendium.lock import writing
-from epixs.compendium.plan import Plan, Progress, Tile
-from epixs.compendium.store import read_block, stored_plan
-from epixs.compendium.tiles import TileTask, read_tile, tile_task
+from epixs.compendium.plan import Progress, Tile
+from epixs.compendium.store import read_attributes, read_block, stored_plan
+from epixs.compendium.tiles import TileTask, read_tile, tile_fingerprint, tile_task
 from epixs.compendium.write import reopen
 from epixs.errors import StoreError
-from epixs.genome import load_assembly
+from epixs.genome import Assembly, load_assembly
 from epixs.tracks import Backend
 from epixs.transforms import STEPS_PER_UNIT
 
@@ -46,6 +46,7 @@ def verify(
     path: str | Path,
     *,
     sources: bool = False,
+    assembly: Assembly | None = None,
     backend: Backend = "epixs",
     client: Any = None,
     progress: Callable[[Progress], None] | None = None,
@@ -58,6 +59,8 @@ def verify(
         The store, observed or imputed.
     sources
         Read the bigWigs again as well and compare what they hold now.
+    assembly
+        Theirs, where epixs does not know it and its chromosome sizes do not lie beside the first of them.
     backend
         With what: `"pybigwig"` is slow and independent of our own reader.
     client
@@ -72,16 +75,29 @@ def verify(
     Raises
     ------
     StoreError
-        If the store is foreign or damaged as a whole, or `sources` is asked of an imputed store.
+        If the store is foreign or damaged as a whole, its labels are not those that it was made with, or
+        `sources` is asked of an imputed store.
     """
     plan = stored_plan(path)
+    attributes = read_attributes(path)
+    if "growth" not in attributes and plan.fingerprint != attributes["plan"]:
+        raise StoreError(
+            f"{path}: labels, regions or settings are not those that the store was made with",
+            got=f"plan {plan.fingerprint}",
+            expected=f"plan {attributes['plan']}",
+            next_step="bring its labels back from a copy, or make the store again",
+        )
     if sources and plan.kind != "observed":
         raise StoreError(f"{path} is {plan.kind}", expected="an observed store: no other has source files")
     records = read_ledger(path)
+    if sources and assembly is None:
+        assembly = load_assembly(plan.regions.assembly, Path(plan.experiments["source"].iloc[0]).parent)
     checks = []
     for tile in plan.tiles():
         record = records.get((tile.row_group, tile.bin_range))
-        checks.append(_Check(tile, record, _task(plan, tile, backend) if sources else None))
+        place = tile_fingerprint(plan, tile) if plan.kind == "observed" else None
+        task = tile_task(plan, assembly, tile, None, backend) if assembly else None
+        checks.append(_Check(tile, record, place, task))
     faults, done = [], 0
     total = plan.n_bytes
     for number, fault in enumerate(run_tasks(check_tile, str(path), checks, client), 1):
@@ -97,6 +113,7 @@ def verify(
 class _Check:
     tile: Tile
     record: Record | None
+    place: str | None
     task: TileTask | None
 
 
@@ -110,11 +127,6 @@ def forget(path: str | Path, faults: Sequence[Fault]) -> None:
                 forget_record(path, fault.row_group, fault.bin_range)
 
 
-def _task(plan: Plan, tile: Tile, backend: Backend) -> TileTask:
-    assembly = load_assembly(plan.regions.assembly, Path(plan.experiments["source"].iloc[0]).parent)
-    return tile_task(plan, assembly, tile, None, backend)
-
-
 def check_tile(path: str, check: _Check) -> Fault | None:
     """Compare one tile with its record and, where a task is given, with its source files."""
     tile, record = check.tile, check.record
@@ -124,6 +136,8 @@ def check_tile(path: str, check: _Check) -> Fault | None:
 
     if record is None or record.is_forgotten:
         return fault("is not written")
+    if check.place is not None and record.fingerprint != check.place:
+        return fault("was written for other regions or settings")
     try:
         values = read_block(path, tile)
     except Exception as error:  # codecs raise many types for damaged chunks

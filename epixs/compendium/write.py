@@ -279,7 +279,7 @@ def finalise(path: str | Path, plan: Plan, is_done: Callable[[Tile, Record], boo
                 next_step="run the same command again: it resumes where it stopped",
             )
     root = zarr.open_group(zarr_store(path), mode="r+", use_consolidated=False)
-    summary = summarise(plan, records, _removed(root))
+    summary = summarise(plan, records, read_attributes(path)[REMOVED])
     for variable in EXPERIMENT_SUMMARIES:
         _write(root, variable, summary[variable.name].to_numpy())
     for variable in (v for v in EXPERIMENT_LABELS if v.name in ("source", "source_size")):
@@ -300,7 +300,14 @@ def summarise(
     rows: list[dict[str, Any]] = []
     for row, accession in enumerate(plan.experiments["accession"]):
         group, offset = divmod(row, plan.layout.chunk_rows)
-        entry = _summary([record.rows[offset] for record in groups.get(group, [])])
+        records_of_row = groups.get(group, [])
+        if any(offset >= len(record.rows) for record in records_of_row):
+            raise StoreError(
+                f"ledger of row group {group} is damaged",
+                got=f"no entry for {accession}",
+                next_step="ingest again",
+            )
+        entry = _summary([record.rows[offset] for record in records_of_row])
         if removed and accession in removed:
             entry["status"] = f"{REMOVED}: {removed[accession]}"
         rows.append(entry)
@@ -322,12 +329,6 @@ def _summary(parts: list[dict[str, Any]]) -> dict[str, Any]:
         bases = sum(part["bases"] for part in parts)
         entry["covered_fraction"] = sum(part["covered"] for part in parts) / bases if bases else np.nan
     return entry
-
-
-def _removed(root: Any) -> dict[str, str]:
-    """Reasons by accession of the experiments that are marked as removed."""
-    marks = root.attrs.get(REMOVED, {})
-    return {str(key): str(value) for key, value in marks.items()} if isinstance(marks, dict) else {}
 
 
 def remove_experiments(path: str | Path, accessions: Sequence[str], reason: str) -> None:
@@ -357,7 +358,8 @@ def restore_experiments(path: str | Path, accessions: Sequence[str]) -> None:
 def _mark(
     path: str | Path, accessions: Sequence[str], change: Callable[[dict[str, str]], dict[str, str]]
 ) -> None:
-    if read_attributes(path)["status"] != "complete":
+    attributes = read_attributes(path)
+    if attributes["status"] != "complete":
         raise StoreError(f"{path} is unfinished", next_step="run the command that writes it again")
     plan = stored_plan(path)
     known = set(plan.experiments["accession"])
@@ -369,7 +371,7 @@ def _mark(
             expected="accessions as `epixs info` lists them",
         )
     root = zarr.open_group(zarr_store(path), mode="r+", use_consolidated=False)
-    marks = change(_removed(root))
+    marks = change(attributes[REMOVED])
     _refuse_twins(path, plan.experiments, marks)
     root.attrs[REMOVED] = marks
     summary = summarise(plan, read_ledger(path), marks)

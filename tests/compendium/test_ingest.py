@@ -197,6 +197,35 @@ def test_retry_failed_reads_tiles_whose_files_look_unchanged(panel, tmp_path, mo
     assert (ingest(catalog, regions, tmp_path / "a.zarr", retry_failed=True)["status"] == "ok").all()
 
 
+def test_a_part_that_reads_failed_rows_again_keeps_the_store_unfinished(panel, tmp_path, monkeypatch):
+    """While one part reads, another one that ends must not finish the store, and sweep up what is written."""
+    monkeypatch.setattr("epixs.compendium.plan.CHUNK_BINS", 10)
+    monkeypatch.setattr("epixs.compendium.plan.FEWEST_SHARD_CHUNKS", 1)
+    catalog, regions = panel
+    original = module.read_row
+
+    def flaky(source, *rest):
+        raise TrackError(f"{source} timed out")
+
+    monkeypatch.setattr(module, "read_row", flaky)
+    path = tmp_path / "a.zarr"
+    ingest(catalog, regions, path)
+    seen = []
+
+    def reading(*rest):
+        if not seen:
+            seen.append(None)
+            ingest(catalog, regions, path, retry_failed=True, part=(2, 2))
+            seen.append(store_status(path).status)
+        return original(*rest)
+
+    monkeypatch.setattr(module, "read_row", reading)
+    done = ingest(catalog, regions, path, retry_failed=True, part=(1, 2))
+    assert seen[1] == "unfinished"
+    assert set(done["status"]) == {"ok"}
+    assert store_status(path).status == "complete"
+
+
 def test_another_catalog_is_refused(panel, tmp_path):
     catalog, regions = panel
     ingest(catalog, regions, tmp_path / "a.zarr")

@@ -1,3 +1,5 @@
+import json
+
 import numpy as np
 import pytest
 import zarr
@@ -16,6 +18,7 @@ from epixs.errors import StoreError
 
 from .test_plan import plan_of
 
+GOOD = row_statistics(np.array([0.0, 2.0], dtype=np.float32), bases=50, covered=30)
 TILE = Tile(0, 0, 0, 3, 0, 100)
 
 
@@ -30,14 +33,34 @@ def test_a_new_store_has_no_records(store):
 
 
 def test_records_round_trip(store):
-    record = Record("finger", [{"bins": 1, "sum": 2.0}, {"error": "x is empty"}])
+    record = Record("finger", [GOOD, {"error": "x is empty"}])
     write_record(store, TILE, record)
     assert read_ledger(store) == {(0, 0): record}
     assert record.has_errors
 
 
-def test_damaged_record_is_an_error(store):
-    zarr.open_array(store, path=LEDGER_PATH, mode="r+")[0, 0] = '{"fingerprint": 1'
+@pytest.mark.parametrize(
+    "text",
+    [
+        '{"fingerprint": 1',
+        "5",
+        "[" * 50_000,
+        '{"fingerprint": 1, "rows": []}',
+        '{"fingerprint": "a", "rows": {}}',
+        '{"fingerprint": "a", "rows": [5]}',
+        '{"fingerprint": "a", "rows": [{}]}',
+        '{"fingerprint": "a", "rows": [{"error": 5}]}',
+        *(
+            json.dumps({"fingerprint": "a", "rows": [GOOD | change]})
+            for change in (
+                {"bins": "2"}, {"bins": -1}, {"zeros": 1 << 70}, {"sum": None}, {"sum": float("nan")},
+                {"min": "0"}, {"max": float("inf")}, {"checksum": 5}, {"source": ["a"]}, {"bases": 1.5},
+            )
+        ),
+    ],
+)  # fmt: skip
+def test_damaged_record_is_an_error(store, text):
+    zarr.open_array(store, path=LEDGER_PATH, mode="r+")[0, 0] = text
     with pytest.raises(StoreError, match="record 0/0 is damaged"):
         read_ledger(store)
 

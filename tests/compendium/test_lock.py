@@ -10,6 +10,7 @@ from pathlib import Path
 import obstore
 import pytest
 
+from epixs.compendium import lock
 from epixs.compendium.location import objects
 from epixs.compendium.lock import STALE_AFTER, setting_up, writing
 from epixs.errors import StoreError
@@ -37,6 +38,33 @@ def test_one_writer_at_a_time(tmp_path):
             pass
     with writing(store):
         pass
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("make", [os.mkfifo, os.mkdir])
+def test_what_is_no_lock_is_named_and_left_alone(tmp_path, make):
+    store = tmp_path / "a.zarr"
+    make(lock_path(store))
+    os.utime(lock_path(store), (0, 0))
+    with pytest.raises(StoreError, match=r"another run.*delete .*a.zarr.lock"), writing(store):
+        pytest.fail("taken over")
+    assert lock_path(store).exists()
+
+
+def test_a_part_is_seen_by_a_whole_run_that_starts_at_the_same_moment(tmp_path, monkeypatch):
+    """The part comes between the whole run's taking its lock and its looking for others."""
+    store = tmp_path / "a.zarr"
+    original, entered = lock._parts_held, []
+
+    def meanwhile(path):
+        with pytest.raises(StoreError, match="another run"), writing(store, (1, 2)):
+            entered.append("part")
+        return original(path)
+
+    monkeypatch.setattr(lock, "_parts_held", meanwhile)
+    with writing(store):
+        pass
+    assert not entered
     assert list(tmp_path.iterdir()) == []
 
 

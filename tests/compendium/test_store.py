@@ -1,4 +1,5 @@
 import json
+import re
 
 import numpy as np
 import pytest
@@ -13,8 +14,15 @@ from epixs.compendium.store import (
     read_attributes,
     regions_of,
     store_status,
+    stored_plan,
 )
-from epixs.compendium.write import create_store, finalise, prepare_store, write_block
+from epixs.compendium.write import (
+    create_store,
+    finalise,
+    prepare_store,
+    remove_experiments,
+    write_block,
+)
 from epixs.errors import StoreError
 
 from .test_plan import plan_of
@@ -166,6 +174,59 @@ def test_damaged_metadata_is_refused_before_anything_is_allocated(tmp_path, plan
         open_compendium(path)
 
 
+@pytest.mark.parametrize("removed", [5, ["a"], {"A0": 5}])
+def test_damaged_marks_are_refused_not_taken_for_none(tmp_path, plan, removed):
+    path = tmp_path / "a.zarr"
+    create_store(path, plan)
+    zarr.open_group(path, mode="r+").attrs["removed"] = removed
+    for read in (store_status, stored_plan):
+        with pytest.raises(StoreError, match="damaged: attribute removed"):
+            read(path)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda growth: 5,
+        lambda growth: [],
+        lambda growth: growth | {"kind": 5},
+        lambda growth: growth | {"provenance": None},
+        lambda growth: growth | {"regions": [["a"], [1], [0], [25]]},
+        lambda growth: growth | {"regions": [["a"], ["chr1"], ["0"], [25]]},
+        lambda growth: growth | {"regions": [["a"], ["chr1"], [0], [1 << 80]]},
+        lambda growth: growth | {"experiments": 5},
+        lambda growth: growth | {"experiments": {}},
+        lambda growth: growth | {"experiments": growth["experiments"] | {"assay": [5] * 20}},
+    ],
+)
+def test_damaged_growth_is_refused(tmp_path, plan, change):
+    path = tmp_path / "a.zarr"
+    create_store(path, plan)
+    zarr.open_group(path, mode="r+").attrs["growth"] = change(plan.to_dict())
+    with pytest.raises(StoreError, match="damaged: attribute growth"):
+        stored_plan(path)
+
+
+def test_damaged_attributes_of_the_signal_are_refused(tmp_path, plan):
+    path = tmp_path / "a.zarr"
+    create_store(path, plan)
+    for name in ("zarr.json", "signal/zarr.json"):
+        text = (path / name).read_text()
+        (path / name).write_text(re.sub(r'"coordinates": "[^"]*"', '"coordinates": 5', text))
+    with pytest.raises(StoreError, match="metadata contradict each other"):
+        open_compendium(path, unfinished=True)
+
+
+def test_a_record_without_a_row_is_damage(tmp_path, plan):
+    path = tmp_path / "a.zarr"
+    create_store(path, plan)
+    fill(path, plan)
+    finalise(path, plan, by_f)
+    write_record(path, next(plan.tiles()), Record("f", []))
+    with pytest.raises(StoreError, match="ledger of row group 0 is damaged"):
+        remove_experiments(path, [plan.experiments["accession"].iloc[0]], "why")
+
+
 def test_tables_round_trip(tmp_path, plan):
     create_store(tmp_path / "a.zarr", plan)
     dataset = open_compendium(tmp_path / "a.zarr", unfinished=True)
@@ -176,7 +237,8 @@ def test_tables_round_trip(tmp_path, plan):
 def test_status(tmp_path, plan):
     path = tmp_path / "a.zarr"
     create_store(path, plan)
-    rows = [{"error": "x.bigWig is empty"}] + [{"bins": 0}] * 15
+    empty = row_statistics(np.full(9, np.nan, dtype=np.float32), 25, 0)
+    rows = [{"error": "x.bigWig is empty"}] + [empty] * 15
     write_record(path, next(plan.tiles()), Record("f", rows))
     state = store_status(path)
     assert (state.status, state.tiles_done, state.tiles) == ("unfinished", 1, 2)

@@ -170,6 +170,20 @@ def test_regions_over_which_a_held_track_cannot_be_read_are_refused_and_nothing_
     assert set(ingest(some(catalog, 2), None, path, append=True)["status"]) >= {"ok"}
 
 
+def test_a_catalog_whose_files_are_gone_adds_nothing(catalog, tmp_path):
+    path = str(tmp_path / "a.zarr")
+    ingest(some(catalog, 0, 1, 2), REGIONS, path)
+    before, plan = open_compendium(path).load(), stored_plan(path)
+    source = tmp_path / "1.bw"
+    source.rename(tmp_path / "away.bw")
+    with pytest.raises(StoreError, match=r"already holds are gone; got .*1\.bw"):
+        ingest(catalog, None, path, append=True)
+    xr.testing.assert_identical(open_compendium(path).load(), before)
+    assert stored_plan(path).fingerprint == plan.fingerprint
+    (tmp_path / "away.bw").rename(source)
+    assert (ingest(catalog, None, path, append=True)["status"] == "ok").all()
+
+
 def test_a_file_that_changed_is_never_half_old_and_half_new(catalog, write_bigwig, tmp_path):
     """Neither after a re-read that was cut short, nor when regions are added, named in the catalog or not."""
     path = tmp_path / "a.zarr"

@@ -1,15 +1,20 @@
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import zarr
+from typer.testing import CliRunner
 
 from epixs.catalog import read_catalog
+from epixs.cli import app
 from epixs.compendium.ingest import ingest, open_tracks
+from epixs.compendium.ledger import read_ledger, write_record
+from epixs.compendium.plan import Tile
 from epixs.compendium.store import open_compendium
 from epixs.compendium.verify import forget, verify
 from epixs.errors import StoreError
-from epixs.genome import read_regions
+from epixs.genome import Assembly, read_regions
 from epixs.imputation import impute
 
 
@@ -85,6 +90,41 @@ def test_sources_that_hold_something_else_now_are_named(store):
     assert faults
     assert all(one in fault.what for fault in faults)
     assert all(f"{gone} (" in fault.what and "does not exist" in fault.what for fault in faults)
+
+
+def test_labels_of_something_else_are_found(store):
+    path, _, _ = store
+    array = zarr.open_array(str(path), path="assay", mode="r+")
+    array[:] = array[:][::-1]
+    with pytest.raises(StoreError, match="not those that the store was made with"):
+        verify(path)
+
+
+def test_a_tile_of_other_regions_is_found_and_written_again(store):
+    path, _, make = store
+    record = read_ledger(path)[0, 1]
+    write_record(path, Tile(0, 1, 0, 0, 0, 0), replace(record, fingerprint="of other regions"))
+    faults = verify(path)
+    assert [(fault.bin_range, fault.what) for fault in faults] == [
+        (1, "was written for other regions or settings")
+    ]
+    forget(path, faults)
+    make()
+    assert verify(path, sources=True) == []
+
+
+def test_a_genome_of_ones_own_can_be_given(store, tmp_path):
+    path, catalog, _ = store
+    name = catalog.assembly.name
+    other = Assembly(name, {chrom: size + 1 for chrom, size in catalog.assembly.chrom_sizes.items()})
+    assert verify(path, sources=True, assembly=other)
+    sizes = tmp_path / "sizes.tsv"
+    sizes.write_text("".join(f"{c}\t{n}\n" for c, n in catalog.assembly.chrom_sizes.items()))
+    command = ["verify", str(path), "--sources", "--chrom-sizes"]
+    assert CliRunner().invoke(app, [*command, str(sizes)]).exit_code == 0
+    sizes.write_text("chr1\t17\n")
+    assert CliRunner().invoke(app, [*command, str(sizes)]).exit_code == 1
+    assert CliRunner().invoke(app, [*command, str(tmp_path / "no.tsv")]).exit_code == 2
 
 
 def test_imputed_stores_have_checksums_and_no_sources(trained, world, held_out, tmp_path):
