@@ -173,5 +173,5 @@ def info(store: Annotated[str, typer.Argument(help="a store")]) -> None:
         ]
     )
     out.print(table_of(str(store), ["what", "value"], rows))
-    columns = ["biosample", "assay", "assay_class", "status", "signal_mean", "signal_max"]
+    columns = ["accession", "biosample", "assay", "assay_class", "status", "signal_mean", "signal_max"]
     out.print(table_of("experiments", columns, table[columns].to_numpy().tolist()))

@@ -60,7 +60,7 @@ def preview(
     if append and there:
         return _grown(path, stored_plan(path), catalog, regions, uncovered)[0]
     if regions is None:
-        raise ConfigError("no regions", expected="a BED of the regions to hold, with --regions")
+        raise _no_regions(path)
     plan = plan_ingest(catalog, regions, uncovered)
     if there:
         check_store_of(path, plan)
@@ -72,12 +72,19 @@ def begin(
 ) -> tuple[Plan, list[State | None]]:
     """Create the store of a catalog, or go on with it; returns its plan and the state of each source."""
     if regions is None:
-        raise ConfigError("no regions", expected="a BED of the regions to hold, with --regions")
+        raise _no_regions(path)
     states = source_states(catalog.experiments["path"])
     plan = plan_ingest(catalog, regions, uncovered, states)
     if not store_exists(path):
         refuse_if_nothing_is_readable(plan, catalog.assembly)
     return prepare_store(path, plan), list(states)
+
+
+def _no_regions(path: str) -> ConfigError:
+    return ConfigError(
+        f"{path} does not exist yet, and there are no regions",
+        expected="a BED of the regions that it shall hold, with --regions",
+    )
 
 
 def grow(
