@@ -26,7 +26,8 @@ class TrainConfig:
     hidden, biosample_factors, assay_factors, genome_factors
         Sizes of the model.
     batch_size, experiments_per_position
-        Entries a step, and how many of them share a position.
+        Entries a step, and how many of them share a position. A `batch_size` of 0 plans it: a 28th of the
+        positions, 1,000 to the paper's 40,000 (docs/settings.md).
     epochs
         Passes over the positions; the learning rate falls over all of them. 0 plans them from the number of
         experiments: half of those at a position, 8 to 200.
@@ -67,7 +68,7 @@ class TrainConfig:
     biosample_factors: int = 32
     assay_factors: int = 256
     genome_factors: tuple[int, int, int] = (25, 40, 45)
-    batch_size: int = 40_000
+    batch_size: int = 0
     experiments_per_position: int = 1
     epochs: int = 0
     max_minutes: float = 0.0
@@ -102,8 +103,9 @@ class TrainConfig:
                 all(0 < n <= 65_536 for n in getattr(self, name)),
                 "1 to 65,536 each",
             )
-        for name in ("biosample_factors", "assay_factors", "batch_size", "experiments_per_position"):
+        for name in ("biosample_factors", "assay_factors", "experiments_per_position"):
             _require(name, getattr(self, name), 0 < getattr(self, name) <= 10_000_000, "a positive number")
+        _require("batch_size", self.batch_size, 0 <= self.batch_size <= 10_000_000, "0 to 10,000,000")
         for name in ("learning_rate", "genome_multiplier", "memory_gb"):
             _require(name, getattr(self, name), getattr(self, name) > 0, "a positive number")
         for name in (*NOT_NEGATIVE, "seed"):

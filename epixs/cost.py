@@ -13,6 +13,9 @@ from epixs.sampling.memory import memory_needed
 from epixs.sampling.pools import fewest_bytes, most_bytes
 
 EPOCH_RANGE = (8, 200)
+STEPS_AN_EPOCH, BATCH_RANGE = 28, (1_000, 40_000)
+"""Of the Pilot Regions the paper's 40,000 entries are a 28th; with a larger share, too few steps are made."""
+
 EPOCHS_OVER_JOINT = 4
 """Passes over those of a joint fit, where only factors are fitted: they begin anew, and nothing else learns
 with them (docs/training.md)."""
@@ -38,7 +41,7 @@ class Cost:
         What of it the training signal may take.
     in_memory
         Whether all of the signal is in memory; if not, it is read again in each epoch.
-    steps_per_epoch, epochs, positions, experiments
+    batch_size, steps_per_epoch, epochs, positions, experiments
         Sizes of the run.
     """
 
@@ -46,6 +49,7 @@ class Cost:
     memory_bytes: int
     signal_bytes: int
     in_memory: bool
+    batch_size: int
     steps_per_epoch: int
     epochs: int
     positions: int
@@ -66,24 +70,34 @@ def estimate_cost(axis: JointAxis, config: TrainConfig) -> Cost:
     """Parameters, bytes and steps of a run."""
     parameters = count_parameters(axis, config)
     positions = sum(part.n_positions[0] for part in axis.parts if len(part.training))
-    activations = config.batch_size * sum(config.hidden) * 4 * 3
+    batch_size = planned_batch(axis, config)
+    activations = batch_size * sum(config.hidden) * 4 * 3
     model = PROCESS_BYTES + BYTES_PER_PARAMETER * parameters + activations
     left, whole = int(config.memory_gb * 1e9) - model, memory_needed(axis)
     width = config.experiments_per_position
     pools = min(max(left, fewest_bytes(axis, width)), most_bytes(axis, width))
     in_memory = whole <= max(left, pools)
     signal = whole if in_memory else pools
-    per_step = max(1, config.batch_size // width)
+    per_step = max(1, batch_size // width)
     return Cost(
         parameters,
         model + signal,
         signal,
         in_memory,
+        batch_size,
         -(-positions // per_step),
         planned_epochs(axis, config),
         positions,
         axis.n_training,
     )
+
+
+def planned_batch(axis: JointAxis, config: TrainConfig) -> int:
+    """Entries a step: as configured, or so many that an epoch has enough steps."""
+    if config.batch_size:
+        return config.batch_size
+    positions = sum(part.n_positions[0] for part in axis.parts if len(part.training))
+    return int(np.clip(positions // STEPS_AN_EPOCH, *BATCH_RANGE))
 
 
 def planned_epochs(axis: JointAxis, config: TrainConfig) -> int:

@@ -2,10 +2,11 @@ import numpy as np
 import pytest
 
 from epixs.config import TrainConfig
-from epixs.cost import check_memory, count_parameters, estimate_cost, planned_epochs
+from epixs.cost import check_memory, count_parameters, estimate_cost, planned_batch, planned_epochs
 from epixs.errors import TrainingError
 from epixs.joint import joint_axis
 from epixs.trained import new_model
+from epixs.training.run import sampler_of
 
 CONFIG = TrainConfig(hidden=(16, 8), batch_size=500)
 
@@ -37,6 +38,18 @@ def test_epochs_are_planned_from_the_experiments_at_a_position(axis):
     assert planned_epochs(axis, CONFIG) == max(8, round(entries / positions / 2))
     assert planned_epochs(axis, CONFIG.replace(epochs=3)) == 3
     assert planned_epochs(axis, CONFIG.replace(experiments_per_position=50)) == 8
+
+
+def test_batches_are_planned_from_the_positions(axis, monkeypatch):
+    planned = CONFIG.replace(batch_size=0)
+    positions = estimate_cost(axis, planned).positions
+    assert estimate_cost(axis, planned).batch_size == planned_batch(axis, planned) == 1_000
+    monkeypatch.setattr("epixs.cost.BATCH_RANGE", (1, 40_000))
+    assert planned_batch(axis, planned) == positions // 28
+    assert sampler_of(axis, planned, estimate_cost(axis, planned)).positions_per_step == positions // 28
+    monkeypatch.setattr("epixs.cost.BATCH_RANGE", (1, 50))
+    assert planned_batch(axis, planned) == 50
+    assert planned_batch(axis, CONFIG) == 500
 
 
 def test_memory_beyond_the_budget_is_refused(axis):

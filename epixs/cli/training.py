@@ -243,7 +243,8 @@ def _show_training_plan(axis: Any, settings: Any) -> None:
             f"{bytes_text(cost.signal_bytes)}, "
             + ("in memory" if cost.in_memory else "out of core: read again in each epoch"),
         ],
-        ["steps per epoch", f"{cost.steps_per_epoch:,}, at most {counted(cost.epochs, 'epoch')}"],
+        ["steps per epoch", f"{cost.steps_per_epoch:,} of {cost.batch_size:,} entries"],
+        ["epochs", f"at most {cost.epochs:,}"],
     ]
     out.print(table_of("training plan", ["what", "how much"], rows))
 

@@ -172,7 +172,7 @@ def sampler_of(axis: JointAxis, config: TrainConfig, cost: Cost) -> Sampler:
     """The sampler of a run; its signal out of core where the cost says so."""
     return Sampler(
         axis,
-        batch_size=config.batch_size,
+        batch_size=cost.batch_size,
         experiments_per_position=config.experiments_per_position,
         held_out=config.held_out,
         species_weight=config.species_weight,
