@@ -30,7 +30,10 @@ import epixs
 from benchmarks.real_tracks import folds
 from benchmarks.sections import write_section
 from epixs.joint import JointAxis
+from epixs.cost import planned_epochs
 from epixs.report import markdown_table
+from epixs.trained import new_model
+from epixs.training.devices import chosen_precision
 from epixs.training.run import compile_model
 
 BATCH, ROUNDS = 40_000, 5
@@ -109,7 +112,8 @@ class Ours:
     def __init__(self, axis: JointAxis, nodes: int, width: int) -> None:
         self.config = epixs.TrainConfig(hidden=(nodes, nodes), experiments_per_position=width)
         self.sampler = epixs.Sampler(axis, batch_size=BATCH, experiments_per_position=width)
-        self.model = epixs.build_model(axis, hidden=(nodes, nodes), genome_dropout=self.config.genome_dropout)
+        self.precision = chosen_precision(self.config.precision, self.config.hidden)
+        self.model = new_model(axis, self.config, precision=self.precision)
         compile_model(self.model, self.config, 1_000)
         self.batches = epixs.training_dataset(self.sampler)
         self.train(1)
@@ -143,6 +147,7 @@ def side_by_side(avocado: Any, axis: JointAxis) -> list[dict[str, object]]:
             {
                 "hidden layers": f"2 x {nodes}",
                 "experiments a position": width,
+                "epixs multiplies in": ours.precision,
                 "reference, samples/s": f"{statistics.median(r[0] for r in rounds):,.0f}",
                 "epixs, samples/s": f"{statistics.median(r[1] for r in rounds):,.0f}",
                 "ratio": f"{statistics.median(ratios):.1f} x",
@@ -196,10 +201,7 @@ def time_to_best(
 
     config = epixs.TrainConfig(hidden=(256, 256))
     sampler = epixs.Sampler(axis, batch_size=BATCH, held_out=config.held_out)
-    from epixs.cost import planned_epochs
-    from epixs.trained import new_model
-
-    model = new_model(axis, config)
+    model = new_model(axis, config, precision=chosen_precision(config.precision, config.hidden))
     total = planned_epochs(axis, config) * sampler.steps_per_epoch
     compile_model(model, config, total)
     position = axis.parts[0].positions(bins)
