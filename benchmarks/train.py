@@ -29,8 +29,8 @@ import pandas as pd
 import epixs
 from benchmarks.real_tracks import folds
 from benchmarks.sections import write_section
-from epixs.joint import JointAxis
 from epixs.cost import planned_epochs
+from epixs.joint import JointAxis
 from epixs.report import markdown_table
 from epixs.trained import new_model
 from epixs.training.devices import chosen_precision

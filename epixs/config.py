@@ -30,7 +30,7 @@ class TrainConfig:
         positions, 1,000 to the paper's 40,000 (docs/settings.md).
     epochs
         Passes over the positions; the learning rate falls over all of them. 0 plans them from the number of
-        experiments: half of those at a position, 8 to 200.
+        experiments: half of those at a position, 6 to 200.
     max_minutes
         Stop by then; fewer epochs are planned where they would not fit.
     checkpoint_minutes

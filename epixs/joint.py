@@ -35,7 +35,7 @@ class SpeciesAxis:
     biosamples
         The species' biosamples, sorted; they are numbered through over the species.
     experiments
-        One row each: `row` (in the store), `biosample`, `assay`, `assay_class`, `signal_min`,
+        One row each: `row` (in the store), `biosample`, `assay`, `assay_class`, `signal_mean`, `signal_min`,
         `signal_max`, `excluded`, and `held_out` (whole, to choose when training stops).
     first_bin
         The store's bin at which the regions begin; 0 but for a window.
@@ -204,6 +204,12 @@ class JointAxis:
             assay for assay in everywhere if any(assay not in trained[name] for name in self.targets)
         )
 
+    def mean_signal(self) -> float:
+        """Mean value in training, over all positions and their experiments; 0 if there are none."""
+        parts = [part for part in self.parts if len(part.training)]
+        means = [float(part.training["signal_mean"].mean()) for part in parts]
+        return float(np.average(means, weights=[part.n_positions[0] for part in parts])) if parts else 0.0
+
     def part(self, species: str) -> SpeciesAxis:
         """The share of one species.
 
@@ -336,9 +342,11 @@ def _species_axis(path: str | Path) -> SpeciesAxis:
     readable = table[(table["status"] == "ok") & table["signal_max"].notna()]
     if readable.empty:
         raise AxisError(f"{path} has no readable experiment", next_step="see `epixs status` for the reasons")
-    columns = ["biosample", "assay", "assay_class", "accession", "output_type", "signal_min", "signal_max"]
+    labels = ["biosample", "assay", "assay_class", "accession", "output_type"]
     experiments = (
-        readable[columns].assign(row=readable.index, excluded=False, held_out=False).reset_index(drop=True)
+        readable[[*labels, "signal_mean", "signal_min", "signal_max"]]
+        .assign(row=readable.index, excluded=False, held_out=False)
+        .reset_index(drop=True)
     )
     return SpeciesAxis(
         str(dataset.attrs["species"]),

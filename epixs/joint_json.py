@@ -72,6 +72,7 @@ _EXPERIMENT_FIELDS = {
     "assay_class": str,
     "accession": str,
     "output_type": str,
+    "signal_mean": float,
     "signal_min": float,
     "signal_max": float,
     "excluded": bool,
@@ -111,9 +112,9 @@ def _species_from(entry: dict[str, Any], whole: bool) -> SpeciesAxis:
     experiments = pd.DataFrame(_list_of(dict, entry["experiments"]), columns=[*_EXPERIMENT_FIELDS])
     for name, kind in _EXPERIMENT_FIELDS.items():
         _list_of(kind, experiments[name].tolist())
-    bounds = experiments[["signal_min", "signal_max"]].to_numpy()
-    if not np.isfinite(bounds).all() or (bounds[:, 0] > bounds[:, 1]).any():
-        raise ValueError(f"{species}: an experiment's signal_min or signal_max is impossible")
+    summary = experiments[["signal_min", "signal_mean", "signal_max"]].to_numpy()
+    if not np.isfinite(summary).all() or (summary[:, 0] > summary[:, 2]).any():
+        raise ValueError(f"{species}: an experiment's signal_min, signal_mean or signal_max is impossible")
     biosamples = tuple(_names(entry["biosamples"]))
     shown = set(experiments["biosample"])
     if not shown <= set(biosamples) or (whole and shown != set(biosamples)):

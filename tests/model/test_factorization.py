@@ -80,6 +80,14 @@ def test_assays_that_a_species_lacks_leave_genome_factors_alone(axis):
     assert plain.settings["detached_assays"] == []
 
 
+def test_an_untrained_model_starts_at_the_mean_signal(axis):
+    batch = Sampler(axis, batch_size=5_010, experiments_per_position=3, held_out=0.0).batch(0, 0)
+    assert axis.mean_signal() == pytest.approx(float(batch.value.mean()), rel=0.05)
+    model = build_model(axis, hidden=(16, 16))
+    inputs = {"position": batch.position, "biosample": batch.biosample, "assay": batch.assay}
+    assert float(model(inputs).numpy().mean()) == pytest.approx(axis.mean_signal(), abs=0.1)
+
+
 def test_parameters_are_counted_as_planned(axis):
     from epixs.config import TrainConfig
     from epixs.cost import estimate_cost
