@@ -30,7 +30,7 @@ class TrainConfig:
         positions, 1,000 to the paper's 40,000 (docs/settings.md).
     epochs
         Passes over the positions; the learning rate falls over all of them. 0 plans them from the number of
-        experiments: half of those at a position, 6 to 200.
+        experiments: half of those at a position, 8 to 200.
     max_minutes
         Stop by then; fewer epochs are planned where they would not fit.
     checkpoint_minutes
@@ -73,8 +73,8 @@ class TrainConfig:
     epochs: int = 0
     max_minutes: float = 0.0
     checkpoint_minutes: float = 10.0
-    learning_rate: float = 5e-4
-    genome_multiplier: float = 10.0
+    learning_rate: float = 2.5e-4
+    genome_multiplier: float = 20.0
     weight_decay: float = 0.0
     genome_dropout: float = 0.3
     zero_shot: bool = True

@@ -12,7 +12,7 @@ from epixs.joint import JointAxis
 from epixs.sampling.memory import memory_needed
 from epixs.sampling.pools import fewest_bytes, most_bytes
 
-EPOCH_RANGE = (6, 200)
+EPOCH_RANGE = (8, 200)
 STEPS_AN_EPOCH, BATCH_RANGE = 28, (1_000, 40_000)
 """Of the Pilot Regions the paper's 40,000 entries are a 28th; with a larger share, too few steps are made."""
 

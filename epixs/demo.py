@@ -34,7 +34,9 @@ from epixs.training.run import train
 EXCLUDED_SHARE = 1 / 3
 ZERO_SHOT_CLASS = "protein_binding"
 SETTINGS = {
-    "demo": TrainConfig(hidden=(128, 128), batch_size=2_000, learning_rate=1e-3, epochs=80),
+    "demo": TrainConfig(
+        hidden=(128, 128), batch_size=2_000, learning_rate=1e-3, genome_multiplier=10.0, epochs=80
+    ),
     "tiny": TrainConfig(hidden=(32, 32), epochs=3, batch_size=1_000, held_out=0.1),
 }
 

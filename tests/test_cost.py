@@ -35,9 +35,9 @@ def test_steps_and_positions(axis):
 def test_epochs_are_planned_from_the_experiments_at_a_position(axis):
     entries = sum(part.regions.n_bins * len(part.experiments) for part in axis.parts)
     positions = sum(part.regions.n_bins for part in axis.parts)
-    assert planned_epochs(axis, CONFIG) == max(6, round(entries / positions / 2))
+    assert planned_epochs(axis, CONFIG) == max(8, round(entries / positions / 2))
     assert planned_epochs(axis, CONFIG.replace(epochs=3)) == 3
-    assert planned_epochs(axis, CONFIG.replace(experiments_per_position=50)) == 6
+    assert planned_epochs(axis, CONFIG.replace(experiments_per_position=50)) == 8
 
 
 def test_batches_are_planned_from_the_positions(axis, monkeypatch):
