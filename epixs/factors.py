@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 import zarr
 
-from epixs.compendium.ledger import checksum, read_ledger
+from epixs.compendium.ledger import Record, checksum, read_ledger
 from epixs.compendium.location import absolute, has_object, object_names, zarr_store
 from epixs.compendium.plan import Tile, digest
 from epixs.compendium.schema import LEDGER_PATH, SCHEMA_VERSION
@@ -288,10 +288,29 @@ def reopen_factors(path: str | Path) -> None:
     zarr.open_group(zarr_store(path), mode="r+").attrs["status"] = "unfinished"
 
 
+def read_blocks(path: str | Path) -> dict[int, Record]:
+    """The ledger of a factor store: a record a block, whose one row holds its scores.
+
+    Raises
+    ------
+    StoreError
+        If a record is damaged.
+    """
+    found = {block: record for (_, block), record in read_ledger(path, _is_scored).items()}
+    if any(len(record.rows) != 1 for record in found.values()):
+        raise StoreError(f"{path}: its ledger is damaged", next_step="fit the factors again")
+    return found
+
+
+def _is_scored(row: Any) -> bool:
+    names = ("squares", "held_out", "loss")
+    return type(row) is dict and all(type(row.get(name)) in (int, float) for name in names)
+
+
 def finish_factors(path: str | Path, plan: FactorPlan) -> dict[str, float]:
     """Flip the status of a store whose blocks are all written; returns `held_out_mse` and `loss` over all."""
-    records = read_ledger(path)
-    missing = [block for block in range(plan.n_blocks) if (0, block) not in records]
+    records = read_blocks(path)
+    missing = [block for block in range(plan.n_blocks) if block not in records]
     if missing:
         raise StoreError(f"{path} lacks {len(missing)} of {plan.n_blocks} blocks", next_step="run it again")
     zarr.open_group(zarr_store(path), mode="r+").attrs["status"] = "complete"
@@ -353,5 +372,5 @@ def open_factors(path: str | Path) -> FactorStore:
             next_step="run `epixs fit-genome` again: it resumes where it stopped",
         )
     plan = read_factor_plan(path)
-    blocks = [record.fingerprint for _, record in sorted(read_ledger(path).items())]
+    blocks = [record.fingerprint for _, record in sorted(read_blocks(path).items())]
     return FactorStore(absolute(path), plan, digest([plan.fingerprint, blocks]))

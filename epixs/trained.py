@@ -89,7 +89,7 @@ def save_model(
     their checksum: at any moment one of the two weight files is the one that it names.
     """
     partial = folder / PARTIAL_FILE
-    with _without_optimizer(model):
+    with _as_kept(model):
         model.save(partial)
     content: dict[str, Any] = {
         "epixs_version": epixs_version(),
@@ -107,20 +107,23 @@ def save_model(
 
 
 @contextlib.contextmanager
-def _without_optimizer(model: Any) -> Iterator[None]:
-    """Let a model be saved without its optimiser, whose moments are twice as large as the weights.
+def _as_kept(model: Any) -> Iterator[None]:
+    """Let a model be saved as one that predicts in float32, and without its optimiser.
 
-    Keras 3 has an argument for this, which the `.keras` format ignores.
+    The optimiser's moments are twice as large as the weights. Keras 3 has an argument for leaving them out,
+    which the `.keras` format ignores.
     """
-    if not model.compiled:
-        yield
-        return
-    optimizer = model.optimizer
-    model.optimizer, model.compiled = None, False
+    compiled, precision = model.compiled, model.settings["precision"]
+    optimizer = model.optimizer if compiled else None
+    model.settings["precision"] = "float32"
+    if compiled:
+        model.optimizer, model.compiled = None, False
     try:
         yield
     finally:
-        model.optimizer, model.compiled = optimizer, True
+        model.settings["precision"] = precision
+        if compiled:
+            model.optimizer, model.compiled = optimizer, True
 
 
 def signal_bounds(axis: JointAxis) -> dict[str, list[float]]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,7 @@ from epixs.errors import StoreError
 from epixs.inflate import crc32
 
 MAX_TILES = 10_000_000
+COUNTS, TEXTS = ("bins", "zeros", "bases", "covered"), ("checksum", "source", "error")
 
 
 @dataclass(frozen=True)
@@ -92,12 +94,29 @@ def forget_record(path: str | Path, row_group: int, bin_range: int) -> None:
     array = zarr.open_array(zarr_store(path), path=LEDGER_PATH, mode="r+")
     text = str(array[row_group, bin_range])
     if text:
-        forgotten = replace(_parse(path, f"{row_group}/{bin_range}", text), fingerprint="")
+        forgotten = replace(
+            _parse(path, f"{row_group}/{bin_range}", text, lambda row: type(row) is dict), fingerprint=""
+        )
         array[row_group, bin_range] = json.dumps(asdict(forgotten), separators=(",", ":"))
 
 
-def read_ledger(path: str | Path) -> dict[tuple[int, int], Record]:
-    """All records, by `(row_group, bin_range)`.
+def is_sound_row(row: Any) -> bool:
+    """Whether a row's entry has the types of one: what a store holds is a claim."""
+    if type(row) is not dict or not all(type(row.get(name, "")) is str for name in TEXTS):
+        return False
+    if row.get("error"):
+        return True
+    numbers = ("sum", "min", "max") if row.get("bins") else ("sum",)
+    counted = all(type(row.get(name)) is int and 0 <= row[name] < 1 << 62 for name in COUNTS)
+    return counted and all(
+        type(row.get(name)) in (int, float) and math.isfinite(row[name]) for name in numbers
+    )
+
+
+def read_ledger(
+    path: str | Path, is_sound: Callable[[Any], bool] = is_sound_row
+) -> dict[tuple[int, int], Record]:
+    """All records, by `(row_group, bin_range)`; `is_sound` says whether a row's entry has the right types.
 
     Raises
     ------
@@ -116,35 +135,19 @@ def read_ledger(path: str | Path) -> dict[tuple[int, int], Record]:
             f"{path}: its ledger cannot be read", got=type(error).__name__, next_step="ingest again"
         ) from error
     return {
-        (int(group), int(span)): _parse(path, f"{group}/{span}", str(text))
+        (int(group), int(span)): _parse(path, f"{group}/{span}", str(text), is_sound)
         for (group, span), text in np.ndenumerate(texts)
         if text
     }
 
 
-def _parse(path: str | Path, name: str, text: str) -> Record:
+def _parse(path: str | Path, name: str, text: str, is_sound: Callable[[Any], bool]) -> Record:
     try:
         record = Record(**json.loads(text))
         sound = type(record.fingerprint) is str and type(record.rows) is list
-        sound = sound and all(map(_is_sound, record.rows))
+        sound = sound and all(map(is_sound, record.rows))
     except (ValueError, TypeError, RecursionError) as error:
         raise StoreError(f"{path}: ledger record {name} is damaged", next_step="ingest again") from error
     if not sound:
         raise StoreError(f"{path}: ledger record {name} is damaged", next_step="ingest again")
     return record
-
-
-COUNTS, TEXTS = ("bins", "zeros", "bases", "covered"), ("checksum", "source", "error")
-
-
-def _is_sound(row: Any) -> bool:
-    """Whether a row's entry has the types of one: what a store holds is a claim."""
-    if type(row) is not dict or not all(type(row.get(name, "")) is str for name in TEXTS):
-        return False
-    if row.get("error"):
-        return True
-    numbers = ("sum", "min", "max") if row.get("bins") else ("sum",)
-    counted = all(type(row.get(name)) is int and 0 <= row[name] < 1 << 62 for name in COUNTS)
-    return counted and all(
-        type(row.get(name)) in (int, float) and math.isfinite(row[name]) for name in numbers
-    )

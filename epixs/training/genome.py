@@ -35,6 +35,7 @@ from epixs.factors import (
     block_fingerprint,
     finish_factors,
     prepare_factors,
+    read_blocks,
     read_factor_plan,
     read_shared,
     reopen_factors,
@@ -225,7 +226,7 @@ def fit_genome(
     out = absolute(out)
     with reaching(out), writing(out):
         prepare_factors(out, plan, _shared_of(trained, plan))
-        records = read_ledger(out)
+        records = read_blocks(out)
         content = _content(plan)
         every = [
             BlockTask(block, block_fingerprint(plan, block, content(block)), plan.fingerprint)
@@ -234,7 +235,7 @@ def fit_genome(
         pending = [
             task
             for task in every
-            if (0, task.block) not in records or records[0, task.block].fingerprint != task.fingerprint
+            if task.block not in records or records[task.block].fingerprint != task.fingerprint
         ]
         if pending:
             reopen_factors(out)

@@ -86,7 +86,7 @@ def test_what_differs_is_named(world, axis, tmp_path):
     assert state.epoch == 2
     assert [row["epoch"] for row in state.history] == [1, 2]
     with pytest.raises(
-        TrainingError, match=r"of another run: learning_rate; got learning_rate 0.1; expected 0.0005"
+        TrainingError, match=r"of another run: learning_rate; got learning_rate 0.1; expected 0.00025"
     ):
         train(axis, CONFIG.replace(learning_rate=0.1), tmp_path / "m", resume=True)
     with pytest.raises(TrainingError, match=r"of another run: axis"):
