@@ -14,7 +14,7 @@ import pandas as pd
 
 from epixs.cluster import run_tasks
 from epixs.compendium.plan import Progress
-from epixs.compendium.store import experiments_of, open_compendium
+from epixs.compendium.store import experiments_of, open_compendium, open_signal
 from epixs.sampling.draws import PACKED_LIMIT
 
 READ_BYTES = 1 << 27
@@ -96,8 +96,7 @@ def quality(
 def sum_bins(path: str, part: tuple[int, int, npt.NDArray[Any], npt.NDArray[Any]]) -> _Sums:
     """Sums over some bins of the rows in `order`, whose assays begin at `firsts`."""
     low, high, order, firsts = part
-    signal = open_compendium(path, unfinished=True).signal
-    values = signal[:, low:high].to_numpy()[order].astype(np.float64)
+    values = open_signal(path)[:, low:high][order].astype(np.float64)
     known = ~np.isnan(values)
     group = np.repeat(np.arange(firsts.size), np.diff([*firsts, order.size]))
     whole = np.minimum.reduceat(known, firsts, axis=0)  # bins where all tracks of an assay are known

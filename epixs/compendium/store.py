@@ -75,10 +75,14 @@ def plan_coordinates(plan: Plan) -> dict[str, npt.NDArray[Any]]:
     }
 
 
+def open_signal(path: str | Path) -> Any:
+    """The signal as a Zarr array: read in the thread that asks, where Dask would call other workers."""
+    return zarr.open_array(zarr_store(path), path=SIGNAL.name, mode="r")
+
+
 def read_block(path: str | Path, tile: Tile) -> npt.NDArray[np.float32]:
     """Values of one tile, shape `(rows, bins)`."""
-    array = zarr.open_array(zarr_store(path), path=SIGNAL.name, mode="r")
-    values = array[tile.first_row : tile.stop_row, tile.first_bin : tile.stop_bin]
+    values = open_signal(path)[tile.first_row : tile.stop_row, tile.first_bin : tile.stop_bin]
     return np.asarray(values, dtype=np.float32)
 
 
@@ -183,8 +187,11 @@ def open_compendium(path: str | Path, *, unfinished: bool = False) -> xr.Dataset
         ) from error
     _check_bounds(path, dataset)
     try:
-        # The labels are small; loaded, they can be compared, grouped and used as masks right away.
-        dataset = dataset.assign_coords({name: labels.load() for name, labels in dataset.coords.items()})
+        # The labels are small; loaded, they can be compared, grouped and used as masks right away. Loaded
+        # here: a task that asks its own cluster to do so gives up its place there to another one meanwhile.
+        dataset = dataset.assign_coords(
+            {name: labels.load(scheduler="synchronous") for name, labels in dataset.coords.items()}
+        )
     except Exception as error:  # codecs raise many types for damaged chunks
         raise StoreError(
             f"{path} is damaged: its labels cannot be read", got=f"{type(error).__name__}"
@@ -279,7 +286,7 @@ def stored_plan(path: str | Path) -> Plan:
 def stored_layout(path: str | Path, signal: Any = None) -> Layout:
     """Shape of a store's chunks and shards; `signal` is its opened array, where it is at hand."""
     try:
-        signal = signal or zarr.open_array(zarr_store(path), path=SIGNAL.name, mode="r")
+        signal = signal or open_signal(path)
         (rows, bins), shards = signal.chunks, signal.shards
     except Exception as error:  # zarr and its codecs raise many types
         raise StoreError(f"{path} is damaged or was never quite created", got=type(error).__name__) from error

@@ -29,6 +29,7 @@ from epixs.compendium.schema import (
 )
 from epixs.compendium.shard import encode_shard, is_encodable, signal_codecs
 from epixs.compendium.store import (
+    open_signal,
     plan_coordinates,
     read_attributes,
     store_attributes,
@@ -217,7 +218,7 @@ def write_block(path: str | Path, tile: Tile, values: npt.NDArray[np.float32]) -
     StoreError
         If the values are not exactly one tile, or the tile not exactly one shard.
     """
-    array = zarr.open_array(zarr_store(path), path=SIGNAL.name, mode="r")
+    array = open_signal(path)
     layout = stored_layout(path, array)
     rows, bins = layout.chunk_rows, layout.tile_bins
     whole = (

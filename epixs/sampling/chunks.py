@@ -7,11 +7,9 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import zarr
 
-from epixs.compendium.location import reaching, zarr_store
-from epixs.compendium.schema import SIGNAL
-from epixs.compendium.store import open_compendium, stored_layout
+from epixs.compendium.location import reaching
+from epixs.compendium.store import open_compendium, open_signal, stored_layout
 from epixs.errors import EpixsError, TrainingError
 from epixs.joint import JointAxis, SpeciesAxis
 
@@ -88,7 +86,7 @@ def open_source(axis: JointAxis, part: SpeciesAxis, first_experiment: int) -> So
     layout = stored_layout(part.source)
     groups, first = np.unique(row // layout.chunk_rows, return_index=True)
     return Source(
-        zarr.open_array(zarr_store(part.source), path=SIGNAL.name, mode="r"),
+        open_signal(part.source),
         part,
         int(axis.offsets(part.species)[0]),
         first_experiment,

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from epixs.compendium.store import open_compendium
+from epixs.compendium.store import open_compendium, open_signal
 from epixs.errors import TrainingError
 from epixs.joint import JointAxis, SpeciesAxis
 from epixs.sampling.batch import Batch, join_batches
@@ -61,20 +61,21 @@ def memory_needed(axis: JointAxis) -> int:
 
 def load_signal(axis: JointAxis, part: SpeciesAxis) -> SpeciesSignal:
     """Read one species' training experiments from its store into packed memory."""
-    signal = open_compendium(part.source).signal
+    sizes, signal = open_compendium(part.source).sizes, open_signal(part.source)
     training = part.training
     rows = training["row"].to_numpy(dtype=np.int64)
     n_bins = part.n_positions[0]
     first = part.first_bin
-    if signal.sizes["bin"] < first + n_bins or (rows.size and rows.max() >= signal.sizes["experiment"]):
+    if sizes["bin"] < first + n_bins or (rows.size and rows.max() >= sizes["experiment"]):
         raise TrainingError(f"{part.source} changed since its axis was read", next_step="start again")
     values = np.empty((n_bins, rows.size), dtype=np.int16)
-    for low in range(0, rows.size, READ_ROWS):
-        chosen = rows[low : low + READ_ROWS]
+    for group in np.unique(rows // READ_ROWS):
+        mine = np.flatnonzero(rows // READ_ROWS == group)
+        low, high = int(group) * READ_ROWS, (int(group) + 1) * READ_ROWS
         for start in range(0, n_bins, READ_BINS):
             stop = min(n_bins, start + READ_BINS)
-            block = signal[chosen, first + start : first + stop].to_numpy()
-            values[start:stop, low : low + READ_ROWS] = pack(block).T
+            block = signal[low:high, first + start : first + stop]
+            values[start:stop, mine] = pack(block[rows[mine] - low]).T
     offset = axis.offsets(part.species)
     block = part.positions(np.arange(n_bins))[:, 2] + offset[2]
     return SpeciesSignal(

@@ -153,6 +153,11 @@ class OutOfCore:
             first, count = first + take, count - take
         return parts[0] if len(parts) == 1 else join_batches(parts)
 
+    def close(self) -> None:
+        """Stop reading, after the chunks that are being read."""
+        for threads in (self._readers, self._ahead):
+            threads.shutdown(wait=False, cancel_futures=True)
+
     def _batch(self, pool: _Pool, which: slice) -> Batch:
         bins, experiment = pool.bins[which], pool.experiment[which]
         position = np.empty((bins.size, 3), np.int32)

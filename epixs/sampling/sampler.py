@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import weakref
+from types import TracebackType
+
 from epixs.errors import TrainingError
 from epixs.joint import JointAxis
 from epixs.sampling.batch import Batch
+from epixs.sampling.calls import Calls
 from epixs.sampling.memory import InMemory, memory_needed
 from epixs.sampling.order import visits_of
 from epixs.sampling.pools import OutOfCore
@@ -16,6 +20,10 @@ class Sampler:
     Every position of the joint axis comes once an epoch, in an order drawn anew each epoch, with one
     experiment (or more) drawn uniformly from those of its species that are known there. Some entries are
     held out: blocks of (5 kbp position, experiment), chosen by seed, which are never drawn for training.
+
+    Batches are drawn ahead in threads of TensorFlow. `with Sampler(...) as sampler:` ends that, also where
+    training fails or is interrupted: an iterator that is collected later would wait for the batches it is
+    drawing, for ever if a thread that has to draw them is the one that collects it.
 
     Parameters
     ----------
@@ -59,6 +67,8 @@ class Sampler:
                 axis, experiments_per_position, held_out, self.visits, seed, memory_bytes
             )
         self.positions_per_step = min(max(1, batch_size // experiments_per_position), self.n_positions)
+        self._calls = Calls()
+        self._end = weakref.finalize(self, _end, self._calls, self.entries)
 
     @property
     def in_memory(self) -> bool:
@@ -77,7 +87,20 @@ class Sampler:
 
     def batch(self, epoch: int, step: int) -> Batch:
         """Entries of one step; the last step of an epoch is filled up with second visits."""
-        return self.entries.take(epoch, step * self.positions_per_step, self.positions_per_step)
+        with self._calls.one():
+            return self.entries.take(epoch, step * self.positions_per_step, self.positions_per_step)
+
+    def close(self) -> None:
+        """Draw no more batches: wait for those being drawn, and refuse others."""
+        self._end()
+
+    def __enter__(self) -> Sampler:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
 
     def held_out_entries(self, count: int) -> Batch:
         """About `count` entries that are never trained on, each as likely; `E` is 1.
@@ -95,3 +118,10 @@ class Sampler:
                 next_step="raise held_out in the configuration",
             )
         return entries
+
+
+def _end(calls: Calls, entries: InMemory | OutOfCore) -> None:
+    calls.refuse()
+    if isinstance(entries, OutOfCore):
+        entries.close()
+    calls.wait()

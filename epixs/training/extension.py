@@ -212,8 +212,7 @@ def extend(
     def save(scores: dict[str, float]) -> None:
         save_model(out, model, plan.axis, trained.config, scores, bounds=bounds, extends=trained.fingerprint)
 
-    with new_folder(out):
-        sampler = sampler_of(plan.fit_axis, config, cost)
+    with new_folder(out), sampler_of(plan.fit_axis, config, cost) as sampler:
         return fit_model(
             model, plan.fit_axis, sampler, config, out, cost.epochs, save, deadline,
             report=report, on_probe=on_probe,

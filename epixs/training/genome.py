@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import math
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -60,6 +61,9 @@ STEPS_PER_EPOCH = 25
 is then in nearly every step."""
 
 HELD_OUT_ENTRIES = 20_000
+
+_FITTING = threading.Lock()
+"""A process has one fitter, whose weights are those of one block at a time; a worker may have threads."""
 
 
 @dataclass(frozen=True)
@@ -267,8 +271,9 @@ def _content(plan: FactorPlan) -> Callable[[int], str]:
 
 def fit_block(path: str, task: BlockTask) -> dict[str, float]:
     """Fit a block, write its factors, then its ledger record. Safe to repeat; returns a small dict."""
-    fitter = _fitter(path, task.plan)
-    tables, scores = fitter.fit(task.block)
+    with _FITTING:
+        fitter = _fitter(path, task.plan)
+        tables, scores = fitter.fit(task.block)
     scores["checksum"] = write_factors(path, fitter.plan, task.block, tables)
     write_record(path, fitter.plan.tile(task.block), Record(task.fingerprint, [scores]))
     return {"block": task.block, "loss": scores["loss"]}
@@ -332,30 +337,30 @@ class BlockFitter:
         axis = replace(plan.axis, parts=(part,))
         per_step = max(1, plan.block_positions * COARSE_BINS // STEPS_PER_EPOCH)
         seed = int(np.random.SeedSequence([config.seed, block]).generate_state(1)[0])
-        sampler = Sampler(
+        self._begin(seed)
+        with Sampler(
             axis,
             batch_size=per_step * config.experiments_per_position,
             experiments_per_position=config.experiments_per_position,
             held_out=config.held_out,
             seed=seed,
-        )
-        self._begin(seed)
-        steps = config.epochs * sampler.steps_per_epoch
-        history = self.model.fit(
-            training_dataset(sampler),
-            steps_per_epoch=steps,
-            epochs=1,
-            callbacks=[_Cosine(config.learning_rate, steps)],
-            shuffle=False,
-            verbose=0,
-        )
+        ) as sampler:
+            steps = config.epochs * sampler.steps_per_epoch
+            history = self.model.fit(
+                training_dataset(sampler),
+                steps_per_epoch=steps,
+                epochs=1,
+                callbacks=[_Cosine(config.learning_rate, steps)],
+                shuffle=False,
+                verbose=0,
+            )
+            held_out = sampler.entries.held_out_entries(HELD_OUT_ENTRIES)
         loss = float(history.history["loss"][0])
         tables = tuple(table.numpy() for table in self.model.genome.tables)
         if not all(np.isfinite(table).all() for table in tables):
             raise TrainingError(
                 f"block {block} of {plan.part.source} diverged", got=f"loss {loss}", expected="a finite loss"
             )
-        held_out = sampler.entries.held_out_entries(HELD_OUT_ENTRIES)
         count = int(held_out.value.size)
         mse = float(self.model.evaluate(dataset_of(held_out), verbose=0)) if count else 0.0
         return tables, {"loss": loss, "held_out": count, "squares": mse * count}

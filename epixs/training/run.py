@@ -130,8 +130,7 @@ def train(
         )
     if state is None:
         check_new_folder(out, TrainingError)
-    with new_folder(out):
-        sampler = sampler_of(axis, config, cost)
+    with new_folder(out), sampler_of(axis, config, cost) as sampler:
         with training_scope(devices):
             model = new_model(axis, config, precision=config.precision)
 
@@ -155,12 +154,12 @@ def time_steps(axis: JointAxis, config: TrainConfig) -> Probe:
     axis = axis.hold_out(config.held_out_tracks, config.seed)
     cost = estimate_cost(axis, config)
     check_memory(cost, config)
-    sampler = sampler_of(axis, config, cost)
     with training_scope():
         model = new_model(axis, config, precision=chosen_precision(config.precision, config.hidden))
-    compile_model(model, config, cost.epochs * sampler.steps_per_epoch)
-    taken = seconds_per_step(model, sampler, interrupted=threading.Event())
-    return Probe(taken * sampler.steps_per_epoch, cost.epochs)
+    with sampler_of(axis, config, cost) as sampler:
+        compile_model(model, config, cost.epochs * sampler.steps_per_epoch)
+        taken = seconds_per_step(model, sampler, interrupted=threading.Event())
+        return Probe(taken * sampler.steps_per_epoch, cost.epochs)
 
 
 def deadline_of(config: TrainConfig) -> float:

@@ -1,6 +1,10 @@
 """Out of core: the same entries as in memory, as often, whatever the chunks; memory bounded."""
 
 import shutil
+import subprocess
+import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor, wait
 
 import numpy as np
 import pytest
@@ -211,3 +215,57 @@ def test_a_store_that_is_damaged_stops_the_run(stores, tmp_path):
             shard.write_bytes(shard.read_bytes()[:-9])
     with pytest.raises(TrainingError, match=r"cannot be read"):
         sampler.batch(0, 0)
+
+
+COLLECTED_BY_A_READER = """
+import gc, sys, time
+from zarr.core.sync import sync
+from epixs.dataset import training_dataset
+from epixs.joint import joint_axis
+from epixs.sampling import Sampler, pools
+from epixs.sampling.chunks import Source
+
+pools.FEWEST_SEGMENTS = 4
+read = Source.read
+Source.read = lambda *arguments: time.sleep(0.02) or read(*arguments)
+sampler = Sampler(joint_axis(sys.argv[1:]), batch_size=100, memory_bytes=2 * 310 * 14)
+stream = iter(training_dataset(sampler))
+next(stream)
+cycle = [stream]
+cycle.append(cycle)
+del stream, cycle
+sampler.close()
+
+async def collect():
+    gc.collect()
+
+sync(collect())
+"""
+
+
+def test_an_iterator_may_be_collected_by_the_thread_that_reads_for_it(stores):
+    ended = subprocess.run([sys.executable, "-c", COLLECTED_BY_A_READER, *stores], timeout=100, check=False)
+    assert ended.returncode == 0
+
+
+def test_closing_waits_for_batches_being_drawn_and_refuses_others(stores):
+    sampler = small(joint_axis(stores), batch_size=100)
+    begun, goes_on = threading.Event(), threading.Event()
+    take = sampler.entries.take
+
+    def slow(*arguments):
+        begun.set()
+        goes_on.wait()
+        return take(*arguments)
+
+    sampler.entries.take = slow
+    with ThreadPoolExecutor(2) as threads:
+        drawn = threads.submit(sampler.batch, 0, 0)
+        begun.wait()
+        closed = threads.submit(sampler.close)
+        assert not wait([closed], timeout=0.2).done
+        with pytest.raises(TrainingError, match="closed"):
+            sampler.batch(0, 1)
+        goes_on.set()
+        closed.result()
+        assert drawn.done()

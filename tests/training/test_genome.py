@@ -1,6 +1,7 @@
 """Stage 2: factors of other regions, each block reproducible, resumed, and as good as a joint fit."""
 
 import shutil
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -135,6 +136,16 @@ def test_each_block_is_made_again_alone_to_the_bit(made, tmp_path):
                 open_factors(copy)
 
     fit_genome(open_model(made / "model"), made / "elsewhere.zarr", copy, progress=unfinished)
+    assert same(copy, made / "factors")
+
+
+def test_threads_of_one_worker_take_turns(made, tmp_path):
+    copy = tmp_path / "factors"
+    shutil.copytree(made / "factors", copy)
+    plan, _ = plan_factors(open_model(made / "model"), made / "elsewhere.zarr")
+    tasks = [genome.BlockTask(block, "again", plan.fingerprint) for block in range(plan.n_blocks)]
+    with ThreadPoolExecutor(2) as threads:
+        assert len([*threads.map(genome.fit_block, [str(copy)] * len(tasks), tasks)]) == 4
     assert same(copy, made / "factors")
 
 

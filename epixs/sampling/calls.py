@@ -1,0 +1,48 @@
+"""Calls that are running in other threads, and the end of them."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+from collections.abc import Iterator
+
+from epixs.errors import TrainingError
+
+
+class Calls:
+    """Lets calls in until it is closed, and knows how many are running."""
+
+    def __init__(self) -> None:
+        self._changed = threading.Condition()
+        self._running = 0
+        self._open = True
+
+    @contextlib.contextmanager
+    def one(self) -> Iterator[None]:
+        """Run one call.
+
+        Raises
+        ------
+        TrainingError
+            If no more are let in.
+        """
+        with self._changed:
+            if not self._open:
+                raise TrainingError("the sampler is closed", next_step="make a new one")
+            self._running += 1
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._running -= 1
+                self._changed.notify_all()
+
+    def refuse(self) -> None:
+        """Let no more in."""
+        with self._changed:
+            self._open = False
+
+    def wait(self) -> None:
+        """Wait until none is running."""
+        with self._changed:
+            self._changed.wait_for(lambda: not self._running)
