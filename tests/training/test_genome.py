@@ -143,9 +143,9 @@ def test_threads_of_one_worker_take_turns(made, tmp_path):
     copy = tmp_path / "factors"
     shutil.copytree(made / "factors", copy)
     plan, _ = plan_factors(open_model(made / "model"), made / "elsewhere.zarr")
-    tasks = [genome.BlockTask(block, "again", plan.fingerprint) for block in range(plan.n_blocks)]
+    tasks = [genome.BlockTask(block, "again", plan.fingerprint) for block in (0, 2)]
     with ThreadPoolExecutor(2) as threads:
-        assert len([*threads.map(genome.fit_block, [str(copy)] * len(tasks), tasks)]) == 4
+        assert len([*threads.map(genome.fit_block, [str(copy)] * 2, tasks)]) == 2
     assert same(copy, made / "factors")
 
 
