@@ -96,6 +96,9 @@ def extend(
     ] = None,
     max_minutes: Annotated[float | None, typer.Option(help="stop by then")] = None,
     epochs: Annotated[int | None, typer.Option(help="passes over the positions")] = None,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="go on with the run in NEW_DIR, if it was interrupted")
+    ] = False,
     force: Annotated[
         bool, typer.Option("--force", help="start even if it needs more memory than memory_gb")
     ] = False,
@@ -105,7 +108,8 @@ def extend(
     from epixs.files import check_new_folder
     from epixs.pairs import read_pairs
 
-    check_new_folder(out_path, TrainingError)
+    if not resume:
+        check_new_folder(out_path, TrainingError)
     pairs = read_pairs(exclude, what="--exclude") if exclude else ()
     start_tensorflow()
     from epixs.trained import open_model
@@ -126,7 +130,7 @@ def extend(
             f"{counted(plan.untouched, 'new experiment')} of biosamples and assays that the model knows: "
             "nothing to fit, never trained on"
         )
-    with on_interrupt(lambda: _what_training_left(out_path, resumable=False)):
+    with on_interrupt(lambda: _what_training_left(out_path)):
         done = _with_progress(
             functools.partial(
                 run,
@@ -136,6 +140,7 @@ def extend(
                 exclude=pairs,
                 epochs=epochs,
                 max_minutes=max_minutes,
+                resume=resume,
                 force=force,
             )
         )
@@ -277,10 +282,8 @@ def _with_progress(fit: Callable[..., dict[str, Any]]) -> dict[str, Any]:
         return fit(report=report, on_probe=_show_probe)
 
 
-def _what_training_left(out_path: Path, *, resumable: bool = True) -> str:
+def _what_training_left(out_path: Path) -> str:
     again = "the same command with --resume goes on where it stopped"
-    if not resumable:
-        again = "run the same command into another --out to begin anew"
     if (out_path / "model.json").is_file():
         return f"{out_path} holds the best model so far; {again}"
     if (out_path / "checkpoint.npz").is_file():

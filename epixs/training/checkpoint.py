@@ -10,9 +10,10 @@ from __future__ import annotations
 import json
 import os
 import zipfile
+import zlib
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -65,18 +66,22 @@ class RunState:
     precision: str = "float32"
 
 
-def identity(axis: JointAxis, config: TrainConfig) -> dict[str, Any]:
-    """What a run must have in common with the one it goes on from, by name."""
+def identity(axis: JointAxis, config: TrainConfig, extends: str = "") -> dict[str, Any]:
+    """What a run must have in common with the one it goes on from, by name.
+
+    `extends` is the fingerprint of the model that the run extends, if it does.
+    """
     settings = {k: v for k, v in config.to_dict().items() if k not in FREE_SETTINGS}
     parts = {f"store of {part.species}": part.plan for part in axis.parts}
     cost = estimate_cost(axis, config)
     signal = "in memory" if cost.in_memory else f"out of core, {cost.signal_bytes:,} bytes (memory_gb)"
-    return settings | parts | {"axis": digest(axis_to_dict(axis)), "training signal": signal}
+    rest = {"axis": digest(axis_to_dict(axis)), "training signal": signal, "extended model": extends}
+    return settings | parts | rest
 
 
-def save_checkpoint(folder: Path, model: Any, axis: JointAxis, config: TrainConfig, state: RunState) -> None:
+def save_checkpoint(folder: Path, model: Any, identity: dict[str, Any], state: RunState) -> None:
     """Write the state of a run, replacing an earlier one in one step."""
-    text = json.dumps({"identity": identity(axis, config), "run": asdict(state)})
+    text = json.dumps({"identity": identity, "run": asdict(state)})
     partial = folder / f"partial-{CHECKPOINT_FILE}"
     with partial.open("wb") as file:
         with zipfile.ZipFile(file, "w") as archive:  # what np.savez writes, one array in memory at a time
@@ -88,8 +93,8 @@ def save_checkpoint(folder: Path, model: Any, axis: JointAxis, config: TrainConf
     os.replace(partial, folder / CHECKPOINT_FILE)
 
 
-def read_state(folder: Path, axis: JointAxis, config: TrainConfig) -> RunState | None:
-    """Where the run in a folder stands; None if it has no checkpoint.
+def read_state(folder: Path, axis: JointAxis, config: TrainConfig, extends: str = "") -> RunState | None:
+    """Where the run in a folder stands; None if it has no checkpoint. Arguments as in `identity`.
 
     Raises
     ------
@@ -99,8 +104,13 @@ def read_state(folder: Path, axis: JointAxis, config: TrainConfig) -> RunState |
     path = folder / CHECKPOINT_FILE
     if not path.is_file():
         return None
-    content = json.loads(bytes(_read(path, STATE, None, MAX_STATE_BYTES)))
-    mine, theirs = identity(axis, config), content["identity"]
+    text = bytes(_read(path, STATE, None, MAX_STATE_BYTES))
+    try:
+        content = json.loads(text)
+        theirs, state = dict(content["identity"]), _state_from(content["run"])
+    except (ValueError, LookupError, TypeError, RecursionError) as error:
+        raise _damaged(path, error) from error
+    mine = identity(axis, config, extends)
     if config.precision == "auto":  # chosen when the run began, and kept
         mine["precision"] = theirs.get("precision")
     differ = [name for name in mine if mine[name] != theirs.get(name)]
@@ -112,7 +122,25 @@ def read_state(folder: Path, axis: JointAxis, config: TrainConfig) -> RunState |
             expected=theirs.get(differ[0]),
             next_step="give the stores, --exclude and settings of that run, or another --out",
         )
-    return RunState(**content["run"])
+    return state
+
+
+def _state_from(content: Any) -> RunState:
+    """A state from JSON, whose types and ranges are checked."""
+    state = RunState(**content)
+    whole = (state.epoch, state.step, state.total_steps, state.best_epoch, state.worse)
+    if any(type(n) is not int for n in whole) or min(state.epoch, state.step, state.worse) < 0:
+        raise ValueError(f"steps and epochs are {whole}")
+    if [type(value) for value in (state.best, state.seconds, state.precision)] != [float, float, str]:
+        raise ValueError(f"best {state.best!r}, seconds {state.seconds!r}, precision {state.precision!r}")
+    if type(state.history) is not list or len(state.history) != state.epoch:
+        raise ValueError(f"its history is not one of {state.epoch} epochs")
+    for row in state.history:
+        if type(row) is not dict or any(type(value) not in (int, float) for value in row.values()):
+            raise ValueError(f"its history holds {row!r}")
+    if state.total_steps < 1 or not -1 <= state.best_epoch < max(1, state.epoch):
+        raise ValueError(f"{state.total_steps} steps, epoch {state.best_epoch} best")
+    return state
 
 
 def restore(folder: Path, model: Any) -> None:
@@ -151,19 +179,32 @@ def _variables(model: Any) -> list[Any]:
 def _read(path: Path, name: str, shape: tuple[int, ...] | None, most: int) -> npt.NDArray[Any]:
     """One array of the file, of a size that was checked before."""
     try:
-        with zipfile.ZipFile(path) as archive:
+        with zipfile.ZipFile(path) as archive, archive.open(f"{name}.npy") as entry:
             size = archive.getinfo(f"{name}.npy").file_size
             if size > most + HEADER_BYTES:
                 raise ValueError(f"{name} has {size} bytes")
-        with np.load(path, allow_pickle=False) as arrays:
-            value: npt.NDArray[Any] = arrays[name]
-    except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
-        raise TrainingError(
-            f"{path} is damaged",
-            got=str(error),
-            expected="the checkpoint of an interrupted run",
-            next_step="delete it, and the folder, to train anew",
-        ) from error
+            value = _array_of(entry)
+    except (OSError, ValueError, LookupError, zipfile.BadZipFile, NotImplementedError, zlib.error) as error:
+        raise _damaged(path, error) from error
     if shape is not None and value.shape != shape:
         raise TrainingError(f"{path} is of another model: {name}", got=value.shape, expected=shape)
     return value
+
+
+def _array_of(entry: IO[bytes]) -> npt.NDArray[Any]:
+    """One array in NumPy's format; its shape is believed only if the data fill it."""
+    if np.lib.format.read_magic(entry) != (1, 0):
+        raise ValueError("an array of another version than 1.0")
+    shape, _, dtype = np.lib.format.read_array_header_1_0(entry)
+    if dtype.kind not in "biuf":
+        raise ValueError(f"an array of {dtype}")
+    return np.frombuffer(entry.read(), dtype).reshape(shape)
+
+
+def _damaged(path: Path, error: Exception) -> TrainingError:
+    return TrainingError(
+        f"{path} is damaged",
+        got=f"{type(error).__name__}: {error}",
+        expected="the checkpoint of an interrupted run",
+        next_step="delete it, and the folder, to train anew",
+    )

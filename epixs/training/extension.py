@@ -12,12 +12,11 @@ import numpy.typing as npt
 import pandas as pd
 
 from epixs.cost import EPOCHS_OVER_JOINT, check_memory, estimate_cost, planned_epochs
-from epixs.errors import AxisError, TrainingError
-from epixs.files import check_new_folder
+from epixs.errors import AxisError
 from epixs.joint import JointAxis, SpeciesAxis, joint_axis
 from epixs.pairs import Pair
 from epixs.trained import TrainedModel, new_model, save_model, signal_bounds
-from epixs.training.run import Probe, deadline_of, fit_model, new_folder, sampler_of
+from epixs.training.run import Probe, deadline_of, fit_model, new_folder, sampler_of, state_in
 from epixs.training.watch import EpochReport
 
 LABELS = ["biosample", "assay"]
@@ -150,6 +149,7 @@ def extend(
     exclude: Sequence[Pair] = (),
     epochs: int | None = None,
     max_minutes: float | None = None,
+    resume: bool = False,
     force: bool = False,
     report: Callable[[EpochReport], None] | None = None,
     on_probe: Callable[[Probe], None] | None = None,
@@ -170,8 +170,8 @@ def extend(
         New or empty folder for the extended model.
     epochs, max_minutes
         As in `TrainConfig`; by default planned as for training.
-    force
-        Start even if more memory is needed than `memory_gb`.
+    resume, force
+        As in `train`.
     report, on_probe
         As in `train`.
 
@@ -184,10 +184,10 @@ def extend(
     AxisError
         If there is nothing new, or the store does not fit the model.
     TrainingError
-        If the memory budget does not suffice, or the folder is not empty.
+        If the memory budget does not suffice, the folder holds something else, or the run to resume is of
+        another model, store or settings.
     """
     out = Path(out)
-    check_new_folder(out, TrainingError)
     plan = plan_extension(trained, store, exclude)
     config = trained.config.replace(
         epochs=epochs or 0,
@@ -204,6 +204,7 @@ def extend(
     cost = estimate_cost(plan.fit_axis, config)
     if not force:
         check_memory(cost, config)
+    state = state_in(out, plan.fit_axis, config, resume=resume, extends=trained.fingerprint)
     model = new_model(plan.axis, trained.config)
     copy_known(trained, plan, model)
     freeze_known(trained, plan, model)
@@ -215,7 +216,7 @@ def extend(
     with new_folder(out), sampler_of(plan.fit_axis, config, cost) as sampler:
         return fit_model(
             model, plan.fit_axis, sampler, config, out, cost.epochs, save, deadline,
-            report=report, on_probe=on_probe,
+            state=state, extends=trained.fingerprint, report=report, on_probe=on_probe,
         )  # fmt: skip
 
 

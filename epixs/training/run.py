@@ -23,7 +23,7 @@ from epixs.joint import JointAxis
 from epixs.model import DeepTensorFactorization, RowwiseAdam
 from epixs.sampling import Sampler
 from epixs.trained import DESCRIPTION_FILE, new_model, save_model
-from epixs.training.checkpoint import RunState, forget_checkpoint, read_state, restore
+from epixs.training.checkpoint import RunState, forget_checkpoint, identity, read_state, restore
 from epixs.training.devices import chosen_precision, training_scope
 from epixs.training.probe import seconds_per_step
 from epixs.training.watch import EpochReport, RunPlan, Watch
@@ -121,15 +121,9 @@ def train(
     cost = estimate_cost(axis, config)
     if not force:
         check_memory(cost, config)
-    state = read_state(out, axis, config) if resume else None
+    state = state_in(out, axis, config, resume=resume)
     precision = state.precision if state else chosen_precision(config.precision, config.hidden)
     config = config.replace(precision=precision)
-    if resume and state is None and (out / DESCRIPTION_FILE).is_file():
-        raise TrainingError(
-            f"the run in {out} has ended", next_step="use its model, or train into another --out"
-        )
-    if state is None:
-        check_new_folder(out, TrainingError)
     with new_folder(out), sampler_of(axis, config, cost) as sampler:
         with training_scope(devices):
             model = new_model(axis, config, precision=config.precision)
@@ -160,6 +154,26 @@ def time_steps(axis: JointAxis, config: TrainConfig) -> Probe:
         compile_model(model, config, cost.epochs * sampler.steps_per_epoch)
         taken = seconds_per_step(model, sampler, interrupted=threading.Event())
         return Probe(taken * sampler.steps_per_epoch, cost.epochs)
+
+
+def state_in(
+    out: Path, axis: JointAxis, config: TrainConfig, *, resume: bool, extends: str = ""
+) -> RunState | None:
+    """Where the run in a folder stands that is to go on; None where one begins.
+
+    Raises
+    ------
+    TrainingError
+        If the folder holds something else, or a run that has ended.
+    """
+    state = read_state(out, axis, config, extends) if resume else None
+    if resume and state is None and (out / DESCRIPTION_FILE).is_file():
+        raise TrainingError(
+            f"the run in {out} has ended", next_step="use its model, or train into another --out"
+        )
+    if state is None:
+        check_new_folder(out, TrainingError)
+    return state
 
 
 def deadline_of(config: TrainConfig) -> float:
@@ -204,6 +218,7 @@ def fit_model(
     deadline: float,
     *,
     state: RunState | None = None,
+    extends: str = "",
     tensorboard: bool = False,
     report: Callable[[EpochReport], None] | None = None,
     on_probe: Callable[[Probe], None] | None = None,
@@ -228,7 +243,8 @@ def fit_model(
             whole_epochs = -(-steps // sampler.steps_per_epoch)
             if on_probe:
                 on_probe(Probe(taken * sampler.steps_per_epoch, whole_epochs))
-        plan = RunPlan(out, axis, config, sampler, tracks, deadline, steps, save, tensorboard)
+        who = identity(axis, config, extends)
+        plan = RunPlan(out, axis, config, who, sampler, tracks, deadline, steps, save, tensorboard)
         watch = Watch(plan, state, interrupted, report)
         epoch = state.epoch if state else 0
         if state is not None:

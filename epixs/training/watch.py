@@ -48,6 +48,8 @@ class RunPlan:
         Folder of the model.
     axis, config
         What is trained over, and how.
+    identity
+        What a run that goes on from a checkpoint must have in common with it.
     sampler
         What draws the batches.
     tracks
@@ -65,6 +67,7 @@ class RunPlan:
     out: Path
     axis: JointAxis
     config: TrainConfig
+    identity: dict[str, Any]
     sampler: Sampler
     tracks: Any
     deadline: float
@@ -121,9 +124,8 @@ class Watch(keras.callbacks.Callback):  # type: ignore[misc, unused-ignore]
         entries = self.plan.sampler.positions_per_step * self.plan.sampler.experiments_per_position
         self.samples_per_second = (step - self.first) * entries / max(1e-6, now - self.epoch_started)
         ended = step == self.plan.sampler.steps_per_epoch
-        if self.interrupted.is_set():
-            if not ended:
-                self._save(self.epoch, step)
+        if self.interrupted.is_set() and not ended:  # at its end, an epoch is scored first
+            self._save(self.epoch, step)
             raise KeyboardInterrupt
         if now > self.plan.deadline:
             self.model.stop_training = True
@@ -138,7 +140,7 @@ class Watch(keras.callbacks.Callback):  # type: ignore[misc, unused-ignore]
             epoch, step, self.plan.total_steps, self.history, self.best, self.best_epoch, self.worse,
             time.monotonic() - self.started, self.plan.config.precision,
         )  # fmt: skip
-        save_checkpoint(self.plan.out, self.model, self.plan.axis, self.plan.config, state)
+        save_checkpoint(self.plan.out, self.model, self.plan.identity, state)
         self.saved = time.monotonic()
 
     def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:

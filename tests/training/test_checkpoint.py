@@ -1,7 +1,12 @@
+import contextlib
+import io
+import json
 import random
 import signal
 import subprocess
 import sys
+import zipfile
+from dataclasses import asdict
 
 import numpy as np
 import pytest
@@ -10,7 +15,7 @@ from epixs.config import TrainConfig
 from epixs.errors import TrainingError
 from epixs.joint import joint_axis
 from epixs.trained import open_model
-from epixs.training.checkpoint import CHECKPOINT_FILE, RunState, read_state
+from epixs.training.checkpoint import CHECKPOINT_FILE, RunState, identity, read_state
 from epixs.training.run import train
 
 CONFIG = TrainConfig(
@@ -112,3 +117,35 @@ def test_damaged_checkpoints_are_refused(axis, tmp_path):
         path.write_bytes(bad)
         with pytest.raises(TrainingError, match="is damaged"):
             train(axis, CONFIG, tmp_path / "m", resume=True)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"epoch": "2"},
+        {"epoch": 10**9},
+        {"step": -1},
+        {"best": None},
+        {"history": [1, 2]},
+        {"history": [{"epoch": "x"}] * 2},
+        {"best_epoch": 5},
+        {"surprise": 1},
+    ],
+)
+def test_a_checkpoint_whose_state_is_not_one_is_refused(axis, tmp_path, change):
+    run = RunState(2, 0, 9, [{"epoch": 1}, {"epoch": 2}], 0.5, 1, 0, 1.0)
+    for changed, whole in (({}, True), (change, False)):
+        text = json.dumps({"identity": identity(axis, CONFIG), "run": asdict(run) | changed})
+        np.savez(tmp_path / CHECKPOINT_FILE, state=np.frombuffer(text.encode(), np.uint8))
+        with contextlib.nullcontext() if whole else pytest.raises(TrainingError, match="is damaged"):
+            assert read_state(tmp_path, axis, CONFIG) == run
+
+
+def test_an_array_larger_than_its_file_is_never_allocated(axis, tmp_path):
+    header = io.BytesIO()
+    claim = {"descr": "|u1", "fortran_order": False, "shape": (1 << 50,)}
+    np.lib.format.write_array_header_1_0(header, claim)
+    with zipfile.ZipFile(tmp_path / CHECKPOINT_FILE, "w") as archive:
+        archive.writestr("state.npy", header.getvalue())
+    with pytest.raises(TrainingError, match="is damaged"):
+        read_state(tmp_path, axis, CONFIG)

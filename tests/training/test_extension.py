@@ -1,5 +1,7 @@
 """Growing a model: what it knew stays to the bit, what it learns is better than average activity."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from typer.testing import CliRunner
@@ -90,6 +92,34 @@ def test_an_extended_model_is_extended_again(grown, tmp_path):
     assert np.array_equal(
         predictions(open_model(tmp_path / "two")), predictions(open_model(folder / "model"))
     )
+
+
+def test_an_interrupted_extension_goes_on(grown, tmp_path):
+    folder, _, stores = grown
+    model = open_model(folder / "model")
+    model = replace(model, config=model.config.replace(checkpoint_minutes=0.0))
+    extend(model, stores["biosample"], tmp_path / "whole", epochs=4)
+
+    def stop(report):
+        if report.epoch == 2 and report.step == report.steps_per_epoch:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        extend(model, stores["biosample"], tmp_path / "m", epochs=4, report=stop)
+    with pytest.raises(TrainingError, match="exists and is not empty"):
+        extend(model, stores["biosample"], tmp_path / "m", epochs=4)
+    with pytest.raises(TrainingError, match="of another run: epochs"):
+        extend(model, stores["biosample"], tmp_path / "m", epochs=5, resume=True)
+    other = replace(model, fingerprint="0" * 64)
+    with pytest.raises(TrainingError, match="of another run: extended model"):
+        extend(other, stores["biosample"], tmp_path / "m", epochs=4, resume=True)
+    done = extend(model, stores["biosample"], tmp_path / "m", epochs=4, resume=True)
+    assert done["epochs"] == 4
+    whole, resumed = (open_model(tmp_path / name) for name in ("whole", "m"))
+    assert np.array_equal(predictions(whole), predictions(resumed))  # what is frozen
+    new = whole.axis.biosample_index("mouse", ["mouse-b5"])
+    tables = [trained.model.biosample.table.numpy()[new] for trained in (whole, resumed)]
+    assert np.allclose(*tables, atol=1e-3)
 
 
 def test_what_was_excluded_stays_excluded_and_known_pairs_are_not_fitted(grown, tmp_path):
