@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -18,6 +19,11 @@ from epixs.compendium.store import experiments_of, open_compendium, open_signal
 from epixs.sampling.draws import PACKED_LIMIT
 
 READ_BYTES = 1 << 27
+"""Signal that a task reads, at least a chunk's width of all experiments."""
+
+SUM_BYTES = 1 << 25
+"""Of it, float64 values that are summed at once."""
+
 MIN_TRACKS = 4
 """Tracks of an assay from which one can be said to stand out."""
 
@@ -96,9 +102,15 @@ def quality(
 def sum_bins(path: str, part: tuple[int, int, npt.NDArray[Any], npt.NDArray[Any]]) -> _Sums:
     """Sums over some bins of the rows in `order`, whose assays begin at `firsts`."""
     low, high, order, firsts = part
-    values = open_signal(path)[:, low:high][order].astype(np.float64)
+    values = open_signal(path)[:, low:high]
+    width = max(1, SUM_BYTES // (8 * len(order)))
+    columns = (values[order, at : at + width] for at in range(0, high - low, width))
+    return functools.reduce(_add, (_sums_of(block.astype(np.float64), firsts) for block in columns))
+
+
+def _sums_of(values: npt.NDArray[np.float64], firsts: npt.NDArray[Any]) -> _Sums:
     known = ~np.isnan(values)
-    group = np.repeat(np.arange(firsts.size), np.diff([*firsts, order.size]))
+    group = np.repeat(np.arange(firsts.size), np.diff([*firsts, len(values)]))
     whole = np.minimum.reduceat(known, firsts, axis=0)  # bins where all tracks of an assay are known
     x = np.where(whole[group], values, 0.0)
     s = np.add.reduceat(x, firsts, axis=0)
