@@ -22,7 +22,7 @@ class Sampler:
     held out: blocks of (5 kbp position, experiment), chosen by seed, which are never drawn for training.
 
     Batches are drawn ahead in threads of TensorFlow. `with Sampler(...) as sampler:` ends that, also where
-    training fails or is interrupted: an iterator that is collected later would wait for the batches it is
+    training fails or is interrupted: an iterator that is collected before would wait for the batches it is
     drawing, for ever if a thread that has to draw them is the one that collects it.
 
     Parameters

@@ -16,7 +16,15 @@ from epixs.errors import AxisError
 from epixs.joint import JointAxis, SpeciesAxis, joint_axis
 from epixs.pairs import Pair
 from epixs.trained import TrainedModel, new_model, save_model, signal_bounds
-from epixs.training.run import Probe, deadline_of, fit_model, new_folder, sampler_of, state_in
+from epixs.training.run import (
+    Probe,
+    collecting_only_here,
+    deadline_of,
+    fit_model,
+    new_folder,
+    sampler_of,
+    state_in,
+)
 from epixs.training.watch import EpochReport
 
 LABELS = ["biosample", "assay"]
@@ -213,7 +221,7 @@ def extend(
     def save(scores: dict[str, float]) -> None:
         save_model(out, model, plan.axis, trained.config, scores, bounds=bounds, extends=trained.fingerprint)
 
-    with new_folder(out), sampler_of(plan.fit_axis, config, cost) as sampler:
+    with new_folder(out), collecting_only_here(), sampler_of(plan.fit_axis, config, cost) as sampler:
         return fit_model(
             model, plan.fit_axis, sampler, config, out, cost.epochs, save, deadline,
             state=state, extends=trained.fingerprint, report=report, on_probe=on_probe,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import threading
 import time
 from typing import Any
@@ -62,7 +61,6 @@ def seconds_per_step(
         verbose=0,
     )
     model.stop_training = False
-    gc.collect()  # an unfinished iterator waits for its batches: here, not in a thread that has to draw them
     for variable, value in zip(mine, before, strict=True):
         variable.assign(value)
     for variable in model.optimizer.variables:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import signal
 import threading
 import time
@@ -124,7 +125,7 @@ def train(
     state = state_in(out, axis, config, resume=resume)
     precision = state.precision if state else chosen_precision(config.precision, config.hidden)
     config = config.replace(precision=precision)
-    with new_folder(out), sampler_of(axis, config, cost) as sampler:
+    with new_folder(out), collecting_only_here(), sampler_of(axis, config, cost) as sampler:
         with training_scope(devices):
             model = new_model(axis, config, precision=config.precision)
 
@@ -150,7 +151,7 @@ def time_steps(axis: JointAxis, config: TrainConfig) -> Probe:
     check_memory(cost, config)
     with training_scope():
         model = new_model(axis, config, precision=chosen_precision(config.precision, config.hidden))
-    with sampler_of(axis, config, cost) as sampler:
+    with collecting_only_here(), sampler_of(axis, config, cost) as sampler:
         compile_model(model, config, cost.epochs * sampler.steps_per_epoch)
         taken = seconds_per_step(model, sampler, interrupted=threading.Event())
         return Probe(taken * sampler.steps_per_epoch, cost.epochs)
@@ -192,6 +193,22 @@ def sampler_of(axis: JointAxis, config: TrainConfig, cost: Cost) -> Sampler:
         seed=config.seed,
         memory_bytes=cost.signal_bytes,
     )
+
+
+@contextlib.contextmanager
+def collecting_only_here() -> Iterator[None]:
+    """Let no other thread collect garbage; `Watch` does after each epoch.
+
+    Collected, an unfinished tf.data iterator waits for the batches it is drawing: for ever, if one of the
+    threads that have to draw them collects it.
+    """
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
 
 
 @contextlib.contextmanager

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import threading
 import time
 from collections.abc import Callable
@@ -174,6 +175,7 @@ class Watch(keras.callbacks.Callback):  # type: ignore[misc, unused-ignore]
         self.first = 0
         if time.monotonic() - self.saved >= 60 * self.plan.config.checkpoint_minutes:
             self._save(epoch + 1, 0)
+        gc.collect(1)  # what the epoch's steps left
         self._tell(self.plan.sampler.steps_per_epoch, logs["loss"], best=better)
 
     def scores(self) -> dict[str, float]:

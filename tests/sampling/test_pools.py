@@ -228,6 +228,7 @@ from epixs.sampling.chunks import Source
 pools.FEWEST_SEGMENTS = 4
 read = Source.read
 Source.read = lambda *arguments: time.sleep(0.02) or read(*arguments)
+gc.disable()  # as in training
 sampler = Sampler(joint_axis(sys.argv[1:]), batch_size=100, memory_bytes=2 * 310 * 14)
 stream = iter(training_dataset(sampler))
 next(stream)
