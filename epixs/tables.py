@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -45,17 +46,25 @@ def read_tsv(
     if path.stat().st_size > MAX_BYTES:
         raise error(f"{path} is too large", got=f"{path.stat().st_size:,} bytes", expected="at most 1 GiB")
     try:
-        table = pd.read_csv(
-            path,
-            sep="\t",
-            dtype=str,
-            keep_default_na=False,
-            quoting=3,
-            index_col=False,
-            skip_blank_lines=False,
-            compression=None,
-            encoding="utf-8-sig",
-        )
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", pd.errors.ParserWarning)  # cells beyond the header's are dropped
+            table = pd.read_csv(
+                path,
+                sep="\t",
+                dtype=str,
+                keep_default_na=False,
+                quoting=3,
+                index_col=False,
+                skip_blank_lines=False,
+                compression=None,
+                encoding="utf-8-sig",
+            )
+    except pd.errors.ParserWarning as cause:
+        raise error(
+            f"{path}: a row has more cells than the header has columns",
+            expected="as many tabs in every row",
+            next_step="look for a tab within a cell, or a column without a name",
+        ) from cause
     except (UnicodeDecodeError, pd.errors.ParserError, pd.errors.EmptyDataError) as cause:
         raise error(f"{path} is not a tab-separated table: {cause}") from cause
     if len(table.columns) == 1 and "," in table.columns[0]:
