@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import weakref
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
+from epixs.errors import TrainingError
 from epixs.sampling import Batch, Sampler
 
 
@@ -36,10 +38,14 @@ def training_dataset(sampler: Sampler, *, first_epoch: int = 0, first_step: int 
     """
     positions, width = sampler.positions_per_step, sampler.experiments_per_position
     steps = sampler.steps_per_epoch
+    found = weakref.ref(sampler)  # TensorFlow never forgets a function that a dataset has called
 
     def read(counter: np.int64) -> tuple[np.ndarray[Any, Any], ...]:
         epoch, step = divmod(int(counter), steps)
-        batch = sampler.batch(epoch, step)
+        drawing = found()
+        if drawing is None:
+            raise TrainingError("the sampler of this dataset is gone", next_step="keep it while training")
+        batch = drawing.batch(epoch, step)
         return batch.position, batch.biosample, batch.assay, batch.value, batch.weight
 
     def fetch(counter: Any) -> Any:
@@ -52,7 +58,9 @@ def training_dataset(sampler: Sampler, *, first_epoch: int = 0, first_step: int 
         return {"position": position, "biosample": biosample, "assay": assay}, value[..., None], weight
 
     stream = tf.data.Dataset.counter(start=first_epoch * steps + first_step)
-    return _untuned(stream.map(fetch, num_parallel_calls=2, deterministic=True).prefetch(4))
+    data = _untuned(stream.map(fetch, num_parallel_calls=2, deterministic=True).prefetch(4))
+    data.sampler = sampler
+    return data
 
 
 def held_out_dataset(sampler: Sampler, *, count: int = 200_000, batch_size: int = 20_000) -> Any:

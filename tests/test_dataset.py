@@ -1,3 +1,6 @@
+import gc
+import weakref
+
 import numpy as np
 import pytest
 
@@ -40,3 +43,16 @@ def test_shapes_are_known_to_keras(sampler):
 def test_held_out_dataset_ends(sampler):
     batches = list(held_out_dataset(sampler, count=500, batch_size=200))
     assert 400 <= sum(len(value) for _, value, _ in batches) <= 520
+
+
+def test_a_dataset_keeps_its_sampler_and_nothing_else_does(world):
+    axis = joint_axis([world.store("mouse")])
+    stream = iter(training_dataset(Sampler(axis, batch_size=600)).take(3))
+    gc.collect()
+    assert len(list(stream)) == 3
+    sampler = Sampler(axis, batch_size=600)
+    next(iter(training_dataset(sampler)))
+    gone = weakref.ref(sampler)
+    del sampler
+    gc.collect()
+    assert gone() is None
