@@ -19,7 +19,7 @@ import numpy as np
 import numpy.typing as npt
 
 from epixs.errors import TrackError
-from epixs.inflate import InflateError, inflate
+from epixs.inflate import InflateError, in_words, inflate_run
 from epixs.sources import open_source
 
 BIGWIG_MAGIC = 0x888FFC26
@@ -33,6 +33,9 @@ RUN_BYTES = 1 << 19
 """Blocks that lie behind one another in the file are read together, so many bytes at a time."""
 
 MAX_BLOCK = 1 << 26
+MAX_RUN = 1 << 24
+"""Bytes that the blocks of a run, unless it is a single one, may hold when inflated."""
+
 MAX_NAME = 1 << 12
 AGAIN = "download it again and compare its md5sum"
 
@@ -137,28 +140,29 @@ class BigWig:
         ends = leaves["offset"] + leaves["length"]
         apart = np.flatnonzero(leaves["offset"][1:] != ends[:-1])
         near = int(apart[0]) + 1 if apart.size else leaves.size
-        return first + max(1, min(near, int(np.searchsorted(np.cumsum(leaves["length"]), RUN_BYTES))))
+        within = int(np.searchsorted(np.cumsum(leaves["length"]), RUN_BYTES))
+        most = MAX_RUN // self._buffer if self._buffer else within
+        return first + max(1, min(near, within, most))
 
     def _inflated(self, first: int, stop: int) -> Run:
         """Read and inflate blocks that lie behind one another."""
         leaves = self._leaves[first:stop]
         begin = int(leaves["offset"][0])
         data = self._read(begin, int(leaves["length"].sum()), "data blocks")
-        offsets = np.concatenate([[0], np.cumsum(leaves["length"], dtype=np.int64)]).tolist()
-        blocks = [data[a:b] for a, b in itertools.pairwise(offsets)]
+        offsets = np.concatenate([[0], np.cumsum(leaves["length"], dtype=np.int64)])
         if self._buffer:
-            blocks = [self._inflate(block, first + i) for i, block in enumerate(blocks)]
-        blocks = [block + bytes(-len(block) % 4) if len(block) % 4 else block for block in blocks]
-        words = np.frombuffer(b"".join(blocks), f"{self.order}u4").astype(np.uint32, copy=False)
-        sizes = np.fromiter(map(len, blocks), np.int64, len(blocks)) // 4
+            raw, begins = self._inflate(data, offsets, first)
+        else:
+            raw, begins = in_words([data[a:b] for a, b in itertools.pairwise(offsets.tolist())])
+        words = raw.view(f"{self.order}u4").astype(np.uint32, copy=False)
         boxes = np.stack([self._starts[first:stop], self._ends[first:stop]], axis=1)
-        return Run(words, np.concatenate([[0], np.cumsum(sizes)]), boxes)
+        return Run(words, begins // 4, boxes)
 
-    def _inflate(self, block: bytes, leaf: int) -> bytes:
+    def _inflate(self, data: bytes, offsets: npt.NDArray[np.int64], first: int) -> tuple[Any, Any]:
         try:
-            return inflate(block, self._buffer)
+            return inflate_run(data, offsets, self._buffer)
         except InflateError as error:
-            where = f"a block of its data near base {int(self._leaves['start'][leaf])}"
+            where = f"a block of its data near base {int(self._leaves['start'][first + error.block])}"
             raise self.damaged(f"{where} cannot be inflated ({error})") from error
 
     def _read(self, offset: int, length: int, what: str) -> bytes:
