@@ -6,6 +6,7 @@ import pytest
 
 from epixs.dataset import held_out_dataset, training_dataset
 from epixs.joint import joint_axis
+from epixs.model import RowwiseAdam, build_model
 from epixs.sampling import Sampler
 
 
@@ -56,3 +57,18 @@ def test_a_dataset_keeps_its_sampler_and_nothing_else_does(world):
     del sampler
     gc.collect()
     assert gone() is None
+
+
+def test_a_trained_model_leaves_nothing_behind(world):
+    axis = joint_axis([world.store("mouse")])
+
+    def train():
+        model = build_model(axis, hidden=(8, 8), genome_dropout=0.1)
+        model.compile(optimizer=RowwiseAdam(1e-3), loss="mse")
+        with Sampler(axis, batch_size=600) as sampler:
+            model.fit(training_dataset(sampler), steps_per_epoch=2, shuffle=False, verbose=0)
+        return [weakref.ref(table.value.handle) for table in model.genome.tables]
+
+    tables = train()
+    gc.collect()
+    assert [table() for table in tables] == [None] * 3

@@ -28,10 +28,16 @@ def first_layer_range(fan_in: int, fan_out: int) -> Any:
     return keras.initializers.RandomUniform(-limit, limit)
 
 
-@tf.custom_gradient  # type: ignore[misc, unused-ignore]
 def look_up(table: Any, index: Any) -> Any:
     """Rows of a small table: `(n_rows, units)`, `(N,)` -> `(N, units)`; its gradient is dense."""
+    return tf.ensure_shape(_look_up(table, index), (None, table.shape[-1]))
 
+
+# TensorFlow never forgets a custom gradient, nor the graph that it lies in, nor that graph's variables. In a
+# function of its own, made once for each kind of table, that is not the graph of a whole model.
+@tf.function(reduce_retracing=True)  # type: ignore[misc, unused-ignore]
+@tf.custom_gradient  # type: ignore[misc, unused-ignore]
+def _look_up(table: Any, index: Any) -> Any:
     def gradient(upstream: Any) -> tuple[Any, None]:
         n_rows = tf.shape(table)[0]
 
