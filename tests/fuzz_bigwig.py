@@ -1,6 +1,6 @@
 """Coverage-guided fuzzing of the bigWig reader: nothing but a TrackError may come out of any bytes.
 
-    pip install atheris
+    pip install -e '.[fuzz]'
     python -m tests.fuzz_bigwig -max_total_time=300 -max_len=20000 corpus/
 
 Without a corpus folder it starts from a few small files that it makes itself.
@@ -22,6 +22,7 @@ from epixs.bigwig import BigWig
 from epixs.errors import TrackError
 from epixs.genome import Piece
 from epixs.tracks import Track
+from tests.bigwigs import KINDS, write_uncompressed
 
 # Only the parser: numba compiles the kernel, which instrumented bytecode would break.
 for name, method in list(vars(BigWig).items()):
@@ -46,8 +47,11 @@ def one_input(data: bytes) -> None:
 
 
 def seeds(folder: Path) -> None:
-    """Small valid files: compressed and not, and one whose numbers are easy to reach."""
+    """Small valid files: compressed; not, whose numbers are easy to reach; and a head alone."""
     import pyBigWig
+
+    for kind in KINDS:
+        write_uncompressed(folder / f"{kind}.bw", "<", kind)
 
     for name, count in (("one.bw", 1), ("many.bw", 3_000)):
         with pyBigWig.open(str(folder / name), "w") as file:

@@ -1,3 +1,4 @@
+import contextlib
 import os
 import struct
 import zlib
@@ -5,11 +6,14 @@ import zlib
 import numpy as np
 import pyBigWig
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from epixs.bigwig import BigWig
 from epixs.errors import TrackError
 from epixs.genome import Assembly, Piece
 from epixs.tracks import Track
+from tests.bigwigs import KINDS, write_uncompressed
 
 ASSEMBLY = Assembly("small", {"chr1": 10_010, "chr2": 5_000})
 
@@ -154,28 +158,31 @@ def test_claimed_counts_are_bounded(whole, tmp_path):
         read(rebuild(whole, tmp_path, head))
 
 
-def big_endian(path, out):
-    """Write a file of one uncompressed bedGraph block, big-endian, by hand."""
-    items = [(0, 10, 1.5), (20, 45, 3.0)]
-    name = b"chr1"
-    tree_at, data_at = 64, 64 + 32 + 4 + len(name) + 8
-    block = struct.pack(">IIIIIBBH", 0, 0, 45, 0, 0, 1, 0, len(items))
-    block += b"".join(struct.pack(">IIf", *item) for item in items)
-    index_at = data_at + 8 + len(block)
-    head = struct.pack(">IHHQQQHHQQIQ", 0x888FFC26, 4, 0, tree_at, data_at, index_at, 0, 0, 0, 0, 0, 0)
-    tree = struct.pack(">IIIIQQ", 0x78CA8C91, 1, len(name), 8, 1, 0)
-    tree += struct.pack(">BBH", 1, 0, 1) + name + struct.pack(">II", 0, 10_010)
-    index = struct.pack(">IIQIIIIQII", 0x2468ACE0, 1, 1, 0, 0, 0, 45, index_at, 1, 0)
-    index += struct.pack(">BBH", 1, 0, 1) + struct.pack(">IIIIQQ", 0, 0, 0, 45, data_at + 8, len(block))
-    out.write_bytes(head + tree + struct.pack(">Q", 1) + block + index)
-    return out
-
-
-def test_big_endian_and_uncompressed(tmp_path):
-    with Track(big_endian(None, tmp_path / "big.bw")) as track:
+@pytest.mark.parametrize("order", ["<", ">"])
+@pytest.mark.parametrize("kind", KINDS)
+def test_uncompressed_in_both_byte_orders(tmp_path, order, kind):
+    with Track(write_uncompressed(tmp_path / "a.bw", order, kind)) as track:
         got = track.read(Piece("chr1", 0, 50, 0))
-    assert got.sums.tolist() == [15.0 + 15.0, 60.0]
-    assert got.covered.tolist() == [15, 20]
+    assert got.sums.tolist() == [15.0, 60.0]
+    assert got.covered.tolist() == [10, 20]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@given(data=st.data())
+def test_any_bytes_in_a_section(tmp_path_factory, kind, data):
+    """Sections whose bytes were changed: values, or a TrackError, never anything else."""
+    path = write_uncompressed(tmp_path_factory.mktemp("section") / "a.bw", "<", kind)
+    content = bytearray(path.read_bytes())
+    (index,) = struct.unpack_from("<Q", content, 24)
+    (first,) = struct.unpack_from("<Q", content, 16)
+    places = st.tuples(st.integers(first, index - 1), st.integers(0, 255))
+    for at, byte in data.draw(st.lists(places, min_size=1, max_size=6)):
+        content[at] = byte
+    path.write_bytes(content)
+    with contextlib.suppress(TrackError), Track(path) as track:
+        covered = track.read(Piece("chr1", 0, 10_010, 0)).covered
+        assert (covered >= 0).all()
+        assert (covered <= 25).all()
 
 
 def test_chromosomes(whole):
