@@ -11,7 +11,7 @@ from __future__ import annotations
 import itertools
 import struct
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -60,6 +60,15 @@ class Run:
     boxes: npt.NDArray[np.uint64]
 
 
+@dataclass
+class _Tree:
+    """A tree that is being walked: its name, the bytes that its nodes may still take, where nodes were."""
+
+    name: str
+    left: int
+    seen: set[int] = field(default_factory=set)
+
+
 class BigWig:
     """An open bigWig file, its chromosomes and index read and checked.
 
@@ -77,6 +86,7 @@ class BigWig:
             self.chroms = self._read_chroms()
             self._leaves = self._read_index()
             self._starts, self._ends = (_place(self._leaves, side) for side in ("start", "end"))
+            self._reached = np.maximum.accumulate(self._ends)
         except BaseException:
             self._source.close()
             raise
@@ -88,6 +98,11 @@ class BigWig:
     def state(self) -> list[Any]:
         """Name, size and version of the file: what tells that it was replaced."""
         return self._source.state()
+
+    @property
+    def index_bytes(self) -> int:
+        """Memory that the index takes while the file is open."""
+        return int(self._leaves.nbytes + self._starts.nbytes + self._ends.nbytes + self._reached.nbytes)
 
     @property
     def chrom_sizes(self) -> dict[str, int]:
@@ -127,12 +142,11 @@ class BigWig:
         """First block that could have an item in a stretch, and the one after the last."""
         number = self.number(chrom)
         low, high = (np.uint64(number) << np.uint64(32) | np.uint64(base) for base in (start, end))
-        found = np.flatnonzero((self._starts < high) & (self._ends > low))
-        at = int(np.searchsorted(self._starts, low))
-        first, last = (int(found[0]), int(found[-1])) if found.size else (at, at - 1)
+        first = int(np.searchsorted(self._reached, low, side="right"))
+        stop = int(np.searchsorted(self._starts, high))
         # Blocks are in order, so those of a stretch are neighbours. One more on either side, and all in
         # between, are looked at too: a damaged index could have hidden one of them.
-        return max(0, first - 1), min(last + 2, self._leaves.size)
+        return max(0, first - 1), min(max(first, stop) + 1, self._leaves.size)
 
     def _run_end(self, first: int, stop: int) -> int:
         """Where a run of blocks ends that lie behind one another, or that are `RUN_BYTES` together."""
@@ -213,16 +227,14 @@ class BigWig:
         if magic != CHROM_TREE_MAGIC or value_size != 8 or not 0 < key_size <= MAX_NAME:
             raise self.damaged("its chromosome tree has no valid head")
         chroms: dict[str, tuple[int, int]] = {}
-        seen: set[int] = set()
         waiting = [self._chrom_tree + 32]
+        tree = _Tree("chromosome tree", self.size)
+        width = key_size + 8
         while waiting:
             offset = waiting.pop()
-            if offset in seen:
-                raise self.damaged("its chromosome tree leads back to itself")
-            seen.add(offset)
-            is_leaf, items = self._read_node_head(offset, "chromosome tree")
-            width = key_size + 8
-            data = self._read(offset + 4, items * width, "chromosome tree")
+            is_leaf, items = self._read_node_head(offset, tree.name)
+            self._enter(tree, offset, items * width)
+            data = self._read(offset + 4, items * width, tree.name)
             for at in range(0, len(data), width):
                 if not is_leaf:
                     waiting.append(struct.unpack_from(f"{self.order}Q", data, at + key_size)[0])
@@ -242,6 +254,15 @@ class BigWig:
             raise self.damaged(f"its {what} has a node of no known kind")
         return bool(is_leaf), items
 
+    def _enter(self, tree: _Tree, offset: int, length: int) -> None:
+        """Check that a node was not seen before, and that all nodes together fit into the file."""
+        if offset in tree.seen:
+            raise self.damaged(f"its {tree.name} leads back to itself")
+        tree.seen.add(offset)
+        tree.left -= 4 + length
+        if tree.left < 0:  # nodes that lie across one another could else be far more than the file
+            raise self.damaged(f"its {tree.name} claims to be larger than the file")
+
     def _read_index(self) -> npt.NDArray[np.void]:
         """All leaves of the index: where each block lies on the genome and in the file."""
         head = self._read(self._index, 48, "index")
@@ -251,24 +272,25 @@ class BigWig:
         box = [(name, f"{self.order}u4") for name in ("start_chrom", "start", "end_chrom", "end")]
         branch = np.dtype([*box, ("child", f"{self.order}u8")])
         leaf = np.dtype([*box, ("offset", f"{self.order}u8"), ("length", f"{self.order}u8")])
-        leaves: list[npt.NDArray[np.void]] = []
-        seen: set[int] = set()
-        waiting: list[tuple[int, npt.NDArray[np.void] | None]] = [(self._index + 48, None)]
+        leaves: list[bytes] = []
+        waiting: list[tuple[int, tuple[int, int] | None]] = [(self._index + 48, None)]
+        tree = _Tree("index", self.size)
         while waiting:
-            offset, parent = waiting.pop()
-            if offset in seen:
-                raise self.damaged("its index leads back to itself")
-            seen.add(offset)
-            is_leaf, items = self._read_node_head(offset, "index")
+            offset, outer = waiting.pop()
+            is_leaf, items = self._read_node_head(offset, tree.name)
             kind = leaf if is_leaf else branch
-            node = np.frombuffer(self._read(offset + 4, items * kind.itemsize, "index"), kind)
-            if parent is not None and not _contains(parent, node):
+            self._enter(tree, offset, items * kind.itemsize)
+            data = self._read(offset + 4, items * kind.itemsize, tree.name)
+            node = np.frombuffer(data, kind)
+            starts, ends = _place(node, "start"), _place(node, "end")
+            if outer is not None and items and (starts.min() < outer[0] or ends.max() > outer[1]):
                 raise self.damaged("a part of its index lies outside the part that points to it")
             if is_leaf:
-                leaves.append(node)
+                leaves.append(data)
             else:
-                waiting.extend((int(child["child"]), child) for child in node[::-1])
-        found = np.concatenate(leaves) if leaves else np.empty(0, leaf)
+                boxes = zip(starts.tolist(), ends.tolist(), strict=True)
+                waiting.extend(reversed(list(zip(node["child"].tolist(), boxes, strict=True))))
+        found = np.frombuffer(b"".join(leaves), leaf)
         if found.size != count:
             raise self.damaged(f"its index holds {found.size} of {count} blocks")
         starts = _place(found, "start")
@@ -286,11 +308,3 @@ def _place(boxes: npt.NDArray[np.void], side: str) -> npt.NDArray[np.uint64]:
     """Start or end of genomic boxes as one number: chromosome first, then base."""
     chrom, base = boxes[f"{side}_chrom"], boxes[side]
     return (chrom.astype(np.uint64) << np.uint64(32)) | base.astype(np.uint64)
-
-
-def _contains(outer: npt.NDArray[np.void], inner: npt.NDArray[np.void]) -> bool:
-    """Whether genomic boxes lie inside another one."""
-    inside = (_place(outer, "start") <= _place(inner, "start")) & (
-        _place(inner, "end") <= _place(outer, "end")
-    )
-    return bool(np.all(inside))

@@ -1,6 +1,7 @@
 import contextlib
 import os
 import struct
+import tracemalloc
 import zlib
 
 import numpy as np
@@ -111,6 +112,29 @@ def test_cyclic_index(whole, tmp_path):
     path.write_bytes(content)
     with pytest.raises(TrackError, match="leads back to itself"):
         BigWig(path)
+
+
+def test_nodes_that_lie_across_one_another(whole, tmp_path):
+    """A small file whose index, were every node of it read, would be thousands of times as large."""
+    content = bytearray(whole.read_bytes())
+    (index,) = struct.unpack_from("<Q", content, 24)
+    content = content[: index + 48]
+    children, root = 2_000, len(content)
+    inside = root + 4 + 24 * children
+    content += struct.pack("<BBH", 0, 0, children)
+    for i in range(children):  # each one is a leaf of 65,535 items, four bytes after the last
+        content += struct.pack("<IIIIQ", 0, 0, 2**32 - 1, 2**32 - 1, inside + 4 * i)
+    content += struct.pack("<BBH", 1, 0, 65_535) * (children + 8 * 65_536)
+    struct.pack_into("<Q", content, index + 8, len(content) // 32)
+    path = tmp_path / "across.bw"
+    path.write_bytes(content)
+    tracemalloc.start()
+    try:
+        with pytest.raises(TrackError, match="claims to be larger than the file"):
+            BigWig(path)
+        assert tracemalloc.get_traced_memory()[1] < 4 * len(content)
+    finally:
+        tracemalloc.stop()
 
 
 def rebuild(whole, tmp_path, payload, name="made.bw"):
