@@ -138,6 +138,10 @@ class BigWig:
                 ranges += [(low, low + size) for low, size in zip(lows, sizes, strict=True)]
         self._source.prefetch(ranges)
 
+    def release(self) -> None:
+        """Let go of what was fetched, but for the index."""
+        self._source.release()
+
     def _blocks(self, chrom: str, start: int, end: int) -> tuple[int, int]:
         """First block that could have an item in a stretch, and the one after the last."""
         number = self.number(chrom)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import itertools
 import logging
 import os
@@ -18,7 +19,16 @@ CONNECT_SECONDS = 20
 IN_FLIGHT_PER_WORKER = 4
 AGAIN = "run the same command again: what was written is kept"
 
+GARBAGE_THRESHOLD = 50_000
+"""New objects of a worker between two searches for garbage; Python's 700 make of it one in thirty seconds."""
+
 WORKER_SETTINGS = {
+    # By default, Dask looks a hundred times a second at what a worker does, and fifty times at how its loop
+    # does: nobody asks it, and a small ingest takes a tenth longer.
+    "distributed.worker.profile.enabled": False,
+    "distributed.admin.tick.interval": "1s",
+    "distributed.admin.system-monitor.interval": "2s",
+    "distributed.worker.memory.monitor-interval": "1s",
     # Spawned, never forked: TensorFlow and zarr start threads that a fork would lose.
     "distributed.worker.multiprocessing-method": "spawn",
     # Dask has glibc give back every freed array at once, which doubles the time of reading tiles: each new
@@ -26,6 +36,7 @@ WORKER_SETTINGS = {
     "distributed.nanny.pre-spawn-environ": {
         "MALLOC_TRIM_THRESHOLD_": 1 << 28,
         "MALLOC_MMAP_THRESHOLD_": 1 << 25,
+        "GLIBC_TUNABLES": "glibc.malloc.hugetlb=1",  # and what is kept, in large pages
         "OMP_NUM_THREADS": 1,
     },
 }
@@ -78,7 +89,7 @@ def open_client(workers: int | None = None, scheduler: str | None = None) -> Ite
             )
             stack.enter_context(cluster)
             client = stack.enter_context(Client(cluster))
-            client.run(_silence)
+            client.run(_settle)
         yield client
 
 
@@ -100,6 +111,11 @@ def _postponing_interrupts() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
+def n_threads(client: Any) -> int:
+    """How many tasks a client's workers do at a time; 1 without a client."""
+    return 1 if client is None else max(1, sum(client.nthreads().values()))
+
+
 def run_tasks(
     function: Callable[..., Result], path: str, tasks: Sequence[Any], client: Any
 ) -> Iterator[Result]:
@@ -116,11 +132,10 @@ def run_tasks(
     from distributed.comm import CommClosedError
     from distributed.scheduler import KilledWorker
 
-    workers = max(1, sum(client.nthreads().values()))
     waiting = iter(tasks)
     first = [
         client.submit(function, path, task, pure=False)
-        for task in itertools.islice(waiting, IN_FLIGHT_PER_WORKER * workers)
+        for task in itertools.islice(waiting, IN_FLIGHT_PER_WORKER * n_threads(client))
     ]
     futures = as_completed(first)
     try:
@@ -146,5 +161,7 @@ def run_tasks(
         raise
 
 
-def _silence() -> None:
+def _settle() -> None:
+    """What a worker of our own does first."""
+    gc.set_threshold(GARBAGE_THRESHOLD)
     logging.getLogger("distributed").setLevel(logging.CRITICAL)

@@ -125,9 +125,9 @@ class Piece:
         return -(-(self.end - self.start) // BIN_SIZE)
 
     @property
-    def widths(self) -> npt.NDArray[np.int64]:
+    def widths(self) -> npt.NDArray[np.float64]:
         """Width of each bin in bp, shape `(n_bins,)`: 25 but for a chromosome's last, partial one."""
-        widths = np.full(self.n_bins, BIN_SIZE, dtype=np.int64)
+        widths = np.full(self.n_bins, BIN_SIZE, dtype=np.float64)
         widths[-1] = (self.end - self.start) - BIN_SIZE * (self.n_bins - 1)
         return widths
 

@@ -313,7 +313,7 @@ def _impute(
         record = records.get((tile.row_group, tile.bin_range))
         if record is None or record.fingerprint != fingerprint:
             values = predictor.predict(tile.first_bin, tile.stop_bin, slice(tile.first_row, tile.stop_row))
-            write_block(out, tile, values)
+            write_block(out, tile, list(values))
             bases = (tile.stop_bin - tile.first_bin) * BIN_SIZE
             rows = [row_statistics(row, bases, bases) for row in values]
             write_record(out, tile, Record(fingerprint, rows))

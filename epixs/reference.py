@@ -23,6 +23,8 @@ BINS_AT_ONCE = 40_000
 class ReferenceTrack(Track):
     """A local bigWig, read with pyBigWig; the interface of `Track`."""
 
+    index_bytes = 0
+
     def __init__(self, path: str | Path) -> None:
         import pyBigWig
 
@@ -45,6 +47,9 @@ class ReferenceTrack(Track):
 
     def prefetch(self, pieces: Iterable[Piece]) -> None:
         """Nothing is fetched ahead."""
+
+    def release(self) -> None:
+        """Nothing was fetched ahead."""
 
     def read(self, piece: Piece) -> BinnedSignal:
         """Sum the track over the bins of one piece, base by base."""

@@ -51,6 +51,10 @@ class Source(Protocol):
         """Say what will be read, so that it can be fetched together."""
         ...
 
+    def release(self) -> None:
+        """Let go of what was fetched; more may be read later."""
+        ...
+
     def state(self) -> list[Any]:
         """Name, size and version now: what tells that it was replaced."""
         ...
@@ -133,6 +137,9 @@ class LocalFile:
     def prefetch(self, ranges: Sequence[Range]) -> None:
         """The operating system reads ahead by itself."""
 
+    def release(self) -> None:
+        """Nothing was fetched."""
+
     def state(self) -> list[Any]:
         """Name, size and modification time of the file that is open, even if another took its name."""
         found = os.fstat(self._file.fileno())
@@ -191,10 +198,14 @@ class RemoteFile:
         """Name, size and ETag (or modification time) that every range came with."""
         return [self.name, self.size, self.version]
 
-    def close(self) -> None:
-        """Let go of what was fetched."""
+    def release(self) -> None:
+        """Let go of what was fetched; more may be read later."""
         self._parts.clear()
         self._starts.clear()
+
+    def close(self) -> None:
+        """Let go of what was fetched."""
+        self.release()
 
     def _keep(self, offset: int, data: bytes) -> None:
         if offset not in self._parts:

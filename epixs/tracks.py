@@ -53,7 +53,7 @@ class BinnedSignal:
     sums: npt.NDArray[np.float64]
     covered: npt.NDArray[np.uint8]
 
-    def means(self, widths: npt.NDArray[np.int64], uncovered: Uncovered) -> npt.NDArray[np.float64]:
+    def means(self, widths: npt.NDArray[np.float64], uncovered: Uncovered) -> npt.NDArray[np.float64]:
         """Mean of each bin, shape `(bin,)`.
 
         Parameters
@@ -189,6 +189,7 @@ class Track:
         self._bigwig = BigWig(path)
         self.path = self._bigwig.path
         self.chrom_sizes = self._bigwig.chrom_sizes
+        self.index_bytes = self._bigwig.index_bytes
 
     def __enter__(self) -> Self:
         return self
@@ -267,6 +268,10 @@ class Track:
     def prefetch(self, pieces: Iterable[Piece]) -> None:
         """Say what will be read, so that a remote file is asked for all of it together."""
         self._bigwig.prefetch((piece.chrom, piece.start, piece.end) for piece in pieces)
+
+    def release(self) -> None:
+        """Let go of what was fetched and not of the file: more of it will be read later."""
+        self._bigwig.release()
 
     def read(self, piece: Piece) -> BinnedSignal:
         """Sum the track over the bins of one piece.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import itertools
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,14 +16,14 @@ import pandas as pd
 import xarray as xr
 
 from epixs.catalog import Catalog, read_catalog
-from epixs.cluster import run_tasks
+from epixs.cluster import n_threads, run_tasks
 from epixs.compendium.lazy import lazy_dataset
 from epixs.compendium.ledger import Record, forget_record, read_ledger
 from epixs.compendium.location import absolute, reaching
 from epixs.compendium.lock import setting_up, writing
 from epixs.compendium.plan import Progress
 from epixs.compendium.target import begin, grow, lost_sources, plan_ingest
-from epixs.compendium.tiles import TileTask, ingest_tile, read_tile, tile_task
+from epixs.compendium.tiles import TileTask, ingest_tiles, read_tile, tile_task
 from epixs.compendium.write import finalise, has_block, reopen, store_exists
 from epixs.errors import ConfigError, TrackError
 from epixs.genome import Regions, read_regions
@@ -31,6 +31,9 @@ from epixs.sources import is_url, source_state
 from epixs.tracks import Backend, Uncovered
 
 UNFINISHED = "unfinished"
+
+MOST_TILES_A_RUN, RUNS_PER_THREAD = 8, 4
+"""Tiles of one row group that one task reads in turn, and how many tasks there are left to share at least."""
 
 
 def pending_tasks(
@@ -55,6 +58,17 @@ def pending_tasks(
                 continue
         pending.append(task)
     return pending
+
+
+def runs_of(tasks: Sequence[TileTask], threads: int) -> list[tuple[TileTask, ...]]:
+    """Tasks that one worker does in turn, for the sake of the tracks it then has to open once."""
+    most = min(MOST_TILES_A_RUN, max(1, len(tasks) // (RUNS_PER_THREAD * threads)))
+    runs = []
+    for _, group in itertools.groupby(tasks, key=lambda task: task.tile.row_group):
+        waiting = iter(group)
+        while run := tuple(itertools.islice(waiting, most)):
+            runs.append(run)
+    return runs
 
 
 def _held_rows(records: dict[tuple[int, int], Record]) -> dict[int, set[int]]:
@@ -136,8 +150,8 @@ def ingest(
     retry_failed
         Read again the tiles in which a row failed, even where its file has not changed.
     part
-        `(i, n)`, 1 <= i <= n: only every n-th tile, for job arrays without Dask. The run that writes the last
-        tile of all finishes the store.
+        `(i, n)`, 1 <= i <= n: only the i-th of n shares of the tiles, for job arrays without Dask. The
+        run that writes the last tile of all finishes the store.
     append
         Add the catalog's experiments and the regions to the store, which keeps those it has.
     backend
@@ -186,7 +200,7 @@ def _ingest(
         else:
             plan, states = begin(path, catalog, regions, uncovered)
     every = [tile_task(plan, catalog.assembly, tile, states, backend) for tile in plan.tiles()]
-    tasks = every if part is None else every[part[0] - 1 :: part[1]]
+    tasks = every if part is None else every[_share(len(every), *part)]
     pending = pending_tasks(path, tasks, retry_failed=retry_failed)
     if pending:
         refuse_to_lose(path, pending)
@@ -202,16 +216,22 @@ def _ingest(
     sizes = {(t.tile.row_group, t.tile.bin_range): t.tile.n_values * 4 for t in pending}
     if progress:
         progress(Progress(finished, len(tasks), done, total))
-    for result in run_tasks(ingest_tile, path, pending, client):
-        finished += 1
-        done += sizes[result["tile"]]
-        if progress:
-            progress(Progress(finished, len(tasks), done, total))
+    for results in run_tasks(ingest_tiles, path, runs_of(pending, n_threads(client)), client):
+        for result in results:
+            finished += 1
+            done += sizes[result["tile"]]
+            if progress:
+                progress(Progress(finished, len(tasks), done, total))
     with setting_up(path):
         if part is not None and pending_tasks(path, every):
             return plan.experiments.assign(status=UNFINISHED)
         by_tile = {task.tile: task for task in every}
         return finalise(path, plan, lambda tile, record: by_tile[tile].is_written(record))
+
+
+def _share(total: int, number: int, parts: int) -> slice:
+    """Tiles of one part: neighbours, for they share their tracks."""
+    return slice((number - 1) * total // parts, number * total // parts)
 
 
 def open_tracks(
@@ -257,4 +277,4 @@ def _strict_tile(task: TileTask) -> npt.NDArray[np.float32]:
     for entry in entries:
         if "error" in entry:
             raise TrackError(entry["error"])
-    return values
+    return np.stack(values)

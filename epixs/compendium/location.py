@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -69,21 +69,22 @@ def has_object(path: str | Path, key: str) -> bool:
     return True
 
 
-def put_object(path: str | Path, key: str, data: bytes) -> None:
-    """Write one object of a store, whole or not at all."""
+def put_object(path: str | Path, key: str, parts: Iterable[bytes]) -> None:
+    """Write one object of a store, given in parts, whole or not at all."""
     if is_url(str(path)):
         import obstore
 
-        obstore.put(objects(str(path)), key, data)
+        obstore.put(objects(str(path)), key, b"".join(parts))
         return
     target = Path(path) / key
     target.parent.mkdir(parents=True, exist_ok=True)
-    part = target.with_name(f"{target.name}.{os.getpid()}{PARTIAL}")
+    partial = target.with_name(f"{target.name}.{os.getpid()}{PARTIAL}")
     try:
-        part.write_bytes(data)
-        part.replace(target)
+        with partial.open("wb") as file:
+            file.writelines(parts)
+        partial.replace(target)
     except BaseException:
-        part.unlink(missing_ok=True)
+        partial.unlink(missing_ok=True)
         raise
 
 

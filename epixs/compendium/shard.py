@@ -6,6 +6,7 @@ other, then offset and size of each as uint64, then the CRC-32C of that index.
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import google_crc32c
@@ -17,7 +18,7 @@ from numcodecs import Blosc
 from epixs.compendium.plan import Layout
 from epixs.compendium.schema import SIGNAL
 
-CNAME, CLEVEL = "lz4", 5
+CNAME, CLEVEL = "lz4", 1
 """Of the compressors that were measured (docs/store.md), the one that costs a fifth of what decoding does."""
 
 
@@ -40,21 +41,27 @@ def is_encodable(array: Any) -> bool:
     )
 
 
-def encode_shard(values: npt.NDArray[np.float32], layout: Layout) -> bytes:
-    """Encode the values of a tile, shape `(rows, bins)`; what a shard has beyond them is missing (NaN)."""
+def encode_shard(rows: Sequence[npt.NDArray[np.float32]], layout: Layout) -> Iterator[bytes]:
+    """Encode the rows of a tile, each of shape `(bin,)`; what a shard has beyond them is missing (NaN).
+
+    Yields
+    ------
+    The shard's bytes in parts, so that each can be written while the processor still has it at hand.
+    """
     codec = Blosc(CNAME, CLEVEL, Blosc.BITSHUFFLE)
-    shape = layout.chunk_rows, layout.chunk_bins
-    index = np.full((layout.tile_bins // layout.chunk_bins, 2), np.iinfo(np.uint64).max, dtype="<u8")
-    parts, at = [], 0
-    chunk = np.empty(shape, dtype="<f4")
-    for number, first in enumerate(range(0, values.shape[1], layout.chunk_bins)):
-        part = values[:, first : first + layout.chunk_bins]
-        if part.shape != shape:
-            chunk.fill(SIGNAL.fill)
-        chunk[: part.shape[0], : part.shape[1]] = part
+    n_chunks = layout.tile_bins // layout.chunk_bins
+    index = np.full((n_chunks, 2), np.iinfo(np.uint64).max, dtype="<u8")
+    at = 0
+    chunk = np.full((layout.chunk_rows, layout.chunk_bins), SIGNAL.fill, dtype="<f4")
+    for number, first in enumerate(range(0, rows[0].size, layout.chunk_bins)):
+        for row, into in zip(rows, chunk, strict=False):
+            part = row[first : first + layout.chunk_bins]
+            into[: part.size] = part
+            into[part.size :] = SIGNAL.fill
         data = codec.encode(chunk)
         index[number] = at, len(data)
         at += len(data)
-        parts.append(data)
+        yield data
     table = index.tobytes()
-    return b"".join([*parts, table, int(google_crc32c.value(table)).to_bytes(4, "little")])
+    yield table
+    yield int(google_crc32c.value(table)).to_bytes(4, "little")

@@ -7,14 +7,20 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
+import numpy as np
+
+from epixs.compendium.opened import KEPT_BYTES, OpenTracks, open_checked
 from epixs.compendium.plan import COMPRESSION_RATIO, Plan
 from epixs.compendium.schema import COORDINATES
-from epixs.compendium.tiles import open_checked, read_row
+from epixs.compendium.tiles import read_row
 from epixs.errors import TrackError
 from epixs.genome import Assembly
 from epixs.sources import REQUESTS_AT_ONCE
 
 PROBED_FILES, PROBED_BINS = 5, 40_000
+INDEX_SHARE = 0.04
+"""Memory of a file's index over the size of the file."""
+
 LIBRARY_BYTES = 250_000_000
 """Resident memory of a worker that has done nothing yet (docs/store.md)."""
 
@@ -69,20 +75,28 @@ def project_cost(plan: Plan, assembly: Assembly) -> IngestCost:
         int(plan.n_bytes * COMPRESSION_RATIO),
         2 * len(tiles) + 2 * len(COORDINATES) + 4,
         len(tiles),
-        # The tile, its copy while a shard is encoded, a row's sums, and the libraries.
-        2 * largest + largest // plan.layout.chunk_rows * 6 + LIBRARY_BYTES,
+        # The tile, its shard (on its way elsewhere), a row's sums, indexes of open tracks, and the libraries.
+        2 * largest + largest // plan.layout.chunk_rows * 6 + _index_bytes(plan) + LIBRARY_BYTES,
         _probe_seconds(plan, assembly),
     )
 
 
+def _index_bytes(plan: Plan) -> int:
+    """Memory of the indexes of tracks that stay open; none where a track has a single tile."""
+    largest = plan.experiments["source_size"].clip(lower=0).nlargest(plan.layout.chunk_rows).sum()
+    return min(KEPT_BYTES, int(INDEX_SHARE * largest)) if plan.grid[1] > 1 else 0
+
+
 def _probe_seconds(plan: Plan, assembly: Assembly) -> float | None:
     piece = next(plan.regions.pieces(0, min(plan.n_bins, PROBED_BINS)))
+    values = np.empty(piece.n_bins, dtype=np.float32)
     for source in plan.experiments["source"].head(PROBED_FILES):
-        try:
-            read_row(source, assembly, [piece], (), plan.uncovered)  # compile and warm up
-            started = time.perf_counter()
-            read_row(source, assembly, [piece], (), plan.uncovered)
-        except TrackError:
-            continue
-        return (time.perf_counter() - started) / piece.n_bins * plan.n_bins * plan.n_experiments
+        with OpenTracks(assembly, ()) as tracks:
+            try:
+                read_row(source, [piece], plan.uncovered, values, tracks)  # compile and warm up
+                started = time.perf_counter()
+                read_row(source, [piece], plan.uncovered, values, tracks)
+            except TrackError:
+                continue
+            return (time.perf_counter() - started) / piece.n_bins * plan.n_bins * plan.n_experiments
     return None

@@ -11,11 +11,12 @@ import pandas as pd
 
 from epixs.catalog import Catalog
 from epixs.compendium.location import reaching
+from epixs.compendium.opened import open_checked
 from epixs.compendium.plan import LABELS, Plan
 from epixs.compendium.schema import EXPERIMENT_LABELS, REMOVED
 from epixs.compendium.store import experiments_of, open_compendium, read_attributes, stored_plan
 from epixs.compendium.survey import unreadable_sources
-from epixs.compendium.tiles import State, open_checked
+from epixs.compendium.tiles import State
 from epixs.compendium.write import check_store_of, grow_store, prepare_store, store_exists
 from epixs.errors import ConfigError, StoreError, TrackError
 from epixs.genome import Assembly, Regions

@@ -11,14 +11,17 @@ import numpy as np
 import numpy.typing as npt
 
 from epixs.compendium.ledger import Record, checksum, row_statistics, write_record
+from epixs.compendium.opened import KEPT_BYTES, OpenTracks
 from epixs.compendium.plan import Plan, Tile, digest
 from epixs.compendium.store import read_block
 from epixs.compendium.write import write_block
 from epixs.errors import StoreError, TrackError
 from epixs.genome import Assembly, Piece
-from epixs.reference import ReferenceTrack
-from epixs.tracks import Backend, Track, Uncovered
+from epixs.tracks import Backend, Uncovered
 from epixs.transforms import encode
+
+Rows = list[npt.NDArray[np.float32]]
+"""A tile's values by row, each of shape `(bin,)`."""
 
 State = Sequence[Any]
 """Path or URL, size and version of a source: what tells that it was replaced."""
@@ -83,6 +86,10 @@ class TileTask:
         """Digest of what all rows share: the pieces and the settings."""
         return _fingerprint(self.pieces, self.uncovered)
 
+    def tracks(self, kept_bytes: int) -> OpenTracks:
+        """What opens the tile's tracks, and those of other tiles of its run."""
+        return OpenTracks(self.assembly, self.chroms, self.backend, kept_bytes)
+
     def is_written(self, record: Record | None) -> bool:
         """Whether a ledger record is that of this tile, read from these sources."""
         return (
@@ -123,42 +130,19 @@ def tile_task(
     )
 
 
-def open_checked(source: str, assembly: Assembly, chroms: Iterable[str], backend: Backend = "epixs") -> Track:
-    """Open a track and check that it is on the assembly and has all chromosomes.
-
-    Raises
-    ------
-    TrackError
-        If it cannot be read as a track of the assembly.
-    """
-    track = Track(source) if backend == "epixs" else ReferenceTrack(source)
-    try:
-        track.check_assembly(assembly)
-        for chrom in chroms:
-            track.check_chromosome(chrom)
-    except TrackError:
-        track.close()
-        raise
-    return track
-
-
 def read_row(
     source: str,
-    assembly: Assembly,
     pieces: Iterable[Piece],
-    chroms: Iterable[str],
     uncovered: Uncovered,
+    values: npt.NDArray[np.float32],
+    tracks: OpenTracks,
     state: State | None = None,
-    backend: Backend = "epixs",
-) -> tuple[npt.NDArray[np.float32], int, int]:
-    """Read one track over some pieces.
+) -> tuple[int, int]:
+    """Read one track over some pieces into `values`, shape `(bin,)`, arcsinh units.
 
     Returns
     -------
-    values
-        Arcsinh units, shape `(bin,)`.
-    bases, covered
-        Bases read, and those that have a value.
+    Bases read, and those that have a value.
 
     Raises
     ------
@@ -166,9 +150,8 @@ def read_row(
         If the file cannot be read as a track of the assembly, or is not in `state` before and after.
     """
     pieces = list(pieces)
-    values = np.empty(sum(piece.n_bins for piece in pieces), dtype=np.float32)
     at, bases, covered = 0, 0, 0
-    with open_checked(source, assembly, chroms, backend) as track:
+    with tracks.borrow(source) as track:
         if state is not None:
             track.check_state(state)
         track.prefetch(pieces)
@@ -180,43 +163,53 @@ def read_row(
             covered += int(signal.covered.sum())
         if state is not None:
             track.check_state(state)
-    return values, bases, covered
+    return bases, covered
 
 
-def read_tile(task: TileTask) -> tuple[npt.NDArray[np.float32], list[dict[str, Any]]]:
+def read_tile(task: TileTask, tracks: OpenTracks | None = None) -> tuple[Rows, list[dict[str, Any]]]:
     """Read the rows of a tile from their sources; those that are kept stay NaN.
 
-    A row that cannot be read is NaN, with the reason in its ledger entry.
+    A row that cannot be read is NaN, with the reason in its ledger entry. Of `tracks`, some may be open.
+    Rows are arrays of their own: of such a size, the memory of the last tile's serves again.
     """
+    if tracks is None:
+        with task.tracks(kept_bytes=0) as tracks:
+            return read_tile(task, tracks)
     tile = task.tile
-    values = np.empty((tile.stop_row - tile.first_row, tile.stop_bin - tile.first_bin), dtype=np.float32)
+    values = [np.empty(tile.stop_bin - tile.first_bin, dtype=np.float32) for _ in task.rows]
     entries: list[dict[str, Any]] = []
-    for index, row in enumerate(task.rows):
+    for row, into in zip(task.rows, values, strict=True):
         if row.kept is not None:
-            values[index] = np.nan
+            into.fill(np.nan)
             entries.append(row.kept)
             continue
         there = row.state is not None and row.state[1] >= 0  # else it was not there when the run began
         try:
-            values[index], bases, covered = read_row(
-                row.source,
-                task.assembly,
-                task.pieces,
-                task.chroms,
-                task.uncovered,
-                row.state if there else None,
-                task.backend,
+            bases, covered = read_row(
+                row.source, task.pieces, task.uncovered, into, tracks, row.state if there else None
             )
         except TrackError as error:
-            values[index] = np.nan
-            entry: dict[str, Any] = {"checksum": checksum(values[index]), "error": error.message}
+            into.fill(np.nan)
+            entry: dict[str, Any] = {"checksum": checksum(into), "error": error.message}
         else:
-            entry = row_statistics(values[index], bases, covered)
+            entry = row_statistics(into, bases, covered)
         entries.append(entry | ({"source": digest(list(row.state))} if row.state else {}))
     return values, entries
 
 
-def ingest_tile(path: str, task: TileTask) -> dict[str, Any]:
+def ingest_tiles(path: str, tasks: Sequence[TileTask]) -> list[dict[str, Any]]:
+    """Write tiles of one row group, one after the other; a small dict of each. Safe to repeat.
+
+    Raises
+    ------
+    StoreError
+        If a row that the store holds can no longer be read; nothing is overwritten.
+    """
+    with tasks[0].tracks(KEPT_BYTES if len(tasks) > 1 else 0) as tracks:
+        return [ingest_tile(path, task, tracks) for task in tasks]
+
+
+def ingest_tile(path: str, task: TileTask, tracks: OpenTracks) -> dict[str, Any]:
     """Read a tile, write its shard, then its ledger record. Safe to repeat; returns a small dict.
 
     Raises
@@ -226,7 +219,7 @@ def ingest_tile(path: str, task: TileTask) -> dict[str, Any]:
     """
     held = _copy_kept(path, task)
     task = replace(task, rows=tuple(row for row, _ in held))
-    values, entries = read_tile(task)
+    values, entries = read_tile(task, tracks)
     for index, (row, copy) in enumerate(held):
         if copy is not None:
             values[index] = copy

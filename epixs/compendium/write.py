@@ -208,8 +208,8 @@ def grow_store(path: str | Path, plan: Plan) -> None:
     _consolidate(path)
 
 
-def write_block(path: str | Path, tile: Tile, values: npt.NDArray[np.float32]) -> None:
-    """Write one tile's values, shape `(rows, bins)`: always a whole shard, never part of one.
+def write_block(path: str | Path, tile: Tile, values: Sequence[npt.NDArray[np.float32]]) -> None:
+    """Write one tile's values, rows of shape `(bin,)`: always a whole shard, never part of one.
 
     Two tasks that write parts of one shard lose rows without a word (zarr-python #3682).
 
@@ -227,9 +227,14 @@ def write_block(path: str | Path, tile: Tile, values: npt.NDArray[np.float32]) -
         and tile.stop_row == min(array.shape[0], tile.first_row + rows)
         and tile.stop_bin == min(array.shape[1], tile.first_bin + bins)
     )
-    shape = (tile.stop_row - tile.first_row, tile.stop_bin - tile.first_bin)
-    if not whole or values.shape != shape:
-        raise StoreError(f"{path}: tile {tile} is not one whole shard", got=values.shape, expected=shape)
+    expected = [(tile.stop_bin - tile.first_bin,)] * (tile.stop_row - tile.first_row)
+    if not whole or [row.shape for row in values] != expected:
+        got = f"{len(values)} rows of shapes {sorted({row.shape for row in values})}"
+        raise StoreError(
+            f"{path}: tile {tile} is not one whole shard",
+            got=got,
+            expected=f"{len(expected)} rows of shape {expected[0]}",
+        )
     if not is_encodable(array):
         raise StoreError(f"{path} is damaged: codecs of its signal", next_step="make the store again")
     put_object(path, _shard_key(tile), encode_shard(values, layout))

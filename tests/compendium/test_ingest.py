@@ -5,7 +5,6 @@ import sys
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
-import pandas as pd
 import pytest
 import xarray as xr
 import zarr
@@ -19,38 +18,8 @@ from epixs.compendium.survey import project_cost, unreadable_sources
 from epixs.compendium.target import plan_ingest
 from epixs.compendium.tiles import tile_task
 from epixs.errors import CatalogError, ConfigError, StoreError, TrackError
-from epixs.genome import Assembly, make_regions, read_regions
+from epixs.genome import make_regions, read_regions
 from epixs.sources import source_states
-
-SIZES = {"chr1": 10_010, "chr2": 5_000}
-REGIONS = [("chr1", 9_000, 10_010, "end"), ("chr2", 100, 1_000, "middle")]
-
-
-@pytest.fixture
-def panel(write_bigwig, tmp_path):
-    """Three tracks, two of them in one biosample, over two regions; returns catalog and regions."""
-    rng = np.random.default_rng(0)
-    rows = []
-    for index in range(3):
-        steps = [("chr1", 20 * i, 20 * i + 15, float(rng.random() * 9)) for i in range(400, 500)]
-        steps += [("chr2", 30 * i, 30 * i + 30, float(rng.random())) for i in range(100)]
-        path = write_bigwig(f"{index}.bw", steps)
-        rows.append(
-            {
-                "species": "tiny",
-                "assembly": "small",
-                "biosample": f"b{index // 2}",
-                "assay": f"a{index % 2}",
-                "assay_class": "histone",
-                "accession": f"A{index}",
-                "output_type": "signal p-value",
-                "path": path.name,
-            }
-        )
-    (tmp_path / "small.chrom.sizes").write_text("".join(f"{c}\t{n}\n" for c, n in SIZES.items()))
-    pd.DataFrame(rows).to_csv(tmp_path / "catalog.tsv", sep="\t", index=False)
-    regions, _ = make_regions(Assembly("small", SIZES), REGIONS)
-    return read_catalog(tmp_path / "catalog.tsv"), regions
 
 
 def slow_signal(catalog, regions):
@@ -229,7 +198,7 @@ def test_a_part_that_reads_failed_rows_again_keeps_the_store_unfinished(panel, t
 def test_another_catalog_is_refused(panel, tmp_path):
     catalog, regions = panel
     ingest(catalog, regions, tmp_path / "a.zarr")
-    fewer, _ = make_regions(Assembly("small", SIZES), REGIONS[:1])
+    fewer, _ = make_regions(catalog.assembly, [("chr1", 9_000, 10_010, "end")])
     with pytest.raises(
         StoreError, match=r"something else; got regions 1 with 41 bins \(.*\), the store has 2 with 77 bins"
     ):
@@ -350,9 +319,9 @@ def test_a_file_that_is_replaced_during_the_run_is_not_mixed_in(panel, tmp_path,
     replaced = catalog.experiments["path"].iloc[1]
     read = module.read_tile
 
-    def replace_first(task):
+    def replace_first(*args):
         os.utime(replaced, (1, 1))
-        return read(task)
+        return read(*args)
 
     monkeypatch.setattr(module, "read_tile", replace_first)
     table = ingest(catalog, regions, tmp_path / "a.zarr")

@@ -22,7 +22,9 @@ def test_zarr_reads_what_was_encoded(rows, bins, spare, per_tile, seed):
         shards=(layout.chunk_rows, layout.tile_bins), dtype="f4", fill_value=np.nan, **signal_codecs(),
     )  # fmt: skip
     assert is_encodable(array)
-    store._store_dict["c/0/0"] = zarr.core.buffer.cpu.Buffer.from_bytes(encode_shard(values, layout))
+    store._store_dict["c/0/0"] = zarr.core.buffer.cpu.Buffer.from_bytes(
+        b"".join(encode_shard(values, layout))
+    )
     read = array[:]
     assert np.array_equal(read[:rows, :bins], values, equal_nan=True)
     assert np.isnan(read[rows:]).all()
