@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import os
+import uuid
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -77,8 +78,9 @@ def put_object(path: str | Path, key: str, parts: Iterable[bytes]) -> None:
         obstore.put(objects(str(path)), key, b"".join(parts))
         return
     target = Path(path) / key
+    _refuse_to_leave(Path(path), target)
     target.parent.mkdir(parents=True, exist_ok=True)
-    partial = target.with_name(f"{target.name}.{os.getpid()}{PARTIAL}")
+    partial = target.with_name(f"{target.name}.{uuid.uuid4().hex}{PARTIAL}")
     try:
         with partial.open("wb") as file:
             file.writelines(parts)
@@ -86,6 +88,18 @@ def put_object(path: str | Path, key: str, parts: Iterable[bytes]) -> None:
     except BaseException:
         partial.unlink(missing_ok=True)
         raise
+
+
+def _refuse_to_leave(store: Path, target: Path) -> None:
+    """Refuse to write through a symbolic link that leads out of a store."""
+    inside, outside = os.path.realpath(store), os.path.realpath(target.parent)
+    if os.path.commonpath([inside, outside]) != inside:
+        raise StoreError(
+            f"{target.parent} leads out of {store}",
+            got=outside,
+            expected=f"a folder under {inside}",
+            next_step="take the symbolic link away",
+        )
 
 
 def delete_object(path: str | Path, key: str) -> None:

@@ -2,7 +2,9 @@
 
 Two runs on one store would both be right, tile by tile, but would do all work twice and finish it twice. The
 lock is a file or object `STORE.lock` with host, process and start; its holder touches it every half minute.
-It is taken over when its process is gone (same host) or after ten minutes without a touch (another host).
+It is taken over when its process is gone (same host, same process namespace) or after ten minutes without a touch
+(elsewhere). Only a lock with the holder's own text is touched or given back: whoever was paused for so long that
+another run took over does not take its lock away.
 """
 
 from __future__ import annotations
@@ -54,11 +56,11 @@ class Lock(Protocol):
         ...
 
     def touch(self, text: str) -> None:
-        """Show that its holder lives."""
+        """Show that its holder lives, if it is still the one with this text."""
         ...
 
-    def remove(self) -> None:
-        """Give it back."""
+    def remove(self, text: str) -> None:
+        """Give it back, if it is still the one with this text."""
         ...
 
 
@@ -81,7 +83,7 @@ def writing(store: str | Path, part: tuple[int, int] | None = None) -> Iterator[
     """
     with _held(store, _lock(store, _ending(part) if part else WHOLE)):
         # Only now: of a whole run and a part that start together, at least one sees the other.
-        for ending in [WHOLE] if part else _parts_held(store):
+        for ending in [WHOLE, *_other_shares(store, part)] if part else _parts_held(store):
             _refuse_if_held(store, _lock(store, ending))
         yield
 
@@ -122,7 +124,7 @@ def _held(store: str | Path, lock: Lock) -> Iterator[None]:
         keeper.join()
         _HELD.discard(lock.name)
         with contextlib.suppress(Exception):  # a store that cannot be reached keeps a lock that nobody holds
-            lock.remove()
+            lock.remove(text)
 
 
 def _holder() -> dict[str, Any]:
@@ -130,6 +132,8 @@ def _holder() -> dict[str, Any]:
         "host": socket.gethostname(),
         "process": os.getpid(),
         "process_started": _process_start(os.getpid()),
+        "namespace": _namespace(),
+        "token": uuid.uuid4().hex,
         "since": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
     }
 
@@ -146,10 +150,14 @@ def _refuse_if_held(store: str | Path, lock: Lock) -> None:
         holder = {}  # cut short while it was written, or not ours: its age decides
     if not isinstance(holder, dict):
         holder = {}
-    if holder.get("host") == socket.gethostname() and type(holder.get("process")) is int:
+    here = (socket.gethostname(), _namespace())
+    if (holder.get("host"), holder.get("namespace")) == here and type(holder.get("process")) is int:
         start = _process_start(holder["process"])
-        held = start is not None and start == holder.get("process_started")
-        held = held and (holder["process"] != os.getpid() or lock.name in _HELD)
+        if start is None:  # no such process, or one of another user that /proc does not show
+            held = _exists(holder["process"]) and age < STALE_AFTER
+        else:
+            held = start == holder.get("process_started")
+            held = held and (holder["process"] != os.getpid() or lock.name in _HELD)
     else:
         held = age < STALE_AFTER
     if held:
@@ -205,12 +213,18 @@ def _parts_held(store: str | Path) -> list[str]:
     ]
 
 
+def _other_shares(store: str | Path, part: tuple[int, int]) -> list[str]:
+    """Endings of the locks of parts of another number of parts: their shares lie across this one."""
+    return [ending for ending in _parts_held(store) if not ending.endswith(f"-of-{part[1]}.lock")]
+
+
 class _FileLock:
     """A lock file; created with O_EXCL, its age told by the clock of the file system it lies on."""
 
     def __init__(self, path: str) -> None:
         self.name = os.path.abspath(path)
         self._path = Path(self.name)
+        self._seen = ""
 
     def create(self, text: str) -> bool:
         self._path.parent.mkdir(parents=True, exist_ok=True)
@@ -229,7 +243,8 @@ class _FileLock:
         try:
             if not stat.S_ISREG(os.fstat(file).st_mode):
                 return "", 0.0  # whoever put it there has to take it away
-            return os.read(file, MAX_LOCK_BYTES).decode(errors="replace"), self._age()
+            self._seen = os.read(file, MAX_LOCK_BYTES).decode(errors="replace")
+            return self._seen, self._age()
         finally:
             os.close(file)
 
@@ -247,17 +262,35 @@ class _FileLock:
         return self._path.with_name(f"{self._path.name}.{uuid.uuid4().hex}")
 
     def take_over(self, text: str) -> bool:
-        aside = self._beside()
-        with contextlib.suppress(FileNotFoundError):  # whoever renames it takes it over
-            self._path.rename(aside)
-            aside.unlink()
-        return self.create(text)
+        return self._take_away(self._seen) and self.create(text)
 
     def touch(self, text: str) -> None:
-        os.utime(self._path)
+        if self._is(self._path, text):
+            os.utime(self._path)
 
-    def remove(self) -> None:
-        self._path.unlink(missing_ok=True)
+    def remove(self, text: str) -> None:
+        if self._is(self._path, text):
+            self._take_away(text)
+
+    def _take_away(self, text: str) -> bool:
+        """Whoever renames it has it; if it turns out to be another one than was seen, it is put back."""
+        aside = self._beside()
+        try:
+            self._path.rename(aside)
+        except FileNotFoundError:
+            return True
+        mine = self._is(aside, text)
+        if not mine:
+            with contextlib.suppress(FileExistsError):
+                os.link(aside, self._path)
+        aside.unlink()
+        return mine
+
+    def _is(self, path: Path, text: str) -> bool:
+        try:
+            return path.read_bytes()[:MAX_LOCK_BYTES].decode(errors="replace") == text
+        except OSError:
+            return False
 
 
 class _ObjectLock:
@@ -303,13 +336,17 @@ class _ObjectLock:
     def touch(self, text: str) -> None:
         import obstore
 
-        obstore.put(self._objects, self._key, text.encode())
+        found = self.read()
+        if found is not None and found[0] == text:
+            obstore.put(self._objects, self._key, text.encode(), mode={"e_tag": self._seen})
 
-    def remove(self) -> None:
+    def remove(self, text: str) -> None:
         import obstore
 
-        with contextlib.suppress(FileNotFoundError):
-            obstore.delete(self._objects, self._key)
+        found = self.read()
+        if found is not None and found[0] == text:
+            with contextlib.suppress(FileNotFoundError):
+                obstore.delete(self._objects, self._key)
 
 
 def _process_start(process: int) -> str | None:
@@ -319,3 +356,23 @@ def _process_start(process: int) -> str | None:
     except OSError:
         return None
     return text.rpartition(")")[2].split()[19]
+
+
+def _namespace() -> str:
+    """In which namespace of which start of this machine process numbers mean anything."""
+    try:
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
+        return f"{boot} {os.stat('/proc/self/ns/pid').st_ino}"
+    except OSError:
+        return ""
+
+
+def _exists(process: int) -> bool:
+    """Whether there is a process of this number, be it somebody else's."""
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except (OSError, OverflowError):
+        return True
+    return True

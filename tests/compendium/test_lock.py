@@ -89,15 +89,74 @@ def test_the_lock_of_a_dead_process_is_taken_over(tmp_path):
 
 def test_a_number_that_another_process_got_is_not_the_holder(tmp_path):
     store = tmp_path / "a.zarr"
-    hold(lock_path(store), host=socket.gethostname(), process=os.getpid(), process_started="1")
+    here = {"host": socket.gethostname(), "namespace": lock._namespace()}
+    hold(lock_path(store), **here, process=os.getpid(), process_started="1")
     with writing(store):
         pass
+
+
+@pytest.mark.parametrize("answer", [PermissionError, None])
+def test_a_process_that_cannot_be_looked_at_is_not_taken_for_dead(tmp_path, monkeypatch, answer):
+    """Of another user where /proc hides them, or in another container that shares the folder."""
+    store = tmp_path / "a.zarr"
+
+    def kill(process, number):
+        if answer:
+            raise answer
+
+    monkeypatch.setattr(os, "kill", kill)
+    hidden = {"process": 2**22 + 1, "process_started": "1"}
+    for namespace in (lock._namespace(), "another"):
+        hold(lock_path(store), host=socket.gethostname(), namespace=namespace, **hidden)
+        with pytest.raises(StoreError, match="another run"), writing(store):
+            pytest.fail("two writers")
+
+
+def test_two_that_find_the_same_dead_lock_do_not_both_get_in(tmp_path, monkeypatch):
+    store = tmp_path / "a.zarr"
+    dead = {"host": socket.gethostname(), "namespace": lock._namespace(), "process": 2**22 + 1}
+    hold(lock_path(store), **dead)
+    original = lock._FileLock.take_over
+    inside = contextlib.ExitStack()
+
+    def after_another(self, text):
+        monkeypatch.setattr(lock._FileLock, "take_over", original)
+        inside.enter_context(writing(store))  # is faster: it finds the dead lock as well, and takes it over
+        return original(self, text)
+
+    monkeypatch.setattr(lock._FileLock, "take_over", after_another)
+    with inside:
+        with pytest.raises(StoreError, match="another run"), writing(store):
+            pytest.fail("two writers")
+        assert lock_path(store).exists()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_holder_that_slept_too_long_leaves_the_lock_of_the_next_one_alone(tmp_path):
+    store = tmp_path / "a.zarr"
+    with writing(store):
+        lock_path(store).unlink()  # as one does that takes it over
+        hold(lock_path(store), host="elsewhere")
+        old = lock_path(store).stat().st_mtime - 60
+        os.utime(lock_path(store), (old, old))
+        lock._FileLock(str(lock_path(store))).touch("another text")
+        assert lock_path(store).stat().st_mtime == old
+    assert json.loads(lock_path(store).read_text()) == {"host": "elsewhere"}
+
+
+def test_parts_of_another_number_are_kept_apart(tmp_path):
+    store = tmp_path / "a.zarr"
+    with writing(store, (1, 2)):
+        with pytest.raises(StoreError, match="another run"), writing(store, (1, 3)):
+            pytest.fail("shares that lie across one another")
+        with writing(store, (2, 2)):
+            pass
 
 
 def test_a_lock_that_could_not_be_removed_is_taken_over(tmp_path, monkeypatch):
     store = tmp_path / "a.zarr"
     with monkeypatch.context() as patch, writing(store):
-        patch.setattr(Path, "unlink", lambda *_, **__: (_ for _ in ()).throw(OSError("read-only")))
+        patch.setattr(Path, "rename", lambda *_, **__: (_ for _ in ()).throw(OSError("read-only")))
         patch.setattr("epixs.compendium.lock.TOUCHED_EVERY", 1e6)
         with contextlib.suppress(StoreError), writing(tmp_path / "b.zarr"):
             pass
