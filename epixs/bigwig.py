@@ -32,9 +32,20 @@ SECTION_BYTES = 24
 RUN_BYTES = 1 << 19
 """Blocks that lie behind one another in the file are read together, so many bytes at a time."""
 
-MAX_BLOCK = 1 << 26
-MAX_RUN = 1 << 24
-"""Bytes that the blocks of a run, unless it is a single one, may hold when inflated."""
+MAX_BLOCK = 1 << 20
+"""Bytes of a block, inflated or not: 65,535 items are 786,444."""
+
+MAX_RUN, MOST_BLOCKS_A_RUN = 1 << 24, 1 << 12
+"""Bytes that the blocks of a run, unless it is a single one, may hold when inflated; and blocks of a run."""
+
+MAX_BLOCKS, MAX_CHROMS = 1 << 22, 1 << 19
+"""Of a file: more than a mammal's genome, base by base, and than the scaffolds of any assembly."""
+
+MOST_OVER_ONE_PLACE = 8
+"""Blocks that the index may place over one base; as a rule it is one, two where a box is rounded."""
+
+TREE_BYTES = 64
+"""What nodes of a tree may take for each of its items, all levels together: twice what they should."""
 
 MAX_NAME = 1 << 12
 AGAIN = "download it again and compare its md5sum"
@@ -129,14 +140,16 @@ class BigWig:
 
     def prefetch(self, stretches: Iterable[tuple[str, int, int]]) -> None:
         """Say which `(chrom, start, end)` will be read, so that a remote file is asked for them together."""
-        ranges = []
+        if not self._source.is_remote:
+            return
+        wanted = np.zeros(self._leaves.size, dtype=bool)
         for chrom, start, end in stretches:
             if chrom in self.chroms:
                 first, stop = self._blocks(chrom, start, end)
-                leaves = self._leaves[first:stop]
-                lows, sizes = leaves["offset"].tolist(), leaves["length"].tolist()
-                ranges += [(low, low + size) for low, size in zip(lows, sizes, strict=True)]
-        self._source.prefetch(ranges)
+                wanted[first:stop] = True
+        leaves = self._leaves[wanted]
+        lows, sizes = leaves["offset"].tolist(), leaves["length"].tolist()
+        self._source.prefetch([(low, low + size) for low, size in zip(lows, sizes, strict=True)])
 
     def release(self) -> None:
         """Let go of what was fetched, but for the index."""
@@ -154,7 +167,7 @@ class BigWig:
 
     def _run_end(self, first: int, stop: int) -> int:
         """Where a run of blocks ends that lie behind one another, or that are `RUN_BYTES` together."""
-        leaves = self._leaves[first:stop]
+        leaves = self._leaves[first : min(stop, first + MOST_BLOCKS_A_RUN)]
         ends = leaves["offset"] + leaves["length"]
         apart = np.flatnonzero(leaves["offset"][1:] != ends[:-1])
         near = int(apart[0]) + 1 if apart.size else leaves.size
@@ -221,19 +234,18 @@ class BigWig:
         self.order = "<" if head[:4] == little else ">"
         fields = struct.unpack(self.order + HEADER, head)
         self._chrom_tree, self._data, self._index, self._buffer = fields[3], fields[4], fields[5], fields[10]
-        if self._buffer > MAX_BLOCK:
-            raise self.damaged(f"it claims blocks of {self._buffer} bytes")
+        self._buffer = min(self._buffer, MAX_BLOCK)  # some writers claim more than they ever use
 
     def _read_chroms(self) -> dict[str, tuple[int, int]]:
         """Number and length of each chromosome."""
         head = self._read(self._chrom_tree, 32, "chromosome tree")
         magic, _, key_size, value_size, count, _ = struct.unpack(f"{self.order}IIIIQQ", head)
-        if magic != CHROM_TREE_MAGIC or value_size != 8 or not 0 < key_size <= MAX_NAME:
+        if magic != CHROM_TREE_MAGIC or value_size != 8 or not 0 < key_size <= MAX_NAME or count > MAX_CHROMS:
             raise self.damaged("its chromosome tree has no valid head")
         chroms: dict[str, tuple[int, int]] = {}
         waiting = [self._chrom_tree + 32]
-        tree = _Tree("chromosome tree", self.size)
         width = key_size + 8
+        tree = _Tree("chromosome tree", min(self.size, 4 * width * (count + TREE_BYTES)))
         while waiting:
             offset = waiting.pop()
             is_leaf, items = self._read_node_head(offset, tree.name)
@@ -264,21 +276,21 @@ class BigWig:
             raise self.damaged(f"its {tree.name} leads back to itself")
         tree.seen.add(offset)
         tree.left -= 4 + length
-        if tree.left < 0:  # nodes that lie across one another could else be far more than the file
-            raise self.damaged(f"its {tree.name} claims to be larger than the file")
+        if tree.left < 0:  # nodes that lie across one another, or a server that makes up ever more of them
+            raise self.damaged(f"its {tree.name} is larger than what it holds")
 
     def _read_index(self) -> npt.NDArray[np.void]:
         """All leaves of the index: where each block lies on the genome and in the file."""
         head = self._read(self._index, 48, "index")
         magic, _, count = struct.unpack_from(f"{self.order}IIQ", head)
-        if magic != INDEX_MAGIC or count > self.size // 32:
+        if magic != INDEX_MAGIC or count > min(self.size // 32, MAX_BLOCKS):
             raise self.damaged("its index has no valid head")
         box = [(name, f"{self.order}u4") for name in ("start_chrom", "start", "end_chrom", "end")]
         branch = np.dtype([*box, ("child", f"{self.order}u8")])
         leaf = np.dtype([*box, ("offset", f"{self.order}u8"), ("length", f"{self.order}u8")])
         leaves: list[bytes] = []
         waiting: list[tuple[int, tuple[int, int] | None]] = [(self._index + 48, None)]
-        tree = _Tree("index", self.size)
+        tree = _Tree("index", min(self.size, TREE_BYTES * (count + 4096)))
         while waiting:
             offset, outer = waiting.pop()
             is_leaf, items = self._read_node_head(offset, tree.name)
@@ -298,11 +310,17 @@ class BigWig:
         if found.size != count:
             raise self.damaged(f"its index holds {found.size} of {count} blocks")
         starts = _place(found, "start")
+        reached = np.maximum.accumulate(_place(found, "end"))
         if np.any(starts > _place(found, "end")) or np.any(starts[1:] < starts[:-1]):
             raise self.damaged("its index is out of order")
-        ends = found["offset"] + found["length"]
-        if found.size and (found["offset"].min() < self._data or ends.max() > self.size):
+        if np.any(starts[MOST_OVER_ONE_PLACE:] < reached[:-MOST_OVER_ONE_PLACE]):
+            raise self.damaged("its index places too many blocks over one another")
+        in_file = found[np.argsort(found["offset"], kind="stable")]
+        ends = in_file["offset"] + in_file["length"]
+        if found.size and (in_file["offset"][0] < self._data or ends.max() > self.size):
             raise self.damaged("its index points outside the file")
+        if np.any(ends[:-1] > in_file["offset"][1:]):
+            raise self.damaged("its index points to the same bytes twice")
         if found.size and found["length"].max() > MAX_BLOCK:
             raise self.damaged("its index points to a block of impossible size")
         return found

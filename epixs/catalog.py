@@ -10,6 +10,7 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pandas as pd
 
@@ -146,6 +147,11 @@ def _row_problems(table: pd.DataFrame) -> Iterable[str]:
         for column in ("species", "assembly", "biosample", "assay", "accession", "output_type", "path"):
             if not record[column]:
                 yield f"row {row}, column {column}: got nothing; expected a value"
+        if is_url(record["path"]) and "@" in urlsplit(record["path"]).netloc:
+            yield (
+                f"row {row}, column path: got a URL with a user name or password; expected none, for stores "
+                "keep their sources' URLs (keys for s3, gs and az go into the environment)"
+            )
         if record["assay_class"] not in ASSAY_CLASSES:
             yield (
                 f"row {row}, column assay_class: got {record['assay_class']!r}; "

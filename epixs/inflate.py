@@ -12,10 +12,11 @@ from collections.abc import Sequence
 from typing import Any
 
 import llvmlite.binding
-import numba
 import numpy as np
 import numpy.typing as npt
 from numba import types
+
+from epixs.compiled import compiled
 
 try:
     import deflate
@@ -147,7 +148,7 @@ _decompress = types.ExternalFunction(
 )
 
 
-@numba.njit(nogil=True, cache=True)  # type: ignore[misc, unused-ignore]
+@compiled()
 def _inflate_blocks(
     data: npt.NDArray[np.uint8],
     offsets: npt.NDArray[np.int64],

@@ -28,7 +28,12 @@ COALESCE_BYTES = 1 << 14
 """Ranges closer than this are one request."""
 
 MAX_REQUEST_BYTES = 1 << 23
-MAX_PREFETCHED_BYTES = 1 << 27
+WINDOW_BYTES = 1 << 25
+"""So much is fetched ahead at a time."""
+
+MAX_KEPT_BYTES = 2 * WINDOW_BYTES
+"""What is fetched ahead, and pages of the index, take no more memory than this for a file."""
+
 REQUESTS_AT_ONCE = 8
 CONNECT_SECONDS, REQUEST_SECONDS, RETRY_SECONDS, RETRIES = 10.0, 60.0, 120.0, 6
 AGAIN = "run the same command again; what was read before is kept"
@@ -42,6 +47,7 @@ class Source(Protocol):
 
     name: str
     size: int
+    is_remote: bool
 
     def read(self, offset: int, length: int) -> bytes:
         """Bytes `[offset, offset + length)`, all of them inside the file."""
@@ -67,6 +73,12 @@ class Source(Protocol):
 def is_url(path: str) -> bool:
     """Whether a path is a URL rather than a file."""
     return re.match(r"^[a-z][a-z0-9+.\-]*://", path) is not None
+
+
+def shown(text: str) -> str:
+    """A URL, or a text with some, as messages may show it: no passwords, no queries (signatures)."""
+    text = re.sub(r"(://)[^/@\s\"']*@", r"\1", text)
+    return re.sub(r"(://[^?\s\"']*)\?[^\s\"')]*", r"\1?...", text)
 
 
 def open_source(path: str | Path) -> Source:
@@ -110,6 +122,8 @@ def source_states(paths: Iterable[str]) -> list[list[Any]]:
 class LocalFile:
     """A regular file of this machine; a pipe or device would never end."""
 
+    is_remote = False
+
     def __init__(self, path: Path) -> None:
         self.name = str(path)
         try:
@@ -127,12 +141,18 @@ class LocalFile:
                 f"{path} cannot be opened", got="no permission to read it", expected="a readable file"
             )
         self.size = found.st_size
-        self._file = path.open("rb")
+        try:
+            self._file = path.open("rb")
+        except OSError as error:
+            raise TrackError(f"{path} cannot be opened: {error}") from error
 
     def read(self, offset: int, length: int) -> bytes:
         """Bytes `[offset, offset + length)`; fewer where the file has become shorter."""
-        self._file.seek(offset)
-        return self._file.read(length)
+        try:
+            self._file.seek(offset)
+            return self._file.read(length)
+        except OSError as error:
+            raise TrackError(f"{self.name} cannot be read: {error}", next_step=AGAIN) from error
 
     def prefetch(self, ranges: Sequence[Range]) -> None:
         """The operating system reads ahead by itself."""
@@ -160,12 +180,15 @@ class RemoteFile:
     """
 
     def __init__(self, url: str) -> None:
-        self.name = url
+        self.name, self._url = shown(url), url
+        self.is_remote = True
         self.requests = self.bytes_moved = 0
         self._lock = threading.Lock()
         self._store, self._path = _object(url)
         self._starts: list[int] = []
         self._parts: dict[int, bytes] = {}
+        self._kept_bytes = 0
+        self._ahead: list[Range] = []
         self.size, self.version = -1, ""
         first = self._get(0, PAGE_BYTES)
         self._keep(0, first)
@@ -173,6 +196,8 @@ class RemoteFile:
     def read(self, offset: int, length: int) -> bytes:
         """Bytes `[offset, offset + length)`."""
         found = self._kept(offset, length)
+        if found is None and self._fetch_ahead(offset, length):
+            found = self._kept(offset, length)
         if found is not None:
             return found
         if length >= PAGE_BYTES:
@@ -184,42 +209,69 @@ class RemoteFile:
         return page[offset - low : offset - low + length]
 
     def prefetch(self, ranges: Sequence[Range]) -> None:
-        """Fetch ranges now, neighbouring ones together, a few requests at a time."""
-        wanted = [pair for pair in ranges if self._kept(pair[0], pair[1] - pair[0]) is None]
-        requests = coalesce(wanted)
-        if sum(high - low for low, high in requests) > MAX_PREFETCHED_BYTES:
-            return  # read one after the other instead, each let go of after use
+        """Remember what will be read: neighbouring ranges together, and a few requests at a time."""
+        self._ahead = coalesce(ranges)
+
+    def _fetch_ahead(self, offset: int, length: int) -> bool:
+        """Fetch the range that was announced for a read, and those after it; False if there is none."""
+        at = bisect.bisect_right(self._ahead, (offset, self.size)) - 1
+        stop, reached, total = at, offset, 0
+        while 0 <= stop < len(self._ahead) and (reached < offset + length or total < WINDOW_BYTES):
+            low, high = self._ahead[stop]
+            if low > reached and reached < offset + length:
+                return False
+            stop, reached, total = stop + 1, high, total + high - low
+        if reached < offset + length:
+            return False
+        requests = self._ahead[at:stop]
+        self._forget_parts()
         with ThreadPoolExecutor(REQUESTS_AT_ONCE) as pool:
             parts = list(pool.map(lambda pair: self._get(*pair), requests))
         for (low, _), part in zip(requests, parts, strict=True):
             self._keep(low, part)
+        return True
 
     def state(self) -> list[Any]:
         """Name, size and ETag (or modification time) that every range came with."""
-        return [self.name, self.size, self.version]
+        return [self._url, self.size, self.version]
 
     def release(self) -> None:
         """Let go of what was fetched; more may be read later."""
+        self._ahead = []
+        self._forget_parts()
+
+    def _forget_parts(self) -> None:
         self._parts.clear()
         self._starts.clear()
+        self._kept_bytes = 0
 
     def close(self) -> None:
         """Let go of what was fetched."""
         self.release()
 
     def _keep(self, offset: int, data: bytes) -> None:
-        if offset not in self._parts:
+        if self._kept_bytes + len(data) > MAX_KEPT_BYTES:
+            self._forget_parts()
+        before = self._parts.get(offset)
+        if before is None:
             bisect.insort(self._starts, offset)
-        if len(data) > len(self._parts.get(offset, b"")):
+        if before is None or len(data) > len(before):
             self._parts[offset] = data
+            self._kept_bytes += len(data) - len(before or b"")
 
     def _kept(self, offset: int, length: int) -> bytes | None:
-        at = bisect.bisect_right(self._starts, offset) - 1
-        for start in self._starts[max(0, at - 1) : at + 1]:
-            part = self._parts[start]
-            if start <= offset and offset + length <= start + len(part):
-                return part[offset - start : offset - start + length]
-        return None
+        end, found = offset + length, []
+        while offset < end:
+            at = bisect.bisect_right(self._starts, offset) - 1
+            for start in self._starts[max(0, at - 1) : at + 1]:
+                part = self._parts[start]
+                if offset < start + len(part):
+                    found.append(part[offset - start : end - start])
+                    offset = start + len(part)
+                    break
+            else:
+                return None
+        return b"".join(found)
 
     def _get(self, low: int, high: int) -> bytes:
         import obstore
@@ -305,5 +357,7 @@ def _object(url: str) -> tuple[Any, str]:
 
 
 def _unreachable(url: str, error: Exception) -> TrackError:
-    reason = str(error).split("\n")[0]
-    return TrackError(f"{url} cannot be read", got=f"{type(error).__name__}: {reason}", next_step=AGAIN)
+    reason = shown(str(error).split("\n")[0])
+    return TrackError(
+        f"{shown(url)} cannot be read", got=f"{type(error).__name__}: {reason}", next_step=AGAIN
+    )

@@ -8,11 +8,11 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal, Self
 
-import numba
 import numpy as np
 import numpy.typing as npt
 
 from epixs.bigwig import SECTION_BYTES, BigWig
+from epixs.compiled import compiled
 from epixs.errors import TrackError
 from epixs.genome import BIN_SIZE, Assembly, Piece
 
@@ -70,7 +70,7 @@ class BinnedSignal:
             return np.where(self.covered > 0, self.sums / self.covered, np.nan)
 
 
-@numba.njit(nogil=True, cache=True)  # type: ignore[misc, unused-ignore]
+@compiled()
 def _add_run(
     words: npt.NDArray[Any],
     values: npt.NDArray[Any],
@@ -113,6 +113,7 @@ def _add_run(
         if chrom != number:
             continue
         at += HEAD_WORDS
+        before = last_end
         binned = first % BIN_SIZE == 0 and np.int64(finish & WORD) % BIN_SIZE == 0
         for i in range(count):
             if kind == BEDGRAPH:
@@ -126,6 +127,8 @@ def _add_run(
             at += 4 - kind
             if start < last_end or end <= start:
                 return UNSORTED, start
+            if start < first:
+                return ELSEWHERE, start
             last_end = end
             if end <= low or start >= high:
                 continue
@@ -163,6 +166,8 @@ def _add_run(
                 width = (end - edge) % BIN_SIZE
                 sums[index] += value * width
                 covered[index] += width
+        if last_end != before and last_end > np.int64(finish & WORD):
+            return ELSEWHERE, np.int64(boxes[block, 0] & WORD)
     return FINE, last_end
 
 
@@ -216,6 +221,11 @@ class Track:
             If it was replaced or changed since.
         """
         got = self.state()
+        if expected[1] < 0:  # of a file that comes and goes, a row could hold two
+            raise TrackError(
+                f"{self.path} could not be read when the run began, but can now",
+                next_step="run the same command again",
+            )
         if got != list(expected):
             raise TrackError(
                 f"{self.path} changed since the run began",

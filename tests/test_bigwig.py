@@ -130,7 +130,7 @@ def test_nodes_that_lie_across_one_another(whole, tmp_path):
     path.write_bytes(content)
     tracemalloc.start()
     try:
-        with pytest.raises(TrackError, match="claims to be larger than the file"):
+        with pytest.raises(TrackError, match="larger than what it holds"):
             BigWig(path)
         assert tracemalloc.get_traced_memory()[1] < 4 * len(content)
     finally:
@@ -214,3 +214,71 @@ def test_chromosomes(whole):
         ours = BigWig(whole)
         assert ours.chrom_sizes == theirs.chroms()
         ours.close()
+
+
+def made(tmp_path, block, leaves, *, buffer=0, name="made.bw"):
+    """A file of one chromosome, the bytes of one block, and leaves `(start, end, offset in block, length)`."""
+    tree_at, data_at = 64, 64 + 32 + 4 + 4 + 8
+    index_at = data_at + 8 + len(block)
+    head = struct.pack("<IHHQQQHHQQIQ", 0x888FFC26, 4, 0, tree_at, data_at, index_at, 0, 0, 0, 0, buffer, 0)
+    tree = struct.pack("<IIIIQQ", 0x78CA8C91, 1, 4, 8, 1, 0)
+    tree += struct.pack("<BBH", 1, 0, 1) + b"chr1" + struct.pack("<II", 0, 10_010)
+    index = struct.pack("<IIQIIIIQII", 0x2468ACE0, 1, len(leaves), 0, 0, 0, 10_010, index_at, 1, 0)
+    index += struct.pack("<BBH", 1, 0, len(leaves))
+    for start, end, offset, length in leaves:
+        index += struct.pack("<IIIIQQ", 0, start, 0, end, data_at + 8 + offset, length)
+    path = tmp_path / name
+    path.write_bytes(head + tree + struct.pack("<Q", 1) + block + index)
+    return path
+
+
+def test_blocks_that_share_their_bytes(tmp_path):
+    """Inflated once for each leaf, a small file would take for ever."""
+    block = zlib.compress(section([(0, 10, 1.0)]))
+    path = made(tmp_path, block, [(0, 5_000, 0, len(block))] * 3, buffer=32_768)
+    with pytest.raises(TrackError, match="the same bytes twice"):
+        BigWig(path)
+
+
+def test_many_blocks_over_one_place(tmp_path):
+    """Each would be looked at for each region."""
+    one = section([], 0, 0)
+    path = made(tmp_path, one * 20, [(0, 10_010, 24 * i, 24) for i in range(20)])
+    with pytest.raises(TrackError, match="too many blocks over one another"):
+        BigWig(path)
+
+
+def test_a_claimed_block_size_beyond_all_items_is_not_set_aside(tmp_path):
+    packed = zlib.compress(section([(0, 10, 1.0)]))
+    path = made(tmp_path, packed, [(0, 5_000, 0, len(packed))], buffer=2**32 - 1)
+    tracemalloc.start()
+    try:
+        with Track(path) as track:
+            assert track.read(Piece("chr1", 0, 10_010, 0)).sums.sum() == 10
+        assert tracemalloc.get_traced_memory()[1] < 1 << 23
+    finally:
+        tracemalloc.stop()
+
+
+@pytest.mark.parametrize(("start", "end"), [(0, 20), (100, 400)])
+def test_items_outside_the_box_of_their_block(tmp_path, start, end):
+    """Such a block would count or not, depending on which region is read."""
+    block = section([(start, end, 1.0)], 50, 300)
+    path = made(tmp_path, block, [(50, 300, 0, len(block))])
+    with pytest.raises(TrackError, match="does not lie where the index says"):
+        read(path)
+
+
+def test_a_local_file_that_cannot_be_read_is_a_typed_error(whole, monkeypatch):
+    class Broken:
+        def seek(self, offset):
+            raise OSError(5, "Input/output error")
+
+        def close(self):
+            pass
+
+    with Track(whole) as track:
+        good, track._bigwig._source._file = track._bigwig._source._file, Broken()
+        with pytest.raises(TrackError, match="Input/output error"):
+            track.read(Piece("chr1", 0, 500, 0))
+        good.close()

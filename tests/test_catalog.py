@@ -165,3 +165,9 @@ def test_core_filter_gives_the_papers_core():
 
 def test_slug():
     assert slug("plus strand  signal of all reads") == "plus_strand_signal_of_all_reads"
+
+
+def test_passwords_are_refused(tmp_path):
+    with pytest.raises(CatalogError, match="column path: got a URL with a user name or password") as caught:
+        read_catalog(write(tmp_path, {"path": "https://me:secret@host/a.bigWig"}))
+    assert "secret" not in str(caught.value)

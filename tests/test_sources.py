@@ -127,6 +127,7 @@ def test_little_more_than_the_blocks_under_the_regions_travels(server, genome):
     server.files["/a.bw"] = genome.read_bytes()
     with Track(f"{server.url}/a.bw") as track:
         track.prefetch(PIECES)
+        track.read(PIECES[0])
         asked = len(server.asked)
         for piece in PIECES:
             track.read(piece)
@@ -176,10 +177,64 @@ def test_a_remote_page_that_is_no_bigwig(server):
         Track(f"{server.url}/a.bw")
 
 
-def test_many_blocks_are_not_kept_at_once(server, genome, monkeypatch):
-    monkeypatch.setattr(sources, "MAX_PREFETCHED_BYTES", 1)
+def test_no_more_is_kept_than_memory_allows(server, genome, monkeypatch):
+    """Blocks are fetched ahead in windows, the last one let go of before the next."""
+    window = 1 << 13
+    monkeypatch.setattr(sources, "WINDOW_BYTES", window)
+    monkeypatch.setattr(sources, "MAX_KEPT_BYTES", 16 * window)
+    monkeypatch.setattr(sources, "MAX_REQUEST_BYTES", window)
     server.files["/a.bw"] = genome.read_bytes()
-    assert np.array_equal(read(f"{server.url}/a.bw"), read(genome))
+    kept = []
+    original = sources.RemoteFile._keep
+
+    def keep(self, *args):
+        original(self, *args)
+        kept.append(sum(map(len, self._parts.values())))
+        assert kept[-1] == self._kept_bytes
+
+    with Track(f"{server.url}/a.bw") as track, Track(genome) as there:
+        monkeypatch.setattr(sources.RemoteFile, "_keep", keep)
+        track.prefetch(PIECES)
+        for piece in PIECES:
+            assert np.array_equal(track.read(piece).sums, there.read(piece).sums)
+    assert len(kept) > 4
+    assert max(kept) < 16 * window < genome.stat().st_size
+
+
+def test_what_is_kept_open_lets_go_of_what_it_fetched(server, genome):
+    server.files["/a.bw"] = genome.read_bytes()
+    with Track(f"{server.url}/a.bw") as track:
+        track.prefetch(PIECES)
+        first = [track.read(piece).sums for piece in PIECES]
+        track.release()
+        assert track._bigwig._source._kept_bytes == 0
+        track.prefetch(PIECES)
+        for piece, sums in zip(PIECES, first, strict=True):
+            assert np.array_equal(track.read(piece).sums, sums)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("https://me:secret@host/a.bw", "https://host/a.bw"),
+        ("https://host/a.bw?sig=secret&x=1", "https://host/a.bw?..."),
+        (
+            'error for url (http://u:secret@h/a?t=secret) at "s3://b/k?secret"',
+            'error for url (http://h/a?...) at "s3://b/k?..."',
+        ),
+        ("s3://bucket/a.bw", "s3://bucket/a.bw"),
+        ("a question? no url", "a question? no url"),
+    ],
+)
+def test_what_messages_show_of_urls(text, expected):
+    assert sources.shown(text) == expected
+
+
+def test_secrets_of_a_url_are_in_no_message(server):
+    url = f"{server.url}/nothing.bw?signature=secret".replace("://", "://user:secret@")
+    with pytest.raises(TrackError, match=r"/nothing\.bw\?\.\.\. cannot be read") as caught:
+        Track(url)
+    assert "secret" not in str(caught.value)
 
 
 @pytest.mark.parametrize("url", ["ftp://h/a.bw", "zip://a", "s3://"])

@@ -13,7 +13,6 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import numba
 import numpy as np
 import numpy.typing as npt
 import zarr
@@ -21,6 +20,7 @@ import zarr
 from epixs.compendium.location import zarr_store
 from epixs.compendium.plan import Tile
 from epixs.compendium.schema import LEDGER_PATH
+from epixs.compiled import compiled
 from epixs.errors import StoreError
 from epixs.inflate import crc32
 
@@ -70,7 +70,7 @@ def row_statistics(values: npt.NDArray[np.float32], bases: int, covered: int) ->
 
 
 # Values are whole multiples of 1/2048, whose sums are exact in any order; so the compiler may choose one.
-@numba.njit(nogil=True, cache=True, fastmath={"reassoc", "nsz"})  # type: ignore[misc, unused-ignore]
+@compiled(fastmath={"reassoc", "nsz"})
 def _count(values: npt.NDArray[np.float32]) -> tuple[Any, Any, Any]:
     """Known bins, zeros, and the sum; a stretch at a time, so that counts and values are of one width."""
     bins, zeros, total = np.int64(0), np.int64(0), 0.0
@@ -85,6 +85,27 @@ def _count(values: npt.NDArray[np.float32]) -> tuple[Any, Any, Any]:
         bins += known
         zeros += nought
     return bins, zeros, total
+
+
+def check_ledger(path: str | Path, grid: tuple[int, int]) -> None:
+    """Check that the ledger has a place for each tile.
+
+    Raises
+    ------
+    StoreError
+        If it is missing or has another shape: what was written is then not known.
+    """
+    try:
+        shape = zarr.open_array(zarr_store(path), path=LEDGER_PATH, mode="r").shape
+    except Exception as error:  # zarr raises many types
+        shape = type(error).__name__
+    if shape != grid:
+        raise StoreError(
+            f"{path}: its ledger is missing or damaged",
+            got=shape,
+            expected=f"shape {grid}",
+            next_step=f"bring {LEDGER_PATH} back from a copy, or make the store again elsewhere",
+        )
 
 
 def write_record(path: str | Path, tile: Tile, record: Record) -> None:
@@ -129,8 +150,10 @@ def read_ledger(
     """
     try:
         array = zarr.open_array(zarr_store(path), path=LEDGER_PATH, mode="r")
-        if array.size > MAX_TILES:
-            raise StoreError(f"{path}: its ledger claims {array.size} tiles", expected=f"at most {MAX_TILES}")
+        if array.size > MAX_TILES or array.ndim != 2:
+            raise StoreError(
+                f"{path}: its ledger has shape {array.shape}", expected=f"{MAX_TILES} tiles at most"
+            )
         texts = np.asarray(array[:])
     except StoreError:
         raise
@@ -150,7 +173,7 @@ def _parse(path: str | Path, name: str, text: str, is_sound: Callable[[Any], boo
         record = Record(**json.loads(text))
         sound = type(record.fingerprint) is str and type(record.rows) is list
         sound = sound and all(map(is_sound, record.rows))
-    except (ValueError, TypeError, RecursionError) as error:
+    except (ValueError, TypeError, RecursionError, OverflowError) as error:
         raise StoreError(f"{path}: ledger record {name} is damaged", next_step="ingest again") from error
     if not sound:
         raise StoreError(f"{path}: ledger record {name} is damaged", next_step="ingest again")

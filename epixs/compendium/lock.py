@@ -2,9 +2,9 @@
 
 Two runs on one store would both be right, tile by tile, but would do all work twice and finish it twice. The
 lock is a file or object `STORE.lock` with host, process and start; its holder touches it every half minute.
-It is taken over when its process is gone (same host, same process namespace) or after ten minutes without a touch
-(elsewhere). Only a lock with the holder's own text is touched or given back: whoever was paused for so long that
-another run took over does not take its lock away.
+It is taken over when its process is gone (same host, same process namespace) or after ten minutes without a
+touch (elsewhere). Only a lock with the holder's own text is touched or given back: whoever was paused for so
+long that another run took over does not take its lock away.
 """
 
 from __future__ import annotations

@@ -66,6 +66,7 @@ class OpenTracks:
         self._how = assembly, tuple(chroms), backend
         self._left = kept_bytes
         self._kept: dict[str, Track] = {}
+        self._failed: dict[str, TrackError] = {}  # a server that does not answer is not asked for each tile
 
     def __enter__(self) -> Self:
         return self
@@ -86,9 +87,15 @@ class OpenTracks:
         TrackError
             If it cannot be read as a track of the assembly.
         """
+        if source in self._failed:
+            raise self._failed[source]
         track = self._kept.pop(source, None)
         if track is None:
-            track = open_checked(source, *self._how)
+            try:
+                track = open_checked(source, *self._how)
+            except TrackError as error:
+                self._failed[source] = error
+                raise
             self._left -= track.index_bytes
         try:
             yield track

@@ -213,6 +213,9 @@ def _check_bounds(path: str | Path, dataset: xr.Dataset) -> None:
             got=f"{dataset.signal.dims} {dataset.signal.dtype}",
             expected=SIGNAL.dims,
         )
+    fill = dataset.signal.encoding.get("fill_value", np.nan)
+    if not np.isnan(fill):  # a missing chunk would read as if it had been measured
+        raise StoreError(f"{path} is damaged: fill value of its signal", got=fill, expected="NaN")
     limits = {"experiment": MAX_EXPERIMENTS, "bin": MAX_BINS, "region": MAX_REGIONS}
     if any(dataset.sizes[name] > limit for name, limit in limits.items()):
         raise StoreError(f"{path} claims impossible sizes", got=dict(dataset.sizes))

@@ -15,7 +15,7 @@ from epixs.compendium.schema import COORDINATES
 from epixs.compendium.tiles import read_row
 from epixs.errors import TrackError
 from epixs.genome import Assembly
-from epixs.sources import REQUESTS_AT_ONCE
+from epixs.sources import MAX_KEPT_BYTES, REQUESTS_AT_ONCE, is_url
 
 PROBED_FILES, PROBED_BINS = 5, 40_000
 INDEX_SHARE = 0.04
@@ -75,16 +75,18 @@ def project_cost(plan: Plan, assembly: Assembly) -> IngestCost:
         int(plan.n_bytes * COMPRESSION_RATIO),
         2 * len(tiles) + 2 * len(COORDINATES) + 4,
         len(tiles),
-        # The tile, its shard (on its way elsewhere), a row's sums, indexes of open tracks, and the libraries.
-        2 * largest + largest // plan.layout.chunk_rows * 6 + _index_bytes(plan) + LIBRARY_BYTES,
+        # The tile, its shard (on its way elsewhere), a row's sums, what is open, and the libraries.
+        2 * largest + largest // plan.layout.chunk_rows * 6 + _open_bytes(plan) + LIBRARY_BYTES,
         _probe_seconds(plan, assembly),
     )
 
 
-def _index_bytes(plan: Plan) -> int:
-    """Memory of the indexes of tracks that stay open; none where a track has a single tile."""
-    largest = plan.experiments["source_size"].clip(lower=0).nlargest(plan.layout.chunk_rows).sum()
-    return min(KEPT_BYTES, int(INDEX_SHARE * largest)) if plan.grid[1] > 1 else 0
+def _open_bytes(plan: Plan) -> int:
+    """Memory of the indexes of tracks that stay open, and of what is fetched ahead of a remote one."""
+    largest = int(plan.experiments["source_size"].clip(lower=0).nlargest(plan.layout.chunk_rows).sum())
+    kept = plan.layout.chunk_rows if plan.grid[1] > 1 else 1
+    index = min(KEPT_BYTES, int(INDEX_SHARE * largest * kept / plan.layout.chunk_rows))
+    return index + (MAX_KEPT_BYTES if any(map(is_url, plan.experiments["source"])) else 0)
 
 
 def _probe_seconds(plan: Plan, assembly: Assembly) -> float | None:

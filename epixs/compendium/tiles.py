@@ -183,11 +183,8 @@ def read_tile(task: TileTask, tracks: OpenTracks | None = None) -> tuple[Rows, l
             into.fill(np.nan)
             entries.append(row.kept)
             continue
-        there = row.state is not None and row.state[1] >= 0  # else it was not there when the run began
         try:
-            bases, covered = read_row(
-                row.source, task.pieces, task.uncovered, into, tracks, row.state if there else None
-            )
+            bases, covered = read_row(row.source, task.pieces, task.uncovered, into, tracks, row.state)
         except TrackError as error:
             into.fill(np.nan)
             entry: dict[str, Any] = {"checksum": checksum(into), "error": error.message}

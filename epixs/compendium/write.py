@@ -15,7 +15,7 @@ import numpy.typing as npt
 import pandas as pd
 import zarr
 
-from epixs.compendium.ledger import Record, read_ledger
+from epixs.compendium.ledger import Record, check_ledger, read_ledger
 from epixs.compendium.location import has_object, object_names, put_object, sweep, zarr_store
 from epixs.compendium.plan import Plan, Tile
 from epixs.compendium.schema import (
@@ -39,6 +39,9 @@ from epixs.compendium.store import (
 from epixs.errors import StoreError
 from epixs.sources import is_url
 
+CREATING = "creating"
+"""Attribute of a store whose creation has not ended: it holds no signal yet."""
+
 
 def create_store(path: str | Path, plan: Plan, *, again: bool = False) -> None:
     """Write an empty, unfinished store for a plan: all labels, no signal.
@@ -50,6 +53,7 @@ def create_store(path: str | Path, plan: Plan, *, again: bool = False) -> None:
     layout = plan.layout
     attributes = store_attributes(plan) | {
         "status": "unfinished",
+        CREATING: True,
         "created": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
     }
     root = zarr.create_group(zarr_store(path), zarr_format=3, attributes=attributes, overwrite=again)
@@ -71,6 +75,7 @@ def create_store(path: str | Path, plan: Plan, *, again: bool = False) -> None:
     )
     _write_labels(root, plan)
     root.create_array(LEDGER_PATH, shape=plan.grid, chunks=(1, 1), dtype="string", fill_value="")
+    root.attrs.put({name: value for name, value in dict(root.attrs).items() if name != CREATING})
     _consolidate(path)
 
 
@@ -120,9 +125,10 @@ def prepare_store(path: str | Path, plan: Plan) -> Plan:
         create_store(path, plan)
         return plan
     check_store_of(path, plan)
-    if not has_object(path, f"{LEDGER_PATH}/zarr.json"):
-        create_store(path, plan, again=True)  # cut short while it was being created: it holds nothing
+    if read_attributes(path).get(CREATING):
+        create_store(path, plan, again=True)
         return plan
+    check_ledger(path, plan.grid)
     return replace(plan, fixed_layout=stored_layout(path))
 
 
@@ -285,15 +291,43 @@ def finalise(path: str | Path, plan: Plan, is_done: Callable[[Tile, Record], boo
                 next_step="run the same command again: it resumes where it stopped",
             )
     root = zarr.open_group(zarr_store(path), mode="r+", use_consolidated=False)
-    summary = summarise(plan, records, read_attributes(path)[REMOVED])
-    for variable in EXPERIMENT_SUMMARIES:
-        _write(root, variable, summary[variable.name].to_numpy())
-    for variable in (v for v in EXPERIMENT_LABELS if v.name in ("source", "source_size")):
-        _write(root, variable, plan.experiments[variable.name].to_numpy())
-    root.attrs["status"] = "complete"
-    _consolidate(path)
+    attributes = read_attributes(path)
+    summary = summarise(plan, records, attributes[REMOVED])
+    files = [variable for variable in EXPERIMENT_LABELS if variable.name in ("source", "source_size")]
+    columns = {v: summary[v.name].to_numpy() for v in EXPERIMENT_SUMMARIES}
+    columns |= {v: plan.experiments[v.name].to_numpy() for v in files}
+    changed = {v: values for v, values in columns.items() if not _holds(root, v, values)}
+    if changed or attributes["status"] != "complete":
+        reopen(path)
+        for variable, values in changed.items():
+            _put(root, variable, values)
+        root.attrs["status"] = "complete"
+        _consolidate(path)
     sweep(path)
     return pd.concat([plan.experiments, summary], axis=1)
+
+
+def _holds(root: Any, variable: Variable, values: npt.NDArray[Any]) -> bool:
+    """Whether a label has these values already."""
+    try:
+        stored = np.asarray(root[variable.name][:])
+    except Exception:  # zarr and its codecs raise many types for a damaged array
+        return False
+    if variable.dtype == "string":
+        return list(map(str, stored)) == list(map(str, values))
+    return stored.shape == values.shape and np.array_equal(stored, values, equal_nan=stored.dtype.kind == "f")
+
+
+def _put(root: Any, variable: Variable, values: npt.NDArray[Any]) -> None:
+    """Replace the values of a label; in one write where it has its size already."""
+    try:
+        in_place = root[variable.name].shape == root[variable.name].chunks == values.shape
+    except Exception:  # zarr raises many types for a damaged array
+        in_place = False
+    if in_place:
+        root[variable.name][:] = values
+    else:
+        _write(root, variable, values)
 
 
 def summarise(
@@ -382,7 +416,7 @@ def _mark(
     root.attrs[REMOVED] = marks
     summary = summarise(plan, read_ledger(path), marks)
     status = next(v for v in EXPERIMENT_SUMMARIES if v.name == "status")
-    _write(root, status, summary["status"].to_numpy())
+    _put(root, status, summary["status"].to_numpy())
     _consolidate(path)
 
 

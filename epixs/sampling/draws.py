@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-import numba
 import numpy as np
 import numpy.typing as npt
 
+from epixs.compiled import compiled
 from epixs.joint import COARSE_BINS, MEDIUM_BINS, JointAxis
 
 MISSING = -32768
@@ -36,7 +36,7 @@ def joint_regions(axis: JointAxis) -> npt.NDArray[np.int64]:
     return np.concatenate(tables).astype(np.int64)
 
 
-@numba.njit(nogil=True, cache=True)  # type: ignore[misc, unused-ignore]
+@compiled()
 def place(
     bins: npt.NDArray[np.int32],
     regions: npt.NDArray[np.int64],
@@ -59,7 +59,7 @@ def place(
         species[i] = regions[low, 3]
 
 
-@numba.njit(nogil=True, cache=True, inline="always")  # type: ignore[misc, unused-ignore]
+@compiled(inline="always")
 def mix(x: np.uint64) -> np.uint64:
     """Splitmix64: a counter in, 64 well-mixed bits out."""
     x = x + np.uint64(0x9E3779B97F4A7C15)
@@ -68,7 +68,7 @@ def mix(x: np.uint64) -> np.uint64:
     return x ^ (x >> np.uint64(31))
 
 
-@numba.njit(nogil=True, cache=True)  # type: ignore[misc, unused-ignore]
+@compiled()
 def is_held_out(seed: np.uint64, block: int, experiment: int, share: float) -> bool:
     """Whether all entries of an experiment in a 5 kbp position are held out."""
     if share <= 0.0:
@@ -79,7 +79,7 @@ def is_held_out(seed: np.uint64, block: int, experiment: int, share: float) -> b
     return float(bits >> np.uint64(11)) * 2.0**-53 < share
 
 
-@numba.njit(nogil=True, cache=True)  # type: ignore[misc, unused-ignore]
+@compiled()
 def list_held_out(
     seed: np.uint64, blocks: npt.NDArray[np.int32], n_experiments: int, share: float
 ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
@@ -98,7 +98,7 @@ def list_held_out(
     return which, experiments
 
 
-@numba.njit(nogil=True, cache=True)  # type: ignore[misc, unused-ignore]
+@compiled()
 def draw(
     values: npt.NDArray[np.int16],
     biosamples: npt.NDArray[np.int32],
@@ -158,7 +158,7 @@ def draw(
                 weight[row, slot] = 1.0
 
 
-@numba.njit(nogil=True, cache=True)  # type: ignore[misc, unused-ignore]
+@compiled()
 def _choose(
     row: npt.NDArray[np.int16], block: int, state: np.uint64, held_out_seed: np.uint64, held_out: float
 ) -> int:
@@ -183,7 +183,7 @@ def _choose(
     return -1
 
 
-@numba.njit(nogil=True, cache=True, inline="always")  # type: ignore[misc, unused-ignore]
+@compiled(inline="always")
 def scale(bits: np.uint64, count: int) -> Any:
     """Map 64 random bits to 0 .. count-1, without the bias of a remainder."""
     return np.int64((bits >> np.uint64(32)) * np.uint64(count) >> np.uint64(32))

@@ -17,11 +17,11 @@ import threading
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 
-import numba
 import numpy as np
 import numpy.typing as npt
 
 from epixs.compendium.store import stored_layout
+from epixs.compiled import compiled
 from epixs.errors import ConfigError
 from epixs.joint import COARSE_BINS, JointAxis
 from epixs.sampling.batch import Batch, join_batches
@@ -263,7 +263,7 @@ class OutOfCore:
         )
 
 
-@numba.njit(nogil=True, cache=True)  # type: ignore[misc, unused-ignore]
+@compiled()
 def _draw_from_chunk(
     values: npt.NDArray[np.float32],
     rows: npt.NDArray[np.int64],

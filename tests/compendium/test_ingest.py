@@ -331,6 +331,23 @@ def test_a_file_that_is_replaced_during_the_run_is_not_mixed_in(panel, tmp_path,
     assert set(ingest(catalog, regions, tmp_path / "a.zarr")["status"]) == {"ok"}
 
 
+def test_a_file_that_comes_while_a_run_goes_on_waits_for_the_next_run(panel, tmp_path, monkeypatch):
+    """It may come again, and another one: then a row would hold both."""
+    catalog, regions = panel
+    (tmp_path / "2.bw").rename(tmp_path / "late.bw")
+    read = module.read_tile
+
+    def come(*args):
+        (tmp_path / "late.bw").rename(tmp_path / "2.bw")
+        return read(*args)
+
+    monkeypatch.setattr(module, "read_tile", come)
+    table = ingest(catalog, regions, tmp_path / "a.zarr")
+    assert "could not be read when the run began, but can now" in table["status"][2]
+    monkeypatch.undo()
+    assert set(ingest(catalog, regions, tmp_path / "a.zarr")["status"]) == {"ok"}
+
+
 def test_catalog_without_its_files_is_refused_in_full(panel, tmp_path):
     (tmp_path / "2.bw").unlink()
     with pytest.raises(CatalogError, match=r"row 4, column path"):

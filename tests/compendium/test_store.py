@@ -1,5 +1,6 @@
 import json
 import re
+import shutil
 
 import numpy as np
 import pytest
@@ -149,16 +150,49 @@ def test_another_plan_is_refused_naming_what_differs(tmp_path, plan):
         prepare_store(tmp_path / "a.zarr", plan_of(20, 40_000, uncovered="nan"))
 
 
-def test_a_store_whose_creation_was_cut_short_is_created_again(tmp_path, plan):
+def test_a_store_whose_creation_was_cut_short_is_created_again(tmp_path, plan, monkeypatch):
     path = tmp_path / "a.zarr"
-    create_store(path, plan)
-    record = path / "ledger" / "record" / "zarr.json"
-    record.unlink()
-    record.parent.rmdir()
-    (path / "ledger" / "zarr.json").unlink()
-    (path / "ledger").rmdir()
+
+    class Killed(Exception):
+        pass
+
+    def stop(*_):
+        raise Killed
+
+    with monkeypatch.context() as patch:
+        patch.setattr("epixs.compendium.write._write_labels", stop)
+        with pytest.raises(Killed):
+            create_store(path, plan)
     prepare_store(path, plan)
     assert store_status(path).tiles == 2
+    assert "creating" not in zarr.open_group(path, mode="r").attrs
+
+
+@pytest.mark.parametrize("shape", [None, (1, 1), (9,)])
+def test_a_store_without_its_ledger_is_not_made_anew(tmp_path, plan, shape):
+    """Its signal may be all there is: the sources may be gone."""
+    path = tmp_path / "a.zarr"
+    create_store(path, plan)
+    fill(path, plan)
+    finalise(path, plan, by_f)
+    shutil.rmtree(path / "ledger" / "record")
+    if shape:
+        zarr.create_array(path / "ledger" / "record", shape=shape, dtype="string")
+    with pytest.raises(StoreError, match="its ledger is missing or damaged"):
+        prepare_store(path, plan)
+    assert np.isfinite(open_compendium(path).signal.to_numpy()).any()
+
+
+def test_a_fill_value_that_would_pass_for_signal_is_refused(tmp_path, plan):
+    path = tmp_path / "a.zarr"
+    create_store(path, plan)
+    fill(path, plan)
+    finalise(path, plan, by_f)
+    for name in ("zarr.json", "signal/zarr.json"):
+        text = (path / name).read_text()
+        (path / name).write_text(text.replace('"fill_value": "NaN"', '"fill_value": 0.0'))
+    with pytest.raises(StoreError, match=r"fill value of its signal; got 0\.0; expected NaN"):
+        open_compendium(path)
 
 
 def test_damaged_metadata_is_refused_before_anything_is_allocated(tmp_path, plan):
@@ -243,3 +277,13 @@ def test_status(tmp_path, plan):
     state = store_status(path)
     assert (state.status, state.tiles_done, state.tiles) == ("unfinished", 1, 2)
     assert state.failed == [("accession0", "x.bigWig is empty")]
+
+
+def test_nothing_is_written_through_a_link_that_leads_out(tmp_path, plan):
+    path = tmp_path / "a.zarr"
+    create_store(path, plan)
+    (tmp_path / "elsewhere").mkdir()
+    (path / "signal" / "c").symlink_to(tmp_path / "elsewhere", target_is_directory=True)
+    with pytest.raises(StoreError, match=r"leads out of .*a\.zarr.*Take the symbolic link away"):
+        fill(path, plan)
+    assert list((tmp_path / "elsewhere").iterdir()) == []
