@@ -110,7 +110,7 @@ def one_species(bench: Bench) -> str:
                 out=DOCS / "track.png",
             )
     table = pd.concat(scores)
-    better, tracks = Evaluation(table, []).better_than_average()["excluded"]
+    better, tracks = Evaluation(table, []).better_than()["excluded"]
     folded = means(table.assign(fold=table["fold"].map(str)), "fold", ["mse"])
     return "\n".join(
         [

@@ -38,6 +38,7 @@ WORKER_SETTINGS = {
         "MALLOC_MMAP_THRESHOLD_": 1 << 25,
         "GLIBC_TUNABLES": "glibc.malloc.hugetlb=1",  # and what is kept, in large pages
         "OMP_NUM_THREADS": 1,
+        "TF_CPP_MIN_LOG_LEVEL": 3,
     },
 }
 

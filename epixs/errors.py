@@ -52,7 +52,8 @@ def _sentence(text: str) -> str:
 def closest(name: str, known: Iterable[str]) -> str:
     """` (did you mean 'liver'?)`, where a known name is close to `name` or contains it; else nothing."""
     names = sorted(known)
-    found = [full for full in names if name and name.lower() in full.lower()]
+    found = [full for full in names if full.lower() == f"chr{name}".lower()]
+    found = found or [full for full in names if name and name.lower() in full.lower()]
     found = found or difflib.get_close_matches(name, names, n=1)
     return f" (did you mean {found[0]!r}?)" if found else ""
 

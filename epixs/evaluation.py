@@ -65,16 +65,16 @@ class Evaluation:
                     )
         return pd.DataFrame(groups)
 
-    def better_than_average(self) -> dict[str, tuple[int, int]]:
-        """Per role, on how many tracks imputed has the lower MSE than average activity, and of how many.
+    def better_than(self, method: str = AVERAGE) -> dict[str, tuple[int, int]]:
+        """Per role, on how many tracks imputed has the lower MSE than another method, and of how many.
 
-        A role none of whose tracks has an average activity, as in zero-shot, is left out.
+        A role none of whose tracks has it, as zero-shot has no average activity, is left out.
         """
         mse = self.scores.pivot_table(index=["role", "assay", "biosample"], columns="method", values="mse")
-        if AVERAGE not in mse:
+        if method not in mse:
             return {}
-        both = mse[[IMPUTED, AVERAGE]].dropna()
-        better = (both[IMPUTED] < both[AVERAGE]).groupby(level="role")
+        both = mse[[IMPUTED, method]].dropna()
+        better = (both[IMPUTED] < both[method]).groupby(level="role")
         return {str(role): (int(part.sum()), len(part)) for role, part in better}
 
 

@@ -140,10 +140,15 @@ def prepare_factors(
         found = _attributes(path).get("identity")
         differ = [n for n, v in plan.identity.items() if not isinstance(found, dict) or found.get(n) != v]
         if differ:
+            name = differ[0]
+            mine, theirs = plan.identity[name], found.get(name) if isinstance(found, dict) else None
+            if isinstance(mine, dict) and isinstance(theirs, dict):  # only what differs
+                keys = [key for key in mine if mine[key] != theirs.get(key)]
+                mine, theirs = ({key: part.get(key) for key in keys} for part in (mine, theirs))
             raise StoreError(
                 f"{path} holds other genome factors: {', '.join(differ)}",
-                got=plan.identity[differ[0]],
-                expected=found.get(differ[0]) if isinstance(found, dict) else None,
+                got=mine,
+                expected=theirs,
                 next_step="choose another --out",
             )
         if has_object(path, f"{LEDGER_PATH}/zarr.json"):

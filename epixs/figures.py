@@ -72,17 +72,19 @@ def plot_tracks(
     check_fit(imputed, predicted, store, observed)
     here = observed.epixs.sel(locus)
     bins = here["bin"].to_numpy()
-    middle = (here["bin_start"].to_numpy() + here["bin_end"].to_numpy()) / 2e6
-    truth = here.signal[_row(store, observed, biosample, assay)].to_numpy()
     guess = predicted.signal[_row(imputed, predicted, biosample, assay)].isel(bin=bins).to_numpy()
+    edges = _edges(here)
     trained = predicted.attrs["provenance"]["training"][str(observed.attrs["species"])]["experiments"]
     table = experiments_of(observed)
+    measured = table.index[(table["biosample"] == biosample) & (table["assay"] == assay)]
     rows = [
         i
         for i, (b, a) in enumerate(zip(table["biosample"], table["assay"], strict=True))
         if a == assay and b != biosample and [b, a] in trained
     ]
-    panels = [("observed", truth, OBSERVED), ("imputed", guess, IMPUTED)]
+    panels = [("imputed", guess, IMPUTED)]
+    if len(measured):
+        panels.insert(0, ("observed", here.signal[int(measured[0])].to_numpy(), OBSERVED))
     if rows:
         panels.append(
             (
@@ -94,19 +96,49 @@ def plot_tracks(
     shown = np.concatenate([values[~np.isnan(values)] for _, values, _ in panels])
     top, bottom = (float(shown.max()) * 1.05, min(0.0, float(shown.min()))) if shown.size else (1.0, 0.0)
     figure, axes = plt.subplots(
-        len(panels), 1, sharex=True, figsize=(9, 1.15 * len(panels) + 0.7), layout="constrained"
+        len(panels),
+        1,
+        sharex=True,
+        squeeze=False,
+        figsize=(9, 1.15 * len(panels) + 0.7),
+        layout="constrained",
     )
+    axes = axes[:, 0]
     for axis, (name, values, colour) in zip(axes, panels, strict=True):
-        axis.fill_between(middle, 0, values, color=colour, linewidth=0, step="mid")
+        axis.fill_between(*_with_gaps(edges, values), color=colour, linewidth=0, step="post")
         axis.set_ylim(bottom, max(top, bottom + 1e-3))
         axis.set_ylabel(name, rotation=0, ha="right", va="center", color=INK)
         axis.spines[["top", "right"]].set_visible(False)
     axes[-1].set_xlabel(f"{here['bin_chrom'].to_numpy()[0]} (Mb, {observed.attrs['assembly']})")
-    axes[-1].set_xlim(middle[0], middle[-1])
+    axes[-1].set_xlim(edges[0, 0], edges[-1, 1])
     axes[0].set_title(f"{assay} in {biosample}, arcsinh units", loc="left", fontsize=10, color=INK)
     figure.savefig(str(out), dpi=130)
     plt.close(figure)
-    return _clipped(locus, here)
+    notes = _clipped(locus, here)
+    if not len(measured):
+        notes.append(f"{biosample} / {assay} was not measured: no observed panel")
+    apart = int((edges[1:, 0] > edges[:-1, 1]).sum())
+    if apart:
+        notes.append(f"{locus} lies across {apart + 1} regions; between them nothing is drawn")
+    return notes
+
+
+def _edges(here: Any) -> Any:
+    """Start and end of each bin in Mb, shape `(bin, 2)`."""
+    return np.stack([here["bin_start"].to_numpy(), here["bin_end"].to_numpy()], axis=1) / 1e6
+
+
+def _with_gaps(edges: Any, values: Any) -> tuple[Any, Any, Any]:
+    """Steps, zeros and values: one at each bin's start, and nothing from where a stretch of bins ends."""
+    last = np.append(edges[1:, 0] > edges[:-1, 1], True)
+    at = np.flatnonzero(last) + 1
+    heights = np.insert(np.asarray(values, dtype=float), at, np.nan)
+    # The last bin of a stretch ends in a step of its own, without which it would have no width.
+    steps = np.insert(edges[:, 0], at, edges[last, 1])
+    closing = np.flatnonzero(np.isnan(heights))
+    heights = np.insert(heights, closing, heights[closing - 1])
+    steps = np.insert(steps, closing, steps[closing])
+    return steps, np.zeros(steps.size), heights
 
 
 def plot_history(model: str | Path, *, out: str | Path) -> None:

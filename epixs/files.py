@@ -25,6 +25,10 @@ def file_sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+CHECKPOINT_FILE = "checkpoint.npz"
+"""What an interrupted training run leaves in its folder."""
+
+
 def check_new_folder(folder: Path, error: type[EpixsError]) -> None:
     """Check that a folder is new or empty, so that nothing is lost.
 
@@ -33,6 +37,11 @@ def check_new_folder(folder: Path, error: type[EpixsError]) -> None:
     EpixsError
         Of type `error`, if it is not.
     """
+    if (folder / CHECKPOINT_FILE).is_file():
+        raise error(
+            f"{folder} holds a run that was interrupted",
+            next_step="go on with it by the same command with --resume, name another folder, or delete it",
+        )
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise error(
             f"{folder} exists and is {'not empty' if folder.is_dir() else 'a file'}",

@@ -54,6 +54,9 @@ def known_assemblies() -> list[str]:
     return sorted(path.name.removesuffix(suffix) for path in found)
 
 
+OTHER_NAMES = {"GRCh38": "hg38", "GRCh37": "hg19", "GRCm38": "mm10", "NCBIM37": "mm9"}
+
+
 def load_assembly(name: str, beside: Path | None = None) -> Assembly:
     """Find the chromosome sizes of an assembly.
 
@@ -77,6 +80,8 @@ def load_assembly(name: str, beside: Path | None = None) -> Assembly:
         path = folder / f"{name}.chrom.sizes"
         if path.is_file():
             return Assembly(name, read_chrom_sizes(path))
+    if name in OTHER_NAMES:
+        raise RegionError("assembly name", got=repr(name), expected=f"{OTHER_NAMES[name]}, as UCSC names it")
     raise RegionError(
         "unknown assembly",
         got=repr(name),

@@ -298,13 +298,14 @@ class JointAxis:
         return why_unknown(biosample, assay, set(table["biosample"]), set(table["assay"]))
 
 
-def joint_axis(stores: Sequence[str | Path], exclude: Sequence[Pair] = ()) -> JointAxis:
+def joint_axis(stores: str | Path | Sequence[str | Path], exclude: Sequence[Pair] = ()) -> JointAxis:
     """Join the compendia of any number of species.
 
     Parameters
     ----------
     stores
-        Finished compendia, one a species. Rows that could not be read take no part.
+        Finished compendia, one a species, or the path of a single one. Rows that could not be read take no
+        part.
     exclude
         Experiments never to be trained on.
 
@@ -315,7 +316,8 @@ def joint_axis(stores: Sequence[str | Path], exclude: Sequence[Pair] = ()) -> Jo
     StoreError
         If a store is foreign or unfinished.
     """
-    parts = [_species_axis(path) for path in stores]
+    paths = [stores] if isinstance(stores, (str, Path)) else stores
+    parts = [_species_axis(path) for path in paths]
     if not parts:
         raise AxisError("no compendium given", expected="at least one store")
     names = [part.species for part in parts]

@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 
 from epixs import qc
 from epixs.cli import app
-from epixs.compendium.store import open_compendium, store_status
+from epixs.compendium.store import experiments_of, open_compendium, store_status
 
 
 def epixs(*arguments):
@@ -57,8 +57,15 @@ def test_the_whole_path(world, tmp_path, held_out):
         assert dataset.attrs["kind"] == "imputed"
     scored = epixs("evaluate", imputed, store, "--report", tmp_path / "report")
     assert scored.exit_code == 0, scored.output
-    last = scored.stdout.strip().splitlines()[-1]
-    assert re.fullmatch(r"excluded: imputed better than average activity on [01] of 1 track \(MSE .*\)", last)
+    *_, first, second, third, last = scored.stdout.strip().splitlines()
+    assert re.fullmatch(
+        r"excluded: imputed better than average activity on [01] of 1 track \(MSE .*\)", first
+    )
+    assert re.fullmatch(
+        r"zero-shot: imputed better than biosample mean on [012] of 2 tracks \(MSE .*\)", second
+    )
+    assert "nearest assay" in third
+    assert "assay regression" in last
     summary = pd.read_csv(tmp_path / "report" / "summary.tsv", sep="\t")
     assert {"excluded", "zero-shot"} == set(summary["role"])
     _, biosample, assay = held_out[-1]
@@ -269,3 +276,49 @@ def test_verify_finds_and_repairs(world, tmp_path):
     for tile in ("0/2", "3/2", "x", "1/2/3"):
         assert "expected I/N" in failure(epixs(*ingest, "--tile", tile))
     assert "got both" in failure(epixs(*ingest, "--tile", "1/2", "--workers", "1"))
+
+
+def test_version():
+    assert re.fullmatch(r"epixs \d+\.\d+\.\d+\S*", epixs("--version").output.strip())
+
+
+def test_a_catalog_is_not_written_over(world, tmp_path):
+    (tmp_path / "mine.tsv").write_text("mine")
+    made = ["catalog", world.folder / "metadata.tsv", "--out"]
+    assert "mine.tsv exists and holds something else" in failure(epixs(*made, tmp_path / "mine.tsv"))
+    assert (tmp_path / "mine.tsv").read_text() == "mine"
+    again = [epixs(*made, tmp_path / "new.tsv").exit_code for _ in range(2)]
+    assert again == [0, 0]
+
+
+def test_species_that_the_core_leaves_out_are_named(world, tmp_path, monkeypatch):
+    monkeypatch.setattr("epixs.portal.core_experiments", lambda table: table[table["species"] == "human"])
+    done = epixs("catalog", world.folder / "metadata.tsv", "--out", tmp_path / "c.tsv", "--core")
+    assert "no experiment of mouse is in the Core" in done.stderr
+    assert "no experiment of human" not in done.stderr
+
+
+def test_the_training_plan_says_what_takes_no_part_and_what_cannot_be_learnt(world, tmp_path):
+    stores = [tmp_path / "mouse.zarr", tmp_path / "human.zarr"]
+    for store in stores:
+        shutil.copytree(world.store(store.stem), store)
+    mouse, human = (experiments_of(open_compendium(store)) for store in stores)
+    gone = mouse["accession"].iloc[0]
+    assert epixs("remove", stores[0], gone).exit_code == 0
+    hidden = human[human["assay"].isin(set(mouse["assay"]))][["biosample", "assay"]]
+    hidden.insert(0, "species", "human")
+    hidden.to_csv(tmp_path / "hidden.tsv", sep="\t", index=False)
+    done = epixs(
+        "train",
+        *stores,
+        "--out",
+        tmp_path / "m",
+        "--exclude",
+        tmp_path / "hidden.tsv",
+        "--hidden",
+        "8",
+        "--dry-run",
+    )
+    said = " ".join(done.stderr.split())
+    assert f"1 experiment of mouse takes no part, removed: {gone}" in said
+    assert "mouse shares no assay with the others" in said

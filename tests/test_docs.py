@@ -1,7 +1,10 @@
 """What the documents name is there."""
 
+import json
 import re
 from pathlib import Path
+
+from epixs.config import TrainConfig
 
 ROOT = Path(__file__).parents[1]
 DOCS = [ROOT / "README.md", *(ROOT / "docs").glob("*.md"), ROOT / "catalog" / "README.md"]
@@ -29,3 +32,12 @@ def test_every_module_is_in_the_architecture():
         name = path.relative_to(ROOT / "epixs").as_posix()
         folder = f"{name.split('/')[0]}/"
         assert path.name == "__init__.py" or name in text or f"| `{folder}` |" in text, name
+
+
+def test_every_setting_is_documented_with_its_default():
+    text = (ROOT / "docs" / "configuration.md").read_text()
+    documented = {}
+    for names, defaults in re.findall(r"^\| (`.*?`) \| (`.*?`) \|", text, re.M):
+        values = [json.loads(value) for value in re.findall(r"`(.*?)`", defaults)]
+        documented |= dict(zip(re.findall(r"`(\w+)`", names), values, strict=True))
+    assert documented == TrainConfig().to_dict()

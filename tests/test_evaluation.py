@@ -85,8 +85,9 @@ def test_on_how_many_tracks_imputed_is_better_than_average_activity():
         ("training", "A", "z", IMPUTED, 0.1), ("training", "A", "z", AVERAGE, 0.3),
     ]  # fmt: skip
     scores = pd.DataFrame(rows, columns=["role", "assay", "biosample", "method", "mse"])
-    assert Evaluation(scores, []).better_than_average() == {"excluded": (1, 3), "training": (1, 1)}
-    assert Evaluation(scores[scores["method"] == IMPUTED], []).better_than_average() == {}
+    assert Evaluation(scores, []).better_than(UNFAIR) == {"zero-shot": (1, 1)}
+    assert Evaluation(scores, []).better_than() == {"excluded": (1, 3), "training": (1, 1)}
+    assert Evaluation(scores[scores["method"] == IMPUTED], []).better_than() == {}
 
 
 def test_a_moved_store_leaves_its_baselines_out_and_says_so(world, imputed, monkeypatch, evaluation):

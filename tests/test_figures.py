@@ -1,5 +1,8 @@
+import numpy as np
 import pytest
 
+from epixs import figures
+from epixs.compendium.store import experiments_of, open_compendium
 from epixs.errors import AxisError, ConfigError, RegionError, TrainingError
 from epixs.figures import plot_history, plot_tracks
 from epixs.imputation import impute
@@ -42,3 +45,29 @@ def test_learning_curves(trained, tmp_path):
     with pytest.raises(TrainingError, match="has no history.csv"):
         plot_history(tmp_path, out=tmp_path / "other.png")
     assert not (tmp_path / "other.png").exists()
+
+
+def test_nothing_is_drawn_between_regions_nor_where_values_are_missing():
+    edges = np.array([[0.0, 1], [1, 2], [7, 8], [8, 9], [9, 10]])
+    x, zero, height = figures._with_gaps(edges, [3, 4, 5, np.nan, 6])
+    drawn = [  # of a step that lasts to the next point
+        (a, b, h) for a, b, h, then in zip(x, x[1:], height, height[1:], strict=False)
+        if b > a and not np.isnan([h, then]).any()
+    ]  # fmt: skip
+    assert drawn == [(0, 1, 3), (1, 2, 4), (7, 8, 5), (9, 10, 6)]
+    assert not zero.any()
+
+
+def test_what_was_not_measured_has_a_picture_as_well(world, trained, tmp_path):
+    store = world.store("mouse")
+    table = experiments_of(open_compendium(store))
+    measured = set(zip(table["biosample"], table["assay"], strict=True))
+    biosample, assay = next(
+        pair[1:] for pair in trained.axis.missing_pairs("mouse") if pair[1:] not in measured
+    )
+    impute(trained, store, tmp_path / "i.zarr", pairs=[("mouse", biosample, assay)])
+    notes = plot_tracks(
+        tmp_path / "i.zarr", store, biosample=biosample, assay=assay, locus="chr19", out=tmp_path / "a.png"
+    )
+    assert f"{biosample} / {assay} was not measured: no observed panel" in notes
+    assert (tmp_path / "a.png").stat().st_size > 3_000

@@ -45,3 +45,9 @@ def test_a_report_folder_holds_nothing_or_a_report(tmp_path):
             check_report_folder(path)
     (tmp_path / "scores.tsv").write_text("")
     check_report_folder(tmp_path)
+
+
+def test_an_interrupted_run_is_told_how_to_go_on(tmp_path):
+    (tmp_path / "checkpoint.npz").write_bytes(b"x")
+    with pytest.raises(TrainingError, match="holds a run that was interrupted.*--resume"):
+        check_new_folder(tmp_path, TrainingError)

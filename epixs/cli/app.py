@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 import typer
 
-from epixs.terminal import Verbs
+from epixs.terminal import Verbs, say
 
 app = typer.Typer(
     cls=Verbs,
@@ -13,3 +15,20 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="Epigenomes across species: bigWig tracks to compendia to cross-species imputations.",
 )
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        from epixs.compendium.store import epixs_version
+
+        say(f"epixs {epixs_version()}")
+        raise typer.Exit
+
+
+@app.callback()
+def _main(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="print the version")
+    ] = False,
+) -> None:
+    pass

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import re
 from pathlib import Path
 from typing import Annotated, Any
@@ -13,10 +14,12 @@ from epixs.cli.app import app
 from epixs.terminal import (
     EXIT_ROWS_FAILED,
     bytes_text,
+    counted,
     err,
     fail_rows,
     out,
     progress_bar,
+    remark,
     say,
     table_of,
 )
@@ -36,8 +39,12 @@ def catalog(
     from epixs.catalog import write_catalog
     from epixs.portal import select_experiments
 
-    selection = select_experiments(metadata, core=core, keep_perturbed=keep_perturbed, assembly=assembly)
+    choose = functools.partial(select_experiments, metadata, keep_perturbed=keep_perturbed, assembly=assembly)
+    selection = choose(core=core)
     write_catalog(selection.table, out_path, paths_from=metadata.parent)
+    if core:
+        for species in sorted(set(choose(core=False).table["species"]) - set(selection.table["species"])):
+            remark(f"no experiment of {species} is in the Core; without --core it keeps its own")
     for reason, count in selection.dropped.items():
         out.print(f"  {count:>7,} files left out: {reason}", highlight=False)
     counts = selection.table.groupby(["species", "assembly"])
@@ -95,6 +102,8 @@ def ingest(
         err.print(f"note: {note}", highlight=False, markup=False)
     plan = preview(out_path, table, placed, mode, append=append)
     _show_ingest_plan(plan, table)
+    if append:
+        _say_what_is_added(plan, out_path)
     if dry_run:
         raise typer.Exit(EXIT_ROWS_FAILED if _show_unreadable(plan, table) else 0)
     with _client_or_part(part, workers, scheduler, open_client) as client, progress_bar() as bar:
@@ -163,6 +172,18 @@ def _client_or_part(
     if workers or scheduler:
         raise ConfigError("--tile with --workers or --scheduler", got="both", expected="one of them")
     return contextlib.nullcontext()
+
+
+def _say_what_is_added(plan: Any, path: str) -> None:
+    from epixs.compendium.store import stored_plan
+    from epixs.compendium.write import store_exists
+
+    if not store_exists(path):
+        remark(f"{path} does not exist yet: it is made anew")
+        return
+    now = stored_plan(path)
+    rows, bins = plan.n_experiments - now.n_experiments, plan.n_bins - now.n_bins
+    say(f"adds {counted(rows, 'experiment')} and {counted(bins, 'bin')} to {path}")
 
 
 def _show_ingest_plan(plan: Any, table: Any) -> None:

@@ -87,6 +87,7 @@ def evaluate(
     ] = None,
 ) -> None:
     """Score imputed against observed tracks, beside average activity and zero-shot baselines."""
+    from epixs.evaluation import AVERAGE, ZERO_SHOT
     from epixs.evaluation import evaluate as run
     from epixs.files import check_report_folder
     from epixs.metrics import METRICS
@@ -108,9 +109,10 @@ def evaluate(
     if report:
         for path in write_report(scores, report):
             say(f"wrote {path}")
-    for role, (better, tracks) in scores.better_than_average().items():
-        better_on = f"{better} of {counted(tracks, 'track')}"
-        say(f"{role}: imputed better than average activity on {better_on} (MSE over all bins)")
+    for method in (AVERAGE, *ZERO_SHOT):
+        for role, (better, tracks) in scores.better_than(method).items():
+            better_on = f"{better} of {counted(tracks, 'track')}"
+            say(f"{role}: imputed better than {method} on {better_on} (MSE over all bins)")
 
 
 @app.command()

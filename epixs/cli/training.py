@@ -252,6 +252,28 @@ def _show_training_plan(axis: Any, settings: Any) -> None:
         ["epochs", f"at most {cost.epochs:,}"],
     ]
     out.print(table_of("training plan", ["what", "how much"], rows))
+    _remark_on_experiments(axis)
+
+
+def _remark_on_experiments(axis: Any) -> None:
+    """Say what takes no part, and what cannot be learnt from what does."""
+    from epixs.compendium.store import store_status
+
+    for part in axis.parts:
+        state = store_status(part.source)
+        for rows, what in ((state.failed, "could not be read"), (state.removed, "removed")):
+            if rows:
+                some = f"{counted(len(rows), 'experiment')} of {part.species}"
+                names = listed([name for name, _ in rows])
+                remark(f"{some} {'takes' if len(rows) == 1 else 'take'} no part, {what}: {names}")
+    trained = {part.species: set(part.training["assay"]) for part in axis.parts}
+    for species, assays in trained.items():
+        others = set().union(*(mine for name, mine in trained.items() if name != species))
+        if len(trained) > 1 and not assays & others:
+            remark(f"{species} shares no assay with the others: compare the assay names of the catalogs")
+    lost = sorted(set(axis.assays) - set().union(*trained.values()))
+    if lost:
+        remark(f"{counted(len(lost), 'assay')} without any training experiment: {listed(lost)}")
 
 
 def _show_probe(probe: Any) -> None:

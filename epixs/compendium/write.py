@@ -399,6 +399,8 @@ def _mark(
     path: str | Path, accessions: Sequence[str], change: Callable[[dict[str, str]], dict[str, str]]
 ) -> None:
     attributes = read_attributes(path)
+    if attributes["kind"] != "observed":
+        raise StoreError(f"{path} is {attributes['kind']}", expected="a store of observed experiments")
     if attributes["status"] != "complete":
         raise StoreError(f"{path} is unfinished", next_step="run the command that writes it again")
     plan = stored_plan(path)

@@ -22,10 +22,10 @@ from epixs.compendium.plan import digest
 from epixs.config import TrainConfig
 from epixs.cost import estimate_cost
 from epixs.errors import TrainingError
+from epixs.files import CHECKPOINT_FILE
 from epixs.joint import JointAxis
 from epixs.joint_json import axis_to_dict
 
-CHECKPOINT_FILE = "checkpoint.npz"
 STATE = "state"
 HEADER_BYTES = 1 << 12
 """More than the header of an array in the file."""
@@ -72,7 +72,11 @@ def identity(axis: JointAxis, config: TrainConfig, extends: str = "") -> dict[st
     `extends` is the fingerprint of the model that the run extends, if it does.
     """
     settings = {k: v for k, v in config.to_dict().items() if k not in FREE_SETTINGS}
-    parts = {f"store of {part.species}": part.plan for part in axis.parts}
+    parts: dict[str, Any] = {f"store of {part.species}": part.plan for part in axis.parts}
+    parts |= {
+        f"excluded experiments of {part.species}": int(part.experiments["excluded"].sum())
+        for part in axis.parts
+    }
     cost = estimate_cost(axis, config)
     signal = "in memory" if cost.in_memory else f"out of core, {cost.signal_bytes:,} bytes (memory_gb)"
     rest = {"axis": digest(axis_to_dict(axis)), "training signal": signal, "extended model": extends}
@@ -113,13 +117,13 @@ def read_state(folder: Path, axis: JointAxis, config: TrainConfig, extends: str 
     mine = identity(axis, config, extends)
     if config.precision == "auto":  # chosen when the run began, and kept
         mine["precision"] = theirs.get("precision")
-    differ = [name for name in mine if mine[name] != theirs.get(name)]
+    differ = [name for name in mine | theirs if mine.get(name) != theirs.get(name)]
     if differ:
-        shown = differ[0] if differ[0] == "axis" else f"{differ[0]} {mine[differ[0]]}"
+        said = [name for name in differ if name != "axis"]  # a digest, which says nothing to anybody
         raise TrainingError(
-            f"{path} is of another run: {', '.join(differ)}",
-            got=shown,
-            expected=theirs.get(differ[0]),
+            f"{path} is of another run: {', '.join(said) or 'excluded experiments or labels'}",
+            got="; ".join(f"{name} {mine.get(name)}" for name in said) or "others",
+            expected="; ".join(f"{name} {theirs.get(name)}" for name in said) or "those of that run",
             next_step="give the stores, --exclude and settings of that run, or another --out",
         )
     return state

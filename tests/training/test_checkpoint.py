@@ -91,12 +91,19 @@ def test_what_differs_is_named(world, axis, tmp_path):
     assert state.epoch == 2
     assert [row["epoch"] for row in state.history] == [1, 2]
     with pytest.raises(
-        TrainingError, match=r"of another run: learning_rate; got learning_rate 0.1; expected 0.00025"
+        TrainingError,
+        match=r"of another run: learning_rate; got learning_rate 0.1; expected learning_rate 0.00025",
     ):
         train(axis, CONFIG.replace(learning_rate=0.1), tmp_path / "m", resume=True)
-    with pytest.raises(TrainingError, match=r"of another run: axis"):
+    with pytest.raises(
+        TrainingError, match=r"of another run: store of human, excluded .*; got store of human None"
+    ):
         train(joint_axis([world.store("mouse")]), CONFIG, tmp_path / "m", resume=True)
-    with pytest.raises(TrainingError, match="exists and is not empty"):
+    row = axis.part("mouse").training.iloc[0]
+    fewer = axis.exclude([("mouse", row["biosample"], row["assay"])])
+    with pytest.raises(TrainingError, match=r"got excluded experiments of mouse 1; expected .*of mouse 0"):
+        train(fewer, CONFIG, tmp_path / "m", resume=True)
+    with pytest.raises(TrainingError, match="holds a run that was interrupted.*--resume"):
         train(axis, CONFIG, tmp_path / "m")
     done = train(axis, CONFIG, tmp_path / "m", resume=True)
     assert done["epochs"] == 3

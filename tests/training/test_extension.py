@@ -106,7 +106,7 @@ def test_an_interrupted_extension_goes_on(grown, tmp_path):
 
     with pytest.raises(KeyboardInterrupt):
         extend(model, stores["biosample"], tmp_path / "m", epochs=4, report=stop)
-    with pytest.raises(TrainingError, match="exists and is not empty"):
+    with pytest.raises(TrainingError, match="holds a run that was interrupted.*--resume"):
         extend(model, stores["biosample"], tmp_path / "m", epochs=4)
     with pytest.raises(TrainingError, match="of another run: epochs"):
         extend(model, stores["biosample"], tmp_path / "m", epochs=5, resume=True)
