@@ -113,9 +113,11 @@ def extend(
     pairs = read_pairs(exclude, what="--exclude") if exclude else ()
     start_tensorflow()
     from epixs.trained import open_model
+    from epixs.training.devices import use_cores
     from epixs.training.extension import extend as run
     from epixs.training.extension import plan_extension
 
+    use_cores()
     trained = open_model(model_dir)
     plan = plan_extension(trained, store, pairs)
     rows = [

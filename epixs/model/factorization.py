@@ -10,6 +10,7 @@ import numpy as np
 import tensorflow as tf
 
 from epixs.joint import JointAxis
+from epixs.model.dense import TallDense
 from epixs.model.factors import GenomeFactors, LabelFactors, look_up
 
 
@@ -78,10 +79,11 @@ class DeepTensorFactorization(keras.Model):
         self._is_detached = np.isin(np.arange(n_assays), self.settings["detached_assays"])
         self.bias = self.add_weight(name="bias", shape=(units,), initializer="zeros")
         self.hidden = [
-            keras.layers.Dense(width, activation="relu", dtype=policy, name=f"hidden_{i}")
+            TallDense(width, activation="relu", dtype=policy, name=f"hidden_{i}")
             for i, width in enumerate(hidden[1:], 2)
         ]
-        self.readout = keras.layers.Dense(1, dtype=policy, name="signal")
+        self.readout = TallDense(1, dtype=policy, name="signal")
+        self._parts = 1
 
     def build(self, input_shape: Any = None) -> None:
         """Make all weights."""
@@ -99,6 +101,19 @@ class DeepTensorFactorization(keras.Model):
         # A no-op but for the batch by which Keras builds its metrics under MirroredStrategy: it averages the
         # replicas' batches, which makes floats of them.
         inputs = {name: tf.cast(values, tf.int32) for name, values in inputs.items()}
+        if self._parts == 1:
+            return self._predict(inputs, training)
+        parts = [self._predict(_part(inputs, i, self._parts), training) for i in range(self._parts)]
+        return tf.concat(parts, axis=0)
+
+    def in_parts(self, parts: int) -> None:
+        """Work through the positions of a batch in so many parts, none of which waits for another.
+
+        What comes out is the same. Not kept in `.keras` files.
+        """
+        self._parts = parts
+
+    def _predict(self, inputs: dict[str, Any], training: bool) -> Any:
         genome = tf.expand_dims(self.genome(inputs["position"], training=training), 1)
         if training and self.settings["detached_assays"]:
             detached = tf.gather(self._is_detached, inputs["assay"])[..., None]
@@ -143,6 +158,18 @@ class DeepTensorFactorization(keras.Model):
     def get_config(self) -> dict[str, Any]:
         """Arguments of the constructor."""
         return {"name": self.name, **self.settings}
+
+
+def _part(inputs: dict[str, Any], number: int, parts: int) -> dict[str, Any]:
+    """The inputs of some of a batch's positions; labels of one row serve all of them."""
+    positions = tf.shape(inputs["position"])[0]
+    first, stop = positions * number // parts, positions * (number + 1) // parts
+
+    def of(values: Any) -> Any:
+        shared = tf.shape(values)[0] < positions
+        return values[tf.where(shared, 0, first) : tf.where(shared, 1, stop)]
+
+    return {name: of(values) for name, values in inputs.items()}
 
 
 def build_model(

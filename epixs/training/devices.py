@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import time
 from collections.abc import Sequence
 from typing import Any
@@ -13,6 +14,38 @@ PROBED_ROWS = 4_096
 PROBE_ROUNDS = 10
 WORTHWHILE = 1.2
 """How many times as fast bfloat16 has to multiply to be chosen."""
+
+
+PART_ENTRIES = 2_500
+"""Entries of a part of a batch, at least: fewer cost more than they keep in the cache."""
+
+
+def use_cores() -> None:
+    """On a machine without GPU, have TensorFlow do several operations at a time, each on one core.
+
+    By default it does one after the other, each on all cores, which then wait for each other at its end, and
+    what one has worked out lies in the other's cache. Does nothing where TensorFlow has started, or was told.
+    """
+    threading = tf.config.threading
+    told = threading.get_intra_op_parallelism_threads() or threading.get_inter_op_parallelism_threads()
+    if told or any(name in os.environ for name in ("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS")):
+        return
+    if not tf.config.list_physical_devices("GPU"):
+        with contextlib.suppress(RuntimeError):
+            threading.set_intra_op_parallelism_threads(1)
+            threading.set_inter_op_parallelism_threads(cores() + 1)
+
+
+def parts_of(entries: int) -> int:
+    """In how many parts a batch of so many entries is worked through: four a core, one on a GPU."""
+    if tf.config.list_physical_devices("GPU"):
+        return 1
+    return max(1, min(4 * cores(), entries // PART_ENTRIES))
+
+
+def cores() -> int:
+    """Cores that this process may use."""
+    return len(os.sched_getaffinity(0))
 
 
 def training_scope(devices: Sequence[str] | None = None) -> Any:

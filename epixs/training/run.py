@@ -25,7 +25,7 @@ from epixs.model import DeepTensorFactorization, RowwiseAdam
 from epixs.sampling import Sampler
 from epixs.trained import DESCRIPTION_FILE, new_model, save_model
 from epixs.training.checkpoint import RunState, forget_checkpoint, identity, read_state, restore
-from epixs.training.devices import chosen_precision, training_scope
+from epixs.training.devices import chosen_precision, parts_of, training_scope, use_cores
 from epixs.training.probe import seconds_per_step
 from epixs.training.watch import EpochReport, RunPlan, Watch
 
@@ -117,6 +117,7 @@ def train(
         other stores or settings, or the loss diverges.
     """
     deadline = deadline_of(config)
+    use_cores()
     out = Path(out)
     axis = axis.hold_out(config.held_out_tracks, config.seed)
     cost = estimate_cost(axis, config)
@@ -146,12 +147,14 @@ def time_steps(axis: JointAxis, config: TrainConfig) -> Probe:
     TrainingError
         If the memory budget does not suffice.
     """
+    use_cores()
     axis = axis.hold_out(config.held_out_tracks, config.seed)
     cost = estimate_cost(axis, config)
     check_memory(cost, config)
     with training_scope():
         model = new_model(axis, config, precision=chosen_precision(config.precision, config.hidden))
     with collecting_only_here(), sampler_of(axis, config, cost) as sampler:
+        model.in_parts(parts_of(sampler.positions_per_step * sampler.experiments_per_position))
         compile_model(model, config, cost.epochs * sampler.steps_per_epoch)
         taken = seconds_per_step(model, sampler, interrupted=threading.Event())
         return Probe(taken * sampler.steps_per_epoch, cost.epochs)
@@ -245,6 +248,7 @@ def fit_model(
     held_out = held_out_dataset(sampler, count=count)
     tracks = _held_out_tracks(axis, config, count)
     interrupted = threading.Event()
+    model.in_parts(parts_of(sampler.positions_per_step * sampler.experiments_per_position))
     with _interrupts_go_to(interrupted):
         steps = state.total_steps if state else epochs * sampler.steps_per_epoch
         compile_model(model, config, steps)

@@ -172,3 +172,23 @@ def test_ten_steps_of_fit_give_the_reference_weights(hidden, width):
             parts_of(model, name)[rows], expected[rows], rtol=1e-5, atol=1e-5, err_msg=name
         )
     assert np.array_equal(model.genome.tables[0].numpy()[50:], start[0][50:])  # in no batch: not moved at all
+
+
+@pytest.mark.parametrize("width", [1, 3])
+@pytest.mark.parametrize("parts", [2, 5, 100])
+def test_parts_of_a_batch_make_no_difference(width, parts):
+    """Predictions and gradients; with labels for each position, and with one row of labels for all of them."""
+    model = small_model((8, 7, 6))
+    position, biosample, assay, _ = next(batches(1, 64, width))
+    for rows in (64, 1):
+        inputs = {"position": position, "biosample": biosample[:rows], "assay": assay[:rows]}
+        found = []
+        for count in (1, parts):
+            model.in_parts(count)
+            with tf.GradientTape() as tape:
+                predicted = tf.function(model)(inputs, training=True)
+                loss = tf.reduce_sum(predicted**2)
+            gradients = tape.gradient(loss, [v.value for v in model.trainable_variables])
+            found.append([predicted.numpy(), *(tf.convert_to_tensor(g).numpy() for g in gradients)])
+        for whole, in_parts in zip(*found, strict=True):
+            np.testing.assert_allclose(in_parts, whole, rtol=1e-5, atol=1e-5)

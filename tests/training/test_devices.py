@@ -1,6 +1,7 @@
 """Several devices and bfloat16: the same training, but for rounding."""
 
 import json
+import os
 import subprocess
 import sys
 
@@ -11,6 +12,7 @@ from epixs.config import TrainConfig
 from epixs.joint import joint_axis
 from epixs.model import build_model
 from epixs.trained import open_model
+from epixs.training import devices
 from epixs.training.devices import bfloat16_speedup, chosen_precision
 from epixs.training.run import train
 
@@ -64,3 +66,23 @@ def test_precision_is_chosen_by_trying(monkeypatch):
         monkeypatch.setattr("epixs.training.devices.bfloat16_speedup", lambda _, s=speedup: s)
         assert chosen_precision("auto", (64, 64)) == expected
         assert chosen_precision("float32", (64, 64)) == "float32"
+
+
+def test_cores_are_used_side_by_side_where_tensorflow_has_not_started():
+    code = (
+        "import tensorflow as tf; from epixs.training.devices import use_cores, cores; use_cores(); "
+        "t = tf.config.threading; print(t.get_intra_op_parallelism_threads(), t.get_inter_op_parallelism_threads() - cores())"
+    )
+    seen = {
+        said: subprocess.run(
+            [sys.executable, "-c", code], env=os.environ | extra, capture_output=True, text=True, check=True
+        ).stdout.split()
+        for said, extra in (("", {}), ("told", {"TF_NUM_INTRAOP_THREADS": "2"}))
+    }
+    assert seen[""] == ["1", "1"]
+    assert seen["told"] != ["1", "1"]
+
+
+def test_a_batch_of_few_entries_is_one_part(monkeypatch):
+    monkeypatch.setattr(devices, "cores", lambda: 2)
+    assert [devices.parts_of(n) for n in (0, 1, 4_999, 5_000, 20_000, 10**6)] == [1, 1, 1, 2, 8, 8]
