@@ -20,11 +20,11 @@ IN_FLIGHT_PER_WORKER = 4
 AGAIN = "run the same command again: what was written is kept"
 
 GARBAGE_THRESHOLD = 50_000
-"""New objects of a worker between two searches for garbage; Python's 700 make of it one in thirty seconds."""
+"""New objects of a worker between two searches for garbage, which tiles do not leave; Python has 700."""
 
 WORKER_SETTINGS = {
     # By default, Dask looks a hundred times a second at what a worker does, and fifty times at how its loop
-    # does: nobody asks it, and a small ingest takes a tenth longer.
+    # does. Nobody asks it.
     "distributed.worker.profile.enabled": False,
     "distributed.admin.tick.interval": "1s",
     "distributed.admin.system-monitor.interval": "2s",
