@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import itertools
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -23,7 +23,7 @@ from epixs.compendium.location import absolute, reaching
 from epixs.compendium.lock import setting_up, writing
 from epixs.compendium.plan import Progress
 from epixs.compendium.target import begin, grow, lost_sources, plan_ingest
-from epixs.compendium.tiles import TileTask, ingest_tiles, read_tile, tile_task
+from epixs.compendium.tiles import TileTask, ingest_tiles, read_tile, runs_of, tile_task
 from epixs.compendium.write import finalise, has_block, reopen, store_exists
 from epixs.errors import ConfigError, TrackError
 from epixs.genome import Regions, read_regions
@@ -31,9 +31,6 @@ from epixs.sources import is_url, source_state
 from epixs.tracks import Backend, Uncovered
 
 UNFINISHED = "unfinished"
-
-MOST_TILES_A_RUN, RUNS_PER_THREAD = 8, 4
-"""Tiles of one row group that one task reads in turn, and how many tasks there are left to share at least."""
 
 
 def pending_tasks(
@@ -58,17 +55,6 @@ def pending_tasks(
                 continue
         pending.append(task)
     return pending
-
-
-def runs_of(tasks: Sequence[TileTask], threads: int) -> list[tuple[TileTask, ...]]:
-    """Tasks that one worker does in turn, for the sake of the tracks it then has to open once."""
-    most = min(MOST_TILES_A_RUN, max(1, len(tasks) // (RUNS_PER_THREAD * threads)))
-    runs = []
-    for _, group in itertools.groupby(tasks, key=lambda task: task.tile.row_group):
-        waiting = iter(group)
-        while run := tuple(itertools.islice(waiting, most)):
-            runs.append(run)
-    return runs
 
 
 def _held_rows(records: dict[tuple[int, int], Record]) -> dict[int, set[int]]:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -25,6 +26,9 @@ Rows = list[npt.NDArray[np.float32]]
 
 State = Sequence[Any]
 """Path or URL, size and version of a source: what tells that it was replaced."""
+
+MOST_TILES_A_RUN, RUNS_PER_THREAD = 8, 4
+"""Tiles of one row group that one worker reads in turn; runs that are left for each thread at least."""
 
 
 @dataclass(frozen=True)
@@ -86,9 +90,9 @@ class TileTask:
         """Digest of what all rows share: the pieces and the settings."""
         return _fingerprint(self.pieces, self.uncovered)
 
-    def tracks(self, kept_bytes: int) -> OpenTracks:
-        """What opens the tile's tracks, and those of other tiles of its run."""
-        return OpenTracks(self.assembly, self.chroms, self.backend, kept_bytes)
+    def tracks(self, tiles: int = 1) -> OpenTracks:
+        """What opens the tile's tracks, and keeps them open where a run has other tiles."""
+        return OpenTracks(self.assembly, self.chroms, self.backend, KEPT_BYTES if tiles > 1 else 0)
 
     def is_written(self, record: Record | None) -> bool:
         """Whether a ledger record is that of this tile, read from these sources."""
@@ -128,6 +132,25 @@ def tile_task(
         plan.uncovered,
         backend,
     )
+
+
+class _OfTile(Protocol):
+    @property
+    def tile(self) -> Tile: ...
+
+
+Task = TypeVar("Task", bound=_OfTile)
+
+
+def runs_of(tasks: Sequence[Task], threads: int) -> list[tuple[Task, ...]]:
+    """Tasks that one worker does in turn, for the sake of the tracks it then has to open once."""
+    most = min(MOST_TILES_A_RUN, max(1, len(tasks) // (RUNS_PER_THREAD * threads)))
+    runs = []
+    for _, group in itertools.groupby(tasks, key=lambda task: task.tile.row_group):
+        waiting = iter(group)
+        while run := tuple(itertools.islice(waiting, most)):
+            runs.append(run)
+    return runs
 
 
 def read_row(
@@ -173,7 +196,7 @@ def read_tile(task: TileTask, tracks: OpenTracks | None = None) -> tuple[Rows, l
     Rows are arrays of their own: of such a size, the memory of the last tile's serves again.
     """
     if tracks is None:
-        with task.tracks(kept_bytes=0) as tracks:
+        with task.tracks() as tracks:
             return read_tile(task, tracks)
     tile = task.tile
     values = [np.empty(tile.stop_bin - tile.first_bin, dtype=np.float32) for _ in task.rows]
@@ -202,7 +225,7 @@ def ingest_tiles(path: str, tasks: Sequence[TileTask]) -> list[dict[str, Any]]:
     StoreError
         If a row that the store holds can no longer be read; nothing is overwritten.
     """
-    with tasks[0].tracks(KEPT_BYTES if len(tasks) > 1 else 0) as tracks:
+    with tasks[0].tracks(len(tasks)) as tracks:
         return [ingest_tile(path, task, tracks) for task in tasks]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,12 +10,13 @@ from typing import Any
 
 import numpy as np
 
-from epixs.cluster import run_tasks
+from epixs.cluster import n_threads, run_tasks
 from epixs.compendium.ledger import Record, checksum, forget_record, read_ledger
 from epixs.compendium.lock import writing
+from epixs.compendium.opened import OpenTracks
 from epixs.compendium.plan import Progress, Tile
 from epixs.compendium.store import read_attributes, read_block, stored_plan
-from epixs.compendium.tiles import TileTask, read_tile, tile_fingerprint, tile_task
+from epixs.compendium.tiles import TileTask, read_tile, runs_of, tile_fingerprint, tile_task
 from epixs.compendium.write import reopen
 from epixs.errors import StoreError
 from epixs.genome import Assembly, load_assembly
@@ -98,14 +100,14 @@ def verify(
         place = tile_fingerprint(plan, tile) if plan.kind == "observed" else None
         task = tile_task(plan, assembly, tile, None, backend) if assembly else None
         checks.append(_Check(tile, record, place, task))
-    faults, done = [], 0
-    total = plan.n_bytes
-    for number, fault in enumerate(run_tasks(check_tile, str(path), checks, client), 1):
-        if fault is not None:
-            faults.append(fault)
-        done = total * number // len(checks)
-        if progress:
-            progress(Progress(number, len(checks), done, total))
+    faults: list[Fault] = []
+    done, total = 0, plan.n_bytes
+    for found in run_tasks(check_tiles, str(path), runs_of(checks, n_threads(client)), client):
+        faults += [fault for fault in found if fault is not None]
+        for _ in found:
+            done += 1
+            if progress:
+                progress(Progress(done, len(checks), total * done // len(checks), total))
     return sorted(faults, key=lambda fault: (fault.row_group, fault.bin_range))
 
 
@@ -127,7 +129,14 @@ def forget(path: str | Path, faults: Sequence[Fault]) -> None:
                 forget_record(path, fault.row_group, fault.bin_range)
 
 
-def check_tile(path: str, check: _Check) -> Fault | None:
+def check_tiles(path: str, checks: Sequence[_Check]) -> list[Fault | None]:
+    """Check tiles of one row group, one after the other; their source files are opened once."""
+    task = checks[0].task
+    with task.tracks(len(checks)) if task else contextlib.nullcontext() as tracks:
+        return [check_tile(path, check, tracks) for check in checks]
+
+
+def check_tile(path: str, check: _Check, tracks: OpenTracks | None) -> Fault | None:
     """Compare one tile with its record and, where a task is given, with its source files."""
     tile, record = check.tile, check.record
 
@@ -146,7 +155,7 @@ def check_tile(path: str, check: _Check) -> Fault | None:
         return fault("does not have the values that were written")
     if check.task is None:
         return None
-    now, entries = read_tile(check.task)
+    now, entries = read_tile(check.task, tracks)
     # Other orders of adding up differ by a last bit, which rounding may turn into one step.
     step = 0.0 if check.task.backend == "epixs" else 1 / STEPS_PER_UNIT
     rows = list(zip(check.task.rows, entries, values, now, strict=True))

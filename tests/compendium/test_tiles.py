@@ -4,10 +4,9 @@ from types import SimpleNamespace
 from hypothesis import given
 from hypothesis import strategies as st
 
-from epixs.compendium.ingest import runs_of
 from epixs.compendium.plan import Tile
 from epixs.compendium.target import plan_ingest
-from epixs.compendium.tiles import ingest_tiles, tile_task
+from epixs.compendium.tiles import ingest_tiles, runs_of, tile_task
 from epixs.compendium.write import create_store
 from epixs.tracks import Track
 
