@@ -202,6 +202,36 @@ def _attributes(path: str | Path) -> dict[str, Any]:
     return attributes
 
 
+def is_factor_store(path: str | Path) -> bool:
+    """Whether there is a store of genome factors, whatever its state."""
+    try:
+        _attributes(path)
+    except StoreError:
+        return False
+    return True
+
+
+@dataclass(frozen=True)
+class FactorStatus:
+    """How far a factor store is: its plan, `"unfinished"` or `"complete"`, and blocks that are fitted."""
+
+    plan: FactorPlan
+    status: str
+    done: int
+
+
+def factor_status(path: str | Path) -> FactorStatus:
+    """Read how far a factor store is, finished or not.
+
+    Raises
+    ------
+    StoreError
+        If it is none, or damaged.
+    """
+    state = "complete" if _attributes(path).get("status") == "complete" else "unfinished"
+    return FactorStatus(read_factor_plan(path), state, len(read_blocks(path)))
+
+
 def read_factor_plan(path: str | Path) -> FactorPlan:
     """The plan of a factor store, every claim checked.
 

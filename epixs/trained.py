@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import math
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -18,18 +17,16 @@ import keras
 
 from epixs.compendium.plan import digest
 from epixs.compendium.store import epixs_version
-from epixs.config import TrainConfig, config_from
+from epixs.config import TrainConfig
 from epixs.cost import count_parameters
-from epixs.errors import AxisError, TrainingError
+from epixs.description import DESCRIPTION_FILE, MODEL_FILE, read_description, signal_bounds
+from epixs.errors import TrainingError
 from epixs.files import file_sha256, write_text
 from epixs.joint import JointAxis
-from epixs.joint_json import axis_from_dict, axis_to_dict
+from epixs.joint_json import axis_to_dict
 from epixs.model import DeepTensorFactorization, build_model
 
-MODEL_FILE = "model.keras"
 PARTIAL_FILE = "partial-model.keras"
-DESCRIPTION_FILE = "model.json"
-MAX_DESCRIPTION_BYTES = 1 << 30
 
 
 @dataclass(frozen=True)
@@ -126,18 +123,6 @@ def _as_kept(model: Any) -> Iterator[None]:
             model.optimizer, model.compiled = optimizer, True
 
 
-def signal_bounds(axis: JointAxis) -> dict[str, list[float]]:
-    """Smallest and largest value that each assay has shown in training, over all species."""
-    bounds: dict[str, list[float]] = {}
-    for assay in axis.assays:
-        rows = [part.training[part.training["assay"] == assay] for part in axis.parts]
-        low = min((float(t["signal_min"].min()) for t in rows if len(t)), default=None)
-        high = max((float(t["signal_max"].max()) for t in rows if len(t)), default=None)
-        if low is not None and high is not None:
-            bounds[assay] = [low, high]
-    return bounds
-
-
 def open_model(folder: str | Path) -> TrainedModel:
     """Open a model folder.
 
@@ -152,49 +137,16 @@ def open_model(folder: str | Path) -> TrainedModel:
         If its description is damaged.
     """
     folder = Path(folder)
-    description = folder / DESCRIPTION_FILE
-    if not folder.exists():
-        raise TrainingError(f"model folder {folder} does not exist", next_step="train one with `epixs train`")
-    if not description.is_file():
-        names = ", ".join(sorted(p.name for p in folder.iterdir())[:6]) if folder.is_dir() else "a file"
-        raise TrainingError(
-            f"{folder} holds no finished model",
-            got="a store" if (folder / "zarr.json").is_file() else names,
-            expected=f"{MODEL_FILE} and {DESCRIPTION_FILE}",
-            next_step="train one with `epixs train`",
-        )
-    axis, config, content = _read_description(description)
-    weights = _matching_weights(folder, content["weights_sha256"])
+    said = read_description(folder)
+    axis, config = said.axis, said.config
+    weights = _matching_weights(folder, said.weights_sha256)
     _check_size(weights, count_parameters(axis, config))
     model = new_model(axis, config)
     try:
         model.load_weights(weights)
     except Exception as error:  # keras raises many types for a damaged archive
         raise TrainingError(f"{weights} cannot be loaded", got=f"{type(error).__name__}: {error}") from error
-    bounds = {assay: (low, high) for assay, (low, high) in content["bounds"].items()}
-    return TrainedModel(folder, model, axis, config, bounds, content["fingerprint"])
-
-
-def _read_description(path: Path) -> tuple[JointAxis, TrainConfig, dict[str, Any]]:
-    size = path.stat().st_size
-    if size > MAX_DESCRIPTION_BYTES:
-        raise AxisError(f"{path} is too large", got=f"{size:,} bytes", expected="at most 1 GiB")
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-        fingerprint = content.pop("fingerprint")
-        config = config_from(content["config"], where=str(path))
-        axis = axis_from_dict(content["axis"])
-        if type(content["weights_sha256"]) is not str:
-            raise TypeError("weights_sha256 is no text")
-        for assay in signal_bounds(axis):
-            low, high = content["bounds"][assay]
-            if not (type(low) is type(high) is float and math.isfinite(low) and low <= high < math.inf):
-                raise ValueError(f"bounds of {assay} are {low!r}, {high!r}")
-        if digest(content) != fingerprint:
-            raise ValueError(f"fingerprint {fingerprint!r} is not that of the content")
-    except (ValueError, LookupError, TypeError, AttributeError, OverflowError, RecursionError) as error:
-        raise AxisError(f"{path} is damaged", got=f"{type(error).__name__}: {error}") from error
-    return axis, config, content | {"fingerprint": fingerprint}
+    return TrainedModel(folder, model, axis, config, said.bounds, said.fingerprint)
 
 
 def _matching_weights(folder: Path, sha256: str) -> Path:

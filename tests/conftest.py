@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import urllib.request
 from dataclasses import dataclass
 from pathlib import Path
@@ -81,6 +82,14 @@ def trained(world: World, held_out):
     config = TrainConfig(hidden=(16, 16), epochs=3, batch_size=500, held_out=0.1)
     train(axis, config, world.folder / "model")
     return open_model(world.folder / "model")
+
+
+@pytest.fixture
+def copy(trained, tmp_path):
+    """A copy of a trained model's folder."""
+    for name in ("model.keras", "model.json"):
+        shutil.copy(trained.folder / name, tmp_path)
+    return tmp_path
 
 
 @pytest.fixture

@@ -51,6 +51,10 @@ def test_the_whole_path(world, tmp_path, held_out):
     )  # fmt: skip
     assert trained.exit_code == 0, trained.output
     assert "best held-out MSE" in trained.output
+    assert "finished, best epoch" in epixs("status", model).output
+    shown = epixs("info", model)
+    assert "16, 16" in shown.output
+    assert str(store) in shown.output
     imputed = tmp_path / "imputed.zarr"
     assert epixs("impute", model, store, "--out", imputed, "--pairs", world.pairs).exit_code == 0
     with xr.open_zarr(imputed) as dataset:
@@ -116,7 +120,8 @@ def test_experiments_are_removed_and_come_back(world, tmp_path):
     state = epixs("status", path)
     assert state.exit_code == 0
     assert f"{name} is removed: wrong antibody" in state.output
-    assert epixs("remove", path, name, "--undo").exit_code == 0
+    assert f"{name} is back" in epixs("remove", path, name, "--undo").output
+    assert f"{name} was not removed" in epixs("remove", path, name, "--undo").output
     assert set(open_compendium(path).status.values) == {"ok"}
     assert "no such experiment" in failure(epixs("remove", path, "nobody"))
 
@@ -225,6 +230,17 @@ def test_biosamples_that_the_model_does_not_know_are_named(world, trained, tmp_p
     result = epixs("impute", trained.folder, store, "--out", tmp_path / "i.zarr")
     assert result.exit_code == 0, result.output
     assert f"note: 1 biosample of {store} had no part in training, not imputed: stranger" in result.stderr
+
+
+def test_a_model_whose_training_was_interrupted_says_so(world, copy, held_out, tmp_path):
+    (copy / "checkpoint.npz").touch()
+    assert "interrupted, best epoch" in epixs("status", copy).output
+    pairs = ["--pairs", world.pairs]
+    result = epixs("impute", copy, world.store("mouse"), "--out", tmp_path / "i.zarr", *pairs)
+    assert result.exit_code == 0, result.output
+    assert "was interrupted: these are its best weights" in result.stderr
+    (copy / "model.json").unlink()
+    assert "interrupted before the first epoch was over" in epixs("status", copy).output
 
 
 def test_help_is_there_for_every_verb():

@@ -1,37 +1,16 @@
-import json
 import os
-import shutil
 
 import keras
 import numpy as np
 import pytest
 
-from epixs.compendium.plan import digest
-from epixs.errors import AxisError, TrainingError
-from epixs.joint import joint_axis
-from epixs.trained import new_model, open_model, save_model, signal_bounds
-
-
-@pytest.fixture
-def copy(trained, tmp_path):
-    """A copy of a trained model's folder."""
-    for name in ("model.keras", "model.json"):
-        shutil.copy(trained.folder / name, tmp_path)
-    return tmp_path
+from epixs.errors import TrainingError
+from epixs.trained import new_model, open_model, save_model
+from tests.descriptions import rewrite
 
 
 def same_weights(a, b):
     return all(np.array_equal(x, y) for x, y in zip(a.get_weights(), b.get_weights(), strict=True))
-
-
-def test_bounds_are_what_training_has_shown(world):
-    axis = joint_axis([world.store("mouse")])
-    table = axis.parts[0].experiments
-    assay = table["assay"].iloc[0]
-    rows = table[table["assay"] == assay]
-    assert signal_bounds(axis)[assay] == [rows["signal_min"].min(), rows["signal_max"].max()]
-    pairs = [("mouse", b, assay) for b in rows["biosample"]]
-    assert assay not in signal_bounds(axis.exclude(pairs))
 
 
 def test_plain_keras_opens_a_trained_model(trained):
@@ -93,84 +72,6 @@ def test_weights_of_another_model_are_refused(copy):
         open_model(copy)
     (copy / "model.keras").unlink()
     with pytest.raises(TrainingError, match=r"got no model\.keras"):
-        open_model(copy)
-
-
-def rewrite(folder, change):
-    """Change a description and sign it again, as a hostile writer would."""
-    content = json.loads((folder / "model.json").read_text())
-    del content["fingerprint"]
-    change(content)
-    content["fingerprint"] = digest(content)
-    (folder / "model.json").write_text(json.dumps(content))
-
-
-def set_at(content, path, value):
-    *parents, last = path
-    for key in parents:
-        content = content[key]
-    content[last] = value
-
-
-SPECIES = ("axis", "species", 0)
-EXPERIMENT = (*SPECIES, "experiments", 0)
-
-
-@pytest.mark.parametrize(
-    ("path", "value"),
-    [
-        (("axis",), 1),
-        (("axis", "species"), []),
-        (("axis", "species"), {}),
-        (("axis", "assays"), ["x"]),
-        (("axis", "assay_classes"), []),
-        ((*SPECIES, "species"), "human"),
-        ((*SPECIES, "species"), 7),
-        ((*SPECIES, "regions"), []),
-        ((*SPECIES, "regions"), [["a", "chr19", 0, 2**70]]),
-        ((*SPECIES, "regions"), [["a", "chr19", 0, 2**60]]),
-        ((*SPECIES, "regions"), [["a", "chr19", 50, 25]]),
-        ((*SPECIES, "regions"), [["a", "chr19", 0.0, 25]]),
-        ((*SPECIES, "biosamples"), ["b", "a"]),
-        ((*SPECIES, "biosamples"), "ab"),
-        ((*EXPERIMENT, "excluded"), 1),
-        ((*EXPERIMENT, "row"), -1),
-        ((*EXPERIMENT, "row"), "0"),
-        ((*EXPERIMENT, "assay"), None),
-        ((*EXPERIMENT, "signal_max"), float("nan")),
-        ((*EXPERIMENT, "signal_max"), -1e9),
-        (("bounds",), {}),
-        (("bounds",), None),
-        (("weights_sha256",), None),
-    ],
-)
-def test_impossible_descriptions_are_refused(copy, path, value):
-    rewrite(copy, lambda content: set_at(content, path, value))
-    with pytest.raises(AxisError, match="damaged"):
-        open_model(copy)
-
-
-@pytest.mark.parametrize("value", [[1, 2], [2.0, 1.0], [float("nan"), 1.0], [0.0, float("inf")], [0.0], "ab"])
-def test_impossible_bounds_are_refused(copy, value):
-    def change(content):
-        content["bounds"][next(iter(content["bounds"]))] = value
-
-    rewrite(copy, change)
-    with pytest.raises(AxisError, match="damaged"):
-        open_model(copy)
-
-
-@pytest.mark.parametrize("text", ["", "[]", "{}", "[" * 100_000, "1" * 5_000, '{"fingerprint": 1}'])
-def test_descriptions_that_are_none(copy, text):
-    (copy / "model.json").write_text(text)
-    with pytest.raises(AxisError, match="damaged"):
-        open_model(copy)
-
-
-def test_an_edited_description_is_refused(copy):
-    text = (copy / "model.json").read_text()
-    (copy / "model.json").write_text(text.replace('"excluded": true', '"excluded": false', 1))
-    with pytest.raises(AxisError, match="fingerprint .* is not that of the content"):
         open_model(copy)
 
 

@@ -33,6 +33,7 @@ def impute(
 ) -> None:
     """Impute what was not measured: by default every pair the model was not trained on."""
     from epixs.compendium.store import open_compendium
+    from epixs.description import read_description
     from epixs.errors import ConfigError
     from epixs.factors import open_factors
     from epixs.pairs import read_pairs
@@ -46,6 +47,11 @@ def impute(
             next_step=f"swap them: `epixs impute {store} {model_dir} --out {out_path}`",
         )
     wanted = read_pairs(pairs, what="--pairs") if pairs else None
+    if read_description(model_dir).interrupted:
+        remark(
+            f"training of {model_dir} was interrupted: these are its best weights until then; "
+            "`epixs train ... --resume` goes on with it"
+        )
     start_tensorflow()
     from epixs.imputation import impute as run
     from epixs.imputation import unknown_biosamples

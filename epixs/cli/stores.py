@@ -1,4 +1,4 @@
-"""`epixs status`, `info`, `verify`, `qc` and `remove`: what a store holds and whether it is sound."""
+"""`epixs verify`, `qc` and `remove`: whether a store is sound, and what is wrong with it."""
 
 from __future__ import annotations
 
@@ -8,35 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from epixs.cli.app import app
-from epixs.terminal import (
-    EXIT_ROWS_FAILED,
-    counted,
-    fail,
-    fail_rows,
-    out,
-    progress_bar,
-    say,
-    table_of,
-)
-
-
-@app.command()
-def status(store: Annotated[str, typer.Argument(help="a store, finished or not")]) -> None:
-    """Show how far a store is and which experiments could not be read; exit code 1 if there are any."""
-    from epixs.compendium.store import store_status
-
-    state = store_status(store)
-    say(
-        f"{store}: {state.status}, {state.tiles_done} of {state.tiles} tiles written, "
-        f"{len(state.failed)} of {state.experiments} experiments could not be read"
-    )
-    for name, reason in state.removed:
-        say(f"  {name} is removed: {reason}")
-    if state.status != "complete":
-        say("run the command that writes it again: it resumes where it stopped")
-    fail_rows(state.failed)
-    if state.failed:
-        raise typer.Exit(EXIT_ROWS_FAILED)
+from epixs.terminal import EXIT_ROWS_FAILED, fail, out, progress_bar, say, table_of
 
 
 @app.command()
@@ -52,10 +24,16 @@ def remove(
 
     with writing(store):
         if undo:
-            restore_experiments(store, accessions)
+            back = restore_experiments(store, accessions)
         else:
             remove_experiments(store, accessions, reason)
-    say(f"{store}: {', '.join(accessions)} {'is back' if undo else 'removed'}")
+    if not undo:
+        say(f"{store}: {', '.join(accessions)} removed")
+        return
+    for accession in accessions:
+        say(
+            f"{store}: {accession} {'is back' if accession in back else 'was not removed: it stays as it is'}"
+        )
 
 
 @app.command()
@@ -150,28 +128,3 @@ def qc(
         table, report, f"{attributes['species']} ({attributes['assembly']}): {Path(store).name}"
     ):
         say(f"wrote {path}")
-
-
-@app.command()
-def info(store: Annotated[str, typer.Argument(help="a store")]) -> None:
-    """Show what a store holds: species, bins, units and experiments."""
-    from epixs.compendium.store import experiments_of, open_compendium, regions_of
-
-    dataset = open_compendium(store, unfinished=True)
-    regions, table = regions_of(dataset), experiments_of(dataset)
-    rows = [
-        [name, dataset.attrs[name]]
-        for name in ("kind", "status", "species", "assembly", "units", "uncovered")
-    ]
-    size = f"{regions.n_bins:,} of {dataset.attrs['bin_size']} bp"
-    rows.append(["bins", f"{size} in {counted(len(regions), 'region')}"])
-    rows.append(
-        [
-            "experiments",
-            f"{len(table):,}: {counted(table['biosample'].nunique(), 'biosample')} x "
-            f"{counted(table['assay'].nunique(), 'assay')}",
-        ]
-    )
-    out.print(table_of(str(store), ["what", "value"], rows))
-    columns = ["accession", "biosample", "assay", "assay_class", "status", "signal_mean", "signal_max"]
-    out.print(table_of("experiments", columns, table[columns].to_numpy().tolist()))

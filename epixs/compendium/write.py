@@ -15,6 +15,7 @@ import numpy.typing as npt
 import pandas as pd
 import zarr
 
+from epixs.compendium.differences import differences
 from epixs.compendium.ledger import Record, check_ledger, read_ledger
 from epixs.compendium.location import has_object, object_names, put_object, sweep, zarr_store
 from epixs.compendium.plan import Plan, Tile
@@ -155,7 +156,7 @@ def check_store_of(path: str | Path, plan: Plan) -> None:
     if attributes["plan"] != plan.fingerprint:
         raise StoreError(
             f"{path} was made from something else",
-            got="; ".join(_differences(plan.settings, attributes.get("plan_settings"))),
+            got="; ".join(differences(path, plan, attributes)),
             next_step="choose another --out, add to the store with --append, or delete it to make it anew"
             if plan.kind == "observed"
             else "choose another --out, or delete the store to make it anew",
@@ -184,17 +185,6 @@ def store_exists(path: str | Path) -> bool:
             next_step="choose another --out; epixs never overwrites what it did not write",
         )
     return False
-
-
-def _differences(mine: dict[str, Any], theirs: Any) -> list[str]:
-    """Name the settings in which two plans differ, with both values."""
-    if not isinstance(theirs, dict):
-        return ["settings that it no longer holds"]
-    return [
-        f"{name} {mine[name]}, the store has {theirs.get(name)}"
-        for name in mine
-        if mine[name] != theirs.get(name)
-    ]
 
 
 def grow_store(path: str | Path, plan: Plan) -> None:
@@ -384,20 +374,22 @@ def remove_experiments(path: str | Path, accessions: Sequence[str], reason: str)
     _mark(path, accessions, lambda marks: marks | dict.fromkeys(accessions, reason))
 
 
-def restore_experiments(path: str | Path, accessions: Sequence[str]) -> None:
-    """Take back what `remove_experiments` did.
+def restore_experiments(path: str | Path, accessions: Sequence[str]) -> list[str]:
+    """Take back what `remove_experiments` did; returns the accessions that had been removed.
 
     Raises
     ------
     StoreError
         If an accession is not in the store, or the store is unfinished.
     """
-    _mark(path, accessions, lambda marks: {k: v for k, v in marks.items() if k not in accessions})
+    before = _mark(path, accessions, lambda marks: {k: v for k, v in marks.items() if k not in accessions})
+    return [accession for accession in accessions if accession in before]
 
 
 def _mark(
     path: str | Path, accessions: Sequence[str], change: Callable[[dict[str, str]], dict[str, str]]
-) -> None:
+) -> dict[str, str]:
+    """Change the marks of removed experiments; returns those that there were."""
     attributes = read_attributes(path)
     if attributes["kind"] != "observed":
         raise StoreError(f"{path} is {attributes['kind']}", expected="a store of observed experiments")
@@ -420,6 +412,7 @@ def _mark(
     status = next(v for v in EXPERIMENT_SUMMARIES if v.name == "status")
     _put(root, status, summary["status"].to_numpy())
     _consolidate(path)
+    return dict(attributes[REMOVED])
 
 
 def _refuse_twins(path: str | Path, experiments: pd.DataFrame, marks: Mapping[str, str]) -> None:

@@ -12,10 +12,11 @@ import numpy.typing as npt
 import pandas as pd
 
 from epixs.cost import EPOCHS_OVER_JOINT, check_memory, estimate_cost, planned_epochs
+from epixs.description import signal_bounds
 from epixs.errors import AxisError
 from epixs.joint import JointAxis, SpeciesAxis, joint_axis
 from epixs.pairs import Pair
-from epixs.trained import TrainedModel, new_model, save_model, signal_bounds
+from epixs.trained import TrainedModel, new_model, save_model
 from epixs.training.run import (
     Probe,
     collecting_only_here,

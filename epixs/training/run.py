@@ -18,12 +18,13 @@ import numpy as np
 from epixs.config import TrainConfig
 from epixs.cost import Cost, check_memory, estimate_cost
 from epixs.dataset import dataset_of, held_out_dataset, training_dataset
+from epixs.description import DESCRIPTION_FILE
 from epixs.errors import TrainingError
 from epixs.files import check_new_folder
 from epixs.joint import JointAxis
 from epixs.model import DeepTensorFactorization, RowwiseAdam
 from epixs.sampling import Sampler
-from epixs.trained import DESCRIPTION_FILE, new_model, save_model
+from epixs.trained import new_model, save_model
 from epixs.training.checkpoint import RunState, forget_checkpoint, identity, read_state, restore
 from epixs.training.devices import chosen_precision, parts_of, training_scope, use_cores
 from epixs.training.probe import seconds_per_step

@@ -250,6 +250,13 @@ def test_the_verbs(made, tmp_path):
          "--factors", str(tmp_path / "f")],
     )  # fmt: skip
     assert imputed.exit_code == 0, imputed.output
-    wrong = run(app, ["info", str(tmp_path / "f")])
+    shown = run(app, ["info", str(tmp_path / "f")])
+    assert shown.exit_code == 0
+    assert "genome factors" in shown.output
+    assert open_model(made / "model").fingerprint in shown.output
+    assert "complete, 4 of 4 blocks fitted" in run(app, ["status", str(tmp_path / "f")]).output
+    zarr.open_group(str(tmp_path / "f"), mode="r+").attrs["status"] = "unfinished"
+    assert "it resumes where it stopped" in run(app, ["status", str(tmp_path / "f")]).output
+    wrong = run(app, ["verify", str(tmp_path / "f")])
     assert wrong.exit_code == 2
     assert "holds genome factors, not signal" in wrong.output

@@ -1,0 +1,79 @@
+"""In what a store and the plan of a run into it differ, in words."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from epixs.compendium.plan import LABELS, Plan
+from epixs.compendium.store import stored_plan
+
+MOST_NAMED = 3
+
+
+def differences(path: str | Path, plan: Plan, attributes: Mapping[str, Any]) -> list[str]:
+    """Name what a store was made from and a plan is not, with both values; of tables, what one lacks."""
+    mine, theirs = plan.settings, attributes.get("plan_settings")
+    if not isinstance(theirs, dict):
+        return ["settings that it no longer holds"]
+    texts = []
+    for name in mine:
+        if mine[name] == theirs.get(name):
+            continue
+        if name == "experiments":
+            texts += different_experiments(plan.experiments, stored_plan(path).experiments)
+        elif name == "provenance":
+            texts += different_provenance(plan.provenance, attributes.get("provenance"))
+        else:
+            texts.append(f"{name} {mine[name]}, the store has {theirs.get(name)}")
+    return texts
+
+
+def different_experiments(mine: pd.DataFrame, theirs: pd.DataFrame) -> list[str]:
+    """In what the experiments of a run differ from those of a store."""
+    new, old = ({row[0]: row for row in table[list(LABELS)].to_numpy().tolist()} for table in (mine, theirs))
+    relabelled = [
+        f"{name} with {label} {got!r}, the store has {held!r}"
+        for name in new
+        if name in old
+        for label, got, held in zip(LABELS, new[name], old[name], strict=True)
+        if got != held
+    ]
+    texts = [
+        _named("that the store lacks", [_row_name(new[name]) for name in new if name not in old]),
+        _named("that only the store has", [_row_name(old[name]) for name in old if name not in new]),
+    ]
+    return [text for text in texts if text] + relabelled[:MOST_NAMED] or [
+        "the same experiments in another order"
+    ]
+
+
+def _row_name(row: Sequence[str]) -> str:
+    accession, biosample, assay = row[:3]
+    return f"{accession} ({biosample} / {assay})"
+
+
+def _named(what: str, names: Sequence[str]) -> str:
+    if not names:
+        return ""
+    more = ", ..." if len(names) > MOST_NAMED else ""
+    count = f"{len(names)} experiment{'s' * (len(names) != 1)}"
+    return f"{count} {what}: {', '.join(names[:MOST_NAMED])}{more}"
+
+
+def different_provenance(mine: Mapping[str, Any], theirs: Any) -> list[str]:
+    """In what model, training and factors of an imputation differ from those of a store."""
+    held = theirs if isinstance(theirs, dict) else {}
+    texts = []
+    for name in {**held, **mine}:
+        got, other = mine.get(name), held.get(name)
+        if got == other:
+            continue
+        short = all(isinstance(value, str | None) for value in (got, other))
+        texts.append(
+            f"{name} {got or 'none'}, the store has {other or 'none'}" if short else f"another {name}"
+        )
+    return texts or ["a provenance that it no longer holds"]
