@@ -18,10 +18,10 @@ from pathlib import Path
 
 import atheris
 
-from epixs.bigwig import BigWig
 from epixs.errors import TrackError
 from epixs.genome import Piece
 from epixs.tracks import Track
+from epixs.tracks.bigwig import BigWig
 from tests.bigwigs import KINDS, write_uncompressed
 
 # Only the parser: numba compiles the kernel, which instrumented bytecode would break.

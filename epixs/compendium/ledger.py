@@ -22,7 +22,7 @@ from epixs.compendium.plan import Tile
 from epixs.compendium.schema import LEDGER_PATH
 from epixs.compiled import compiled
 from epixs.errors import StoreError
-from epixs.inflate import crc32
+from epixs.tracks.inflate import crc32
 
 MAX_TILES = 10_000_000
 STRETCH = 4096

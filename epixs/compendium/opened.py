@@ -13,8 +13,8 @@ from typing import Self
 
 from epixs.errors import TrackError
 from epixs.genome import Assembly
-from epixs.reference import ReferenceTrack
 from epixs.tracks import Backend, Track
+from epixs.tracks.reference import ReferenceTrack
 
 KEPT_BYTES = 1 << 26
 """Indexes of kept tracks take no more memory than this."""

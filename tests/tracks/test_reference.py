@@ -5,8 +5,8 @@ from hypothesis import strategies as st
 
 from epixs.errors import TrackError
 from epixs.genome import Piece
-from epixs.reference import ReferenceTrack
 from epixs.tracks import Track
+from epixs.tracks.reference import ReferenceTrack
 
 STEPS = st.lists(st.tuples(st.integers(0, 60), st.integers(1, 90), st.floats(-8, 1e4, width=32)), max_size=40)
 

@@ -15,7 +15,7 @@ import numpy as np
 from epixs.errors import TrackError
 from epixs.genome import BIN_SIZE, Piece
 from epixs.sources import is_url, source_state
-from epixs.tracks import BinnedSignal, Track
+from epixs.tracks.track import BinnedSignal, Track
 
 BINS_AT_ONCE = 40_000
 

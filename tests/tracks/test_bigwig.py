@@ -10,10 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from epixs.bigwig import BigWig
 from epixs.errors import TrackError
 from epixs.genome import Assembly, Piece
 from epixs.tracks import Track
+from epixs.tracks.bigwig import BigWig
 from tests.bigwigs import KINDS, write_uncompressed
 
 ASSEMBLY = Assembly("small", {"chr1": 10_010, "chr2": 5_000})

@@ -11,13 +11,13 @@ from typing import Any, Literal, Self
 import numpy as np
 import numpy.typing as npt
 
-from epixs.bigwig import SECTION_BYTES, BigWig
 from epixs.compiled import compiled
 from epixs.errors import TrackError
 from epixs.genome import BIN_SIZE, Assembly, Piece
+from epixs.tracks.bigwig import SECTION_BYTES, BigWig
 
 Backend = Literal["epixs", "pybigwig"]
-"""What reads bigWigs: our own reader, or pyBigWig to check it (epixs/reference.py)."""
+"""What reads bigWigs: our own reader, or pyBigWig to check it (`reference.py`)."""
 
 Uncovered = Literal["zero", "nan"]
 
