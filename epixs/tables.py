@@ -11,6 +11,7 @@ import pandas as pd
 from epixs.errors import EpixsError
 
 MAX_BYTES = 1 << 30
+GZIP = b"\x1f\x8b"
 
 
 def read_tsv(
@@ -45,6 +46,9 @@ def read_tsv(
         )
     if path.stat().st_size > MAX_BYTES:
         raise error(f"{path} is too large", got=f"{path.stat().st_size:,} bytes", expected="at most 1 GiB")
+    with path.open("rb") as file:
+        if file.read(len(GZIP)) == GZIP:
+            raise error(f"{path} is gzipped", expected="text", next_step=f"unpack it: `gunzip -k {path}`")
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error", pd.errors.ParserWarning)  # cells beyond the header's are dropped

@@ -20,7 +20,7 @@ def test_every_cell_is_text(tmp_path):
         (b"a,b\n1,2\n", "is comma-separated; expected tabs. Add it"),
         (b"", "is not a tab-separated table"),
         (b"a\tb\n\xff\xfe\t1\n", "is not a tab-separated table"),
-        (b"\x1f\x8b\x08\x00nonsense", "is not a tab-separated table"),
+        (b"\x1f\x8b\x08\x00nonsense", "is gzipped; expected text. Unpack it"),
         (b"a\tb\n1\t2\t3\t4\n1\t2\t3\t4\t5\n", "is not a tab-separated table"),
         (b"a\tb\n1\t2\t3\n4\t5\n", "a row has more cells than the header has columns"),
     ],

@@ -40,7 +40,7 @@ def train(
     max_minutes: Annotated[
         float | None, typer.Option(help="stop by then; the learning rate is planned for it")
     ] = None,
-    epochs: Annotated[int | None, typer.Option(help="passes over the positions")] = None,
+    epochs: Annotated[int | None, typer.Option(help="passes over the positions; 0 plans them")] = None,
     seed: Annotated[int | None, typer.Option(help="decides everything that is drawn")] = None,
     resume: Annotated[
         bool, typer.Option("--resume", help="go on with the run in MODEL_DIR, if it was interrupted")
@@ -95,7 +95,7 @@ def extend(
         Path | None, typer.Option(help="TSV of species, biosample, assay never to fit to")
     ] = None,
     max_minutes: Annotated[float | None, typer.Option(help="stop by then")] = None,
-    epochs: Annotated[int | None, typer.Option(help="passes over the positions")] = None,
+    epochs: Annotated[int | None, typer.Option(help="passes over the positions; 0 plans them")] = None,
     resume: Annotated[
         bool, typer.Option("--resume", help="go on with the run in NEW_DIR, if it was interrupted")
     ] = False,
