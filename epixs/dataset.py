@@ -48,6 +48,8 @@ def training_dataset(sampler: Sampler, *, first_epoch: int = 0, first_step: int 
         batch = drawing.batch(epoch, step)
         return batch.position, batch.biosample, batch.assay, batch.value, batch.weight
 
+    # On Python 3.13, AutoGraph warns that it cannot convert this, and keeps it, and so the sampler.
+    @tf.autograph.experimental.do_not_convert  # type: ignore[misc, unused-ignore]
     def fetch(counter: Any) -> Any:
         kinds = (tf.int32, tf.int32, tf.int32, tf.float32, tf.float32)
         position, *rest = tf.numpy_function(read, [counter], kinds, stateful=False)

@@ -63,7 +63,8 @@ class Predictor:
                 tf.TensorSpec((None, 3), tf.int32),
                 tf.TensorSpec((1, None), tf.int32),
                 tf.TensorSpec((1, None), tf.int32),
-            ]
+            ],
+            autograph=False,
         )
         def forward(position: Any, biosample: Any, assay: Any) -> Any:
             return model({"position": position, "biosample": biosample, "assay": assay}, training=False)
@@ -73,7 +74,8 @@ class Predictor:
                 tf.TensorSpec((None, sum(trained.config.genome_factors)), tf.float32),
                 tf.TensorSpec((1, None), tf.int32),
                 tf.TensorSpec((1, None), tf.int32),
-            ]
+            ],
+            autograph=False,
         )
         def forward_factors(values: Any, biosample: Any, assay: Any) -> Any:
             return model.decode(model.genome.project(values)[:, None, :], biosample, assay)

@@ -54,4 +54,5 @@ def _affine(dtype: str, to_one: bool) -> Any:
         return product + bias, gradient
 
     shapes = ((None, None), (None, None), (None,))
-    return tf.function(affine, input_signature=[tf.TensorSpec(shape, dtype) for shape in shapes])
+    signature = [tf.TensorSpec(shape, dtype) for shape in shapes]
+    return tf.function(affine, input_signature=signature, autograph=False)

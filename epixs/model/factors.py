@@ -35,7 +35,7 @@ def look_up(table: Any, index: Any) -> Any:
 
 # TensorFlow never forgets a custom gradient, nor the graph that it lies in, nor that graph's variables. In a
 # function of its own, made once for each kind of table, that is not the graph of a whole model.
-@tf.function(reduce_retracing=True)  # type: ignore[misc, unused-ignore]
+@tf.function(reduce_retracing=True, autograph=False)  # type: ignore[misc, unused-ignore]
 @tf.custom_gradient  # type: ignore[misc, unused-ignore]
 def _look_up(table: Any, index: Any) -> Any:
     def gradient(upstream: Any) -> tuple[Any, None]:

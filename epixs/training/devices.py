@@ -77,7 +77,7 @@ def bfloat16_speedup(hidden: Sequence[int]) -> float:
     for name in ("float32", "bfloat16"):
         rows = tf.cast(tf.random.stateless_normal((PROBED_ROWS, hidden[0]), (1, 2)), name)
         kernel = tf.cast(tf.random.stateless_normal((hidden[0], hidden[1]), (3, 4)), name)
-        step = tf.function(_layer_step).get_concrete_function(rows, kernel)
+        step = tf.function(_layer_step, autograph=False).get_concrete_function(rows, kernel)
         taken = []
         for _ in range(PROBE_ROUNDS):
             started = time.perf_counter()
