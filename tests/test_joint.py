@@ -1,5 +1,3 @@
-import json
-
 import numpy as np
 import pytest
 
@@ -8,8 +6,7 @@ from epixs.compendium.ingest import ingest
 from epixs.errors import AxisError, StoreError
 from epixs.genome import read_regions
 from epixs.joint import JointAxis, joint_axis
-from epixs.joint_json import axis_from_dict, axis_to_dict
-from epixs.pairs import read_pairs, why_unknown
+from epixs.joint_json import axis_to_dict
 
 
 @pytest.fixture(scope="module")
@@ -71,14 +68,6 @@ def test_excluding_what_is_not_there(axis):
         axis.exclude([("mose", "nobody", "nothing")])
 
 
-def test_which_label_is_unknown():
-    known = (["liver", "heart"], ["DNase-seq", "H3K4me3"])
-    assert why_unknown("livr", "H3K4me3", *known) == "unknown biosample 'livr' (did you mean 'liver'?)"
-    assert why_unknown("liver", "RNA", *known) == "unknown assay 'RNA'"
-    assert why_unknown("x", "RNA", *known) == "unknown biosample 'x' and unknown assay 'RNA'"
-    assert "known, but not together" in why_unknown("liver", "H3K4me3", *known)
-
-
 def test_excluding_everything(axis):
     pairs = [
         (part.species, b, a)
@@ -87,14 +76,6 @@ def test_excluding_everything(axis):
     ]
     with pytest.raises(AxisError, match="every experiment is excluded"):
         axis.exclude(pairs)
-
-
-def test_json_round_trip(axis):
-    again = axis_from_dict(json.loads(json.dumps(axis_to_dict(axis))))
-    assert axis_to_dict(again) == axis_to_dict(axis)
-    assert again.part("human").regions == axis.part("human").regions
-    with pytest.raises(AxisError, match="axis is damaged"):
-        axis_from_dict({"species": [{}]})
 
 
 def test_a_species_comes_once(world):
@@ -114,27 +95,6 @@ def test_rows_that_could_not_be_read_take_no_part(world, tmp_path):
     part = joint_axis([tmp_path / "a.zarr"]).parts[0]
     assert 2 not in part.experiments["row"].tolist()
     assert len(part.experiments) == len(catalog.experiments) - 1
-
-
-@pytest.mark.parametrize(
-    ("text", "message"),
-    [
-        ("species\tbiosample\nx\ty\n", "missing column assay"),
-        ("species\tbiosample\tassay\nx\ty\tz\nx\ty\tz\n", "repeats a pair; got x / y / z"),
-        ("", "not a tab-separated"),
-    ],
-)
-def test_bad_pairs_files(tmp_path, text, message):
-    (tmp_path / "p.tsv").write_text(text)
-    with pytest.raises(AxisError, match=message):
-        read_pairs(tmp_path / "p.tsv")
-
-
-def test_pairs_files(tmp_path):
-    (tmp_path / "p.tsv").write_text("assay\tspecies\tbiosample\n z \tx\ty\n")
-    assert read_pairs(tmp_path / "p.tsv") == [("x", "y", "z")]
-    with pytest.raises(AxisError, match=r"--exclude .*none\.tsv does not exist\. Give a tab-separated file"):
-        read_pairs(tmp_path / "none.tsv", what="--exclude")
 
 
 def test_whole_experiments_are_held_out_by_seed_and_leave_others_of_their_labels(axis):

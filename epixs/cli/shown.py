@@ -19,21 +19,21 @@ AGAIN = "run the command that writes it again: it resumes where it stopped"
 
 @app.command()
 def status(
-    store: Annotated[str, typer.Argument(metavar="PATH", help="a store, a model or genome factors")],
+    path: Annotated[str, typer.Argument(metavar="PATH", help="a store, a model or genome factors")],
 ) -> None:
     """Show how far a store (or model) is; exit code 1 if some experiments could not be read."""
     from epixs.compendium.store import store_status
     from epixs.factors import is_factor_store
 
-    if _is_model(store):
-        say(f"{store}: {_training_of(store)}")
+    if _is_model(path):
+        say(f"{path}: {_training_of(path)}")
         return
-    if is_factor_store(store):
-        say(f"{store}: {_fitted(store)}")
+    if is_factor_store(path):
+        say(f"{path}: {_fitted(path)}")
         return
-    state = store_status(store)
+    state = store_status(path)
     say(
-        f"{store}: {state.status}, {state.tiles_done} of {state.tiles} tiles written, "
+        f"{path}: {state.status}, {state.tiles_done} of {state.tiles} tiles written, "
         f"{len(state.failed)} of {state.experiments} experiments could not be read"
     )
     for name, reason in state.removed:
@@ -47,17 +47,17 @@ def status(
 
 @app.command()
 def info(
-    store: Annotated[str, typer.Argument(metavar="PATH", help="a store, a model or genome factors")],
+    path: Annotated[str, typer.Argument(metavar="PATH", help="a store, a model or genome factors")],
 ) -> None:
     """Show what a store holds: species, bins, units, experiments; or what a model was trained on."""
     from epixs.factors import is_factor_store
 
-    if _is_model(store):
-        _show_model(store)
-    elif is_factor_store(store):
-        _show_factors(store)
+    if _is_model(path):
+        _show_model(path)
+    elif is_factor_store(path):
+        _show_factors(path)
     else:
-        _show_store(store)
+        _show_store(path)
 
 
 def _is_model(path: str) -> bool:
@@ -85,7 +85,7 @@ def _show_store(path: str) -> None:
             f"{counted(table['assay'].nunique(), 'assay')}",
         ]
     )
-    out.print(table_of(str(path), ["what", "value"], rows))
+    out.print(table_of(path, ["what", "value"], rows))
     columns = ["accession", "biosample", "assay", "assay_class", "status", "signal_mean", "signal_max"]
     out.print(table_of("experiments", columns, table[columns].to_numpy().tolist()))
 

@@ -188,7 +188,8 @@ def _read(path: Path, name: str, shape: tuple[int, ...] | None, most: int) -> np
             if size > most + HEADER_BYTES:
                 raise ValueError(f"{name} has {size} bytes")
             value = _array_of(entry)
-    except (OSError, ValueError, LookupError, zipfile.BadZipFile, NotImplementedError, zlib.error) as error:
+    except (OSError, ValueError, LookupError, RuntimeError, zipfile.BadZipFile, zlib.error) as error:
+        # RuntimeError: zipfile's word for entries that are encrypted or compressed in a way it does not know.
         raise _damaged(path, error) from error
     if shape is not None and value.shape != shape:
         raise TrainingError(f"{path} is of another model: {name}", got=value.shape, expected=shape)

@@ -156,3 +156,14 @@ def test_an_array_larger_than_its_file_is_never_allocated(axis, tmp_path):
         archive.writestr("state.npy", header.getvalue())
     with pytest.raises(TrainingError, match="is damaged"):
         read_state(tmp_path, axis, CONFIG)
+
+
+@pytest.mark.parametrize(("at", "value"), [(8, 1), (10, 99)], ids=["encrypted", "of an unknown compression"])
+def test_entries_that_zipfile_cannot_open_are_refused(axis, tmp_path, at, value):
+    path = tmp_path / CHECKPOINT_FILE
+    np.savez(path, state=np.zeros(3, np.uint8))
+    content = bytearray(path.read_bytes())
+    content[content.index(b"PK\x01\x02") + at] = value  # in the central directory
+    path.write_bytes(content)
+    with pytest.raises(TrainingError, match="is damaged"):
+        read_state(tmp_path, axis, CONFIG)
