@@ -21,7 +21,7 @@ from epixs.baselines import (
 )
 from epixs.compendium.store import experiments_of, open_compendium, regions_of
 from epixs.errors import AxisError, EpixsError, StoreError
-from epixs.metrics import METRICS, both_known, score
+from epixs.metrics import CORRELATIONS, METRICS, both_known, score
 
 IMPUTED = "imputed"
 AVERAGE = "average activity"
@@ -30,6 +30,7 @@ UNFAIR = "average activity (unfair)"
 """Mean over the species' own experiments of an assay that training never saw: no zero-shot user has it."""
 
 CACHED_TRACKS = 24
+MOST_NAMED = 3
 
 
 @dataclass(frozen=True)
@@ -50,19 +51,17 @@ class Evaluation:
     notes: list[str]
 
     def summary(self) -> pd.DataFrame:
-        """Means over experiments: per role, overall and by assay class, one row a method."""
+        """Means over experiments: per role, overall and by assay class, one row per method.
+
+        All methods of a row's group are averaged over the same tracks: `scored` of the group's `experiments`
+        for errors, `correlated` for correlations, which do not exist where a track is constant.
+        """
         groups = []
         for role, part in self.scores.groupby("role", sort=False):
-            spans = [("overall", part), *part.groupby("assay_class", sort=True)]
-            for name, rows in spans:
-                n = rows.loc[rows["method"] == IMPUTED].shape[0]
-                for method, mine in rows.groupby("method", sort=False):
-                    means = mine[list(METRICS)].mean()
-                    groups.append(
-                        {"role": role, "assay_class": name, "experiments": n, "method": method}
-                        | {"scored": int(mine["mse"].notna().sum())}
-                        | means.to_dict()
-                    )
+            for name, rows in [("overall", part), *part.groupby("assay_class", sort=True)]:
+                head = {"role": role, "assay_class": name}
+                head["experiments"] = int((rows["method"] == IMPUTED).sum())
+                groups += [head | means for means in method_means(rows)]
         return pd.DataFrame(groups)
 
     def better_than(self, method: str = AVERAGE) -> dict[str, tuple[int, int]]:
@@ -76,6 +75,54 @@ class Evaluation:
         both = mse[[IMPUTED, method]].dropna()
         better = (both[IMPUTED] < both[method]).groupby(level="role")
         return {str(role): (int(part.sum()), len(part)) for role, part in better}
+
+
+def method_means(scores: pd.DataFrame) -> list[dict[str, Any]]:
+    """Mean of each metric for each method, over the tracks on which all of them have it.
+
+    A method that has a metric on none of the tracks that the methods before it share (imputed first, then by
+    the number of their tracks) gets NaN, rather than leaving the others nothing to be compared on.
+
+    Returns
+    -------
+    One dict per method: `method`, `scored` and `correlated` (number of tracks that means of errors and of
+    correlations are taken over) and the metrics.
+    """
+    methods = list(dict.fromkeys(scores["method"]))
+    means: dict[str, dict[str, Any]] = {method: {"method": method} for method in methods}
+    for metric in METRICS:
+        table = scores.pivot(index=["assay", "biosample"], columns="method", values=metric)
+        shared = np.ones(len(table), dtype=bool)
+        compared: set[str] = set()
+        for method in sorted(methods, key=lambda name: (name != IMPUTED, -int(table[name].notna().sum()))):
+            with_it = shared & table[method].notna().to_numpy()
+            if with_it.any():
+                shared = with_it
+                compared.add(method)
+        count = "correlated" if metric in CORRELATIONS else "scored"
+        for method in methods:
+            tracks = int(shared.sum()) if method in compared else 0
+            means[method][count] = min(tracks, means[method].get(count, tracks))
+            means[method][metric] = float(table.loc[shared, method].mean()) if tracks else float("nan")
+    return list(means.values())
+
+
+def missing_correlations(scores: pd.DataFrame) -> list[str]:
+    """A note per role on tracks that have no correlation because something is constant there, by name."""
+    notes = []
+    for role, part in scores.groupby("role", sort=False):
+        lacking = part[part["pearson"].isna() & part["mse"].notna()]
+        tracks = lacking.groupby(["assay", "biosample"], sort=False)["method"].agg(list)
+        if len(tracks):
+            total = int((part["method"] == IMPUTED).sum())
+            named = [f"{b} / {a} ({', '.join(methods)})" for (a, b), methods in tracks.items()]
+            more = ", ..." if len(named) > MOST_NAMED else ""
+            notes.append(
+                f"no correlation on {len(tracks)} of {total} {role} tracks, where the observed or the method's "
+                f"own track is constant; left out of all methods' mean correlations: "
+                f"{', '.join(named[:MOST_NAMED])}{more}"
+            )
+    return notes
 
 
 def evaluate(
@@ -154,7 +201,8 @@ def evaluate(
         if progress:
             progress(done + 1, len(common))
     columns = ["role", "assay_class", "assay", "biosample", "method", "bins", *METRICS]
-    return Evaluation(pd.DataFrame(rows)[columns], notes)
+    scores = pd.DataFrame(rows)[columns]
+    return Evaluation(scores, notes + missing_correlations(scores))
 
 
 def _rows_by_label(table: pd.DataFrame) -> dict[Label, int]:

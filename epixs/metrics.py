@@ -56,12 +56,17 @@ def spearman(observed: Track, imputed: Track) -> float:
     return pearson(ranks(observed), ranks(imputed))
 
 
-def top_bins(track: Track, fraction: float = TOP_FRACTION) -> npt.NDArray[np.intp]:
-    """Indices of the `fraction` of bins (at least one) with the highest values; of a tie, the last bins."""
+def top_bins(track: Track, fraction: float = TOP_FRACTION) -> npt.NDArray[np.bool_]:
+    """Mask of the bins whose value is among the highest `fraction` of values.
+
+    The threshold is the n-th largest value, n = `fraction` of the bins rounded down, at least 1. Every bin at
+    or above it counts, so that bins whose values tie are all in or all out: whatever the order of the bins.
+    """
     if not track.size:
-        return np.empty(0, dtype=np.intp)
+        return np.zeros(0, dtype=bool)
     count = max(1, int(fraction * track.size))
-    return np.argsort(track, kind="stable")[track.size - count :]
+    threshold = np.partition(track, track.size - count)[track.size - count]
+    return np.asarray(track >= threshold)
 
 
 def mse_top_observed(observed: Track, imputed: Track) -> float:
@@ -84,6 +89,9 @@ METRICS = {
     "mse1imp": mse_top_imputed,
 }
 """Every metric by the name it has in tables."""
+
+CORRELATIONS = ("pearson", "spearman")
+"""Metrics that do not exist where a track is constant."""
 
 
 def score(observed: Track, imputed: Track) -> dict[str, float]:

@@ -8,11 +8,10 @@ import pandas as pd
 
 from epixs.evaluation import Evaluation
 
-DECIMALS = 5
-
-
 def write_report(evaluation: Evaluation, folder: str | Path) -> list[Path]:
-    """Write `scores.tsv` (one row an experiment and method) and `summary.tsv` (means over experiments).
+    """Write `scores.tsv` (one row per experiment and method) and `summary.tsv` (means over experiments).
+
+    Numbers have all their digits.
 
     Returns
     -------
@@ -23,7 +22,7 @@ def write_report(evaluation: Evaluation, folder: str | Path) -> list[Path]:
     written = []
     for name, table in (("scores", evaluation.scores), ("summary", evaluation.summary())):
         path = folder / f"{name}.tsv"
-        table.round(DECIMALS).to_csv(path, sep="\t", index=False, na_rep="NA")
+        table.to_csv(path, sep="\t", index=False, na_rep="NA")
         written.append(path)
     return written
 

@@ -4,8 +4,18 @@ import pytest
 
 from epixs.compendium.store import open_compendium
 from epixs.errors import AxisError
-from epixs.evaluation import AVERAGE, IMPUTED, UNFAIR, ZERO_SHOT, Evaluation, evaluate
+from epixs.evaluation import (
+    AVERAGE,
+    IMPUTED,
+    UNFAIR,
+    ZERO_SHOT,
+    Evaluation,
+    evaluate,
+    method_means,
+    missing_correlations,
+)
 from epixs.imputation import impute
+from epixs.metrics import METRICS
 
 
 @pytest.fixture(scope="module")
@@ -70,9 +80,46 @@ def test_summary_is_the_mean_over_experiments(evaluation):
         "method"
     )
     zero = evaluation.scores[evaluation.scores["role"] == "zero-shot"]
-    expected = zero.loc[zero["method"] == IMPUTED, "mse"].mean()
+    shared = zero.pivot(index=["assay", "biosample"], columns="method", values="mse").dropna()
+    expected = shared[IMPUTED].mean()
     assert overall.loc[IMPUTED, "mse"] == pytest.approx(expected)
     assert overall.loc[IMPUTED, "experiments"] == len(set(zero["biosample"]))
+
+
+def row(biosample, method, **values):
+    names = {"role": "excluded", "assay_class": "histone", "assay": "m1", "biosample": biosample}
+    return names | {"method": method, "bins": 9} | dict.fromkeys(METRICS, 1.0) | values
+
+
+def test_means_of_all_methods_are_over_the_same_tracks():
+    rows = [
+        row("A", IMPUTED, pearson=0.1), row("A", AVERAGE, pearson=0.2),
+        row("B", IMPUTED, pearson=np.nan), row("B", AVERAGE, pearson=0.9),
+    ]  # fmt: skip
+    summary = Evaluation(pd.DataFrame(rows), []).summary()
+    overall = summary[summary["assay_class"] == "overall"].set_index("method")
+    assert overall["pearson"].to_dict() == {IMPUTED: 0.1, AVERAGE: 0.2}
+    assert overall["correlated"].tolist() == [1, 1]
+    assert overall["scored"].tolist() == [2, 2]
+
+
+def test_a_method_that_no_other_track_has_leaves_the_others_their_tracks():
+    rows = [row("A", IMPUTED, mse=0.1), row("B", IMPUTED, mse=0.3), row("A", AVERAGE, mse=0.5)]
+    means = {entry["method"]: entry for entry in method_means(pd.DataFrame(rows))}
+    assert (means[IMPUTED]["mse"], means[IMPUTED]["scored"]) == (0.1, 1)
+    rows += [row("B", "nearest assay", mse=0.7)]
+    means = {entry["method"]: entry for entry in method_means(pd.DataFrame(rows))}
+    assert (means[IMPUTED]["mse"], means[AVERAGE]["mse"]) == (0.1, 0.5)
+    assert means["nearest assay"]["scored"] == 0
+    assert np.isnan(means["nearest assay"]["mse"])
+
+
+def test_tracks_without_a_correlation_are_named():
+    rows = [row("A", IMPUTED), row("A", AVERAGE), row("B", IMPUTED, pearson=np.nan), row("B", AVERAGE)]
+    (note,) = missing_correlations(pd.DataFrame(rows))
+    assert note.startswith("no correlation on 1 of 2 excluded tracks")
+    assert note.endswith("B / m1 (imputed)")
+    assert missing_correlations(pd.DataFrame(rows[:2])) == []
 
 
 def test_on_how_many_tracks_imputed_is_better_than_average_activity():

@@ -36,10 +36,35 @@ def test_top_one_percent():
     observed[[3, 7]] = 10.0
     imputed = np.zeros(200)
     imputed[[3, 9]] = 4.0
-    assert sorted(metrics.top_bins(observed)) == [3, 7]
+    assert np.flatnonzero(metrics.top_bins(observed)).tolist() == [3, 7]
     assert metrics.mse_top_observed(observed, imputed) == (36 + 100) / 2
     assert metrics.mse_top_imputed(observed, imputed) == (36 + 16) / 2
-    assert metrics.top_bins(np.arange(5.0)).tolist() == [4]  # at least one
+    assert np.flatnonzero(metrics.top_bins(np.arange(5.0))).tolist() == [4]  # at least one
+    assert metrics.top_bins(np.empty(0)).size == 0
+
+
+def test_bins_that_tie_with_the_last_of_the_top_one_percent_are_all_in():
+    observed = np.zeros(1000)
+    observed[:4] = 3.0  # fewer than 10 are above 0, so that the threshold is 0 and every bin counts
+    assert metrics.top_bins(observed).all()
+    observed[:30] = 2.0
+    assert np.flatnonzero(metrics.top_bins(observed)).tolist() == list(range(30))
+
+
+@given(few, st.randoms(use_true_random=False))
+def test_the_order_of_the_bins_changes_no_metric(observed, random):
+    imputed = np.roll(observed, 1)
+    order = list(range(len(observed)))
+    random.shuffle(order)
+    before, after = metrics.score(observed, imputed), metrics.score(observed[order], imputed[order])
+    assert all(np.isclose(before[name], after[name], equal_nan=True) for name in metrics.METRICS)
+
+
+@given(few)
+def test_top_bins_are_those_at_or_above_the_nth_largest_value(track):
+    top = metrics.top_bins(track, 0.3)
+    threshold = sorted(track)[-max(1, int(0.3 * track.size))]
+    assert top.tolist() == [value >= threshold for value in track]
 
 
 @pytest.mark.parametrize("side", [0, 1])

@@ -9,7 +9,7 @@ from epixs.report import markdown_table, write_report
 
 def evaluation():
     rows = []
-    for biosample, value in (("x", 0.1), ("y", 0.3)):
+    for biosample, value in (("x", 1 / 3), ("y", 0.3)):
         row = {"role": "excluded", "assay_class": "histone", "assay": "A", "biosample": biosample}
         rows.append(row | {"method": "imputed"} | dict.fromkeys(METRICS, value))
     return Evaluation(pd.DataFrame(rows), [])
@@ -20,9 +20,9 @@ def test_report_files_hold_scores_and_means(tmp_path):
     assert [path.name for path in written] == ["scores.tsv", "summary.tsv"]
     check_report_folder(written[0].parent)
     scores = pd.read_csv(written[0], sep="\t")
-    assert scores["mse"].tolist() == [0.1, 0.3]
+    assert scores["mse"].tolist() == [1 / 3, 0.3]  # to the last digit
     summary = pd.read_csv(written[1], sep="\t")
-    assert summary.loc[summary["assay_class"] == "overall", "mse"].tolist() == [0.2]
+    assert summary.loc[summary["assay_class"] == "overall", "mse"].tolist() == [(1 / 3 + 0.3) / 2]
 
 
 def test_markdown():

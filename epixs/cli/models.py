@@ -110,7 +110,7 @@ def evaluate(
         remark(text)
     names = ["role", "assay", "biosample", "method", *METRICS]
     out.print(table_of("per experiment", names, scores.scores[names].to_numpy().tolist()))
-    names = ["role", "assay_class", "method", "scored", *METRICS]
+    names = ["role", "assay_class", "method", "scored", "correlated", *METRICS]
     out.print(table_of("means over experiments", names, scores.summary()[names].to_numpy().tolist()))
     if report:
         for path in write_report(scores, report):
