@@ -179,7 +179,7 @@ def choose_pairs(
         if not chosen:
             raise AxisError(f"nothing is left to impute in {species}", next_step="give --pairs or --all")
         return chosen
-    mine = [pair for pair in pairs if pair[0] == species]
+    mine = [pair for pair in dict.fromkeys(pairs) if pair[0] == species]
     if not mine:
         raise AxisError(
             "no pair of this store's species", got=sorted({p[0] for p in pairs}), expected=species
@@ -239,7 +239,7 @@ def plan_imputation(trained: TrainedModel, pairs: Sequence[Pair], factors: Facto
             "biosample": biosample,
             "assay": assay,
             "assay_class": axis.assay_classes[assay],
-            "accession": f"imputed-{trained.fingerprint[:8]}",
+            "accession": imputed_accession(trained.fingerprint, species, biosample, assay),
             "output_type": units[assay],
             "strand": next((s for s in ("plus", "minus") if f"_{s}_strand" in assay), ""),
             "source": f"model {trained.folder.name} {trained.fingerprint}",
@@ -250,6 +250,11 @@ def plan_imputation(trained: TrainedModel, pairs: Sequence[Pair], factors: Facto
     ]
     experiments = pd.DataFrame(rows)[[variable.name for variable in EXPERIMENT_LABELS]]
     return Plan("imputed", species, experiments, regions, "zero", provenance(trained, factors))
+
+
+def imputed_accession(model: str, species: str, biosample: str, assay: str) -> str:
+    """Accession of an imputed experiment: one per model (fingerprint), species, biosample and assay."""
+    return f"imputed-{model[:8]}-{digest([species, biosample, assay])[:12]}"
 
 
 def impute(

@@ -32,6 +32,18 @@ def test_default_is_every_pair_not_trained_on(world, trained, imputed, held_out)
     assert any("H3K9me3" in a for _, a in found)  # never performed in mouse
 
 
+def test_every_imputed_experiment_has_an_accession_of_its_own(world, trained, imputed, held_out, tmp_path):
+    with xr.open_zarr(imputed) as dataset:
+        accessions = dataset.accession.to_numpy().tolist()
+        labels = zip(dataset.biosample.to_numpy(), dataset.assay.to_numpy(), strict=True)
+        by_label = dict(zip(labels, accessions, strict=True))
+        assert len(set(accessions)) == len(accessions)
+        assert dataset.set_xindex("accession").sel(accession=accessions[1]).signal.ndim == 1
+    impute(trained, world.store("mouse"), tmp_path / "one.zarr", pairs=held_out[:1])
+    alone = open_compendium(tmp_path / "one.zarr").accession.item()
+    assert alone == by_label[held_out[0][1:]]  # whatever else is imputed beside it
+
+
 def test_predictions_are_the_models_bounded_by_what_the_assay_has_shown(world, trained, held_out):
     species, biosample, assay = held_out[0]
     predictor = Predictor(trained, held_out)
