@@ -23,6 +23,10 @@ class TallDense(keras.layers.Dense):
     `(N, columns)` -> `(N, units)`.
     """
 
+    def __init__(self, units: int, **kwargs: Any) -> None:
+        super().__init__(units, **kwargs)
+        self.supports_jit = True
+
     def call(self, inputs: Any, training: bool | None = None) -> Any:
         """Multiply, add the bias and activate."""
         affine = _affine(self.compute_dtype, self.units == 1)

@@ -55,7 +55,10 @@ class DeepTensorFactorization(keras.Model):
         precision: str = "float32",
         **kwargs: Any,
     ) -> None:
-        super().__init__(**kwargs)
+        super().__init__(**{"dtype": "float32"} | kwargs)
+        # Labels are worked out once per experiment of a batch, whose number the data decide: XLA cannot compile
+        # that. `compile` asks this where a GPU would make it choose XLA.
+        self.supports_jit = False
         self.settings: dict[str, Any] = {
             "n_biosamples": n_biosamples,
             "n_assays": n_assays,
@@ -77,7 +80,7 @@ class DeepTensorFactorization(keras.Model):
             n_positions, genome_factors, units, fan_in, genome_dropout, precision, name="genome"
         )
         self._is_detached = np.isin(np.arange(n_assays), self.settings["detached_assays"])
-        self.bias = self.add_weight(name="bias", shape=(units,), initializer="zeros")
+        self.bias = self.add_weight(name="bias", shape=(units,), initializer="zeros", autocast=False)
         self.hidden = [
             TallDense(width, activation="relu", dtype=policy, name=f"hidden_{i}")
             for i, width in enumerate(hidden[1:], 2)
@@ -172,6 +175,11 @@ def _part(inputs: dict[str, Any], number: int, parts: int) -> dict[str, Any]:
     return {name: of(values) for name, values in inputs.items()}
 
 
+def global_precision() -> str:
+    """What Keras's global dtype policy asks products to be in: `"bfloat16"` or `"float32"`."""
+    return "bfloat16" if keras.config.dtype_policy().compute_dtype == "bfloat16" else "float32"
+
+
 def build_model(
     axis: JointAxis,
     *,
@@ -181,7 +189,7 @@ def build_model(
     hidden: tuple[int, ...] = (2048, 2048),
     genome_dropout: float = 0.0,
     zero_shot: bool = True,
-    precision: str = "float32",
+    precision: str | None = None,
 ) -> DeepTensorFactorization:
     """Make the model of a joint axis; the sizes are the paper's by default. It starts at the mean signal.
 
@@ -189,8 +197,11 @@ def build_model(
     ----------
     axis
         What the model is for.
-    biosample_factors, assay_factors, genome_factors, hidden, genome_dropout, precision
+    biosample_factors, assay_factors, genome_factors, hidden, genome_dropout
         As in `DeepTensorFactorization`.
+    precision
+        As in `DeepTensorFactorization`; by default `"bfloat16"` under Keras's global policy `mixed_bfloat16`,
+        else `"float32"`, also under `mixed_float16`.
     zero_shot
         Let assays that a target species lacks (`axis.lacking_assays()`) leave the genome factors of the
         others alone, so that the network learns to read them off factors that were fitted to other assays, as
@@ -210,7 +221,7 @@ def build_model(
         hidden,
         genome_dropout,
         axis.assay_index(axis.lacking_assays()).tolist() if zero_shot else [],
-        precision,
+        precision or global_precision(),
         name="avocado",
     )
     model.build()

@@ -1,5 +1,8 @@
 """Keras layers that hold the factors and project them into the first hidden layer.
 
+Weights are float32 whatever Keras's global policy says (`autocast=False`): under a mixed policy Keras would
+cast a whole table of factors at every step, to look up a few of its rows. `precision` says what multiplies.
+
 The reference model concatenates biosample, assay and genome factors and multiplies by one matrix W.
 Here W is kept in parts and each part is multiplied where its factors live:
 `W.concat(b, a, g) = Wb.b + Wa.a + Wg.g`.
@@ -75,6 +78,7 @@ class LabelFactors(keras.layers.Layer):
 
     def __init__(self, n_labels: int, n_factors: int, units: int, fan_in: int, **kwargs: Any) -> None:
         super().__init__(**kwargs)
+        self.supports_jit = True
         self.n_labels, self.n_factors, self.units, self.fan_in = n_labels, n_factors, units, fan_in
         self._free: npt.NDArray[np.bool_] | None = None
 
@@ -86,12 +90,13 @@ class LabelFactors(keras.layers.Layer):
         """Make the factor table and its part of the first layer."""
         uniform = keras.initializers.RandomUniform(-INITIAL_RANGE, INITIAL_RANGE)
         self.table = self.add_weight(
-            name="factors", shape=(self.n_labels, self.n_factors), initializer=uniform
+            name="factors", shape=(self.n_labels, self.n_factors), initializer=uniform, autocast=False
         )
         self.kernel = self.add_weight(
             name="kernel",
             shape=(self.n_factors, self.units),
             initializer=first_layer_range(self.fan_in, self.units),
+            autocast=False,
         )
 
     def call(self, labels: Any) -> Any:
@@ -145,6 +150,7 @@ class GenomeFactors(keras.layers.Layer):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
+        self.supports_jit = True
         self.n_positions, self.n_factors = tuple(n_positions), tuple(n_factors)
         self.units, self.fan_in, self.dropout, self.precision = units, fan_in, dropout, precision
         self.seeds: Any = keras.random.SeedGenerator() if dropout else None
@@ -153,7 +159,9 @@ class GenomeFactors(keras.layers.Layer):
         """Make the three tables and their part of the first layer."""
         uniform = keras.initializers.RandomUniform(-INITIAL_RANGE, INITIAL_RANGE)
         self.tables = [
-            self.add_weight(name=f"factors_{scale}", shape=(rows, width), initializer=uniform)
+            self.add_weight(
+                name=f"factors_{scale}", shape=(rows, width), initializer=uniform, autocast=False
+            )
             for scale, rows, width in zip(
                 ("25bp", "250bp", "5kbp"), self.n_positions, self.n_factors, strict=True
             )
@@ -162,6 +170,7 @@ class GenomeFactors(keras.layers.Layer):
             name="kernel",
             shape=(sum(self.n_factors), self.units),
             initializer=first_layer_range(self.fan_in, self.units),
+            autocast=False,
         )
 
     def call(self, position: Any, training: bool = False) -> Any:
