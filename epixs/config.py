@@ -43,7 +43,11 @@ class TrainConfig:
         Share of a position's factors set to 0 in training.
     zero_shot
         Let assays that a target species lacks leave the genome factors of the others alone
-        (docs/training.md). Targets are the species with excluded experiments, else the first one.
+        (docs/training.md).
+    target
+        The species that zero-shot imputation is meant for, several separated by commas. Empty, it is the one
+        of which an assay is excluded as a whole, else the one with excluded experiments, else the one with
+        the fewest.
     held_out
         Share of (5 kbp position, experiment) blocks kept for choosing the checkpoint.
     held_out_tracks
@@ -78,6 +82,7 @@ class TrainConfig:
     weight_decay: float = 0.0
     genome_dropout: float = 0.3
     zero_shot: bool = True
+    target: str = ""
     held_out: float = 0.02
     held_out_tracks: int = 0
     species_weight: str = "by_bins"

@@ -91,10 +91,11 @@ def method_means(scores: pd.DataFrame) -> list[dict[str, Any]]:
     methods = list(dict.fromkeys(scores["method"]))
     means: dict[str, dict[str, Any]] = {method: {"method": method} for method in methods}
     for metric in METRICS:
-        table = scores.pivot(index=["assay", "biosample"], columns="method", values=metric)
+        table = scores.pivot_table(index=["assay", "biosample"], columns="method", values=metric)
+        table = table.reindex(columns=methods)
         shared = np.ones(len(table), dtype=bool)
         compared: set[str] = set()
-        for method in sorted(methods, key=lambda name: (name != IMPUTED, -int(table[name].notna().sum()))):
+        for method in sorted(methods, key=lambda name: (name != IMPUTED, -table[name].count())):
             with_it = shared & table[method].notna().to_numpy()
             if with_it.any():
                 shared = with_it
@@ -112,14 +113,16 @@ def missing_correlations(scores: pd.DataFrame) -> list[str]:
     notes = []
     for role, part in scores.groupby("role", sort=False):
         lacking = part[part["pearson"].isna() & part["mse"].notna()]
-        tracks = lacking.groupby(["assay", "biosample"], sort=False)["method"].agg(list)
-        if len(tracks):
+        tracks: dict[str, list[str]] = {}
+        for row in lacking.itertuples():
+            tracks.setdefault(f"{row.biosample} / {row.assay}", []).append(str(row.method))
+        if tracks:
             total = int((part["method"] == IMPUTED).sum())
-            named = [f"{b} / {a} ({', '.join(methods)})" for (a, b), methods in tracks.items()]
+            named = [f"{name} ({', '.join(methods)})" for name, methods in tracks.items()]
             more = ", ..." if len(named) > MOST_NAMED else ""
             notes.append(
-                f"no correlation on {len(tracks)} of {total} {role} tracks, where the observed or the method's "
-                f"own track is constant; left out of all methods' mean correlations: "
+                f"no correlation on {len(tracks)} of {total} {role} tracks, where the observed track or that "
+                f"of a method is constant; left out of all methods' mean correlations: "
                 f"{', '.join(named[:MOST_NAMED])}{more}"
             )
     return notes
@@ -152,15 +155,16 @@ def evaluate(
     predicted, observed = open_compendium(imputed), open_compendium(store)
     check_fit(imputed, predicted, store, observed)
     training = predicted.attrs["provenance"]["training"]
+    names = _aliases(training, str(observed.attrs["species"]))
     species = str(observed.attrs["species"])
     trained = {tuple(label) for label in training[species]["experiments"]}
     table = experiments_of(observed)
     table = table[table["status"] == "ok"]
-    observed_rows = _rows_by_label(table)
+    observed_rows = _rows_by_label(table, names)
     imputed_table = experiments_of(predicted)
     common = sorted(
         (assay, biosample, row)
-        for (biosample, assay), row in _rows_by_label(imputed_table).items()
+        for (biosample, assay), row in _rows_by_label(imputed_table, names).items()
         if (biosample, assay) in observed_rows
     )
     if not common:
@@ -190,12 +194,12 @@ def evaluate(
                 ZERO_SHOT[2]: assay_regression(usable, neighbours, biosample, assay),
                 UNFAIR: everything.average(assay, without=biosample),
             }
-        names = {"biosample": biosample, "assay": assay, "role": role}
-        names["assay_class"] = str(imputed_table["assay_class"].iloc[row])
+        shown = imputed_table.loc[row]
+        labels = {name: str(shown[name]) for name in ("biosample", "assay", "assay_class")} | {"role": role}
         tracks = {m: track for m, track in methods.items() if track is not None and not np.isnan(track).all()}
         known = both_known(truth, *tracks.values())  # every method on the same bins
         rows += [
-            names | {"method": method, "bins": int(known.sum())} | score(truth[known], track[known])
+            labels | {"method": method, "bins": int(known.sum())} | score(truth[known], track[known])
             for method, track in tracks.items()
         ]
         if progress:
@@ -205,9 +209,17 @@ def evaluate(
     return Evaluation(scores, notes + missing_correlations(scores))
 
 
-def _rows_by_label(table: pd.DataFrame) -> dict[Label, int]:
-    labels = zip(table["biosample"].astype(str), table["assay"].astype(str), strict=True)
+def _rows_by_label(table: pd.DataFrame, names: dict[str, str]) -> dict[Label, int]:
+    """Rows by biosample and assay, assays named as in the model."""
+    assays = [names.get(assay, assay) for assay in table["assay"].astype(str)]
+    labels = zip(table["biosample"].astype(str), assays, strict=True)
     return dict(zip(labels, map(int, table.index), strict=True))
+
+
+def _aliases(training: dict[str, Any], species: str) -> dict[str, str]:
+    """What the model calls the assays that a species' store names otherwise."""
+    names = training[species].get("aliases", {})
+    return {str(name): str(joint) for name, joint in names.items()} if isinstance(names, dict) else {}
 
 
 def check_fit(imputed: str | Path, predicted: Any, store: str | Path, observed: Any) -> None:
@@ -278,6 +290,7 @@ def _open_others(
             continue
         used: set[Label] = {(b, a) for b, a in entry["experiments"]}
         table = experiments_of(dataset)
-        rows = {label: row for label, row in _rows_by_label(table).items() if label in used}
+        rows = _rows_by_label(table, _aliases(training, name))
+        rows = {label: row for label, row in rows.items() if label in used}
         opened.append(SignalRows(rows, _reader(dataset)))
     return opened

@@ -74,13 +74,14 @@ def plot_tracks(
     bins = here["bin"].to_numpy()
     guess = predicted.signal[_row(imputed, predicted, biosample, assay)].isel(bin=bins).to_numpy()
     edges = _edges(here)
-    trained = predicted.attrs["provenance"]["training"][str(observed.attrs["species"])]["experiments"]
+    training = predicted.attrs["provenance"]["training"][str(observed.attrs["species"])]
+    trained, aliases = training["experiments"], training.get("aliases", {})
     table = experiments_of(observed)
     measured = table.index[(table["biosample"] == biosample) & (table["assay"] == assay)]
     rows = [
         i
         for i, (b, a) in enumerate(zip(table["biosample"], table["assay"], strict=True))
-        if a == assay and b != biosample and [b, a] in trained
+        if a == assay and b != biosample and [b, aliases.get(a, a)] in trained
     ]
     panels = [("imputed", guess, IMPUTED)]
     if len(measured):

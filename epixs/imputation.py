@@ -179,7 +179,8 @@ def choose_pairs(
         if not chosen:
             raise AxisError(f"nothing is left to impute in {species}", next_step="give --pairs or --all")
         return chosen
-    mine = [pair for pair in dict.fromkeys(pairs) if pair[0] == species]
+    named = dict.fromkeys(axis.joint_pair(pair) for pair in pairs)
+    mine = [pair for pair in named if pair[0] == species]
     if not mine:
         raise AxisError(
             "no pair of this store's species", got=sorted({p[0] for p in pairs}), expected=species
@@ -187,15 +188,23 @@ def choose_pairs(
     possible = set(imputable(axis, mine))
     unknown = [pair for pair in mine if pair not in possible]
     if unknown:
-        biosamples, assays = set(axis.part(species).training["biosample"]), _trained_assays(axis)
+        part = axis.part(species)
         raise AxisError(
             f"{len(unknown)} pair(s) cannot be imputed: no training experiment of their biosample or assay",
-            got="; ".join(
-                f"{' / '.join(pair)}: {why_unknown(*pair[1:], biosamples, assays)}" for pair in unknown[:3]
-            ),
+            got="; ".join(f"{' / '.join(pair)}: {_why_not(axis, part, *pair[1:])}" for pair in unknown[:3]),
             expected="a biosample and an assay that training saw",
         )
     return mine
+
+
+def _why_not(axis: JointAxis, part: SpeciesAxis, biosample: str, assay: str) -> str:
+    """Say why a pair cannot be imputed: a label is not known, or all its experiments are set aside."""
+    aside = []
+    if biosample in part.biosamples and biosample not in set(part.training["biosample"]):
+        aside.append(f"all experiments of biosample {biosample!r} are excluded")
+    if assay in axis.assays and assay not in _trained_assays(axis):
+        aside.append(f"all experiments of assay {assay!r} are excluded")
+    return " and ".join(aside) or why_unknown(biosample, assay, set(part.biosamples), set(axis.assays))
 
 
 def provenance(trained: TrainedModel, factors: FactorStore | None = None) -> dict[str, Any]:
@@ -221,6 +230,7 @@ def _training_of(part: SpeciesAxis) -> dict[str, Any]:
         "source": part.source,
         "plan": part.plan,
         "experiments": part.training[["biosample", "assay"]].to_numpy().tolist(),
+        **({"aliases": part.aliases} if part.aliases else {}),
     }
 
 
@@ -229,18 +239,14 @@ def plan_imputation(trained: TrainedModel, pairs: Sequence[Pair], factors: Facto
     axis = trained.axis
     species = pairs[0][0]
     regions = (axis.part(species) if factors is None else factors.plan.part).regions
-    units: dict[str, str] = {}
-    for part in axis.parts:
-        for assay, kind in zip(part.training["assay"], part.training["output_type"], strict=True):
-            known = units.get(assay, "").split(" | ") if assay in units else []
-            units[assay] = " | ".join([*known, kind] if kind not in known else known)
+    units = axis.units() | axis.units(species)  # where it has an assay, its own
     rows = [
         {
             "biosample": biosample,
-            "assay": assay,
+            "assay": axis.part(species).store_name(assay),  # so that observed and imputed go together by name
             "assay_class": axis.assay_classes[assay],
             "accession": imputed_accession(trained.fingerprint, species, biosample, assay),
-            "output_type": units[assay],
+            "output_type": " | ".join(units[assay]),
             "strand": next((s for s in ("plus", "minus") if f"_{s}_strand" in assay), ""),
             "source": f"model {trained.folder.name} {trained.fingerprint}",
             "source_size": -1,

@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from epixs.aliases import Alias, aliases_of, check_used
 from epixs.compendium.location import absolute
 from epixs.compendium.store import experiments_of, open_compendium, regions_of
 from epixs.errors import AxisError, closest
@@ -39,6 +40,8 @@ class SpeciesAxis:
         `signal_max`, `excluded`, and `held_out` (whole, to choose when training stops).
     first_bin
         The store's bin at which the regions begin; 0 but for a window.
+    aliases
+        Assays that the store names otherwise: their names here, by their names there.
     """
 
     species: str
@@ -48,6 +51,17 @@ class SpeciesAxis:
     biosamples: tuple[str, ...]
     experiments: pd.DataFrame
     first_bin: int = 0
+    aliases: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def alias_rows(self) -> list[Alias]:
+        """The aliases as rows of a table."""
+        return [Alias(joint, name, self.species) for name, joint in self.aliases.items()]
+
+    def store_name(self, assay: str) -> str:
+        """What the species' store calls an assay, as far as it has one name for it."""
+        names = [name for name, joint in self.aliases.items() if joint == assay]
+        return names[0] if len(names) == 1 else assay
 
     @property
     def training(self) -> pd.DataFrame:
@@ -133,12 +147,6 @@ class JointAxis:
         return sum(len(part.training) for part in self.parts)
 
     @property
-    def targets(self) -> tuple[str, ...]:
-        """Species that zero-shot is meant for: those with excluded experiments, else the first."""
-        chosen = tuple(part.species for part in self.parts if part.experiments["excluded"].any())
-        return chosen or self.species[:1]
-
-    @property
     def n_held_out(self) -> int:
         """Experiments that are held out whole."""
         return sum(int(part.experiments["held_out"].sum()) for part in self.parts)
@@ -196,14 +204,6 @@ class JointAxis:
         )
         return replace(self, parts=parts)
 
-    def lacking_assays(self) -> list[str]:
-        """Assays that a target species lacks in training and another species has: zero-shot ones."""
-        trained = {part.species: set(part.training["assay"]) for part in self.parts}
-        everywhere = set.union(*trained.values())
-        return sorted(
-            assay for assay in everywhere if any(assay not in trained[name] for name in self.targets)
-        )
-
     def mean_signal(self) -> float:
         """Mean value in training, over all positions and their experiments; 0 if there are none."""
         parts = [part for part in self.parts if len(part.training)]
@@ -247,6 +247,22 @@ class JointAxis:
         trained = set(zip(part.training["biosample"], part.training["assay"], strict=True))
         return [(species, b, a) for b in part.biosamples for a in self.assays if (b, a) not in trained]
 
+    def units(self, species: str | None = None) -> dict[str, list[str]]:
+        """Output types (tracks' own units) of each assay's training experiments, in one species or all."""
+        found: dict[str, list[str]] = {}
+        for part in self.parts:
+            if species in (None, part.species):
+                for assay, kind in zip(part.training["assay"], part.training["output_type"], strict=True):
+                    kinds = found.setdefault(assay, [])
+                    kinds += [kind] if kind not in kinds else []
+        return found
+
+    def joint_pair(self, pair: Pair) -> Pair:
+        """A pair with its assay named as on this axis, where it is named as in the species' store."""
+        species, biosample, assay = pair
+        names = self.part(species).aliases if species in self.species else {}
+        return species, biosample, names.get(assay, assay)
+
     def all_pairs(self, species: str) -> list[Pair]:
         """Every (biosample of the species, assay of the union)."""
         return [(species, b, a) for b in self.part(species).biosamples for a in self.assays]
@@ -259,6 +275,7 @@ class JointAxis:
         AxisError
             If a pair is not an experiment of the axis, or no experiment is left.
         """
+        pairs = [self.joint_pair(pair) for pair in pairs]
         known = {
             (part.species, row.biosample, row.assay)
             for part in self.parts
@@ -294,11 +311,14 @@ class JointAxis:
         species, biosample, assay = pair
         if species not in self.species:
             return f"unknown species {species!r}{closest(species, self.species)}"
-        table = self.part(species).experiments
-        return why_unknown(biosample, assay, set(table["biosample"]), set(table["assay"]))
+        part = self.part(species)
+        assays = {part.store_name(name) for name in part.experiments["assay"]}
+        return why_unknown(biosample, assay, set(part.experiments["biosample"]), assays)
 
 
-def joint_axis(stores: str | Path | Sequence[str | Path], exclude: Sequence[Pair] = ()) -> JointAxis:
+def joint_axis(
+    stores: str | Path | Sequence[str | Path], exclude: Sequence[Pair] = (), aliases: Sequence[Alias] = ()
+) -> JointAxis:
     """Join the compendia of any number of species.
 
     Parameters
@@ -308,16 +328,19 @@ def joint_axis(stores: str | Path | Sequence[str | Path], exclude: Sequence[Pair
         part.
     exclude
         Experiments never to be trained on.
+    aliases
+        Assays that stores name differently, from `read_aliases`.
 
     Raises
     ------
     AxisError
-        If a species comes twice, a store is imputed, or an excluded pair does not exist.
+        If a species comes twice, a store is imputed, an excluded pair does not exist, or an alias makes two
+        experiments of a species one.
     StoreError
         If a store is foreign or unfinished.
     """
     paths = [stores] if isinstance(stores, (str, Path)) else stores
-    parts = [_species_axis(path) for path in paths]
+    parts = [_species_axis(path, aliases) for path in paths]
     if not parts:
         raise AxisError("no compendium given", expected="at least one store")
     names = [part.species for part in parts]
@@ -329,14 +352,38 @@ def joint_axis(stores: str | Path | Sequence[str | Path], exclude: Sequence[Pair
             expected="one compendium per species",
             next_step="ingest its experiments into one store",
         )
+    check_used(aliases, {part.species: [*part.experiments["assay"], *part.aliases] for part in parts})
+    return _join(parts).exclude(exclude)
+
+
+def axis_of_store(
+    store: str | Path, exclude: Sequence[Pair], known: JointAxis, aliases: Sequence[Alias] = ()
+) -> JointAxis:
+    """The axis of one store with the names that a known axis has for its species' assays, and further aliases.
+
+    Raises
+    ------
+    AxisError, StoreError
+        As `joint_axis`.
+    """
+    species = species_of(store)
+    rows = known.part(species).alias_rows if species in known.species else []
+    return _join([_species_axis(store, [*rows, *aliases])]).exclude(exclude)
+
+
+def _join(parts: Sequence[SpeciesAxis]) -> JointAxis:
     classes: dict[str, str] = {}
     for part in parts:
         classes |= dict(zip(part.experiments["assay"], part.experiments["assay_class"], strict=True))
-    axis = JointAxis(tuple(parts), tuple(sorted(classes)), classes)
-    return axis.exclude(exclude)
+    return JointAxis(tuple(parts), tuple(sorted(classes)), classes)
 
 
-def _species_axis(path: str | Path) -> SpeciesAxis:
+def species_of(path: str | Path) -> str:
+    """Species of a finished store."""
+    return str(open_compendium(path).attrs["species"])
+
+
+def _species_axis(path: str | Path, aliases: Sequence[Alias] = ()) -> SpeciesAxis:
     dataset = open_compendium(path)
     if dataset.attrs["kind"] != "observed":
         raise AxisError(f"{path} is imputed", expected="an observed compendium")
@@ -350,11 +397,23 @@ def _species_axis(path: str | Path) -> SpeciesAxis:
         .assign(row=readable.index, excluded=False, held_out=False)
         .reset_index(drop=True)
     )
+    species = str(dataset.attrs["species"])
+    names = aliases_of(species, sorted(set(experiments["assay"])), aliases)
+    renamed = experiments.assign(assay=[names.get(assay, assay) for assay in experiments["assay"]])
+    twins = renamed.duplicated(["biosample", "assay"])
+    if twins.any():
+        row = renamed[twins].iloc[0]
+        raise AxisError(
+            f"aliases make two experiments of {species} one",
+            got=f"{row['biosample']} / {row['assay']} twice",
+            expected="one experiment for each biosample and assay",
+        )
     return SpeciesAxis(
-        str(dataset.attrs["species"]),
+        species,
         absolute(path),
         str(dataset.attrs["plan"]),
         regions_of(dataset),
         tuple(sorted(set(readable["biosample"]))),
-        experiments,
+        renamed,
+        aliases=names,
     )

@@ -34,6 +34,7 @@ def axis_to_dict(axis: JointAxis) -> dict[str, Any]:
                     )
                 ],
                 "biosamples": list(part.biosamples),
+                **({"aliases": part.aliases} if part.aliases else {}),
                 "experiments": part.experiments.to_dict("records"),
             }
             for part in axis.parts
@@ -121,4 +122,8 @@ def _species_from(entry: dict[str, Any], whole: bool) -> SpeciesAxis:
         raise ValueError(f"{species}: the biosamples are not those of the experiments")
     if experiments.duplicated(["biosample", "assay"]).any() or (experiments["row"] < 0).any():
         raise ValueError(f"{species}: an experiment comes twice, or its row is negative")
-    return SpeciesAxis(species, source, plan, regions, biosamples, experiments)
+    aliases = entry.get("aliases", {})
+    if type(aliases) is not dict:
+        raise TypeError(f"{species}: aliases are no table")
+    _list_of(str, [*aliases.values()])
+    return SpeciesAxis(species, source, plan, regions, biosamples, experiments, aliases=aliases)

@@ -8,6 +8,7 @@ import pandas as pd
 
 from epixs.evaluation import Evaluation
 
+
 def write_report(evaluation: Evaluation, folder: str | Path) -> list[Path]:
     """Write `scores.tsv` (one row per experiment and method) and `summary.tsv` (means over experiments).
 

@@ -66,6 +66,7 @@ def new_model(axis: JointAxis, config: TrainConfig, *, precision: str = "float32
         hidden=config.hidden,
         genome_dropout=config.genome_dropout,
         zero_shot=config.zero_shot,
+        target=config.target,
         precision=precision,
     )
 

@@ -337,4 +337,4 @@ def test_the_training_plan_says_what_takes_no_part_and_what_cannot_be_learnt(wor
     )
     said = " ".join(done.stderr.split())
     assert f"1 experiment of mouse takes no part, removed: {gone}" in said
-    assert "mouse shares no assay with the others" in said
+    assert "mouse shares no assay with the others in training" in said

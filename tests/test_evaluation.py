@@ -80,7 +80,7 @@ def test_summary_is_the_mean_over_experiments(evaluation):
         "method"
     )
     zero = evaluation.scores[evaluation.scores["role"] == "zero-shot"]
-    shared = zero.pivot(index=["assay", "biosample"], columns="method", values="mse").dropna()
+    shared = zero.pivot_table(index=["assay", "biosample"], columns="method", values="mse").dropna()
     expected = shared[IMPUTED].mean()
     assert overall.loc[IMPUTED, "mse"] == pytest.approx(expected)
     assert overall.loc[IMPUTED, "experiments"] == len(set(zero["biosample"]))

@@ -5,7 +5,7 @@ from epixs.catalog import read_catalog
 from epixs.compendium.ingest import ingest
 from epixs.errors import AxisError, StoreError
 from epixs.genome import read_regions
-from epixs.joint import JointAxis, joint_axis
+from epixs.joint import joint_axis
 from epixs.joint_json import axis_to_dict
 
 
@@ -45,20 +45,6 @@ def test_excluded_experiments_are_missing_pairs(axis):
     assert pair not in axis.missing_pairs("mouse")
     assert len(less.all_pairs("mouse")) == 3 * len(axis.assays)
     assert axis.n_training == axis.n_experiments  # the original is as it was
-
-
-def test_lacking_assays_are_those_of_the_target(axis):
-    h3k9me3 = "ChIP-seq_H3K9me3_signal_p-value"
-    assert axis.targets == ("mouse",)
-    assert axis.lacking_assays() == [h3k9me3]
-    turned = JointAxis(axis.parts[::-1], axis.assays, axis.assay_classes)
-    assert turned.targets == ("human",)
-    assert turned.lacking_assays() == []  # human has all that mouse has
-    table = axis.part("mouse").experiments
-    assay = table["assay"].iloc[0]
-    gone = turned.exclude([("mouse", b, assay) for b in table.loc[table["assay"] == assay, "biosample"]])
-    assert gone.targets == ("mouse",)
-    assert gone.lacking_assays() == sorted([assay, h3k9me3])
 
 
 def test_excluding_what_is_not_there(axis):
@@ -108,7 +94,6 @@ def test_whole_experiments_are_held_out_by_seed_and_leave_others_of_their_labels
         hidden = part.experiments[part.experiments["held_out"]]
         assert set(hidden["biosample"]) <= set(part.training["biosample"])
         assert set(hidden["assay"]) <= set(part.training["assay"])
-    assert held.targets == axis.targets
     alone = held.held_out_alone()
     assert alone.n_training == 4
     assert alone.n_held_out == 0

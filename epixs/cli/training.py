@@ -26,6 +26,9 @@ from epixs.terminal import (
     table_of,
 )
 
+FEW_SHAPING = 4
+"""Tracks from which genome factors can hardly be learnt."""
+
 
 @app.command()
 def train(
@@ -36,6 +39,16 @@ def train(
     ] = None,
     config: Annotated[Path | None, typer.Option(help="TOML with settings")] = None,
     model: Annotated[str | None, typer.Option(help="kind of model (avocado)")] = None,
+    target: Annotated[
+        str | None,
+        typer.Option(
+            metavar="SPECIES",
+            help="species that zero-shot imputation is meant for; else chosen by what is excluded",
+        ),
+    ] = None,
+    assay_alias: Annotated[
+        Path | None, typer.Option(metavar="TSV", help="assays with several names: columns assay and alias")
+    ] = None,
     hidden: Annotated[str | None, typer.Option(help="widths of the hidden layers, e.g. 2048,2048")] = None,
     max_minutes: Annotated[
         float | None, typer.Option(help="stop by then; the learning rate is planned for it")
@@ -54,18 +67,18 @@ def train(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="show what it would take, and stop")] = False,
 ) -> None:
     """Train one model over all species jointly; keeps the best checkpoint on held-out entries."""
+    from epixs.aliases import read_aliases
     from epixs.config import TrainConfig, read_config
     from epixs.errors import TrainingError
     from epixs.files import check_new_folder
     from epixs.joint import joint_axis
-    from epixs.pairs import read_pairs
 
     if not (resume or dry_run):
         check_new_folder(out_path, TrainingError)
     settings = (read_config(config) if config else TrainConfig()).replace(
-        model=model, hidden=_widths(hidden), max_minutes=max_minutes, epochs=epochs, seed=seed
+        model=model, target=target, hidden=_widths(hidden), max_minutes=max_minutes, epochs=epochs, seed=seed
     )
-    axis = joint_axis(stores, read_pairs(exclude, what="--exclude") if exclude else ())
+    axis = joint_axis(stores, _excluded(exclude), read_aliases(assay_alias) if assay_alias else ())
     _show_training_plan(axis, settings)
     if dry_run:
         start_tensorflow()
@@ -94,6 +107,9 @@ def extend(
     exclude: Annotated[
         Path | None, typer.Option(help="TSV of species, biosample, assay never to fit to")
     ] = None,
+    assay_alias: Annotated[
+        Path | None, typer.Option(metavar="TSV", help="assays with several names: columns assay and alias")
+    ] = None,
     max_minutes: Annotated[float | None, typer.Option(help="stop by then")] = None,
     epochs: Annotated[int | None, typer.Option(help="passes over the positions; 0 plans them")] = None,
     resume: Annotated[
@@ -104,13 +120,13 @@ def extend(
     ] = False,
 ) -> None:
     """Fit new biosamples, assays or a new species, and leave all that the model knows as it is."""
+    from epixs.aliases import read_aliases
     from epixs.errors import TrainingError
     from epixs.files import check_new_folder
-    from epixs.pairs import read_pairs
 
     if not resume:
         check_new_folder(out_path, TrainingError)
-    pairs = read_pairs(exclude, what="--exclude") if exclude else ()
+    pairs, aliases = _excluded(exclude), read_aliases(assay_alias) if assay_alias else []
     start_tensorflow()
     from epixs.trained import open_model
     from epixs.training.devices import use_cores
@@ -119,7 +135,7 @@ def extend(
 
     use_cores()
     trained = open_model(model_dir)
-    plan = plan_extension(trained, store, pairs)
+    plan = plan_extension(trained, store, pairs, aliases)
     rows = [
         ["new species", plan.species if plan.new_species else "none"],
         ["new biosamples", _named(plan.biosamples)],
@@ -140,6 +156,7 @@ def extend(
                 store,
                 out_path,
                 exclude=pairs,
+                aliases=aliases,
                 epochs=epochs,
                 max_minutes=max_minutes,
                 resume=resume,
@@ -167,9 +184,8 @@ def fit_genome(
 ) -> None:
     """Fit genome factors of any regions, block by block, all else frozen. Run again, it resumes."""
     from epixs.cluster import open_client
-    from epixs.pairs import read_pairs
 
-    pairs = tuple(read_pairs(exclude, what="--exclude")) if exclude else ()
+    pairs = tuple(_excluded(exclude))
     start_tensorflow()
     from epixs.trained import open_model
     from epixs.training.genome import factor_cost, plan_factors
@@ -206,6 +222,18 @@ def fit_genome(
     say(f"{out_path}: held-out MSE {done['held_out_mse']:.5f}")
 
 
+def _excluded(path: Path | None) -> list[Any]:
+    """The pairs of `--exclude`; a table without any is remarked on."""
+    from epixs.pairs import read_pairs
+
+    if path is None:
+        return []
+    pairs = read_pairs(path, what="--exclude")
+    if not pairs:
+        remark(f"{path} has no rows: nothing is excluded")
+    return pairs
+
+
 def _named(names: Sequence[str]) -> str:
     return f"{len(names):,}: {listed(names)}" if names else "none"
 
@@ -233,8 +261,11 @@ def curves(
 
 def _show_training_plan(axis: Any, settings: Any) -> None:
     from epixs.cost import estimate_cost
+    from epixs.zero_shot import plan_zero_shot
 
+    axis = axis.hold_out(settings.held_out_tracks, settings.seed)
     cost = estimate_cost(axis, settings)
+    zero_shot = plan_zero_shot(axis, enabled=settings.zero_shot, target=settings.target)
     rows: list[list[Any]] = [
         ["species", ", ".join(axis.species)],
         [
@@ -252,9 +283,33 @@ def _show_training_plan(axis: Any, settings: Any) -> None:
         ],
         ["steps per epoch", f"{cost.steps_per_epoch:,} of {cost.batch_size:,} entries"],
         ["epochs", f"at most {cost.epochs:,}"],
+        ["zero-shot target", f"{', '.join(zero_shot.targets) or 'none'} ({zero_shot.reason})"],
     ]
     out.print(table_of("training plan", ["what", "how much"], rows))
+    columns = [
+        "species",
+        "bins",
+        "biosamples",
+        "assays",
+        "trained on",
+        "excluded",
+        "shape its genome factors",
+    ]
+    species = [
+        [
+            part.species,
+            f"{part.n_positions[0]:,}",
+            part.training["biosample"].nunique(),
+            part.training["assay"].nunique(),
+            len(part.training),
+            int(part.experiments["excluded"].sum()),
+            f"{zero_shot.shaping[part.species]} tracks",
+        ]
+        for part in axis.parts
+    ]
+    out.print(table_of("species", columns, species))
     _remark_on_experiments(axis)
+    _remark_on_zero_shot(axis, zero_shot)
 
 
 def _remark_on_experiments(axis: Any) -> None:
@@ -269,13 +324,42 @@ def _remark_on_experiments(axis: Any) -> None:
                 names = listed([name for name, _ in rows])
                 remark(f"{some} {'takes' if len(rows) == 1 else 'take'} no part, {what}: {names}")
     trained = {part.species: set(part.training["assay"]) for part in axis.parts}
-    for species, assays in trained.items():
-        others = set().union(*(mine for name, mine in trained.items() if name != species))
-        if len(trained) > 1 and not assays & others:
-            remark(f"{species} shares no assay with the others: compare the assay names of the catalogs")
     lost = sorted(set(axis.assays) - set().union(*trained.values()))
     if lost:
         remark(f"{counted(len(lost), 'assay')} without any training experiment: {listed(lost)}")
+
+
+def _remark_on_zero_shot(axis: Any, zero_shot: Any) -> None:
+    """Say which species share no assay, which names may mean the same, and what shapes genome factors."""
+    from epixs.aliases import alias_command, near_names
+
+    trained = {part.species: set(part.training["assay"]) for part in axis.parts}
+    for species, assays in trained.items():
+        others = set().union(*(mine for name, mine in trained.items() if name != species))
+        if len(trained) > 1 and not assays & others:
+            remark(f"{species} shares no assay with the others in training: neither learns from the other")
+    near = near_names({part.species: sorted(set(part.experiments["assay"])) for part in axis.parts})
+    if near:
+        a, mine, b, theirs = near[0]
+        more = f", and {counted(len(near) - 1, 'other pair')}" if len(near) > 1 else ""
+        remark(
+            f"did you mean the same assay by {mine!r} ({a}) and {theirs!r} ({b}){more}? Then add "
+            f"`--assay-alias alias.tsv`, after\n  {alias_command(near, 'alias.tsv')}"
+        )
+    targets = ", ".join(zero_shot.targets)
+    for species in zero_shot.exempt:
+        remark(
+            f"no assay of {species} is trained on in {targets}: its own tracks shape its genome factors, and "
+            "zero-shot imputation learns nothing from it"
+        )
+    for part in axis.parts:
+        shaping, tracks = zero_shot.shaping[part.species], len(part.training)
+        if shaping < min(FEW_SHAPING, tracks):
+            remark(
+                f"only {shaping} of {counted(tracks, 'track')} of {part.species} shape its genome factors: "
+                f"the others are of assays that {targets} lacks. Another --target, or `zero_shot = false` in "
+                "the configuration, lets them"
+            )
 
 
 def _show_probe(probe: Any) -> None:

@@ -2,25 +2,32 @@
 
 from __future__ import annotations
 
+from functools import cached_property
+
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 import xarray as xr
 
+from epixs.compendium.schema import BIN_INDEX
 from epixs.compendium.store import experiments_of, regions_of
+from epixs.errors import RegionError
 from epixs.genome import Regions
 
 
 @xr.register_dataset_accessor("epixs")  # type: ignore[no-untyped-call, unused-ignore]
 class EpixsAccessor:
-    """Genomic view of a compendium that was opened with plain xarray or by epixs."""
+    """Genomic view of a compendium, or of any selection from one, opened with plain xarray or by epixs.
+
+    Which bins a Dataset holds is read from its coordinate `bin_index`, which every selection keeps.
+    """
 
     def __init__(self, dataset: xr.Dataset) -> None:
         self._dataset = dataset
 
     @property
     def regions(self) -> Regions:
-        """The regions of the compendium."""
+        """The regions of the compendium, whatever was selected from it."""
         return regions_of(self._dataset)
 
     @property
@@ -29,12 +36,19 @@ class EpixsAccessor:
         return experiments_of(self._dataset)
 
     def bins(self, bins: npt.ArrayLike | None = None) -> pd.DataFrame:
-        """Coordinates of bins: a table `bin chrom start end region`, one row a bin."""
-        if bins is None and "bin_chrom" in self._dataset.coords:
-            names = ("chrom", "start", "end")
-            placed = {name: self._dataset[f"bin_{name}"].to_numpy() for name in names}
-            return pd.DataFrame({"bin": self._dataset["bin"].to_numpy(), **placed})
-        return self.regions.table(bins)
+        """Coordinates of bins: a table `bin chrom start end region`, one row per bin.
+
+        Parameters
+        ----------
+        bins
+            Numbers of bins of the compendium; by default those that the Dataset holds, in its order.
+
+        Raises
+        ------
+        RegionError
+            If a bin lies outside the compendium, or the Dataset does not say which bins it holds.
+        """
+        return self.regions.table(self._held if bins is None else bins)
 
     def sel(self, locus: str) -> xr.Dataset:
         """Select the bins that a locus touches, with their coordinates.
@@ -46,17 +60,16 @@ class EpixsAccessor:
 
         Returns
         -------
-        The Dataset over those bins, with coordinates `bin`, `bin_chrom`, `bin_start` and `bin_end`.
+        The Dataset over those bins, by region, with coordinates `bin`, `bin_chrom`, `bin_start`, `bin_end`.
 
         Raises
         ------
         RegionError
-            If the compendium has no bin there.
+            If the compendium has no bin there, or the Dataset not all of those that the compendium has.
         """
         regions = self.regions
         bins = regions.locate(locus)
-        contiguous = bool((np.diff(bins) == 1).all())
-        chosen = self._dataset.isel(bin=slice(bins[0], bins[-1] + 1) if contiguous else bins)
+        chosen = self._dataset.isel(bin=self._where(bins, locus))
         table = regions.table(bins)
         return chosen.assign_coords(
             bin=("bin", bins),
@@ -64,3 +77,51 @@ class EpixsAccessor:
             bin_start=("bin", table["start"].to_numpy()),
             bin_end=("bin", table["end"].to_numpy()),
         )
+
+    @property
+    def _index(self) -> xr.DataArray:
+        """`bin_index`, not yet read."""
+        index: xr.DataArray | None = self._dataset.coords.get(BIN_INDEX.name)
+        if index is None or index.dims != BIN_INDEX.dims:
+            raise RegionError(
+                "this Dataset does not say which bins it holds",
+                got="no coordinate bin_index along bin",
+                expected="bin_index, as stores have it",
+                next_step="open a store of an earlier version with `epixs.open_compendium`, or run the "
+                "command that wrote it again, which adds bin_index",
+            )
+        if index.dtype.kind not in "iu":
+            raise RegionError(
+                "bins of this Dataset were merged: they are no 25 bp bins any more",
+                got=f"a bin_index of {index.dtype}",
+                expected="whole numbers",
+                next_step="select the locus first, then coarsen or average",
+            )
+        return index
+
+    @cached_property
+    def _held(self) -> npt.NDArray[np.int64]:
+        """Numbers of the bins that the Dataset holds."""
+        return np.asarray(self._index.to_numpy(), dtype=np.int64)
+
+    def _where(self, bins: npt.NDArray[np.int64], locus: str) -> slice | npt.NDArray[np.int64]:
+        """Where the Dataset holds some bins; of a Dataset whose bins are in order, only a little is read."""
+        index = self._index
+        if index.size:
+            first = int(bins[0]) - int(index[0])
+            run = slice(first, first + bins.size)
+            if first >= 0 and run.stop <= index.size and np.array_equal(index[run].to_numpy(), bins):
+                return run
+        held = self._held
+        order = np.argsort(held, kind="stable")
+        low, high = (np.searchsorted(held[order], bins, side=side) for side in ("left", "right"))
+        count = high - low
+        if (count != 1).any():
+            some = int((count > 0).sum())
+            raise RegionError(
+                f"this Dataset does not hold {locus} as the compendium does",
+                got=f"{some:,} of its {bins.size:,} bins{', some twice' if (count > 1).any() else ''}",
+                expected="each of them once",
+                next_step="select the locus on the whole store, then cut further",
+            )
+        return order[low]

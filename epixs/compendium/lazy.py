@@ -12,8 +12,8 @@ import numpy.typing as npt
 import xarray as xr
 
 from epixs.compendium.plan import Plan, Tile
-from epixs.compendium.schema import COORDINATES, SIGNAL
-from epixs.compendium.store import plan_coordinates, store_attributes
+from epixs.compendium.schema import BIN_INDEX, COORDINATES, SIGNAL
+from epixs.compendium.store import lazy_bin_index, plan_coordinates, store_attributes
 
 Block = Callable[[], npt.NDArray[np.float32]]
 
@@ -40,7 +40,7 @@ def lazy_dataset(plan: Plan, block_of: Callable[[Tile], Block], rows: int | None
         shape = (tile.stop_row - tile.first_row, tile.stop_bin - tile.first_bin)
         value = dask.delayed(block_of(tile))()
         blocks.setdefault(tile.row_group, []).append(da.from_delayed(value, shape, np.float32))
-    labels = plan_coordinates(plan)
+    labels = plan_coordinates(plan) | {BIN_INDEX.name: lazy_bin_index(plan.n_bins)}
     coordinates = {v.name: (v.dims, labels[v.name]) for v in COORDINATES if v.name in labels}
     signal = (
         SIGNAL.dims,

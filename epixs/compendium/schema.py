@@ -62,7 +62,21 @@ REGION_TABLE = (
     Variable("region_first_bin", ("region",), "int64", -1, "the region's first bin along `bin`"),
 )
 
-COORDINATES = (*EXPERIMENT_LABELS, *EXPERIMENT_SUMMARIES, *REGION_TABLE)
+KIND = Variable("kind", ("experiment",), "string", "", "'observed' or 'imputed', as the store's attribute")
+"""Kind of each row, so that it stays known where rows of several stores are put together."""
+
+BIN_INDEX = Variable(
+    "bin_index", ("bin",), "int64", -1, "index of the bin, of which the region table says where"
+)
+"""A bin's own number: what is selected or reversed keeps it; averaged, it is no integer any more.
+Chunked, so that no reader has to load it as a whole."""
+
+TABLES = (*EXPERIMENT_LABELS, KIND, *EXPERIMENT_SUMMARIES, *REGION_TABLE)
+"""Coordinates that are small and written whole."""
+
+COORDINATES = (*TABLES, BIN_INDEX)
+ADDED = (KIND.name, BIN_INDEX.name)
+"""Coordinates that stores of earlier versions lack; `open_compendium` adds them."""
 
 ATTRIBUTES = {
     "epixs_schema": "version of this layout",

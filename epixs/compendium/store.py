@@ -7,6 +7,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+import dask.array as da
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
@@ -14,13 +15,17 @@ import xarray as xr
 import zarr
 
 from epixs.compendium.ledger import read_ledger
-from epixs.compendium.location import zarr_store
+from epixs.compendium.location import has_object, zarr_store
 from epixs.compendium.plan import Layout, Plan, Tile
 from epixs.compendium.schema import (
+    ADDED,
+    BIN_INDEX,
     COORDINATES,
     EXPERIMENT_LABELS,
     EXPERIMENT_SUMMARIES,
+    KIND,
     LEDGER_PATH,
+    REGION_TABLE,
     REMOVED,
     SCHEMA_VERSION,
     SIGNAL,
@@ -33,6 +38,10 @@ from epixs.transforms import TRANSFORM
 MAX_EXPERIMENTS = 1_000_000
 MAX_REGIONS = 10_000_000
 MAX_TILE_VALUES = 1 << 28
+INDEX_CHUNK = 1 << 20
+"""Bins of a chunk of `bin_index`."""
+
+MAX_INDEX_CHUNK = 1 << 26
 REQUIRED_ATTRIBUTES = ("epixs_schema", "kind", "status", "species", "assembly", "plan", "uncovered")
 
 
@@ -67,6 +76,7 @@ def plan_coordinates(plan: Plan) -> dict[str, npt.NDArray[Any]]:
     regions = plan.regions
     labels = {variable.name: plan.experiments[variable.name].to_numpy() for variable in EXPERIMENT_LABELS}
     return labels | {
+        KIND.name: np.full(plan.n_experiments, plan.kind, dtype=object),
         "region_name": np.asarray(regions.name, dtype=object),
         "region_chrom": np.asarray(regions.chrom, dtype=object),
         "region_start": np.asarray(regions.start, dtype=np.int64),
@@ -190,19 +200,93 @@ def open_compendium(path: str | Path, *, unfinished: bool = False) -> xr.Dataset
         # The labels are small; loaded, they can be compared, grouped and used as masks right away. Loaded
         # here: a task that asks its own cluster to do so gives up its place there to another one meanwhile.
         dataset = dataset.assign_coords(
-            {name: labels.load(scheduler="synchronous") for name, labels in dataset.coords.items()}
+            {
+                name: labels.load(scheduler="synchronous")
+                for name, labels in dataset.coords.items()
+                if name != BIN_INDEX.name
+            }
         )
     except Exception as error:  # codecs raise many types for damaged chunks
         raise StoreError(
             f"{path} is damaged: its labels cannot be read", got=f"{type(error).__name__}"
         ) from error
-    regions_of(dataset)
-    return dataset
+    if KIND.name not in dataset.coords:
+        kinds = np.full(dataset.sizes["experiment"], attributes["kind"], dtype=object)
+        dataset = dataset.assign_coords({KIND.name: (KIND.dims, kinds)})
+    if "growth" not in attributes:
+        _check_rows(path, dataset, attributes)
+        _check_bins(path, dataset)
+    return dataset.assign_coords({BIN_INDEX.name: (BIN_INDEX.dims, lazy_bin_index(dataset.sizes["bin"]))})
+
+
+def lazy_bin_index(n_bins: int) -> Any:
+    """`bin_index` of a whole compendium, shape `(bin,)`, computed where it is read."""
+    return da.arange(n_bins, chunks=min(n_bins, INDEX_CHUNK), dtype=BIN_INDEX.dtype)
+
+
+def _check_rows(path: str | Path, dataset: xr.Dataset, attributes: dict[str, Any]) -> None:
+    """Check that a finished store's experiments and regions are those that it was made with."""
+    kinds = sorted(set(map(str, dataset[KIND.name].to_numpy())))
+    if kinds != [attributes["kind"]]:
+        raise StoreError(
+            f"{path} says it is {attributes['kind']}",
+            got=f"experiments that are {' and '.join(kinds)}",
+            expected=f"only {attributes['kind']} experiments",
+            next_step="keep observed and imputed experiments in stores of their own, and put them together "
+            "when they are read: `xarray.concat([observed, imputed], 'experiment')`",
+        )
+    made = attributes["status"] == "complete"
+    if made and _plan_of(dataset, attributes).fingerprint != attributes["plan"]:
+        raise StoreError(
+            f"{path}: its experiments, regions or settings are not those that the store was made with",
+            got=f"{dataset.sizes['experiment']} experiments over {dataset.sizes['region']} regions",
+            expected="all of them as epixs wrote them, and no others",
+            next_step="bring its labels back from a copy, or make the store again; what was cut from a store "
+            "and saved can be read with xarray alone",
+        )
+
+
+def _check_bins(path: str | Path, dataset: xr.Dataset) -> None:
+    """Check that a store holds every bin of its regions, in order.
+
+    Of a large store that has its ledger, and so was written by epixs, only the first and the last chunk of
+    `bin_index` are read.
+    """
+    regions, n_bins = regions_of(dataset), dataset.sizes["bin"]
+    wrong = f"{n_bins:,} bins" if regions.n_bins != n_bins else ""
+    if not wrong and BIN_INDEX.name in dataset.coords:
+        whole = n_bins <= 4 * INDEX_CHUNK or not has_object(path, f"{LEDGER_PATH}/zarr.json")
+        wrong = "" if _is_bin_index(path, n_bins, whole) else "bins in another order, or others"
+    if wrong:
+        raise StoreError(
+            f"{path} does not hold the bins of its regions",
+            got=wrong,
+            expected=f"the {regions.n_bins:,} bins of {len(regions)} region(s), in order",
+            next_step="what was cut from a store and saved can be read with xarray alone; for a store of "
+            "some regions, `epixs ingest --regions`",
+        )
+
+
+def _is_bin_index(path: str | Path, n_bins: int, whole: bool) -> bool:
+    """Whether a store's `bin_index` counts its bins through; unless `whole`, only both ends are read."""
+    try:
+        index = zarr.open_array(zarr_store(path), path=BIN_INDEX.name, mode="r")
+        if index.shape != (n_bins,) or index.chunks[0] > MAX_INDEX_CHUNK:
+            return False
+        starts = range(0, n_bins, INDEX_CHUNK)
+        for start in starts if whole else (starts[0], starts[-1]):
+            stop = min(n_bins, start + INDEX_CHUNK)
+            if not np.array_equal(index[start:stop], np.arange(start, stop)):
+                return False
+    except Exception:  # zarr and its codecs raise many types for a damaged array
+        return False
+    return True
 
 
 def _check_bounds(path: str | Path, dataset: xr.Dataset) -> None:
     """Check the sizes that a store claims before anything is allocated from them."""
-    missing = [v.name for v in (SIGNAL, *COORDINATES) if v.name not in dataset.variables]
+    expected = [v.name for v in (SIGNAL, *COORDINATES) if v.name not in ADDED]
+    missing = [name for name in expected if name not in dataset.variables]
     if missing:
         raise StoreError(
             f"{path} is damaged", got=f"no {', '.join(missing)}", expected="every variable of the schema"
@@ -222,13 +306,21 @@ def _check_bounds(path: str | Path, dataset: xr.Dataset) -> None:
 
 
 def regions_of(dataset: xr.Dataset) -> Regions:
-    """Region table of an opened compendium.
+    """Region table of an opened compendium, or of what was selected from one: all its regions.
 
     Raises
     ------
     StoreError
-        If the regions do not add up to the store's bins.
+        If the table is damaged, or not there.
     """
+    lacking = [variable.name for variable in REGION_TABLE if variable.name not in dataset.coords]
+    if lacking:
+        raise StoreError(
+            "this Dataset has no region table",
+            got=f"no {', '.join(lacking)}",
+            expected="the coordinates of a compendium",
+            next_step="keep the Dataset: a DataArray alone, such as `ds.signal`, loses them",
+        )
     regions = Regions(
         str(dataset.attrs["assembly"]),
         tuple(map(str, dataset.region_name.values)),
@@ -236,21 +328,15 @@ def regions_of(dataset: xr.Dataset) -> Regions:
         tuple(map(int, dataset.region_start.values)),
         tuple(map(int, dataset.region_end.values)),
     )
-    whole = "bin_chrom" not in dataset.coords  # not a selection of bins
-    if (
-        not regions.sound
-        or not np.array_equal(regions.first_bin, dataset.region_first_bin.to_numpy())
-        or (whole and regions.n_bins < dataset.sizes["bin"])
-    ):
+    if not regions.sound or not np.array_equal(regions.first_bin, dataset.region_first_bin.to_numpy()):
         raise StoreError("the store's region table is damaged", next_step="ingest again")
     return regions
 
 
 def experiments_of(dataset: xr.Dataset) -> pd.DataFrame:
     """Experiment table of an opened compendium: one row each, the schema's labels and summaries."""
-    columns = (*EXPERIMENT_LABELS, *EXPERIMENT_SUMMARIES)
     table = {}
-    for variable in columns:
+    for variable in (*EXPERIMENT_LABELS, *EXPERIMENT_SUMMARIES):
         values = dataset[variable.name].to_numpy()
         table[variable.name] = values.astype(object) if variable.dtype == "string" else values
     return pd.DataFrame(table)
@@ -272,7 +358,11 @@ def stored_plan(path: str | Path) -> Plan:
         except (LookupError, TypeError, ValueError, AttributeError, OverflowError) as error:
             raise StoreError(f"{path} is damaged: attribute growth", got=type(error).__name__) from error
         return replace(plan, fixed_layout=layout)
-    dataset = open_compendium(path, unfinished=True)
+    return replace(_plan_of(open_compendium(path, unfinished=True), attributes), fixed_layout=layout)
+
+
+def _plan_of(dataset: xr.Dataset, attributes: dict[str, Any]) -> Plan:
+    """The plan that labels, regions and attributes belong to."""
     table = experiments_of(dataset)[[variable.name for variable in EXPERIMENT_LABELS]]
     provenance = attributes.get("provenance")
     return Plan(
@@ -282,7 +372,6 @@ def stored_plan(path: str | Path) -> Plan:
         regions_of(dataset),
         attributes["uncovered"],
         provenance if isinstance(provenance, dict) else {},
-        layout,
     )
 
 

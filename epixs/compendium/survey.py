@@ -12,6 +12,7 @@ import numpy as np
 from epixs.compendium.opened import KEPT_BYTES, OpenTracks, open_checked
 from epixs.compendium.plan import COMPRESSION_RATIO, Plan
 from epixs.compendium.schema import COORDINATES
+from epixs.compendium.store import INDEX_CHUNK
 from epixs.compendium.tiles import read_row
 from epixs.errors import TrackError
 from epixs.genome import Assembly
@@ -73,7 +74,7 @@ def project_cost(plan: Plan, assembly: Assembly) -> IngestCost:
     return IngestCost(
         int(plan.experiments["source_size"].clip(lower=0).sum()),
         int(plan.n_bytes * COMPRESSION_RATIO),
-        2 * len(tiles) + 2 * len(COORDINATES) + 4,
+        2 * len(tiles) + 2 * len(COORDINATES) + plan.n_bins // INDEX_CHUNK + 4,
         len(tiles),
         # The tile, its shard (on its way elsewhere), a row's sums, what is open, and the libraries.
         2 * largest + largest // plan.layout.chunk_rows * 6 + _open_bytes(plan) + LIBRARY_BYTES,

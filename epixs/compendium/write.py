@@ -20,16 +20,21 @@ from epixs.compendium.ledger import Record, check_ledger, read_ledger
 from epixs.compendium.location import has_object, object_names, put_object, sweep, zarr_store
 from epixs.compendium.plan import Plan, Tile
 from epixs.compendium.schema import (
+    ADDED,
+    BIN_INDEX,
     COORDINATES,
     EXPERIMENT_LABELS,
     EXPERIMENT_SUMMARIES,
+    KIND,
     LEDGER_PATH,
     REMOVED,
     SIGNAL,
+    TABLES,
     Variable,
 )
 from epixs.compendium.shard import encode_shard, is_encodable, signal_codecs
 from epixs.compendium.store import (
+    INDEX_CHUNK,
     open_signal,
     plan_coordinates,
     read_attributes,
@@ -68,7 +73,7 @@ def create_store(path: str | Path, plan: Plan, *, again: bool = False) -> None:
         **signal_codecs(),
         dimension_names=SIGNAL.dims,
         attributes={
-            "coordinates": " ".join(variable.name for variable in COORDINATES),
+            "coordinates": _coordinates_attribute(),
             "long_name": SIGNAL.doc,
             "units": "arcsinh units",
         },
@@ -83,10 +88,29 @@ def create_store(path: str | Path, plan: Plan, *, again: bool = False) -> None:
 def _write_labels(root: Any, plan: Plan) -> None:
     """Write all coordinates of a plan; the summaries, which only its tiles can tell, are empty."""
     labels = plan_coordinates(plan)
-    for variable in COORDINATES:
+    for variable in TABLES:
         dtype: Any = object if variable.dtype == "string" else variable.dtype
         empty = np.full(plan.n_experiments, variable.fill, dtype=dtype)
         _write(root, variable, labels.get(variable.name, empty))
+    _write_bin_index(root, plan.n_bins)
+
+
+def _write_bin_index(root: Any, n_bins: int) -> None:
+    """Write each bin's number, a chunk at a time: about 8 kB per million bins on disk."""
+    array = root.create_array(
+        BIN_INDEX.name,
+        shape=(n_bins,),
+        chunks=(min(n_bins, INDEX_CHUNK),),
+        dtype=BIN_INDEX.dtype,
+        fill_value=BIN_INDEX.fill,
+        compressors=zarr.codecs.BloscCodec(cname="zstd", clevel=5, shuffle="bitshuffle", typesize=8),
+        dimension_names=BIN_INDEX.dims,
+        attributes={"long_name": BIN_INDEX.doc},
+        overwrite=True,
+    )
+    for start in range(0, n_bins, INDEX_CHUNK):
+        stop = min(n_bins, start + INDEX_CHUNK)
+        array[start:stop] = np.arange(start, stop)
 
 
 def _write(root: Any, variable: Variable, values: npt.NDArray[Any]) -> None:
@@ -287,14 +311,29 @@ def finalise(path: str | Path, plan: Plan, is_done: Callable[[Tile, Record], boo
     columns = {v: summary[v.name].to_numpy() for v in EXPERIMENT_SUMMARIES}
     columns |= {v: plan.experiments[v.name].to_numpy() for v in files}
     changed = {v: values for v, values in columns.items() if not _holds(root, v, values)}
-    if changed or attributes["status"] != "complete":
+    lacking = any(name not in root for name in ADDED)
+    if changed or lacking or attributes["status"] != "complete":
         reopen(path)
         for variable, values in changed.items():
             _put(root, variable, values)
+        if lacking:
+            _add_coordinates(root, plan)
         root.attrs["status"] = "complete"
         _consolidate(path)
     sweep(path)
     return pd.concat([plan.experiments, summary], axis=1)
+
+
+def _add_coordinates(root: Any, plan: Plan) -> None:
+    """Give a store of an earlier version the coordinates that it lacks."""
+    _write(root, KIND, plan_coordinates(plan)[KIND.name])
+    _write_bin_index(root, plan.n_bins)
+    root[SIGNAL.name].attrs["coordinates"] = _coordinates_attribute()
+
+
+def _coordinates_attribute() -> str:
+    """What tells xarray which variables are coordinates of the signal."""
+    return " ".join(variable.name for variable in COORDINATES)
 
 
 def _holds(root: Any, variable: Variable, values: npt.NDArray[Any]) -> bool:

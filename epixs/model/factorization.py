@@ -12,6 +12,7 @@ import tensorflow as tf
 from epixs.joint import JointAxis
 from epixs.model.dense import TallDense
 from epixs.model.factors import GenomeFactors, LabelFactors, look_up
+from epixs.zero_shot import plan_zero_shot
 
 
 @keras.saving.register_keras_serializable(package="epixs")
@@ -32,6 +33,8 @@ class DeepTensorFactorization(keras.Model):
         Share of a position's factors that training sets to 0.
     detached_assays
         Assays whose entries train labels and layers, but leave the genome factors and their projection alone.
+    exempt_biosamples
+        Biosamples whose entries do not, whatever the assay.
     precision
         Of products and activations, `"float32"` or `"bfloat16"`; weights and what comes out are float32.
 
@@ -53,11 +56,12 @@ class DeepTensorFactorization(keras.Model):
         genome_dropout: float = 0.0,
         detached_assays: Sequence[int] = (),
         precision: str = "float32",
+        exempt_biosamples: Sequence[int] = (),
         **kwargs: Any,
     ) -> None:
         super().__init__(**{"dtype": "float32"} | kwargs)
-        # Labels are worked out once per experiment of a batch, whose number the data decide: XLA cannot compile
-        # that. `compile` asks this where a GPU would make it choose XLA.
+        # Labels are worked out once per experiment of a batch, whose number the data decide: XLA cannot
+        # compile that. `compile` asks this where a GPU would make it choose XLA.
         self.supports_jit = False
         self.settings: dict[str, Any] = {
             "n_biosamples": n_biosamples,
@@ -70,6 +74,7 @@ class DeepTensorFactorization(keras.Model):
             "genome_dropout": genome_dropout,
             "detached_assays": [int(assay) for assay in detached_assays],
             "precision": precision,
+            "exempt_biosamples": [int(biosample) for biosample in exempt_biosamples],
         }
         policy = "mixed_bfloat16" if precision == "bfloat16" else "float32"
         fan_in = biosample_factors + assay_factors + sum(genome_factors)
@@ -80,6 +85,7 @@ class DeepTensorFactorization(keras.Model):
             n_positions, genome_factors, units, fan_in, genome_dropout, precision, name="genome"
         )
         self._is_detached = np.isin(np.arange(n_assays), self.settings["detached_assays"])
+        self._is_exempt = np.isin(np.arange(n_biosamples), self.settings["exempt_biosamples"])
         self.bias = self.add_weight(name="bias", shape=(units,), initializer="zeros", autocast=False)
         self.hidden = [
             TallDense(width, activation="relu", dtype=policy, name=f"hidden_{i}")
@@ -119,8 +125,10 @@ class DeepTensorFactorization(keras.Model):
     def _predict(self, inputs: dict[str, Any], training: bool) -> Any:
         genome = tf.expand_dims(self.genome(inputs["position"], training=training), 1)
         if training and self.settings["detached_assays"]:
-            detached = tf.gather(self._is_detached, inputs["assay"])[..., None]
-            genome = tf.where(detached, tf.stop_gradient(genome), genome)
+            detached = tf.gather(self._is_detached, inputs["assay"])
+            if self._is_exempt.any():
+                detached &= ~tf.gather(self._is_exempt, inputs["biosample"])
+            genome = tf.where(detached[..., None], tf.stop_gradient(genome), genome)
         return self.decode(genome, inputs["biosample"], inputs["assay"])
 
     def decode(self, genome: Any, biosample: Any, assay: Any) -> Any:
@@ -189,6 +197,7 @@ def build_model(
     hidden: tuple[int, ...] = (2048, 2048),
     genome_dropout: float = 0.0,
     zero_shot: bool = True,
+    target: str = "",
     precision: str | None = None,
 ) -> DeepTensorFactorization:
     """Make the model of a joint axis; the sizes are the paper's by default. It starts at the mean signal.
@@ -203,14 +212,17 @@ def build_model(
         As in `DeepTensorFactorization`; by default `"bfloat16"` under Keras's global policy `mixed_bfloat16`,
         else `"float32"`, also under `mixed_float16`.
     zero_shot
-        Let assays that a target species lacks (`axis.lacking_assays()`) leave the genome factors of the
-        others alone, so that the network learns to read them off factors that were fitted to other assays, as
-        it has to in the target.
+        Let assays that a target species lacks leave the genome factors of the others alone, so that the
+        network learns to read them off factors that were fitted to other assays, as it has to in the target.
+    target
+        Which species that is; see `TrainConfig`.
 
     Returns
     -------
     A built, not yet compiled `keras.Model`.
     """
+    plan = plan_zero_shot(axis, enabled=zero_shot, target=target)
+    exempt = [axis.biosample_index(name, axis.part(name).biosamples) for name in plan.exempt]
     model = DeepTensorFactorization(
         axis.n_biosamples,
         len(axis.assays),
@@ -220,8 +232,9 @@ def build_model(
         genome_factors,
         hidden,
         genome_dropout,
-        axis.assay_index(axis.lacking_assays()).tolist() if zero_shot else [],
+        axis.assay_index(plan.detached).tolist(),
         precision or global_precision(),
+        np.concatenate(exempt).tolist() if exempt else [],
         name="avocado",
     )
     model.build()

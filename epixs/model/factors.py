@@ -159,9 +159,7 @@ class GenomeFactors(keras.layers.Layer):
         """Make the three tables and their part of the first layer."""
         uniform = keras.initializers.RandomUniform(-INITIAL_RANGE, INITIAL_RANGE)
         self.tables = [
-            self.add_weight(
-                name=f"factors_{scale}", shape=(rows, width), initializer=uniform, autocast=False
-            )
+            self.add_weight(name=f"factors_{scale}", shape=(rows, width), initializer=uniform, autocast=False)
             for scale, rows, width in zip(
                 ("25bp", "250bp", "5kbp"), self.n_positions, self.n_factors, strict=True
             )

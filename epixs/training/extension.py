@@ -11,10 +11,11 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from epixs.aliases import Alias
 from epixs.cost import EPOCHS_OVER_JOINT, check_memory, estimate_cost, planned_epochs
 from epixs.description import signal_bounds
 from epixs.errors import AxisError
-from epixs.joint import JointAxis, SpeciesAxis, joint_axis
+from epixs.joint import JointAxis, SpeciesAxis, axis_of_store
 from epixs.pairs import Pair
 from epixs.trained import TrainedModel, new_model, save_model
 from epixs.training.run import (
@@ -60,7 +61,9 @@ class Extension:
     untouched: int
 
 
-def plan_extension(trained: TrainedModel, store: str | Path, exclude: Sequence[Pair] = ()) -> Extension:
+def plan_extension(
+    trained: TrainedModel, store: str | Path, exclude: Sequence[Pair] = (), aliases: Sequence[Alias] = ()
+) -> Extension:
     """Find what a store has that a model does not know.
 
     Parameters
@@ -72,15 +75,17 @@ def plan_extension(trained: TrainedModel, store: str | Path, exclude: Sequence[P
         species it does not know.
     exclude
         Experiments of the store never to be fitted to.
+    aliases
+        Assays that the store names otherwise than the model, besides those that the model knows of.
 
     Raises
     ------
     AxisError
         If there is nothing new, or the store does not fit the model.
     """
-    found = joint_axis([store], exclude)
-    part = found.parts[0]
     old = trained.axis
+    found = axis_of_store(store, exclude, old, aliases)
+    part = found.parts[0]
     new_species = part.species not in old.species
     if not new_species:
         part = _grown(old.part(part.species), part, trained.folder)
@@ -156,6 +161,7 @@ def extend(
     out: str | Path,
     *,
     exclude: Sequence[Pair] = (),
+    aliases: Sequence[Alias] = (),
     epochs: int | None = None,
     max_minutes: float | None = None,
     resume: bool = False,
@@ -173,7 +179,7 @@ def extend(
     ----------
     trained
         The model; it is not changed.
-    store, exclude
+    store, exclude, aliases
         As in `plan_extension`.
     out
         New or empty folder for the extended model.
@@ -197,7 +203,7 @@ def extend(
         another model, store or settings.
     """
     out = Path(out)
-    plan = plan_extension(trained, store, exclude)
+    plan = plan_extension(trained, store, exclude, aliases)
     config = trained.config.replace(
         epochs=epochs or 0,
         max_minutes=max_minutes or 0.0,

@@ -42,13 +42,14 @@ from epixs.factors import (
     reopen_factors,
     write_factors,
 )
-from epixs.joint import COARSE_BINS, MEDIUM_BINS, JointAxis, joint_axis
+from epixs.joint import COARSE_BINS, MEDIUM_BINS, JointAxis, axis_of_store
 from epixs.model import DeepTensorFactorization, RowwiseAdam
 from epixs.model.factors import INITIAL_RANGE
 from epixs.pairs import Pair
 from epixs.sampling import Sampler
 from epixs.sampling.memory import bytes_per_bin
 from epixs.trained import TrainedModel
+from epixs.zero_shot import plan_zero_shot
 
 BLOCK_POSITIONS = 400
 """5 kbp positions of a block, 2 Mb: large enough to keep a core busy, small enough to share out."""
@@ -127,8 +128,8 @@ def plan_factors(
     AxisError
         If the model does not know the species, or none of the store's experiments.
     """
-    found = joint_axis([store], exclude)
-    part, old = found.parts[0], trained.axis
+    old = trained.axis
+    part = axis_of_store(store, exclude, old).parts[0]
     if part.species not in old.species:
         raise AxisError(
             f"{store} is of a species that {trained.folder} does not know",
@@ -141,7 +142,8 @@ def plan_factors(
         raise AxisError(f"assembly of {store}", got=part.regions.assembly, expected=mine.regions.assembly)
     known_assays = {assay for p in old.parts for assay in p.training["assay"]}
     known_biosamples = set(mine.training["biosample"])
-    lacking = set(old.lacking_assays()) if trained.config.zero_shot else set()
+    zero_shot = plan_zero_shot(old, enabled=trained.config.zero_shot, target=trained.config.target)
+    detached = set() if part.species in zero_shot.exempt else set(zero_shot.detached)
     aside = mine.experiments[mine.experiments["excluded"] | mine.experiments["held_out"]]
     hidden = set(zip(aside["biosample"], aside["assay"], strict=True))
     table = part.experiments
@@ -151,7 +153,7 @@ def plan_factors(
         ),
         "excluded": table["excluded"]
         | np.array([label in hidden for label in zip(table["biosample"], table["assay"], strict=True)]),
-        "of assays that a target species lacks (zero_shot)": table["assay"].isin(lacking),
+        "of assays that a target species lacks (zero_shot)": table["assay"].isin(detached),
     }
     used = np.ones(len(table), dtype=bool)
     notes = []

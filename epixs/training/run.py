@@ -29,6 +29,7 @@ from epixs.training.checkpoint import RunState, forget_checkpoint, identity, rea
 from epixs.training.devices import chosen_precision, parts_of, training_scope, use_cores
 from epixs.training.probe import seconds_per_step
 from epixs.training.watch import EpochReport, RunPlan, Watch
+from epixs.zero_shot import plan_zero_shot
 
 PROBE_SHARE = 0.1
 """Of `max_minutes`, at most, that timing the first steps may take."""
@@ -120,7 +121,7 @@ def train(
     deadline = deadline_of(config)
     use_cores()
     out = Path(out)
-    axis = axis.hold_out(config.held_out_tracks, config.seed)
+    axis, config = settled(axis, config)
     cost = estimate_cost(axis, config)
     if not force:
         check_memory(cost, config)
@@ -140,6 +141,13 @@ def train(
         )  # fmt: skip
 
 
+def settled(axis: JointAxis, config: TrainConfig) -> tuple[JointAxis, TrainConfig]:
+    """Decide what axis and settings of a run leave open: tracks held out whole, zero-shot targets."""
+    axis = axis.hold_out(config.held_out_tracks, config.seed)
+    zero_shot = plan_zero_shot(axis, target=config.target)
+    return axis, config.replace(target=",".join(zero_shot.targets))
+
+
 def time_steps(axis: JointAxis, config: TrainConfig) -> Probe:
     """How long an epoch would take, without training anything.
 
@@ -149,7 +157,7 @@ def time_steps(axis: JointAxis, config: TrainConfig) -> Probe:
         If the memory budget does not suffice.
     """
     use_cores()
-    axis = axis.hold_out(config.held_out_tracks, config.seed)
+    axis, config = settled(axis, config)
     cost = estimate_cost(axis, config)
     check_memory(cost, config)
     with training_scope():

@@ -3,7 +3,23 @@ import pytest
 import xarray as xr
 
 import epixs  # noqa: F401  (registers .epixs)
-from epixs.errors import RegionError
+from epixs.compendium.store import open_compendium
+from epixs.errors import RegionError, StoreError
+from epixs.imputation import open_imputed
+
+LOCUS = "chr21:20,002,500-20,004,000"
+
+
+@pytest.fixture
+def human(world):
+    with xr.open_zarr(world.store("human")) as dataset:
+        yield dataset
+
+
+@pytest.fixture
+def expected(human):
+    """The locus by hand: the second region begins with bin 1,500."""
+    return human.signal.to_numpy()[:, 1_500 + 100 : 1_500 + 160]
 
 
 def test_bins_as_a_table(world):
@@ -32,3 +48,63 @@ def test_experiments_and_regions(world):
     with xr.open_zarr(world.store("mouse")) as dataset:
         assert dataset.epixs.regions.assembly == "mm10"
         assert (dataset.epixs.experiments["status"] == "ok").all()
+
+
+@pytest.mark.parametrize(
+    "cut",
+    [
+        lambda d: d.isel(bin=slice(1_000, 2_000)),
+        lambda d: d.isel(bin=slice(None, None, -1)),
+        lambda d: d.isel(bin=np.random.default_rng(0).permutation(d.sizes["bin"])),
+        lambda d: d.isel(bin=np.r_[1_600:1_660, 5:9]),
+        lambda d: d.epixs.sel("chr21:20,000,000-20,010,000"),
+        lambda d: d.load().isel(bin=slice(1_599, 1_661)),
+        lambda d: d.coarsen(bin=2, boundary="trim").construct(bin=("pair", "half")).stack(bin=("pair", "half"))
+        .reset_index("bin"),
+        lambda d: d * 1.0,
+        lambda d: d.rolling(bin=1).mean(),
+    ],
+)  # fmt: skip
+def test_a_locus_of_what_was_selected_before_is_the_locus(human, expected, cut):
+    found = cut(human).epixs.sel(LOCUS)
+    assert np.array_equal(found.signal.transpose("experiment", "bin").to_numpy(), expected)
+    assert found["bin"].to_numpy().tolist() == list(range(1_600, 1_660))
+    assert found["bin_start"].to_numpy()[0] == 20_002_500
+
+
+@pytest.mark.parametrize(
+    ("cut", "message"),
+    [
+        (lambda d: d.isel(bin=slice(None, None, 2)), "got 30 of its 60 bins"),
+        (lambda d: d.isel(bin=slice(0, 1_650)), "got 50 of its 60 bins"),
+        (lambda d: d.isel(bin=slice(0, 1_000)), "got 0 of its 60 bins"),
+        (lambda d: d.isel(bin=[1_610, *range(1_600, 1_660)]), "some twice"),
+        (lambda d: d.coarsen(bin=4, boundary="trim").mean(), "were merged.*bin_index of float64"),
+        (lambda d: d.coarsen(bin=5, boundary="trim").mean(), "were merged"),
+        (lambda d: d.drop_vars("bin_index"), "does not say which bins"),
+        (lambda d: d.mean("bin"), "does not say which bins"),
+    ],
+)
+def test_a_locus_of_which_bins_are_gone_is_refused(human, cut, message):
+    with pytest.raises(RegionError, match=message):
+        cut(human).epixs.sel(LOCUS)
+
+
+def test_bins_are_those_that_a_dataset_holds(human):
+    table = human.isel(bin=slice(1_510, 1_500, -1)).epixs.bins()
+    assert table["bin"].tolist() == list(range(1_510, 1_500, -1))
+    assert table["start"].tolist() == [20_000_000 + 25 * (b - 1_500) for b in range(1_510, 1_500, -1)]
+    assert len(human.isel(bin=slice(0, 100)).epixs.bins()) == 100
+
+
+def test_lazy_datasets_say_which_bins_they_hold(world, trained, held_out):
+    lazy = open_imputed(trained, world.store("mouse"), pairs=held_out)
+    stored = open_compendium(world.store("mouse"))
+    place = stored.epixs.bins([40])
+    locus = f"{place['chrom'][0]}:{place['start'][0]}-{place['end'][0] + 100}"
+    assert lazy.isel(bin=slice(20, 100)).epixs.sel(locus)["bin"].to_numpy().tolist() == [40, 41, 42, 43, 44]
+
+
+def test_a_dataset_without_its_region_table_says_so(human):
+    with pytest.raises(StoreError, match="no region table"):
+        human.signal.to_dataset().epixs.sel(LOCUS)

@@ -7,6 +7,7 @@ import pytest
 import xarray as xr
 import zarr
 
+from epixs.compendium import store, write
 from epixs.compendium.ledger import Record, row_statistics, write_record
 from epixs.compendium.plan import Tile
 from epixs.compendium.store import (
@@ -287,3 +288,97 @@ def test_nothing_is_written_through_a_link_that_leads_out(tmp_path, plan):
     with pytest.raises(StoreError, match=r"leads out of .*a\.zarr.*Take the symbolic link away"):
         fill(path, plan)
     assert list((tmp_path / "elsewhere").iterdir()) == []
+
+
+@pytest.fixture
+def finished(tmp_path, plan):
+    create_store(tmp_path / "a.zarr", plan)
+    fill(tmp_path / "a.zarr", plan)
+    finalise(tmp_path / "a.zarr", plan, by_f)
+    return tmp_path / "a.zarr"
+
+
+def save(dataset, path):
+    """Save as a user of xarray would."""
+    dataset.drop_encoding().load().to_zarr(path, zarr_format=3, consolidated=False)
+
+
+@pytest.mark.parametrize(
+    ("cut", "message"),
+    [
+        (
+            lambda d: d.isel(bin=slice(100, 20_000)),
+            "does not hold the bins.*got 19,900 bins; expected the 40,000",
+        ),
+        (lambda d: d.isel(bin=slice(None, None, -1)), "does not hold the bins.*in another order"),
+        (lambda d: d.isel(experiment=[0, 1]), "not those that the store was made with; got 2 experiments"),
+        (
+            lambda d: d.assign_coords(
+                kind=("experiment", np.array(["observed"] * 19 + ["imputed"], dtype=object))
+            ),
+            "says it is observed",
+        ),
+    ],
+)
+def test_what_was_cut_from_a_store_and_saved_is_not_taken_for_whole(tmp_path, finished, cut, message):
+    save(cut(open_compendium(finished)), tmp_path / "b.zarr")
+    with pytest.raises(StoreError, match=message):
+        open_compendium(tmp_path / "b.zarr")
+
+
+def test_a_whole_copy_by_xarray_is_a_store(tmp_path, finished):
+    save(open_compendium(finished), tmp_path / "b.zarr")
+    assert open_compendium(tmp_path / "b.zarr").signal.equals(open_compendium(finished).signal)
+
+
+def test_rows_of_another_kind_appended_to_a_store_are_found(tmp_path, finished):
+    rows = open_compendium(finished).isel(experiment=[0, 1])
+    rows["kind"][:] = "imputed"
+    per_row = [name for name in rows.variables if rows[name].dims[:1] == ("experiment",)]
+    others = [name for name in rows.variables if name not in per_row]
+    rows = rows.drop_vars(others).drop_encoding().load()
+    rows.to_zarr(finished, append_dim="experiment", zarr_format=3, consolidated=False)
+    assert xr.open_zarr(finished, consolidated=False).sizes["experiment"] == 22
+    write._consolidate(finished)
+    with pytest.raises(StoreError, match="experiments that are imputed and observed; expected only observed"):
+        open_compendium(finished)
+
+
+def test_stores_of_earlier_versions_open_and_are_brought_up_to_date(finished, plan):
+    root = zarr.open_group(finished, mode="r+", use_consolidated=False)
+    names = root["signal"].attrs["coordinates"].split()
+    root["signal"].attrs["coordinates"] = " ".join(
+        name for name in names if name not in ("kind", "bin_index")
+    )
+    for name in ("kind", "bin_index"):
+        shutil.rmtree(finished / name)
+    write._consolidate(finished)
+    dataset = open_compendium(finished)
+    assert dataset.kind.to_numpy().tolist() == ["observed"] * 20
+    assert dataset.isel(bin=slice(10, 20)).epixs.bins()["bin"].tolist() == list(range(10, 20))
+    finalise(finished, plan, by_f)  # as the same command does
+    with xr.open_zarr(finished) as again:
+        assert {"kind", "bin_index"} <= set(again.coords)
+        assert np.array_equal(again.bin_index, np.arange(40_000))
+
+
+def test_a_damaged_bin_index_is_refused(finished):
+    index = zarr.open_array(finished, path="bin_index", mode="r+")
+    index[7] = 8
+    with pytest.raises(StoreError, match="does not hold the bins of its regions"):
+        open_compendium(finished)
+
+
+def test_many_bins_are_numbered_chunk_by_chunk(tmp_path, monkeypatch):
+    monkeypatch.setattr(store, "INDEX_CHUNK", 1_000)
+    monkeypatch.setattr(write, "INDEX_CHUNK", 1_000)
+    plan = plan_of(2, 5_500)
+    create_store(tmp_path / "a.zarr", plan)
+    assert open_compendium(tmp_path / "a.zarr", unfinished=True).bin_index.to_numpy().tolist() == [
+        *range(5_500)
+    ]
+    index = zarr.open_array(tmp_path / "a.zarr", path="bin_index", mode="r+")
+    assert index.chunks == (1_000,)
+    index[5_400] = 0
+    with pytest.raises(StoreError, match="does not hold the bins"):
+        open_compendium(tmp_path / "a.zarr", unfinished=True)
