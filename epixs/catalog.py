@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 import pandas as pd
 
 from epixs.errors import CatalogError, RegionError
+from epixs.files import write_new
 from epixs.genome import Assembly, load_assembly, reference_folder
 from epixs.sources import is_url
 from epixs.tables import read_tsv
@@ -232,11 +233,4 @@ def write_catalog(table: pd.DataFrame, path: str | Path, *, paths_from: str | Pa
     columns = [*REQUIRED, *(column for column in OPTIONAL if column in table.columns)]
     text = table[columns].astype(str).map(lambda cell: re.sub(r"[\t\r\n]+", " ", cell))
     lines = ["\t".join(columns), *("\t".join(row) for row in text.itertuples(index=False, name=None))]
-    content, path = "\n".join(lines) + "\n", Path(path)
-    if path.exists() and (not path.is_file() or path.read_bytes() != content.encode()):
-        raise CatalogError(
-            f"{path} exists and holds something else",
-            expected="a new file, or the same catalog",
-            next_step="name another --out, or delete it",
-        )
-    path.write_text(content, encoding="utf-8")
+    write_new(Path(path), "\n".join(lines) + "\n", CatalogError)

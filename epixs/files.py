@@ -19,6 +19,23 @@ def write_text(path: Path, text: str) -> None:
     os.replace(partial, path)
 
 
+def write_new(path: Path, text: str, error: type[EpixsError]) -> None:
+    """Write a file that is not there yet, or holds the same text.
+
+    Raises
+    ------
+    EpixsError
+        Of type `error`, if something else is there.
+    """
+    if path.exists() and (not path.is_file() or path.read_bytes() != text.encode()):
+        raise error(
+            f"{path} exists and holds something else",
+            expected="a new file, or the same text",
+            next_step="name another --out, or delete it",
+        )
+    write_text(path, text)
+
+
 def file_sha256(path: Path) -> str:
     """Checksum of a file."""
     with path.open("rb") as file:

@@ -359,7 +359,7 @@ def joint_axis(
 def axis_of_store(
     store: str | Path, exclude: Sequence[Pair], known: JointAxis, aliases: Sequence[Alias] = ()
 ) -> JointAxis:
-    """The axis of one store with the names that a known axis has for its species' assays, and further aliases.
+    """The axis of one store, with the aliases of a known axis and further ones.
 
     Raises
     ------

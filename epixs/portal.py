@@ -32,25 +32,61 @@ HELPFUL = (
     "Size",
     "md5sum",
     "File analysis title",
-    "Biosample treatments",
+    "Lab",
+    "Project",
+    "Donor(s)",
+    "Experiment date released",
     "Biosample genetic modifications methods",
     "Audit ERROR",
     "Audit NOT_COMPLIANT",
 )
+
+OLDER_NAMES = {"Assembly": "File assembly"}
+"""Columns as older tables of the portal have them."""
+
+LABELS = ["species", "biosample", "assay"]
+REPORT_COLUMNS = ("Accession", "Biosample summary")
+TREATMENT = ("Biosample treatments", "Biosample treatments amount", "Biosample treatments duration")
+MODIFICATION = "Biosample genetic modifications"
+PLAIN_COLUMNS = ("Biosample term id", "Biosample term name", "Biosample type", "Biosample organism")
+"""Columns about a biosample that do not tell one from another of the same term."""
+
+SERIES = ("Lab", "Project", "Donor(s)", "Experiment date released")
+"""Columns that experiments of one series share, the most telling first."""
 
 PERTURBATIONS = re.compile(r"CRISPR|RNAi|RNA interference|shRNA|siRNA", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
 class Selection:
-    """The catalog rows, and how many files each step set aside (in order)."""
+    """What was chosen from a portal table.
+
+    Parameters
+    ----------
+    table
+        The catalog rows.
+    dropped
+        How many files each step set aside, in order.
+    others
+        Experiments of a (biosample, assay) of which another was chosen: its labels, both accessions, and what
+        the table says of their series. The table does not tell their biosamples apart.
+    unnamed
+        Experiments that the report does not have, named by the table instead.
+    """
 
     table: pd.DataFrame
     dropped: dict[str, int]
+    others: pd.DataFrame
+    unnamed: tuple[str, ...] = ()
 
 
 def select_experiments(
-    metadata: str | Path, *, core: bool = False, keep_perturbed: bool = False, assembly: str | None = None
+    metadata: str | Path,
+    *,
+    report: str | Path | None = None,
+    core: bool = False,
+    keep_perturbed: bool = False,
+    assembly: str | None = None,
 ) -> Selection:
     """Choose one bigWig per (biosample, assay) from a portal table.
 
@@ -58,6 +94,9 @@ def select_experiments(
     ----------
     metadata
         The portal's `metadata.tsv`; may hold several organisms.
+    report
+        The portal's experiment report, whose "Biosample summary" then names biosamples: it tells life stages
+        apart, of which `metadata.tsv` has no column.
     core
         Apply the Core filter (at least 5 assays per biosample and 5 biosamples per assay).
     keep_perturbed
@@ -71,6 +110,7 @@ def select_experiments(
         If the table lacks a column or nothing is left.
     """
     files = _read_metadata(Path(metadata))
+    summaries = read_report(report) if report else {}
     dropped: dict[str, int] = {}
 
     def keep(mask: pd.Series[bool], reason: str) -> None:
@@ -83,6 +123,9 @@ def select_experiments(
     keep(files["File format"].str.lower() == "bigwig", "not a bigWig")
     keep(files["File Status"] == "released", "not released")
     files = _name(files)
+    if summaries:
+        named = files["Experiment accession"].map(summaries)
+        files = files.assign(biosample=named.where(named.notna(), files["biosample"]))
     keep(files["species"] != "", "organism not in catalog/organisms.tsv")
     keep(files["assay"] != "", "assay not in catalog/assays.tsv, or a control")
     if not keep_perturbed:
@@ -93,10 +136,9 @@ def select_experiments(
     keep(wanted, "another assembly than the preferred one")
     files = _ranked(files)
     keep(~files.duplicated(["Experiment accession", "assay"]), "a lesser file of the same experiment")
-    keep(
-        ~files.duplicated(["species", "biosample", "assay"]),
-        "another experiment of the same biosample and assay",
-    )
+    files = _by_series(files)
+    others = _others(files)
+    keep(~files.duplicated(LABELS), "another experiment of the same biosample and assay")
     if core:
         kept = core_experiments(files).index
         keep(files.index.to_series().isin(kept), "outside the Core")
@@ -107,7 +149,8 @@ def select_experiments(
             expected="released bigWigs of a known organism, assay and output type",
         )
     table = files.sort_values(["species", "biosample", "assay"]).reset_index(drop=True)
-    return Selection(table, dropped)
+    unnamed = sorted(set(table["Experiment accession"]) - set(summaries)) if summaries else []
+    return Selection(table, dropped, others, tuple(unnamed))
 
 
 def _read_metadata(path: Path) -> pd.DataFrame:
@@ -117,6 +160,7 @@ def _read_metadata(path: Path) -> pd.DataFrame:
         what="metadata",
         error=CatalogError,
         next_step="download metadata.tsv from the ENCODE portal",
+        renamed=OLDER_NAMES,
     )
     for column in HELPFUL:
         if column not in table.columns:
@@ -124,9 +168,77 @@ def _read_metadata(path: Path) -> pd.DataFrame:
     return table
 
 
+def read_report(path: str | Path) -> dict[str, str]:
+    """Biosample summary of each experiment accession, from the portal's experiment report (a TSV).
+
+    Raises
+    ------
+    CatalogError
+        If the file is none.
+    """
+    table = read_tsv(
+        Path(path),
+        REPORT_COLUMNS,
+        what="--report",
+        error=CatalogError,
+        next_step="download the experiment report as TSV from the ENCODE portal, with these columns",
+        preamble=True,
+    )
+    summaries = table["Biosample summary"].str.strip()
+    return {
+        accession: summary
+        for accession, summary in zip(table["Accession"].str.strip(), summaries, strict=True)
+        if accession and summary
+    }
+
+
 def _best_rank(files: pd.DataFrame) -> pd.Series[int]:
     """Most preferred assembly that each species has here, one value a file."""
     return files.groupby("species")["assembly_rank"].transform("min")
+
+
+def biosample_names(files: pd.DataFrame) -> pd.Series[str]:
+    """Name of each file's biosample: its term, and whatever else of the table tells biosamples apart.
+
+    That is treatments with amount and duration, genetic modifications, other columns about the biosample
+    (older tables have life stage, age, sex and the like), and the type where a term comes with several.
+    """
+    modifications = [name for name in files.columns if name.startswith(MODIFICATION)]
+    known = (*PLAIN_COLUMNS, *TREATMENT)
+    further = [
+        name
+        for name in files.columns
+        if name.startswith("Biosample ") and name not in known and not name.startswith(MODIFICATION)
+    ]
+    types = {}
+    if "Biosample type" in files.columns:
+        kinds = files.groupby("Biosample term name")["Biosample type"].nunique()
+        types = {str(term): "Biosample type" for term, count in kinds.items() if count > 1}
+    names = []
+    for record in files.to_dict("records"):
+        term = str(record["Biosample term name"])
+        telling = [*filter(None, [types.get(term)]), *further]
+        details = [str(record[name]) for name in telling if record[name]]
+        name = f"{term} ({', '.join(details)})" if details else term
+        modified = " ".join(dict.fromkeys(str(record[column]) for column in modifications if record[column]))
+        name += f" genetically modified ({modified})" if modified else ""
+        treated = _treatments(*(str(record.get(column, "")) for column in TREATMENT))
+        names.append(f"{name} treated with {treated}" if treated else name)
+    return pd.Series(names, index=files.index, dtype=object)
+
+
+def _treatments(names: str, amounts: str, durations: str) -> str:
+    """`"dexamethasone"`, `"100 nM"`, `"4 hour"` -> `"100 nM dexamethasone for 4 hour"`; lists by commas."""
+    each = [[part.strip() for part in text.split(",")] for text in (names, amounts, durations)]
+    count = len(each[0])
+    if not all(len(parts) == count or parts == [""] for parts in each):  # which belong together is not said
+        each, count = [[names], [amounts], [durations]], 1
+    columns = [parts if len(parts) == count else [""] * count for parts in each]
+    treatments = [
+        " ".join(part for part in (amount, name, duration and f"for {duration}") if part)
+        for name, amount, duration in zip(*columns, strict=True)
+    ]
+    return ", ".join(treatment for treatment in treatments if treatment)
 
 
 def _name(files: pd.DataFrame) -> pd.DataFrame:
@@ -150,7 +262,6 @@ def _name(files: pd.DataFrame) -> pd.DataFrame:
         "species",
         "assembly",
         "assembly_rank",
-        "biosample",
         "assay",
         "assay_class",
         "output_type",
@@ -158,6 +269,7 @@ def _name(files: pd.DataFrame) -> pd.DataFrame:
     ]
     named = pd.DataFrame(rows, index=files.index, columns=[*names, "perturbed"])
     return files.join(named).assign(
+        biosample=biosample_names(files),
         accession=files["File accession"],
         path=files["File download URL"].map(
             lambda url: f"https://www.encodeproject.org{url}" if url.startswith("/") else url
@@ -172,15 +284,11 @@ def _name_row(
     assembly, order = rank.get((record["Biosample organism"], record["File assembly"]), ("", -1))
     target = re.sub(r"-[a-z]+$", "", record["Experiment target"])
     rule, output_type = _assay_rule(record["Assay"], target, record["Output type"])
-    biosample = record["Biosample term name"]
-    if record["Biosample treatments"]:
-        biosample = f"{biosample} treated with {record['Biosample treatments']}"
     if rule is None:
         return (
             species.get(record["Biosample organism"], ""),
             assembly,
             order,
-            biosample,
             "",
             "",
             "",
@@ -193,7 +301,6 @@ def _name_row(
         species.get(record["Biosample organism"], ""),
         assembly,
         order,
-        biosample,
         "_".join(slug(part) for part in parts if part),
         rule["assay_class"],
         output_type,
@@ -234,6 +341,37 @@ def _assay_rule(assay: str, target: str, output_type: str) -> tuple[dict[str, st
 @functools.cache
 def _rules() -> tuple[dict[str, str], ...]:
     return tuple({str(k): str(v) for k, v in row.items()} for row in vocabulary().to_dict("records"))
+
+
+def _by_series(files: pd.DataFrame) -> pd.DataFrame:
+    """Order files such that of the experiments of a (biosample, assay), that of the largest series is first.
+
+    A series is what shares laboratory, project, donors and date of release, as far as the table has them. So
+    the assays of a biosample that the table cannot tell from another one are taken from one series where that
+    is possible, and not mixed by chance.
+    """
+    order, keys = files, ["species", "biosample"]
+    columns: list[str] = []
+    for column in SERIES:
+        keys = [*keys, column]
+        covered = f"_covered {column}"
+        order = order.assign(**{covered: -order.groupby(keys)["assay"].transform("nunique")})
+        columns += [covered, column]
+    return order.sort_values(columns, kind="stable").drop(columns=[c for c in columns if c not in SERIES])
+
+
+def _others(files: pd.DataFrame) -> pd.DataFrame:
+    """Experiments beside the first of each (species, biosample, assay), and which that is."""
+    chosen = files.drop_duplicates(LABELS).set_index(LABELS)["Experiment accession"]
+    rest = files[files.duplicated(LABELS)]
+    labels = pd.MultiIndex.from_frame(rest[LABELS])
+    columns = [*LABELS, "accession", "Experiment accession", *SERIES]
+    return (
+        rest[columns]
+        .assign(**{"chosen instead": chosen.reindex(labels).to_numpy()})
+        .sort_values(LABELS)
+        .reset_index(drop=True)
+    )
 
 
 def _ranked(files: pd.DataFrame) -> pd.DataFrame:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import pandas as pd
@@ -11,6 +11,7 @@ import pandas as pd
 from epixs.errors import EpixsError
 
 MAX_BYTES = 1 << 30
+MAX_LINE = 1 << 20
 GZIP = b"\x1f\x8b"
 
 
@@ -21,6 +22,8 @@ def read_tsv(
     what: str,
     error: type[EpixsError],
     next_step: str | None = None,
+    renamed: Mapping[str, str] | None = None,
+    preamble: bool = False,
 ) -> pd.DataFrame:
     """Read a table with a header line; every cell is text, an empty one is `""`.
 
@@ -34,6 +37,10 @@ def read_tsv(
         What the file is, and the type of error to raise.
     next_step
         What to do where the file or a column is missing.
+    renamed
+        Other names of columns, and what they are called here; a column of that name itself goes first.
+    preamble
+        Whether the first line may be something else, and the second the header.
 
     Raises
     ------
@@ -49,6 +56,7 @@ def read_tsv(
     with path.open("rb") as file:
         if file.read(len(GZIP)) == GZIP:
             raise error(f"{path} is gzipped", expected="text", next_step=f"unpack it: `gunzip -k {path}`")
+    skip = 1 if preamble and _header_is_second(path, required) else 0
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error", pd.errors.ParserWarning)  # cells beyond the header's are dropped
@@ -62,6 +70,7 @@ def read_tsv(
                 skip_blank_lines=False,
                 compression=None,
                 encoding="utf-8-sig",
+                skiprows=skip,
             )
     except pd.errors.ParserWarning as cause:
         raise error(
@@ -73,6 +82,8 @@ def read_tsv(
         raise error(f"{path} is not a tab-separated table: {cause}") from cause
     if len(table.columns) == 1 and "," in table.columns[0]:
         raise error(f"{path} is comma-separated", expected="tabs", next_step=next_step)
+    other = {old: new for old, new in (renamed or {}).items() if new not in table.columns}
+    table = table.rename(columns=other)
     missing = [column for column in required if column not in table.columns]
     if missing:
         raise error(
@@ -82,3 +93,10 @@ def read_tsv(
             next_step=next_step,
         )
     return table
+
+
+def _header_is_second(path: Path, required: Sequence[str]) -> bool:
+    """Whether the second line of a file, and not the first, has the columns that are required."""
+    with path.open(encoding="utf-8-sig", errors="replace") as file:
+        first, second = ({*file.readline(MAX_LINE).rstrip("\r\n").split("\t")} for _ in range(2))
+    return not set(required) <= first and set(required) <= second

@@ -307,6 +307,32 @@ def test_a_catalog_is_not_written_over(world, tmp_path):
     assert again == [0, 0]
 
 
+def test_experiments_that_a_portal_table_does_not_tell_apart_are_a_loud_warning(tmp_path):
+    columns = ["File accession", "File format", "Output type", "File assembly", "Experiment accession", "Assay",
+               "Biosample term name", "Biosample organism", "Experiment target", "Biological replicate(s)",
+               "File download URL", "File Status"]  # fmt: skip
+    rows = [
+        [f"F{i}", "bigWig", "signal p-value", "mm10", f"E{i}", "Histone ChIP-seq", "forebrain", "Mus musculus",
+         "H3K4me3-mouse", "1", "/f", "released"]
+        for i in range(3)
+    ]  # fmt: skip
+    (tmp_path / "metadata.tsv").write_text("\n".join("\t".join(row) for row in [columns, *rows]) + "\n")
+    done = epixs("catalog", tmp_path / "metadata.tsv", "--out", tmp_path / "c.tsv")
+    said = " ".join(done.stderr.split())
+    assert "WARNING: 1 pair of biosample and assay have several experiments" in said
+    assert "--report REPORT.tsv" in said
+    others = pd.read_csv(tmp_path / "c.others.tsv", sep="\t")
+    assert len(others) == 2
+    assert set(others["chosen instead"]) == {"E2"}
+    report = [["Accession", "Biosample summary"], *([f"E{i}", f"forebrain day {i}"] for i in range(3))]
+    (tmp_path / "report.tsv").write_text("\n".join("\t".join(row) for row in report) + "\n")
+    named = epixs(
+        "catalog", tmp_path / "metadata.tsv", "--out", tmp_path / "d.tsv", "--report", tmp_path / "report.tsv"
+    )
+    assert "WARNING" not in named.stderr
+    assert len(pd.read_csv(tmp_path / "d.tsv", sep="\t")) == 3
+
+
 def test_species_that_the_core_leaves_out_are_named(world, tmp_path, monkeypatch):
     monkeypatch.setattr("epixs.portal.core_experiments", lambda table: table[table["species"] == "human"])
     done = epixs("catalog", world.folder / "metadata.tsv", "--out", tmp_path / "c.tsv", "--core")

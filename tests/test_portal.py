@@ -156,12 +156,116 @@ def test_portal_spellings_of_an_assembly(tmp_path):
     assert select(tmp_path, *rows).table["assembly"].tolist() == ["mm10", "mm10"]
 
 
-def test_treatment_makes_another_biosample(tmp_path):
-    treated = {"File accession": "F2", "Experiment accession": "E2", "Biosample treatments": "dexamethasone"}
-    assert set(select(tmp_path, {}, treated).table["biosample"]) == {
-        "K562",
-        "K562 treated with dexamethasone",
-    }
+@pytest.mark.parametrize(
+    ("row", "name"),
+    [
+        ({"Biosample treatments": "dexamethasone"}, "K562 treated with dexamethasone"),
+        (
+            {
+                "Biosample treatments": "dexamethasone", "Biosample treatments amount": "100 nM",
+                "Biosample treatments duration": "4 hour",
+            },
+            "K562 treated with 100 nM dexamethasone for 4 hour",
+        ),
+        (
+            {"Biosample treatments": "ionomycin, ethanol", "Biosample treatments amount": "1 uM, 2 %"},
+            "K562 treated with 1 uM ionomycin, 2 % ethanol",
+        ),
+        (
+            {"Biosample treatments": "a, b, c", "Biosample treatments duration": "1 day, 2 day"},
+            "K562 treated with a, b, c for 1 day, 2 day",
+        ),
+        (
+            {
+                "Biosample genetic modifications methods": "CRISPR",
+                "Biosample genetic modifications categories": "insertion",
+                "Biosample genetic modifications targets": "CTCF",
+            },
+            "K562 genetically modified (CRISPR insertion CTCF)",
+        ),
+        ({"Biosample life stage": "embryonic", "Biosample Age": "13.5 day"}, "K562 (embryonic, 13.5 day)"),
+        ({"Biosample phase": "G1", "Biosample treatments": "x"}, "K562 (G1) treated with x"),
+    ],
+)  # fmt: skip
+def test_whatever_tells_biosamples_apart_is_in_their_names(tmp_path, row, name):
+    other = {"File accession": "F2", "Experiment accession": "E2"} | row
+    selection = select(tmp_path, dict.fromkeys(row, ""), other)
+    assert set(selection.table["biosample"]) == {"K562", name}
+    assert selection.others.empty
+
+
+def test_the_type_tells_apart_what_shares_a_term(tmp_path):
+    rows = [
+        {"Biosample term name": "neural cell", "Biosample type": "in vitro differentiated cells"},
+        {"Biosample term name": "neural cell", "Biosample type": "primary cell", "File accession": "F2",
+         "Experiment accession": "E2"},
+        {"Biosample type": "cell line", "File accession": "F3", "Experiment accession": "E3"},
+    ]  # fmt: skip
+    assert set(select(tmp_path, *rows).table["biosample"]) == {
+        "K562", "neural cell (in vitro differentiated cells)", "neural cell (primary cell)",
+    }  # fmt: skip
+
+
+def stages(*rows):
+    """Mouse forebrain: (accession, mark, lab, date) of each experiment."""
+    return [
+        {
+            "File accession": f"F{name}", "Experiment accession": f"E{name}", "Biosample organism": "Mus musculus",
+            "File assembly": "mm10", "Experiment target": f"{mark}-mouse", "Biosample term name": "forebrain",
+            "Lab": lab, "Experiment date released": date,
+        }
+        for name, mark, lab, date in rows
+    ]  # fmt: skip
+
+
+def test_experiments_that_the_table_does_not_tell_apart_are_taken_from_one_series(tmp_path):
+    rows = stages(
+        ("1", "H3K4me3", "x", "2020"), ("2", "H3K4me3", "y", "2020"), ("3", "H3K27ac", "y", "2020"),
+        ("4", "H3K27ac", "x", "2020"), ("5", "H3K9me3", "y", "2020"), ("6", "H3K36me3", "z", "2021"),
+    )  # fmt: skip
+    selection = select(tmp_path, *rows)
+    assert dict(zip(selection.table["assay"].str.split("_").str[1], selection.table["accession"], strict=True)) == {
+        "H3K4me3": "F2", "H3K27ac": "F3", "H3K9me3": "F5", "H3K36me3": "F6",
+    }  # fmt: skip
+    assert selection.others[["Experiment accession", "chosen instead"]].to_numpy().tolist() == [
+        ["E4", "E3"], ["E1", "E2"],
+    ]  # fmt: skip
+    assert select(tmp_path, *rows[::-1]).table["accession"].tolist() == selection.table["accession"].tolist()
+
+
+def test_the_date_of_release_tells_series_of_one_laboratory_apart(tmp_path):
+    rows = stages(
+        ("9", "H3K4me3", "x", "2020"), ("8", "H3K27ac", "x", "2020"),
+        ("7", "H3K4me3", "x", "2021"), ("6", "H3K27ac", "x", "2021"), ("5", "H3K9me3", "x", "2021"),
+    )  # fmt: skip
+    assert sorted(select(tmp_path, *rows).table["accession"]) == ["F5", "F6", "F7"]
+
+
+@pytest.mark.parametrize("preamble", ["", "2026-11-26 02:00:00\thttps://host/report.tsv?type=Experiment\n"])
+def test_the_experiment_report_names_biosamples(tmp_path, preamble):
+    rows = stages(
+        *((f"{stage}{mark}", mark, "x", "2020") for stage in "AB" for mark in ("H3K4me3", "H3K27ac"))
+    )
+    lines = ["ID\tAccession\tBiosample summary\tOther"]
+    lines += [f"/e/\tE{s}{m}\tforebrain embryo ({s})\t-" for s in "AB" for m in ("H3K4me3", "H3K27ac")]
+    (tmp_path / "report.tsv").write_text(preamble + "\n".join(lines) + "\n")
+    selection = select(tmp_path, *rows, report=tmp_path / "report.tsv")
+    assert selection.table.groupby("biosample").size().to_dict() == {
+        "forebrain embryo (A)": 2, "forebrain embryo (B)": 2,
+    }  # fmt: skip
+    assert selection.others.empty
+    assert selection.unnamed == ()
+    (tmp_path / "report.tsv").write_text(preamble + "\n".join(lines[:2]) + "\n")
+    assert select(tmp_path, *rows, report=tmp_path / "report.tsv").unnamed[0].startswith("E")
+    (tmp_path / "report.tsv").write_text("Accession\tTitle\nE1\tx\n")
+    with pytest.raises(CatalogError, match=r"missing column .*Biosample summary.*experiment report"):
+        select(tmp_path, *rows, report=tmp_path / "report.tsv")
+
+
+def test_older_tables_call_a_column_otherwise(tmp_path):
+    old = {("Assembly" if name == "File assembly" else name): value for name, value in ROW.items()}
+    pd.DataFrame([old]).to_csv(tmp_path / "old.tsv", sep="\t", index=False)
+    assert select_experiments(tmp_path / "old.tsv").table["assembly"].tolist() == ["hg38"]
 
 
 def test_core(tmp_path):

@@ -17,6 +17,7 @@ from epixs.terminal import (
     counted,
     err,
     fail_rows,
+    listed,
     out,
     progress_bar,
     remark,
@@ -34,12 +35,18 @@ def catalog(
     ] = False,
     keep_perturbed: Annotated[bool, typer.Option(help="keep RNA-seq after CRISPR, shRNA or siRNA")] = False,
     assembly: Annotated[str | None, typer.Option(help="instead of each organism's newest")] = None,
+    report: Annotated[
+        Path | None,
+        typer.Option(help="the portal's experiment report (TSV), which names biosamples by summary"),
+    ] = None,
 ) -> None:
     """Turn an ENCODE portal metadata.tsv into a catalog: one bigWig per (biosample, assay)."""
     from epixs.catalog import write_catalog
     from epixs.portal import select_experiments
 
-    choose = functools.partial(select_experiments, metadata, keep_perturbed=keep_perturbed, assembly=assembly)
+    choose = functools.partial(
+        select_experiments, metadata, report=report, keep_perturbed=keep_perturbed, assembly=assembly
+    )
     selection = choose(core=core)
     write_catalog(selection.table, out_path, paths_from=metadata.parent)
     if core:
@@ -47,6 +54,7 @@ def catalog(
             remark(f"no experiment of {species} is in the Core; without --core it keeps its own")
     for reason, count in selection.dropped.items():
         out.print(f"  {count:>7,} files left out: {reason}", highlight=False)
+    _remark_on_biosamples(selection, out_path, report)
     counts = selection.table.groupby(["species", "assembly"])
     rows = [
         [*key, len(part), part["biosample"].nunique(), part["assay"].nunique()]
@@ -54,6 +62,33 @@ def catalog(
         if isinstance(key, tuple)
     ]
     out.print(table_of(str(out_path), ["species", "assembly", "experiments", "biosamples", "assays"], rows))
+
+
+def _remark_on_biosamples(selection: Any, catalog: Path, report: Path | None) -> None:
+    """Say which experiments may be of different biosamples under one name, and list those not chosen."""
+    from epixs.errors import CatalogError
+    from epixs.files import write_new
+
+    others = selection.others
+    if len(others):
+        labels = others.groupby(["species", "biosample", "assay"]).ngroups
+        path = catalog.with_name(f"{catalog.stem}.others.tsv")
+        first = others.iloc[0]
+        write_new(path, others.to_csv(sep="\t", index=False), CatalogError)
+        first = others.iloc[0]
+        why = "under the same name in the report" if report else "which the table does not tell apart"
+        remark(
+            f"WARNING: {counted(labels, 'pair')} of biosample and assay have several experiments, {why}: "
+            f"for instance {first['biosample']} / {first['assay']}. They may differ in life stage, donor or "
+            "other conditions. One of each was taken, of one series (laboratory, donor, date) where there is one; "
+            f"{counted(len(others), 'other experiment')} are listed in {path}"
+            + ("" if report else ". --report REPORT.tsv, the portal's experiment report, tells them apart")
+        )
+    if selection.unnamed:
+        remark(
+            f"{counted(len(selection.unnamed), 'experiment')} of the table are not in {report}, and named by "
+            f"the table: {listed(selection.unnamed)}"
+        )
 
 
 @app.command()
