@@ -179,6 +179,7 @@ def evaluate(
     everything = SignalRows(observed_rows, read)
     notes: list[str] = []
     neighbours = _open_others(training, species, others, notes) if _any_zero_shot(common, trained) else []
+    notes += _other_units(imputed_table, table, [(row, observed_rows[b, a]) for a, b, row in common])
     rows: list[dict[str, Any]] = []
     for done, (assay, biosample, row) in enumerate(common):
         label = (biosample, assay)
@@ -207,6 +208,22 @@ def evaluate(
     columns = ["role", "assay_class", "assay", "biosample", "method", "bins", *METRICS]
     scores = pd.DataFrame(rows)[columns]
     return Evaluation(scores, notes + missing_correlations(scores))
+
+
+def _other_units(
+    imputed: pd.DataFrame, observed: pd.DataFrame, pairs: Sequence[tuple[int, int]]
+) -> list[str]:
+    """A note, if experiments are scored that were measured in other units than they were imputed in."""
+    units = [(imputed["output_type"][i], observed["output_type"][o], i) for i, o in pairs]
+    differ = [(mine, theirs, row) for mine, theirs, row in units if mine != theirs]
+    if not differ:
+        return []
+    mine, theirs, row = differ[0]
+    name = f"{imputed['biosample'][row]} / {imputed['assay'][row]}"
+    return [
+        f"{len(differ)} of {len(pairs)} experiments were observed in other units than their assay was "
+        f"trained on ({name}: {theirs!r} against {mine!r}): compare them by rank (spearman); MSE mixes units"
+    ]
 
 
 def _rows_by_label(table: pd.DataFrame, names: dict[str, str]) -> dict[Label, int]:

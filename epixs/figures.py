@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -72,7 +73,6 @@ def plot_tracks(
     check_fit(imputed, predicted, store, observed)
     here = observed.epixs.sel(locus)
     bins = here["bin"].to_numpy()
-    guess = predicted.signal[_row(imputed, predicted, biosample, assay)].isel(bin=bins).to_numpy()
     edges = _edges(here)
     training = predicted.attrs["provenance"]["training"][str(observed.attrs["species"])]
     trained, aliases = training["experiments"], training.get("aliases", {})
@@ -83,36 +83,42 @@ def plot_tracks(
         for i, (b, a) in enumerate(zip(table["biosample"], table["assay"], strict=True))
         if a == assay and b != biosample and [b, aliases.get(a, a)] in trained
     ]
-    panels = [("imputed", guess, IMPUTED)]
+    at = _row(imputed, predicted, biosample, assay)
+    guess = predicted.signal[at].isel(bin=bins).to_numpy()
+    panels = [("imputed", guess, IMPUTED, _units(predicted, [at]))]
     if len(measured):
-        panels.insert(0, ("observed", here.signal[int(measured[0])].to_numpy(), OBSERVED))
+        values = here.signal[int(measured[0])].to_numpy()
+        panels.insert(0, ("observed", values, OBSERVED, _units(observed, [int(measured[0])])))
     if rows:
         panels.append(
             (
                 f"average activity\n({len(rows)} biosample{'s' * (len(rows) != 1)})",
                 here.signal[rows].mean("experiment").to_numpy(),
                 AVERAGE,
+                _units(observed, rows),
             )
         )
-    shown = np.concatenate([values[~np.isnan(values)] for _, values, _ in panels])
+    shown = np.concatenate([values[~np.isnan(values)] for _, values, _, _ in panels])
     top, bottom = (float(shown.max()) * 1.05, min(0.0, float(shown.min()))) if shown.size else (1.0, 0.0)
     figure, axes = plt.subplots(
         len(panels),
         1,
         sharex=True,
         squeeze=False,
-        figsize=(9, 1.15 * len(panels) + 0.7),
+        figsize=(10, 1.15 * len(panels) + 0.7),
         layout="constrained",
     )
     axes = axes[:, 0]
-    for axis, (name, values, colour) in zip(axes, panels, strict=True):
+    for axis, (name, values, colour, units) in zip(axes, panels, strict=True):
         axis.fill_between(*_with_gaps(edges, values), color=colour, linewidth=0, step="post")
         axis.set_ylim(bottom, max(top, bottom + 1e-3))
-        axis.set_ylabel(name, rotation=0, ha="right", va="center", color=INK)
+        axis.set_ylabel(
+            f"{name}\narcsinh of {units}", rotation=0, ha="right", va="center", color=INK, fontsize=8
+        )
         axis.spines[["top", "right"]].set_visible(False)
     axes[-1].set_xlabel(f"{here['bin_chrom'].to_numpy()[0]} (Mb, {observed.attrs['assembly']})")
     axes[-1].set_xlim(edges[0, 0], edges[-1, 1])
-    axes[0].set_title(f"{assay} in {biosample}, arcsinh units", loc="left", fontsize=10, color=INK)
+    axes[0].set_title(f"{assay} in {biosample}", loc="left", fontsize=10, color=INK)
     figure.savefig(str(out), dpi=130)
     plt.close(figure)
     notes = _clipped(locus, here)
@@ -122,6 +128,12 @@ def plot_tracks(
     if apart:
         notes.append(f"{locus} lies across {apart + 1} regions; between them nothing is drawn")
     return notes
+
+
+def _units(dataset: Any, rows: Sequence[int]) -> str:
+    """The tracks' own units of some experiments, as an axis shows them."""
+    kinds = dict.fromkeys(str(kind) for kind in dataset.output_type.to_numpy()[list(rows)])
+    return "\nor ".join(part for kind in kinds for part in kind.split(" | "))
 
 
 def _edges(here: Any) -> Any:

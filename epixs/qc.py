@@ -16,6 +16,7 @@ import pandas as pd
 from epixs.cluster import run_tasks
 from epixs.compendium.plan import Progress
 from epixs.compendium.store import experiments_of, open_compendium, open_signal
+from epixs.remarks import LARGE_MEAN, LOW_COVERAGE
 from epixs.sampling.draws import PACKED_LIMIT
 
 READ_BYTES = 1 << 27
@@ -176,4 +177,12 @@ def _notes(row: Any, table: pd.DataFrame) -> str:
         covered = float(peers["covered_fraction"].median())
         if row.covered_fraction < SPARSE_SHARE * covered:
             notes.append(f"covers {row.covered_fraction:.1%} of bases, where {covered:.1%} is usual")
+    if row.covered_fraction < LOW_COVERAGE:
+        notes.append(
+            f"has values on {row.covered_fraction:.2g} of all bases: ingested over regions it covers?"
+        )
+    if abs(row.signal_mean) > LARGE_MEAN:
+        notes.append(
+            f"a mean of {abs(row.signal_mean):.3g} arcsinh units: in other units, or a factor too large?"
+        )
     return "; ".join(notes)

@@ -80,8 +80,8 @@ def _remark_on_biosamples(selection: Any, catalog: Path, report: Path | None) ->
         remark(
             f"WARNING: {counted(labels, 'pair')} of biosample and assay have several experiments, {why}: "
             f"for instance {first['biosample']} / {first['assay']}. They may differ in life stage, donor or "
-            "other conditions. One of each was taken, of one series (laboratory, donor, date) where there is one; "
-            f"{counted(len(others), 'other experiment')} are listed in {path}"
+            "other conditions. One of each was taken, of one series (laboratory, donor, date) where there is "
+            f"one; {counted(len(others), 'other experiment')} are listed in {path}"
             + ("" if report else ". --report REPORT.tsv, the portal's experiment report, tells them apart")
         )
     if selection.unnamed:
@@ -126,6 +126,7 @@ def ingest(
     from epixs.compendium.target import preview
     from epixs.errors import ConfigError
     from epixs.genome import read_regions
+    from epixs.remarks import remarks_on
 
     if uncovered not in ("zero", "nan"):
         raise ConfigError("--uncovered", got=repr(uncovered), expected="zero or nan")
@@ -161,6 +162,8 @@ def ingest(
         return
     failed = done[(done["status"] != "ok") & ~done["status"].str.startswith(REMOVED)]
     say(f"{out_path}: {len(done) - len(failed)} of {len(done)} experiments readable")
+    for text in remarks_on(done, plan.species, mode):
+        remark(text)
     if len(failed):
         fail_rows(list(zip(failed["accession"], failed["status"], strict=True)))
         err.print(

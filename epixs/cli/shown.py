@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from epixs.cli.app import app
-from epixs.terminal import EXIT_ROWS_FAILED, bytes_text, counted, fail_rows, out, say, table_of
+from epixs.terminal import EXIT_ROWS_FAILED, bytes_text, counted, fail_rows, out, remark, say, table_of
 
 ERRORS = {
     "held_out_mse": "held-out MSE, entries",
@@ -69,6 +69,7 @@ def _is_model(path: str) -> bool:
 
 def _show_store(path: str) -> None:
     from epixs.compendium.store import experiments_of, open_compendium, regions_of
+    from epixs.remarks import remarks_on
 
     dataset = open_compendium(path, unfinished=True)
     regions, table = regions_of(dataset), experiments_of(dataset)
@@ -86,8 +87,12 @@ def _show_store(path: str) -> None:
         ]
     )
     out.print(table_of(path, ["what", "value"], rows))
-    columns = ["accession", "biosample", "assay", "assay_class", "status", "signal_mean", "signal_max"]
+    columns = ["accession", "biosample", "assay", "assay_class", "output_type", "status", "signal_mean"]
+    columns += ["signal_max", "covered_fraction"]
     out.print(table_of("experiments", columns, table[columns].to_numpy().tolist()))
+    if dataset.attrs["kind"] == "observed":
+        for text in remarks_on(table, dataset.attrs["species"], dataset.attrs["uncovered"]):
+            remark(text)
 
 
 def _show_model(path: str) -> None:

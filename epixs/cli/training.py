@@ -314,15 +314,31 @@ def _show_training_plan(axis: Any, settings: Any) -> None:
 
 def _remark_on_experiments(axis: Any) -> None:
     """Say what takes no part, and what cannot be learnt from what does."""
-    from epixs.compendium.store import store_status
+    from epixs.compendium.store import experiments_of, open_compendium, store_status
+    from epixs.remarks import mixed_units, remarks_on
 
     for part in axis.parts:
+        dataset = open_compendium(part.source)
+        trained_on = experiments_of(dataset).iloc[part.training["row"]]
+        for text in remarks_on(trained_on, part.species, dataset.attrs["uncovered"]):
+            remark(text)
         state = store_status(part.source)
         for rows, what in ((state.failed, "could not be read"), (state.removed, "removed")):
             if rows:
                 some = f"{counted(len(rows), 'experiment')} of {part.species}"
                 names = listed([name for name, _ in rows])
                 remark(f"{some} {'takes' if len(rows) == 1 else 'take'} no part, {what}: {names}")
+    units = {
+        assay: {
+            part.species: axis.units(part.species)[assay]
+            for part in axis.parts
+            if assay in axis.units(part.species)
+        }
+        for assay in axis.assays
+    }
+    several = {assay: kinds for assay, kinds in units.items() if len(kinds) > 1}
+    for text in mixed_units(several):
+        remark(text)
     trained = {part.species: set(part.training["assay"]) for part in axis.parts}
     lost = sorted(set(axis.assays) - set().union(*trained.values()))
     if lost:

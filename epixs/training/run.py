@@ -24,6 +24,7 @@ from epixs.files import check_new_folder
 from epixs.joint import JointAxis
 from epixs.model import DeepTensorFactorization, RowwiseAdam
 from epixs.sampling import Sampler
+from epixs.sampling.draws import PACKED_LIMIT
 from epixs.trained import new_model, save_model
 from epixs.training.checkpoint import RunState, forget_checkpoint, identity, read_state, restore
 from epixs.training.devices import chosen_precision, parts_of, training_scope, use_cores
@@ -122,6 +123,7 @@ def train(
     use_cores()
     out = Path(out)
     axis, config = settled(axis, config)
+    check_scales(axis)
     cost = estimate_cost(axis, config)
     if not force:
         check_memory(cost, config)
@@ -139,6 +141,26 @@ def train(
             model, axis, sampler, config, out, cost.epochs, save, deadline,
             state=state, tensorboard=tensorboard, report=report, on_probe=on_probe,
         )  # fmt: skip
+
+
+def check_scales(axis: JointAxis) -> None:
+    """Refuse a training experiment that is beyond what training can hold as a whole.
+
+    Raises
+    ------
+    TrainingError
+        Naming the first.
+    """
+    for part in axis.parts:
+        beyond = part.training[part.training["signal_mean"].abs() > PACKED_LIMIT]
+        for row in beyond.itertuples():
+            raise TrainingError(
+                f"{part.species} / {row.biosample} / {row.assay}: values of another order of magnitude",
+                got=f"a mean of {row.signal_mean:.3g} arcsinh units",
+                expected=f"at most {PACKED_LIMIT:.0f} (4.4 million in the track's own units)",
+                next_step=f"is it a factor too large? `epixs remove {part.source} {row.accession}`, or "
+                "list it in the table of --exclude",
+            )
 
 
 def settled(axis: JointAxis, config: TrainConfig) -> tuple[JointAxis, TrainConfig]:
