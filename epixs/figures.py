@@ -13,12 +13,15 @@ from epixs.errors import AxisError, ConfigError
 from epixs.evaluation import check_fit
 from epixs.genome import parse_locus
 from epixs.pairs import why_unknown
-from epixs.training.logs import read_history
+from epixs.training.logs import GROUPED, read_history
 
 INK = "#3b3b3b"
 OBSERVED = "#2f5d8a"
 IMPUTED = "#c8643c"
 AVERAGE = "#8f8f8f"
+
+MOST_GROUPS = 30
+"""Species and assays whose errors are drawn, those furthest behind average activity first."""
 
 FORMATS = (".png", ".svg", ".pdf")
 
@@ -155,7 +158,7 @@ def _with_gaps(edges: Any, values: Any) -> tuple[Any, Any, Any]:
 
 
 def plot_history(model: str | Path, *, out: str | Path) -> None:
-    """Draw the learning curves of a run: training loss and held-out error by epoch, arcsinh units.
+    """Draw the learning curves of a run, and its errors by species and assay beside the baselines.
 
     Parameters
     ----------
@@ -174,7 +177,19 @@ def plot_history(model: str | Path, *, out: str | Path) -> None:
     _check_picture(Path(out))
     history = read_history(Path(model))
     plt = _pyplot()
-    figure, axis = plt.subplots(figsize=(7, 3.2), layout="constrained")
+    groups = [name.partition("/")[2] for name in history if name.startswith(GROUPED[0])]
+    height = max(3.2, 0.9 + 0.22 * min(len(groups), MOST_GROUPS))
+    figure, (axis, beside) = plt.subplots(
+        1, 2, figsize=(12, height), layout="constrained", width_ratios=(1, 1.2), squeeze=True
+    )
+    kept = _draw_curves(axis, history)
+    _draw_groups(beside, history, groups, kept)
+    figure.savefig(str(out), dpi=130)
+    plt.close(figure)
+
+
+def _draw_curves(axis: Any, history: dict[str, list[float]]) -> int:
+    """Loss and held-out errors by epoch; returns which epoch, counted from 0, was kept."""
     epochs = history["epoch"]
     lines = {
         "training": (history["loss"], AVERAGE),
@@ -190,12 +205,37 @@ def plot_history(model: str | Path, *, out: str | Path) -> None:
     axis.annotate("kept", (epochs[best], 0.98), xycoords=("data", "axes fraction"), xytext=(3, 0),
                   textcoords="offset points", va="top", color=INK)  # fmt: skip
     axis.set_xlabel("epoch")
-    axis.set_ylabel("MSE, arcsinh units")
+    axis.set_ylabel("MSE, squared arcsinh units")
     axis.xaxis.get_major_locator().set_params(integer=True)
     axis.spines[["top", "right"]].set_visible(False)
     axis.legend(frameon=False)
-    figure.savefig(str(out), dpi=130)
-    plt.close(figure)
+    return best
+
+
+def _draw_groups(axis: Any, history: dict[str, list[float]], groups: Sequence[str], kept: int) -> None:
+    """Errors by species and assay in the kept epoch, beside average activity and the mean."""
+
+    def errors(kind: str) -> dict[str, float]:
+        return {group: history[f"{kind}{group}"][kept] for group in groups}
+
+    model, average, mean = (errors(kind) for kind in GROUPED)
+    worst = sorted(groups, key=lambda group: ("/" in group, -model[group] / max(average[group], 1e-12)))
+    shown = sorted(worst[:MOST_GROUPS], key=groups.index)[::-1]
+    at = np.arange(len(shown))
+    for values, marker, colour, name in (
+        (mean, "|", INK, "the mean"),
+        (average, "D", AVERAGE, "average activity"),
+        (model, "o", IMPUTED, "model"),
+    ):
+        axis.plot([values[group] for group in shown], at, marker, color=colour, label=name, markersize=6)
+    axis.set_yticks(at, [group.replace("/", ": ") for group in shown], fontsize=8)
+    axis.set_xlabel("MSE of held-out entries, squared arcsinh units")
+    axis.set_xlim(left=0)
+    axis.grid(axis="y", color="#dddddd", linewidth=0.6)
+    axis.spines[["top", "right", "left"]].set_visible(False)
+    axis.tick_params(axis="y", length=0)
+    if shown:
+        axis.legend(frameon=False, loc="upper left", bbox_to_anchor=(0, -0.12), ncols=3)
 
 
 def _check_picture(out: Path) -> None:

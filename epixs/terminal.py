@@ -32,6 +32,7 @@ EXIT_INTERRUPTED = 130
 RESUME = "what was written is kept; run the same command again to resume"
 
 PIPED_WIDTH = 160
+WARNING = "WARNING: "
 ROWS_SHOWN = 12
 REFUSED = (errno.EACCES, errno.EPERM, errno.EROFS)
 
@@ -59,8 +60,13 @@ def fail(message: str) -> None:
 
 
 def remark(message: str) -> None:
-    """Print a remark to standard error, as it is."""
-    err.print(plain(f"note: {message}"), markup=False, highlight=False, soft_wrap=True)
+    """Print a remark to standard error, as it is; one that begins with `WARNING: ` stands out."""
+    if message.startswith(WARNING):
+        err.print("warning:", style="bold yellow", end=" ")
+        message = message.removeprefix(WARNING)
+    else:
+        message = f"note: {message}"
+    err.print(plain(message), markup=False, highlight=False, soft_wrap=True)
 
 
 def fail_rows(failed: list[tuple[str, str]]) -> None:

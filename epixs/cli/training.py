@@ -29,6 +29,9 @@ from epixs.terminal import (
 FEW_SHAPING = 4
 """Tracks from which genome factors can hardly be learnt."""
 
+ASSAYS_SHOWN = 20
+"""Assays in the table of errors, those furthest behind average activity first."""
+
 
 @app.command()
 def train(
@@ -239,12 +242,64 @@ def _named(names: Sequence[str]) -> str:
 
 
 def _say_how_it_ended(out_path: Path, done: dict[str, Any]) -> None:
+    """Show errors beside the baselines, worst assays first; the last lines have to be true by themselves."""
+    tracks = "held_out_tracks_mse" in done
+    what = "whole tracks" if tracks else "held-out blocks of tracks that are trained on elsewhere"
+    errors = sorted(
+        done["errors"], key=lambda e: (e.species, e.assay != "", -_ratio(e.model, e.average_activity))
+    )
+    if errors:
+        columns = ["species", "assay", "entries", "model", "average activity", "mean"]
+        shown = [e for e in errors if not e.assay]
+        shown += [e for e in errors if e.assay][:ASSAYS_SHOWN]
+        rows = [
+            [e.species, e.assay or "all", f"{e.entries:,}", e.model, e.average_activity, e.mean]
+            for e in sorted(shown, key=errors.index)
+        ]
+        out.print(table_of(f"MSE on {what}", columns, rows))
+        hidden = sum(bool(e.assay) for e in errors) - (len(shown) - sum(not e.assay for e in shown))
+        if hidden:
+            say(f"and {counted(hidden, 'assay')} more: history.csv has all of them")
     if done["stopped_early"]:
         say(f"stopped early: no better since epoch {done['best_epoch']}")
+    made, planned, wanted = (int(done[name]) for name in ("epochs", "planned_epochs", "wanted_epochs"))
+    if done["time_ran_out"]:
+        remark(
+            f"WARNING: time ran out in epoch {made} of {planned} planned: the learning rate had not come "
+            "down. Give it more --max-minutes, or train anew with fewer --epochs"
+        )
+    elif planned < wanted:
+        remark(
+            f"{counted(planned, 'epoch')} fitted into the time, of {wanted} that would be planned without "
+            "--max-minutes"
+        )
     best = f"best held-out MSE {done['held_out_mse']:.5f}"
-    if "held_out_tracks_mse" in done:
+    if tracks:
         best += f", {done['held_out_tracks_mse']:.5f} on whole tracks,"
     say(f"{out_path}: {best} in epoch {done['best_epoch']} of {done['epochs']}")
+    for error in errors:
+        if not error.assay:
+            _judge(error, [e for e in errors if e.assay and e.species == error.species], what)
+
+
+def _judge(whole: Any, assays: list[Any], what: str) -> None:
+    """One sentence on whether a species' error is any good."""
+    better = sum(e.model < e.average_activity for e in assays)
+    beside = (
+        f"MSE {whole.model:.4f}, average activity {whole.average_activity:.4f}, the mean {whole.mean:.4f}"
+    )
+    text = f"{whole.species}: {beside} on {what}; better than average activity on {better} of "
+    text += counted(len(assays), "assay")
+    if whole.model >= whole.mean:
+        remark(f"WARNING: {text}. It is worse than a constant: this model is of no use for {whole.species}")
+    elif whole.model >= whole.average_activity:
+        remark(f"WARNING: {text}. Averages of the measured tracks are better than this model")
+    else:
+        say(text)
+
+
+def _ratio(error: float, other: float) -> float:
+    return error / other if other > 0 else math.inf
 
 
 @app.command()
@@ -381,6 +436,8 @@ def _remark_on_zero_shot(axis: Any, zero_shot: Any) -> None:
 def _show_probe(probe: Any) -> None:
     whole = probe.seconds_per_epoch * probe.epochs
     epochs = counted(probe.epochs, "epoch")
+    if probe.epochs < probe.wanted_epochs:
+        epochs += f" (of {probe.wanted_epochs:,} that would be planned without --max-minutes)"
     say(
         f"{seconds_text(probe.seconds_per_epoch)} an epoch by timing a few steps; "
         f"at most {epochs}, {seconds_text(whole)}"

@@ -25,6 +25,7 @@ from epixs.errors import TrainingError
 from epixs.files import CHECKPOINT_FILE
 from epixs.joint import JointAxis
 from epixs.joint_json import axis_to_dict
+from epixs.zero_shot import plan_zero_shot
 
 STATE = "state"
 HEADER_BYTES = 1 << 12
@@ -72,6 +73,8 @@ def identity(axis: JointAxis, config: TrainConfig, extends: str = "") -> dict[st
     `extends` is the fingerprint of the model that the run extends, if it does.
     """
     settings = {k: v for k, v in config.to_dict().items() if k not in FREE_SETTINGS}
+    zero_shot = plan_zero_shot(axis, enabled=config.zero_shot, target=config.target)
+    settings["target"] = ", ".join(zero_shot.targets)
     parts: dict[str, Any] = {f"store of {part.species}": part.plan for part in axis.parts}
     parts |= {
         f"excluded experiments of {part.species}": int(part.experiments["excluded"].sum())

@@ -21,13 +21,21 @@ COLUMNS = (
     "samples_per_second",
     "seconds",
 )
-"""Of `history.csv`; `held_out_tracks_mse` is empty where no whole experiment is held out."""
+"""First columns of `history.csv`; `held_out_tracks_mse` is empty where no whole experiment is held out.
+
+After them come `held_out_mse/SPECIES` and `held_out_mse/SPECIES/ASSAY`, and the same of
+`average_activity_mse` and `mean_mse`: errors by group, of whole experiments where some are held out, else of
+held-out blocks.
+"""
+
+GROUPED = ("held_out_mse/", "average_activity_mse/", "mean_mse/")
 
 
 def write_history(folder: Path, rows: list[dict[str, float]]) -> None:
     """Replace `history.csv`, in one step."""
     lines = io.StringIO(newline="")
-    writer = csv.DictWriter(lines, COLUMNS, lineterminator="\n")
+    grouped = dict.fromkeys(name for row in rows for name in row if name.startswith(GROUPED))
+    writer = csv.DictWriter(lines, [*COLUMNS, *grouped], lineterminator="\n")
     writer.writeheader()
     writer.writerows(rows)
     write_text(folder / HISTORY_FILE, lines.getvalue())
@@ -50,9 +58,11 @@ def read_history(folder: Path) -> dict[str, list[float]]:
         with path.open(newline="", encoding="utf-8") as file:
             reader = csv.DictReader(file)
             rows = list(reader)
-        if tuple(reader.fieldnames or ()) != COLUMNS or not rows:
-            raise ValueError(f"columns {reader.fieldnames}, {len(rows)} rows")
-        return {name: [float(row[name] or "nan") for row in rows] for name in COLUMNS}
+        names = tuple(reader.fieldnames or ())
+        further = names[len(COLUMNS) :]
+        if names[: len(COLUMNS)] != COLUMNS or not all(n.startswith(GROUPED) for n in further) or not rows:
+            raise ValueError(f"columns {names[:12]}, {len(rows)} rows")
+        return {name: [float(row[name] or "nan") for row in rows] for name in names}
     except (KeyError, TypeError, ValueError, csv.Error) as error:
         raise TrainingError(f"{path} is damaged", got=f"{type(error).__name__}: {error}") from error
 

@@ -12,6 +12,8 @@ from epixs.dataset import training_dataset
 from epixs.sampling import Sampler
 
 PROBE_STEPS = 10
+FEWEST_STEPS = 2
+"""Steps that are timed whatever they take: of the first one alone, which compiles, nothing can be told."""
 
 
 class _Stopwatch(keras.callbacks.Callback):  # type: ignore[misc, unused-ignore]
@@ -26,7 +28,7 @@ class _Stopwatch(keras.callbacks.Callback):  # type: ignore[misc, unused-ignore]
         if self.interrupted.is_set():
             raise KeyboardInterrupt
         self.times.append(time.monotonic())
-        if self.times[-1] > self.limit:
+        if self.times[-1] > self.limit and len(self.times) > FEWEST_STEPS:
             self.model.stop_training = True
 
     def seconds_per_step(self) -> float:

@@ -17,7 +17,7 @@ import numpy as np
 
 from epixs.config import TrainConfig
 from epixs.cost import Cost, check_memory, estimate_cost
-from epixs.dataset import dataset_of, held_out_dataset, training_dataset
+from epixs.dataset import training_dataset
 from epixs.description import DESCRIPTION_FILE
 from epixs.errors import TrainingError
 from epixs.files import check_new_folder
@@ -28,6 +28,7 @@ from epixs.sampling.draws import PACKED_LIMIT
 from epixs.trained import new_model, save_model
 from epixs.training.checkpoint import RunState, forget_checkpoint, identity, read_state, restore
 from epixs.training.devices import chosen_precision, parts_of, training_scope, use_cores
+from epixs.training.held_out import HeldOut, with_baselines
 from epixs.training.probe import seconds_per_step
 from epixs.training.watch import EpochReport, RunPlan, Watch
 from epixs.zero_shot import plan_zero_shot
@@ -53,10 +54,13 @@ class Probe:
         By ten steps, timed before the start.
     epochs
         At most.
+    wanted_epochs
+        At most, if there were no time limit.
     """
 
     seconds_per_epoch: float
     epochs: int
+    wanted_epochs: int
 
 
 def compile_model(model: DeepTensorFactorization, config: TrainConfig, total_steps: int) -> None:
@@ -110,8 +114,10 @@ def train(
 
     Returns
     -------
-    What `model.json` says of the run, `held_out_mse`, `best_epoch` and `epochs`; and `stopped_early`, whether
-    `patience` ended it.
+    What `model.json` says of the run, `held_out_mse`, `best_epoch` and `epochs`; whether `patience` ended it
+    (`stopped_early`) or `max_minutes` before its last planned step (`time_ran_out`); `planned_epochs`, and
+    `wanted_epochs`, which would be planned without a time limit; and `errors`, a `GroupError` per species and
+    per assay, of the epoch that was kept.
 
     Raises
     ------
@@ -188,7 +194,7 @@ def time_steps(axis: JointAxis, config: TrainConfig) -> Probe:
         model.in_parts(parts_of(sampler.positions_per_step * sampler.experiments_per_position))
         compile_model(model, config, cost.epochs * sampler.steps_per_epoch)
         taken = seconds_per_step(model, sampler, interrupted=threading.Event())
-        return Probe(taken * sampler.steps_per_epoch, cost.epochs)
+        return Probe(taken * sampler.steps_per_epoch, cost.epochs, cost.epochs)
 
 
 def state_in(
@@ -276,7 +282,7 @@ def fit_model(
 ) -> dict[str, Any]:
     """Fit a model to what a sampler draws, and save it whenever it is better than before; see `train`."""
     count = int(np.clip(HELD_OUT_SHARE * sampler.n_positions, *HELD_OUT_ENTRIES))
-    held_out = held_out_dataset(sampler, count=count)
+    held_out = with_baselines(axis, sampler.held_out_entries(count), config.seed)
     tracks = _held_out_tracks(axis, config, count)
     interrupted = threading.Event()
     model.in_parts(parts_of(sampler.positions_per_step * sampler.experiments_per_position))
@@ -294,47 +300,50 @@ def fit_model(
                 compile_model(model, config, steps)
             whole_epochs = -(-steps // sampler.steps_per_epoch)
             if on_probe:
-                on_probe(Probe(taken * sampler.steps_per_epoch, whole_epochs))
+                on_probe(Probe(taken * sampler.steps_per_epoch, whole_epochs, epochs))
         who = identity(axis, config, extends)
-        plan = RunPlan(out, axis, config, who, sampler, tracks, deadline, steps, save, tensorboard)
+        plan = RunPlan(out, axis, config, who, sampler, held_out, tracks, deadline, steps, save, tensorboard)
         watch = Watch(plan, state, interrupted, report)
         epoch = state.epoch if state else 0
         if state is not None:
             restore(out, model)
             watch.saved = time.monotonic()
         if state is not None and state.step:  # the rest of the epoch in which the run stopped
-            _fit(model, sampler, held_out, watch, epoch, epoch + 1, state.step)
+            _fit(model, sampler, watch, epoch, epoch + 1, state.step)
             epoch += 1
         if epoch < plan.epochs and not model.stop_training:
-            _fit(model, sampler, held_out, watch, epoch, plan.epochs)
+            _fit(model, sampler, watch, epoch, plan.epochs)
     if watch.best_epoch < 0:
         raise TrainingError("no epoch gave a finite held-out error", next_step="reduce learning_rate")
     forget_checkpoint(out)
-    return watch.scores() | {"stopped_early": watch.stopped_early}
+    return watch.scores() | {
+        "stopped_early": watch.stopped_early,
+        "time_ran_out": watch.time_ran_out,
+        "planned_epochs": plan.epochs,
+        "wanted_epochs": epochs,
+        "errors": watch.errors(),
+    }
 
 
-def _fit(
-    model: Any, sampler: Sampler, held_out: Any, watch: Watch, first: int, stop: int, first_step: int = 0
-) -> None:
+def _fit(model: Any, sampler: Sampler, watch: Watch, first: int, stop: int, first_step: int = 0) -> None:
     """Train epochs `[first, stop)`, the first of them from one of its steps on."""
     model.fit(
         training_dataset(sampler, first_epoch=first, first_step=first_step),
         steps_per_epoch=sampler.steps_per_epoch - first_step,
         initial_epoch=first,
         epochs=stop,
-        validation_data=held_out,
         callbacks=[watch],
         shuffle=False,
         verbose=0,
     )
 
 
-def _held_out_tracks(axis: JointAxis, config: TrainConfig, count: int) -> Any:
+def _held_out_tracks(axis: JointAxis, config: TrainConfig, count: int) -> HeldOut | None:
     """Entries of the experiments that are held out whole, at random positions; None if there are none."""
     if not axis.n_held_out:
         return None
     sampler = Sampler(axis.held_out_alone(), batch_size=count, held_out=0.0, seed=config.seed)
-    return dataset_of(sampler.batch(0, 0))
+    return with_baselines(axis, sampler.batch(0, 0), config.seed)
 
 
 @contextlib.contextmanager

@@ -12,12 +12,14 @@ from typing import Any
 
 import keras
 import numpy as np
+import numpy.typing as npt
 
 from epixs.config import TrainConfig
 from epixs.errors import TrainingError
 from epixs.joint import JointAxis
 from epixs.sampling import Batch, Sampler
 from epixs.training.checkpoint import RunState, save_checkpoint
+from epixs.training.held_out import GroupError, HeldOut, history_columns
 from epixs.training.logs import EventLog, write_history
 
 REPORT_SECONDS = 0.5
@@ -53,8 +55,8 @@ class RunPlan:
         What a run that goes on from a checkpoint must have in common with it.
     sampler
         What draws the batches.
-    tracks
-        Entries of the whole experiments that are held out, a dataset; None if there are none.
+    held_out, tracks
+        Entries of held-out blocks, and of the whole experiments that are held out, if there are any.
     deadline
         `time.monotonic()` at which to stop.
     total_steps
@@ -70,7 +72,8 @@ class RunPlan:
     config: TrainConfig
     identity: dict[str, Any]
     sampler: Sampler
-    tracks: Any
+    held_out: HeldOut
+    tracks: HeldOut | None
     deadline: float
     total_steps: int
     save: Callable[[dict[str, float]], Any]
@@ -99,7 +102,7 @@ class Watch(keras.callbacks.Callback):  # type: ignore[misc, unused-ignore]
         self.started = self.reported = self.saved = time.monotonic()
         self.first, self.samples_per_second = 0, 0.0
         self.epoch, self.held_out, self.held_out_tracks = 0, float("nan"), float("nan")
-        self.stopped_early = False
+        self.stopped_early = self.time_ran_out = False
         self.events = EventLog(plan.out) if plan.tensorboard else None
         if state is not None:
             self.best, self.best_epoch, self.worse = state.best, state.best_epoch, state.worse
@@ -130,6 +133,7 @@ class Watch(keras.callbacks.Callback):  # type: ignore[misc, unused-ignore]
             raise KeyboardInterrupt
         if now > self.plan.deadline:
             self.model.stop_training = True
+            self.time_ran_out = self.epoch * self.plan.sampler.steps_per_epoch + step < self.plan.total_steps
         if not ended and now - self.saved >= 60 * self.plan.config.checkpoint_minutes:
             self._save(self.epoch, step)
         if now - self.reported > REPORT_SECONDS:
@@ -147,7 +151,9 @@ class Watch(keras.callbacks.Callback):  # type: ignore[misc, unused-ignore]
     def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
         """Score, log, and save the model if it is better than before."""
         logs = logs or {}
-        self.held_out = logs["val_loss"]
+        predicted = self._predict(self.plan.held_out)
+        self.held_out = self.plan.held_out.mse(predicted)
+        errors = self.plan.held_out.errors(predicted)
         row = {
             "epoch": epoch + 1,
             "loss": logs["loss"],
@@ -156,10 +162,10 @@ class Watch(keras.callbacks.Callback):  # type: ignore[misc, unused-ignore]
             "samples_per_second": self.samples_per_second,
         }
         if self.plan.tracks is not None:
-            self.held_out_tracks = row["held_out_tracks_mse"] = float(
-                self.model.evaluate(self.plan.tracks, verbose=0)
-            )
-        self.history.append(row | {"seconds": time.monotonic() - self.started})
+            predicted = self._predict(self.plan.tracks)
+            self.held_out_tracks = row["held_out_tracks_mse"] = self.plan.tracks.mse(predicted)
+            errors = self.plan.tracks.errors(predicted)
+        self.history.append(row | {"seconds": time.monotonic() - self.started} | history_columns(errors))
         write_history(self.plan.out, self.history)
         if self.events is not None:
             self.events.write(epoch + 1, self.history[-1])
@@ -178,11 +184,20 @@ class Watch(keras.callbacks.Callback):  # type: ignore[misc, unused-ignore]
         gc.collect(1)  # what the epoch's steps left
         self._tell(self.plan.sampler.steps_per_epoch, logs["loss"], best=better)
 
+    def _predict(self, held_out: HeldOut) -> npt.NDArray[np.float32]:
+        found = self.model.predict(held_out.dataset, verbose=0)
+        return np.asarray(found, dtype=np.float32).reshape(-1)
+
     def scores(self) -> dict[str, float]:
         """What the model's description says of the run."""
         best = self.history[self.best_epoch]
         shown = {name: best[name] for name in ("held_out_mse", "held_out_tracks_mse") if name in best}
         return shown | {"best_epoch": best["epoch"], "epochs": len(self.history)}
+
+    def errors(self) -> list[GroupError]:
+        """Errors by species and assay in the epoch that was kept, beside those of the baselines."""
+        compared = self.plan.tracks or self.plan.held_out
+        return compared.errors_of(self.history[self.best_epoch])
 
     def _tell(self, step: int, loss: float, *, best: bool) -> None:
         if self.report is None:

@@ -10,6 +10,7 @@ from epixs.joint import joint_axis
 from epixs.joint_json import axis_to_dict
 from epixs.sampling import Sampler
 from epixs.trained import open_model
+from epixs.training import run
 from epixs.training.logs import read_history
 from epixs.training.run import time_steps, train
 from tests.worlds import planted, write_store
@@ -64,7 +65,28 @@ def test_no_model_is_overwritten(axis, tmp_path):
 def test_time_limit_plans_fewer_epochs(axis, tmp_path):
     done = train(axis, CONFIG.replace(epochs=100_000, max_minutes=0.05), tmp_path / "m")
     assert 1 <= done["epochs"] < 1_000
+    assert done["epochs"] <= done["planned_epochs"] < done["wanted_epochs"] == 100_000
     assert (tmp_path / "m" / "model.keras").exists()
+
+
+def test_a_run_whose_time_ran_out_says_so(axis, tmp_path, monkeypatch):
+    monkeypatch.setattr(run, "seconds_per_step", lambda *_, **__: 1e-6)  # as if steps had become slower since
+    done = train(axis, CONFIG.replace(epochs=2_000, max_minutes=0.1), tmp_path / "m")
+    assert done["time_ran_out"]
+    assert done["epochs"] < done["planned_epochs"] == 2_000
+    assert not train(axis, CONFIG.replace(max_minutes=10.0), tmp_path / "n")["time_ran_out"]
+
+
+def test_tracks_beyond_what_training_can_hold_are_refused(tmp_path):
+    values = planted(1, 2, 2)
+    values[1] += 60
+    store = write_store(tmp_path / "s.zarr", values, labels=[(b, a) for b in "xy" for a in "AB"])
+    whole = joint_axis([store])
+    with pytest.raises(TrainingError, match=r"mouse / x / B: values of another order.*`epixs remove .* x-B`"):
+        train(whole, CONFIG, tmp_path / "m")
+    assert (
+        train(whole.exclude([("mouse", "x", "B")]), CONFIG.replace(epochs=1), tmp_path / "m")["epochs"] == 1
+    )
 
 
 def test_patience_stops_early(axis, tmp_path):

@@ -1,0 +1,217 @@
+"""Entries that training never draws, and what a prediction of them has to beat.
+
+Average activity is the mean of the assay's other training experiments at the bin, read from the stores; the
+mean is that of the same experiments over all bins, a constant. Both leave out the experiment itself.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from epixs.compendium.store import open_signal, stored_layout
+from epixs.dataset import dataset_of
+from epixs.joint import JointAxis, SpeciesAxis
+from epixs.sampling import Batch
+
+MOST_CHUNKS = 2_048
+"""Chunks of a store that are read for average activity: 2 GB, a few seconds."""
+
+Floats = npt.NDArray[np.float32]
+KINDS = {"model": "held_out_mse", "average_activity": "average_activity_mse", "mean": "mean_mse"}
+"""What columns of the history are called, by the attribute of `GroupError`."""
+
+
+@dataclass(frozen=True)
+class GroupError:
+    """Mean squared errors of one species, or of one assay in it, over the same held-out entries.
+
+    `assay` is empty for all of a species' assays together; all errors are in squared arcsinh units.
+    """
+
+    species: str
+    assay: str
+    entries: int
+    model: float
+    average_activity: float
+    mean: float
+
+
+@dataclass(frozen=True)
+class HeldOut:
+    """Entries that are never trained on, shape `(n, 1)` each, with the baselines' predictions of them.
+
+    Parameters
+    ----------
+    axis
+        Names what the numbers in the batch stand for.
+    batch
+        The entries.
+    average, mean
+        Predictions of average activity and of the mean, shape `(n,)`; NaN where there is no other experiment,
+        or where it was not looked up (`MOST_CHUNKS`).
+    """
+
+    axis: JointAxis
+    batch: Batch
+    average: Floats
+    mean: Floats
+
+    @cached_property
+    def dataset(self) -> Any:
+        """The entries as a dataset to predict from."""
+        return dataset_of(self.batch)
+
+    @cached_property
+    def truth(self) -> Floats:
+        """Observed values, shape `(n,)`."""
+        return self.batch.value[:, 0]
+
+    def errors_of(self, row: dict[str, float]) -> list[GroupError]:
+        """Errors by species and assay as a row of the history has them."""
+        found = []
+        for (species, assay), mine in self._groups.items():
+            values = {
+                name: row.get(f"{kind}/{_group(species, assay)}", np.nan) for name, kind in KINDS.items()
+            }
+            found.append(GroupError(species, assay, int(mine.sum()), **values))
+        return found
+
+    @cached_property
+    def _groups(self) -> dict[tuple[str, str], npt.NDArray[np.bool_]]:
+        """Entries of each species and of each assay in it that all three can be compared on."""
+        species = species_of_entries(self.axis, self.batch)
+        compared = ~np.isnan(self.average) & ~np.isnan(self.mean)
+        found = {}
+        for number, part in enumerate(self.axis.parts):
+            mine = compared & (species == number)
+            if mine.any():
+                found[part.species, ""] = mine
+                assays = self.batch.assay[:, 0]
+                for assay in np.unique(assays[mine]):
+                    name = part.store_name(self.axis.assays[assay])
+                    found[part.species, name] = mine & (assays == assay)
+        return found
+
+    def mse(self, predicted: Floats) -> float:
+        """Mean squared error over all entries."""
+        return float(np.mean((predicted.astype(np.float64) - self.truth) ** 2))
+
+    def errors(self, predicted: Floats) -> list[GroupError]:
+        """Errors by species and assay, of a prediction and of the baselines, shape `(n,)`."""
+        squares = [
+            (values.astype(np.float64) - self.truth) ** 2 for values in (predicted, self.average, self.mean)
+        ]
+        return [
+            GroupError(species, assay, int(mine.sum()), *(float(square[mine].mean()) for square in squares))
+            for (species, assay), mine in self._groups.items()
+        ]
+
+
+def history_columns(errors: list[GroupError]) -> dict[str, float]:
+    """Errors by group as columns of the history: `held_out_mse/SPECIES/ASSAY`, and those of the baselines."""
+    columns: dict[str, float] = {}
+    for error in errors:
+        for name in KINDS:
+            columns[f"{KINDS[name]}/{_group(error.species, error.assay)}"] = getattr(error, name)
+    return columns
+
+
+def _group(species: str, assay: str) -> str:
+    return f"{species}/{assay}" if assay else species
+
+
+def with_baselines(axis: JointAxis, batch: Batch, seed: int = 0) -> HeldOut:
+    """Held-out entries with the baselines' predictions.
+
+    Parameters
+    ----------
+    axis
+        Its training experiments make the baselines.
+    batch
+        Entries; those with weight 0 are left out.
+    seed
+        Decides where average activity is looked up, in stores too large to do so everywhere.
+    """
+    known = batch.weight[:, 0] > 0
+    batch = Batch(*(values[known] for values in vars(batch).values()))
+    average, mean = (np.full(len(batch.position), np.nan, np.float32) for _ in range(2))
+    species = species_of_entries(axis, batch)
+    for number, part in enumerate(axis.parts):
+        mine = np.flatnonzero(species == number)
+        if mine.size and len(part.training):
+            bins = batch.position[mine, 0].astype(np.int64) - axis.offsets(part.species)[0]
+            labels = batch.biosample[mine, 0], batch.assay[mine, 0]
+            average[mine] = average_activity(axis, part, bins, *labels, seed=seed)
+            mean[mine] = mean_signal(axis, part, *labels)
+    return HeldOut(axis, batch, average, mean)
+
+
+def species_of_entries(axis: JointAxis, batch: Batch) -> npt.NDArray[np.int64]:
+    """Number of the species in which each entry lies."""
+    ends = np.cumsum([part.n_positions[0] for part in axis.parts])
+    return np.searchsorted(ends, batch.position[:, 0], side="right").astype(np.int64)
+
+
+def mean_signal(
+    axis: JointAxis, part: SpeciesAxis, biosample: npt.NDArray[np.int32], assay: npt.NDArray[np.int32]
+) -> Floats:
+    """Mean of the assay's other training experiments, shape `(n,)`."""
+    training = part.training
+    names, assays = (
+        axis.biosample_index(part.species, training["biosample"]),
+        axis.assay_index(training["assay"]),
+    )
+    means = training["signal_mean"].to_numpy(dtype=np.float64)
+    found = np.full(assay.size, np.nan, np.float32)
+    for b, a in {*zip(biosample.tolist(), assay.tolist(), strict=True)}:
+        others = means[(assays == a) & (names != b)]
+        if others.size:
+            found[(biosample == b) & (assay == a)] = others.mean()
+    return found
+
+
+def average_activity(
+    axis: JointAxis,
+    part: SpeciesAxis,
+    bins: npt.NDArray[np.int64],
+    biosample: npt.NDArray[np.int32],
+    assay: npt.NDArray[np.int32],
+    *,
+    seed: int = 0,
+) -> Floats:
+    """Mean of the assay's other training experiments at each bin of a species, shape `(n,)`."""
+    training = part.training
+    rows = training["row"].to_numpy(dtype=np.int64)
+    names, assays = (
+        axis.biosample_index(part.species, training["biosample"]),
+        axis.assay_index(training["assay"]),
+    )
+    layout, signal = stored_layout(part.source), open_signal(part.source)
+    place = bins + part.first_bin
+    column, group = place // layout.chunk_bins, rows // layout.chunk_rows
+    columns = np.unique(column)
+    most = max(1, MOST_CHUNKS // np.unique(group[np.isin(assays, assay)]).size) if rows.size else 1
+    if columns.size > most:
+        columns = np.random.default_rng([seed, 0xBA5E]).choice(columns, most, replace=False)
+    total, count = np.zeros(bins.size), np.zeros(bins.size, dtype=np.int64)
+    for at in columns:
+        mine = np.flatnonzero(column == at)
+        first = int(at) * layout.chunk_bins
+        wanted = np.isin(assays, assay[mine])
+        for number in np.unique(group[wanted]):
+            low = int(number) * layout.chunk_rows
+            block = np.asarray(
+                signal[low : low + layout.chunk_rows, first : first + layout.chunk_bins], dtype=np.float32
+            )
+            for experiment in np.flatnonzero(wanted & (group == number)):
+                chosen = mine[(assay[mine] == assays[experiment]) & (biosample[mine] != names[experiment])]
+                values = block[rows[experiment] - low, place[chosen] - first]
+                known = ~np.isnan(values)
+                total[chosen[known]] += values[known]
+                count[chosen[known]] += 1
+    return np.where(count > 0, total / np.maximum(count, 1), np.nan).astype(np.float32)
