@@ -35,6 +35,7 @@ _HOMES = {
     "train": "epixs.training.run",
     "extend": "epixs.training.extension",
     "fit_genome": "epixs.training.genome",
+    "save_model": "epixs.trained",
     "open_model": "epixs.trained",
     "open_factors": "epixs.factors",
     # imputation and evaluation
@@ -72,6 +73,7 @@ if TYPE_CHECKING:
     from epixs.report import write_report as write_report
     from epixs.sampling import Sampler as Sampler
     from epixs.trained import open_model as open_model
+    from epixs.trained import save_model as save_model
     from epixs.training.extension import extend as extend
     from epixs.training.genome import fit_genome as fit_genome
     from epixs.training.run import train as train

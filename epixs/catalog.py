@@ -132,7 +132,7 @@ def _read_table(path: Path) -> pd.DataFrame:
         if column not in table.columns:
             table[column] = ""
     table = pd.DataFrame({column: table[column].str.strip() for column in (*REQUIRED, *OPTIONAL)})
-    table.index = pd.RangeIndex(2, 2 + len(table))
+    table.index += 2
     return table
 
 

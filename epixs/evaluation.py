@@ -19,7 +19,7 @@ from epixs.baselines import (
     biosample_mean,
     nearest_assay,
 )
-from epixs.compendium.store import experiments_of, open_compendium, regions_of
+from epixs.compendium.store import experiments_of, open_compendium, provenance_of, regions_of
 from epixs.errors import AxisError, EpixsError, StoreError
 from epixs.metrics import CORRELATIONS, METRICS, both_known, score
 
@@ -154,7 +154,7 @@ def evaluate(
     """
     predicted, observed = open_compendium(imputed), open_compendium(store)
     check_fit(imputed, predicted, store, observed)
-    training = predicted.attrs["provenance"]["training"]
+    training = provenance_of(predicted)["training"]
     names = _aliases(training, str(observed.attrs["species"]))
     species = str(observed.attrs["species"])
     trained = {tuple(label) for label in training[species]["experiments"]}
@@ -261,13 +261,14 @@ def check_fit(imputed: str | Path, predicted: Any, store: str | Path, observed: 
                 got=predicted.attrs[name],
                 expected=observed.attrs[name],
             )
-    if regions_of(predicted) != regions_of(observed):
+    mine, theirs = regions_of(predicted), regions_of(observed)
+    if mine != theirs:
         raise AxisError(
             f"{imputed} and {store} differ in their bins",
-            got=f"{predicted.sizes['bin']} bins",
-            expected=f"{observed.sizes['bin']} bins over the same regions",
+            got=f"{mine.n_bins:,} bins, of which {mine.first_difference(theirs)}",
+            expected=f"{theirs.n_bins:,} bins over the same regions",
         )
-    if str(observed.attrs["species"]) not in predicted.attrs["provenance"].get("training", {}):
+    if str(observed.attrs["species"]) not in provenance_of(predicted).get("training", {}):
         raise StoreError(f"{imputed} does not say what it was trained on", next_step="impute it again")
 
 

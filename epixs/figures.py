@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from epixs.compendium.store import experiments_of, open_compendium
+from epixs.compendium.store import experiments_of, open_compendium, provenance_of
 from epixs.errors import AxisError, ConfigError
 from epixs.evaluation import check_fit
 from epixs.genome import parse_locus
@@ -77,7 +77,7 @@ def plot_tracks(
     here = observed.epixs.sel(locus)
     bins = here["bin"].to_numpy()
     edges = _edges(here)
-    training = predicted.attrs["provenance"]["training"][str(observed.attrs["species"])]
+    training = provenance_of(predicted)["training"][str(observed.attrs["species"])]
     trained, aliases = training["experiments"], training.get("aliases", {})
     table = experiments_of(observed)
     measured = table.index[(table["biosample"] == biosample) & (table["assay"] == assay)]

@@ -8,6 +8,7 @@ compendia of one assembly share bins. A region covers every bin it touches. All 
 from __future__ import annotations
 
 import gzip
+import itertools
 import re
 import zlib
 from collections.abc import Iterator, Mapping
@@ -234,6 +235,20 @@ class Regions:
             rows.append((self.name[index], piece.chrom, piece.start, piece.end))
         names, chroms, starts, ends = zip(*rows, strict=True)
         return Regions(self.assembly, names, chroms, starts, ends)
+
+    def first_difference(self, other: Regions) -> str:
+        """The first region that is not the same in others, as it is here and there; empty if all are."""
+        if self.assembly != other.assembly:
+            return f"on {self.assembly} and not on {other.assembly}"
+        mine, theirs = ([*zip(r.chrom, r.start, r.end, strict=True)] for r in (self, other))
+        for number, (here, there) in enumerate(itertools.zip_longest(mine, theirs), 1):
+            if here != there:
+                texts = [f"{c}:{start:,}-{end:,}" for c, start, end in filter(None, (here, there))]
+                if here and there:
+                    return f"region {number} is {texts[0]} and not {texts[1]}"
+                return f"region {number}, {texts[0]}, is {'added' if here else 'missing'}"
+        names = [n for n, (a, b) in enumerate(zip(self.name, other.name, strict=True), 1) if a != b]
+        return f"region {names[0]} is called {self.name[names[0] - 1]!r}" if names else ""
 
     def locate(self, locus: str) -> npt.NDArray[np.int64]:
         """Bins that a locus touches, ascending by region.

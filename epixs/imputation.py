@@ -25,7 +25,7 @@ from epixs.factors import FactorStore
 from epixs.genome import BIN_SIZE
 from epixs.joint import JointAxis, SpeciesAxis
 from epixs.pairs import Pair, why_unknown
-from epixs.trained import TrainedModel
+from epixs.trained import TrainedModel, as_trained
 from epixs.transforms import quantise
 
 ACTIVATION_VALUES = 1 << 24
@@ -136,8 +136,8 @@ def check_store(trained: TrainedModel, path: str | Path, factors: FactorStore | 
     if mine != theirs:
         raise AxisError(
             f"{path} and {trained.folder} do not fit together: regions of {species}",
-            got=f"{len(theirs)} regions, {theirs.n_bins} bins on {theirs.assembly}",
-            expected=f"{len(mine)} regions, {mine.n_bins} bins on {mine.assembly}, as in training",
+            got=f"{len(theirs)} regions, {theirs.n_bins:,} bins, of which {theirs.first_difference(mine)}",
+            expected=f"{len(mine)} regions, {mine.n_bins:,} bins on {mine.assembly}, as in training",
             next_step=f"use the store it was trained on ({known.source}), or fit genome factors of these "
             "regions with `epixs fit-genome`",
         )
@@ -264,7 +264,7 @@ def imputed_accession(model: str, species: str, biosample: str, assay: str) -> s
 
 
 def impute(
-    trained: TrainedModel,
+    model: Any,
     store: str | Path,
     out: str | Path,
     *,
@@ -277,8 +277,8 @@ def impute(
 
     Parameters
     ----------
-    trained
-        From `open_model`.
+    model
+        From `open_model`; or a Keras model from `build_model` that a script of one's own has fitted.
     store
         The species' compendium, whose bins are imputed.
     out
@@ -301,6 +301,7 @@ def impute(
     AxisError
         If model, store or pairs do not fit together.
     """
+    trained = as_trained(model)
     species = check_store(trained, store, factors)
     chosen = choose_pairs(trained, species, pairs=pairs, everything=everything)
     with writing(out):
@@ -343,7 +344,7 @@ def _tile_fingerprint(origin: str, pairs: Sequence[Pair], tile: Tile) -> str:
 
 
 def open_imputed(
-    trained: TrainedModel,
+    model: Any,
     store: str | Path,
     *,
     pairs: Sequence[Pair] | None = None,
@@ -351,6 +352,7 @@ def open_imputed(
     factors: FactorStore | None = None,
 ) -> xr.Dataset:
     """The Dataset that `impute` would write, computed block by block only when it is read."""
+    trained = as_trained(model)
     species = check_store(trained, store, factors)
     chosen = choose_pairs(trained, species, pairs=pairs, everything=everything)
     plan = plan_imputation(trained, chosen, factors)

@@ -25,7 +25,9 @@ def read_tsv(
     renamed: Mapping[str, str] | None = None,
     preamble: bool = False,
 ) -> pd.DataFrame:
-    """Read a table with a header line; every cell is text, an empty one is `""`.
+    """Read a table with a header line; every cell is text, an empty one is `""`. Blank lines are left out.
+
+    The index is the line's number less 2, without a preamble: 0 for the line after the header.
 
     Parameters
     ----------
@@ -82,6 +84,7 @@ def read_tsv(
         raise error(f"{path} is not a tab-separated table: {cause}") from cause
     if len(table.columns) == 1 and "," in table.columns[0]:
         raise error(f"{path} is comma-separated", expected="tabs", next_step=next_step)
+    table = table[[any(cell.strip() for cell in row) for row in table.itertuples(index=False)]]
     other = {old: new for old, new in (renamed or {}).items() if new not in table.columns}
     table = table.rename(columns=other)
     missing = [column for column in required if column not in table.columns]

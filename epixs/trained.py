@@ -6,6 +6,7 @@ Both are written so that whatever interrupts, the folder holds a matching pair; 
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import json
 import os
 from collections.abc import Iterator
@@ -14,14 +15,15 @@ from pathlib import Path
 from typing import Any
 
 import keras
+import numpy as np
 
 from epixs.compendium.plan import digest
 from epixs.compendium.store import epixs_version
-from epixs.config import TrainConfig
+from epixs.config import TrainConfig, config_from
 from epixs.cost import count_parameters
 from epixs.description import DESCRIPTION_FILE, MODEL_FILE, read_description, signal_bounds
 from epixs.errors import TrainingError
-from epixs.files import file_sha256, write_text
+from epixs.files import check_new_folder, file_sha256, write_text
 from epixs.joint import JointAxis
 from epixs.joint_json import axis_to_dict
 from epixs.model import DeepTensorFactorization, build_model
@@ -71,7 +73,7 @@ def new_model(axis: JointAxis, config: TrainConfig, *, precision: str = "float32
     )
 
 
-def save_model(
+def write_model(
     folder: Path,
     model: Any,
     axis: JointAxis,
@@ -102,6 +104,62 @@ def save_model(
     write_text(folder / DESCRIPTION_FILE, json.dumps(content, indent=1))
     os.replace(partial, folder / MODEL_FILE)
     return content
+
+
+def save_model(model: Any, folder: str | Path, axis: JointAxis | None = None) -> None:
+    """Write a model that was fitted by a script of one's own as a folder that every verb takes.
+
+    Parameters
+    ----------
+    model
+        From `build_model`, fitted by `model.fit`.
+    folder
+        New or empty folder, or one that holds such a model already.
+    axis
+        What it was fitted over; by default that of `build_model`.
+
+    Raises
+    ------
+    TrainingError
+        If the folder holds something else, or nothing says what the model was fitted over.
+    """
+    folder = Path(folder)
+    trained = as_trained(model, axis)
+    if not (folder / DESCRIPTION_FILE).is_file():
+        check_new_folder(folder, TrainingError)
+    folder.mkdir(parents=True, exist_ok=True)
+    write_model(folder, model, trained.axis, trained.config, {})
+
+
+def as_trained(model: Any, axis: JointAxis | None = None) -> TrainedModel:
+    """What `open_model` would give of a fitted Keras model, were it saved; a `TrainedModel` stays as it is.
+
+    Raises
+    ------
+    TrainingError
+        If it is no model of epixs, or nothing says what it was fitted over.
+    """
+    if isinstance(model, TrainedModel):
+        return model
+    if not isinstance(model, DeepTensorFactorization):
+        raise TrainingError(
+            "model", got=type(model).__name__, expected="one from `epixs.build_model` or `epixs.open_model`"
+        )
+    axis = axis or getattr(model, "axis", None)
+    if axis is None:
+        raise TrainingError(
+            "this model does not say what its numbers stand for",
+            got="a model without the joint axis that it was fitted over, as a `.keras` file gives it",
+            expected="the axis of `epixs.build_model`",
+            next_step="`epixs.save_model(model, folder, axis=axis)`, and `epixs.open_model(folder)`",
+        )
+    names = ("hidden", "biosample_factors", "assay_factors", "genome_factors", "genome_dropout")
+    settings = {name: model.settings[name] for name in names}
+    config = config_from(settings | {"zero_shot": bool(model.settings["detached_assays"])}, where=model.name)
+    weights = hashlib.sha256(b"".join(np.ascontiguousarray(w).tobytes() for w in model.get_weights()))
+    fingerprint = digest([weights.hexdigest(), axis_to_dict(axis)])
+    bounds = {assay: (low, high) for assay, (low, high) in signal_bounds(axis).items()}
+    return TrainedModel(Path(model.name), model, axis, config, bounds, fingerprint)
 
 
 @contextlib.contextmanager
@@ -138,6 +196,12 @@ def open_model(folder: str | Path) -> TrainedModel:
         If its description is damaged.
     """
     folder = Path(folder)
+    if folder.suffix == ".keras" and folder.is_file():
+        raise TrainingError(
+            f"{folder} is a Keras file: it does not say what its numbers stand for",
+            expected="a model folder",
+            next_step="`epixs.save_model(model, folder)` writes one of a model that was fitted by a script",
+        )
     said = read_description(folder)
     axis, config = said.axis, said.config
     weights = _matching_weights(folder, said.weights_sha256)

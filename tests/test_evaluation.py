@@ -2,7 +2,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from epixs.compendium.store import open_compendium
+from epixs.compendium.store import open_compendium, provenance_of
 from epixs.errors import AxisError
 from epixs.evaluation import (
     AVERAGE,
@@ -46,7 +46,7 @@ def test_scores_are_those_of_the_stored_tracks(world, imputed, evaluation, held_
     assert mine.loc[IMPUTED, "pearson"] == pytest.approx(np.corrcoef(truth, guess)[0, 1], rel=1e-5)
     trained = [
         row(observed, b, a)
-        for b, a in predicted.attrs["provenance"]["training"]["mouse"]["experiments"]
+        for b, a in provenance_of(predicted)["training"]["mouse"]["experiments"]
         if a == assay
     ]
     average = np.mean(trained, axis=0)

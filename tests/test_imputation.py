@@ -1,4 +1,5 @@
 import dataclasses
+import json
 
 import numpy as np
 import pytest
@@ -25,7 +26,7 @@ def test_default_is_every_pair_not_trained_on(world, trained, imputed, held_out)
         assert dataset.attrs["kind"] == "imputed"
         assert dataset.signal.dtype == np.float32
         assert not np.isnan(dataset.signal.to_numpy()).any()
-        assert dataset.attrs["provenance"]["model_fingerprint"] == trained.fingerprint
+        assert json.loads(dataset.attrs["provenance"])["model_fingerprint"] == trained.fingerprint
     axis = trained.axis
     seen = set(axis.part("mouse").training[["biosample", "assay"]].itertuples(index=False, name=None))
     everything = {(b, a) for b in axis.part("mouse").biosamples for a in axis.assays}

@@ -25,6 +25,8 @@ def names(world, trained, tmp_path):
         '"human.zarr"': repr(str(world.store("human"))),
         '"exclude.tsv"': repr(str(world.pairs)),
         '"model.keras"': repr(str(tmp_path / "model.keras")),
+        '"fitted"': repr(str(tmp_path / "fitted")),
+        '"fitted.imputed.zarr"': repr(str(tmp_path / "fitted.imputed.zarr")),
         '"chr19:3,000,000-3,100,000"': '"chr19:10,000,000-10,010,000"',
         '"liver"': '"simulated-mouse-00"',
         "batch_size=40_000": "batch_size=500",

@@ -3,9 +3,16 @@ import os
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 
+from epixs.compendium.store import open_compendium
+from epixs.dataset import training_dataset
 from epixs.errors import TrainingError
-from epixs.trained import new_model, open_model, save_model
+from epixs.imputation import impute, open_imputed
+from epixs.joint import joint_axis
+from epixs.model import RowwiseAdam, build_model
+from epixs.sampling import Sampler
+from epixs.trained import new_model, open_model, save_model, write_model
 from tests.descriptions import rewrite
 
 
@@ -28,7 +35,7 @@ def test_the_optimiser_is_not_saved(trained):
 def test_saving_again_replaces_the_pair(trained, copy):
     other = new_model(trained.axis, trained.config)
     other.set_weights([w + 1 for w in trained.model.get_weights()])
-    content = save_model(copy, other, trained.axis, trained.config, {"held_out_mse": 0.5})
+    content = write_model(copy, other, trained.axis, trained.config, {"held_out_mse": 0.5})
     again = open_model(copy)
     assert same_weights(again.model, other)
     assert again.fingerprint == content["fingerprint"] != trained.fingerprint
@@ -51,9 +58,9 @@ def test_an_interrupted_save_leaves_the_old_pair_or_the_new(trained, copy, monke
     monkeypatch.setattr("epixs.trained.os.replace", dies)
     if writes < 2:
         with pytest.raises(KeyboardInterrupt):
-            save_model(copy, other, trained.axis, trained.config, {})
+            write_model(copy, other, trained.axis, trained.config, {})
     else:
-        save_model(copy, other, trained.axis, trained.config, {})
+        write_model(copy, other, trained.axis, trained.config, {})
     assert same_weights(open_model(copy).model, trained.model if writes == 0 else other)
 
 
@@ -91,3 +98,41 @@ def test_weights_of_another_shape_are_refused(copy):
     rewrite(copy, change)
     with pytest.raises(TrainingError, match="cannot be loaded"):
         open_model(copy)
+
+
+def test_a_model_fitted_by_a_script_is_saved_and_imputed_from(world, tmp_path):
+    axis = joint_axis([world.store("mouse")])
+    model = build_model(axis, hidden=(8, 8), genome_dropout=0.2)
+    model.compile(optimizer=RowwiseAdam(1e-3), loss="mse")
+    with Sampler(axis, batch_size=500) as sampler:
+        model.fit(training_dataset(sampler), steps_per_epoch=4, epochs=1, shuffle=False, verbose=0)
+    save_model(model, tmp_path / "m")
+    save_model(model, tmp_path / "m")  # again, as a script does that is run twice
+    pair = [("mouse", axis.parts[0].biosamples[0], axis.assays[0])]
+    impute(open_model(tmp_path / "m"), world.store("mouse"), tmp_path / "a.zarr", pairs=pair)
+    impute(model, world.store("mouse"), tmp_path / "b.zarr", pairs=pair)
+    saved, straight = (open_compendium(tmp_path / name).signal for name in ("a.zarr", "b.zarr"))
+    assert np.array_equal(saved, straight)
+    assert np.array_equal(open_imputed(model, world.store("mouse"), pairs=pair).signal, straight)
+    impute(model, world.store("mouse"), tmp_path / "b.zarr", pairs=pair)  # the same model: resumes
+    model.save(tmp_path / "plain.keras")
+    plain = keras.models.load_model(tmp_path / "plain.keras")
+    with pytest.raises(TrainingError, match=r"does not say what its numbers stand for.*epixs\.save_model"):
+        impute(plain, world.store("mouse"), tmp_path / "c.zarr")
+    save_model(plain, tmp_path / "n", axis)
+    assert open_model(tmp_path / "n").model.settings == open_model(tmp_path / "m").model.settings
+    with pytest.raises(TrainingError, match=r"is a Keras file.*epixs\.save_model"):
+        open_model(tmp_path / "plain.keras")
+    with pytest.raises(TrainingError, match="got Sequential; expected one from `epixs.build_model`"):
+        impute(keras.Sequential(), world.store("mouse"), tmp_path / "c.zarr")
+
+
+def test_a_fitted_model_is_exported_as_keras_does(world, tmp_path):
+    axis = joint_axis([world.store("mouse")])
+    model = build_model(axis, hidden=(8, 8))
+    model.export(tmp_path / "saved", verbose=False)
+    inputs = {
+        "position": np.zeros((2, 3), "i4"), "biosample": np.zeros((2, 1), "i4"), "assay": np.ones((2, 1), "i4"),
+    }  # fmt: skip
+    saved = tf.saved_model.load(str(tmp_path / "saved"))
+    np.testing.assert_allclose(saved.serve(inputs), model(inputs), atol=1e-6)

@@ -11,6 +11,9 @@ SCHEMA_VERSION = "1"
 REMOVED = "removed"
 """Attribute with the reasons of removed experiments, and how their `status` begins."""
 
+JSON_ATTRIBUTES = (REMOVED, "provenance", "plan_settings")
+"""Attributes that hold JSON as text: flat ones can be written wherever a Dataset is, netCDF among it."""
+
 LEDGER_PATH = "ledger/record"
 
 
@@ -90,5 +93,7 @@ ATTRIBUTES = {
     "units": "of the signal",
     "uncovered": "'zero' or 'nan': how bases without a value were counted",
     "plan": "fingerprint of the experiments, regions and settings the store was planned from",
-    "provenance": "an imputed store's model, training experiments and sources",
+    "plan_settings": "JSON text: what `plan` was made of",
+    "provenance": "JSON text: an imputed store's model, training experiments and sources",
+    "removed": "JSON text: the reason of each accession that was removed",
 }

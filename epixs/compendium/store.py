@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass, replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -23,6 +24,7 @@ from epixs.compendium.schema import (
     COORDINATES,
     EXPERIMENT_LABELS,
     EXPERIMENT_SUMMARIES,
+    JSON_ATTRIBUTES,
     KIND,
     LEDGER_PATH,
     REGION_TABLE,
@@ -65,9 +67,9 @@ def store_attributes(plan: Plan) -> dict[str, Any]:
         "transform": TRANSFORM,
         "units": "arcsinh of the track's own units (see output_type)",
         "uncovered": plan.uncovered,
-        "provenance": plan.provenance,
+        "provenance": json.dumps(plan.provenance),
         "plan": plan.fingerprint,
-        "plan_settings": plan.settings,
+        "plan_settings": json.dumps(plan.settings),
     }
 
 
@@ -97,7 +99,7 @@ def read_block(path: str | Path, tile: Tile) -> npt.NDArray[np.float32]:
 
 
 def read_attributes(path: str | Path) -> dict[str, Any]:
-    """Attributes of an epixs store.
+    """Attributes of an epixs store, those in JSON read.
 
     Raises
     ------
@@ -137,6 +139,9 @@ def read_attributes(path: str | Path) -> dict[str, Any]:
         raise StoreError(
             f"{path} is damaged", got=f"no attribute {', '.join(missing)}", next_step="make the store again"
         )
+    for name in JSON_ATTRIBUTES:
+        if name in attributes:
+            attributes[name] = _from_json(path, name, attributes[name])
     marks = attributes.setdefault(REMOVED, {})
     if type(marks) is not dict or not all(type(reason) is str for reason in marks.values()):
         raise StoreError(
@@ -145,6 +150,20 @@ def read_attributes(path: str | Path) -> dict[str, Any]:
             expected="the reason of each accession that was removed",
         )
     return attributes
+
+
+def _from_json(path: str | Path, name: str, value: Any) -> Any:
+    """An attribute that holds JSON as text; stores of earlier versions hold it as it is."""
+    try:
+        return json.loads(value) if isinstance(value, str) else value
+    except (ValueError, RecursionError) as error:
+        raise StoreError(f"{path} is damaged: attribute {name}", got=type(error).__name__) from error
+
+
+def provenance_of(dataset: xr.Dataset) -> dict[str, Any]:
+    """What an opened imputed store says of its model and training; empty where it says nothing."""
+    found = _from_json("the store", "provenance", dataset.attrs.get("provenance", {}))
+    return found if isinstance(found, dict) else {}
 
 
 def _check_is_folder(path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import json
 import re
 import warnings
 from collections.abc import Callable, Mapping, Sequence
@@ -446,7 +447,7 @@ def _mark(
     root = zarr.open_group(zarr_store(path), mode="r+", use_consolidated=False)
     marks = change(attributes[REMOVED])
     _refuse_twins(path, plan.experiments, marks)
-    root.attrs[REMOVED] = marks
+    root.attrs[REMOVED] = json.dumps(marks)
     summary = summarise(plan, read_ledger(path), marks)
     status = next(v for v in EXPERIMENT_SUMMARIES if v.name == "status")
     _put(root, status, summary["status"].to_numpy())

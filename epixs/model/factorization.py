@@ -166,6 +166,22 @@ class DeepTensorFactorization(keras.Model):
             named |= {f"layer{number}_kernel": layer.kernel, f"layer{number}_bias": layer.bias}
         return named
 
+    def export(
+        self,
+        filepath: str,
+        format: str = "tf_saved_model",
+        verbose: bool | None = None,
+        input_signature: Any = None,
+        **kwargs: Any,
+    ) -> None:
+        """Export as Keras does; the model knows its own inputs.
+
+        Keras infers them from the first call, which here sees a dict of whole numbers.
+        """
+        shapes = {"position": (None, 3), "biosample": (None, None), "assay": (None, None)}
+        mine = [{n: keras.InputSpec(dtype="int32", shape=shape) for n, shape in shapes.items()}]
+        super().export(filepath, format, verbose, input_signature or mine, **kwargs)
+
     def get_config(self) -> dict[str, Any]:
         """Arguments of the constructor."""
         return {"name": self.name, **self.settings}
@@ -219,7 +235,8 @@ def build_model(
 
     Returns
     -------
-    A built, not yet compiled `keras.Model`.
+    A built, not yet compiled `keras.Model`. It keeps the axis as `model.axis`, for `impute` and `save_model`;
+    Keras's own `.keras` files do not.
     """
     plan = plan_zero_shot(axis, enabled=zero_shot, target=target)
     exempt = [axis.biosample_index(name, axis.part(name).biosamples) for name in plan.exempt]
@@ -238,6 +255,7 @@ def build_model(
         name="avocado",
     )
     model.build()
+    model.axis = axis
     # Else the layers first learn the mean, and the factors wait: half of the passes that a small panel takes.
     model.readout.bias.assign([axis.mean_signal()])
     return model

@@ -17,7 +17,7 @@ from epixs.description import signal_bounds
 from epixs.errors import AxisError
 from epixs.joint import JointAxis, SpeciesAxis, axis_of_store
 from epixs.pairs import Pair
-from epixs.trained import TrainedModel, new_model, save_model
+from epixs.trained import TrainedModel, new_model, write_model
 from epixs.training.run import (
     Probe,
     collecting_only_here,
@@ -129,8 +129,9 @@ def _grown(old: SpeciesAxis, new: SpeciesAxis, folder: Path) -> SpeciesAxis:
     if old.regions != new.regions:
         raise AxisError(
             f"{new.source} and {folder} do not fit together: regions of {new.species}",
-            got=f"{len(new.regions)} regions, {new.regions.n_bins} bins",
-            expected=f"{len(old.regions)} regions, {old.regions.n_bins} bins, as in training",
+            got=f"{len(new.regions)} regions, {new.regions.n_bins:,} bins, of which "
+            f"{new.regions.first_difference(old.regions)}",
+            expected=f"{len(old.regions)} regions, {old.regions.n_bins:,} bins, as in training",
             next_step="for other regions, fit their genome factors with `epixs fit-genome`",
         )
     flags = old.experiments.set_index(LABELS)[["excluded", "held_out"]]
@@ -226,7 +227,7 @@ def extend(
     bounds = signal_bounds(plan.axis) | {name: list(pair) for name, pair in trained.bounds.items()}
 
     def save(scores: dict[str, float]) -> None:
-        save_model(out, model, plan.axis, trained.config, scores, bounds=bounds, extends=trained.fingerprint)
+        write_model(out, model, plan.axis, trained.config, scores, bounds=bounds, extends=trained.fingerprint)
 
     with new_folder(out), collecting_only_here(), sampler_of(plan.fit_axis, config, cost) as sampler:
         return fit_model(

@@ -25,7 +25,7 @@ from epixs.joint import JointAxis
 from epixs.model import DeepTensorFactorization, RowwiseAdam
 from epixs.sampling import Sampler
 from epixs.sampling.draws import PACKED_LIMIT
-from epixs.trained import new_model, save_model
+from epixs.trained import new_model, write_model
 from epixs.training.checkpoint import RunState, forget_checkpoint, identity, read_state, restore
 from epixs.training.devices import chosen_precision, parts_of, training_scope, use_cores
 from epixs.training.held_out import HeldOut, with_baselines
@@ -141,7 +141,7 @@ def train(
             model = new_model(axis, config, precision=config.precision)
 
         def save(scores: dict[str, float]) -> None:
-            save_model(out, model, axis, config, scores)
+            write_model(out, model, axis, config, scores)
 
         return fit_model(
             model, axis, sampler, config, out, cost.epochs, save, deadline,
