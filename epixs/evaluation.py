@@ -31,6 +31,8 @@ UNFAIR = "average activity (unfair)"
 
 CACHED_TRACKS = 24
 MOST_NAMED = 3
+WHOLE_SHARE = 0.95
+"""Share of the observed bins that has to be scored for a track to count as scored as a whole."""
 
 
 @dataclass(frozen=True)
@@ -128,6 +130,23 @@ def missing_correlations(scores: pd.DataFrame) -> list[str]:
     return notes
 
 
+def partly_scored(scores: pd.DataFrame) -> list[str]:
+    """A note, if tracks are scored on few of their observed bins, for a method has no value on the others."""
+    tracks = scores.drop_duplicates(["role", "assay", "biosample"])
+    share = tracks["bins"] / tracks["observed_bins"].where(tracks["observed_bins"] > 0)
+    few = tracks.assign(share=share)[share < WHOLE_SHARE].sort_values("share", kind="stable")
+    if few.empty:
+        return []
+    least = few.iloc[0]
+    return [
+        f"WARNING: {len(few)} of {len(tracks)} tracks are scored on fewer bins than were observed, those "
+        "that every "
+        f"method has a value for: as few as {least['share']:.1%} ({least['biosample']} / {least['assay']}). "
+        "The other "
+        "bins count for no method; scores.tsv has both numbers (bins, observed_bins)"
+    ]
+
+
 def evaluate(
     imputed: str | Path,
     store: str | Path,
@@ -199,15 +218,18 @@ def evaluate(
         labels = {name: str(shown[name]) for name in ("biosample", "assay", "assay_class")} | {"role": role}
         tracks = {m: track for m, track in methods.items() if track is not None and not np.isnan(track).all()}
         known = both_known(truth, *tracks.values())  # every method on the same bins
+        observed_bins = int((~np.isnan(truth)).sum())
         rows += [
-            labels | {"method": method, "bins": int(known.sum())} | score(truth[known], track[known])
+            labels
+            | {"method": method, "bins": int(known.sum()), "observed_bins": observed_bins}
+            | score(truth[known], track[known])
             for method, track in tracks.items()
         ]
         if progress:
             progress(done + 1, len(common))
-    columns = ["role", "assay_class", "assay", "biosample", "method", "bins", *METRICS]
+    columns = ["role", "assay_class", "assay", "biosample", "method", "bins", "observed_bins", *METRICS]
     scores = pd.DataFrame(rows)[columns]
-    return Evaluation(scores, notes + missing_correlations(scores))
+    return Evaluation(scores, [*notes, *missing_correlations(scores), *partly_scored(scores)])
 
 
 def _other_units(

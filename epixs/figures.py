@@ -75,15 +75,20 @@ def plot_tracks(
     predicted, observed = open_compendium(imputed), open_compendium(store)
     check_fit(imputed, predicted, store, observed)
     here = observed.epixs.sel(locus)
+    here = here.isel(
+        bin=np.argsort(here["bin_start"].to_numpy(), kind="stable")
+    )  # regions may be in any order
     bins = here["bin"].to_numpy()
     edges = _edges(here)
     training = provenance_of(predicted)["training"][str(observed.attrs["species"])]
     trained, aliases = training["experiments"], training.get("aliases", {})
     table = experiments_of(observed)
-    measured = table.index[(table["biosample"] == biosample) & (table["assay"] == assay)]
+    named = table[(table["biosample"] == biosample) & (table["assay"] == assay)]
+    measured = named.index[named["status"] == "ok"]
+    readable = table[table["status"] == "ok"]
     rows = [
-        i
-        for i, (b, a) in enumerate(zip(table["biosample"], table["assay"], strict=True))
+        int(i)
+        for i, b, a in zip(readable.index, readable["biosample"], readable["assay"], strict=True)
         if a == assay and b != biosample and [b, aliases.get(a, a)] in trained
     ]
     at = _row(imputed, predicted, biosample, assay)
@@ -126,7 +131,8 @@ def plot_tracks(
     plt.close(figure)
     notes = _clipped(locus, here)
     if not len(measured):
-        notes.append(f"{biosample} / {assay} was not measured: no observed panel")
+        why = f"cannot be used ({named['status'].iloc[0]})" if len(named) else "was not measured"
+        notes.append(f"{biosample} / {assay} {why}: no observed panel")
     apart = int((edges[1:, 0] > edges[:-1, 1]).sum())
     if apart:
         notes.append(f"{locus} lies across {apart + 1} regions; between them nothing is drawn")

@@ -110,7 +110,10 @@ def read_chrom_sizes(path: Path) -> dict[str, int]:
             continue
         if len(fields) < 2 or not _is_number(fields[1]) or not 0 < int(fields[1]) <= MAX_CHROMOSOME:
             raise RegionError(f"{path}, line {number}", got=repr(line), expected="a name, a tab and a length")
-        sizes[fields[0]] = int(fields[1])
+        if sizes.setdefault(fields[0], int(fields[1])) != int(fields[1]):
+            raise RegionError(
+                f"{path}, line {number}: {fields[0]} again", got=fields[1], expected=sizes[fields[0]]
+            )
     if not sizes:
         raise RegionError(f"{path} names no chromosome", expected="lines of a name, a tab and a length")
     return sizes

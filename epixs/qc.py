@@ -15,6 +15,7 @@ import pandas as pd
 
 from epixs.cluster import run_tasks
 from epixs.compendium.plan import Progress
+from epixs.compendium.schema import REMOVED
 from epixs.compendium.store import experiments_of, open_compendium, open_signal
 from epixs.remarks import LARGE_MEAN, LOW_COVERAGE
 from epixs.sampling.draws import PACKED_LIMIT
@@ -75,7 +76,10 @@ def quality(
     """
     dataset = open_compendium(path, unfinished=True)
     table = experiments_of(dataset)
-    readable = np.flatnonzero(table["status"] == "ok")
+    usable = (table["status"] == "ok") & table["signal_max"].notna()
+    if dataset.attrs["uncovered"] == "nan":  # else a few bins would stand for all of an assay's tracks
+        usable &= table["covered_fraction"] >= LOW_COVERAGE
+    readable = np.flatnonzero(usable)
     order = readable[np.argsort(table["assay"].to_numpy()[readable], kind="stable")]
     names = table["assay"].to_numpy()[order]
     firsts = np.flatnonzero(np.concatenate([[True], names[1:] != names[:-1]])) if order.size else order
@@ -150,8 +154,12 @@ def _correlations(sums: _Sums, firsts: npt.NDArray[Any]) -> npt.NDArray[np.float
 
 def _notes(row: Any, table: pd.DataFrame) -> str:
     """Why an experiment stands out among those of its assay."""
+    if row.status.startswith(REMOVED):
+        return str(row.status)
     if row.status != "ok":
         return f"could not be read: {row.status}"
+    if np.isnan(row.signal_max):
+        return "has no value in these regions"
     notes = []
     if row.signal_min < 0:
         notes.append(f"negative values in {row.negative_fraction:.1%} of bins (kept)")

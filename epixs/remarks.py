@@ -25,6 +25,7 @@ SCALE_RATIO, SCALE_MARGIN = 3.0, 2.0
 """How many times and by how many arcsinh units a mean is above the median of its assay to be remarked on."""
 
 MOST_NAMED = 3
+MOST_NOTES = 6
 
 
 def remarks_on(table: pd.DataFrame, species: str, uncovered: str) -> list[str]:
@@ -33,6 +34,7 @@ def remarks_on(table: pd.DataFrame, species: str, uncovered: str) -> list[str]:
         *sparse_tracks(table, uncovered),
         *mixed_units(units_of(table, species)),
         *odd_scales(table),
+        *same_tracks(table),
         *two_spellings(table["biosample"], "biosamples"),
         *two_spellings(table["assay"], "assays"),
     ]
@@ -101,33 +103,54 @@ def units_of(table: pd.DataFrame, species: str) -> dict[str, dict[str, list[str]
 def odd_scales(table: pd.DataFrame) -> list[str]:
     """Note tracks whose values are far larger than those of their assay or any track, and constant ones."""
     ok = table[(table["status"] == "ok") & table["signal_max"].notna()]
-    means = ok["signal_mean"].abs().to_numpy(dtype=float)
-    highs, lows = (ok[name].to_numpy(dtype=float) for name in ("signal_max", "signal_min"))
+    means, highs, lows = (
+        ok[name].to_numpy(dtype=float) for name in ("signal_mean", "signal_max", "signal_min")
+    )
     assays = ok["assay"].to_numpy()
     notes = []
     for row, name in enumerate(_labels(ok)):
-        others = np.delete(means, row)[np.delete(assays, row) == assays[row]]
+        others = np.abs(np.delete(means, row)[np.delete(assays, row) == assays[row]])
         usual = float(np.median(others)) if others.size else np.nan
-        mean, high = means[row], highs[row]
-        if mean > LARGE_MEAN or (mean > SCALE_RATIO * usual and mean > usual + SCALE_MARGIN):
+        mean, extreme = means[row], max(highs[row], lows[row], key=abs)
+        if abs(mean) > LARGE_MEAN or abs(mean) > max(SCALE_RATIO * usual, usual + SCALE_MARGIN):
             beside = f", where {usual:.2g} is usual for its assay" if others.size else ""
             notes.append(
                 f"WARNING: {name} has a mean of {mean:.3g} arcsinh units ({_raw(mean)} in its own){beside}: "
                 "is it in other units, or a factor too large? It would dominate training: `epixs remove` or "
                 "--exclude leaves it out"
             )
-        elif high > PACKED_LIMIT:
+        elif abs(extreme) > PACKED_LIMIT:
             notes.append(
-                f"{name} reaches {high:.3g} arcsinh units ({_raw(high)} in its own): training clips "
-                f"values at {PACKED_LIMIT:.0f}"
+                f"{name} reaches {extreme:.3g} arcsinh units ({_raw(extreme)} in its own): training clips "
+                f"values at {np.sign(extreme) * PACKED_LIMIT:.0f}"
             )
-        elif high == lows[row]:
-            notes.append(f"{name} has the same value everywhere, {high:g}")
-    return notes[: 2 * MOST_NAMED]
+        elif highs[row] == lows[row]:
+            notes.append(f"{name} has the same value everywhere, {highs[row]:g}")
+    notes.sort(key=lambda note: not note.startswith("WARNING"))
+    more = [f"and {len(notes) - MOST_NOTES:,} more such remarks"] if len(notes) > MOST_NOTES else []
+    return notes[:MOST_NOTES] + more
+
+
+def same_tracks(table: pd.DataFrame) -> list[str]:
+    """Note experiments that are one file, or have the same values, under several accessions."""
+    ok = table[(table["status"] == "ok") & (table["signal_max"] > table["signal_min"])]
+    values = ["signal_mean", "signal_min", "signal_max", "zero_fraction"]
+    twins: list[str] = []
+    for _, same in ok.groupby(values, sort=False):
+        if len(same) > 1:
+            twins.append(_named(same))
+    if not twins:
+        return []
+    more = ", ..." if len(twins) > MOST_NAMED else ""
+    return [
+        f"WARNING: the same track under several names: {'; '.join(twins[:MOST_NAMED])}{more}. If one of "
+        "them is "
+        "excluded, training still sees its values"
+    ]
 
 
 def _raw(value: float) -> str:
-    return f"{math.sinh(value):.3g}" if value < 700 else "over 1e300"
+    return f"{math.sinh(value):.3g}" if abs(value) < 700 else "over 1e300"
 
 
 def two_spellings(names: Iterable[str], what: str) -> list[str]:

@@ -6,6 +6,7 @@ import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
 from epixs.errors import EpixsError
@@ -82,9 +83,13 @@ def read_tsv(
         ) from cause
     except (UnicodeDecodeError, pd.errors.ParserError, pd.errors.EmptyDataError) as cause:
         raise error(f"{path} is not a tab-separated table: {cause}") from cause
+    twice = sorted({str(column) for column in required if f"{column}.1" in table.columns})
+    if twice:
+        raise error(f"{path} has a column twice", got=twice[0], expected="each column once")
     if len(table.columns) == 1 and "," in table.columns[0]:
         raise error(f"{path} is comma-separated", expected="tabs", next_step=next_step)
-    table = table[[any(cell.strip() for cell in row) for row in table.itertuples(index=False)]]
+    filled = [any(cell.strip() for cell in row) for row in table.itertuples(index=False)]
+    table = table.loc[np.array(filled, dtype=bool)]
     other = {old: new for old, new in (renamed or {}).items() if new not in table.columns}
     table = table.rename(columns=other)
     missing = [column for column in required if column not in table.columns]

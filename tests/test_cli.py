@@ -319,7 +319,7 @@ def test_experiments_that_a_portal_table_does_not_tell_apart_are_a_loud_warning(
     (tmp_path / "metadata.tsv").write_text("\n".join("\t".join(row) for row in [columns, *rows]) + "\n")
     done = epixs("catalog", tmp_path / "metadata.tsv", "--out", tmp_path / "c.tsv")
     said = " ".join(done.stderr.split())
-    assert "WARNING: 1 pair of biosample and assay have several experiments" in said
+    assert "warning: 1 pair of biosample and assay have several experiments" in said
     assert "--report REPORT.tsv" in said
     others = pd.read_csv(tmp_path / "c.others.tsv", sep="\t")
     assert len(others) == 2
@@ -329,7 +329,7 @@ def test_experiments_that_a_portal_table_does_not_tell_apart_are_a_loud_warning(
     named = epixs(
         "catalog", tmp_path / "metadata.tsv", "--out", tmp_path / "d.tsv", "--report", tmp_path / "report.tsv"
     )
-    assert "WARNING" not in named.stderr
+    assert "warning" not in named.stderr
     assert len(pd.read_csv(tmp_path / "d.tsv", sep="\t")) == 3
 
 

@@ -13,6 +13,7 @@ from epixs.evaluation import (
     evaluate,
     method_means,
     missing_correlations,
+    partly_scored,
 )
 from epixs.imputation import impute
 from epixs.metrics import METRICS
@@ -112,6 +113,14 @@ def test_a_method_that_no_other_track_has_leaves_the_others_their_tracks():
     assert (means[IMPUTED]["mse"], means[AVERAGE]["mse"]) == (0.1, 0.5)
     assert means["nearest assay"]["scored"] == 0
     assert np.isnan(means["nearest assay"]["mse"])
+
+
+def test_tracks_that_are_scored_on_few_bins_are_named():
+    rows = [row("A", IMPUTED, bins=30, observed_bins=3000), row("B", IMPUTED, bins=99, observed_bins=100)]
+    (note,) = partly_scored(pd.DataFrame(rows))
+    assert note.startswith("WARNING: 1 of 2 tracks are scored on fewer bins than were observed")
+    assert "as few as 1.0% (A / m1)" in note
+    assert partly_scored(pd.DataFrame(rows[1:])) == []
 
 
 def test_tracks_without_a_correlation_are_named():

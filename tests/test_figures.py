@@ -1,11 +1,19 @@
+import shutil
+
 import numpy as np
 import pytest
 
 from epixs import figures
 from epixs.compendium.store import experiments_of, open_compendium
+from epixs.compendium.write import remove_experiments
+from epixs.config import TrainConfig
 from epixs.errors import AxisError, ConfigError, RegionError, TrainingError
-from epixs.figures import plot_history, plot_tracks
+from epixs.figures import _with_gaps, plot_history, plot_tracks
 from epixs.imputation import impute
+from epixs.joint import joint_axis
+from epixs.trained import open_model
+from epixs.training.run import train
+from tests.worlds import write_store
 
 pytest.importorskip("matplotlib")
 
@@ -71,3 +79,44 @@ def test_what_was_not_measured_has_a_picture_as_well(world, trained, tmp_path):
     )
     assert f"{biosample} / {assay} was not measured: no observed panel" in notes
     assert (tmp_path / "a.png").stat().st_size > 3_000
+
+
+@pytest.fixture
+def drawn(monkeypatch):
+    """Edges and values of each panel that is drawn."""
+    panels = []
+    monkeypatch.setattr(figures, "_with_gaps", lambda *panel: panels.append(panel) or _with_gaps(*panel))
+    return panels
+
+
+def test_removed_experiments_are_not_drawn(world, trained, held_out, tmp_path, drawn):
+    store = shutil.copytree(world.store("mouse"), tmp_path / "mouse.zarr")
+    _, biosample, assay = held_out[-1]
+    impute(trained, store, tmp_path / "i.zarr", pairs=held_out)
+    table = experiments_of(open_compendium(store))
+    same = table[table["assay"] == assay]
+    gone = same.loc[same["biosample"] == biosample, "accession"].tolist()
+    gone += same.loc[same["biosample"] != biosample, "accession"].tolist()[:1]
+    remove_experiments(store, gone, "wrong antibody")
+    what = {"biosample": biosample, "assay": assay, "locus": "chr19", "out": tmp_path / "a.png"}
+    notes = plot_tracks(tmp_path / "i.zarr", store, **what)
+    assert f"{biosample} / {assay} cannot be used (removed: wrong antibody): no observed panel" in notes
+    left = [row for row in same.index[same["biosample"] != biosample] if table["accession"][row] not in gone]
+    average = open_compendium(store).signal[left].mean("experiment").to_numpy()
+    assert len(drawn) == 1 + bool(left)
+    if left:
+        np.testing.assert_allclose(drawn[-1][1], average)
+
+
+def test_regions_in_any_order_are_drawn_along_the_chromosome(tmp_path, drawn):
+    regions = [("chr1", 50_000, 75_000), ("chr1", 0, 25_000)]
+    values = np.tile(np.arange(2_000) / 2_000, (4, 1))
+    labels = [(b, a) for b in "xy" for a in "AB"]
+    store = write_store(tmp_path / "s.zarr", values, labels=labels, regions=regions)
+    train(joint_axis([store]), TrainConfig(hidden=(4, 4), epochs=1, held_out=0.1), tmp_path / "m")
+    impute(open_model(tmp_path / "m"), store, tmp_path / "i.zarr", everything=True)
+    plot_tracks(tmp_path / "i.zarr", store, biosample="x", assay="A", locus="chr1", out=tmp_path / "a.png")
+    for edges, _ in drawn:
+        assert (np.diff(edges[:, 0]) > 0).all()
+    observed = drawn[0][1]
+    np.testing.assert_allclose(observed, np.concatenate([values[0, 1_000:], values[0, :1_000]]), atol=1e-3)

@@ -14,6 +14,7 @@ from epixs.genome import (
     load_assembly,
     make_regions,
     parse_locus,
+    read_chrom_sizes,
     read_regions,
 )
 
@@ -188,3 +189,23 @@ def test_table_refuses_bins_outside():
     with pytest.raises(RegionError, match="expected 0 to 3"):
         regions.table([4])
     assert regions.table(np.array([3]))["start"].tolist() == [75]
+
+
+def test_a_chromosome_with_two_lengths_is_refused(tmp_path):
+    (tmp_path / "x.chrom.sizes").write_text("chr1\t100\nchr1\t100\n")
+    assert read_chrom_sizes(tmp_path / "x.chrom.sizes") == {"chr1": 100}
+    (tmp_path / "x.chrom.sizes").write_text("chr1\t100\nchr1\t200\n")
+    with pytest.raises(RegionError, match="line 2: chr1 again; got 200; expected 100"):
+        read_chrom_sizes(tmp_path / "x.chrom.sizes")
+
+
+def test_the_first_region_that_differs_is_named():
+    one = Regions("a", ("r",), ("chr1",), (0,), (100,))
+    other = Regions("a", ("r", "s"), ("chr1", "chr2"), (0, 25), (100, 50))
+    assert one.first_difference(one) == ""
+    assert other.first_difference(one) == "region 2, chr2:25-50, is added"
+    assert one.first_difference(other) == "region 2, chr2:25-50, is missing"
+    moved = Regions("a", ("r",), ("chr1",), (25,), (100,))
+    assert one.first_difference(moved) == "region 1 is chr1:0-100 and not chr1:25-100"
+    assert one.first_difference(Regions("b", ("r",), ("chr1",), (0,), (100,))) == "on a and not on b"
+    assert one.first_difference(Regions("a", ("q",), ("chr1",), (0,), (100,))) == "region 1 is called 'r'"

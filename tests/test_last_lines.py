@@ -125,3 +125,29 @@ def test_one_track_a_factor_too_large_is_refused(tmp_path):
     assert "b0 / a0 (b0-a0) has a mean of" in said(done)
     assert "error: mouse / b0 / a0: values of another order of magnitude" in said(done)
     assert not (tmp_path / "m").exists()
+
+
+def test_what_cannot_be_compared_is_said(tmp_path):
+    human = write_store(tmp_path / "h.zarr", planted(1, 4, 3), labels=LABELS, species="human")
+    mouse = write_store(tmp_path / "m.zarr", planted(2, 1, 3), labels=LABELS[:3])
+    few = epixs("train", human, mouse, "--out", tmp_path / "few", "--hidden", "8", "--epochs", 1)
+    assert "note: nothing of mouse was held out" in said(few)
+    (tmp_path / "c.toml").write_text("[train]\nheld_out = 0.2\n")
+    options = ["--hidden", "8", "--epochs", 1, "--config", tmp_path / "c.toml"]
+    done = epixs("train", human, mouse, "--out", tmp_path / "model", *options)
+    assert "note: mouse: MSE" in last_lines(done, 2)
+    assert "each of its assays has one training experiment: there is nothing to compare with" in last_lines(
+        done, 2
+    )
+    assert "human: MSE" in last_lines(done, 3)
+
+
+def test_an_extension_is_compared_with_all_that_its_model_knows(tmp_path):
+    values = planted(1, 5, 3)
+    labels = [(f"b{b}", f"a{a}") for b in range(5) for a in range(3)]
+    small = write_store(tmp_path / "small.zarr", values[:12], labels=labels[:12])
+    grown = write_store(tmp_path / "grown.zarr", values, labels=labels)
+    assert epixs("train", small, "--out", tmp_path / "m", "--hidden", "8", "--epochs", 2).exit_code == 0
+    done = epixs("extend", tmp_path / "m", grown, "--out", tmp_path / "n", "--epochs", 1)
+    assert "mouse: MSE" in last_lines(done, 1)  # one new biosample, beside averages of the known ones
+    assert "assay" in last_lines(done, 1)

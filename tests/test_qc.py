@@ -5,6 +5,7 @@ import pytest
 from epixs.catalog import read_catalog
 from epixs.compendium.ingest import ingest
 from epixs.compendium.store import open_compendium
+from epixs.compendium.write import remove_experiments
 from epixs.genome import Assembly, make_regions
 from epixs.qc import COLUMNS, quality
 
@@ -83,3 +84,32 @@ def test_parts_add_up(store, monkeypatch):
     monkeypatch.setattr("epixs.qc.open_compendium", lambda *_, **__: dataset)
     pd.testing.assert_frame_equal(quality(store, progress=seen.append), whole)
     assert len(seen) == -(-400 // 37)
+
+
+def test_a_track_with_few_values_does_not_stand_for_its_assay(write_bigwig, tmp_path):
+    rng = np.random.default_rng(1)
+    shape = rng.gamma(1, 3, 100)
+    tracks = {f"b{i}": shape * rng.uniform(0.9, 1.1, 100) for i in range(5)}
+    tracks["b2"] = shape[::-1]
+    rows = []
+    for name in (*tracks, "few", "none"):
+        values = tracks.get(name, shape)
+        steps = [("chr1", 100 * i, 100 * i + 100, float(v)) for i, v in enumerate(values)]
+        steps = steps[:2] if name == "few" else [("chr2", 0, 100, 1.0)] if name == "none" else steps
+        rows.append(
+            {"biosample": name, "path": write_bigwig(f"{name}.bw", steps, SIZES).name, "accession": name}
+        )
+    pd.DataFrame(rows).assign(
+        species="tiny", assembly="small", assay="mark", assay_class="histone", output_type="signal"
+    ).to_csv(tmp_path / "catalog.tsv", sep="\t", index=False)
+    (tmp_path / "small.chrom.sizes").write_text("".join(f"{c}\t{n}\n" for c, n in SIZES.items()))
+    regions, _ = make_regions(Assembly("small", SIZES), [("chr1", 0, 10_000, "r")])
+    ingest(read_catalog(tmp_path / "catalog.tsv"), regions, tmp_path / "a.zarr", uncovered="nan")
+    remove_experiments(tmp_path / "a.zarr", ["b4"], "wrong antibody")
+    table = quality(tmp_path / "a.zarr").set_index("biosample")
+    assert table["correlation"][["b0", "b1", "b3"]].min() > 0.9
+    assert "correlation" in table["notes"]["b2"]
+    assert "has values on 0.02 of all bases" in table["notes"]["few"]
+    assert table["notes"]["none"] == "has no value in these regions"
+    assert table["covered_fraction"]["none"] == 0
+    assert table["notes"]["b4"] == "removed: wrong antibody"

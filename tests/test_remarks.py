@@ -1,7 +1,15 @@
 import pandas as pd
 import pytest
 
-from epixs.remarks import mixed_units, odd_scales, remarks_on, sparse_tracks, two_spellings, units_of
+from epixs.remarks import (
+    mixed_units,
+    odd_scales,
+    remarks_on,
+    same_tracks,
+    sparse_tracks,
+    two_spellings,
+    units_of,
+)
 
 
 def table(*rows):
@@ -9,7 +17,9 @@ def table(*rows):
         "biosample": "b", "assay": "A", "accession": "F", "output_type": "signal", "status": "ok",
         "signal_mean": 0.3, "signal_min": 0.0, "signal_max": 3.0, "covered_fraction": 1.0,
     }  # fmt: skip
-    return pd.DataFrame([base | {"accession": f"F{i}"} | row for i, row in enumerate(rows)])
+    return pd.DataFrame(
+        [base | {"accession": f"F{i}", "zero_fraction": 0.1 + i / 100} | row for i, row in enumerate(rows)]
+    )
 
 
 def test_nothing_odd_gives_no_remark():
@@ -80,6 +90,28 @@ def test_scales_are_compared_within_an_assay():
 )
 def test_names_in_two_spellings(names, same):
     assert same in two_spellings(names, "biosamples")[0]
+
+
+def test_warnings_come_first_and_what_is_left_out_is_counted():
+    rows = [{"signal_max": 0.0, "biosample": f"b{i}"} for i in range(8)] + [
+        {"signal_mean": 14.5, "signal_max": 15.0}
+    ]
+    notes = odd_scales(table(*rows))
+    assert notes[0].startswith("WARNING: b / A (F8) has a mean of 14.5")
+    assert notes[-1] == "and 3 more such remarks"
+
+
+def test_negative_values_are_clipped_too():
+    (note,) = odd_scales(table({"signal_min": -25.0, "signal_mean": -1.0}))
+    assert "reaches -25 arcsinh units (-3.6e+10 in its own): training clips values at -16" in note
+
+
+def test_one_track_under_two_accessions():
+    (note,) = same_tracks(table({"zero_fraction": 0.5}, {"zero_fraction": 0.5, "biosample": "c"}, {}))
+    assert "the same track under several names: b / A (F0), c / A (F1)" in note
+    assert (
+        same_tracks(table({"signal_max": 0.0}, {"signal_max": 0.0})) == []
+    )  # constant ones are said elsewhere
 
 
 def test_signs_are_no_spelling():

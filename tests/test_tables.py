@@ -10,12 +10,22 @@ def read(path):
 
 def test_every_cell_is_text(tmp_path):
     (tmp_path / "t.tsv").write_text('\ufeffa\tb\tc\n01\tNA\t"x\n\t\t\n', encoding="utf-8")
-    assert read(tmp_path / "t.tsv").to_numpy().tolist() == [["01", "NA", '"x'], ["", "", ""]]
+    assert read(tmp_path / "t.tsv").to_numpy().tolist() == [["01", "NA", '"x']]
+
+
+def test_blank_lines_are_left_out_and_lines_keep_their_numbers(tmp_path):
+    (tmp_path / "t.tsv").write_text("a\tb\tc\n\n1\t2\t3\n \t\t\n\n4\t5\t6\n\n")
+    table = read(tmp_path / "t.tsv")
+    assert table["a"].tolist() == ["1", "4"]
+    assert table.index.tolist() == [1, 4]
+    (tmp_path / "t.tsv").write_text("a\tb\tc\n\n")
+    assert list(read(tmp_path / "t.tsv").columns) == ["a", "b", "c"]
 
 
 @pytest.mark.parametrize(
     ("content", "message"),
     [
+        (b"a\tb\tb\n1\t2\t3\n", "has a column twice; got b; expected each column once"),
         (b"a\tc\n1\t2\n", "missing column b; got a, c; expected a, b. Add it"),
         (b"a,b\n1,2\n", "is comma-separated; expected tabs. Add it"),
         (b"", "is not a tab-separated table"),

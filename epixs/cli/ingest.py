@@ -160,8 +160,16 @@ def ingest(
     if (done["status"] == UNFINISHED).all():
         say(f"{out_path}: part {tile} is written; the store is finished by the last part")
         return
+    removed = done[done["status"].str.startswith(REMOVED)]
     failed = done[(done["status"] != "ok") & ~done["status"].str.startswith(REMOVED)]
-    say(f"{out_path}: {len(done) - len(failed)} of {len(done)} experiments readable")
+    readable = f"{len(done) - len(failed) - len(removed)} of {len(done)} experiments readable"
+    say(f"{out_path}: {readable}{f', {len(removed)} removed' if len(removed) else ''}")
+    named = sorted(set(removed["accession"]) & set(table.experiments["accession"]))
+    if named:
+        remark(
+            f"the catalog names what was removed, and stays so: {listed(named)}; `epixs remove --undo` "
+            "takes it back"
+        )
     for text in remarks_on(done, plan.species, mode):
         remark(text)
     if len(failed):

@@ -93,7 +93,7 @@ def evaluate(
     ] = None,
 ) -> None:
     """Score imputed against observed tracks, beside average activity and zero-shot baselines."""
-    from epixs.evaluation import AVERAGE, ZERO_SHOT
+    from epixs.evaluation import AVERAGE, ZERO_SHOT, partly_scored
     from epixs.evaluation import evaluate as run
     from epixs.files import check_report_folder
     from epixs.metrics import METRICS
@@ -115,10 +115,11 @@ def evaluate(
     if report:
         for path in write_report(scores, report):
             say(f"wrote {path}")
+    over = "MSE over the bins that all methods know" if partly_scored(scores.scores) else "MSE over all bins"
     for method in (AVERAGE, *ZERO_SHOT):
         for role, (better, tracks) in scores.better_than(method).items():
             better_on = f"{better} of {counted(tracks, 'track')}"
-            say(f"{role}: imputed better than {method} on {better_on} (MSE over all bins)")
+            say(f"{role}: imputed better than {method} on {better_on} ({over})")
 
 
 @app.command()

@@ -253,7 +253,7 @@ def _say_how_it_ended(out_path: Path, done: dict[str, Any]) -> None:
         shown = [e for e in errors if not e.assay]
         shown += [e for e in errors if e.assay][:ASSAYS_SHOWN]
         rows = [
-            [e.species, e.assay or "all", f"{e.entries:,}", e.model, e.average_activity, e.mean]
+            [e.species, e.assay or "compared", f"{e.entries:,}", e.model, e.average_activity, e.mean]
             for e in sorted(shown, key=errors.index)
         ]
         out.print(table_of(f"MSE on {what}", columns, rows))
@@ -284,12 +284,29 @@ def _say_how_it_ended(out_path: Path, done: dict[str, Any]) -> None:
 
 def _judge(whole: Any, assays: list[Any], what: str) -> None:
     """One sentence on whether a species' error is any good."""
-    better = sum(e.model < e.average_activity for e in assays)
+    if not whole.entries:
+        remark(f"nothing of {whole.species} was held out: how good the model is there is not known")
+        return
+    compared = [e for e in assays if not math.isnan(e.average_activity)]
+    alone = len(assays) - len(compared)
+    if not compared:
+        remark(
+            f"{whole.species}: MSE {whole.model:.4f} on {what}; each of its assays has one training "
+            "experiment: "
+            "there is nothing to compare with"
+        )
+        return
+    better = sum(e.model < e.average_activity for e in compared)
     beside = (
         f"MSE {whole.model:.4f}, average activity {whole.average_activity:.4f}, the mean {whole.mean:.4f}"
     )
     text = f"{whole.species}: {beside} on {what}; better than average activity on {better} of "
-    text += counted(len(assays), "assay")
+    text += counted(len(compared), "assay")
+    text += (
+        f" ({counted(alone, 'further assay')} with one training experiment cannot be compared)"
+        if alone
+        else ""
+    )
     if whole.model >= whole.mean:
         remark(f"WARNING: {text}. It is worse than a constant: this model is of no use for {whole.species}")
     elif whole.model >= whole.average_activity:
@@ -299,7 +316,8 @@ def _judge(whole: Any, assays: list[Any], what: str) -> None:
 
 
 def _ratio(error: float, other: float) -> float:
-    return error / other if other > 0 else math.inf
+    """How far behind a baseline an error is; without a baseline, not at all."""
+    return error / other if other > 0 else 0.0
 
 
 @app.command()
@@ -374,7 +392,15 @@ def _remark_on_experiments(axis: Any) -> None:
 
     for part in axis.parts:
         dataset = open_compendium(part.source)
-        trained_on = experiments_of(dataset).iloc[part.training["row"]]
+        table = experiments_of(dataset)
+        empty = table[(table["status"] == "ok") & table["signal_max"].isna()]
+        if len(empty):
+            some = f"{counted(len(empty), 'experiment')} of {part.species}"
+            remark(
+                f"{some} without any value in these regions, no part of training: "
+                f"{listed([*empty['accession']])}"
+            )
+        trained_on = table.iloc[part.training["row"]]
         for text in remarks_on(trained_on, part.species, dataset.attrs["uncovered"]):
             remark(text)
         state = store_status(part.source)

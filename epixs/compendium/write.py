@@ -396,8 +396,9 @@ def _summary(parts: list[dict[str, Any]]) -> dict[str, Any]:
         entry["signal_min"] = min(part["min"] for part in present)
         entry["signal_max"] = max(part["max"] for part in present)
         entry["zero_fraction"] = sum(part["zeros"] for part in present) / bins
-        bases = sum(part["bases"] for part in parts)
-        entry["covered_fraction"] = sum(part["covered"] for part in parts) / bases if bases else np.nan
+    bases = sum(part["bases"] for part in parts if not part.get("error"))
+    if bases and not error:
+        entry["covered_fraction"] = sum(part["covered"] for part in parts) / bases
     return entry
 
 

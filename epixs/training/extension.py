@@ -232,7 +232,7 @@ def extend(
     with new_folder(out), collecting_only_here(), sampler_of(plan.fit_axis, config, cost) as sampler:
         return fit_model(
             model, plan.fit_axis, sampler, config, out, cost.epochs, save, deadline,
-            state=state, extends=trained.fingerprint, report=report, on_probe=on_probe,
+            state=state, extends=trained.fingerprint, known=plan.axis, report=report, on_probe=on_probe,
         )  # fmt: skip
 
 

@@ -30,7 +30,8 @@ KINDS = {"model": "held_out_mse", "average_activity": "average_activity_mse", "m
 class GroupError:
     """Mean squared errors of one species, or of one assay in it, over the same held-out entries.
 
-    `assay` is empty for all of a species' assays together; all errors are in squared arcsinh units.
+    `assay` is empty for all of a species' assays together, as far as they can be compared; all errors are in
+    squared arcsinh units. Those of the baselines are NaN where an assay has no other experiment.
     """
 
     species: str
@@ -83,18 +84,18 @@ class HeldOut:
 
     @cached_property
     def _groups(self) -> dict[tuple[str, str], npt.NDArray[np.bool_]]:
-        """Entries of each species and of each assay in it that all three can be compared on."""
+        """Entries of each species and each assay in it: those that all three can be compared on, if any."""
         species = species_of_entries(self.axis, self.batch)
         compared = ~np.isnan(self.average) & ~np.isnan(self.mean)
         found = {}
         for number, part in enumerate(self.axis.parts):
-            mine = compared & (species == number)
-            if mine.any():
-                found[part.species, ""] = mine
+            whole = species == number
+            if len(part.training):
+                found[part.species, ""] = whole & compared if (whole & compared).any() else whole
                 assays = self.batch.assay[:, 0]
-                for assay in np.unique(assays[mine]):
-                    name = part.store_name(self.axis.assays[assay])
-                    found[part.species, name] = mine & (assays == assay)
+                for assay in np.unique(assays[whole]):
+                    name, mine = part.store_name(self.axis.assays[assay]), whole & (assays == assay)
+                    found[part.species, name] = mine & compared if (mine & compared).any() else mine
         return found
 
     def mse(self, predicted: Floats) -> float:
@@ -107,9 +108,13 @@ class HeldOut:
             (values.astype(np.float64) - self.truth) ** 2 for values in (predicted, self.average, self.mean)
         ]
         return [
-            GroupError(species, assay, int(mine.sum()), *(float(square[mine].mean()) for square in squares))
+            GroupError(species, assay, int(mine.sum()), *(_mean(square[mine]) for square in squares))
             for (species, assay), mine in self._groups.items()
         ]
+
+
+def _mean(values: npt.NDArray[np.float64]) -> float:
+    return float(values.mean()) if values.size else float("nan")
 
 
 def history_columns(errors: list[GroupError]) -> dict[str, float]:
@@ -131,7 +136,7 @@ def with_baselines(axis: JointAxis, batch: Batch, seed: int = 0) -> HeldOut:
     Parameters
     ----------
     axis
-        Its training experiments make the baselines.
+        Its training experiments make the baselines; of an extension, all that the extended model will know.
     batch
         Entries; those with weight 0 are left out.
     seed

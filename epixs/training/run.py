@@ -276,13 +276,17 @@ def fit_model(
     *,
     state: RunState | None = None,
     extends: str = "",
+    known: JointAxis | None = None,
     tensorboard: bool = False,
     report: Callable[[EpochReport], None] | None = None,
     on_probe: Callable[[Probe], None] | None = None,
 ) -> dict[str, Any]:
-    """Fit a model to what a sampler draws, and save it whenever it is better than before; see `train`."""
+    """Fit a model to what a sampler draws, and save it whenever it is better than before; see `train`.
+
+    `known` is the axis of all training experiments, where only some are fitted to; baselines know them all.
+    """
     count = int(np.clip(HELD_OUT_SHARE * sampler.n_positions, *HELD_OUT_ENTRIES))
-    held_out = with_baselines(axis, sampler.held_out_entries(count), config.seed)
+    held_out = with_baselines(known or axis, sampler.held_out_entries(count), config.seed)
     tracks = _held_out_tracks(axis, config, count)
     interrupted = threading.Event()
     model.in_parts(parts_of(sampler.positions_per_step * sampler.experiments_per_position))

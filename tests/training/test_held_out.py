@@ -73,7 +73,10 @@ def test_errors_by_species_and_assay_are_over_the_same_entries(axis):
     predicted = np.full(batch.value.size, 0.5, np.float32)
     errors = {(e.species, e.assay): e for e in entries.errors(predicted)}
     assert {species for species, _ in errors} == {"mouse", "rat"}
-    assert ("rat", "a1") not in errors  # it has no other experiment to compare with
+    assert np.isnan(errors["rat", "a1"].average_activity)  # it has no other experiment to compare with
+    alone = (batch.assay[:, 0] == 1) & (batch.position[:, 0] >= axis.offsets("rat")[0])
+    assert errors["rat", "a1"].model == pytest.approx(((0.5 - batch.value[alone, 0]) ** 2).mean())
+    assert errors["rat", ""].entries == errors["rat", "a0"].entries
     mine = (
         (batch.assay[:, 0] == 1)
         & (batch.position[:, 0] < axis.offsets("rat")[0])
@@ -109,8 +112,8 @@ def test_a_run_reports_errors_by_group_in_its_history(axis, tmp_path, tracks):
     best = done["best_epoch"] - 1
     for error in done["errors"]:
         group = f"{error.species}/{error.assay}" if error.assay else error.species
-        assert history[f"held_out_mse/{group}"][best] == error.model
-        assert history[f"average_activity_mse/{group}"] == [error.average_activity] * 3
-        assert history[f"mean_mse/{group}"] == [error.mean] * 3
+        np.testing.assert_equal(history[f"held_out_mse/{group}"][best], error.model)
+        np.testing.assert_equal(history[f"average_activity_mse/{group}"], [error.average_activity] * 3)
+        np.testing.assert_equal(history[f"mean_mse/{group}"], [error.mean] * 3)
     assert {e.species for e in done["errors"] if not e.assay} <= {"mouse", "rat"}
     assert (done["planned_epochs"], done["wanted_epochs"], done["time_ran_out"]) == (3, 3, False)
