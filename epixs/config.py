@@ -168,6 +168,12 @@ def read_config(path: str | Path) -> TrainConfig:
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path} is not TOML: {error}") from error
     settings = content.get("train", content)
+    names = {field.name for field in dataclasses.fields(TrainConfig)}
+    outside = sorted(names & set(content)) if "train" in content else []
+    if outside:
+        raise ConfigError(
+            f"{path}: setting outside [train]", got=", ".join(outside), expected="all of them below [train]"
+        )
     if not isinstance(settings, dict):
         raise ConfigError(f"{path}: train", got=repr(settings), expected="a table, [train]")
     return config_from(settings, where=str(path))

@@ -21,16 +21,22 @@ from epixs.baselines import (
 )
 from epixs.compendium.store import experiments_of, open_compendium, provenance_of, regions_of
 from epixs.errors import AxisError, EpixsError, StoreError
-from epixs.metrics import CORRELATIONS, METRICS, both_known, score
+from epixs.metrics import CORRELATIONS, METRICS, both_known, score, top_bins
 
 IMPUTED = "imputed"
 AVERAGE = "average activity"
 ZERO_SHOT = ("biosample mean", "nearest assay", "assay regression")
+HELD_OUT = "held out"
+"""Role of whole experiments that chose when training stopped: not trained on, but not untouched either."""
+
 UNFAIR = "average activity (unfair)"
 """Mean over the species' own experiments of an assay that training never saw: no zero-shot user has it."""
 
 CACHED_TRACKS = 24
 MOST_NAMED = 3
+TIED_SHARE = 0.02
+"""Share of bins in the top 1 % from which on ties are worth a note."""
+
 WHOLE_SHARE = 0.95
 """Share of the observed bins that has to be scored for a track to count as scored as a whole."""
 
@@ -43,8 +49,8 @@ class Evaluation:
     ----------
     scores
         One row an experiment and method: `biosample assay assay_class role method` and the metrics.
-        `role` is `excluded` (not trained on), `zero-shot` (its assay not trained on in this species) or
-        `training`.
+        `role` is `excluded` (not trained on), `zero-shot` (its assay not trained on in this species),
+        `held out` (not trained on, but it chose when training stopped) or `training`.
     notes
         What could not be computed, and why.
     """
@@ -176,10 +182,11 @@ def evaluate(
     training = provenance_of(predicted)["training"]
     names = _aliases(training, str(observed.attrs["species"]))
     species = str(observed.attrs["species"])
-    trained = {tuple(label) for label in training[species]["experiments"]}
     table = experiments_of(observed)
     table = table[table["status"] == "ok"]
     observed_rows = _rows_by_label(table, names)
+    trained, replaced = _trained_labels(training[species], observed_rows, table)
+    held_out = {tuple(label) for label in training[species].get("held_out", ())}
     imputed_table = experiments_of(predicted)
     common = sorted(
         (assay, biosample, row)
@@ -196,14 +203,23 @@ def evaluate(
     read = _reader(observed)
     usable = SignalRows({label: row for label, row in observed_rows.items() if label in trained}, read)
     everything = SignalRows(observed_rows, read)
-    notes: list[str] = []
+    notes = _left_out(observed_rows, {(b, a) for a, b, _ in common}, trained | replaced)
+    if replaced:
+        notes.append(
+            f"{len(replaced)} experiments are other files than those of that name in training, and count as "
+            "not "
+            f"trained on: {', '.join(' / '.join(label) for label in sorted(replaced)[:MOST_NAMED])}"
+        )
     neighbours = _open_others(training, species, others, notes) if _any_zero_shot(common, trained) else []
     notes += _other_units(imputed_table, table, [(row, observed_rows[b, a]) for a, b, row in common])
     rows: list[dict[str, Any]] = []
+    tied: list[str] = []
     for done, (assay, biosample, row) in enumerate(common):
         label = (biosample, assay)
-        zero_shot = not any(a == assay for _, a in trained)
+        zero_shot = not any(a == assay for _, a in trained | replaced)
         role = "training" if label in trained else "zero-shot" if zero_shot else "excluded"
+        if label in held_out and not zero_shot:
+            role = HELD_OUT
         truth = read(observed_rows[label])
         methods: dict[str, Track | None] = {IMPUTED: predicted.signal[row].to_numpy()}
         methods[AVERAGE] = usable.average(assay, without=biosample)
@@ -219,6 +235,8 @@ def evaluate(
         tracks = {m: track for m, track in methods.items() if track is not None and not np.isnan(track).all()}
         known = both_known(truth, *tracks.values())  # every method on the same bins
         observed_bins = int((~np.isnan(truth)).sum())
+        if known.any() and top_bins(truth[known]).mean() > TIED_SHARE:
+            tied.append(f"{biosample} / {assay}")
         rows += [
             labels
             | {"method": method, "bins": int(known.sum()), "observed_bins": observed_bins}
@@ -229,6 +247,12 @@ def evaluate(
             progress(done + 1, len(common))
     columns = ["role", "assay_class", "assay", "biosample", "method", "bins", "observed_bins", *METRICS]
     scores = pd.DataFrame(rows)[columns]
+    if tied:
+        notes.append(
+            f"mse1obs is over more than {TIED_SHARE:.0%} of the bins on {len(tied)} tracks, where too many "
+            "bins tie "
+            f"with the top 1 % (sparse tracks, mostly at 0): {', '.join(tied[:MOST_NAMED])}"
+        )
     return Evaluation(scores, [*notes, *missing_correlations(scores), *partly_scored(scores)])
 
 
@@ -245,6 +269,32 @@ def _other_units(
     return [
         f"{len(differ)} of {len(pairs)} experiments were observed in other units than their assay was "
         f"trained on ({name}: {theirs!r} against {mine!r}): compare them by rank (spearman); MSE mixes units"
+    ]
+
+
+def _trained_labels(
+    training: dict[str, Any], rows: dict[Label, int], table: pd.DataFrame
+) -> tuple[set[Label], set[Label]]:
+    """Labels that training saw; and those of which the store now has another file, which it did not see."""
+    labels: list[Label] = [(b, a) for b, a in training["experiments"]]
+    accessions = dict(zip(labels, training.get("accessions", ()), strict=False))
+    replaced = {
+        label
+        for label, accession in accessions.items()
+        if label in rows and table["accession"][rows[label]] != accession
+    }
+    return set(labels) - replaced, replaced
+
+
+def _left_out(rows: dict[Label, int], scored: set[Label], trained: set[Label]) -> list[str]:
+    """A note on observed experiments that training never saw and that were not imputed."""
+    lacking = sorted(set(rows) - scored - trained)
+    if not lacking:
+        return []
+    more = ", ..." if len(lacking) > MOST_NAMED else ""
+    return [
+        f"{len(lacking)} observed experiments that training never saw were not imputed, and are not scored: "
+        f"{', '.join(' / '.join(label) for label in lacking[:MOST_NAMED])}{more}"
     ]
 
 
@@ -330,7 +380,12 @@ def _open_others(
             continue
         used: set[Label] = {(b, a) for b, a in entry["experiments"]}
         table = experiments_of(dataset)
-        rows = _rows_by_label(table, _aliases(training, name))
+        rows = _rows_by_label(table[table["status"] == "ok"], _aliases(training, name))
+        gone = used - set(rows)
+        if gone:
+            notes.append(
+                f"{len(gone)} experiments of {name} that training saw are removed now: no baseline uses them"
+            )
         rows = {label: row for label, row in rows.items() if label in used}
         opened.append(SignalRows(rows, _reader(dataset)))
     return opened

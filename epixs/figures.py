@@ -83,15 +83,17 @@ def plot_tracks(
     training = provenance_of(predicted)["training"][str(observed.attrs["species"])]
     trained, aliases = training["experiments"], training.get("aliases", {})
     table = experiments_of(observed)
-    named = table[(table["biosample"] == biosample) & (table["assay"] == assay)]
+    wanted = aliases.get(assay, assay)
+    joint = table["assay"].map(lambda name: aliases.get(name, name))
+    named = table[(table["biosample"] == biosample) & (joint == wanted)]
     measured = named.index[named["status"] == "ok"]
     readable = table[table["status"] == "ok"]
     rows = [
         int(i)
-        for i, b, a in zip(readable.index, readable["biosample"], readable["assay"], strict=True)
-        if a == assay and b != biosample and [b, aliases.get(a, a)] in trained
+        for i, b, a in zip(readable.index, readable["biosample"], joint[readable.index], strict=True)
+        if a == wanted and b != biosample and [b, a] in trained
     ]
-    at = _row(imputed, predicted, biosample, assay)
+    at = _row(imputed, predicted, biosample, assay, aliases)
     guess = predicted.signal[at].isel(bin=bins).to_numpy()
     panels = [("imputed", guess, IMPUTED, _units(predicted, [at]))]
     if len(measured):
@@ -262,9 +264,11 @@ def _clipped(locus: str, drawn: Any) -> list[str]:
     return [f"{locus} reaches outside the regions; drawn is {chrom}:{low:,}-{high:,}"]
 
 
-def _row(path: str | Path, dataset: Any, biosample: str, assay: str) -> int:
+def _row(path: str | Path, dataset: Any, biosample: str, assay: str, aliases: dict[str, str]) -> int:
+    """Row of an experiment, whichever of its assay's names is given."""
     table = experiments_of(dataset)
-    found = table.index[(table["biosample"] == biosample) & (table["assay"] == assay)]
+    joint = table["assay"].map(lambda name: aliases.get(name, name))
+    found = table.index[(table["biosample"] == biosample) & (joint == aliases.get(assay, assay))]
     if not len(found):
         why = why_unknown(biosample, assay, set(table["biosample"]), set(table["assay"]))
         raise AxisError(

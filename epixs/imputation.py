@@ -20,7 +20,7 @@ from epixs.compendium.plan import Plan, Progress, Tile, digest
 from epixs.compendium.schema import EXPERIMENT_LABELS
 from epixs.compendium.store import open_compendium, regions_of
 from epixs.compendium.write import finalise, prepare_store, write_block
-from epixs.errors import AxisError
+from epixs.errors import AxisError, closest
 from epixs.factors import FactorStore
 from epixs.genome import BIN_SIZE
 from epixs.joint import JointAxis, SpeciesAxis
@@ -180,6 +180,13 @@ def choose_pairs(
             raise AxisError(f"nothing is left to impute in {species}", next_step="give --pairs or --all")
         return chosen
     named = dict.fromkeys(axis.joint_pair(pair) for pair in pairs)
+    strangers = sorted({pair[0] for pair in named} - set(axis.species))
+    if strangers:
+        raise AxisError(
+            "pairs of a species that the model does not know",
+            got=f"{strangers[0]!r}{closest(strangers[0], axis.species)}",
+            expected=f"one of {', '.join(axis.species)}",
+        )
     mine = [pair for pair in named if pair[0] == species]
     if not mine:
         raise AxisError(
@@ -218,18 +225,23 @@ def provenance(trained: TrainedModel, factors: FactorStore | None = None) -> dic
     if factors is None:
         return content
     mine = factors.plan.part
-    seen = content["training"][mine.species]["experiments"]
-    fitted = _training_of(mine)
-    fitted["experiments"] = seen + [pair for pair in fitted["experiments"] if pair not in seen]
+    seen, fitted = content["training"][mine.species], _training_of(mine)
+    new = [at for at, pair in enumerate(fitted["experiments"]) if pair not in seen["experiments"]]
+    for name in ("experiments", "accessions"):
+        fitted[name] = seen[name] + [fitted[name][at] for at in new]
+    fitted["held_out"] = seen["held_out"]
     content["training"][mine.species] = fitted
     return content | {"factors": factors.path, "factors_fingerprint": factors.fingerprint}
 
 
 def _training_of(part: SpeciesAxis) -> dict[str, Any]:
+    held_out = part.experiments[part.experiments["held_out"]]
     return {
         "source": part.source,
         "plan": part.plan,
         "experiments": part.training[["biosample", "assay"]].to_numpy().tolist(),
+        "accessions": part.training["accession"].tolist(),
+        "held_out": held_out[["biosample", "assay"]].to_numpy().tolist(),
         **({"aliases": part.aliases} if part.aliases else {}),
     }
 

@@ -372,9 +372,11 @@ def axis_of_store(
 
 
 def _join(parts: Sequence[SpeciesAxis]) -> JointAxis:
-    classes: dict[str, str] = {}
-    for part in parts:
-        classes |= dict(zip(part.experiments["assay"], part.experiments["assay_class"], strict=True))
+    every = pd.concat([part.experiments[["assay", "assay_class"]] for part in parts])
+    count = every.groupby(["assay", "assay_class"]).size()
+    classes: dict[str, str] = {}  # of several, that of most experiments: whatever the order of the stores
+    for assay, kind in sorted(count.index, key=lambda key: (count[key], key[1] != "other", key)):
+        classes[str(assay)] = str(kind)
     return JointAxis(tuple(parts), tuple(sorted(classes)), classes)
 
 

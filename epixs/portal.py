@@ -72,12 +72,16 @@ class Selection:
         the table says of their series. The table does not tell their biosamples apart.
     unnamed
         Experiments that the report does not have, named by the table instead.
+    audited
+        Accessions of files that were chosen although the portal's audit found an error, for lack of a better
+        one.
     """
 
     table: pd.DataFrame
     dropped: dict[str, int]
     others: pd.DataFrame
     unnamed: tuple[str, ...] = ()
+    audited: tuple[str, ...] = ()
 
 
 def select_experiments(
@@ -149,8 +153,9 @@ def select_experiments(
             expected="released bigWigs of a known organism, assay and output type",
         )
     table = files.sort_values(["species", "biosample", "assay"]).reset_index(drop=True)
+    audited = table.loc[table["Audit ERROR"] != "", "accession"]
     unnamed = sorted(set(table["Experiment accession"]) - set(summaries)) if summaries else []
-    return Selection(table, dropped, others, tuple(unnamed))
+    return Selection(table, dropped, others, tuple(unnamed), tuple(audited))
 
 
 def _read_metadata(path: Path) -> pd.DataFrame:
@@ -330,7 +335,7 @@ def _assay_rule(assay: str, target: str, output_type: str) -> tuple[dict[str, st
                 or "IgG" in target
             ):
                 return None, ""
-            is_histone = re.match(r"^H(1|2A|2B|3|4)[A-Z0-9]", target) is not None
+            is_histone = re.match(r"^(macro)?H(1|2A|2B|3|4)([A-Z0-9.-]|$)", target) is not None
             if (rule["assay_class"] == "histone") != is_histone:
                 continue
         wanted = rule["output_types"].split("|")
@@ -348,16 +353,17 @@ def _by_series(files: pd.DataFrame) -> pd.DataFrame:
 
     A series is what shares laboratory, project, donors and date of release, as far as the table has them. So
     the assays of a biosample that the table cannot tell from another one are taken from one series where that
-    is possible, and not mixed by chance.
+    is possible, and not mixed by chance. Files with audit errors come last.
     """
-    order, keys = files, ["species", "biosample"]
-    columns: list[str] = []
+    order = files.assign(_errors=files["Audit ERROR"] != "")
+    keys, columns = ["species", "biosample"], ["_errors"]
     for column in SERIES:
         keys = [*keys, column]
         covered = f"_covered {column}"
         order = order.assign(**{covered: -order.groupby(keys)["assay"].transform("nunique")})
         columns += [covered, column]
-    return order.sort_values(columns, kind="stable").drop(columns=[c for c in columns if c not in SERIES])
+    ordered = order.sort_values(columns, kind="stable")
+    return ordered.drop(columns=[name for name in columns if name not in SERIES])
 
 
 def _others(files: pd.DataFrame) -> pd.DataFrame:
@@ -365,7 +371,7 @@ def _others(files: pd.DataFrame) -> pd.DataFrame:
     chosen = files.drop_duplicates(LABELS).set_index(LABELS)["Experiment accession"]
     rest = files[files.duplicated(LABELS)]
     labels = pd.MultiIndex.from_frame(rest[LABELS])
-    columns = [*LABELS, "accession", "Experiment accession", *SERIES]
+    columns = [*LABELS, "accession", "Experiment accession", *SERIES, "Audit ERROR"]
     return (
         rest[columns]
         .assign(**{"chosen instead": chosen.reindex(labels).to_numpy()})

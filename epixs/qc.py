@@ -17,6 +17,7 @@ from epixs.cluster import run_tasks
 from epixs.compendium.plan import Progress
 from epixs.compendium.schema import REMOVED
 from epixs.compendium.store import experiments_of, open_compendium, open_signal
+from epixs.errors import StoreError
 from epixs.remarks import LARGE_MEAN, LOW_COVERAGE
 from epixs.sampling.draws import PACKED_LIMIT
 
@@ -75,6 +76,8 @@ def quality(
     `notes` says why an experiment stands out, and is empty where it does not.
     """
     dataset = open_compendium(path, unfinished=True)
+    if dataset.attrs["kind"] != "observed":
+        raise StoreError(f"{path} is {dataset.attrs['kind']}", expected="a store of observed experiments")
     table = experiments_of(dataset)
     usable = (table["status"] == "ok") & table["signal_max"].notna()
     if dataset.attrs["uncovered"] == "nan":  # else a few bins would stand for all of an assay's tracks

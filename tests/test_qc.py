@@ -107,7 +107,7 @@ def test_a_track_with_few_values_does_not_stand_for_its_assay(write_bigwig, tmp_
     ingest(read_catalog(tmp_path / "catalog.tsv"), regions, tmp_path / "a.zarr", uncovered="nan")
     remove_experiments(tmp_path / "a.zarr", ["b4"], "wrong antibody")
     table = quality(tmp_path / "a.zarr").set_index("biosample")
-    assert table["correlation"][["b0", "b1", "b3"]].min() > 0.9
+    assert table["correlation"][["b0", "b1", "b3"]].min() > 0.8
     assert "correlation" in table["notes"]["b2"]
     assert "has values on 0.02 of all bases" in table["notes"]["few"]
     assert table["notes"]["none"] == "has no value in these regions"

@@ -35,17 +35,19 @@ def write_store(
     regions: list[tuple[str, int, int]] | None = None,
     species: str = "mouse",
     layout: Layout | None = None,
+    accessions: list[str] | None = None,
+    assay_class: str = "histone",
 ) -> Path:
     """A finished store of some values, shape `(experiment, bin)`, and `(biosample, assay)` labels."""
     places = regions or [("chr1", 0, 25 * values.shape[1])]
     table = pd.DataFrame(
         [
             {
-                "biosample": biosample, "assay": assay, "assay_class": "histone",
-                "accession": f"{biosample}-{assay}", "output_type": "signal", "strand": "", "source": "",
+                "biosample": biosample, "assay": assay, "assay_class": assay_class,
+                "accession": accessions[number] if accessions else f"{biosample}-{assay}", "output_type": "signal", "strand": "", "source": "",
                 "source_size": -1, "md5sum": "",
             }
-            for biosample, assay in labels
+            for number, (biosample, assay) in enumerate(labels)
         ]
     )  # fmt: skip
     names, chroms, starts, ends = zip(

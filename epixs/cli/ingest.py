@@ -84,6 +84,9 @@ def _remark_on_biosamples(selection: Any, catalog: Path, report: Path | None) ->
             f"one; {counted(len(others), 'other experiment')} are listed in {path}"
             + ("" if report else ". --report REPORT.tsv, the portal's experiment report, tells them apart")
         )
+    if selection.audited:
+        files = f"{counted(len(selection.audited), 'file')} with an audit error of the portal"
+        remark(f"{files}, for lack of a better one: {listed(selection.audited)}")
     if selection.unnamed:
         remark(
             f"{counted(len(selection.unnamed), 'experiment')} of the table are not in {report}, and named by "
@@ -170,6 +173,10 @@ def ingest(
             f"the catalog names what was removed, and stays so: {listed(named)}; `epixs remove --undo` "
             "takes it back"
         )
+    again = int(done.attrs.get("read_again", 0))
+    if again:
+        remark(f"{counted(again, 'experiment')} read again: their files had changed since they were read")
+    _remark_on_sizes(table.experiments, done)
     for text in remarks_on(done, plan.species, mode):
         remark(text)
     if len(failed):
@@ -181,6 +188,17 @@ def ingest(
             soft_wrap=True,
         )
         raise typer.Exit(EXIT_ROWS_FAILED)
+
+
+def _remark_on_sizes(catalog: Any, done: Any) -> None:
+    """Say which files have another size than the catalog gives."""
+    sizes = dict(zip(done["accession"], done["source_size"], strict=True))
+    given = {a: int(s) for a, s in zip(catalog["accession"], catalog["size"], strict=True) if s.isdigit()}
+    wrong = [name for name, size in given.items() if sizes.get(name, -1) not in (-1, size)]
+    if wrong:
+        remark(
+            f"WARNING: {counted(len(wrong), 'file')} of another size than the catalog gives: {listed(wrong)}"
+        )
 
 
 def _show_unreadable(plan: Any, table: Any) -> int:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -75,11 +75,34 @@ def impute(
             progress=lambda p: bar.update(task, completed=p.tiles_done, total=p.tiles),
         )
     say(f"{out_path}: {counted(len(done), 'imputed experiment')}")
-    species = open_compendium(store).attrs["species"]
+    observed = open_compendium(store)
+    species = observed.attrs["species"]
+    elsewhere = sum(pair[0] != species for pair in wanted or ())
+    if elsewhere:
+        remark(
+            f"{counted(elsewhere, 'pair')} of other species than {species} not imputed: {store} is not theirs"
+        )
+    if observed.attrs["uncovered"] == "nan":
+        remark(
+            f"{store} has bins without a value: where no experiment that was trained on has one, what is "
+            "imputed "
+            "comes from biosample and assay alone"
+        )
+    unknown_assays = sorted(set(map(str, observed.assay.to_numpy())) - _names_of(trained.axis, species))
+    if unknown_assays and wanted is None:
+        few = listed(unknown_assays)
+        remark(
+            f"{counted(len(unknown_assays), 'assay')} of {store} had no part in training, not imputed: {few}"
+        )
     every = trained.axis.all_pairs(species) if everything else trained.axis.missing_pairs(species)
     if wanted is None and len(done) < len(every):
         lacking = counted(len(every) - len(done), "pair")
         say(f"{lacking} left out: of a biosample or an assay without any training experiment")
+
+
+def _names_of(axis: Any, species: str) -> set[str]:
+    """Assays of a model, as itself and as a species' store names them."""
+    return {*axis.assays, *axis.part(species).aliases}
 
 
 @app.command()

@@ -146,6 +146,9 @@ def extend(
         ["experiments to fit", f"{plan.fit_axis.n_training:,}"],
     ]
     out.print(table_of("extension", ["what", "which"], rows))
+    _remark_on_experiments(plan.fit_axis)
+    for text in _beyond_bounds(trained, plan.fit_axis):
+        remark(text)
     if plan.untouched:
         remark(
             f"{counted(plan.untouched, 'new experiment')} of biosamples and assays that the model knows: "
@@ -167,6 +170,21 @@ def extend(
             )
         )
     _say_how_it_ended(out_path, done)
+
+
+def _beyond_bounds(trained: Any, axis: Any) -> list[str]:
+    """Notes on assays whose new tracks reach beyond what the model has been shown, where it is cut."""
+    notes = []
+    for part in axis.parts:
+        for assay, rows in part.training.groupby("assay"):
+            low, high = trained.bounds.get(assay, (-math.inf, math.inf))
+            if rows["signal_max"].max() > high or rows["signal_min"].min() < low:
+                notes.append(
+                    f"{assay}: new tracks reach from {rows['signal_min'].min():.3g} to "
+                    f"{rows['signal_max'].max():.3g}; "
+                    f"what is imputed is cut at {low:.3g} and {high:.3g}, which the model was trained on"
+                )
+    return notes
 
 
 @app.command("fit-genome")
@@ -198,6 +216,7 @@ def fit_genome(
     plan, notes = plan_factors(trained, store, exclude=pairs, epochs=epochs, seed=seed)
     for note in notes:
         remark(note)
+    _remark_on_experiments(plan.axis)
     cost = factor_cost(plan)
     rows = [
         ["species, assembly", f"{plan.part.species}, {plan.part.regions.assembly}"],
@@ -343,7 +362,8 @@ def _show_training_plan(axis: Any, settings: Any) -> None:
         ["species", ", ".join(axis.species)],
         [
             "experiments",
-            f"{cost.experiments:,} ({axis.n_experiments - cost.experiments} excluded)",
+            f"{cost.experiments:,} ({axis.n_experiments - cost.experiments - axis.n_held_out} excluded, "
+            f"{axis.n_held_out} held out whole)",
         ],
         ["biosamples x assays", f"{axis.n_biosamples:,} x {len(axis.assays):,}"],
         ["positions", f"{cost.positions:,}"],
@@ -388,7 +408,7 @@ def _show_training_plan(axis: Any, settings: Any) -> None:
 def _remark_on_experiments(axis: Any) -> None:
     """Say what takes no part, and what cannot be learnt from what does."""
     from epixs.compendium.store import experiments_of, open_compendium, store_status
-    from epixs.remarks import mixed_units, remarks_on
+    from epixs.remarks import mixed_units, remarks_on, two_spellings
 
     for part in axis.parts:
         dataset = open_compendium(part.source)
@@ -417,6 +437,8 @@ def _remark_on_experiments(axis: Any) -> None:
         }
         for assay in axis.assays
     }
+    for text in two_spellings(axis.species, "species"):
+        remark(text)
     several = {assay: kinds for assay, kinds in units.items() if len(kinds) > 1}
     for text in mixed_units(several):
         remark(text)

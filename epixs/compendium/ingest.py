@@ -148,7 +148,8 @@ def ingest(
     Returns
     -------
     The experiment table; `status` is `"ok"` or says why a row could not be read. With `part`, and while tiles
-    of other parts are missing, it is `"unfinished"`.
+    of other parts are missing, it is `"unfinished"`. `attrs["read_again"]` counts rows that were read again
+    because their files had changed.
 
     Raises
     ------
@@ -188,6 +189,7 @@ def _ingest(
     every = [tile_task(plan, catalog.assembly, tile, states, backend) for tile in plan.tiles()]
     tasks = every if part is None else every[_share(len(every), *part)]
     pending = pending_tasks(path, tasks, retry_failed=retry_failed)
+    changed = _changed_rows(read_ledger(path), pending)
     if pending:
         refuse_to_lose(path, pending)
         with setting_up(path):
@@ -212,7 +214,22 @@ def _ingest(
         if part is not None and pending_tasks(path, every):
             return plan.experiments.assign(status=UNFINISHED)
         by_tile = {task.tile: task for task in every}
-        return finalise(path, plan, lambda tile, record: by_tile[tile].is_written(record))
+        table = finalise(path, plan, lambda tile, record: by_tile[tile].is_written(record))
+    table.attrs["read_again"] = changed
+    return table
+
+
+def _changed_rows(records: dict[tuple[int, int], Record], pending: Iterable[TileTask]) -> int:
+    """Number of experiments that were read before and whose files have changed since."""
+    return len(
+        {
+            task.tile.first_row + at
+            for task in pending
+            if (record := records.get((task.tile.row_group, task.tile.bin_range))) is not None
+            for at, (row, entry) in enumerate(zip(task.rows, record.rows, strict=False))
+            if not entry.get("error") and not row.agrees(entry)
+        }
+    )
 
 
 def _share(total: int, number: int, parts: int) -> slice:

@@ -27,6 +27,9 @@ def species_shares(
         with contextlib.suppress(ValueError):
             for entry in weight.split(","):
                 name, _, number = entry.partition("=")
+                if name.strip() in given:
+                    given = {}
+                    break
                 given[name.strip()] = float(number)
         numbers = np.array([given.get(name, np.nan) for name in species])
         if set(given) != set(species) or not (np.isfinite(numbers) & (numbers > 0)).all():

@@ -20,6 +20,7 @@ from epixs.pairs import Pair
 from epixs.trained import TrainedModel, new_model, write_model
 from epixs.training.run import (
     Probe,
+    check_scales,
     collecting_only_here,
     deadline_of,
     fit_model,
@@ -145,6 +146,16 @@ def _grown(old: SpeciesAxis, new: SpeciesAxis, folder: Path) -> SpeciesAxis:
             next_step="take them back with `epixs remove --undo`, or train anew",
         )
     known = labels.isin(flags.index)
+    files = old.experiments.set_index(LABELS)["accession"].reindex(labels).to_numpy()
+    other = known & (files != new.experiments["accession"].to_numpy())
+    if other.any():
+        row = new.experiments[other].iloc[0]
+        raise AxisError(
+            f"{new.source} has {int(other.sum())} other file(s) than {folder} was trained on",
+            got=f"{row['biosample']} / {row['assay']}: {row['accession']}",
+            expected=files[other][0],
+            next_step="train anew: what was learnt from the other file cannot be taken back",
+        )
     before = flags.reindex(labels, fill_value=False)
     return replace(
         new,
@@ -215,6 +226,7 @@ def extend(
         species_weight="by_bins",  # there is only one
     )
     deadline = deadline_of(config)
+    check_scales(plan.fit_axis)
     if not epochs:
         config = config.replace(epochs=EPOCHS_OVER_JOINT * planned_epochs(plan.fit_axis, config))
     cost = estimate_cost(plan.fit_axis, config)

@@ -49,6 +49,7 @@ from epixs.pairs import Pair
 from epixs.sampling import Sampler
 from epixs.sampling.memory import bytes_per_bin
 from epixs.trained import TrainedModel
+from epixs.training.run import check_scales
 from epixs.zero_shot import plan_zero_shot
 
 BLOCK_POSITIONS = 400
@@ -166,6 +167,7 @@ def plan_factors(
     if not used.any():
         raise AxisError(f"no experiment of {store} can be fitted to", got="; ".join(notes))
     share = replace(part, biosamples=mine.biosamples, experiments=table[used].reset_index(drop=True))
+    check_scales(JointAxis((share,), old.assays))
     axis = JointAxis((share,), old.assays, old.assay_classes)
     config = trained.config.replace(seed=seed)
     settings = {

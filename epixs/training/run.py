@@ -30,7 +30,7 @@ from epixs.training.checkpoint import RunState, forget_checkpoint, identity, rea
 from epixs.training.devices import chosen_precision, parts_of, training_scope, use_cores
 from epixs.training.held_out import HeldOut, with_baselines
 from epixs.training.probe import seconds_per_step
-from epixs.training.watch import EpochReport, RunPlan, Watch
+from epixs.training.watch import WEIGHTED_ERROR, EpochReport, RunPlan, Watch
 from epixs.zero_shot import plan_zero_shot
 
 PROBE_SHARE = 0.1
@@ -73,7 +73,9 @@ def compile_model(model: DeepTensorFactorization, config: TrainConfig, total_ste
         if config.weight_decay:
             optimizer.exclude_from_weight_decay(var_list=model.genome.tables)
         # XLA cannot compile the update of unique rows, whose number the data decide.
-        model.compile(optimizer=optimizer, loss="mse", jit_compile=False)
+        # The loss is a mean over all entries, also those without weight; this metric over those with.
+        error = keras.metrics.MeanSquaredError(name=WEIGHTED_ERROR)
+        model.compile(optimizer=optimizer, loss="mse", weighted_metrics=[error], jit_compile=False)
         optimizer.build(model.trainable_variables)
 
 

@@ -23,6 +23,8 @@ from epixs.training.held_out import GroupError, HeldOut, history_columns
 from epixs.training.logs import EventLog, write_history
 
 REPORT_SECONDS = 0.5
+WEIGHTED_ERROR = "error"
+"""Metric of training: mean squared error over the entries that have weight."""
 
 
 @dataclass(frozen=True)
@@ -138,7 +140,7 @@ class Watch(keras.callbacks.Callback):  # type: ignore[misc, unused-ignore]
             self._save(self.epoch, step)
         if now - self.reported > REPORT_SECONDS:
             self.reported = now
-            self._tell(step, loss, best=False)
+            self._tell(step, (logs or {}).get(WEIGHTED_ERROR, loss), best=False)
 
     def _save(self, epoch: int, step: int) -> None:
         state = RunState(
@@ -156,7 +158,7 @@ class Watch(keras.callbacks.Callback):  # type: ignore[misc, unused-ignore]
         errors = self.plan.held_out.errors(predicted)
         row = {
             "epoch": epoch + 1,
-            "loss": logs["loss"],
+            "loss": logs[WEIGHTED_ERROR],
             "held_out_mse": self.held_out,
             "learning_rate": float(self.model.optimizer.learning_rate),
             "samples_per_second": self.samples_per_second,
@@ -182,7 +184,7 @@ class Watch(keras.callbacks.Callback):  # type: ignore[misc, unused-ignore]
         if time.monotonic() - self.saved >= 60 * self.plan.config.checkpoint_minutes:
             self._save(epoch + 1, 0)
         gc.collect(1)  # what the epoch's steps left
-        self._tell(self.plan.sampler.steps_per_epoch, logs["loss"], best=better)
+        self._tell(self.plan.sampler.steps_per_epoch, logs[WEIGHTED_ERROR], best=better)
 
     def _predict(self, held_out: HeldOut) -> npt.NDArray[np.float32]:
         found = self.model.predict(held_out.dataset, verbose=0)
