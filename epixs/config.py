@@ -168,8 +168,7 @@ def read_config(path: str | Path) -> TrainConfig:
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path} is not TOML: {error}") from error
     settings = content.get("train", content)
-    names = {field.name for field in dataclasses.fields(TrainConfig)}
-    outside = sorted(names & set(content)) if "train" in content else []
+    outside = [name for name in content if "train" in content and _is_setting(name, content[name])]
     if outside:
         raise ConfigError(
             f"{path}: setting outside [train]", got=", ".join(outside), expected="all of them below [train]"
@@ -177,6 +176,15 @@ def read_config(path: str | Path) -> TrainConfig:
     if not isinstance(settings, dict):
         raise ConfigError(f"{path}: train", got=repr(settings), expected="a table, [train]")
     return config_from(settings, where=str(path))
+
+
+def _is_setting(name: str, value: object) -> bool:
+    """Whether a name and its value could be a setting; other tables of a file may use the same names."""
+    try:
+        TrainConfig(**{name: value})  # type: ignore[arg-type]
+    except (ConfigError, TypeError):
+        return False
+    return True
 
 
 def config_from(settings: dict[str, Any], where: str) -> TrainConfig:
