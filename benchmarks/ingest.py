@@ -31,16 +31,17 @@ import pyBigWig
 
 import epixs
 from benchmarks.sections import write_section
-from epixs.compendium.opened import OpenTracks
 from epixs.compendium.shard import encode_shard
-from epixs.compendium.survey import project_cost
-from epixs.compendium.target import plan_ingest
-from epixs.compendium.tiles import read_row, read_tile, tile_task
-from epixs.genome import BIN_SIZE, Piece, load_assembly, reference_folder
-from epixs.report import markdown_table
+from epixs.genome.assembly import load_assembly, reference_folder
+from epixs.genome.regions import BIN_SIZE, Piece
+from epixs.ingestion.cost import project_cost
+from epixs.ingestion.plan import plan_ingest
+from epixs.ingestion.tile import read_row, read_tile, tile_task
+from epixs.report.tables import markdown_table
 from epixs.tracks import Track
 from epixs.tracks.bigwig import BigWig
 from epixs.tracks.inflate import inflate
+from epixs.tracks.opened import OpenTracks
 
 ROUNDS = 7
 CATALOG_HEAD = "species\tassembly\tbiosample\tassay\tassay_class\taccession\toutput_type\tpath"

@@ -23,15 +23,18 @@ import pandas as pd
 import epixs
 from benchmarks.real_tracks import HIDDEN, folds
 from benchmarks.sections import write_section
-from epixs.compendium.ledger import Record, row_statistics, write_record
+from epixs.compendium.create import create_store
 from epixs.compendium.plan import Plan
 from epixs.compendium.schema import EXPERIMENT_LABELS
-from epixs.compendium.write import create_store, finalise, write_block
-from epixs.cost import estimate_cost
-from epixs.evaluation import IMPUTED
-from epixs.genome import Assembly, make_regions
-from epixs.report import markdown_table
+from epixs.compendium.summary import row_statistics
+from epixs.compendium.write import finalise, write_block
+from epixs.evaluation.scores import IMPUTED
+from epixs.genome.assembly import Assembly
+from epixs.genome.bed import make_regions
+from epixs.report.tables import markdown_table
 from epixs.sampling.pools import fewest_bytes
+from epixs.storage.ledger import Record, write_record
+from epixs.training.cost import estimate_cost
 
 SAMPLED_STEPS = 100
 MEMORY_GB = 2.0

@@ -18,10 +18,10 @@ from pathlib import Path
 import pandas as pd
 
 import epixs
-from epixs.evaluation import IMPUTED, UNFAIR, ZERO_SHOT, Evaluation
-from epixs.figures import plot_tracks
-from epixs.metrics import METRICS
-from epixs.report import markdown_table
+from epixs.evaluation.metrics import METRICS
+from epixs.evaluation.scores import IMPUTED, UNFAIR, ZERO_SHOT, Evaluation
+from epixs.report.figures import plot_tracks
+from epixs.report.tables import markdown_table
 
 PICTURED_FOLD, PICTURED, PICTURED_LOCUS = 2, "H3K4me3", "chr5:131,400,000-132,200,000"
 DOCS = Path(__file__).parents[1] / "docs"

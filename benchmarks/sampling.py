@@ -17,7 +17,7 @@ import numpy as np
 import pandas as pd
 
 import epixs
-from epixs.report import markdown_table
+from epixs.report.tables import markdown_table
 
 BATCH, STEPS, ROUNDS = 40_000, 25, 7
 

@@ -26,7 +26,7 @@ import pandas as pd
 
 import epixs
 from benchmarks.real_tracks import DOCS
-from epixs.report import markdown_table
+from epixs.report.tables import markdown_table
 
 HG38_BINS = 3_088_286_401 // 25
 SEEDS = (0, 1, 2)
@@ -37,9 +37,9 @@ LENGTHS = (15_000, 30_000, 60_000, 120_000)
 ONE_FIT = """
 import json, re, sys, time
 import epixs
-from epixs.terminal import start_tensorflow
+from epixs.cli.terminal import start_tensorflow
 start_tensorflow()
-from epixs.training.genome import fit_genome
+from epixs.factors.fit import fit_genome
 model = epixs.open_model(sys.argv[1])
 for store in sys.argv[3:]:
     started = time.monotonic()
@@ -51,10 +51,10 @@ for store in sys.argv[3:]:
 
 def world(work: Path) -> dict[str, Path]:
     """Stores of the human part: both chromosomes, each alone, and growing parts of the second."""
-    from epixs.simulate import simulate
+    from epixs.simulation.simulate import simulate
 
     simulate(work / "world", size="large", seed=7)
-    from epixs.catalog import write_catalog
+    from epixs.catalog.experiments import write_catalog
 
     selection = epixs.select_experiments(work / "world" / "metadata.tsv")
     write_catalog(selection.table, work / "catalog.tsv", paths_from=work / "world")
@@ -74,7 +74,7 @@ def world(work: Path) -> dict[str, Path]:
 
 def passes_of_stage_2(store: Path) -> int:
     """Passes over the positions that stage 2 makes by default."""
-    from epixs.cost import EPOCHS_OVER_JOINT, planned_epochs
+    from epixs.training.cost import EPOCHS_OVER_JOINT, planned_epochs
 
     return EPOCHS_OVER_JOINT * planned_epochs(epixs.joint_axis([store]), epixs.TrainConfig())
 
@@ -108,9 +108,9 @@ def signal_of(store: Path, pairs: list[tuple[str, str, str]]) -> np.ndarray:
 
 def beside_joint(stores: dict[str, Path], passes: int, work: Path) -> list[dict[str, object]]:
     """MSE on the second chromosome: joint fit, stage 2 with its layers, and after stage 1 on the first alone."""
-    from epixs.dataset import dataset_of
+    from epixs.factors.fit import fit_genome
     from epixs.sampling import Batch
-    from epixs.training.genome import fit_genome
+    from epixs.training.dataset import dataset_of
 
     rows = []
     for seed in SEEDS:

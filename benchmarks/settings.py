@@ -17,8 +17,8 @@ import pandas as pd
 
 import epixs
 from benchmarks.real_tracks import DOCS, HIDDEN, Bench, folds, short
-from epixs.evaluation import AVERAGE, IMPUTED
-from epixs.report import markdown_table
+from epixs.evaluation.scores import AVERAGE, IMPUTED
+from epixs.report.tables import markdown_table
 
 FEW = 8
 COLUMNS = ["protocol", "split", "settings", "entries", "tracks", "pearson", "average", "best_epoch"]

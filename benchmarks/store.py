@@ -13,7 +13,7 @@ import pandas as pd
 from numcodecs import Blosc
 
 import epixs
-from epixs.report import markdown_table
+from epixs.report.tables import markdown_table
 
 TRACKS = 16
 

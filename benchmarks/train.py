@@ -31,10 +31,10 @@ import pandas as pd
 import epixs
 from benchmarks.real_tracks import folds
 from benchmarks.sections import write_section
-from epixs.cost import planned_epochs
-from epixs.joint import JointAxis
-from epixs.report import markdown_table
-from epixs.trained import new_model
+from epixs.axis.axis import JointAxis
+from epixs.models.folder import new_model
+from epixs.report.tables import markdown_table
+from epixs.training.cost import planned_epochs
 from epixs.training.devices import chosen_precision, parts_of, use_cores
 from epixs.training.run import compile_model
 

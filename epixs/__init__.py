@@ -13,69 +13,69 @@ from epixs._keras import register_when_keras_is_imported
 
 _HOMES = {
     # genome and catalog
-    "load_assembly": "epixs.genome",
-    "read_regions": "epixs.genome",
-    "read_catalog": "epixs.catalog",
-    "select_experiments": "epixs.portal",
+    "load_assembly": "epixs.genome.assembly",
+    "read_regions": "epixs.genome.bed",
+    "read_catalog": "epixs.catalog.experiments",
+    "select_experiments": "epixs.catalog.portal",
     # compendium
-    "open_tracks": "epixs.compendium.ingest",
-    "ingest": "epixs.compendium.ingest",
-    "open_client": "epixs.cluster",
-    "open_compendium": "epixs.compendium.store",
+    "open_tracks": "epixs.ingestion.lazy",
+    "ingest": "epixs.ingestion.run",
+    "open_client": "epixs.cluster.client",
+    "open_compendium": "epixs.compendium.read",
     # joint axis, sampling and model
-    "joint_axis": "epixs.joint",
-    "read_pairs": "epixs.pairs",
+    "joint_axis": "epixs.axis.join",
+    "read_pairs": "epixs.catalog.pairs",
     "Sampler": "epixs.sampling",
-    "training_dataset": "epixs.dataset",
-    "held_out_dataset": "epixs.dataset",
-    "build_model": "epixs.model",
-    "RowwiseAdam": "epixs.model",
+    "training_dataset": "epixs.training.dataset",
+    "held_out_dataset": "epixs.training.dataset",
+    "build_model": "epixs.models.avocado.network",
+    "RowwiseAdam": "epixs.models.avocado.optimizer",
     "TrainConfig": "epixs.config",
     "read_config": "epixs.config",
     "train": "epixs.training.run",
     "extend": "epixs.training.extension",
-    "fit_genome": "epixs.training.genome",
-    "save_model": "epixs.trained",
-    "open_model": "epixs.trained",
-    "open_factors": "epixs.factors",
+    "fit_genome": "epixs.factors.fit",
+    "save_model": "epixs.models.folder",
+    "open_model": "epixs.models.folder",
+    "open_factors": "epixs.factors.store",
     # imputation and evaluation
-    "open_imputed": "epixs.imputation",
-    "impute": "epixs.imputation",
-    "evaluate": "epixs.evaluation",
-    "write_report": "epixs.report",
+    "open_imputed": "epixs.imputation.write",
+    "impute": "epixs.imputation.write",
+    "evaluate": "epixs.evaluation.scores",
+    "write_report": "epixs.report.tables",
     "EpixsError": "epixs.errors",
 }
 
 __all__ = list(_HOMES)
 
 if TYPE_CHECKING:
-    from epixs.catalog import read_catalog as read_catalog
-    from epixs.cluster import open_client as open_client
-    from epixs.compendium.ingest import ingest as ingest
-    from epixs.compendium.ingest import open_tracks as open_tracks
-    from epixs.compendium.store import open_compendium as open_compendium
+    from epixs.axis.join import joint_axis as joint_axis
+    from epixs.catalog.experiments import read_catalog as read_catalog
+    from epixs.catalog.pairs import read_pairs as read_pairs
+    from epixs.catalog.portal import select_experiments as select_experiments
+    from epixs.cluster.client import open_client as open_client
+    from epixs.compendium.read import open_compendium as open_compendium
     from epixs.config import TrainConfig as TrainConfig
     from epixs.config import read_config as read_config
-    from epixs.dataset import held_out_dataset as held_out_dataset
-    from epixs.dataset import training_dataset as training_dataset
     from epixs.errors import EpixsError as EpixsError
-    from epixs.evaluation import evaluate as evaluate
-    from epixs.factors import open_factors as open_factors
-    from epixs.genome import load_assembly as load_assembly
-    from epixs.genome import read_regions as read_regions
-    from epixs.imputation import impute as impute
-    from epixs.imputation import open_imputed as open_imputed
-    from epixs.joint import joint_axis as joint_axis
-    from epixs.model import RowwiseAdam as RowwiseAdam
-    from epixs.model import build_model as build_model
-    from epixs.pairs import read_pairs as read_pairs
-    from epixs.portal import select_experiments as select_experiments
-    from epixs.report import write_report as write_report
+    from epixs.evaluation.scores import evaluate as evaluate
+    from epixs.factors.fit import fit_genome as fit_genome
+    from epixs.factors.store import open_factors as open_factors
+    from epixs.genome.assembly import load_assembly as load_assembly
+    from epixs.genome.bed import read_regions as read_regions
+    from epixs.imputation.write import impute as impute
+    from epixs.imputation.write import open_imputed as open_imputed
+    from epixs.ingestion.lazy import open_tracks as open_tracks
+    from epixs.ingestion.run import ingest as ingest
+    from epixs.models.avocado.network import build_model as build_model
+    from epixs.models.avocado.optimizer import RowwiseAdam as RowwiseAdam
+    from epixs.models.folder import open_model as open_model
+    from epixs.models.folder import save_model as save_model
+    from epixs.report.tables import write_report as write_report
     from epixs.sampling import Sampler as Sampler
-    from epixs.trained import open_model as open_model
-    from epixs.trained import save_model as save_model
+    from epixs.training.dataset import held_out_dataset as held_out_dataset
+    from epixs.training.dataset import training_dataset as training_dataset
     from epixs.training.extension import extend as extend
-    from epixs.training.genome import fit_genome as fit_genome
     from epixs.training.run import train as train
 
 

@@ -16,7 +16,7 @@ from typing import Any
 
 
 def register_when_keras_is_imported() -> None:
-    """Register the classes of `epixs.model` with Keras, now or when Keras is imported."""
+    """Register the classes of our models with Keras, now or when Keras is imported."""
     if "keras" in sys.modules:
         _register(sys.modules["keras"])
     else:
@@ -26,7 +26,8 @@ def register_when_keras_is_imported() -> None:
 def _register(keras: ModuleType) -> None:
     backend = getattr(keras, "backend", None)
     if backend is not None and backend.backend() == "tensorflow":
-        importlib.import_module("epixs.model")
+        for name in ("network", "optimizer"):
+            importlib.import_module(f"epixs.models.avocado.{name}")
 
 
 class _Finder(importlib.abc.MetaPathFinder):

@@ -11,15 +11,20 @@ from pathlib import Path
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import numpy as np
+import pandas as pd
 import pyBigWig
 import pytest
 
-from epixs.catalog import read_catalog, write_catalog
-from epixs.compendium import location
-from epixs.compendium.ingest import ingest
-from epixs.genome import read_regions
-from epixs.portal import select_experiments
-from epixs.simulate import simulate
+from epixs.catalog.experiments import read_catalog, write_catalog
+from epixs.catalog.portal import select_experiments
+from epixs.genome.assembly import Assembly
+from epixs.genome.bed import make_regions, read_regions
+from epixs.ingestion.run import ingest
+from epixs.simulation.simulate import simulate
+from epixs.storage import location
+
+SIZES = {"chr1": 10_010, "chr2": 5_000}
+REGIONS = [("chr1", 9_000, 10_010, "end"), ("chr2", 100, 1_000, "middle")]
 
 
 @dataclass(frozen=True)
@@ -57,7 +62,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> World:
 @pytest.fixture(scope="session")
 def held_out(world: World):
     """Two mouse experiments that the trained model never saw, one of them zero-shot."""
-    from epixs.joint import joint_axis
+    from epixs.axis.join import joint_axis
 
     table = joint_axis([world.store("mouse")]).parts[0].experiments
     counts = table["assay"].value_counts()
@@ -73,9 +78,9 @@ def held_out(world: World):
 @pytest.fixture(scope="session")
 def trained(world: World, held_out):
     """A joint model of both species, briefly trained."""
+    from epixs.axis.join import joint_axis
     from epixs.config import TrainConfig
-    from epixs.joint import joint_axis
-    from epixs.trained import open_model
+    from epixs.models.folder import open_model
     from epixs.training.run import train
 
     axis = joint_axis([world.store("mouse"), world.store("human")], held_out)
@@ -109,6 +114,33 @@ def write_bigwig(tmp_path: Path):
         return path
 
     return write
+
+
+@pytest.fixture
+def panel(write_bigwig, tmp_path):
+    """Three tracks, two of them in one biosample, over two regions; returns catalog and regions."""
+    rng = np.random.default_rng(0)
+    rows = []
+    for index in range(3):
+        steps = [("chr1", 20 * i, 20 * i + 15, float(rng.random() * 9)) for i in range(400, 500)]
+        steps += [("chr2", 30 * i, 30 * i + 30, float(rng.random())) for i in range(100)]
+        path = write_bigwig(f"{index}.bw", steps)
+        rows.append(
+            {
+                "species": "tiny",
+                "assembly": "small",
+                "biosample": f"b{index // 2}",
+                "assay": f"a{index % 2}",
+                "assay_class": "histone",
+                "accession": f"A{index}",
+                "output_type": "signal p-value",
+                "path": path.name,
+            }
+        )
+    (tmp_path / "small.chrom.sizes").write_text("".join(f"{c}\t{n}\n" for c, n in SIZES.items()))
+    pd.DataFrame(rows).to_csv(tmp_path / "catalog.tsv", sep="\t", index=False)
+    regions, _ = make_regions(Assembly("small", SIZES), REGIONS)
+    return read_catalog(tmp_path / "catalog.tsv"), regions
 
 
 @pytest.fixture

@@ -2,7 +2,7 @@
 
 import json
 
-from epixs.compendium.plan import digest
+from epixs.storage.fingerprint import digest
 
 
 def rewrite(folder, change):

@@ -19,7 +19,7 @@ from pathlib import Path
 import atheris
 
 from epixs.errors import TrackError
-from epixs.genome import Piece
+from epixs.genome.regions import Piece
 from epixs.tracks import Track
 from epixs.tracks.bigwig import BigWig
 from tests.bigwigs import KINDS, write_uncompressed

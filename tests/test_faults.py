@@ -12,14 +12,15 @@ import sys
 import numpy as np
 import pytest
 
-from epixs.catalog import read_catalog
-from epixs.compendium import location
-from epixs.compendium.ingest import ingest
-from epixs.compendium.ledger import read_ledger
-from epixs.compendium.store import open_compendium, store_status
-from epixs.compendium.verify import verify
+from epixs.catalog.experiments import read_catalog
+from epixs.checks.verify import verify
+from epixs.compendium.read import open_compendium
+from epixs.compendium.status import store_status
 from epixs.errors import ClusterError, StoreError
-from epixs.genome import read_regions
+from epixs.genome.bed import read_regions
+from epixs.ingestion.run import ingest
+from epixs.storage import location
+from epixs.storage.ledger import read_ledger
 from tests.servers import DaskProcesses, flaky_proxy
 
 
@@ -99,10 +100,10 @@ CLIENT = """
 import os, random, signal, sys, threading, time
 from contextlib import nullcontext
 from distributed import Client
-from epixs.catalog import read_catalog
-from epixs.genome import read_regions
+from epixs.catalog.experiments import read_catalog
+from epixs.genome.bed import read_regions
 from epixs.compendium import plan
-from epixs.compendium.ingest import ingest
+from epixs.ingestion.run import ingest
 plan.CHUNK_BINS, plan.FEWEST_SHARD_CHUNKS, plan.FEWEST_TILES = 20, 1, 1000
 catalog, bed, store, scheduler, tiles, delay = sys.argv[1:]
 table = read_catalog(catalog, "human")
@@ -164,7 +165,7 @@ def test_an_object_store_that_fails_at_random(inputs, world, s3, monkeypatch, se
 
 
 def test_an_object_store_that_goes_away_for_good(inputs, world, s3, monkeypatch):
-    monkeypatch.setattr("epixs.sources.RETRIES", 1)
+    monkeypatch.setattr("epixs.storage.location.RETRIES", 1)
     path = "s3://tracks/human.zarr"
     with flaky_proxy(s3, share=0.0, seed=0) as proxy:
         monkeypatch.setenv("AWS_ENDPOINT", proxy.url)

@@ -16,7 +16,7 @@ import xarray as xr
 import yaml
 from zarr.storage import ObjectStore
 
-from epixs.compendium.store import open_compendium
+from epixs.compendium.read import open_compendium
 
 PIPELINES = Path(__file__).parents[1] / "pipelines"
 STEPS = ("ingest", "train", "impute", "evaluate")
@@ -125,7 +125,7 @@ def test_kubernetes(world, inputs, command_line, s3, monkeypatch):
 def test_s3(world, inputs, s3, capsys):
     from obstore.store import from_url
 
-    from epixs.sources import cloud_options
+    from epixs.storage.location import cloud_options
 
     bucket = from_url("s3://tracks", **cloud_options())
     table = pd.read_csv(inputs / "catalog.tsv", sep="\t", dtype=str, keep_default_na=False)

@@ -15,7 +15,7 @@ def blocks(language: str) -> list[str]:
 @pytest.fixture
 def names(world, trained, tmp_path):
     """What the README calls things -> what they are called here."""
-    from epixs.imputation import impute
+    from epixs.imputation.write import impute
 
     imputed = tmp_path / "mouse.imputed.zarr"
     impute(trained, world.store("mouse"), imputed)

@@ -6,10 +6,13 @@ import numpy as np
 import pyBigWig
 import pytest
 
-from epixs.catalog import read_catalog
-from epixs.compendium.ingest import ingest, open_tracks
-from epixs.compendium.store import open_compendium
-from epixs.genome import Piece, load_assembly, read_regions
+from epixs.catalog.experiments import read_catalog
+from epixs.compendium.read import open_compendium
+from epixs.genome.assembly import load_assembly
+from epixs.genome.bed import read_regions
+from epixs.genome.regions import Piece
+from epixs.ingestion.lazy import open_tracks
+from epixs.ingestion.run import ingest
 from epixs.tracks import Track
 
 DATA = Path(__file__).parents[2] / "shared" / "data"

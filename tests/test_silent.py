@@ -5,24 +5,24 @@ import pandas as pd
 import pytest
 from typer.testing import CliRunner
 
+from epixs.axis.join import joint_axis
+from epixs.catalog.portal import select_experiments
+from epixs.checks.qc import quality
 from epixs.cli import app
-from epixs.compendium.write import remove_experiments
+from epixs.compendium.remove import remove_experiments
 from epixs.config import TrainConfig, read_config
 from epixs.errors import AxisError, ConfigError, StoreError, TrainingError
-from epixs.evaluation import evaluate
-from epixs.figures import plot_tracks
-from epixs.imputation import choose_pairs, impute
-from epixs.joint import joint_axis
-from epixs.portal import select_experiments
-from epixs.qc import quality
+from epixs.evaluation.scores import evaluate
+from epixs.factors.selection import plan_factors
+from epixs.imputation.pairs import choose_pairs
+from epixs.imputation.write import impute
+from epixs.models.folder import open_model
+from epixs.report.figures import plot_tracks
 from epixs.sampling.order import species_shares
-from epixs.trained import open_model
 from epixs.training.extension import plan_extension
-from epixs.training.genome import plan_factors
-from epixs.training.logs import read_history
+from epixs.training.history import read_history
 from epixs.training.run import train
-
-from .worlds import planted, write_store
+from tests.worlds import planted, write_store
 
 LABELS = [(f"b{b}", f"a{a}") for b in range(4) for a in range(3)]
 CONFIG = TrainConfig(hidden=(8, 8), epochs=2, batch_size=500, held_out=0.1, precision="float32")
@@ -198,7 +198,7 @@ def test_removed_rows_of_other_species_are_in_no_baseline(tmp_path):
 
 
 def test_plots_find_a_track_by_either_of_its_assays_names(tmp_path):
-    from epixs.aliases import Alias
+    from epixs.axis.aliases import Alias
 
     labels = [("x", "A1"), ("w", "A1"), ("y", "A"), ("z", "A"), ("x", "B"), ("y", "B")]
     store = write_store(tmp_path / "s.zarr", planted(1, 3, 2), labels=labels)

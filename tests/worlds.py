@@ -7,11 +7,14 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from epixs.compendium.ledger import Record, row_statistics, write_record
-from epixs.compendium.lock import writing
-from epixs.compendium.plan import Layout, Plan
-from epixs.compendium.write import finalise, prepare_store, write_block
-from epixs.genome import Regions
+from epixs.compendium.create import prepare_store
+from epixs.compendium.plan import Plan
+from epixs.compendium.summary import row_statistics
+from epixs.compendium.write import finalise, write_block
+from epixs.genome.regions import Regions
+from epixs.storage.ledger import Record, write_record
+from epixs.storage.lock import writing
+from epixs.storage.tiling import Layout
 
 BINS = 3_000
 

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from epixs.terminal import Verbs, say
+from epixs.cli.terminal import Verbs, say
 
 app = typer.Typer(
     cls=Verbs,
@@ -19,7 +19,7 @@ app = typer.Typer(
 
 def _print_version(wanted: bool) -> None:
     if wanted:
-        from epixs.compendium.store import epixs_version
+        from epixs.storage.version import epixs_version
 
         say(f"epixs {epixs_version()}")
         raise typer.Exit

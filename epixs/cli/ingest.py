@@ -11,7 +11,7 @@ from typing import Annotated, Any
 import typer
 
 from epixs.cli.app import app
-from epixs.terminal import (
+from epixs.cli.terminal import (
     EXIT_ROWS_FAILED,
     bytes_text,
     counted,
@@ -41,8 +41,8 @@ def catalog(
     ] = None,
 ) -> None:
     """Turn an ENCODE portal metadata.tsv into a catalog: one bigWig per (biosample, assay)."""
-    from epixs.catalog import write_catalog
-    from epixs.portal import select_experiments
+    from epixs.catalog.experiments import write_catalog
+    from epixs.catalog.portal import select_experiments
 
     choose = functools.partial(
         select_experiments, metadata, report=report, keep_perturbed=keep_perturbed, assembly=assembly
@@ -67,7 +67,7 @@ def catalog(
 def _remark_on_biosamples(selection: Any, catalog: Path, report: Path | None) -> None:
     """Say which experiments may be of different biosamples under one name, and list those not chosen."""
     from epixs.errors import CatalogError
-    from epixs.files import write_new
+    from epixs.storage.files import write_new
 
     others = selection.others
     if len(others):
@@ -121,15 +121,15 @@ def ingest(
     ] = False,
 ) -> None:
     """Align bigWigs into one Zarr compendium. Run again, it resumes."""
-    from epixs.catalog import read_catalog
-    from epixs.cluster import open_client
-    from epixs.compendium.ingest import UNFINISHED
-    from epixs.compendium.ingest import ingest as run
+    from epixs.catalog.experiments import read_catalog
+    from epixs.checks.remarks import remarks_on
+    from epixs.cluster.client import open_client
     from epixs.compendium.schema import REMOVED
-    from epixs.compendium.target import preview
     from epixs.errors import ConfigError
-    from epixs.genome import read_regions
-    from epixs.remarks import remarks_on
+    from epixs.genome.bed import read_regions
+    from epixs.ingestion.preview import preview
+    from epixs.ingestion.run import UNFINISHED
+    from epixs.ingestion.run import ingest as run
 
     if uncovered not in ("zero", "nan"):
         raise ConfigError("--uncovered", got=repr(uncovered), expected="zero or nan")
@@ -203,7 +203,7 @@ def _remark_on_sizes(catalog: Any, done: Any) -> None:
 
 def _show_unreadable(plan: Any, table: Any) -> int:
     """Open every file's header and name those that cannot be read over these regions; returns how many."""
-    from epixs.compendium.survey import unreadable_sources
+    from epixs.ingestion.cost import unreadable_sources
 
     with progress_bar() as bar:
         task = bar.add_task("checking headers", total=plan.n_experiments)
@@ -239,8 +239,8 @@ def _client_or_part(
 
 
 def _say_what_is_added(plan: Any, path: str) -> None:
-    from epixs.compendium.store import stored_plan
-    from epixs.compendium.write import store_exists
+    from epixs.compendium.create import store_exists
+    from epixs.compendium.read import stored_plan
 
     if not store_exists(path):
         remark(f"{path} does not exist yet: it is made anew")
@@ -251,7 +251,7 @@ def _say_what_is_added(plan: Any, path: str) -> None:
 
 
 def _show_ingest_plan(plan: Any, table: Any) -> None:
-    from epixs.compendium.survey import project_cost
+    from epixs.ingestion.cost import project_cost
 
     cost = project_cost(plan, table.assembly)
     rows = [

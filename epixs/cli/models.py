@@ -8,16 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from epixs.cli.app import app
-from epixs.terminal import (
-    counted,
-    listed,
-    out,
-    progress_bar,
-    remark,
-    say,
-    start_tensorflow,
-    table_of,
-)
+from epixs.cli.terminal import counted, listed, out, progress_bar, remark, say, start_tensorflow, table_of
 
 
 @app.command()
@@ -32,11 +23,11 @@ def impute(
     ] = None,
 ) -> None:
     """Impute what was not measured: by default every pair the model was not trained on."""
-    from epixs.compendium.store import open_compendium
-    from epixs.description import read_description
+    from epixs.catalog.pairs import read_pairs
+    from epixs.compendium.read import open_compendium
     from epixs.errors import ConfigError
-    from epixs.factors import open_factors
-    from epixs.pairs import read_pairs
+    from epixs.factors.store import open_factors
+    from epixs.models.description import read_description
 
     if pairs is not None and everything:
         raise ConfigError("--pairs and --all", got="both", expected="one of them")
@@ -53,9 +44,9 @@ def impute(
             "`epixs train ... --resume` goes on with it"
         )
     start_tensorflow()
-    from epixs.imputation import impute as run
-    from epixs.imputation import unknown_biosamples
-    from epixs.trained import open_model
+    from epixs.imputation.pairs import unknown_biosamples
+    from epixs.imputation.write import impute as run
+    from epixs.models.folder import open_model
 
     trained = open_model(model_dir)
     fitted = open_factors(factors) if factors else None
@@ -116,11 +107,11 @@ def evaluate(
     ] = None,
 ) -> None:
     """Score imputed against observed tracks, beside average activity and zero-shot baselines."""
-    from epixs.evaluation import AVERAGE, ZERO_SHOT, partly_scored
-    from epixs.evaluation import evaluate as run
-    from epixs.files import check_report_folder
-    from epixs.metrics import METRICS
-    from epixs.report import write_report
+    from epixs.evaluation.metrics import METRICS
+    from epixs.evaluation.scores import AVERAGE, ZERO_SHOT, partly_scored
+    from epixs.evaluation.scores import evaluate as run
+    from epixs.report.tables import write_report
+    from epixs.storage.files import check_report_folder
 
     if report:
         check_report_folder(report)
@@ -155,7 +146,7 @@ def plot(
     out_path: Annotated[Path, typer.Option("--out", help="picture to write (.png, .svg, .pdf)")],
 ) -> None:
     """Draw one experiment along a locus: observed, imputed and average activity."""
-    from epixs.figures import plot_tracks
+    from epixs.report.figures import plot_tracks
 
     notes = plot_tracks(imputed, store, biosample=biosample, assay=assay, locus=locus, out=out_path)
     for text in notes:

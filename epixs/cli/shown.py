@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from epixs.cli.app import app
-from epixs.terminal import EXIT_ROWS_FAILED, bytes_text, counted, fail_rows, out, remark, say, table_of
+from epixs.cli.terminal import EXIT_ROWS_FAILED, bytes_text, counted, fail_rows, out, remark, say, table_of
 
 ERRORS = {
     "held_out_mse": "held-out MSE, entries",
@@ -22,8 +22,8 @@ def status(
     path: Annotated[str, typer.Argument(metavar="PATH", help="a store, a model or genome factors")],
 ) -> None:
     """Show how far a store (or model) is; exit code 1 if some experiments could not be read."""
-    from epixs.compendium.store import store_status
-    from epixs.factors import is_factor_store
+    from epixs.compendium.status import store_status
+    from epixs.factors.store import is_factor_store
 
     if _is_model(path):
         say(f"{path}: {_training_of(path)}")
@@ -50,7 +50,7 @@ def info(
     path: Annotated[str, typer.Argument(metavar="PATH", help="a store, a model or genome factors")],
 ) -> None:
     """Show what a store holds: species, bins, units, experiments; or what a model was trained on."""
-    from epixs.factors import is_factor_store
+    from epixs.factors.store import is_factor_store
 
     if _is_model(path):
         _show_model(path)
@@ -61,15 +61,15 @@ def info(
 
 
 def _is_model(path: str) -> bool:
-    from epixs.description import DESCRIPTION_FILE
-    from epixs.files import CHECKPOINT_FILE
+    from epixs.models.description import DESCRIPTION_FILE
+    from epixs.storage.files import CHECKPOINT_FILE
 
     return any((Path(path) / name).is_file() for name in (DESCRIPTION_FILE, CHECKPOINT_FILE))
 
 
 def _show_store(path: str) -> None:
-    from epixs.compendium.store import experiments_of, open_compendium, regions_of
-    from epixs.remarks import remarks_on
+    from epixs.checks.remarks import remarks_on
+    from epixs.compendium.read import experiments_of, open_compendium, regions_of
 
     dataset = open_compendium(path, unfinished=True)
     regions, table = regions_of(dataset), experiments_of(dataset)
@@ -96,8 +96,8 @@ def _show_store(path: str) -> None:
 
 
 def _show_model(path: str) -> None:
-    from epixs.cost import count_parameters
-    from epixs.description import read_description
+    from epixs.models.avocado.size import count_parameters
+    from epixs.models.description import read_description
 
     said = read_description(Path(path))
     config, axis = said.config, said.axis
@@ -132,7 +132,7 @@ def _show_model(path: str) -> None:
 
 
 def _training_of(path: str) -> str:
-    from epixs.description import DESCRIPTION_FILE, read_description
+    from epixs.models.description import DESCRIPTION_FILE, read_description
 
     go_on = "the same command with --resume goes on"
     if not (Path(path) / DESCRIPTION_FILE).is_file():
@@ -143,7 +143,7 @@ def _training_of(path: str) -> str:
 
 
 def _fitted(path: str) -> str:
-    from epixs.factors import factor_status
+    from epixs.factors.store import factor_status
 
     state = factor_status(path)
     text = f"{state.status}, {state.done} of {counted(state.plan.n_blocks, 'block')} fitted"
@@ -151,7 +151,7 @@ def _fitted(path: str) -> str:
 
 
 def _show_factors(path: str) -> None:
-    from epixs.factors import factor_status
+    from epixs.factors.store import factor_status
 
     plan = factor_status(path).plan
     part = plan.part

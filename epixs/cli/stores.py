@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from epixs.cli.app import app
-from epixs.terminal import EXIT_ROWS_FAILED, fail, out, progress_bar, say, table_of
+from epixs.cli.terminal import EXIT_ROWS_FAILED, fail, out, progress_bar, say, table_of
 
 
 @app.command()
@@ -19,8 +19,8 @@ def remove(
     undo: Annotated[bool, typer.Option("--undo", help="take the mark back")] = False,
 ) -> None:
     """Mark experiments as removed: nothing uses them any more. Their values stay for --undo."""
-    from epixs.compendium.lock import writing
-    from epixs.compendium.write import remove_experiments, restore_experiments
+    from epixs.compendium.remove import remove_experiments, restore_experiments
+    from epixs.storage.lock import writing
 
     with writing(store):
         if undo:
@@ -55,12 +55,12 @@ def verify(
     scheduler: Annotated[str | None, typer.Option(help="address of a running Dask scheduler")] = None,
 ) -> None:
     """Check every tile of a store against its checksum; exit code 1 if one is not as it was written."""
-    from epixs.cluster import open_client
-    from epixs.compendium.store import read_attributes
-    from epixs.compendium.verify import forget
-    from epixs.compendium.verify import verify as run
+    from epixs.checks.verify import forget
+    from epixs.checks.verify import verify as run
+    from epixs.cluster.client import open_client
+    from epixs.compendium.read import read_attributes
     from epixs.errors import ConfigError
-    from epixs.genome import Assembly, read_chrom_sizes
+    from epixs.genome.assembly import Assembly, read_chrom_sizes
 
     if backend not in ("epixs", "pybigwig"):
         raise ConfigError("--backend", got=repr(backend), expected="epixs or pybigwig")
@@ -103,11 +103,11 @@ def qc(
     scheduler: Annotated[str | None, typer.Option(help="address of a running Dask scheduler")] = None,
 ) -> None:
     """Measure every experiment, name those that stand out, and write a page to look at."""
-    from epixs.cluster import open_client
-    from epixs.compendium.store import read_attributes
-    from epixs.files import check_report_folder
-    from epixs.qc import quality
-    from epixs.qc_page import write_qc
+    from epixs.checks.qc import quality
+    from epixs.cluster.client import open_client
+    from epixs.compendium.read import read_attributes
+    from epixs.report.qc_page import write_qc
+    from epixs.storage.files import check_report_folder
 
     check_report_folder(report)
     attributes = read_attributes(store)

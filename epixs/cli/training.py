@@ -12,7 +12,7 @@ import typer
 from rich.progress import TextColumn
 
 from epixs.cli.app import app
-from epixs.terminal import (
+from epixs.cli.terminal import (
     bytes_text,
     counted,
     listed,
@@ -70,11 +70,11 @@ def train(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="show what it would take, and stop")] = False,
 ) -> None:
     """Train one model over all species jointly; keeps the best checkpoint on held-out entries."""
-    from epixs.aliases import read_aliases
+    from epixs.axis.aliases import read_aliases
+    from epixs.axis.join import joint_axis
     from epixs.config import TrainConfig, read_config
     from epixs.errors import TrainingError
-    from epixs.files import check_new_folder
-    from epixs.joint import joint_axis
+    from epixs.storage.files import check_new_folder
 
     if not (resume or dry_run):
         check_new_folder(out_path, TrainingError)
@@ -123,15 +123,15 @@ def extend(
     ] = False,
 ) -> None:
     """Fit new biosamples, assays or a new species, and leave all that the model knows as it is."""
-    from epixs.aliases import read_aliases
+    from epixs.axis.aliases import read_aliases
     from epixs.errors import TrainingError
-    from epixs.files import check_new_folder
+    from epixs.storage.files import check_new_folder
 
     if not resume:
         check_new_folder(out_path, TrainingError)
     pairs, aliases = _excluded(exclude), read_aliases(assay_alias) if assay_alias else []
     start_tensorflow()
-    from epixs.trained import open_model
+    from epixs.models.folder import open_model
     from epixs.training.devices import use_cores
     from epixs.training.extension import extend as run
     from epixs.training.extension import plan_extension
@@ -204,13 +204,13 @@ def fit_genome(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="show what it would take, and stop")] = False,
 ) -> None:
     """Fit genome factors of any regions, block by block, all else frozen. Run again, it resumes."""
-    from epixs.cluster import open_client
+    from epixs.cluster.client import open_client
 
     pairs = tuple(_excluded(exclude))
     start_tensorflow()
-    from epixs.trained import open_model
-    from epixs.training.genome import factor_cost, plan_factors
-    from epixs.training.genome import fit_genome as run
+    from epixs.factors.fit import fit_genome as run
+    from epixs.factors.selection import factor_cost, plan_factors
+    from epixs.models.folder import open_model
 
     trained = open_model(model_dir)
     plan, notes = plan_factors(trained, store, exclude=pairs, epochs=epochs, seed=seed)
@@ -246,7 +246,7 @@ def fit_genome(
 
 def _excluded(path: Path | None) -> list[Any]:
     """The pairs of `--exclude`; a table without any is remarked on."""
-    from epixs.pairs import read_pairs
+    from epixs.catalog.pairs import read_pairs
 
     if path is None:
         return []
@@ -345,15 +345,15 @@ def curves(
     out_path: Annotated[Path, typer.Option("--out", help="picture to write (.png, .svg, .pdf)")],
 ) -> None:
     """Draw the learning curves of a run: loss and held-out error by epoch."""
-    from epixs.figures import plot_history
+    from epixs.report.figures import plot_history
 
     plot_history(model_dir, out=out_path)
     say(f"wrote {out_path}")
 
 
 def _show_training_plan(axis: Any, settings: Any) -> None:
-    from epixs.cost import estimate_cost
-    from epixs.zero_shot import plan_zero_shot
+    from epixs.models.avocado.zero_shot import plan_zero_shot
+    from epixs.training.cost import estimate_cost
 
     axis = axis.hold_out(settings.held_out_tracks, settings.seed)
     cost = estimate_cost(axis, settings)
@@ -407,8 +407,9 @@ def _show_training_plan(axis: Any, settings: Any) -> None:
 
 def _remark_on_experiments(axis: Any) -> None:
     """Say what takes no part, and what cannot be learnt from what does."""
-    from epixs.compendium.store import experiments_of, open_compendium, store_status
-    from epixs.remarks import mixed_units, remarks_on, two_spellings
+    from epixs.checks.remarks import mixed_units, remarks_on, two_spellings
+    from epixs.compendium.read import experiments_of, open_compendium
+    from epixs.compendium.status import store_status
 
     for part in axis.parts:
         dataset = open_compendium(part.source)
@@ -450,7 +451,7 @@ def _remark_on_experiments(axis: Any) -> None:
 
 def _remark_on_zero_shot(axis: Any, zero_shot: Any) -> None:
     """Say which species share no assay, which names may mean the same, and what shapes genome factors."""
-    from epixs.aliases import alias_command, near_names
+    from epixs.axis.aliases import alias_command, near_names
 
     trained = {part.species: set(part.training["assay"]) for part in axis.parts}
     for species, assays in trained.items():

@@ -8,13 +8,7 @@ from typing import Annotated
 import typer
 
 from epixs.cli.app import app
-from epixs.terminal import (
-    counted,
-    on_interrupt,
-    out,
-    say,
-    start_tensorflow,
-)
+from epixs.cli.terminal import counted, on_interrupt, out, say, start_tensorflow
 
 
 @app.command()
@@ -24,7 +18,7 @@ def simulate(
     seed: Annotated[int, typer.Option()] = 0,
 ) -> None:
     """Write a simulated two-species world as bigWigs, with a portal-style metadata.tsv."""
-    from epixs.simulate import simulate as run
+    from epixs.simulation.simulate import simulate as run
 
     files = run(folder, size=size, seed=seed)
     say(
@@ -43,6 +37,6 @@ def demo(
     again = f"the demo does not resume: delete {folder} and run it again (`make demo` deletes it itself)"
     with on_interrupt(lambda: again):
         start_tensorflow()
-        from epixs.demo import run_demo
+        from epixs.simulation.demo import run_demo
 
         run_demo(folder, size=size, seed=seed, console=out)

@@ -1,1 +1,1 @@
-"""The Zarr store of one species: schema, plan, ledger, store and ingest."""
+"""The Zarr store of one species: its format, creating, writing, reading and finishing it."""

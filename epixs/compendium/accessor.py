@@ -9,10 +9,10 @@ import numpy.typing as npt
 import pandas as pd
 import xarray as xr
 
+from epixs.compendium.read import experiments_of, regions_of
 from epixs.compendium.schema import BIN_INDEX
-from epixs.compendium.store import experiments_of, regions_of
 from epixs.errors import RegionError
-from epixs.genome import Regions
+from epixs.genome.regions import Regions
 
 
 @xr.register_dataset_accessor("epixs")  # type: ignore[no-untyped-call, unused-ignore]

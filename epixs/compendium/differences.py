@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 
 from epixs.compendium.plan import LABELS, Plan
-from epixs.compendium.store import stored_plan
+from epixs.compendium.read import stored_plan
 
 MOST_NAMED = 3
 

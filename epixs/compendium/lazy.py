@@ -11,9 +11,11 @@ import numpy as np
 import numpy.typing as npt
 import xarray as xr
 
-from epixs.compendium.plan import Plan, Tile
+from epixs.compendium.create import plan_coordinates, store_attributes
+from epixs.compendium.plan import Plan
+from epixs.compendium.read import lazy_bin_index
 from epixs.compendium.schema import BIN_INDEX, COORDINATES, SIGNAL
-from epixs.compendium.store import lazy_bin_index, plan_coordinates, store_attributes
+from epixs.storage.tiling import Tile
 
 Block = Callable[[], npt.NDArray[np.float32]]
 

@@ -1,9 +1,7 @@
-"""What will be written, and what it will cost, before anything is written."""
+"""What a store will hold: experiments, regions, settings, layout, and the fingerprint of them all."""
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
@@ -12,33 +10,34 @@ from typing import Any
 import pandas as pd
 
 from epixs.compendium.schema import EXPERIMENT_LABELS, SCHEMA_VERSION
-from epixs.genome import BIN_SIZE, Regions
+from epixs.compendium.transform import STEPS_PER_UNIT, TRANSFORM
+from epixs.genome.regions import BIN_SIZE, Regions
+from epixs.storage.fingerprint import digest
+from epixs.storage.tiling import Layout, Tile
 from epixs.tracks import Uncovered
-from epixs.transforms import STEPS_PER_UNIT, TRANSFORM
 
 CHUNK_ROWS = 16
+
+
 CHUNK_BINS = 16_384
 """A chunk of 16 experiments x 16,384 bins of float32 is 1 MiB."""
 
+
 LABELS = ("accession", "biosample", "assay", "assay_class", "output_type", "strand", "md5sum")
+
 
 REGION_FIELDS = ("name", "chrom", "start", "end")
 
+
 FEWEST_SHARD_CHUNKS, MOST_SHARD_CHUNKS = 16, 96
+
+
 FEWEST_TILES = 16
 """Small stores get small shards, so that a few cores have tiles to share."""
 
+
 COMPRESSION_RATIO = 0.40
 """Stored over uncompressed bytes, measured on 16 real histone tracks (docs/store.md)."""
-
-
-@dataclass(frozen=True)
-class Layout:
-    """Shape of chunks and of shards; a tile is one shard, and one task writes it whole."""
-
-    chunk_rows: int
-    chunk_bins: int
-    tile_bins: int
 
 
 def choose_layout(n_experiments: int, n_bins: int) -> Layout:
@@ -49,23 +48,6 @@ def choose_layout(n_experiments: int, n_bins: int) -> Layout:
     per_tile = min(chunks, max(FEWEST_SHARD_CHUNKS, min(MOST_SHARD_CHUNKS, wanted)))
     spans = -(-chunks // per_tile)  # of equal size, as far as whole chunks allow
     return Layout(min(CHUNK_ROWS, n_experiments), chunk_bins, chunk_bins * -(-chunks // spans))
-
-
-@dataclass(frozen=True)
-class Tile:
-    """A row group x bin range: rows `[first_row, stop_row)` and bins `[first_bin, stop_bin)`."""
-
-    row_group: int
-    bin_range: int
-    first_row: int
-    stop_row: int
-    first_bin: int
-    stop_bin: int
-
-    @property
-    def n_values(self) -> int:
-        """Values in the tile."""
-        return (self.stop_row - self.first_row) * (self.stop_bin - self.first_bin)
 
 
 @dataclass(frozen=True)
@@ -197,19 +179,3 @@ class Plan:
 
 def _columns(regions: Regions, names: tuple[str, ...]) -> list[list[Any]]:
     return [list(getattr(regions, name)) for name in names]
-
-
-def digest(content: Any) -> str:
-    """Short, stable digest of anything JSON can hold."""
-    text = json.dumps(content, sort_keys=True, separators=(",", ":"), default=str)
-    return hashlib.sha256(text.encode()).hexdigest()[:24]
-
-
-@dataclass(frozen=True)
-class Progress:
-    """How far an ingest is: tiles and bytes done and in all."""
-
-    tiles_done: int
-    tiles: int
-    bytes_done: int
-    bytes: int

@@ -8,13 +8,14 @@ from typing import Any
 import numpy as np
 
 SCHEMA_VERSION = "1"
+
+
 REMOVED = "removed"
 """Attribute with the reasons of removed experiments, and how their `status` begins."""
 
+
 JSON_ATTRIBUTES = (REMOVED, "provenance", "plan_settings")
 """Attributes that hold JSON as text: flat ones can be written wherever a Dataset is, netCDF among it."""
-
-LEDGER_PATH = "ledger/record"
 
 
 @dataclass(frozen=True)
@@ -36,6 +37,7 @@ SIGNAL = Variable(
     "arcsinh of the mean over the bin, rounded to 1/2048; NaN where missing",
 )
 
+
 EXPERIMENT_LABELS = (
     Variable("biosample", ("experiment",), "string", "", "biosample name"),
     Variable("assay", ("experiment",), "string", "", "assay name, with target, output type and strand"),
@@ -48,6 +50,7 @@ EXPERIMENT_LABELS = (
     Variable("md5sum", ("experiment",), "string", "", "as the catalog gives it"),
 )
 
+
 EXPERIMENT_SUMMARIES = (
     Variable("status", ("experiment",), "string", "", "'ok', or why the row could not be read"),
     Variable("signal_mean", ("experiment",), "float64", np.nan, "mean of the row, arcsinh units"),
@@ -57,6 +60,7 @@ EXPERIMENT_SUMMARIES = (
     Variable("covered_fraction", ("experiment",), "float64", np.nan, "share of bases that have a value"),
 )
 
+
 REGION_TABLE = (
     Variable("region_name", ("region",), "string", "", "name of the region"),
     Variable("region_chrom", ("region",), "string", "", "chromosome"),
@@ -65,8 +69,10 @@ REGION_TABLE = (
     Variable("region_first_bin", ("region",), "int64", -1, "the region's first bin along `bin`"),
 )
 
+
 KIND = Variable("kind", ("experiment",), "string", "", "'observed' or 'imputed', as the store's attribute")
 """Kind of each row, so that it stays known where rows of several stores are put together."""
+
 
 BIN_INDEX = Variable(
     "bin_index", ("bin",), "int64", -1, "index of the bin, of which the region table says where"
@@ -74,12 +80,17 @@ BIN_INDEX = Variable(
 """A bin's own number: what is selected or reversed keeps it; averaged, it is no integer any more.
 Chunked, so that no reader has to load it as a whole."""
 
+
 TABLES = (*EXPERIMENT_LABELS, KIND, *EXPERIMENT_SUMMARIES, *REGION_TABLE)
 """Coordinates that are small and written whole."""
 
+
 COORDINATES = (*TABLES, BIN_INDEX)
+
+
 ADDED = (KIND.name, BIN_INDEX.name)
 """Coordinates that stores of earlier versions lack; `open_compendium` adds them."""
+
 
 ATTRIBUTES = {
     "epixs_schema": "version of this layout",

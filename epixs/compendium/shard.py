@@ -15,8 +15,8 @@ import numpy.typing as npt
 import zarr
 from numcodecs import Blosc
 
-from epixs.compendium.plan import Layout
 from epixs.compendium.schema import SIGNAL
+from epixs.storage.tiling import Layout
 
 CNAME, CLEVEL = "lz4", 1
 """Of the compressors that were measured (docs/store.md), the one that costs a fifth of what decoding does."""

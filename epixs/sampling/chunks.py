@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from epixs.compendium.location import reaching
-from epixs.compendium.store import open_compendium, open_signal, stored_layout
+from epixs.axis.axis import JointAxis, SpeciesAxis
+from epixs.compendium.read import open_compendium, open_signal, stored_layout
 from epixs.errors import EpixsError, TrainingError
-from epixs.joint import JointAxis, SpeciesAxis
+from epixs.storage.location import reaching
 
 
 @dataclass(frozen=True)

@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from epixs.axis.axis import COARSE_BINS, MEDIUM_BINS, JointAxis
 from epixs.compiled import compiled
-from epixs.joint import COARSE_BINS, MEDIUM_BINS, JointAxis
 
 MISSING = -32768
 PACKED_STEPS = 2048

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from epixs.compendium.store import open_compendium, open_signal
+from epixs.axis.axis import JointAxis, SpeciesAxis
+from epixs.compendium.read import open_compendium, open_signal
 from epixs.errors import TrainingError
-from epixs.joint import JointAxis, SpeciesAxis
 from epixs.sampling.batch import Batch, join_batches
 from epixs.sampling.draws import (
     MAX_DRAWS,

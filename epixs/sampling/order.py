@@ -7,8 +7,8 @@ import contextlib
 import numpy as np
 import numpy.typing as npt
 
+from epixs.axis.axis import JointAxis
 from epixs.errors import ConfigError
-from epixs.joint import JointAxis
 
 
 def species_shares(

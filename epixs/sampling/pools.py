@@ -20,10 +20,10 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from epixs.compendium.store import stored_layout
+from epixs.axis.axis import COARSE_BINS, JointAxis
+from epixs.compendium.read import stored_layout
 from epixs.compiled import compiled
 from epixs.errors import ConfigError
-from epixs.joint import COARSE_BINS, JointAxis
 from epixs.sampling.batch import Batch, join_batches
 from epixs.sampling.chunks import Source, open_source
 from epixs.sampling.draws import (

@@ -5,8 +5,8 @@ from __future__ import annotations
 import weakref
 from types import TracebackType
 
+from epixs.axis.axis import JointAxis
 from epixs.errors import TrainingError
-from epixs.joint import JointAxis
 from epixs.sampling.batch import Batch
 from epixs.sampling.calls import Calls
 from epixs.sampling.memory import InMemory, memory_needed

@@ -19,8 +19,8 @@ import numpy as np
 import numpy.typing as npt
 
 from epixs.errors import TrackError
-from epixs.sources import open_source
 from epixs.tracks.inflate import InflateError, in_words, inflate_run
+from epixs.tracks.source import open_source
 
 BIGWIG_MAGIC = 0x888FFC26
 BIGBED_MAGIC = 0x8789F2EB

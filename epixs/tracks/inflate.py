@@ -1,4 +1,4 @@
-"""Inflating and CRC-32: libdeflate where it is installed, else the standard library; the same bytes.
+"""Inflating zlib streams: by libdeflate where it is installed, else the standard library; the same bytes.
 
 The package `deflate` brings libdeflate, whose functions take and give back Python's lock once a call. So that
 threads scale, a whole run of blocks is inflated by one kernel, which calls the library's C function itself.
@@ -23,7 +23,10 @@ try:
 except ImportError:  # pragma: no cover
     deflate = None
 
+
 FINE, NO_MEMORY = 0, -1
+
+
 RETURNS = {1: "damaged", 2: "damaged", 3: "more than {limit} bytes"}
 """What libdeflate's functions return, of the streams that we do not take."""
 
@@ -140,9 +143,17 @@ def _find_libdeflate() -> bool:
 
 
 KERNEL = _find_libdeflate()
+
+
 POINTER = SIZE = types.uintp
+
+
 _alloc = types.ExternalFunction("libdeflate_alloc_decompressor", POINTER())
+
+
 _free = types.ExternalFunction("libdeflate_free_decompressor", types.void(POINTER))
+
+
 _decompress = types.ExternalFunction(
     "libdeflate_zlib_decompress", types.int32(POINTER, POINTER, SIZE, POINTER, SIZE, POINTER)
 )
@@ -185,8 +196,3 @@ def _inflate_blocks(
         begins[block + 1] = at
     _free(decompressor)
     return result, block
-
-
-def crc32(data: memoryview) -> int:
-    """CRC-32 as zlib, gzip and PNG have it."""
-    return int(deflate.crc32(data)) if deflate is not None else zlib.crc32(data)

@@ -13,7 +13,8 @@ import numpy.typing as npt
 
 from epixs.compiled import compiled
 from epixs.errors import TrackError
-from epixs.genome import BIN_SIZE, Assembly, Piece
+from epixs.genome.assembly import Assembly
+from epixs.genome.regions import BIN_SIZE, Piece
 from epixs.tracks.bigwig import SECTION_BYTES, BigWig
 
 Backend = Literal["epixs", "pybigwig"]

@@ -1,1 +1,1 @@
-"""The training run: joint fit, its logs and checkpoints; extension; genome factors block by block."""
+"""Fitting a model: plan and cost, the run, what happens between steps."""

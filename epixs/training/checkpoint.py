@@ -18,14 +18,14 @@ from typing import IO, Any
 import numpy as np
 import numpy.typing as npt
 
-from epixs.compendium.plan import digest
+from epixs.axis.axis import JointAxis
+from epixs.axis.serialize import axis_to_dict
 from epixs.config import TrainConfig
-from epixs.cost import estimate_cost
 from epixs.errors import TrainingError
-from epixs.files import CHECKPOINT_FILE
-from epixs.joint import JointAxis
-from epixs.joint_json import axis_to_dict
-from epixs.zero_shot import plan_zero_shot
+from epixs.models.avocado.zero_shot import plan_zero_shot
+from epixs.storage.files import CHECKPOINT_FILE
+from epixs.storage.fingerprint import digest
+from epixs.training.cost import estimate_cost
 
 STATE = "state"
 HEADER_BYTES = 1 << 12

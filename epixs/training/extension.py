@@ -11,13 +11,14 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from epixs.aliases import Alias
-from epixs.cost import EPOCHS_OVER_JOINT, check_memory, estimate_cost, planned_epochs
-from epixs.description import signal_bounds
+from epixs.axis.aliases import Alias
+from epixs.axis.axis import JointAxis, SpeciesAxis
+from epixs.axis.join import axis_of_store
+from epixs.catalog.pairs import Pair
 from epixs.errors import AxisError
-from epixs.joint import JointAxis, SpeciesAxis, axis_of_store
-from epixs.pairs import Pair
-from epixs.trained import TrainedModel, new_model, write_model
+from epixs.models.description import signal_bounds
+from epixs.models.folder import TrainedModel, new_model, write_model
+from epixs.training.cost import EPOCHS_OVER_JOINT, check_memory, estimate_cost, planned_epochs
 from epixs.training.run import (
     Probe,
     check_scales,

@@ -13,10 +13,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from epixs.compendium.store import open_signal, stored_layout
-from epixs.dataset import dataset_of
-from epixs.joint import JointAxis, SpeciesAxis
+from epixs.axis.axis import JointAxis, SpeciesAxis
+from epixs.compendium.read import open_signal, stored_layout
 from epixs.sampling import Batch
+from epixs.training.dataset import dataset_of
 
 MOST_CHUNKS = 2_048
 """Chunks of a store that are read for average activity: 2 GB, a few seconds."""

@@ -8,8 +8,8 @@ from typing import Any
 
 import keras
 
-from epixs.dataset import training_dataset
 from epixs.sampling import Sampler
+from epixs.training.dataset import training_dataset
 
 PROBE_STEPS = 10
 FEWEST_STEPS = 2

@@ -15,23 +15,24 @@ from typing import Any
 import keras
 import numpy as np
 
+from epixs.axis.axis import JointAxis
 from epixs.config import TrainConfig
-from epixs.cost import Cost, check_memory, estimate_cost
-from epixs.dataset import training_dataset
-from epixs.description import DESCRIPTION_FILE
 from epixs.errors import TrainingError
-from epixs.files import check_new_folder
-from epixs.joint import JointAxis
-from epixs.model import DeepTensorFactorization, RowwiseAdam
+from epixs.models.avocado.network import DeepTensorFactorization
+from epixs.models.avocado.optimizer import RowwiseAdam
+from epixs.models.avocado.zero_shot import plan_zero_shot
+from epixs.models.description import DESCRIPTION_FILE
+from epixs.models.folder import new_model, write_model
 from epixs.sampling import Sampler
 from epixs.sampling.draws import PACKED_LIMIT
-from epixs.trained import new_model, write_model
+from epixs.storage.files import check_new_folder
 from epixs.training.checkpoint import RunState, forget_checkpoint, identity, read_state, restore
+from epixs.training.cost import Cost, check_memory, estimate_cost
+from epixs.training.dataset import training_dataset
 from epixs.training.devices import chosen_precision, parts_of, training_scope, use_cores
 from epixs.training.held_out import HeldOut, with_baselines
 from epixs.training.probe import seconds_per_step
 from epixs.training.watch import WEIGHTED_ERROR, EpochReport, RunPlan, Watch
-from epixs.zero_shot import plan_zero_shot
 
 PROBE_SHARE = 0.1
 """Of `max_minutes`, at most, that timing the first steps may take."""

@@ -14,13 +14,13 @@ import keras
 import numpy as np
 import numpy.typing as npt
 
+from epixs.axis.axis import JointAxis
 from epixs.config import TrainConfig
 from epixs.errors import TrainingError
-from epixs.joint import JointAxis
 from epixs.sampling import Batch, Sampler
 from epixs.training.checkpoint import RunState, save_checkpoint
 from epixs.training.held_out import GroupError, HeldOut, history_columns
-from epixs.training.logs import EventLog, write_history
+from epixs.training.history import EventLog, write_history
 
 REPORT_SECONDS = 0.5
 WEIGHTED_ERROR = "error"

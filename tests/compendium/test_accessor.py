@@ -3,9 +3,9 @@ import pytest
 import xarray as xr
 
 import epixs  # noqa: F401  (registers .epixs)
-from epixs.compendium.store import open_compendium
+from epixs.compendium.read import open_compendium
 from epixs.errors import RegionError, StoreError
-from epixs.imputation import open_imputed
+from epixs.imputation.write import open_imputed
 
 LOCUS = "chr21:20,002,500-20,004,000"
 

@@ -1,8 +1,7 @@
 import numpy as np
 
 from epixs.compendium.lazy import lazy_dataset
-
-from .test_plan import plan_of
+from tests.compendium.test_plan import plan_of
 
 
 def test_tiles_are_computed_only_when_read_and_land_in_place():

@@ -2,9 +2,12 @@ import pandas as pd
 from hypothesis import given
 from hypothesis import strategies as st
 
-from epixs.compendium.plan import Plan, Progress, choose_layout, digest
+from epixs.cluster.tasks import Progress
+from epixs.compendium.plan import Plan, choose_layout
 from epixs.compendium.schema import EXPERIMENT_LABELS
-from epixs.genome import Assembly, make_regions
+from epixs.genome.assembly import Assembly
+from epixs.genome.bed import make_regions
+from epixs.storage.fingerprint import digest
 
 
 def plan_of(n_experiments, n_bins, **changes):

@@ -3,8 +3,8 @@ import zarr
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from epixs.compendium.plan import Layout
 from epixs.compendium.shard import encode_shard, is_encodable, signal_codecs
+from epixs.storage.tiling import Layout
 
 
 @settings(deadline=None, max_examples=40)

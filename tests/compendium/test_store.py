@@ -7,27 +7,18 @@ import pytest
 import xarray as xr
 import zarr
 
-from epixs.compendium import store, write
-from epixs.compendium.ledger import Record, row_statistics, write_record
-from epixs.compendium.plan import Tile
-from epixs.compendium.store import (
-    experiments_of,
-    open_compendium,
-    read_attributes,
-    regions_of,
-    store_status,
-    stored_plan,
-)
-from epixs.compendium.write import (
-    create_store,
-    finalise,
-    prepare_store,
-    remove_experiments,
-    write_block,
-)
+from epixs.compendium import create
+from epixs.compendium import read as reading
+from epixs.compendium.create import create_store, prepare_store
+from epixs.compendium.read import experiments_of, open_compendium, read_attributes, regions_of, stored_plan
+from epixs.compendium.remove import remove_experiments
+from epixs.compendium.status import store_status
+from epixs.compendium.summary import row_statistics
+from epixs.compendium.write import finalise, write_block
 from epixs.errors import StoreError
-
-from .test_plan import plan_of
+from epixs.storage.ledger import Record, write_record
+from epixs.storage.tiling import Tile
+from tests.compendium.test_plan import plan_of
 
 
 @pytest.fixture
@@ -161,7 +152,7 @@ def test_a_store_whose_creation_was_cut_short_is_created_again(tmp_path, plan, m
         raise Killed
 
     with monkeypatch.context() as patch:
-        patch.setattr("epixs.compendium.write._write_labels", stop)
+        patch.setattr("epixs.compendium.create._write_labels", stop)
         with pytest.raises(Killed):
             create_store(path, plan)
     prepare_store(path, plan)
@@ -339,7 +330,7 @@ def test_rows_of_another_kind_appended_to_a_store_are_found(tmp_path, finished):
     rows = rows.drop_vars(others).drop_encoding().load()
     rows.to_zarr(finished, append_dim="experiment", zarr_format=3, consolidated=False)
     assert xr.open_zarr(finished, consolidated=False).sizes["experiment"] == 22
-    write._consolidate(finished)
+    create.consolidate(finished)
     with pytest.raises(StoreError, match="experiments that are imputed and observed; expected only observed"):
         open_compendium(finished)
 
@@ -352,7 +343,7 @@ def test_stores_of_earlier_versions_open_and_are_brought_up_to_date(finished, pl
     )
     for name in ("kind", "bin_index"):
         shutil.rmtree(finished / name)
-    write._consolidate(finished)
+    create.consolidate(finished)
     dataset = open_compendium(finished)
     assert dataset.kind.to_numpy().tolist() == ["observed"] * 20
     assert dataset.isel(bin=slice(10, 20)).epixs.bins()["bin"].tolist() == list(range(10, 20))
@@ -370,8 +361,8 @@ def test_a_damaged_bin_index_is_refused(finished):
 
 
 def test_many_bins_are_numbered_chunk_by_chunk(tmp_path, monkeypatch):
-    monkeypatch.setattr(store, "INDEX_CHUNK", 1_000)
-    monkeypatch.setattr(write, "INDEX_CHUNK", 1_000)
+    monkeypatch.setattr(reading, "INDEX_CHUNK", 1_000)
+    monkeypatch.setattr(create, "INDEX_CHUNK", 1_000)
     plan = plan_of(2, 5_500)
     create_store(tmp_path / "a.zarr", plan)
     assert open_compendium(tmp_path / "a.zarr", unfinished=True).bin_index.to_numpy().tolist() == [

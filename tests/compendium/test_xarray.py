@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from epixs.compendium.store import open_compendium
-from epixs.imputation import impute
+from epixs.compendium.read import open_compendium
+from epixs.imputation.write import impute
 
 
 @pytest.fixture(scope="module")

@@ -3,8 +3,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from epixs.axis.join import joint_axis
 from epixs.errors import ConfigError
-from epixs.joint import joint_axis
 from epixs.sampling.order import mixed_order, species_shares, visits_of
 
 

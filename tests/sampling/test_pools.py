@@ -10,12 +10,13 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from epixs.compendium.plan import Layout
+from epixs.axis.axis import COARSE_BINS
+from epixs.axis.join import joint_axis
 from epixs.errors import ConfigError, TrainingError
-from epixs.joint import COARSE_BINS, joint_axis
 from epixs.sampling import Sampler, pools
 from epixs.sampling.draws import is_held_out
 from epixs.sampling.pools import bytes_per_position
+from epixs.storage.tiling import Layout
 from tests.worlds import write_store
 
 LABELS = {
@@ -220,8 +221,8 @@ def test_a_store_that_is_damaged_stops_the_run(stores, tmp_path):
 COLLECTED_BY_A_READER = """
 import gc, sys, time
 from zarr.core.sync import sync
-from epixs.dataset import training_dataset
-from epixs.joint import joint_axis
+from epixs.training.dataset import training_dataset
+from epixs.axis.join import joint_axis
 from epixs.sampling import Sampler, pools
 from epixs.sampling.chunks import Source
 

@@ -4,9 +4,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from epixs.compendium.store import open_compendium
+from epixs.axis.join import joint_axis
+from epixs.compendium.read import open_compendium
 from epixs.errors import ConfigError
-from epixs.joint import joint_axis
 from epixs.sampling import Sampler
 from epixs.sampling.draws import MISSING, PACKED_LIMIT, is_held_out
 from epixs.sampling.memory import memory_needed, pack

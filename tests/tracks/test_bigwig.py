@@ -11,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from epixs.errors import TrackError
-from epixs.genome import Assembly, Piece
+from epixs.genome.assembly import Assembly
+from epixs.genome.regions import Piece
 from epixs.tracks import Track
 from epixs.tracks.bigwig import BigWig
 from tests.bigwigs import KINDS, write_uncompressed

@@ -5,8 +5,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from epixs.storage.fingerprint import crc32
 from epixs.tracks import inflate as module
-from epixs.tracks.inflate import InflateError, crc32, inflate, inflate_run, inflate_slowly
+from epixs.tracks.inflate import InflateError, inflate, inflate_run, inflate_slowly
 
 
 @given(st.binary(max_size=3000), st.integers(0, 9))

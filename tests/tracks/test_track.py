@@ -5,7 +5,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from epixs.errors import TrackError
-from epixs.genome import Assembly, Piece
+from epixs.genome.assembly import Assembly
+from epixs.genome.regions import Piece
 from epixs.tracks import Track
 
 SIZES = {"chr1": 10_010, "chr2": 5_000}

@@ -11,10 +11,10 @@ from dataclasses import asdict
 import numpy as np
 import pytest
 
+from epixs.axis.join import joint_axis
 from epixs.config import TrainConfig
 from epixs.errors import TrainingError
-from epixs.joint import joint_axis
-from epixs.trained import open_model
+from epixs.models.folder import open_model
 from epixs.training.checkpoint import CHECKPOINT_FILE, RunState, identity, read_state
 from epixs.training.run import train
 
@@ -29,7 +29,7 @@ tf.config.threading.set_inter_op_parallelism_threads(1)
 tf.config.threading.set_intra_op_parallelism_threads(1)
 import epixs.training.run as training
 import epixs.training.watch as watch
-from epixs.joint import joint_axis
+from epixs.axis.join import joint_axis
 from tests.training.test_checkpoint import CONFIG
 stores, out, after, delay = sys.argv[1:-3], sys.argv[-3], int(sys.argv[-2]), float(sys.argv[-1])
 count = 0

@@ -8,10 +8,10 @@ import sys
 import numpy as np
 import pytest
 
+from epixs.axis.join import joint_axis
 from epixs.config import TrainConfig
-from epixs.joint import joint_axis
-from epixs.model import build_model
-from epixs.trained import open_model
+from epixs.models.avocado.network import build_model
+from epixs.models.folder import open_model
 from epixs.training import devices
 from epixs.training.devices import bfloat16_speedup, chosen_precision
 from epixs.training.run import train
@@ -26,7 +26,7 @@ import json, sys
 import tensorflow as tf
 cpu = tf.config.list_physical_devices("CPU")[0]
 tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
-from epixs.joint import joint_axis
+from epixs.axis.join import joint_axis
 from epixs.training.run import train
 from tests.training.test_devices import CONFIG
 done = train(joint_axis([sys.argv[1]]), CONFIG, sys.argv[2], devices=["CPU:0", "CPU:1"])

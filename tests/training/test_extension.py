@@ -6,14 +6,15 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
+from epixs.axis.join import joint_axis
 from epixs.cli import app
-from epixs.compendium.plan import Layout
 from epixs.config import TrainConfig
 from epixs.errors import AxisError, TrainingError
-from epixs.evaluation import AVERAGE, IMPUTED, evaluate
-from epixs.imputation import Predictor, impute
-from epixs.joint import joint_axis
-from epixs.trained import open_model
+from epixs.evaluation.scores import AVERAGE, IMPUTED, evaluate
+from epixs.imputation.predict import Predictor
+from epixs.imputation.write import impute
+from epixs.models.folder import open_model
+from epixs.storage.tiling import Layout
 from epixs.training.extension import extend, plan_extension
 from epixs.training.run import train
 from tests.worlds import BINS, planted, write_store

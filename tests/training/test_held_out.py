@@ -1,17 +1,16 @@
 import numpy as np
 import pytest
 
-from epixs.compendium.plan import Layout
-from epixs.compendium.store import open_compendium
+from epixs.axis.join import joint_axis
+from epixs.compendium.read import open_compendium
 from epixs.config import TrainConfig
-from epixs.joint import joint_axis
 from epixs.sampling import Batch, Sampler
+from epixs.storage.tiling import Layout
 from epixs.training import held_out
 from epixs.training.held_out import average_activity, with_baselines
-from epixs.training.logs import read_history
+from epixs.training.history import read_history
 from epixs.training.run import train
-
-from ..worlds import planted, write_store
+from tests.worlds import planted, write_store
 
 
 @pytest.fixture

@@ -3,10 +3,10 @@ import threading
 import numpy as np
 import pytest
 
+from epixs.axis.join import joint_axis
 from epixs.config import TrainConfig
-from epixs.joint import joint_axis
+from epixs.models.folder import new_model
 from epixs.sampling import Sampler
-from epixs.trained import new_model
 from epixs.training.probe import seconds_per_step
 from epixs.training.run import compile_model
 

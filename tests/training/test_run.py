@@ -1,17 +1,17 @@
 import numpy as np
 import pytest
 
-from epixs.compendium.plan import Layout
+from epixs.axis.join import joint_axis
+from epixs.axis.serialize import axis_to_dict
 from epixs.config import TrainConfig
-from epixs.cost import estimate_cost
-from epixs.dataset import held_out_dataset
 from epixs.errors import TrainingError
-from epixs.joint import joint_axis
-from epixs.joint_json import axis_to_dict
+from epixs.models.folder import open_model
 from epixs.sampling import Sampler
-from epixs.trained import open_model
+from epixs.storage.tiling import Layout
 from epixs.training import run
-from epixs.training.logs import read_history
+from epixs.training.cost import estimate_cost
+from epixs.training.dataset import held_out_dataset
+from epixs.training.history import read_history
 from epixs.training.run import time_steps, train
 from tests.worlds import planted, write_store
 

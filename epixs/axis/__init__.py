@@ -1,0 +1,1 @@
+"""The joint axis of several compendia: labels, positions, and what is set aside."""

@@ -1,0 +1,315 @@
+"""The joint axis: union of assays x biosamples kept apart by species x concatenation of the species' bins."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from epixs.axis.aliases import Alias
+from epixs.catalog.pairs import Pair, why_unknown
+from epixs.errors import AxisError, closest
+from epixs.genome.regions import Regions
+
+MEDIUM_BINS = 10
+
+
+COARSE_BINS = 200
+"""Bins in one 250 bp and in one 5 kbp position; both are counted inside a region."""
+
+
+@dataclass(frozen=True)
+class SpeciesAxis:
+    """One species' share of the joint axis.
+
+    Parameters
+    ----------
+    species, source, plan
+        Name, store, and the store's plan fingerprint.
+    regions
+        Places the species' bins.
+    biosamples
+        The species' biosamples, sorted; they are numbered through over the species.
+    experiments
+        One row each: `row` (in the store), `biosample`, `assay`, `assay_class`, `signal_mean`, `signal_min`,
+        `signal_max`, `excluded`, and `held_out` (whole, to choose when training stops).
+    first_bin
+        The store's bin at which the regions begin; 0 but for a window.
+    aliases
+        Assays that the store names otherwise: their names here, by their names there.
+    """
+
+    species: str
+    source: str
+    plan: str
+    regions: Regions
+    biosamples: tuple[str, ...]
+    experiments: pd.DataFrame
+    first_bin: int = 0
+    aliases: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def alias_rows(self) -> list[Alias]:
+        """The aliases as rows of a table."""
+        return [Alias(joint, name, self.species) for name, joint in self.aliases.items()]
+
+    def store_name(self, assay: str) -> str:
+        """What the species' store calls an assay, as far as it has one name for it."""
+        names = [name for name, joint in self.aliases.items() if joint == assay]
+        return names[0] if len(names) == 1 else assay
+
+    @property
+    def training(self) -> pd.DataFrame:
+        """The experiments that may be trained on."""
+        return self.experiments[~(self.experiments["excluded"] | self.experiments["held_out"])]
+
+    @cached_property
+    def n_positions(self) -> tuple[int, int, int]:
+        """Number of 25 bp, 250 bp and 5 kbp positions."""
+        bins = self.regions.n_bins_each
+        return (
+            int(bins.sum()),
+            int((-(-bins // MEDIUM_BINS)).sum()),
+            int((-(-bins // COARSE_BINS)).sum()),
+        )
+
+    def bins_of_block(self, block: int) -> tuple[int, int]:
+        """First bin of a 5 kbp position, and the bin after its last."""
+        sizes = self.regions.n_bins_each
+        firsts = np.concatenate([[0], np.cumsum(-(-sizes // COARSE_BINS))])
+        region = int(np.searchsorted(firsts, block, side="right")) - 1
+        first = int(self.regions.first_bin[region])
+        start = first + (block - int(firsts[region])) * COARSE_BINS
+        return start, min(start + COARSE_BINS, first + int(sizes[region]))
+
+    def window(self, first: int, stop: int) -> SpeciesAxis:
+        """The 5 kbp positions `[first, stop)` alone."""
+        start, end = self.bins_of_block(first)[0], self.bins_of_block(stop - 1)[1]
+        return replace(self, regions=self.regions.window(start, end), first_bin=self.first_bin + start)
+
+    def positions(self, bins: npt.NDArray[np.int64]) -> npt.NDArray[np.int32]:
+        """25 bp, 250 bp and 5 kbp positions of bins, shape `(len(bins), 3)`, within this species."""
+        sizes = self.regions.n_bins_each
+        region = np.searchsorted(self.regions.first_bin, bins, side="right") - 1
+        offset = bins - self.regions.first_bin[region]
+        columns = [bins]
+        for width in (MEDIUM_BINS, COARSE_BINS):
+            first = np.concatenate([[0], np.cumsum(-(-sizes // width))[:-1]])
+            columns.append(first[region] + offset // width)
+        return np.stack(columns, axis=1).astype(np.int32)
+
+
+@dataclass(frozen=True)
+class JointAxis:
+    """Everything a model is trained over.
+
+    Parameters
+    ----------
+    parts
+        One a species, in the order their bins are concatenated.
+    assays
+        Union of the species' assays, sorted.
+    """
+
+    parts: tuple[SpeciesAxis, ...]
+    assays: tuple[str, ...]
+    assay_classes: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def species(self) -> tuple[str, ...]:
+        """Names of the species."""
+        return tuple(part.species for part in self.parts)
+
+    @property
+    def n_biosamples(self) -> int:
+        """Biosamples of all species together."""
+        return sum(len(part.biosamples) for part in self.parts)
+
+    @property
+    def n_positions(self) -> tuple[int, int, int]:
+        """25 bp, 250 bp and 5 kbp positions of all species together."""
+        totals = np.sum([part.n_positions for part in self.parts], axis=0)
+        return int(totals[0]), int(totals[1]), int(totals[2])
+
+    @property
+    def n_experiments(self) -> int:
+        """Experiments of all species together."""
+        return sum(len(part.experiments) for part in self.parts)
+
+    @property
+    def n_training(self) -> int:
+        """Experiments that may be trained on."""
+        return sum(len(part.training) for part in self.parts)
+
+    @property
+    def n_held_out(self) -> int:
+        """Experiments that are held out whole."""
+        return sum(int(part.experiments["held_out"].sum()) for part in self.parts)
+
+    def hold_out(self, count: int, seed: int) -> JointAxis:
+        """Hold some experiments out whole, chosen by seed, to see how unseen tracks fare in training.
+
+        Only those whose biosample and whose assay have another training experiment in their species.
+
+        Raises
+        ------
+        AxisError
+            If there are fewer of them.
+        """
+        if not count:
+            return self
+        every = [(number, row) for number, part in enumerate(self.parts) for row in part.training.index]
+        chosen: set[tuple[int, int]] = set()
+        left = [part.training for part in self.parts]
+        for at in np.random.Generator(np.random.PCG64([seed, 0x40])).permutation(len(every)):
+            number, row = every[int(at)]
+            table = left[number]
+            alike = table.loc[row, ["biosample", "assay"]]
+            others = table.drop(row)
+            if all((others[name] == alike[name]).any() for name in ("biosample", "assay")):
+                left[number] = others
+                chosen.add((number, row))
+            if len(chosen) == count:
+                break
+        if len(chosen) < count:
+            raise AxisError(
+                "held_out_tracks",
+                got=count,
+                expected=f"at most {len(chosen)}, whose biosample and assay have others to train on",
+            )
+        parts = tuple(
+            replace(
+                part,
+                experiments=part.experiments.assign(
+                    held_out=[(number, row) in chosen for row in part.experiments.index]
+                ),
+            )
+            for number, part in enumerate(self.parts)
+        )
+        return replace(self, parts=parts)
+
+    def held_out_alone(self) -> JointAxis:
+        """An axis whose training experiments are those that this one holds out."""
+        parts = tuple(
+            replace(
+                part,
+                experiments=part.experiments.assign(excluded=~part.experiments["held_out"], held_out=False),
+            )
+            for part in self.parts
+        )
+        return replace(self, parts=parts)
+
+    def mean_signal(self) -> float:
+        """Mean value in training, over all positions and their experiments; 0 if there are none."""
+        parts = [part for part in self.parts if len(part.training)]
+        means = [float(part.training["signal_mean"].mean()) for part in parts]
+        return float(np.average(means, weights=[part.n_positions[0] for part in parts])) if parts else 0.0
+
+    def part(self, species: str) -> SpeciesAxis:
+        """The share of one species.
+
+        Raises
+        ------
+        AxisError
+            If the axis has no such species.
+        """
+        for part in self.parts:
+            if part.species == species:
+                return part
+        raise AxisError("species", got=repr(species), expected=f"one of {', '.join(self.species)}")
+
+    def offsets(self, species: str) -> npt.NDArray[np.int32]:
+        """First 25 bp, 250 bp and 5 kbp position of a species, shape `(3,)`."""
+        before = self.parts[: self.species.index(species)]
+        totals = np.sum([part.n_positions for part in before] or [(0, 0, 0)], axis=0)
+        return np.asarray(totals, dtype=np.int32)
+
+    def biosample_index(self, species: str, biosamples: Iterable[str]) -> npt.NDArray[np.int32]:
+        """Numbers of a species' biosamples on the joint axis."""
+        at = self.species.index(species)
+        first = sum(len(part.biosamples) for part in self.parts[:at])
+        number = {name: first + i for i, name in enumerate(self.parts[at].biosamples)}
+        return np.array([number[name] for name in biosamples], dtype=np.int32)
+
+    def assay_index(self, assays: Iterable[str]) -> npt.NDArray[np.int32]:
+        """Numbers of assays on the joint axis."""
+        number = {name: i for i, name in enumerate(self.assays)}
+        return np.array([number[name] for name in assays], dtype=np.int32)
+
+    def missing_pairs(self, species: str) -> list[Pair]:
+        """Every (biosample of the species, assay of the union) that was not trained on."""
+        part = self.part(species)
+        trained = set(zip(part.training["biosample"], part.training["assay"], strict=True))
+        return [(species, b, a) for b in part.biosamples for a in self.assays if (b, a) not in trained]
+
+    def units(self, species: str | None = None) -> dict[str, list[str]]:
+        """Output types (tracks' own units) of each assay's training experiments, in one species or all."""
+        found: dict[str, list[str]] = {}
+        for part in self.parts:
+            if species in (None, part.species):
+                for assay, kind in zip(part.training["assay"], part.training["output_type"], strict=True):
+                    kinds = found.setdefault(assay, [])
+                    kinds += [kind] if kind not in kinds else []
+        return found
+
+    def joint_pair(self, pair: Pair) -> Pair:
+        """A pair with its assay named as on this axis, where it is named as in the species' store."""
+        species, biosample, assay = pair
+        names = self.part(species).aliases if species in self.species else {}
+        return species, biosample, names.get(assay, assay)
+
+    def all_pairs(self, species: str) -> list[Pair]:
+        """Every (biosample of the species, assay of the union)."""
+        return [(species, b, a) for b in self.part(species).biosamples for a in self.assays]
+
+    def exclude(self, pairs: Sequence[Pair]) -> JointAxis:
+        """Set experiments aside: they are never trained on, nor used to choose when to stop.
+
+        Raises
+        ------
+        AxisError
+            If a pair is not an experiment of the axis, or no experiment is left.
+        """
+        pairs = [self.joint_pair(pair) for pair in pairs]
+        known = {
+            (part.species, row.biosample, row.assay)
+            for part in self.parts
+            for row in part.experiments.itertuples()
+        }
+        unknown = [pair for pair in pairs if pair not in known]
+        if unknown:
+            raise AxisError(
+                f"{len(unknown)} excluded pair(s) are no experiment of these compendia",
+                got="; ".join(f"{' / '.join(pair)}: {self._why_unknown(pair)}" for pair in unknown[:3]),
+                expected="species, biosample and assay of an observed experiment",
+                next_step="list the experiments with `epixs info STORE`",
+            )
+        wanted = set(pairs)
+        parts = tuple(
+            replace(
+                part,
+                experiments=part.experiments.assign(
+                    excluded=[
+                        (part.species, b, a) in wanted
+                        for b, a in zip(part.experiments["biosample"], part.experiments["assay"], strict=True)
+                    ]
+                ),
+            )
+            for part in self.parts
+        )
+        axis = replace(self, parts=parts)
+        if axis.n_training == 0:
+            raise AxisError("every experiment is excluded", expected="at least one to train on")
+        return axis
+
+    def _why_unknown(self, pair: Pair) -> str:
+        species, biosample, assay = pair
+        if species not in self.species:
+            return f"unknown species {species!r}{closest(species, self.species)}"
+        part = self.part(species)
+        assays = {part.store_name(name) for name in part.experiments["assay"]}
+        return why_unknown(biosample, assay, set(part.experiments["biosample"]), assays)

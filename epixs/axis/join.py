@@ -1,0 +1,120 @@
+"""Compendia -> the joint axis over them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import pandas as pd
+
+from epixs.axis.aliases import Alias, aliases_of, check_used
+from epixs.axis.axis import JointAxis, SpeciesAxis
+from epixs.catalog.pairs import Pair
+from epixs.compendium.read import experiments_of, open_compendium, regions_of
+from epixs.errors import AxisError
+from epixs.storage.location import absolute
+
+
+def joint_axis(
+    stores: str | Path | Sequence[str | Path], exclude: Sequence[Pair] = (), aliases: Sequence[Alias] = ()
+) -> JointAxis:
+    """Join the compendia of any number of species.
+
+    Parameters
+    ----------
+    stores
+        Finished compendia, one a species, or the path of a single one. Rows that could not be read take no
+        part.
+    exclude
+        Experiments never to be trained on.
+    aliases
+        Assays that stores name differently, from `read_aliases`.
+
+    Raises
+    ------
+    AxisError
+        If a species comes twice, a store is imputed, an excluded pair does not exist, or an alias makes two
+        experiments of a species one.
+    StoreError
+        If a store is foreign or unfinished.
+    """
+    paths = [stores] if isinstance(stores, (str, Path)) else stores
+    parts = [_species_axis(path, aliases) for path in paths]
+    if not parts:
+        raise AxisError("no compendium given", expected="at least one store")
+    names = [part.species for part in parts]
+    twice = {name for name in names if names.count(name) > 1}
+    if twice:
+        raise AxisError(
+            "species given twice",
+            got=", ".join(sorted(twice)),
+            expected="one compendium per species",
+            next_step="ingest its experiments into one store",
+        )
+    check_used(aliases, {part.species: [*part.experiments["assay"], *part.aliases] for part in parts})
+    return _join(parts).exclude(exclude)
+
+
+def axis_of_store(
+    store: str | Path, exclude: Sequence[Pair], known: JointAxis, aliases: Sequence[Alias] = ()
+) -> JointAxis:
+    """The axis of one store, with the aliases of a known axis and further ones.
+
+    Raises
+    ------
+    AxisError, StoreError
+        As `joint_axis`.
+    """
+    species = species_of(store)
+    rows = known.part(species).alias_rows if species in known.species else []
+    return _join([_species_axis(store, [*rows, *aliases])]).exclude(exclude)
+
+
+def _join(parts: Sequence[SpeciesAxis]) -> JointAxis:
+    every = pd.concat([part.experiments[["assay", "assay_class"]] for part in parts])
+    count = every.groupby(["assay", "assay_class"]).size()
+    classes: dict[str, str] = {}  # of several, that of most experiments: whatever the order of the stores
+    for assay, kind in sorted(count.index, key=lambda key: (count[key], key[1] != "other", key)):
+        classes[str(assay)] = str(kind)
+    return JointAxis(tuple(parts), tuple(sorted(classes)), classes)
+
+
+def species_of(path: str | Path) -> str:
+    """Species of a finished store."""
+    return str(open_compendium(path).attrs["species"])
+
+
+def _species_axis(path: str | Path, aliases: Sequence[Alias] = ()) -> SpeciesAxis:
+    dataset = open_compendium(path)
+    if dataset.attrs["kind"] != "observed":
+        raise AxisError(f"{path} is imputed", expected="an observed compendium")
+    table = experiments_of(dataset)
+    readable = table[(table["status"] == "ok") & table["signal_max"].notna()]
+    if readable.empty:
+        raise AxisError(f"{path} has no readable experiment", next_step="see `epixs status` for the reasons")
+    labels = ["biosample", "assay", "assay_class", "accession", "output_type"]
+    experiments = (
+        readable[[*labels, "signal_mean", "signal_min", "signal_max"]]
+        .assign(row=readable.index, excluded=False, held_out=False)
+        .reset_index(drop=True)
+    )
+    species = str(dataset.attrs["species"])
+    names = aliases_of(species, sorted(set(experiments["assay"])), aliases)
+    renamed = experiments.assign(assay=[names.get(assay, assay) for assay in experiments["assay"]])
+    twins = renamed.duplicated(["biosample", "assay"])
+    if twins.any():
+        row = renamed[twins].iloc[0]
+        raise AxisError(
+            f"aliases make two experiments of {species} one",
+            got=f"{row['biosample']} / {row['assay']} twice",
+            expected="one experiment for each biosample and assay",
+        )
+    return SpeciesAxis(
+        species,
+        absolute(path),
+        str(dataset.attrs["plan"]),
+        regions_of(dataset),
+        tuple(sorted(set(readable["biosample"]))),
+        renamed,
+        aliases=names,
+    )

@@ -1,0 +1,1 @@
+"""Which experiments there are: catalogs, portal tables, pairs."""

@@ -1,0 +1,114 @@
+"""Tab-separated tables that people and portals write, read as text and checked."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from epixs.errors import EpixsError
+
+MAX_BYTES = 1 << 30
+
+
+MAX_LINE = 1 << 20
+
+
+GZIP = b"\x1f\x8b"
+
+
+def read_tsv(
+    path: Path,
+    required: Sequence[str],
+    *,
+    what: str,
+    error: type[EpixsError],
+    next_step: str | None = None,
+    renamed: Mapping[str, str] | None = None,
+    preamble: bool = False,
+) -> pd.DataFrame:
+    """Read a table with a header line; every cell is text, an empty one is `""`. Blank lines are left out.
+
+    The index is the line's number less 2, without a preamble: 0 for the line after the header.
+
+    Parameters
+    ----------
+    path
+        TSV file, uncompressed, UTF-8.
+    required
+        Columns it must have.
+    what, error
+        What the file is, and the type of error to raise.
+    next_step
+        What to do where the file or a column is missing.
+    renamed
+        Other names of columns, and what they are called here; a column of that name itself goes first.
+    preamble
+        Whether the first line may be something else, and the second the header.
+
+    Raises
+    ------
+    EpixsError
+        Of type `error`, if the file is missing, larger than 1 GiB, no tab-separated table or lacks a column.
+    """
+    if not path.is_file():
+        raise error(
+            f"{what} {path} {'is a folder' if path.is_dir() else 'does not exist'}", next_step=next_step
+        )
+    if path.stat().st_size > MAX_BYTES:
+        raise error(f"{path} is too large", got=f"{path.stat().st_size:,} bytes", expected="at most 1 GiB")
+    with path.open("rb") as file:
+        if file.read(len(GZIP)) == GZIP:
+            raise error(f"{path} is gzipped", expected="text", next_step=f"unpack it: `gunzip -k {path}`")
+    skip = 1 if preamble and _header_is_second(path, required) else 0
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", pd.errors.ParserWarning)  # cells beyond the header's are dropped
+            table = pd.read_csv(
+                path,
+                sep="\t",
+                dtype=str,
+                keep_default_na=False,
+                quoting=3,
+                index_col=False,
+                skip_blank_lines=False,
+                compression=None,
+                encoding="utf-8-sig",
+                skiprows=skip,
+            )
+    except pd.errors.ParserWarning as cause:
+        raise error(
+            f"{path}: a row has more cells than the header has columns",
+            expected="as many tabs in every row",
+            next_step="look for a tab within a cell, or a column without a name",
+        ) from cause
+    except (UnicodeDecodeError, pd.errors.ParserError, pd.errors.EmptyDataError) as cause:
+        raise error(f"{path} is not a tab-separated table: {cause}") from cause
+    twice = sorted({str(column) for column in required if f"{column}.1" in table.columns})
+    if twice:
+        raise error(f"{path} has a column twice", got=twice[0], expected="each column once")
+    if len(table.columns) == 1 and "," in table.columns[0]:
+        raise error(f"{path} is comma-separated", expected="tabs", next_step=next_step)
+    filled = [any(cell.strip() for cell in row) for row in table.itertuples(index=False)]
+    table = table.loc[np.array(filled, dtype=bool)]
+    other = {old: new for old, new in (renamed or {}).items() if new not in table.columns}
+    table = table.rename(columns=other)
+    missing = [column for column in required if column not in table.columns]
+    if missing:
+        raise error(
+            f"{path}: missing column {', '.join(missing)}",
+            got=", ".join(map(str, table.columns[:12])),
+            expected=", ".join(required),
+            next_step=next_step,
+        )
+    return table
+
+
+def _header_is_second(path: Path, required: Sequence[str]) -> bool:
+    """Whether the second line of a file, and not the first, has the columns that are required."""
+    with path.open(encoding="utf-8-sig", errors="replace") as file:
+        first, second = ({*file.readline(MAX_LINE).rstrip("\r\n").split("\t")} for _ in range(2))
+    return not set(required) <= first and set(required) <= second

@@ -1,0 +1,1 @@
+"""Whether a store is as it was written, and what is odd about what it holds."""

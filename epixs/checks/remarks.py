@@ -1,0 +1,178 @@
+"""What a user should know of a table of experiments before believing what comes of it, as sentences.
+
+Each function takes a table with a row per experiment, as `experiments_of` gives it, and returns notes; none
+means that nothing is odd.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterable, Mapping, Sequence
+
+import numpy as np
+import pandas as pd
+
+from epixs.sampling.draws import PACKED_LIMIT
+
+LOW_COVERAGE = 0.05
+"""Share of bases with a value below which most of a row is not measured."""
+
+
+LARGE_MEAN = 8.0
+"""Mean in arcsinh units that no track has in its usual units: sinh(8) is 1,490."""
+
+
+SCALE_RATIO, SCALE_MARGIN = 3.0, 2.0
+"""How many times and by how many arcsinh units a mean is above the median of its assay to be remarked on."""
+
+
+MOST_NAMED = 3
+
+
+MOST_NOTES = 6
+
+
+def remarks_on(table: pd.DataFrame, species: str, uncovered: str) -> list[str]:
+    """All that is odd about the experiments of one store."""
+    return [
+        *sparse_tracks(table, uncovered),
+        *mixed_units(units_of(table, species)),
+        *odd_scales(table),
+        *same_tracks(table),
+        *two_spellings(table["biosample"], "biosamples"),
+        *two_spellings(table["assay"], "assays"),
+    ]
+
+
+def _labels(table: pd.DataFrame) -> list[str]:
+    """Each experiment by name."""
+    labels = zip(table["biosample"], table["assay"], table["accession"], strict=True)
+    return [f"{b} / {a} ({accession})" for b, a, accession in labels]
+
+
+def _named(table: pd.DataFrame, count: int = MOST_NAMED) -> str:
+    """The first few experiments of a table."""
+    names = _labels(table)
+    return ", ".join(names[:count]) + (", ..." if len(names) > count else "")
+
+
+def _counted(table: pd.DataFrame, of: pd.DataFrame) -> str:
+    return f"{len(table):,} of {len(of):,} experiments" if len(of) > 1 else "the experiment"
+
+
+def sparse_tracks(table: pd.DataFrame, uncovered: str) -> list[str]:
+    """Note tracks that have a value on hardly any base of the regions."""
+    ok = table[table["status"] == "ok"]
+    sparse = ok[ok["covered_fraction"] < LOW_COVERAGE].sort_values("covered_fraction", kind="stable")
+    if sparse.empty:
+        return []
+    lowest = float(sparse["covered_fraction"].iloc[0])
+    filled = "counts as 0, as if measured" if uncovered == "zero" else "is missing (NaN)"
+    way_out = ", or count the rest as missing (--uncovered nan)" if uncovered == "zero" else ""
+    return [
+        f"WARNING: {_counted(sparse, ok)} have values on less than {LOW_COVERAGE:.0%} of the bases of these "
+        f"regions (lowest: {lowest:.2g} of all bases, {_named(sparse)}): the rest {filled}. If they were "
+        f"measured elsewhere only, ingest over the regions that they cover (--regions){way_out}"
+    ]
+
+
+def mixed_units(units: Mapping[str, Mapping[str, Sequence[str]]]) -> list[str]:
+    """Note assays whose tracks come in several units; `units[assay][species]` are the output types."""
+    mixed = {
+        assay: by_species
+        for assay, by_species in units.items()
+        if len({unit for kinds in by_species.values() for unit in kinds}) > 1
+    }
+    if not mixed:
+        return []
+    assay, by_species = next(iter(mixed.items()))
+    which = "; ".join(f"{' and '.join(kinds)} in {species}" for species, kinds in by_species.items())
+    more = (
+        f" (and {len(mixed) - 1} more: {', '.join([*mixed][1 : MOST_NAMED + 1])})" if len(mixed) > 1 else ""
+    )
+    return [
+        f"{assay} comes in several units: {which}{more}. Their values are not comparable: errors (MSE) mix "
+        "units, and what is imputed has those of its biosample's other tracks at best"
+    ]
+
+
+def units_of(table: pd.DataFrame, species: str) -> dict[str, dict[str, list[str]]]:
+    """Output types of each assay of one species, for `mixed_units`."""
+    return {
+        str(assay): {species: sorted(set(kinds))}
+        for assay, kinds in table.groupby("assay", sort=True)["output_type"]
+    }
+
+
+def odd_scales(table: pd.DataFrame) -> list[str]:
+    """Note tracks whose values are far larger than those of their assay or any track, and constant ones."""
+    ok = table[(table["status"] == "ok") & table["signal_max"].notna()]
+    means, highs, lows = (
+        ok[name].to_numpy(dtype=float) for name in ("signal_mean", "signal_max", "signal_min")
+    )
+    assays = ok["assay"].to_numpy()
+    notes = []
+    for row, name in enumerate(_labels(ok)):
+        others = np.abs(np.delete(means, row)[np.delete(assays, row) == assays[row]])
+        usual = float(np.median(others)) if others.size else np.nan
+        mean, extreme = means[row], max(highs[row], lows[row], key=abs)
+        if abs(mean) > LARGE_MEAN or abs(mean) > max(SCALE_RATIO * usual, usual + SCALE_MARGIN):
+            beside = f", where {usual:.2g} is usual for its assay" if others.size else ""
+            notes.append(
+                f"WARNING: {name} has a mean of {mean:.3g} arcsinh units ({_raw(mean)} in its own){beside}: "
+                "is it in other units, or a factor too large? It would dominate training: `epixs remove` or "
+                "--exclude leaves it out"
+            )
+        elif abs(extreme) > PACKED_LIMIT:
+            notes.append(
+                f"{name} reaches {extreme:.3g} arcsinh units ({_raw(extreme)} in its own): training clips "
+                f"values at {np.sign(extreme) * PACKED_LIMIT:.0f}"
+            )
+        elif highs[row] == lows[row]:
+            notes.append(f"{name} has the same value everywhere, {highs[row]:g}")
+    notes.sort(key=lambda note: not note.startswith("WARNING"))
+    more = [f"and {len(notes) - MOST_NOTES:,} more such remarks"] if len(notes) > MOST_NOTES else []
+    return notes[:MOST_NOTES] + more
+
+
+def same_tracks(table: pd.DataFrame) -> list[str]:
+    """Note experiments that are one file, or have the same values, under several accessions."""
+    ok = table[(table["status"] == "ok") & (table["signal_max"] > table["signal_min"])]
+    values = ["signal_mean", "signal_min", "signal_max", "zero_fraction"]
+    twins: list[str] = []
+    for _, same in ok.groupby(values, sort=False):
+        if len(same) > 1:
+            twins.append(_named(same))
+    if not twins:
+        return []
+    more = ", ..." if len(twins) > MOST_NAMED else ""
+    return [
+        f"WARNING: the same track under several names: {'; '.join(twins[:MOST_NAMED])}{more}. If one of "
+        "them is "
+        "excluded, training still sees its values"
+    ]
+
+
+def _raw(value: float) -> str:
+    return f"{math.sinh(value):.3g}" if abs(value) < 700 else "over 1e300"
+
+
+def two_spellings(names: Iterable[str], what: str) -> list[str]:
+    """Note names that differ in case, spaces or hyphens alone."""
+    groups: dict[str, list[str]] = {}
+    for name in sorted(set(names)):
+        groups.setdefault(_spelling(name), []).append(name)
+    twice = [" and ".join(map(repr, same)) for same in groups.values() if len(same) > 1]
+    if not twice:
+        return []
+    more = ", ..." if len(twice) > MOST_NAMED else ""
+    return [
+        f"{what} in several spellings, taken for different ones: {', '.join(twice[:MOST_NAMED])}{more}. If "
+        "they are the same, write them alike in the catalog"
+    ]
+
+
+def _spelling(name: str) -> str:
+    """A name without case, spaces, underscores, and hyphens within words (`CD8-` is not `CD8+`)."""
+    return re.sub(r"[\s_.]+|(?<=\w)-(?=\w)", "", name.casefold())

@@ -1,0 +1,178 @@
+"""Check a finished or unfinished store against its own ledger, and against the files it was read from."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from epixs.cluster.tasks import Progress, n_threads, run_tasks
+from epixs.compendium.read import read_attributes, read_block, stored_plan
+from epixs.compendium.transform import STEPS_PER_UNIT
+from epixs.compendium.write import reopen
+from epixs.errors import StoreError
+from epixs.genome.assembly import Assembly, load_assembly
+from epixs.ingestion.tile import TileTask, read_tile, runs_of, tile_fingerprint, tile_task
+from epixs.storage.fingerprint import checksum
+from epixs.storage.ledger import Record, forget_record, read_ledger
+from epixs.storage.lock import writing
+from epixs.storage.tiling import Tile
+from epixs.tracks import Backend
+from epixs.tracks.opened import OpenTracks
+
+
+@dataclass(frozen=True)
+class Fault:
+    """What is wrong with one tile.
+
+    Parameters
+    ----------
+    row_group, bin_range
+        Which tile.
+    what
+        What is wrong with it.
+    repairable
+        Whether writing it again would help: not where only its sources cannot be read now.
+    """
+
+    row_group: int
+    bin_range: int
+    what: str
+    repairable: bool = True
+
+
+def verify(
+    path: str | Path,
+    *,
+    sources: bool = False,
+    assembly: Assembly | None = None,
+    backend: Backend = "epixs",
+    client: Any = None,
+    progress: Callable[[Progress], None] | None = None,
+) -> list[Fault]:
+    """Check every tile of a store against its checksum.
+
+    Parameters
+    ----------
+    path
+        The store, observed or imputed.
+    sources
+        Read the bigWigs again as well and compare what they hold now.
+    assembly
+        Theirs, where epixs does not know it and its chromosome sizes do not lie beside the first of them.
+    backend
+        With what: `"pybigwig"` is slow and independent of our own reader.
+    client
+        A `distributed.Client`; without one, tiles are checked one after the other in this process.
+    progress
+        Called after each tile.
+
+    Returns
+    -------
+    The faults, none for a sound store.
+
+    Raises
+    ------
+    StoreError
+        If the store is foreign or damaged as a whole, its labels are not those that it was made with, or
+        `sources` is asked of an imputed store.
+    """
+    plan = stored_plan(path)
+    attributes = read_attributes(path)
+    if "growth" not in attributes and plan.fingerprint != attributes["plan"]:
+        raise StoreError(
+            f"{path}: labels, regions or settings are not those that the store was made with",
+            got=f"plan {plan.fingerprint}",
+            expected=f"plan {attributes['plan']}",
+            next_step="bring its labels back from a copy, or make the store again",
+        )
+    if sources and plan.kind != "observed":
+        raise StoreError(f"{path} is {plan.kind}", expected="an observed store: no other has source files")
+    records = read_ledger(path)
+    if sources and assembly is None:
+        assembly = load_assembly(plan.regions.assembly, Path(plan.experiments["source"].iloc[0]).parent)
+    checks = []
+    for tile in plan.tiles():
+        record = records.get((tile.row_group, tile.bin_range))
+        place = tile_fingerprint(plan, tile) if plan.kind == "observed" else None
+        task = tile_task(plan, assembly, tile, None, backend) if assembly else None
+        checks.append(_Check(tile, record, place, task))
+    faults: list[Fault] = []
+    done, total = 0, plan.n_bytes
+    for found in run_tasks(check_tiles, str(path), runs_of(checks, n_threads(client)), client):
+        faults += [fault for fault in found if fault is not None]
+        for _ in found:
+            done += 1
+            if progress:
+                progress(Progress(done, len(checks), total * done // len(checks), total))
+    return sorted(faults, key=lambda fault: (fault.row_group, fault.bin_range))
+
+
+@dataclass(frozen=True)
+class _Check:
+    tile: Tile
+    record: Record | None
+    place: str | None
+    task: TileTask | None
+
+
+def forget(path: str | Path, faults: Sequence[Fault]) -> None:
+    """Mark faulty tiles as not written, so that the command that wrote the store writes them again."""
+    mended = [fault for fault in faults if fault.repairable]
+    if mended:
+        with writing(path):
+            reopen(path)
+            for fault in mended:
+                forget_record(path, fault.row_group, fault.bin_range)
+
+
+def check_tiles(path: str, checks: Sequence[_Check]) -> list[Fault | None]:
+    """Check tiles of one row group, one after the other; their source files are opened once."""
+    task = checks[0].task
+    with task.tracks(len(checks)) if task else contextlib.nullcontext() as tracks:
+        return [check_tile(path, check, tracks) for check in checks]
+
+
+def check_tile(path: str, check: _Check, tracks: OpenTracks | None) -> Fault | None:
+    """Compare one tile with its record and, where a task is given, with its source files."""
+    tile, record = check.tile, check.record
+
+    def fault(what: str) -> Fault:
+        return Fault(tile.row_group, tile.bin_range, what)
+
+    if record is None or record.is_forgotten:
+        return fault("is not written")
+    if check.place is not None and record.fingerprint != check.place:
+        return fault("was written for other regions or settings")
+    try:
+        values = read_block(path, tile)
+    except Exception as error:  # codecs raise many types for damaged chunks
+        return fault(f"cannot be read ({type(error).__name__})")
+    if [checksum(row) for row in values] != [entry.get("checksum") for entry in record.rows]:
+        return fault("does not have the values that were written")
+    if check.task is None:
+        return None
+    now, entries = read_tile(check.task, tracks)
+    # Other orders of adding up differ by a last bit, which rounding may turn into one step.
+    step = 0.0 if check.task.backend == "epixs" else 1 / STEPS_PER_UNIT
+    rows = list(zip(check.task.rows, entries, values, now, strict=True))
+    differ = [
+        row.source
+        for row, entry, a, b in rows
+        if "error" not in entry and not np.allclose(a, b, rtol=0.0, atol=step, equal_nan=True)
+    ]
+    unread = [
+        f"{row.source} ({entry['error']})"
+        for (row, entry, a, _) in rows
+        if "error" in entry and not np.isnan(a).all()
+    ]
+    texts = {
+        "differs from what its sources hold now": differ,
+        "cannot be compared with sources that cannot be read": unread,
+    }
+    what = "; ".join(f"{text}: {', '.join(names[:3])}" for text, names in texts.items() if names)
+    return Fault(tile.row_group, tile.bin_range, what, repairable=bool(differ)) if what else None

@@ -1,0 +1,90 @@
+"""Statistics of a row: of one tile, and of the whole store."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from epixs.compendium.plan import Plan
+from epixs.compendium.schema import (
+    EXPERIMENT_SUMMARIES,
+    REMOVED,
+)
+from epixs.compiled import compiled
+from epixs.errors import StoreError
+from epixs.storage.fingerprint import checksum
+from epixs.storage.ledger import Record
+
+STRETCH = 4096
+
+
+def row_statistics(values: npt.NDArray[np.float32], bases: int, covered: int) -> dict[str, Any]:
+    """Checksum and statistics of one row of a tile; NaN bins are not counted."""
+    bins, zeros, total = _count(values)
+    counted = {"checksum": checksum(values), "bins": bins, "sum": total, "zeros": zeros}
+    extremes = {"min": float(np.fmin.reduce(values)), "max": float(np.fmax.reduce(values))} if bins else {}
+    return counted | extremes | {"bases": bases, "covered": covered}
+
+
+# Values are whole multiples of 1/2048, whose sums are exact in any order; so the compiler may choose one.
+@compiled(fastmath={"reassoc", "nsz"})
+def _count(values: npt.NDArray[np.float32]) -> tuple[Any, Any, Any]:
+    """Known bins, zeros, and the sum; a stretch at a time, so that counts and values are of one width."""
+    bins, zeros, total = np.int64(0), np.int64(0), 0.0
+    for first in range(0, values.size, STRETCH):
+        part = values[first : first + STRETCH]
+        known, nought = np.int32(0), np.int32(0)
+        for i in range(part.size):
+            known += np.int32(part[i] == part[i])
+            nought += np.int32(part[i] == np.float32(0))
+        for i in range(part.size):
+            total += np.float64(part[i] if part[i] == part[i] else np.float32(0))
+        bins += known
+        zeros += nought
+    return bins, zeros, total
+
+
+def summarise(
+    plan: Plan, records: dict[tuple[int, int], Record], removed: Mapping[str, str] | None = None
+) -> pd.DataFrame:
+    """Join the per-tile row statistics of the ledger into one row an experiment."""
+    groups: dict[int, list[Record]] = {}
+    for (group, _), record in sorted(records.items()):
+        groups.setdefault(group, []).append(record)
+    rows: list[dict[str, Any]] = []
+    for row, accession in enumerate(plan.experiments["accession"]):
+        group, offset = divmod(row, plan.layout.chunk_rows)
+        records_of_row = groups.get(group, [])
+        if any(offset >= len(record.rows) for record in records_of_row):
+            raise StoreError(
+                f"ledger of row group {group} is damaged",
+                got=f"no entry for {accession}",
+                next_step="ingest again",
+            )
+        entry = _summary([record.rows[offset] for record in records_of_row])
+        if removed and accession in removed:
+            entry["status"] = f"{REMOVED}: {removed[accession]}"
+        rows.append(entry)
+    return pd.DataFrame(rows, columns=[v.name for v in EXPERIMENT_SUMMARIES])
+
+
+def _summary(parts: list[dict[str, Any]]) -> dict[str, Any]:
+    """One row's summary from its entries in all tiles."""
+    error = next((part["error"] for part in parts if part.get("error")), None)
+    entry: dict[str, Any] = {v.name: v.fill for v in EXPERIMENT_SUMMARIES}
+    entry["status"] = error or "ok"
+    present = [part for part in parts if not part.get("error") and part["bins"]]
+    if present and not error:
+        bins = sum(part["bins"] for part in present)
+        entry["signal_mean"] = sum(part["sum"] for part in present) / bins
+        entry["signal_min"] = min(part["min"] for part in present)
+        entry["signal_max"] = max(part["max"] for part in present)
+        entry["zero_fraction"] = sum(part["zeros"] for part in present) / bins
+    bases = sum(part["bases"] for part in parts if not part.get("error"))
+    if bases and not error:
+        entry["covered_fraction"] = sum(part["covered"] for part in parts) / bases
+    return entry

@@ -1,0 +1,1 @@
+"""Scores of what was imputed, beside the baselines that it has to beat."""

@@ -1,0 +1,1 @@
+"""Genome factors of any regions, fitted for a trained model, in a store of their own."""

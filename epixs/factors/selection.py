@@ -1,0 +1,144 @@
+"""Which experiments genome factors are fitted to, and what that will take."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from epixs.axis.axis import COARSE_BINS, JointAxis
+from epixs.axis.join import axis_of_store
+from epixs.catalog.pairs import Pair
+from epixs.errors import AxisError
+from epixs.factors.plan import FactorPlan
+from epixs.models.avocado.zero_shot import plan_zero_shot
+from epixs.models.folder import TrainedModel
+from epixs.sampling.memory import bytes_per_bin
+from epixs.training.cost import BYTES_PER_PARAMETER, EPOCHS_OVER_JOINT, PROCESS_BYTES, planned_epochs
+from epixs.training.run import check_scales
+
+BLOCK_POSITIONS = 400
+"""5 kbp positions of a block, 2 Mb: large enough to keep a core busy, small enough to share out."""
+
+
+BLOCK_BYTES = 1 << 28
+"""Signal that a block may hold in memory; with many experiments, blocks are smaller."""
+
+
+@dataclass(frozen=True)
+class FactorCost:
+    """What fitting will take.
+
+    Parameters
+    ----------
+    blocks, bins, experiments, epochs
+        Sizes of the run.
+    bytes_out
+        Of the factor store.
+    worker_bytes
+        Peak memory of a worker.
+    """
+
+    blocks: int
+    bins: int
+    experiments: int
+    epochs: int
+    bytes_out: int
+    worker_bytes: int
+
+
+def plan_factors(
+    trained: TrainedModel,
+    store: str | Path,
+    *,
+    exclude: tuple[Pair, ...] = (),
+    epochs: int | None = None,
+    seed: int | None = None,
+) -> tuple[FactorPlan, list[str]]:
+    """Plan the genome factors of a store's regions.
+
+    Parameters
+    ----------
+    trained
+        The model.
+    store
+        A compendium of a species that the model knows; its regions may be others than those of training.
+    exclude
+        Experiments of the store never to be fitted to; those excluded from training are, in any case.
+    epochs, seed
+        As in `TrainConfig`; by default four times the epochs of a joint fit, and the model's seed.
+
+    Returns
+    -------
+    The plan, and notes on what takes no part.
+
+    Raises
+    ------
+    AxisError
+        If the model does not know the species, or none of the store's experiments.
+    """
+    old = trained.axis
+    part = axis_of_store(store, exclude, old).parts[0]
+    if part.species not in old.species:
+        raise AxisError(
+            f"{store} is of a species that {trained.folder} does not know",
+            got=part.species,
+            expected=f"one of {', '.join(old.species)}",
+            next_step="add it with `epixs extend`",
+        )
+    mine = old.part(part.species)
+    if part.regions.assembly != mine.regions.assembly:
+        raise AxisError(f"assembly of {store}", got=part.regions.assembly, expected=mine.regions.assembly)
+    known_assays = {assay for p in old.parts for assay in p.training["assay"]}
+    known_biosamples = set(mine.training["biosample"])
+    zero_shot = plan_zero_shot(old, enabled=trained.config.zero_shot, target=trained.config.target)
+    detached = set() if part.species in zero_shot.exempt else set(zero_shot.detached)
+    aside = mine.experiments[mine.experiments["excluded"] | mine.experiments["held_out"]]
+    hidden = set(zip(aside["biosample"], aside["assay"], strict=True))
+    table = part.experiments
+    reasons = {
+        "of biosamples or assays that the model does not know": ~(
+            table["biosample"].isin(known_biosamples) & table["assay"].isin(known_assays)
+        ),
+        "excluded": table["excluded"]
+        | np.array([label in hidden for label in zip(table["biosample"], table["assay"], strict=True)]),
+        "of assays that a target species lacks (zero_shot)": table["assay"].isin(detached),
+    }
+    used = np.ones(len(table), dtype=bool)
+    notes = []
+    for reason, left_out in reasons.items():
+        count = int((used & left_out).sum())
+        if count:
+            what = "1 experiment takes" if count == 1 else f"{count:,} experiments take"
+            notes.append(f"{what} no part: {reason}")
+        used &= ~left_out.to_numpy()
+    if not used.any():
+        raise AxisError(f"no experiment of {store} can be fitted to", got="; ".join(notes))
+    share = replace(part, biosamples=mine.biosamples, experiments=table[used].reset_index(drop=True))
+    check_scales(JointAxis((share,), old.assays))
+    axis = JointAxis((share,), old.assays, old.assay_classes)
+    config = trained.config.replace(seed=seed)
+    settings = {
+        name: config.to_dict()[name]
+        for name in (
+            "hidden", "biosample_factors", "assay_factors", "genome_factors", "experiments_per_position",
+            "learning_rate", "genome_multiplier", "held_out", "seed",
+        )
+    }  # fmt: skip
+    settings |= {"genome_dropout": 0.0, "epochs": epochs or EPOCHS_OVER_JOINT * planned_epochs(axis, config)}
+    per_position = COARSE_BINS * bytes_per_bin(len(share.experiments))
+    block = int(np.clip(BLOCK_BYTES // per_position, 1, BLOCK_POSITIONS))
+    return FactorPlan(axis, trained.fingerprint, config.genome_factors, block, settings), notes
+
+
+def factor_cost(plan: FactorPlan) -> FactorCost:
+    """What fitting a plan will take."""
+    part, block = plan.part, plan.block_positions
+    signal = block * COARSE_BINS * bytes_per_bin(len(part.experiments))
+    tables = block * plan.floats_per_position * BYTES_PER_PARAMETER
+    epochs = int(plan.settings["epochs"])
+    return FactorCost(
+        plan.n_blocks, part.n_positions[0], len(part.experiments), epochs, plan.n_bytes,
+        PROCESS_BYTES + 2 * signal + tables,
+    )  # fmt: skip

@@ -1,0 +1,1 @@
+"""Assemblies, regions and bins: where on a genome a number belongs."""

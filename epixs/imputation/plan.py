@@ -1,0 +1,77 @@
+"""What an imputed store will hold, and where it says it comes from."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import pandas as pd
+
+from epixs.axis.axis import SpeciesAxis
+from epixs.catalog.pairs import Pair
+from epixs.compendium.plan import Plan
+from epixs.compendium.schema import EXPERIMENT_LABELS
+from epixs.factors.store import FactorStore
+from epixs.models.folder import TrainedModel
+from epixs.storage.fingerprint import digest
+
+
+def provenance(trained: TrainedModel, factors: FactorStore | None = None) -> dict[str, Any]:
+    """What an imputed store says about where it came from."""
+    content: dict[str, Any] = {
+        "model": trained.folder.name,
+        "model_fingerprint": trained.fingerprint,
+        "model_kind": trained.config.model,
+        "training": {part.species: _training_of(part) for part in trained.axis.parts},
+    }
+    if factors is None:
+        return content
+    mine = factors.plan.part
+    seen, fitted = content["training"][mine.species], _training_of(mine)
+    new = [at for at, pair in enumerate(fitted["experiments"]) if pair not in seen["experiments"]]
+    for name in ("experiments", "accessions"):
+        fitted[name] = seen[name] + [fitted[name][at] for at in new]
+    fitted["held_out"] = seen["held_out"]
+    content["training"][mine.species] = fitted
+    return content | {"factors": factors.path, "factors_fingerprint": factors.fingerprint}
+
+
+def _training_of(part: SpeciesAxis) -> dict[str, Any]:
+    held_out = part.experiments[part.experiments["held_out"]]
+    return {
+        "source": part.source,
+        "plan": part.plan,
+        "experiments": part.training[["biosample", "assay"]].to_numpy().tolist(),
+        "accessions": part.training["accession"].tolist(),
+        "held_out": held_out[["biosample", "assay"]].to_numpy().tolist(),
+        **({"aliases": part.aliases} if part.aliases else {}),
+    }
+
+
+def plan_imputation(trained: TrainedModel, pairs: Sequence[Pair], factors: FactorStore | None = None) -> Plan:
+    """Plan the imputed store of some pairs of one species."""
+    axis = trained.axis
+    species = pairs[0][0]
+    regions = (axis.part(species) if factors is None else factors.plan.part).regions
+    units = axis.units() | axis.units(species)  # where it has an assay, its own
+    rows = [
+        {
+            "biosample": biosample,
+            "assay": axis.part(species).store_name(assay),  # so that observed and imputed go together by name
+            "assay_class": axis.assay_classes[assay],
+            "accession": imputed_accession(trained.fingerprint, species, biosample, assay),
+            "output_type": " | ".join(units[assay]),
+            "strand": next((s for s in ("plus", "minus") if f"_{s}_strand" in assay), ""),
+            "source": f"model {trained.folder.name} {trained.fingerprint}",
+            "source_size": -1,
+            "md5sum": "",
+        }
+        for _, biosample, assay in pairs
+    ]
+    experiments = pd.DataFrame(rows)[[variable.name for variable in EXPERIMENT_LABELS]]
+    return Plan("imputed", species, experiments, regions, "zero", provenance(trained, factors))
+
+
+def imputed_accession(model: str, species: str, biosample: str, assay: str) -> str:
+    """Accession of an imputed experiment: one per model (fingerprint), species, biosample and assay."""
+    return f"imputed-{model[:8]}-{digest([species, biosample, assay])[:12]}"

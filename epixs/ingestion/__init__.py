@@ -1,0 +1,1 @@
+"""From a catalog and its tracks to a compendium."""

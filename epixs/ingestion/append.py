@@ -1,0 +1,153 @@
+"""Adding experiments and regions to a store."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+
+from epixs.catalog.experiments import Catalog
+from epixs.compendium.create import grow_store
+from epixs.compendium.plan import LABELS, Plan
+from epixs.compendium.read import experiments_of, open_compendium, read_attributes, stored_plan
+from epixs.compendium.schema import REMOVED
+from epixs.errors import StoreError
+from epixs.genome.assembly import Assembly
+from epixs.genome.regions import Regions
+from epixs.ingestion.cost import unreadable_sources
+from epixs.ingestion.plan import plan_ingest
+from epixs.ingestion.tile import State
+from epixs.storage.location import is_url
+from epixs.tracks import Uncovered
+from epixs.tracks.source import source_states
+
+
+def grow(
+    path: str, catalog: Catalog, regions: Regions | None, uncovered: Uncovered
+) -> tuple[Plan, list[State | None]]:
+    """Add to a store what a catalog and regions have beyond it.
+
+    Returns
+    -------
+    Its plan, and the state of each source; None where the catalog does not name it and its file is gone: such
+    a row stays as it is.
+
+    Raises
+    ------
+    StoreError
+        If they do not fit to the store.
+    """
+    now = stored_plan(path)
+    plan, states = grown_plan(path, now, catalog, regions, uncovered)
+    attributes = read_attributes(path)
+    if attributes["plan"] != plan.fingerprint or "growth" in attributes:
+        if "growth" not in attributes:
+            _refuse_half_rows(path, now, plan, states, catalog.assembly)
+        grow_store(path, plan)
+    return plan, states
+
+
+def grown_plan(
+    path: str, now: Plan, catalog: Catalog, regions: Regions | None, uncovered: Uncovered
+) -> tuple[Plan, list[State | None]]:
+    """Plan a store with what a catalog and regions have beyond it; and the state of each source."""
+    settings = ("observed", catalog.species, catalog.assembly.name, uncovered)
+    theirs = (now.kind, now.species, now.regions.assembly, now.uncovered)
+    if settings != theirs:
+        raise StoreError(f"cannot append to {path}", got=" / ".join(settings), expected=" / ".join(theirs))
+    table = catalog.experiments
+    states = dict(zip(table["accession"], source_states(table["path"]), strict=True))
+    given = plan_ingest(catalog, regions or now.regions, uncovered, list(states.values())).experiments
+    _refuse_contradictions(path, now.experiments, given)
+    new = given[~given["accession"].isin(now.experiments["accession"])]
+    experiments = now.experiments.copy()
+    for column in ("source", "source_size"):  # files may have moved
+        moved = experiments["accession"].map(given.set_index("accession")[column])
+        experiments[column] = moved.where(moved.notna(), experiments[column]).astype(
+            experiments[column].dtype
+        )
+    plan = replace(
+        now,
+        experiments=pd.concat([experiments, new], ignore_index=True),
+        regions=now.regions.extended(regions) if regions else now.regions,
+    )
+    named = plan.experiments["accession"].isin(list(states))
+    there = np.array([is_url(source) or os.path.exists(source) for source in plan.experiments["source"]])
+    others = plan.experiments[~named & there]  # their files may have changed since they were read
+    states |= dict(zip(others["accession"], source_states(others["source"]), strict=True))
+    return plan, [states.get(accession) for accession in plan.experiments["accession"]]
+
+
+def _refuse_half_rows(
+    path: str, now: Plan, plan: Plan, states: Sequence[State | None], assembly: Assembly
+) -> None:
+    """Refuse to add to a store of whose experiments some would be lost; nothing is changed.
+
+    Those are experiments that the catalog names and whose files are gone, and, where regions are added, those
+    that cannot be read over them.
+
+    Raises
+    ------
+    StoreError
+        Naming the first of them.
+    """
+    labels = experiments_of(open_compendium(path, unfinished=True))
+    held = plan.experiments["accession"].isin(labels.loc[labels["status"] == "ok", "accession"])
+    gone = [state[0] for state, mine in zip(states, held, strict=True) if mine and state and state[1] < 0]
+    gone = [source for source in gone if not is_url(source)]
+    if gone:
+        raise lost_sources(path, gone)
+    if plan.regions == now.regions:
+        return
+    reasons = unreadable_sources(replace(plan, experiments=plan.experiments[held]), assembly)
+    if reasons:
+        accession, reason = next(iter(reasons.items()))
+        raise StoreError(
+            f"{len(reasons)} experiment(s) of {path} cannot be read over the regions to add",
+            got=f"{accession}: {reason}",
+            expected="files that cover the added chromosomes, where they were",
+            next_step="bring the files back, leave those regions out, or `epixs remove` these experiments "
+            "first; the store is as it was",
+        )
+
+
+def lost_sources(path: str, gone: Sequence[str]) -> StoreError:
+    """What is wrong where sources are gone whose rows a store holds."""
+    names = list(dict.fromkeys(gone))
+    return StoreError(
+        f"{len(names)} source(s) of rows that {path} already holds are gone",
+        got=", ".join(names[:3]),
+        expected="the files the rows were read from",
+        next_step="bring them back (is a disk not mounted?), or ingest what is left into another store",
+    )
+
+
+def _refuse_contradictions(path: str, mine: pd.DataFrame, given: pd.DataFrame) -> None:
+    """Refuse an accession with other labels, and a second file for a (biosample, assay) of the store."""
+    removed = read_attributes(path)[REMOVED]
+    both = mine.merge(given, on="accession", suffixes=("", "_given"))
+    for column in LABELS:
+        if column == "accession":
+            continue
+        other = both[both[column] != both[f"{column}_given"]]
+        if len(other):
+            row = other.iloc[0]
+            raise StoreError(
+                f"{path} holds {row['accession']} with another {column}",
+                got=row[f"{column}_given"],
+                expected=row[column],
+            )
+    present = mine[~mine["accession"].isin(removed)]
+    pairs = present.merge(given, on=["biosample", "assay"], suffixes=("", "_given"))
+    pairs = pairs[pairs["accession"] != pairs["accession_given"]]
+    if len(pairs):
+        row = pairs.iloc[0]
+        raise StoreError(
+            f"{path} has {row['biosample']} / {row['assay']} already",
+            got=row["accession_given"],
+            expected=row["accession"],
+            next_step=f"keep one: `epixs remove {path} {row['accession']}` makes room for the other",
+        )

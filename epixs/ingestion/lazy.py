@@ -1,0 +1,67 @@
+"""bigWigs as a lazy Dataset, without a store."""
+
+from __future__ import annotations
+
+import functools
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import xarray as xr
+
+from epixs.catalog.experiments import Catalog
+from epixs.compendium.lazy import lazy_dataset
+from epixs.errors import TrackError
+from epixs.genome.regions import Regions
+from epixs.ingestion.inputs import catalog_of, regions_from
+from epixs.ingestion.plan import plan_ingest
+from epixs.ingestion.tile import TileTask, read_tile, tile_task
+from epixs.storage.location import is_url
+from epixs.tracks import Backend, Uncovered
+from epixs.tracks.source import source_state
+
+
+def open_tracks(
+    catalog: Catalog | str | Path,
+    regions: Regions | str | Path,
+    uncovered: Uncovered = "zero",
+    *,
+    species: str | None = None,
+    backend: Backend = "epixs",
+) -> xr.Dataset:
+    """Open bigWigs lazily as the Dataset that `ingest` would write.
+
+    Parameters
+    ----------
+    catalog, regions, species, uncovered, backend
+        As in `ingest`.
+
+    Returns
+    -------
+    `signal` with dims `("experiment", "bin")`, float32 in arcsinh units, backed by Dask: a block reads its
+    bigWig only when it is computed.
+
+    Raises
+    ------
+    TrackError
+        When a block is computed whose file cannot be read (there is no quarantine without a store).
+    """
+    catalog = catalog_of(catalog, species)
+    regions = regions_from(regions, catalog)
+    assembly = catalog.assembly
+    # Nothing remote is asked before a block is computed.
+    states = [[path, -1, -1] if is_url(path) else source_state(path) for path in catalog.experiments["path"]]
+    plan = plan_ingest(catalog, regions, uncovered, states)
+    return lazy_dataset(
+        plan,
+        lambda tile: functools.partial(_strict_tile, tile_task(plan, assembly, tile, None, backend)),
+        rows=1,
+    )
+
+
+def _strict_tile(task: TileTask) -> npt.NDArray[np.float32]:
+    values, entries = read_tile(task)
+    for entry in entries:
+        if "error" in entry:
+            raise TrackError(entry["error"])
+    return np.stack(values)

@@ -1,0 +1,281 @@
+"""One tile of an observed store: where its rows come from, reading them, writing its shard and its record."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Protocol, TypeVar
+
+import numpy as np
+import numpy.typing as npt
+
+from epixs.compendium.plan import Plan
+from epixs.compendium.read import read_block
+from epixs.compendium.summary import row_statistics
+from epixs.compendium.transform import encode
+from epixs.compendium.write import write_block
+from epixs.errors import StoreError, TrackError
+from epixs.genome.assembly import Assembly
+from epixs.genome.regions import Piece
+from epixs.storage.fingerprint import checksum, digest
+from epixs.storage.ledger import Record, write_record
+from epixs.storage.tiling import Tile
+from epixs.tracks import Backend, Uncovered
+from epixs.tracks.opened import KEPT_BYTES, OpenTracks
+
+Rows = list[npt.NDArray[np.float32]]
+"""A tile's values by row, each of shape `(bin,)`."""
+
+
+State = Sequence[Any]
+"""Path or URL, size and version of a source: what tells that it was replaced."""
+
+
+MOST_TILES_A_RUN, RUNS_PER_THREAD = 8, 4
+"""Tiles of one row group that one worker reads in turn; runs that are left for each thread at least."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """Where one row of a tile comes from.
+
+    Parameters
+    ----------
+    source
+        Path or URL of its bigWig.
+    state
+        The state in which the source has to be, before and after reading; None for any.
+    kept
+        The row's ledger entry, where the store holds it already and it is only to be copied.
+    held
+        Whether the store holds values of this row that must not be given up for an error.
+    """
+
+    source: str
+    state: State | None = None
+    kept: dict[str, Any] | None = None
+    held: bool = False
+
+    def agrees(self, entry: dict[str, Any]) -> bool:
+        """Whether a ledger entry was read from this source in this state."""
+        return self.state is None or entry.get("source") == digest(list(self.state))
+
+
+@dataclass(frozen=True)
+class TileTask:
+    """All that a worker needs to read one tile; small, and the same wherever it runs.
+
+    Parameters
+    ----------
+    tile
+        Which tile.
+    rows
+        Where each of its rows comes from.
+    assembly, uncovered
+        As in the plan.
+    backend
+        What reads the bigWigs; no part of the fingerprint, for the values are the same.
+    pieces
+        Where the tile's bins lie.
+    chroms
+        All chromosomes of the store, so that a track without one of them fails in every tile and leaves no
+        half row.
+    """
+
+    tile: Tile
+    rows: tuple[Row, ...]
+    assembly: Assembly
+    pieces: tuple[Piece, ...]
+    chroms: tuple[str, ...]
+    uncovered: Uncovered
+    backend: Backend = "epixs"
+
+    def fingerprint(self) -> str:
+        """Digest of what all rows share: the pieces and the settings."""
+        return _fingerprint(self.pieces, self.uncovered)
+
+    def tracks(self, tiles: int = 1) -> OpenTracks:
+        """What opens the tile's tracks, and keeps them open where a run has other tiles."""
+        return OpenTracks(self.assembly, self.chroms, self.backend, KEPT_BYTES if tiles > 1 else 0)
+
+    def is_written(self, record: Record | None) -> bool:
+        """Whether a ledger record is that of this tile, read from these sources."""
+        return (
+            record is not None
+            and record.fingerprint == self.fingerprint()
+            and len(record.rows) == len(self.rows)
+            and all(row.agrees(entry) for row, entry in zip(self.rows, record.rows, strict=True))
+        )
+
+
+def tile_fingerprint(plan: Plan, tile: Tile) -> str:
+    """The fingerprint of a tile's task."""
+    return _fingerprint(plan.regions.pieces(tile.first_bin, tile.stop_bin), plan.uncovered)
+
+
+def _fingerprint(pieces: Iterable[Piece], uncovered: Uncovered) -> str:
+    return digest([[[p.chrom, p.start, p.end, p.first_bin] for p in pieces], uncovered])
+
+
+def tile_task(
+    plan: Plan,
+    assembly: Assembly,
+    tile: Tile,
+    states: Sequence[State | None] | None = None,
+    backend: Backend = "epixs",
+) -> TileTask:
+    """All that a worker needs to read a tile of a plan; with `states`, only from files still in them."""
+    sources = plan.experiments["source"].iloc[tile.first_row : tile.stop_row]
+    known = states[tile.first_row : tile.stop_row] if states else [None] * len(sources)
+    return TileTask(
+        tile,
+        tuple(Row(source, state) for source, state in zip(sources, known, strict=True)),
+        assembly,
+        tuple(plan.regions.pieces(tile.first_bin, tile.stop_bin)),
+        tuple(dict.fromkeys(plan.regions.chrom)),
+        plan.uncovered,
+        backend,
+    )
+
+
+class _OfTile(Protocol):
+    @property
+    def tile(self) -> Tile: ...
+
+
+Task = TypeVar("Task", bound=_OfTile)
+
+
+def runs_of(tasks: Sequence[Task], threads: int) -> list[tuple[Task, ...]]:
+    """Tasks that one worker does in turn, for the sake of the tracks it then has to open once."""
+    most = min(MOST_TILES_A_RUN, max(1, len(tasks) // (RUNS_PER_THREAD * threads)))
+    runs = []
+    for _, group in itertools.groupby(tasks, key=lambda task: task.tile.row_group):
+        waiting = iter(group)
+        while run := tuple(itertools.islice(waiting, most)):
+            runs.append(run)
+    return runs
+
+
+def read_row(
+    source: str,
+    pieces: Iterable[Piece],
+    uncovered: Uncovered,
+    values: npt.NDArray[np.float32],
+    tracks: OpenTracks,
+    state: State | None = None,
+) -> tuple[int, int]:
+    """Read one track over some pieces into `values`, shape `(bin,)`, arcsinh units.
+
+    Returns
+    -------
+    Bases read, and those that have a value.
+
+    Raises
+    ------
+    TrackError
+        If the file cannot be read as a track of the assembly, or is not in `state` before and after.
+    """
+    pieces = list(pieces)
+    at, bases, covered = 0, 0, 0
+    with tracks.borrow(source) as track:
+        if state is not None:
+            track.check_state(state)
+        track.prefetch(pieces)
+        for piece in pieces:
+            signal = track.read(piece)
+            values[at : at + piece.n_bins] = encode(signal.means(piece.widths, uncovered))
+            at += piece.n_bins
+            bases += piece.end - piece.start
+            covered += int(signal.covered.sum())
+        if state is not None:
+            track.check_state(state)
+    return bases, covered
+
+
+def read_tile(task: TileTask, tracks: OpenTracks | None = None) -> tuple[Rows, list[dict[str, Any]]]:
+    """Read the rows of a tile from their sources; those that are kept stay NaN.
+
+    A row that cannot be read is NaN, with the reason in its ledger entry. Of `tracks`, some may be open.
+    Rows are arrays of their own: of such a size, the memory of the last tile's serves again.
+    """
+    if tracks is None:
+        with task.tracks() as tracks:
+            return read_tile(task, tracks)
+    tile = task.tile
+    values = [np.empty(tile.stop_bin - tile.first_bin, dtype=np.float32) for _ in task.rows]
+    entries: list[dict[str, Any]] = []
+    for row, into in zip(task.rows, values, strict=True):
+        if row.kept is not None:
+            into.fill(np.nan)
+            entries.append(row.kept)
+            continue
+        try:
+            bases, covered = read_row(row.source, task.pieces, task.uncovered, into, tracks, row.state)
+        except TrackError as error:
+            into.fill(np.nan)
+            entry: dict[str, Any] = {"checksum": checksum(into), "error": error.message}
+        else:
+            entry = row_statistics(into, bases, covered)
+        entries.append(entry | ({"source": digest(list(row.state))} if row.state else {}))
+    return values, entries
+
+
+def ingest_tiles(path: str, tasks: Sequence[TileTask]) -> list[dict[str, Any]]:
+    """Write tiles of one row group, one after the other; a small dict of each. Safe to repeat.
+
+    Raises
+    ------
+    StoreError
+        If a row that the store holds can no longer be read; nothing is overwritten.
+    """
+    with tasks[0].tracks(len(tasks)) as tracks:
+        return [ingest_tile(path, task, tracks) for task in tasks]
+
+
+def ingest_tile(path: str, task: TileTask, tracks: OpenTracks) -> dict[str, Any]:
+    """Read a tile, write its shard, then its ledger record. Safe to repeat; returns a small dict.
+
+    Raises
+    ------
+    StoreError
+        If a row that the store holds can no longer be read; nothing is overwritten.
+    """
+    held = _copy_kept(path, task)
+    task = replace(task, rows=tuple(row for row, _ in held))
+    values, entries = read_tile(task, tracks)
+    for index, (row, copy) in enumerate(held):
+        if copy is not None:
+            values[index] = copy
+        elif row.held and "error" in entries[index]:
+            raise StoreError(
+                f"{path} holds a row whose source can no longer be read",
+                got=entries[index]["error"],
+                expected="a track, as it was when the row was read",
+                next_step="bring the file back, or leave it out and ingest what is left into another store",
+            )
+    write_block(path, task.tile, values)
+    write_record(path, task.tile, Record(task.fingerprint(), entries))
+    return {
+        "tile": (task.tile.row_group, task.tile.bin_range),
+        "errors": sum("error" in entry for entry in entries),
+    }
+
+
+def _copy_kept(path: str | Path, task: TileTask) -> list[tuple[Row, npt.NDArray[np.float32] | None]]:
+    """Rows and, of those to keep, their values; one that is not as it was written has to be read again."""
+    if not any(row.kept for row in task.rows):
+        return [(row, None) for row in task.rows]
+    try:
+        values = read_block(path, task.tile)
+    except Exception:  # codecs raise many types for a damaged shard
+        values = np.full((len(task.rows), 0), np.nan, dtype=np.float32)
+    held: list[tuple[Row, npt.NDArray[np.float32] | None]] = []
+    for row, copy in zip(task.rows, values, strict=True):
+        if row.kept is not None and row.kept.get("checksum") == checksum(copy):
+            held.append((row, copy))
+        else:
+            held.append((replace(row, kept=None), None))
+    return held

@@ -1,0 +1,1 @@
+"""Kinds of model, and the folder that a trained one lies in."""

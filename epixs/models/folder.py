@@ -1,0 +1,238 @@
+"""A model's folder: weights in `model.keras`, everything needed to use them in `model.json`.
+
+Both are written so that whatever interrupts, the folder holds a matching pair; what is read is checked.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+
+from epixs.axis.axis import JointAxis
+from epixs.axis.serialize import axis_to_dict
+from epixs.config import TrainConfig, config_from
+from epixs.errors import TrainingError
+from epixs.models.avocado.network import DeepTensorFactorization, build_model
+from epixs.models.avocado.size import count_parameters
+from epixs.models.description import DESCRIPTION_FILE, MODEL_FILE, read_description, signal_bounds
+from epixs.storage.files import check_new_folder, file_sha256, write_text
+from epixs.storage.fingerprint import digest
+from epixs.storage.version import epixs_version
+
+PARTIAL_FILE = "partial-model.keras"
+
+
+@dataclass(frozen=True)
+class TrainedModel:
+    """A model opened from its folder.
+
+    Parameters
+    ----------
+    folder
+        Where it lies.
+    model
+        The Keras model.
+    axis, config
+        What it was trained over, and how.
+    bounds
+        Smallest and largest value that each assay has shown in training, arcsinh units.
+    fingerprint
+        Of weights and description together.
+    """
+
+    folder: Path
+    model: Any
+    axis: JointAxis
+    config: TrainConfig
+    bounds: dict[str, tuple[float, float]]
+    fingerprint: str
+
+
+def new_model(axis: JointAxis, config: TrainConfig, *, precision: str = "float32") -> DeepTensorFactorization:
+    """Make the model that a configuration names, not yet compiled."""
+    keras.utils.set_random_seed(config.seed)
+    return build_model(
+        axis,
+        biosample_factors=config.biosample_factors,
+        assay_factors=config.assay_factors,
+        genome_factors=config.genome_factors,
+        hidden=config.hidden,
+        genome_dropout=config.genome_dropout,
+        zero_shot=config.zero_shot,
+        target=config.target,
+        precision=precision,
+    )
+
+
+def write_model(
+    folder: Path,
+    model: Any,
+    axis: JointAxis,
+    config: TrainConfig,
+    scores: dict[str, float],
+    *,
+    bounds: dict[str, list[float]] | None = None,
+    extends: str = "",
+) -> dict[str, Any]:
+    """Write weights and description, replacing an earlier pair; returns the description.
+
+    The description is replaced between writing the weights beside the old ones and renaming them, and names
+    their checksum: at any moment one of the two weight files is the one that it names.
+    """
+    partial = folder / PARTIAL_FILE
+    with _as_kept(model):
+        model.save(partial)
+    content: dict[str, Any] = {
+        "epixs_version": epixs_version(),
+        "config": config.to_dict(),
+        "axis": axis_to_dict(axis),
+        "bounds": bounds or signal_bounds(axis),
+        **({"extends": extends} if extends else {}),
+        **scores,
+        "weights_sha256": file_sha256(partial),
+    }
+    content["fingerprint"] = digest(content)
+    write_text(folder / DESCRIPTION_FILE, json.dumps(content, indent=1))
+    os.replace(partial, folder / MODEL_FILE)
+    return content
+
+
+def save_model(model: Any, folder: str | Path, axis: JointAxis | None = None) -> None:
+    """Write a model that was fitted by a script of one's own as a folder that every verb takes.
+
+    Parameters
+    ----------
+    model
+        From `build_model`, fitted by `model.fit`.
+    folder
+        New or empty folder, or one that holds such a model already.
+    axis
+        What it was fitted over; by default that of `build_model`.
+
+    Raises
+    ------
+    TrainingError
+        If the folder holds something else, or nothing says what the model was fitted over.
+    """
+    folder = Path(folder)
+    trained = as_trained(model, axis)
+    if not (folder / DESCRIPTION_FILE).is_file():
+        check_new_folder(folder, TrainingError)
+    folder.mkdir(parents=True, exist_ok=True)
+    write_model(folder, model, trained.axis, trained.config, {})
+
+
+def as_trained(model: Any, axis: JointAxis | None = None) -> TrainedModel:
+    """What `open_model` would give of a fitted Keras model, were it saved; a `TrainedModel` stays as it is.
+
+    Raises
+    ------
+    TrainingError
+        If it is no model of epixs, or nothing says what it was fitted over.
+    """
+    if isinstance(model, TrainedModel):
+        return model
+    if not isinstance(model, DeepTensorFactorization):
+        raise TrainingError(
+            "model", got=type(model).__name__, expected="one from `epixs.build_model` or `epixs.open_model`"
+        )
+    axis = axis or getattr(model, "axis", None)
+    if axis is None:
+        raise TrainingError(
+            "this model does not say what its numbers stand for",
+            got="a model without the joint axis that it was fitted over, as a `.keras` file gives it",
+            expected="the axis of `epixs.build_model`",
+            next_step="`epixs.save_model(model, folder, axis=axis)`, and `epixs.open_model(folder)`",
+        )
+    names = ("hidden", "biosample_factors", "assay_factors", "genome_factors", "genome_dropout")
+    settings = {name: model.settings[name] for name in names}
+    config = config_from(settings | {"zero_shot": bool(model.settings["detached_assays"])}, where=model.name)
+    weights = hashlib.sha256(b"".join(np.ascontiguousarray(w).tobytes() for w in model.get_weights()))
+    fingerprint = digest([weights.hexdigest(), axis_to_dict(axis)])
+    bounds = {assay: (low, high) for assay, (low, high) in signal_bounds(axis).items()}
+    return TrainedModel(Path(model.name), model, axis, config, bounds, fingerprint)
+
+
+@contextlib.contextmanager
+def _as_kept(model: Any) -> Iterator[None]:
+    """Let a model be saved as one that predicts in float32, and without its optimiser.
+
+    The optimiser's moments are twice as large as the weights. Keras 3 has an argument for leaving them out,
+    which the `.keras` format ignores.
+    """
+    compiled, precision = model.compiled, model.settings["precision"]
+    optimizer = model.optimizer if compiled else None
+    model.settings["precision"] = "float32"
+    if compiled:
+        model.optimizer, model.compiled = None, False
+    try:
+        yield
+    finally:
+        model.settings["precision"] = precision
+        if compiled:
+            model.optimizer, model.compiled = optimizer, True
+
+
+def open_model(folder: str | Path) -> TrainedModel:
+    """Open a model folder.
+
+    The model is made from its description and only its weights are read from `model.keras`, so nothing in
+    that file is executed, and nothing is allocated that the file is not large enough to fill.
+
+    Raises
+    ------
+    TrainingError
+        If the folder holds no finished model, or weights that do not belong to its description.
+    AxisError
+        If its description is damaged.
+    """
+    folder = Path(folder)
+    if folder.suffix == ".keras" and folder.is_file():
+        raise TrainingError(
+            f"{folder} is a Keras file: it does not say what its numbers stand for",
+            expected="a model folder",
+            next_step="`epixs.save_model(model, folder)` writes one of a model that was fitted by a script",
+        )
+    said = read_description(folder)
+    axis, config = said.axis, said.config
+    weights = _matching_weights(folder, said.weights_sha256)
+    _check_size(weights, count_parameters(axis, config))
+    model = new_model(axis, config)
+    try:
+        model.load_weights(weights)
+    except Exception as error:  # keras raises many types for a damaged archive
+        raise TrainingError(f"{weights} cannot be loaded", got=f"{type(error).__name__}: {error}") from error
+    return TrainedModel(folder, model, axis, config, said.bounds, said.fingerprint)
+
+
+def _matching_weights(folder: Path, sha256: str) -> Path:
+    """The weights that a description names, also if their writer was interrupted before the last rename."""
+    found = [path for path in (folder / MODEL_FILE, folder / PARTIAL_FILE) if path.is_file()]
+    for path in found:
+        if file_sha256(path) == sha256:
+            return path
+    raise TrainingError(
+        f"{folder} holds no weights that belong to its {DESCRIPTION_FILE}",
+        got=", ".join(path.name for path in found) or f"no {MODEL_FILE}",
+        expected=f"{MODEL_FILE} with SHA-256 {sha256[:12]}...",
+        next_step="copy the whole model folder again, or train again",
+    )
+
+
+def _check_size(weights: Path, parameters: int) -> None:
+    size = weights.stat().st_size
+    if size < 4 * parameters:
+        raise TrainingError(
+            f"{weights} cannot hold this model",
+            got=f"{size:,} bytes",
+            expected=f"at least {4 * parameters:,} for {parameters:,} parameters",
+        )

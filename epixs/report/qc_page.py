@@ -1,0 +1,72 @@
+"""The quality-control page: one HTML file, no network, every name escaped."""
+
+from __future__ import annotations
+
+import html
+import importlib.resources
+import json
+import re
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from epixs.storage.files import write_text
+
+ABSENT, OBSERVED, FAILED, NOTED = 0, 1, 2, 3
+
+
+def write_qc(table: pd.DataFrame, folder: str | Path, title: str) -> list[Path]:
+    """Write `qc.tsv` and `qc.html` from the table of `quality`; returns both paths."""
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    tsv, page = folder / "qc.tsv", folder / "qc.html"
+    table.to_csv(tsv, sep="\t", index=False, float_format="%.6g")
+    write_text(page, qc_html(table, title))
+    return [tsv, page]
+
+
+def qc_html(table: pd.DataFrame, title: str) -> str:
+    """The page as text."""
+    biosamples = sorted(set(table["biosample"]))
+    assays = sorted(set(table["assay"]))
+    cells = np.zeros((len(biosamples), len(assays)), dtype=int)
+    at_row = {name: i for i, name in enumerate(biosamples)}
+    at_column = {name: i for i, name in enumerate(assays)}
+    for row in table.itertuples():
+        state = FAILED if row.status != "ok" else NOTED if row.notes else OBSERVED
+        cells[at_row[row.biosample], at_column[row.assay]] = state
+    failed, noted = int((table["status"] != "ok").sum()), int((cells == NOTED).sum())
+    share = len(table) / max(1, cells.size)
+    summary = (
+        f"{len(table):,} experiments of {len(biosamples):,} biosamples x {len(assays):,} assays "
+        f"({share:.0%} of all pairs); {failed:,} could not be read, {noted:,} stand out."
+    )
+    matrix = {
+        "biosamples": biosamples,
+        "assays": assays,
+        "cells": ["".join(map(str, row)) for row in cells],
+    }
+    head = "".join(f"<th>{html.escape(name.replace('_', ' '))}</th>" for name in table.columns)
+    body = "\n".join(
+        "<tr>" + "".join(_cell(value) for value in row) + "</tr>"
+        for row in table.itertuples(index=False, name=None)
+    )
+    page = importlib.resources.files("epixs.report").joinpath("templates/qc.html").read_text(encoding="utf-8")
+    parts = {
+        "TITLE": html.escape(title),
+        "SUMMARY": html.escape(summary),
+        # Inside a script element only "<" could end the data early.
+        "MATRIX": json.dumps(matrix).replace("<", "\\u003c"),
+        "HEAD": head,
+        "BODY": body,
+    }
+    return re.sub(r"\{\{([A-Z]+)\}\}", lambda mark: parts[mark[1]], page)
+
+
+def _cell(value: object) -> str:
+    if isinstance(value, float):
+        if np.isnan(value):
+            return '<td data-sort=""></td>'
+        return f'<td class="number" data-sort="{value!r}">{value:.3g}</td>'
+    return f"<td>{html.escape(str(value))}</td>"

@@ -1,0 +1,1 @@
+"""A planted world, and the whole path on it."""

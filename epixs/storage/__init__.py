@@ -1,0 +1,1 @@
+"""A resumable, tiled store, whatever it holds; knows nothing of genomes."""

@@ -1,0 +1,31 @@
+"""Tiles: what one task writes, and the shape of chunks and shards."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Shape of chunks and of shards; a tile is one shard, and one task writes it whole."""
+
+    chunk_rows: int
+    chunk_bins: int
+    tile_bins: int
+
+
+@dataclass(frozen=True)
+class Tile:
+    """A row group x bin range: rows `[first_row, stop_row)` and bins `[first_bin, stop_bin)`."""
+
+    row_group: int
+    bin_range: int
+    first_row: int
+    stop_row: int
+    first_bin: int
+    stop_bin: int
+
+    @property
+    def n_values(self) -> int:
+        """Values in the tile."""
+        return (self.stop_row - self.first_row) * (self.stop_bin - self.first_bin)

@@ -1,0 +1,70 @@
+"""Tracks read with pyBigWig: slow, by laying out every base, and independent of our own reader.
+
+It is there to check the other: `backend="pybigwig"` in `open_tracks`, `ingest` and `verify`. A damaged file
+can bring the whole process down in it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from epixs.errors import TrackError
+from epixs.genome.regions import BIN_SIZE, Piece
+from epixs.storage.location import is_url
+from epixs.tracks.source import source_state
+from epixs.tracks.track import BinnedSignal, Track
+
+BINS_AT_ONCE = 40_000
+
+
+class ReferenceTrack(Track):
+    """A local bigWig, read with pyBigWig; the interface of `Track`."""
+
+    index_bytes = 0
+
+    def __init__(self, path: str | Path) -> None:
+        import pyBigWig
+
+        self.path = str(path)
+        if is_url(self.path):
+            raise TrackError(f"{path} is remote", expected="a local file for backend 'pybigwig'")
+        try:
+            self._file = pyBigWig.open(self.path)
+            self.chrom_sizes = dict(self._file.chroms())
+        except (RuntimeError, OSError, AttributeError, TypeError) as error:
+            raise TrackError(f"{path} cannot be read with pyBigWig", got=str(error)) from error
+
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()
+
+    def state(self) -> list[Any]:
+        """Name, size and modification time."""
+        return source_state(self.path)
+
+    def prefetch(self, pieces: Iterable[Piece]) -> None:
+        """Nothing is fetched ahead."""
+
+    def release(self) -> None:
+        """Nothing was fetched ahead."""
+
+    def read(self, piece: Piece) -> BinnedSignal:
+        """Sum the track over the bins of one piece, base by base."""
+        self.check_chromosome(piece.chrom)
+        sums, covered = np.zeros(piece.n_bins), np.zeros(piece.n_bins, dtype=np.uint8)
+        for first in range(0, piece.n_bins, BINS_AT_ONCE):
+            bins = min(BINS_AT_ONCE, piece.n_bins - first)
+            start = piece.start + first * BIN_SIZE
+            values = np.full(bins * BIN_SIZE, np.nan)
+            end = min(piece.end, start + values.size)
+            values[: end - start] = self._file.values(piece.chrom, start, end, numpy=True)
+            if np.isinf(values).any():
+                raise TrackError(f"{self.path} holds an infinite value", got="inf", expected="finite values")
+            bases = values.reshape(bins, BIN_SIZE)
+            sums[first : first + bins] = np.nansum(bases, axis=1)
+            covered[first : first + bins] = (~np.isnan(bases)).sum(axis=1)
+        return BinnedSignal(sums, covered)

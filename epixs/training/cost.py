@@ -1,0 +1,124 @@
+"""What a training run will take, from sizes alone: parameters, bytes, epochs and steps."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from epixs.axis.axis import JointAxis
+from epixs.config import TrainConfig
+from epixs.errors import TrainingError
+from epixs.models.avocado.size import count_parameters
+from epixs.sampling.memory import memory_needed
+from epixs.sampling.pools import fewest_bytes, most_bytes
+
+EPOCH_RANGE = (8, 200)
+
+
+STEPS_AN_EPOCH, BATCH_RANGE = 28, (1_000, 40_000)
+"""Of the Pilot Regions the paper's 40,000 entries are a 28th; with a larger share, too few steps are made."""
+
+
+EPOCHS_OVER_JOINT = 4
+"""Passes over those of a joint fit, where only factors are fitted: they begin anew, and nothing else learns
+with them (docs/training.md)."""
+
+
+BYTES_PER_PARAMETER = 16
+"""A parameter, its two Adam moments, and one copy while the best checkpoint is written; float32."""
+
+
+PROCESS_BYTES = 1_000_000_000
+"""Python, TensorFlow, its threads and the batches under way, measured; without the model and the signal."""
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What a training run will take, before it starts.
+
+    Parameters
+    ----------
+    parameters
+        Of the model.
+    memory_bytes
+        Peak resident memory.
+    signal_bytes
+        What of it the training signal may take.
+    in_memory
+        Whether all of the signal is in memory; if not, it is read again in each epoch.
+    batch_size, steps_per_epoch, epochs, positions, experiments
+        Sizes of the run.
+    """
+
+    parameters: int
+    memory_bytes: int
+    signal_bytes: int
+    in_memory: bool
+    batch_size: int
+    steps_per_epoch: int
+    epochs: int
+    positions: int
+    experiments: int
+
+
+def estimate_cost(axis: JointAxis, config: TrainConfig) -> Cost:
+    """Parameters, bytes and steps of a run."""
+    parameters = count_parameters(axis, config)
+    positions = sum(part.n_positions[0] for part in axis.parts if len(part.training))
+    batch_size = planned_batch(axis, config)
+    activations = batch_size * sum(config.hidden) * 4 * 3
+    model = PROCESS_BYTES + BYTES_PER_PARAMETER * parameters + activations
+    left, whole = int(config.memory_gb * 1e9) - model, memory_needed(axis)
+    width = config.experiments_per_position
+    pools = min(max(left, fewest_bytes(axis, width)), most_bytes(axis, width))
+    in_memory = whole <= max(left, pools)
+    signal = whole if in_memory else pools
+    per_step = max(1, batch_size // width)
+    return Cost(
+        parameters,
+        model + signal,
+        signal,
+        in_memory,
+        batch_size,
+        -(-positions // per_step),
+        planned_epochs(axis, config),
+        positions,
+        axis.n_training,
+    )
+
+
+def planned_batch(axis: JointAxis, config: TrainConfig) -> int:
+    """Entries a step: as configured, or so many that an epoch has enough steps."""
+    if config.batch_size:
+        return config.batch_size
+    positions = sum(part.n_positions[0] for part in axis.parts if len(part.training))
+    return int(np.clip(positions // STEPS_AN_EPOCH, *BATCH_RANGE))
+
+
+def planned_epochs(axis: JointAxis, config: TrainConfig) -> int:
+    """Epochs of a run: as configured, or until half of a position's experiments were drawn on average."""
+    if config.epochs:
+        return config.epochs
+    positions = sum(part.n_positions[0] for part in axis.parts if len(part.training))
+    entries = sum(part.n_positions[0] * len(part.training) for part in axis.parts)
+    drawn = entries / positions / config.experiments_per_position
+    return int(np.clip(round(drawn / 2), *EPOCH_RANGE))
+
+
+def check_memory(cost: Cost, config: TrainConfig) -> None:
+    """Refuse a run beyond the memory budget.
+
+    Raises
+    ------
+    TrainingError
+        Saying what it needs and which settings reduce it.
+    """
+    if cost.memory_bytes > config.memory_gb * 1e9:
+        raise TrainingError(
+            "training would need more memory than allowed",
+            got=f"{cost.memory_bytes / 1e9:.1f} GB",
+            expected=f"at most memory_gb = {config.memory_gb:g}",
+            next_step="raise memory_gb, take fewer regions, or reduce genome_factors and hidden; "
+            "--force starts all the same",
+        )

@@ -1,0 +1,152 @@
+"""What somebody believes who sees only the last lines of a command."""
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+from epixs.cli import app
+from tests.worlds import planted, write_store
+
+
+def epixs(*arguments):
+    return CliRunner().invoke(app, [str(a) for a in arguments])
+
+
+def said(result):
+    return " ".join(result.stderr.split())
+
+
+def last_lines(result, count):
+    return " ".join(" ".join(result.output.splitlines()[-count:]).split())
+
+
+LABELS = [(f"b{b}", f"a{a}") for b in range(4) for a in range(3)]
+
+
+@pytest.fixture
+def store(tmp_path):
+    return write_store(tmp_path / "s.zarr", planted(1, 4, 3), labels=LABELS)
+
+
+@pytest.fixture
+def panel(tmp_path, write_bigwig):
+    """A catalog of four tracks over chr1 and chr2: one covers 25 bases, one comes in other units."""
+    rows = ["species\tassembly\tbiosample\tassay\tassay_class\taccession\toutput_type\tpath"]
+    whole = [("chr1", 0, 10_000, 1.0), ("chr2", 0, 5_000, 2.0)]
+    for name, biosample, unit, intervals in (
+        ("F1", "h1", "signal p-value", whole),
+        ("F2", "H1", "signal p-value", whole),
+        ("F3", "liver", "fold change", whole),
+        ("F4", "heart", "signal p-value", [("chr1", 100, 125, 3.0)]),
+    ):
+        write_bigwig(f"{name}.bw", intervals)
+        rows.append(f"toy\ttoy\t{biosample}\tH3K4me3\thistone\t{name}\t{unit}\t{name}.bw")
+    (tmp_path / "c.tsv").write_text("\n".join(rows) + "\n")
+    (tmp_path / "toy.chrom.sizes").write_text("chr1\t10010\nchr2\t5000\n")
+    (tmp_path / "r.bed").write_text("chr1\t0\t10010\nchr2\t0\t5000\n")
+    return tmp_path
+
+
+def test_ingest_info_and_qc_say_what_is_odd(panel):
+    done = epixs(
+        "ingest", panel / "c.tsv", "--regions", panel / "r.bed", "--out", panel / "o.zarr", "--workers", 1
+    )
+    shown = epixs("info", panel / "o.zarr")
+    for result in (done, shown):
+        assert result.exit_code == 0
+        assert "warning: 1 of 4 experiments have values on less than 5% of the bases" in said(result)
+        assert "heart / H3K4me3 (F4)): the rest counts as 0" in said(result)
+        assert "H3K4me3 comes in several units: fold change and signal p-value in toy" in said(result)
+        assert "biosamples in several spellings, taken for different ones: 'H1' and 'h1'" in said(result)
+    assert (
+        done.output.rstrip().splitlines()[-1].startswith("note: biosamples in several spellings")
+    )  # at the end
+    assert "output_type" in shown.stdout
+    assert "covered_fraction" in shown.stdout
+    quality = epixs("qc", panel / "o.zarr", "--report", panel / "qc", "--workers", 1)
+    assert "has values on 0.0017 of all bases" in " ".join(quality.stdout.replace("│", " ").split())
+
+
+def test_training_says_whether_it_is_any_good(store, tmp_path):
+    options = ["--hidden", "16,16", "--config", tmp_path / "c.toml"]
+    (tmp_path / "c.toml").write_text("[train]\nbatch_size = 300\nheld_out = 0.1\nlearning_rate = 0.002\n")
+    poor = epixs("train", store, "--out", tmp_path / "poor", "--epochs", 1, *options)
+    assert poor.exit_code == 0
+    assert "MSE on held-out blocks" in poor.output
+    assert "warning: mouse: MSE" in last_lines(poor, 1)
+    assert "is worse than" in last_lines(poor, 1) or "better than this model" in last_lines(poor, 1)
+    good = epixs("train", store, "--out", tmp_path / "good", "--epochs", 60, *options)
+    assert "warning" not in last_lines(good, 1)
+    assert "better than average activity on 3 of 3 assays" in last_lines(good, 1)
+
+
+def test_training_says_that_time_ran_out(store, tmp_path):
+    done = epixs(
+        "train", store, "--out", tmp_path / "m", "--hidden", "8", "--epochs", 50_000, "--max-minutes", 0.05
+    )
+    assert "that would be planned without --max-minutes" in " ".join(
+        done.output.split()
+    ) or "time ran out" in said(done)
+
+
+def test_the_plan_counts_what_shapes_genome_factors_and_offers_aliases(store, tmp_path):
+    labels = [(b, f"{a}_signal") for b, a in LABELS]
+    other = write_store(tmp_path / "rat.zarr", planted(2, 4, 3), labels=labels, species="rat")
+    done = epixs("train", store, other, "--out", tmp_path / "m", "--hidden", "8", "--dry-run")
+    assert "12 tracks" in done.stdout
+    assert "zero-shot target" in done.stdout
+    assert "shares no assay with the others in training" in said(done)
+    assert "did you mean the same assay by 'a0' (mouse) and 'a0_signal' (rat), and 2 other pairs?" in said(
+        done
+    )
+    assert "printf '%s\\t%s\\n' assay alias a0 a0_signal" in said(done)
+    (tmp_path / "a.tsv").write_text("assay\talias\n" + "".join(f"a{i}_signal\ta{i}\n" for i in range(3)))
+    (tmp_path / "none.tsv").write_text("species\tbiosample\tassay\n")
+    joined = epixs(
+        "train", store, other, "--out", tmp_path / "m", "--hidden", "8", "--dry-run", "--assay-alias", tmp_path / "a.tsv",
+        "--target", "rat", "--exclude", tmp_path / "none.tsv",
+    )  # fmt: skip
+    assert "did you mean" not in said(joined)
+    assert "rat (as asked for)" in joined.stdout
+    assert "none.tsv has no rows: nothing is excluded" in said(joined)
+    assert "unknown" not in said(joined)
+    wrong = epixs("train", store, other, "--out", tmp_path / "m", "--target", "rot", "--dry-run")
+    assert wrong.exit_code == 2
+    assert "did you mean 'rat'?" in said(wrong)
+
+
+def test_one_track_a_factor_too_large_is_refused(tmp_path):
+    values = planted(1, 4, 3)
+    values[0] = np.arcsinh(np.sinh(values[0]) * 1e30)
+    store = write_store(tmp_path / "s.zarr", values, labels=LABELS)
+    done = epixs("train", store, "--out", tmp_path / "m", "--hidden", "8")
+    assert done.exit_code == 2
+    assert "b0 / a0 (b0-a0) has a mean of" in said(done)
+    assert "error: mouse / b0 / a0: values of another order of magnitude" in said(done)
+    assert not (tmp_path / "m").exists()
+
+
+def test_what_cannot_be_compared_is_said(tmp_path):
+    human = write_store(tmp_path / "h.zarr", planted(1, 4, 3), labels=LABELS, species="human")
+    mouse = write_store(tmp_path / "m.zarr", planted(2, 1, 3), labels=LABELS[:3])
+    few = epixs("train", human, mouse, "--out", tmp_path / "few", "--hidden", "8", "--epochs", 1)
+    assert "note: nothing of mouse was held out" in said(few)
+    (tmp_path / "c.toml").write_text("[train]\nheld_out = 0.2\n")
+    options = ["--hidden", "8", "--epochs", 1, "--config", tmp_path / "c.toml"]
+    done = epixs("train", human, mouse, "--out", tmp_path / "model", *options)
+    assert "note: mouse: MSE" in last_lines(done, 2)
+    assert "each of its assays has one training experiment: there is nothing to compare with" in last_lines(
+        done, 2
+    )
+    assert "human: MSE" in last_lines(done, 3)
+
+
+def test_an_extension_is_compared_with_all_that_its_model_knows(tmp_path):
+    values = planted(1, 5, 3)
+    labels = [(f"b{b}", f"a{a}") for b in range(5) for a in range(3)]
+    small = write_store(tmp_path / "small.zarr", values[:12], labels=labels[:12])
+    grown = write_store(tmp_path / "grown.zarr", values, labels=labels)
+    assert epixs("train", small, "--out", tmp_path / "m", "--hidden", "8", "--epochs", 2).exit_code == 0
+    done = epixs("extend", tmp_path / "m", grown, "--out", tmp_path / "n", "--epochs", 1)
+    assert "mouse: MSE" in last_lines(done, 1)  # one new biosample, beside averages of the known ones
+    assert "assay" in last_lines(done, 1)

@@ -1,0 +1,98 @@
+import errno
+
+import pytest
+import typer
+from typer.testing import CliRunner
+
+from epixs.cli import terminal
+from epixs.cli.terminal import Verbs, bytes_text, counted, fail_rows, on_interrupt, table_of
+from epixs.errors import StoreError
+
+
+@pytest.mark.parametrize(
+    ("n_bytes", "text"),
+    [
+        (0, "0 B"),
+        (999, "999 B"),
+        (1_000, "1.0 kB"),
+        (1_550_000, "1.6 MB"),
+        (2e9, "2.0 GB"),
+        (7e15, "7000.0 TB"),
+    ],
+)
+def test_bytes_as_people_read_them(n_bytes, text):
+    assert bytes_text(n_bytes) == text
+
+
+def test_markup_in_a_name_is_not_obeyed():
+    table = table_of("[red]title", ["a"], [["[bold]b[/bold]"], [0.123456]])
+    assert list(table.columns[0].cells) == ["\\[bold]b\\[/bold]", "0.1235"]
+    assert table.title == "\\[red]title"
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "message"),
+    [
+        (StoreError("x.zarr is odd", got=1, expected=2), 2, "error: x.zarr is odd; got 1; expected 2"),
+        (KeyboardInterrupt(), 130, "interrupted: what was written is kept"),
+        (OSError(errno.ENOSPC, "No space left", "x.zarr"), 2, "the disk is full: x.zarr. Free some space"),
+        (PermissionError(errno.EACCES, "Permission denied", "x.zarr"), 2, "Check its permissions"),
+        (FileNotFoundError(errno.ENOENT, "No such file", "no/x.tsv"), 2, "Check that its folder exists"),
+        (OSError("odd"), 2, "error: odd"),
+    ],
+)
+def test_mistakes_are_one_message(error, code, message):
+    app = typer.Typer(cls=Verbs)
+
+    @app.command()
+    def fails():
+        raise error
+
+    @app.command()
+    def other():
+        pass
+
+    result = CliRunner().invoke(app, ["fails"])
+    assert result.exit_code == code
+    assert message in result.stderr
+    assert "Traceback" not in result.output
+
+
+def test_an_interrupted_verb_says_what_it_kept():
+    app = typer.Typer(cls=Verbs)
+
+    @app.command()
+    def stops():
+        with on_interrupt(lambda: "m holds the best model so far"):
+            raise KeyboardInterrupt
+
+    @app.command()
+    def other():
+        pass
+
+    result = CliRunner().invoke(app, ["stops"])
+    assert result.exit_code == 130
+    assert result.stderr.strip() == "error: interrupted: m holds the best model so far"
+
+
+def test_plurals():
+    assert [counted(n, "track") for n in (0, 1, 2_000)] == ["0 tracks", "1 track", "2,000 tracks"]
+
+
+def test_one_reason_is_said_once(monkeypatch):
+    said = []
+    monkeypatch.setattr("epixs.cli.terminal.fail", said.append)
+    fail_rows([("A", "/x/a.bw has no chrX"), ("B", "/x/b.bw has no chrX"), ("C", "/x/c.bw is empty")])
+    assert said == [
+        "A and 1 more could not be read: /x/a.bw has no chrX",
+        "C could not be read: /x/c.bw is empty",
+    ]
+
+
+def test_names_from_files_do_not_control_the_terminal(capsys):
+    terminal.say("a\x1b[2Jb\tc")
+    terminal.fail("x\x9by\x07")
+    printed = capsys.readouterr()
+    assert "a\N{REPLACEMENT CHARACTER}[2Jb" in printed.out
+    assert "\x1b[2J" not in printed.out
+    assert not set(printed.err) & {"\x07", "\x9b"}

@@ -1,0 +1,172 @@
+import numpy as np
+import pandas as pd
+import pytest
+
+from epixs.compendium.read import open_compendium, provenance_of
+from epixs.errors import AxisError
+from epixs.evaluation.metrics import METRICS
+from epixs.evaluation.scores import (
+    AVERAGE,
+    IMPUTED,
+    UNFAIR,
+    ZERO_SHOT,
+    Evaluation,
+    evaluate,
+    method_means,
+    missing_correlations,
+    partly_scored,
+)
+from epixs.imputation.write import impute
+
+
+@pytest.fixture(scope="module")
+def imputed(world, trained, held_out):
+    path = world.folder / "held.imputed.zarr"
+    impute(trained, world.store("mouse"), path, pairs=held_out)
+    return path
+
+
+@pytest.fixture(scope="module")
+def evaluation(world, imputed):
+    return evaluate(imputed, world.store("mouse"))
+
+
+def test_scores_are_those_of_the_stored_tracks(world, imputed, evaluation, held_out):
+    predicted, observed = open_compendium(imputed), open_compendium(world.store("mouse"))
+    _, biosample, assay = held_out[-1]
+    mine = evaluation.scores.query("biosample == @biosample and assay == @assay").set_index("method")
+    assert set(mine["role"]) == {"excluded"}
+
+    def row(dataset, b, a):
+        at = (dataset.biosample.to_numpy() == b) & (dataset.assay.to_numpy() == a)
+        return dataset.signal.to_numpy()[at][0].astype(float)
+
+    truth = row(observed, biosample, assay)
+    guess = row(predicted, biosample, assay)
+    assert mine.loc[IMPUTED, "mse"] == pytest.approx(((truth - guess) ** 2).mean(), rel=1e-5)
+    assert mine.loc[IMPUTED, "pearson"] == pytest.approx(np.corrcoef(truth, guess)[0, 1], rel=1e-5)
+    trained = [
+        row(observed, b, a)
+        for b, a in provenance_of(predicted)["training"]["mouse"]["experiments"]
+        if a == assay
+    ]
+    average = np.mean(trained, axis=0)
+    assert mine.loc[AVERAGE, "mse"] == pytest.approx(((truth - average) ** 2).mean(), rel=1e-4)
+
+
+def test_zero_shot_assays_get_the_baselines_a_zero_shot_user_has(evaluation):
+    zero = evaluation.scores[evaluation.scores["role"] == "zero-shot"]
+    assert set(zero["assay"]) == {"ChIP-seq_EP300_signal_p-value"}
+    methods = set(zero["method"])
+    assert {IMPUTED, *ZERO_SHOT} <= methods
+    assert AVERAGE not in methods  # no mouse experiment of it was trained on
+    if len(set(zero["biosample"])) > 1:
+        assert UNFAIR in methods
+
+
+def test_a_training_track_is_scored_against_the_average_of_the_others(world, trained, tmp_path):
+    part = trained.axis.part("mouse")
+    counts = part.training["assay"].value_counts()
+    assay = counts.index[0]
+    biosample = part.training.loc[part.training["assay"] == assay, "biosample"].iloc[0]
+    impute(trained, world.store("mouse"), tmp_path / "i.zarr", pairs=[("mouse", biosample, assay)])
+    scores = evaluate(tmp_path / "i.zarr", world.store("mouse")).scores
+    assert set(scores["role"]) == {"training"}
+    assert scores.loc[scores["method"] == AVERAGE, "mse"].iloc[0] > 0
+
+
+def test_summary_is_the_mean_over_experiments(evaluation):
+    summary = evaluation.summary()
+    overall = summary[(summary["role"] == "zero-shot") & (summary["assay_class"] == "overall")].set_index(
+        "method"
+    )
+    zero = evaluation.scores[evaluation.scores["role"] == "zero-shot"]
+    shared = zero.pivot_table(index=["assay", "biosample"], columns="method", values="mse").dropna()
+    expected = shared[IMPUTED].mean()
+    assert overall.loc[IMPUTED, "mse"] == pytest.approx(expected)
+    assert overall.loc[IMPUTED, "experiments"] == len(set(zero["biosample"]))
+
+
+def row(biosample, method, **values):
+    names = {"role": "excluded", "assay_class": "histone", "assay": "m1", "biosample": biosample}
+    return names | {"method": method, "bins": 9} | dict.fromkeys(METRICS, 1.0) | values
+
+
+def test_means_of_all_methods_are_over_the_same_tracks():
+    rows = [
+        row("A", IMPUTED, pearson=0.1), row("A", AVERAGE, pearson=0.2),
+        row("B", IMPUTED, pearson=np.nan), row("B", AVERAGE, pearson=0.9),
+    ]  # fmt: skip
+    summary = Evaluation(pd.DataFrame(rows), []).summary()
+    overall = summary[summary["assay_class"] == "overall"].set_index("method")
+    assert overall["pearson"].to_dict() == {IMPUTED: 0.1, AVERAGE: 0.2}
+    assert overall["correlated"].tolist() == [1, 1]
+    assert overall["scored"].tolist() == [2, 2]
+
+
+def test_a_method_that_no_other_track_has_leaves_the_others_their_tracks():
+    rows = [row("A", IMPUTED, mse=0.1), row("B", IMPUTED, mse=0.3), row("A", AVERAGE, mse=0.5)]
+    means = {entry["method"]: entry for entry in method_means(pd.DataFrame(rows))}
+    assert (means[IMPUTED]["mse"], means[IMPUTED]["scored"]) == (0.1, 1)
+    rows += [row("B", "nearest assay", mse=0.7)]
+    means = {entry["method"]: entry for entry in method_means(pd.DataFrame(rows))}
+    assert (means[IMPUTED]["mse"], means[AVERAGE]["mse"]) == (0.1, 0.5)
+    assert means["nearest assay"]["scored"] == 0
+    assert np.isnan(means["nearest assay"]["mse"])
+
+
+def test_tracks_that_are_scored_on_few_bins_are_named():
+    rows = [row("A", IMPUTED, bins=30, observed_bins=3000), row("B", IMPUTED, bins=99, observed_bins=100)]
+    (note,) = partly_scored(pd.DataFrame(rows))
+    assert note.startswith("WARNING: 1 of 2 tracks are scored on fewer bins than were observed")
+    assert "as few as 1.0% (A / m1)" in note
+    assert partly_scored(pd.DataFrame(rows[1:])) == []
+
+
+def test_tracks_without_a_correlation_are_named():
+    rows = [row("A", IMPUTED), row("A", AVERAGE), row("B", IMPUTED, pearson=np.nan), row("B", AVERAGE)]
+    (note,) = missing_correlations(pd.DataFrame(rows))
+    assert note.startswith("no correlation on 1 of 2 excluded tracks")
+    assert note.endswith("B / m1 (imputed)")
+    assert missing_correlations(pd.DataFrame(rows[:2])) == []
+
+
+def test_on_how_many_tracks_imputed_is_better_than_average_activity():
+    rows = [
+        ("excluded", "A", "x", IMPUTED, 0.1), ("excluded", "A", "x", AVERAGE, 0.2),
+        ("excluded", "A", "y", IMPUTED, 0.3), ("excluded", "A", "y", AVERAGE, 0.2),
+        ("excluded", "B", "x", IMPUTED, 0.3), ("excluded", "B", "x", AVERAGE, 0.3),
+        ("excluded", "B", "y", IMPUTED, 0.1),  # no other biosample has B
+        ("zero-shot", "C", "x", IMPUTED, 0.1), ("zero-shot", "C", "x", UNFAIR, 0.3),
+        ("training", "A", "z", IMPUTED, 0.1), ("training", "A", "z", AVERAGE, 0.3),
+    ]  # fmt: skip
+    scores = pd.DataFrame(rows, columns=["role", "assay", "biosample", "method", "mse"])
+    assert Evaluation(scores, []).better_than(UNFAIR) == {"zero-shot": (1, 1)}
+    assert Evaluation(scores, []).better_than() == {"excluded": (1, 3), "training": (1, 1)}
+    assert Evaluation(scores[scores["method"] == IMPUTED], []).better_than() == {}
+
+
+def test_a_moved_store_leaves_its_baselines_out_and_says_so(world, imputed, monkeypatch, evaluation):
+    moved = world.store("human").rename(world.folder / "moved.zarr")
+    try:
+        scores = evaluate(imputed, world.store("mouse"))
+        assert "assay regression" not in set(scores.scores["method"])
+        assert "learn from human are left out" in scores.notes[0]
+        again = evaluate(imputed, world.store("mouse"), others=[moved])
+        assert again.notes == []
+        assert len(again.scores) == len(evaluation.scores)
+    finally:
+        moved.rename(world.store("human"))
+
+
+def test_stores_must_fit(world, imputed, trained, tmp_path):
+    with pytest.raises(AxisError, match="is imputed; expected an observed"):
+        evaluate(imputed, imputed)
+    with pytest.raises(AxisError, match="is observed; expected an imputed"):
+        evaluate(world.store("mouse"), world.store("mouse"))
+    with pytest.raises(AxisError, match="differ in species; got mouse; expected human"):
+        evaluate(imputed, world.store("human"))
+    never = [p for p in trained.axis.missing_pairs("mouse") if "H3K9me3" in p[2]]
+    impute(trained, world.store("mouse"), tmp_path / "never.zarr", pairs=never)
+    with pytest.raises(AxisError, match=r"share no experiment.*--exclude"):
+        evaluate(tmp_path / "never.zarr", world.store("mouse"))

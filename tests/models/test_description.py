@@ -1,0 +1,99 @@
+import pytest
+
+from epixs.axis.join import joint_axis
+from epixs.errors import AxisError
+from epixs.models.description import read_description, signal_bounds
+from tests.descriptions import rewrite
+
+
+def set_at(content, path, value):
+    *parents, last = path
+    for key in parents:
+        content = content[key]
+    content[last] = value
+
+
+def test_bounds_are_what_training_has_shown(world):
+    axis = joint_axis([world.store("mouse")])
+    table = axis.parts[0].experiments
+    assay = table["assay"].iloc[0]
+    rows = table[table["assay"] == assay]
+    assert signal_bounds(axis)[assay] == [rows["signal_min"].min(), rows["signal_max"].max()]
+    pairs = [("mouse", b, assay) for b in rows["biosample"]]
+    assert assay not in signal_bounds(axis.exclude(pairs))
+
+
+def test_a_description_says_what_was_trained_and_how_well(trained, copy):
+    said = read_description(copy)
+    assert said.axis.species == ("mouse", "human")
+    assert said.config == trained.config
+    assert said.fingerprint == trained.fingerprint
+    assert said.scores["epochs"] == 3
+    assert 0 < said.scores["held_out_mse"] < 10
+    assert not said.interrupted
+    (copy / "checkpoint.npz").touch()
+    assert read_description(copy).interrupted
+
+
+SPECIES = ("axis", "species", 0)
+EXPERIMENT = (*SPECIES, "experiments", 0)
+
+
+@pytest.mark.parametrize(
+    ("path", "value"),
+    [
+        (("axis",), 1),
+        (("axis", "species"), []),
+        (("axis", "species"), {}),
+        (("axis", "assays"), ["x"]),
+        (("axis", "assay_classes"), []),
+        ((*SPECIES, "species"), "human"),
+        ((*SPECIES, "species"), 7),
+        ((*SPECIES, "regions"), []),
+        ((*SPECIES, "regions"), [["a", "chr19", 0, 2**70]]),
+        ((*SPECIES, "regions"), [["a", "chr19", 0, 2**60]]),
+        ((*SPECIES, "regions"), [["a", "chr19", 50, 25]]),
+        ((*SPECIES, "regions"), [["a", "chr19", 0.0, 25]]),
+        ((*SPECIES, "biosamples"), ["b", "a"]),
+        ((*SPECIES, "biosamples"), "ab"),
+        ((*EXPERIMENT, "excluded"), 1),
+        ((*EXPERIMENT, "row"), -1),
+        ((*EXPERIMENT, "row"), "0"),
+        ((*EXPERIMENT, "assay"), None),
+        ((*EXPERIMENT, "signal_max"), float("nan")),
+        ((*EXPERIMENT, "signal_max"), -1e9),
+        (("bounds",), {}),
+        (("bounds",), None),
+        (("weights_sha256",), None),
+        (("extends",), 1),
+        (("held_out_mse",), "low"),
+    ],
+)
+def test_impossible_descriptions_are_refused(copy, path, value):
+    rewrite(copy, lambda content: set_at(content, path, value))
+    with pytest.raises(AxisError, match="damaged"):
+        read_description(copy)
+
+
+@pytest.mark.parametrize("value", [[1, 2], [2.0, 1.0], [float("nan"), 1.0], [0.0, float("inf")], [0.0], "ab"])
+def test_impossible_bounds_are_refused(copy, value):
+    def change(content):
+        content["bounds"][next(iter(content["bounds"]))] = value
+
+    rewrite(copy, change)
+    with pytest.raises(AxisError, match="damaged"):
+        read_description(copy)
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{}", "[" * 100_000, "1" * 5_000, '{"fingerprint": 1}'])
+def test_descriptions_that_are_none(copy, text):
+    (copy / "model.json").write_text(text)
+    with pytest.raises(AxisError, match="damaged"):
+        read_description(copy)
+
+
+def test_an_edited_description_is_refused(copy):
+    text = (copy / "model.json").read_text()
+    (copy / "model.json").write_text(text.replace('"excluded": true', '"excluded": false', 1))
+    with pytest.raises(AxisError, match="fingerprint .* is not that of the content"):
+        read_description(copy)

@@ -1,0 +1,122 @@
+import shutil
+
+import numpy as np
+import pytest
+
+from epixs.axis.join import joint_axis
+from epixs.compendium.read import experiments_of, open_compendium
+from epixs.compendium.remove import remove_experiments
+from epixs.config import TrainConfig
+from epixs.errors import AxisError, ConfigError, RegionError, TrainingError
+from epixs.imputation.write import impute
+from epixs.models.folder import open_model
+from epixs.report import figures
+from epixs.report.figures import _with_gaps, plot_history, plot_tracks
+from epixs.training.run import train
+from tests.worlds import write_store
+
+pytest.importorskip("matplotlib")
+
+
+def test_picture_of_an_imputed_track_beside_the_observed_one(world, trained, held_out, tmp_path):
+    impute(trained, world.store("mouse"), tmp_path / "i.zarr", pairs=held_out)
+    _, biosample, assay = held_out[-1]
+    what = {"biosample": biosample, "assay": assay}
+    path = tmp_path / "a.png"
+    stores = tmp_path / "i.zarr", world.store("mouse")
+    assert plot_tracks(*stores, locus="chr19:10,000,000-10,020,000", out=path, **what) == []
+    assert path.read_bytes()[:4] == b"\x89PNG"
+    assert path.stat().st_size > 5_000
+    assert plot_tracks(*stores, locus="chr19:9,000,000-10,020,000", out=path, **what) == [
+        "chr19:9,000,000-10,020,000 reaches outside the regions; drawn is chr19:10,000,000-10,020,000"
+    ]
+    other = tmp_path / "b.png"
+    with pytest.raises(RegionError, match=r"no bin.*a locus in chr19:10,000,000-10,050,000, the nearest"):
+        plot_tracks(*stores, locus="chr19:0-100", out=other, **what)
+    with pytest.raises(AxisError, match="does not hold the experiment; got nobody .*: unknown biosample"):
+        plot_tracks(*stores, biosample="nobody", assay=assay, locus="chr19", out=other)
+
+
+def test_a_picture_that_cannot_be_written_is_refused_before_anything_is_read(tmp_path):
+    what = {"biosample": "x", "assay": "y", "locus": "chr19"}
+    for name, message in (
+        ("a.doc", "expected a name that ends with one of .png"),
+        ("no/a.png", "no folder .*no"),
+    ):
+        with pytest.raises(ConfigError, match=message):
+            plot_tracks("nowhere.zarr", "nowhere.zarr", out=tmp_path / name, **what)
+
+
+def test_learning_curves(trained, tmp_path):
+    plot_history(trained.folder, out=tmp_path / "curves.png")
+    assert (tmp_path / "curves.png").read_bytes()[:4] == b"\x89PNG"
+    with pytest.raises(TrainingError, match="has no history.csv"):
+        plot_history(tmp_path, out=tmp_path / "other.png")
+    assert not (tmp_path / "other.png").exists()
+
+
+def test_nothing_is_drawn_between_regions_nor_where_values_are_missing():
+    edges = np.array([[0.0, 1], [1, 2], [7, 8], [8, 9], [9, 10]])
+    x, zero, height = figures._with_gaps(edges, [3, 4, 5, np.nan, 6])
+    drawn = [  # of a step that lasts to the next point
+        (a, b, h) for a, b, h, then in zip(x, x[1:], height, height[1:], strict=False)
+        if b > a and not np.isnan([h, then]).any()
+    ]  # fmt: skip
+    assert drawn == [(0, 1, 3), (1, 2, 4), (7, 8, 5), (9, 10, 6)]
+    assert not zero.any()
+
+
+def test_what_was_not_measured_has_a_picture_as_well(world, trained, tmp_path):
+    store = world.store("mouse")
+    table = experiments_of(open_compendium(store))
+    measured = set(zip(table["biosample"], table["assay"], strict=True))
+    biosample, assay = next(
+        pair[1:] for pair in trained.axis.missing_pairs("mouse") if pair[1:] not in measured
+    )
+    impute(trained, store, tmp_path / "i.zarr", pairs=[("mouse", biosample, assay)])
+    notes = plot_tracks(
+        tmp_path / "i.zarr", store, biosample=biosample, assay=assay, locus="chr19", out=tmp_path / "a.png"
+    )
+    assert f"{biosample} / {assay} was not measured: no observed panel" in notes
+    assert (tmp_path / "a.png").stat().st_size > 3_000
+
+
+@pytest.fixture
+def drawn(monkeypatch):
+    """Edges and values of each panel that is drawn."""
+    panels = []
+    monkeypatch.setattr(figures, "_with_gaps", lambda *panel: panels.append(panel) or _with_gaps(*panel))
+    return panels
+
+
+def test_removed_experiments_are_not_drawn(world, trained, held_out, tmp_path, drawn):
+    store = shutil.copytree(world.store("mouse"), tmp_path / "mouse.zarr")
+    _, biosample, assay = held_out[-1]
+    impute(trained, store, tmp_path / "i.zarr", pairs=held_out)
+    table = experiments_of(open_compendium(store))
+    same = table[table["assay"] == assay]
+    gone = same.loc[same["biosample"] == biosample, "accession"].tolist()
+    gone += same.loc[same["biosample"] != biosample, "accession"].tolist()[:1]
+    remove_experiments(store, gone, "wrong antibody")
+    what = {"biosample": biosample, "assay": assay, "locus": "chr19", "out": tmp_path / "a.png"}
+    notes = plot_tracks(tmp_path / "i.zarr", store, **what)
+    assert f"{biosample} / {assay} cannot be used (removed: wrong antibody): no observed panel" in notes
+    left = [row for row in same.index[same["biosample"] != biosample] if table["accession"][row] not in gone]
+    average = open_compendium(store).signal[left].mean("experiment").to_numpy()
+    assert len(drawn) == 1 + bool(left)
+    if left:
+        np.testing.assert_allclose(drawn[-1][1], average)
+
+
+def test_regions_in_any_order_are_drawn_along_the_chromosome(tmp_path, drawn):
+    regions = [("chr1", 50_000, 75_000), ("chr1", 0, 25_000)]
+    values = np.tile(np.arange(2_000) / 2_000, (4, 1))
+    labels = [(b, a) for b in "xy" for a in "AB"]
+    store = write_store(tmp_path / "s.zarr", values, labels=labels, regions=regions)
+    train(joint_axis([store]), TrainConfig(hidden=(4, 4), epochs=1, held_out=0.1), tmp_path / "m")
+    impute(open_model(tmp_path / "m"), store, tmp_path / "i.zarr", everything=True)
+    plot_tracks(tmp_path / "i.zarr", store, biosample="x", assay="A", locus="chr1", out=tmp_path / "a.png")
+    for edges, _ in drawn:
+        assert (np.diff(edges[:, 0]) > 0).all()
+    observed = drawn[0][1]
+    np.testing.assert_allclose(observed, np.concatenate([values[0, 1_000:], values[0, :1_000]]), atol=1e-3)

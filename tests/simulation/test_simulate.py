@@ -1,0 +1,68 @@
+import numpy as np
+import pandas as pd
+import pyBigWig
+import pytest
+
+from epixs.compendium.read import experiments_of, open_compendium
+from epixs.errors import ConfigError, StoreError
+from epixs.simulation.simulate import simulate
+
+
+def test_the_same_seed_writes_the_same_files(tmp_path, world):
+    simulate(tmp_path / "again", size="tiny", seed=1)
+    for path in sorted((world.folder / "tracks").iterdir())[:10]:
+        assert path.read_bytes() == (tmp_path / "again" / "tracks" / path.name).read_bytes()
+    simulate(tmp_path / "other", size="tiny", seed=2)
+    one, two = (pd.read_csv(f / "metadata.tsv", sep="\t") for f in (world.folder, tmp_path / "other"))
+    assert not one.equals(two)
+
+
+def test_files_are_real_bigwigs_on_the_whole_assembly(world):
+    path = next((world.folder / "tracks").glob("SIM1*00.bigWig"))
+    with pyBigWig.open(str(path)) as file:
+        assert file.chroms("chr19") == 61_431_566
+        assert file.chroms("chr1") == 195_471_971
+        assert len(file.intervals("chr19")) > 10
+
+
+def test_mouse_is_sparser_and_lacks_assays(world):
+    tables = {s: experiments_of(open_compendium(world.store(s))) for s in ("human", "mouse")}
+    mouse = set(tables["mouse"]["assay"])
+    assert not any("H3K9me3" in a for a in mouse)
+    assert set(tables["human"]["assay"]) > mouse
+    for table in tables.values():
+        pairs = table["biosample"].nunique() * table["assay"].nunique()
+        assert 0.4 * pairs < len(table) < pairs
+        assert {"histone", "protein_binding", "transcription", "accessibility"} == set(table["assay_class"])
+
+
+def test_rna_is_sparse_and_strands_differ(world):
+    dataset = open_compendium(world.store("human"))
+    table = experiments_of(dataset)
+    rna = table[table["assay_class"] == "transcription"]
+    assert set(rna["strand"]) == {"plus", "minus"}
+    assert (rna["covered_fraction"] < 0.6).all()
+    assert (table.loc[table["assay_class"] == "histone", "covered_fraction"] > 0.9).all()
+    first = rna["biosample"].iloc[0]
+    plus, minus = (
+        dataset.signal[int(rna.index[(rna["biosample"] == first) & (rna["strand"] == s)][0])].to_numpy()
+        for s in ("plus", "minus")
+    )
+    assert np.corrcoef(plus, minus)[0, 1] < 0.5
+
+
+def test_no_name_passes_for_real(world):
+    table = experiments_of(open_compendium(world.store("human")))
+    assert table["accession"].str.startswith("SIM").all()
+    assert table["biosample"].str.startswith("simulated-").all()
+
+
+def test_nothing_is_overwritten(tmp_path):
+    (tmp_path / "thesis.docx").write_text("precious")
+    with pytest.raises(StoreError, match="not empty"):
+        simulate(tmp_path, size="tiny")
+    with pytest.raises(ConfigError, match="seed; got -1"):
+        simulate(tmp_path / "new", size="tiny", seed=-1)
+    with pytest.raises(ConfigError, match="size; got 'huge'; expected demo or tiny or large"):
+        simulate(tmp_path / "new", size="huge")
+    assert not (tmp_path / "new").exists()

@@ -1,0 +1,62 @@
+import numpy as np
+import pytest
+
+from epixs.axis.join import joint_axis
+from epixs.config import TrainConfig
+from epixs.errors import TrainingError
+from epixs.models.avocado.size import count_parameters
+from epixs.models.folder import new_model
+from epixs.training.cost import check_memory, estimate_cost, planned_batch, planned_epochs
+from epixs.training.run import sampler_of
+
+CONFIG = TrainConfig(hidden=(16, 8), batch_size=500)
+
+
+@pytest.fixture(scope="module")
+def axis(world):
+    return joint_axis([world.store("mouse"), world.store("human")])
+
+
+@pytest.mark.parametrize("hidden", [(16,), (16, 8), (8, 8, 8)])
+def test_parameters_are_those_of_the_model(axis, hidden):
+    config = CONFIG.replace(hidden=hidden)
+    model = new_model(axis, config)
+    assert count_parameters(axis, config) == sum(int(np.prod(w.shape)) for w in model.weights)
+
+
+def test_steps_and_positions(axis):
+    cost = estimate_cost(axis, CONFIG)
+    assert cost.positions == sum(part.regions.n_bins for part in axis.parts)
+    assert cost.steps_per_epoch == -(-cost.positions // 500)
+    assert cost.experiments == axis.n_experiments
+    ten = estimate_cost(axis, CONFIG.replace(experiments_per_position=10))
+    assert ten.steps_per_epoch == -(-cost.positions // 50)
+
+
+def test_epochs_are_planned_from_the_experiments_at_a_position(axis):
+    entries = sum(part.regions.n_bins * len(part.experiments) for part in axis.parts)
+    positions = sum(part.regions.n_bins for part in axis.parts)
+    assert planned_epochs(axis, CONFIG) == max(8, round(entries / positions / 2))
+    assert planned_epochs(axis, CONFIG.replace(epochs=3)) == 3
+    assert planned_epochs(axis, CONFIG.replace(experiments_per_position=50)) == 8
+
+
+def test_batches_are_planned_from_the_positions(axis, monkeypatch):
+    planned = CONFIG.replace(batch_size=0)
+    positions = estimate_cost(axis, planned).positions
+    assert estimate_cost(axis, planned).batch_size == planned_batch(axis, planned) == 1_000
+    monkeypatch.setattr("epixs.training.cost.BATCH_RANGE", (1, 40_000))
+    assert planned_batch(axis, planned) == positions // 28
+    assert sampler_of(axis, planned, estimate_cost(axis, planned)).positions_per_step == positions // 28
+    monkeypatch.setattr("epixs.training.cost.BATCH_RANGE", (1, 50))
+    assert planned_batch(axis, planned) == 50
+    assert planned_batch(axis, CONFIG) == 500
+
+
+def test_memory_beyond_the_budget_is_refused(axis):
+    cost = estimate_cost(axis, CONFIG)
+    check_memory(cost, CONFIG.replace(memory_gb=cost.memory_bytes / 1e9 + 0.001))
+    with pytest.raises(
+        TrainingError, match=r"more memory than allowed; got .* GB; expected at most memory_gb"
+    ):
+        check_memory(cost, CONFIG.replace(memory_gb=cost.memory_bytes / 1e9 - 0.001))
