@@ -46,8 +46,8 @@ class TrainConfig:
         (docs/training.md).
     target
         The species that zero-shot imputation is meant for, several separated by commas. Empty, it is the one
-        of which an assay is excluded as a whole, else the one with excluded experiments, else the one with
-        the fewest.
+        of which an assay is excluded as a whole that another species keeps, else the one with excluded
+        experiments, else the one with the fewest.
     held_out
         Share of (5 kbp position, experiment) blocks kept for choosing the checkpoint.
     held_out_tracks

@@ -40,6 +40,7 @@ def write_store(
     layout: Layout | None = None,
     accessions: list[str] | None = None,
     assay_class: str = "histone",
+    unit: str = "signal",
 ) -> Path:
     """A finished store of some values, shape `(experiment, bin)`, and `(biosample, assay)` labels."""
     places = regions or [("chr1", 0, 25 * values.shape[1])]
@@ -47,7 +48,7 @@ def write_store(
         [
             {
                 "biosample": biosample, "assay": assay, "assay_class": assay_class,
-                "accession": accessions[number] if accessions else f"{biosample}-{assay}", "output_type": "signal", "strand": "", "source": "",
+                "accession": accessions[number] if accessions else f"{biosample}-{assay}", "output_type": unit, "strand": "", "source": "",
                 "source_size": -1, "md5sum": "",
             }
             for number, (biosample, assay) in enumerate(labels)

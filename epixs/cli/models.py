@@ -73,6 +73,8 @@ def impute(
         remark(
             f"{counted(elsewhere, 'pair')} of other species than {species} not imputed: {store} is not theirs"
         )
+    for text in _units_of_zero_shot(trained.axis, species, {str(name) for name in done["assay"]}):
+        remark(text)
     if observed.attrs["uncovered"] == "nan":
         remark(
             f"{store} has bins without a value: where no experiment that was trained on has one, what is "
@@ -89,6 +91,26 @@ def impute(
     if wanted is None and len(done) < len(every):
         lacking = counted(len(every) - len(done), "pair")
         say(f"{lacking} left out: of a biosample or an assay without any training experiment")
+
+
+def _units_of_zero_shot(axis: Any, species: str, imputed: set[str]) -> list[str]:
+    """A note on assays trained on in other species alone, in other units than this species' tracks have."""
+    own, every = axis.units(species), axis.units()
+    mine = {unit for units in own.values() for unit in units}
+    part = axis.part(species)
+    strange = [
+        assay
+        for assay, units in every.items()
+        if assay not in own and part.store_name(assay) in imputed and not set(units) <= mine
+    ]
+    if not strange:
+        return []
+    named = listed([f"{part.store_name(assay)} ({', '.join(every[assay])})" for assay in strange])
+    return [
+        f"trained on in other species alone, and in other units than the tracks of {species} "
+        f"({listed(sorted(mine))}): "
+        f"{named}. Which of the two scales the imputed values have is not known; compare them by rank"
+    ]
 
 
 def _names_of(axis: Any, species: str) -> set[str]:
@@ -130,10 +152,14 @@ def evaluate(
         for path in write_report(scores, report):
             say(f"wrote {path}")
     over = "MSE over the bins that all methods know" if partly_scored(scores.scores) else "MSE over all bins"
-    for method in (AVERAGE, *ZERO_SHOT):
-        for role, (better, tracks) in scores.better_than(method).items():
-            better_on = f"{better} of {counted(tracks, 'track')}"
-            say(f"{role}: imputed better than {method} on {better_on} ({over})")
+    verdicts = [("mse", over)]
+    if not scores.scores["same_units"].all():  # errors of other units say nothing
+        verdicts.append(("spearman", "by rank, Spearman"))
+    for metric, how in verdicts:
+        for method in (AVERAGE, *ZERO_SHOT):
+            for role, (better, tracks) in scores.better_than(method, metric).items():
+                better_on = f"{better} of {counted(tracks, 'track')}"
+                say(f"{role}: imputed better than {method} on {better_on} ({how})")
 
 
 @app.command()

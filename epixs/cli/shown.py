@@ -112,6 +112,15 @@ def _show_model(path: str) -> None:
         ["factors", factors],
         ["parameters", f"{count_parameters(axis, config):,}"],
         ["assays", f"{len(axis.assays):,}"],
+        ["zero-shot target", config.target or "not recorded"],
+        *(
+            [
+                f"aliases of {part.species}",
+                ", ".join(f"{name} = {joint}" for name, joint in part.aliases.items()),
+            ]
+            for part in axis.parts
+            if part.aliases
+        ),
         ["fingerprint", said.fingerprint],
     ]
     out.print(table_of(path, ["what", "value"], rows))

@@ -97,7 +97,7 @@ def train(
             run, axis, settings, out_path, resume=resume, force=force, tensorboard=tensorboard
         )
         done = _with_progress(fit)
-    _say_how_it_ended(out_path, done)
+    _say_how_it_ended(out_path, done, axis)
 
 
 @app.command()
@@ -169,7 +169,7 @@ def extend(
                 force=force,
             )
         )
-    _say_how_it_ended(out_path, done)
+    _say_how_it_ended(out_path, done, plan.axis)
 
 
 def _beyond_bounds(trained: Any, axis: Any) -> list[str]:
@@ -260,7 +260,7 @@ def _named(names: Sequence[str]) -> str:
     return f"{len(names):,}: {listed(names)}" if names else "none"
 
 
-def _say_how_it_ended(out_path: Path, done: dict[str, Any]) -> None:
+def _say_how_it_ended(out_path: Path, done: dict[str, Any], axis: Any) -> None:
     """Show errors beside the baselines, worst assays first; the last lines have to be true by themselves."""
     tracks = "held_out_tracks_mse" in done
     what = "whole tracks" if tracks else "held-out blocks of tracks that are trained on elsewhere"
@@ -279,6 +279,13 @@ def _say_how_it_ended(out_path: Path, done: dict[str, Any]) -> None:
         hidden = sum(bool(e.assay) for e in errors) - (len(shown) - sum(not e.assay for e in shown))
         if hidden:
             say(f"and {counted(hidden, 'assay')} more: history.csv has all of them")
+    everywhere = {assay for part in axis.parts for assay in part.training["assay"]}
+    for part in axis.parts:
+        lacking = sorted(part.store_name(name) for name in everywhere - set(part.training["assay"]))
+        if lacking and len(part.training):
+            remark(
+                f"not among these, for {part.species} has no training experiment of them: {listed(lacking)}"
+            )
     if done["stopped_early"]:
         say(f"stopped early: no better since epoch {done['best_epoch']}")
     made, planned, wanted = (int(done[name]) for name in ("epochs", "planned_epochs", "wanted_epochs"))
@@ -430,14 +437,10 @@ def _remark_on_experiments(axis: Any) -> None:
                 some = f"{counted(len(rows), 'experiment')} of {part.species}"
                 names = listed([name for name, _ in rows])
                 remark(f"{some} {'takes' if len(rows) == 1 else 'take'} no part, {what}: {names}")
-    units = {
-        assay: {
-            part.species: axis.units(part.species)[assay]
-            for part in axis.parts
-            if assay in axis.units(part.species)
-        }
-        for assay in axis.assays
-    }
+    units: dict[str, dict[str, list[str]]] = {}
+    for part in axis.parts:  # excluded ones as well: it is they that will be imputed
+        for assay, kinds in part.experiments.groupby("assay")["output_type"]:
+            units.setdefault(str(assay), {})[part.species] = sorted(set(kinds))
     for text in two_spellings(axis.species, "species"):
         remark(text)
     several = {assay: kinds for assay, kinds in units.items() if len(kinds) > 1}
@@ -474,7 +477,7 @@ def _remark_on_zero_shot(axis: Any, zero_shot: Any) -> None:
         )
     for part in axis.parts:
         shaping, tracks = zero_shot.shaping[part.species], len(part.training)
-        if shaping < min(FEW_SHAPING, tracks):
+        if shaping < min(tracks, max(FEW_SHAPING, tracks / 2)):
             remark(
                 f"only {shaping} of {counted(tracks, 'track')} of {part.species} shape its genome factors: "
                 f"the others are of assays that {targets} lacks. Another --target, or `zero_shot = false` in "

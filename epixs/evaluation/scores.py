@@ -85,16 +85,21 @@ class Evaluation:
                 groups += [head | means for means in method_means(rows)]
         return pd.DataFrame(groups)
 
-    def better_than(self, method: str = AVERAGE) -> dict[str, tuple[int, int]]:
-        """Per role, on how many tracks imputed has the lower MSE than another method, and of how many.
+    def better_than(self, method: str = AVERAGE, metric: str = "mse") -> dict[str, tuple[int, int]]:
+        """Per role, on how many tracks imputed is better than another method by a metric, and of how many.
 
-        A role none of whose tracks has it, as zero-shot has no average activity, is left out.
+        An error is only compared where the observed units are those of training (`same_units`). A role none
+        of whose tracks has the method, as zero-shot has no average activity, is left out.
         """
-        mse = self.scores.pivot_table(index=["role", "assay", "biosample"], columns="method", values="mse")
-        if method not in mse:
+        scores = self.scores
+        if metric not in CORRELATIONS and "same_units" in scores:
+            scores = scores[scores["same_units"]]
+        table = scores.pivot_table(index=["role", "assay", "biosample"], columns="method", values=metric)
+        if method not in table or IMPUTED not in table:
             return {}
-        both = mse[[IMPUTED, method]].dropna()
-        better = (both[IMPUTED] < both[method]).groupby(level="role")
+        both = table[[IMPUTED, method]].dropna()
+        sign = -1 if metric in CORRELATIONS else 1
+        better = (sign * both[IMPUTED] < sign * both[method]).groupby(level="role")
         return {str(role): (int(part.sum()), len(part)) for role, part in better}
 
 
@@ -224,7 +229,9 @@ def evaluate(
             f"trained on: {', '.join(' / '.join(label) for label in sorted(replaced)[:MOST_NAMED])}"
         )
     neighbours = _open_others(training, species, others, notes) if _any_zero_shot(common, trained) else []
-    notes += _other_units(imputed_table, table, [(row, observed_rows[b, a]) for a, b, row in common])
+    pairs = [(row, observed_rows[b, a]) for a, b, row in common]
+    other_units = {i for i, o in pairs if imputed_table["output_type"][i] != table["output_type"][o]}
+    notes += _other_units(imputed_table, table, pairs)
     rows: list[dict[str, Any]] = []
     tied: list[str] = []
     for done, (assay, biosample, row) in enumerate(common):
@@ -253,12 +260,23 @@ def evaluate(
         rows += [
             labels
             | {"method": method, "bins": int(known.sum()), "observed_bins": observed_bins}
+            | {"same_units": row not in other_units}
             | score(truth[known], track[known])
             for method, track in tracks.items()
         ]
         if progress:
             progress(done + 1, len(common))
-    columns = ["role", "assay_class", "assay", "biosample", "method", "bins", "observed_bins", *METRICS]
+    columns = [
+        "role",
+        "assay_class",
+        "assay",
+        "biosample",
+        "method",
+        "bins",
+        "observed_bins",
+        "same_units",
+        *METRICS,
+    ]
     scores = pd.DataFrame(rows)[columns]
     if tied:
         notes.append(

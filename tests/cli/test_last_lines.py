@@ -150,3 +150,35 @@ def test_an_extension_is_compared_with_all_that_its_model_knows(tmp_path):
     done = epixs("extend", tmp_path / "m", grown, "--out", tmp_path / "n", "--epochs", 1)
     assert "mouse: MSE" in last_lines(done, 1)  # one new biosample, beside averages of the known ones
     assert "assay" in last_lines(done, 1)
+
+
+def test_zero_shot_across_units_is_judged_by_rank(tmp_path):
+    human = write_store(tmp_path / "h.zarr", planted(2, 4, 3), labels=LABELS, species="human", unit="p-value")
+    mouse = write_store(tmp_path / "m.zarr", planted(1, 4, 3), labels=LABELS, unit="fold change")
+    rows = "".join(f"mouse\tb{i}\ta0\n" for i in range(4))
+    (tmp_path / "x.tsv").write_text("species\tbiosample\tassay\n" + rows)
+    trained = epixs(
+        "train",
+        mouse,
+        human,
+        "--out",
+        tmp_path / "m",
+        "--hidden",
+        "8",
+        "--epochs",
+        1,
+        "--exclude",
+        tmp_path / "x.tsv",
+    )
+    assert "a0 comes in several units: fold change in mouse; p-value in human" in said(trained)
+    assert "not among these, for mouse has no training experiment of them: a0" in said(trained)
+    imputed = epixs(
+        "impute", tmp_path / "m", mouse, "--out", tmp_path / "i.zarr", "--pairs", tmp_path / "x.tsv"
+    )
+    assert "in other units than the tracks of mouse (fold change): a0 (p-value)" in said(imputed)
+    scored = epixs("evaluate", tmp_path / "i.zarr", mouse)
+    verdicts = [line for line in scored.stdout.splitlines() if "imputed better than" in line]
+    assert verdicts
+    assert all("(by rank, Spearman)" in line for line in verdicts)
+    shown = epixs("info", tmp_path / "m").stdout
+    assert "zero-shot target" in shown

@@ -146,6 +146,21 @@ def test_on_how_many_tracks_imputed_is_better_than_average_activity():
     assert Evaluation(scores[scores["method"] == IMPUTED], []).better_than() == {}
 
 
+def test_tracks_in_other_units_are_compared_by_rank_alone():
+    rows = [
+        row("A", IMPUTED, mse=0.1, spearman=0.2, same_units=False),
+        row("A", AVERAGE, mse=0.5, spearman=0.9, same_units=False),
+        row("B", IMPUTED, mse=0.1, spearman=0.8, same_units=True),
+        row("B", AVERAGE, mse=0.5, spearman=0.3, same_units=True),
+    ]
+    evaluation = Evaluation(pd.DataFrame(rows), [])
+    assert evaluation.better_than(AVERAGE) == {"excluded": (1, 1)}
+    assert evaluation.better_than(AVERAGE, "spearman") == {"excluded": (1, 2)}
+    other = Evaluation(pd.DataFrame(rows[:2]), [])
+    assert other.better_than(AVERAGE) == {}
+    assert other.better_than(AVERAGE, "spearman") == {"excluded": (0, 1)}
+
+
 def test_a_moved_store_leaves_its_baselines_out_and_says_so(world, imputed, monkeypatch, evaluation):
     moved = world.store("human").rename(world.folder / "moved.zarr")
     try:
