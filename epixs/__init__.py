@@ -25,6 +25,7 @@ _HOMES = {
     # joint axis, sampling and model
     "joint_axis": "epixs.axis.join",
     "read_pairs": "epixs.catalog.pairs",
+    "read_aliases": "epixs.axis.aliases",
     "Sampler": "epixs.sampling",
     "training_dataset": "epixs.training.dataset",
     "held_out_dataset": "epixs.training.dataset",
@@ -44,11 +45,13 @@ _HOMES = {
     "evaluate": "epixs.evaluation.scores",
     "write_report": "epixs.report.tables",
     "EpixsError": "epixs.errors",
+    "EpixsWarning": "epixs.errors",
 }
 
 __all__ = list(_HOMES)
 
 if TYPE_CHECKING:
+    from epixs.axis.aliases import read_aliases as read_aliases
     from epixs.axis.join import joint_axis as joint_axis
     from epixs.catalog.experiments import read_catalog as read_catalog
     from epixs.catalog.pairs import read_pairs as read_pairs
@@ -58,6 +61,7 @@ if TYPE_CHECKING:
     from epixs.config import TrainConfig as TrainConfig
     from epixs.config import read_config as read_config
     from epixs.errors import EpixsError as EpixsError
+    from epixs.errors import EpixsWarning as EpixsWarning
     from epixs.evaluation.scores import evaluate as evaluate
     from epixs.factors.fit import fit_genome as fit_genome
     from epixs.factors.store import open_factors as open_factors

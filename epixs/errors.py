@@ -43,6 +43,10 @@ class EpixsError(Exception):
         return (_rebuild, (type(self), self.message))
 
 
+class EpixsWarning(UserWarning):
+    """Something that can go on and is most likely not what was meant."""
+
+
 def _sentence(text: str) -> str:
     """Capitalise, but for a path, an option or a code span, which it would turn into another one."""
     word = text.split()[0].rstrip(",:;")

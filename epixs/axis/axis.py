@@ -52,6 +52,12 @@ class SpeciesAxis:
     first_bin: int = 0
     aliases: dict[str, str] = field(default_factory=dict)
 
+    def __repr__(self) -> str:
+        return (
+            f"SpeciesAxis({self.species}: {len(self.biosamples)} biosamples, {len(self.training)} of "
+            f"{len(self.experiments)} experiments to train on, {self.n_positions[0]:,} bins of {self.source})"
+        )
+
     @property
     def alias_rows(self) -> list[Alias]:
         """The aliases as rows of a table."""
@@ -118,6 +124,9 @@ class JointAxis:
     parts: tuple[SpeciesAxis, ...]
     assays: tuple[str, ...]
     assay_classes: dict[str, str] = field(default_factory=dict)
+
+    def __repr__(self) -> str:
+        return f"JointAxis({len(self.assays)} assays; {', '.join(map(repr, self.parts))})"
 
     @property
     def species(self) -> tuple[str, ...]:

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 
 import pandas as pd
 
-from epixs.axis.aliases import Alias, aliases_of, check_used
+from epixs.axis.aliases import Alias, aliases_of, check_used, near_names
 from epixs.axis.axis import JointAxis, SpeciesAxis
 from epixs.catalog.pairs import Pair
 from epixs.compendium.read import experiments_of, open_compendium, regions_of
-from epixs.errors import AxisError
+from epixs.errors import AxisError, EpixsWarning
 from epixs.storage.location import absolute
 
 
@@ -28,7 +29,12 @@ def joint_axis(
     exclude
         Experiments never to be trained on.
     aliases
-        Assays that stores name differently, from `read_aliases`.
+        Assays that stores name differently, from `epixs.read_aliases`.
+
+    Warns
+    -----
+    EpixsWarning
+        If a species shares no assay with the others: nothing can be learnt from one for the other.
 
     Raises
     ------
@@ -52,7 +58,20 @@ def joint_axis(
             next_step="ingest its experiments into one store",
         )
     check_used(aliases, {part.species: [*part.experiments["assay"], *part.aliases] for part in parts})
+    _warn_of_strangers(parts)
     return _join(parts).exclude(exclude)
+
+
+def _warn_of_strangers(parts: Sequence[SpeciesAxis]) -> None:
+    """Warn where a species shares no assay with the others, and say which names may mean the same."""
+    names = {part.species: sorted(set(part.experiments["assay"])) for part in parts}
+    for species, mine in names.items():
+        others = {name for other, theirs in names.items() if other != species for name in theirs}
+        if others and not others & set(mine):
+            near = [f"{a} ({b}) and {c} ({d})" for b, a, d, c in near_names(names)]
+            hint = f"; these may be the same: {', '.join(near[:3])}: give `aliases`" if near else ""
+            warnings.warn(f"{species} shares no assay with the others{hint}", EpixsWarning, stacklevel=3)
+            return
 
 
 def axis_of_store(

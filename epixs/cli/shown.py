@@ -147,6 +147,8 @@ def _training_of(path: str) -> str:
     if not (Path(path) / DESCRIPTION_FILE).is_file():
         return f"interrupted before the first epoch was over; {go_on}"
     said = read_description(Path(path))
+    if "epochs" not in said.scores:
+        return "by a script of one's own; how good it is, only its history there can tell"
     best = f"best epoch {said.scores.get('best_epoch', 0):.0f} of {said.scores.get('epochs', 0):.0f}"
     return f"interrupted, {best} so far; {go_on}" if said.interrupted else f"finished, {best}"
 

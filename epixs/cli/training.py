@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import math
+import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Annotated, Any
@@ -73,7 +74,7 @@ def train(
     from epixs.axis.aliases import read_aliases
     from epixs.axis.join import joint_axis
     from epixs.config import TrainConfig, read_config
-    from epixs.errors import TrainingError
+    from epixs.errors import EpixsWarning, TrainingError
     from epixs.storage.files import check_new_folder
 
     if not (resume or dry_run):
@@ -81,7 +82,10 @@ def train(
     settings = (read_config(config) if config else TrainConfig()).replace(
         model=model, target=target, hidden=_widths(hidden), max_minutes=max_minutes, epochs=epochs, seed=seed
     )
-    axis = joint_axis(stores, _excluded(exclude), read_aliases(assay_alias) if assay_alias else ())
+    aliases = read_aliases(assay_alias) if assay_alias else ()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", EpixsWarning)  # the plan says it at length
+        axis = joint_axis(stores, _excluded(exclude), aliases)
     _show_training_plan(axis, settings)
     if dry_run:
         start_tensorflow()

@@ -135,7 +135,9 @@ def provenance_of(dataset: xr.Dataset) -> dict[str, Any]:
 def _check_is_folder(path: Path) -> None:
     """Say what a path is that cannot be a store."""
     if not path.exists():
-        raise StoreError(f"store {path} does not exist", next_step="make one with `epixs ingest`")
+        raise StoreError(
+            f"store {path} does not exist", next_step="make one with `epixs ingest` or `epixs impute`"
+        )
     if not path.is_dir():
         raise StoreError(f"{path} is a file, not a Zarr group", expected="a store that epixs wrote")
     if (path / "model.json").is_file():

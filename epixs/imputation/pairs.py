@@ -109,7 +109,8 @@ def choose_pairs(
         part = axis.part(species)
         raise AxisError(
             f"{len(unknown)} pair(s) cannot be imputed: no training experiment of their biosample or assay",
-            got="; ".join(f"{' / '.join(pair)}: {_why_not(axis, part, *pair[1:])}" for pair in unknown[:3]),
+            got="; ".join(f"{' / '.join(pair)}: {_why_not(axis, part, *pair[1:])}" for pair in unknown[:3])
+            + (f"; and {len(unknown) - 3} more" if len(unknown) > 3 else ""),
             expected="a biosample and an assay that training saw",
         )
     return mine

@@ -8,7 +8,7 @@ from epixs.axis.join import joint_axis
 from epixs.axis.serialize import axis_from_dict, axis_to_dict
 from epixs.compendium.read import open_compendium
 from epixs.config import TrainConfig
-from epixs.errors import AxisError
+from epixs.errors import AxisError, EpixsWarning
 from epixs.evaluation.scores import evaluate
 from epixs.factors.selection import plan_factors
 from epixs.imputation.write import impute
@@ -42,7 +42,9 @@ def trained(stores, tmp_path_factory):
 
 
 def test_aliases_join_assays(stores):
-    assert joint_axis(stores).assays == ("A", "A_signal_p-value", "B", "B_signal_p-value", "C_signal_p-value")
+    with pytest.warns(EpixsWarning, match=r"human shares no assay.*A_signal_p-value .human. and A .mouse."):
+        apart = joint_axis(stores)
+    assert apart.assays == ("A", "A_signal_p-value", "B", "B_signal_p-value", "C_signal_p-value")
     axis = joint_axis(stores, aliases=TABLE)
     assert axis.assays == ("A_signal_p-value", "B_signal_p-value", "C_signal_p-value")
     assert axis.part("mouse").aliases == {"A": "A_signal_p-value", "B": "B_signal_p-value"}

@@ -2,7 +2,7 @@ import pytest
 
 from epixs.axis.axis import JointAxis
 from epixs.axis.join import joint_axis
-from epixs.errors import AxisError
+from epixs.errors import AxisError, EpixsWarning
 from epixs.models.avocado.network import build_model
 from epixs.models.avocado.zero_shot import plan_zero_shot
 from tests.worlds import planted, write_store
@@ -70,7 +70,8 @@ def test_or_the_one_that_was_asked_for(axis):
 def test_no_species_is_left_without_tracks_that_shape_its_genome_factors(tmp_path):
     human = [("h1", "A"), ("h2", "A"), ("h1", "B")]
     mouse = [("m1", "a"), ("m2", "a"), ("m2", "b")]
-    axis = joint_axis([store(tmp_path, "human", human), store(tmp_path, "mouse", mouse)])
+    with pytest.warns(EpixsWarning, match="shares no assay"):
+        axis = joint_axis([store(tmp_path, "human", human), store(tmp_path, "mouse", mouse)])
     axis = axis.exclude([("human", "h1", "A"), ("mouse", "m1", "a")])
     for target in ("", "human", "mouse", "human,mouse"):
         plan = plan_zero_shot(axis, target=target)
