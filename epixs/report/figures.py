@@ -101,6 +101,11 @@ def plot_tracks(
         for i, b, a in zip(readable.index, readable["biosample"], joint[readable.index], strict=True)
         if a == wanted and b != biosample and [b, a] in trained
     ]
+    if len(named) and not _rows(predicted, biosample, assay, aliases):
+        raise AxisError(
+            f"{biosample} / {assay} was measured and is not imputed in {imputed}",
+            next_step="impute it: name it in a table for `epixs impute --pairs`, or use --all",
+        )
     at = _row(imputed, predicted, biosample, assay, aliases)
     guess = predicted.signal[at].isel(bin=bins).to_numpy()
     panels = [("imputed", guess, IMPUTED, _units(predicted, [at]))]
@@ -274,10 +279,9 @@ def _clipped(locus: str, drawn: Any) -> list[str]:
 
 def _row(path: str | Path, dataset: Any, biosample: str, assay: str, aliases: dict[str, str]) -> int:
     """Row of an experiment, whichever of its assay's names is given."""
-    table = experiments_of(dataset)
-    joint = table["assay"].map(lambda name: aliases.get(name, name))
-    found = table.index[(table["biosample"] == biosample) & (joint == aliases.get(assay, assay))]
-    if not len(found):
+    found = _rows(dataset, biosample, assay, aliases)
+    if not found:
+        table = experiments_of(dataset)
         why = why_unknown(biosample, assay, set(table["biosample"]), set(table["assay"]))
         raise AxisError(
             f"{path} does not hold the experiment",
@@ -285,4 +289,10 @@ def _row(path: str | Path, dataset: Any, biosample: str, assay: str, aliases: di
             expected="one of its experiments",
             next_step=f"list them with `epixs info {path}`",
         )
-    return int(found[0])
+    return found[0]
+
+
+def _rows(dataset: Any, biosample: str, assay: str, aliases: dict[str, str]) -> list[int]:
+    table = experiments_of(dataset)
+    joint = table["assay"].map(lambda name: aliases.get(name, name))
+    return table.index[(table["biosample"] == biosample) & (joint == aliases.get(assay, assay))].tolist()

@@ -33,6 +33,12 @@ def test_picture_of_an_imputed_track_beside_the_observed_one(world, trained, hel
     other = tmp_path / "b.png"
     with pytest.raises(RegionError, match=r"no bin.*a locus in chr19:10,000,000-10,050,000, the nearest"):
         plot_tracks(*stores, locus="chr19:0-100", out=other, **what)
+    table = experiments_of(open_compendium(stores[1]))
+    seen = table[~table["assay"].isin([pair[2] for pair in held_out])].iloc[0]
+    with pytest.raises(AxisError, match=r"was measured and is not imputed in .*--pairs"):
+        plot_tracks(
+            *stores, biosample=seen["biosample"], assay=seen["assay"], locus="chr19", out=tmp_path / "b.png"
+        )
     with pytest.raises(AxisError, match="does not hold the experiment; got nobody .*: unknown biosample"):
         plot_tracks(*stores, biosample="nobody", assay=assay, locus="chr19", out=other)
 
