@@ -1,0 +1,210 @@
+"""The Keras model that reads the tracks observed around a bin as a set, and attends to them by assay.
+
+Each track (or summary of an assay's tracks in other biosamples) is a token: its standardised means around the
+bin and the factors of its assay pass two dense layers, whatever they are read for. For a target, heads weigh
+the tokens by what its assay asks of them, and dense layers turn what they pool into the target's standardised
+value. The expected mean and spread of the target put it back into arcsinh units.
+
+Several such networks, the members, are trained side by side, each on its own share of the targets; what the
+model predicts is their mean.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+KEYS = 16
+"""Length of what a head asks for."""
+
+HIDDEN_LOGIT = -1e9
+
+
+@keras.saving.register_keras_serializable(package="epixs")
+class MemberDense(keras.layers.Layer):
+    """Dense layers of several members at once.
+
+    Parameters
+    ----------
+    members, inputs, units
+        Networks, and their layers' columns.
+    bias
+        Whether there is one.
+    gain
+        Of the initial weights (He-normal).
+
+    Shapes
+    ------
+    `(members or 1, ..., inputs)` -> `(members, ..., units)`.
+    """
+
+    def __init__(
+        self, members: int, inputs: int, units: int, *, bias: bool = True, gain: float = 1.0, **kwargs: Any
+    ) -> None:
+        super().__init__(**kwargs)
+        self.members, self.inputs, self.units, self.has_bias, self.gain = members, inputs, units, bias, gain
+
+    def build(self, input_shape: Any = None) -> None:
+        """Make the weights."""
+        normal = keras.initializers.RandomNormal(stddev=self.gain * (2.0 / self.inputs) ** 0.5)
+        self.kernel = self.add_weight(
+            name="kernel", shape=(self.members, self.inputs, self.units), initializer=normal
+        )
+        if self.has_bias:
+            self.bias = self.add_weight(name="bias", shape=(self.members, self.units), initializer="zeros")
+        self.built = True
+
+    def call(self, values: Any) -> Any:
+        """Multiply each member's rows."""
+        shape = tf.shape(values)
+        rows = tf.reshape(values, (values.shape[0], -1, self.inputs))
+        found = tf.matmul(rows, self.kernel)
+        if self.has_bias:
+            found += self.bias[:, None, :]
+        return tf.reshape(found, tf.concat([[self.members], shape[1:-1], [self.units]], 0))
+
+    def get_config(self) -> dict[str, Any]:
+        """Arguments of the constructor."""
+        return dict(super().get_config()) | {
+            "members": self.members, "inputs": self.inputs, "units": self.units,
+            "bias": self.has_bias, "gain": self.gain,
+        }  # fmt: skip
+
+
+@keras.saving.register_keras_serializable(package="epixs")
+class ContextNetwork(keras.Model):
+    """Tokens of tracks -> attention by assay -> dense layers -> the target's value.
+
+    Parameters
+    ----------
+    n_assays
+        Assays of the joint axis.
+    radii
+        Means around each bin.
+    assay_factors
+        Length of each assay's factors.
+    token, heads
+        Width of a token, and heads that weigh them.
+    hidden
+        Widths of the dense layers behind.
+    members
+        Networks that are trained side by side.
+
+    Shapes
+    ------
+    A dict of `own` `(G, N, track, radius)`, `own_assay` `(G, track)`, `others` `(G, N, assay, 4 * radius)`,
+    `others_assay` `(G, assay)`, `assay` `(G,)` and `scale` `(G, 2)` -> float32 `(G, N, 1)`, arcsinh units.
+    In training, the first `G / members` targets are the first member's, and so on.
+    """
+
+    def __init__(
+        self,
+        n_assays: int,
+        radii: int = 5,
+        assay_factors: int = 16,
+        token: int = 64,
+        heads: int = 4,
+        hidden: tuple[int, ...] = (128, 128, 64),
+        members: int = 4,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**{"dtype": "float32"} | kwargs)
+        self.settings = {
+            "n_assays": n_assays, "radii": radii, "assay_factors": assay_factors, "token": token,
+            "heads": heads, "hidden": list(hidden), "members": members,
+        }  # fmt: skip
+        d, self.members, self.heads, self.token = assay_factors, members, heads, token
+        normal = keras.initializers.RandomNormal(stddev=1.0)
+        self.factors = self.add_weight(name="assay", shape=(members, n_assays, d), initializer=normal)
+
+        def dense(name: str, inputs: int, units: int, **options: Any) -> MemberDense:
+            return MemberDense(members, inputs, units, name=name, **options)
+
+        self.of_own = dense("own", radii, token, bias=False)
+        self.of_others = dense("others", 4 * radii, token, bias=False)
+        self.of_own_assay = dense("own_assay", d, token)
+        self.of_others_assay = dense("others_assay", d, token)
+        self.encode = dense("token", token, token)
+        self.query = dense("query", d, heads * KEYS)
+        self.key = dense("key", token, heads * KEYS, bias=False)
+        self.gate = dense("gate", 3 * d + 1, token, gain=0.3)
+        self.pooled = dense("pooled", heads * token, hidden[0], bias=False)
+        self.of_target = dense("target", d, hidden[0], gain=0.5)
+        self.layers_behind = [
+            dense(f"hidden_{i}", a, b) for i, (a, b) in enumerate(zip(hidden, hidden[1:], strict=False), 2)
+        ]
+        self.readout = dense("signal", hidden[-1], 1, gain=0.1)
+
+    def build(self, input_shape: Any = None) -> None:
+        """Make all weights."""
+        for layer in self.layers:
+            layer.build()
+        self.built = True
+
+    def call(self, inputs: dict[str, Any], training: bool = False) -> Any:
+        """Predict; in training each member its own targets, else the mean of what all predict."""
+        if training and self.members > 1:
+            apart = {name: self._dealt(value) for name, value in inputs.items()}
+            return tf.reshape(self.standardised(apart), (-1, tf.shape(inputs["own"])[1], 1)) * inputs["scale"][
+                :, None, 1:
+            ] + inputs["scale"][:, None, :1]
+        return tf.reduce_mean(self.by_member(inputs), axis=0)
+
+    def _dealt(self, value: Any) -> Any:
+        return tf.reshape(value, tf.concat([[self.members, -1], tf.shape(value)[1:]], 0))
+
+    def by_member(self, inputs: dict[str, Any]) -> Any:
+        """What each member predicts, `(members, G, N, 1)`, arcsinh units."""
+        values = self.standardised({name: value[None] for name, value in inputs.items()})
+        scale = inputs["scale"][None, :, None]
+        return values * scale[..., 1:] + scale[..., :1]
+
+    def standardised(self, inputs: dict[str, Any]) -> Any:
+        """The targets' standardised values, `(members, g, N, 1)`, of inputs `(members or 1, g, ...)`."""
+        target = self._factors_of(inputs["assay"])  # (K, g, d)
+        assays = tf.concat([inputs["own_assay"], inputs["others_assay"]], axis=2)
+        n_own = tf.shape(inputs["own_assay"])[2]
+        source = self._factors_of(assays)  # (K, g, J, d)
+        own = self.of_own(inputs["own"]) + self.of_own_assay(source[:, :, :n_own])[:, :, None]
+        others = self.of_others(inputs["others"]) + self.of_others_assay(source[:, :, n_own:])[:, :, None]
+        tokens = tf.nn.relu(tf.concat([own, others], axis=3))
+        tokens = tf.nn.relu(self.encode(tokens))  # (K, g, N, J, T)
+        wide = tf.broadcast_to(target[:, :, None], tf.shape(source))
+        side = tf.concat(
+            [tf.ones_like(source[:, :, :n_own, :1]), -tf.ones_like(source[:, :, n_own:, :1])], axis=2
+        )
+        gate = 1.0 + self.gate(tf.concat([source, wide, source * wide, side], axis=3))  # (K, g, J, T)
+        weights = self._attention(tokens, target, assays)  # (K, g, N, J, H)
+        pooled = tf.matmul(weights, tokens * gate[:, :, None], transpose_a=True)  # (K, g, N, H, T)
+        shape = tf.shape(pooled)
+        pooled = tf.reshape(pooled, tf.concat([shape[:3], [self.heads * self.token]], 0))
+        hidden = tf.nn.relu(self.pooled(pooled) + self.of_target(target)[:, :, None])
+        for layer in self.layers_behind:
+            hidden = tf.nn.relu(layer(hidden))
+        return self.readout(hidden)
+
+    def _factors_of(self, assay: Any) -> Any:
+        """Factors of assays `(members or 1, ...)`, those of -1 among them, which count for nothing."""
+        shape = tf.concat([[self.members], tf.shape(assay)[1:]], 0)
+        return tf.gather(self.factors, tf.broadcast_to(tf.maximum(assay, 0), shape), batch_dims=1)
+
+    def _attention(self, tokens: Any, target: Any, assays: Any) -> Any:
+        """Weights of the tokens for each head."""
+        d = self.settings["assay_factors"]
+        query = self.query(target)  # (K, g, H * KEYS)
+        shape = tf.shape(query)
+        query = tf.reshape(query, (shape[0], shape[1], self.heads, KEYS))
+        key = tf.reshape(self.key.kernel, (self.members, self.token, self.heads, KEYS))
+        asked = tf.einsum("kthc,kghc->kgth", key, query) / KEYS**0.5  # (K, g, T, H)
+        size = tf.shape(tokens)
+        rows = tf.reshape(tokens, (size[0], size[1], -1, self.token))
+        logits = tf.reshape(tf.matmul(rows, asked), (size[0], size[1], size[2], size[3], self.heads))
+        hidden = tf.where(assays >= 0, 0.0, HIDDEN_LOGIT)[:, :, None, :, None]
+        return tf.nn.softmax(logits + hidden, axis=3)
+
+    def get_config(self) -> dict[str, Any]:
+        """Arguments of the constructor."""
+        return dict(super().get_config()) | self.settings

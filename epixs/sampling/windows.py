@@ -1,0 +1,134 @@
+"""Stretches of a store's tracks in memory, summed up, so that the mean over any neighbourhood is two reads."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from epixs.compiled import compiled
+from epixs.genome.regions import Regions
+
+STEPS_PER_UNIT = 2048
+READ_ROWS, READ_BINS = 16, 1 << 18
+
+
+@dataclass(frozen=True)
+class Windows:
+    """Tracks over stretches of the genome, as running sums within each stretch of one region.
+
+    Parameters
+    ----------
+    sums
+        int32, steps of 1/2048 arcsinh units, shape `(track, column)`. A piece of `n` bins has `n + 1`
+        columns; the difference of two is the sum of the bins between. Sums run over at 2**31, which
+        differences do not notice. A missing bin counts as its track's mean.
+    missing
+        Which bins are missing, shape `(track, column)`; None if none is.
+    column, length
+        First column of each piece, and its bins, those at its edges included that are only looked at.
+    bin
+        The store's bin at which each piece begins.
+    low, high
+        Bins of each piece that windows were asked for, counted from its beginning: `[low, high)`.
+    """
+
+    sums: npt.NDArray[np.int32]
+    missing: npt.NDArray[np.bool_] | None
+    column: npt.NDArray[np.int64]
+    length: npt.NDArray[np.int64]
+    bin: npt.NDArray[np.int64]
+    low: npt.NDArray[np.int64]
+    high: npt.NDArray[np.int64]
+
+    @property
+    def n_bins(self) -> int:
+        """Bins that were asked for."""
+        return int((self.high - self.low).sum())
+
+
+def bytes_per_bin(tracks: int) -> int:
+    """Memory of one bin of some tracks."""
+    return 4 * tracks
+
+
+def read_windows(
+    signal: Any,
+    rows: npt.NDArray[np.int64],
+    fill: npt.NDArray[np.float32],
+    spans: Sequence[tuple[int, int]],
+    regions: Regions,
+    halo: int,
+) -> Windows:
+    """Read rows of a store over spans of bins, and `halo` bins around them as far as their region goes.
+
+    Parameters
+    ----------
+    signal
+        The store's signal, `(experiment, bin)`.
+    rows
+        Rows to read, in the order of the tracks.
+    fill
+        What a missing bin of each row counts as, arcsinh units.
+    spans
+        `[start, stop)` of the store's bins.
+    regions
+        Where the store's bins lie.
+    """
+    pieces = [piece for span in spans for piece in _pieces(*span, regions, halo)]
+    table = np.array(pieces, dtype=np.int64).reshape(-1, 4)  # bin, length, low, high
+    column = np.concatenate([[0], np.cumsum(table[:, 1] + 1)])
+    sums = np.zeros((rows.size, int(column[-1])), np.int32)
+    missing: npt.NDArray[np.bool_] | None = None
+    for group in np.unique(rows // READ_ROWS):
+        mine = np.flatnonzero(rows // READ_ROWS == group)
+        low, high = int(group) * READ_ROWS, (int(group) + 1) * READ_ROWS
+        for (first, length, _, _), at in zip(table.tolist(), column.tolist(), strict=False):
+            for start in range(0, length, READ_BINS):
+                stop = min(length, start + READ_BINS)
+                block = np.asarray(signal[low:high, first + start : first + stop], dtype=np.float32)
+                unknown = np.isnan(block[rows[mine] - low])
+                if unknown.any():
+                    missing = np.zeros(sums.shape, np.bool_) if missing is None else missing
+                    missing[mine, at + start : at + stop] = unknown
+                for track in mine:
+                    _add_up(block[rows[track] - low], fill[track], sums[track, at + start : at + stop + 1])
+    return Windows(sums, missing, column[:-1], table[:, 1], table[:, 0], table[:, 2], table[:, 3])
+
+
+def _pieces(start: int, stop: int, regions: Regions, halo: int) -> list[tuple[int, int, int, int]]:
+    """First bin, bins, and the bins asked for, of each region's part of a span."""
+    found = []
+    for index in range(
+        int(np.searchsorted(regions.first_bin, start, side="right")) - 1, len(regions)
+    ):
+        first = int(regions.first_bin[index])
+        end = first + int(regions.n_bins_each[index])
+        if first >= stop:
+            break
+        low, high = max(first, start), min(end, stop)
+        begin, finish = max(first, low - halo), min(end, high + halo)
+        found.append((begin, finish - begin, low - begin, high - begin))
+    return found
+
+
+@compiled()
+def _add_up(values: npt.NDArray[np.float32], fill: np.float32, sums: npt.NDArray[np.int32]) -> None:
+    """Go on with running sums, of which the first is there."""
+    total = np.int64(sums[0])
+    for i in range(values.size):
+        value = values[i] if values[i] == values[i] else fill
+        total += np.int64(np.rint(value * np.float32(STEPS_PER_UNIT)))
+        sums[i + 1] = np.int32(total)
+
+
+@compiled()
+def mean_around(
+    sums: npt.NDArray[np.int32], column: int, length: int, offset: int, radius: int
+) -> float:
+    """Mean, in steps, over the bins at most `radius` away from one, as far as its piece goes."""
+    low, high = max(0, offset - radius), min(length, offset + radius + 1)
+    return np.int32(sums[column + high] - sums[column + low]) / (high - low)
