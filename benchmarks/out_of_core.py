@@ -76,13 +76,13 @@ def memory_of_training(work: Path) -> dict[str, object]:
     """Train two epochs on a store beyond memory, in another process, and say what it held at most."""
     store, config = work / "large.zarr", work / "large.toml"
     large_store(store)
-    config.write_text(f"[train]\nmemory_gb = {MEMORY_GB}\nepochs = 2\n", encoding="utf-8")
+    config.write_text(f"[training]\nmemory_gb = {MEMORY_GB}\nepochs = 2\n", encoding="utf-8")
     options = ["--config", str(config), "--hidden", "256,256", "--out", str(work / "large")]
     process = subprocess.Popen([Path(sys.executable).parent / "epixs", "train", str(store), *options])
     _, status, used = os.wait4(process.pid, 0)
     assert status == 0
     planned = estimate_cost(
-        epixs.joint_axis([store]), epixs.TrainConfig(hidden=HIDDEN, memory_gb=MEMORY_GB, epochs=2)
+        epixs.joint_axis([store]), epixs.make_settings(hidden=HIDDEN, memory_gb=MEMORY_GB, epochs=2)
     )
     assert not planned.in_memory
     return {
@@ -106,10 +106,10 @@ def main() -> None:
         epixs.ingest(data / "catalog.tsv", data / "regions.bed", store)
         for number, pairs in enumerate(folds()[:2], 1):
             axis = epixs.joint_axis([store], pairs)
-            config = epixs.TrainConfig(hidden=HIDDEN)
+            config = epixs.make_settings(hidden=HIDDEN)
             cost = estimate_cost(axis, config)
             least = (cost.memory_bytes - cost.signal_bytes + fewest_bytes(axis, 1) + 1_000) / 1e9
-            for way, memory_gb in (("in memory", config.memory_gb), ("out of core", least)):
+            for way, memory_gb in (("in memory", config.training.memory_gb), ("out of core", least)):
                 mine = config.replace(memory_gb=memory_gb)
                 planned = estimate_cost(axis, mine)
                 assert planned.in_memory == (way == "in memory")

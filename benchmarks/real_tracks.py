@@ -51,7 +51,7 @@ def folds() -> list[list[tuple[str, str, str]]]:
 class Bench:
     """Stores, models and imputations of one run, in a temporary folder."""
 
-    def __init__(self, data: Path, work: Path, config: epixs.TrainConfig, client: object) -> None:
+    def __init__(self, data: Path, work: Path, config: epixs.make_settings, client: object) -> None:
         self.data, self.work, self.config, self.client = data, work, config, client
 
     def ingest(self, name: str, catalog: str, regions: str) -> Path:
@@ -209,7 +209,7 @@ def main() -> None:
     parser.add_argument("--only", choices=["one_species", "two_species", "human_to_mouse"])
     parser.add_argument("--config", type=Path, help="TOML instead of the defaults")
     options = parser.parse_args()
-    config = epixs.read_config(options.config) if options.config else epixs.TrainConfig()
+    config = epixs.read_settings(options.config) if options.config else epixs.make_settings()
     config = config.replace(hidden=HIDDEN)
     work = Path(tempfile.mkdtemp(prefix="epixs-real-"))
     started = time.monotonic()

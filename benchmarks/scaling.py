@@ -17,7 +17,6 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -76,7 +75,7 @@ def passes_of_stage_2(store: Path) -> int:
     """Passes over the positions that stage 2 makes by default."""
     from epixs.training.cost import EPOCHS_OVER_JOINT, planned_epochs
 
-    return EPOCHS_OVER_JOINT * planned_epochs(epixs.joint_axis([store]), epixs.TrainConfig())
+    return EPOCHS_OVER_JOINT * planned_epochs(epixs.joint_axis([store]), epixs.make_settings())
 
 
 def hidden_pairs(store: Path, seed: int) -> list[tuple[str, str, str]]:
@@ -109,12 +108,11 @@ def signal_of(store: Path, pairs: list[tuple[str, str, str]]) -> np.ndarray:
 def beside_joint(stores: dict[str, Path], passes: int, work: Path) -> list[dict[str, object]]:
     """MSE on the second chromosome: joint fit, stage 2 with its layers, and after stage 1 on the first alone."""
     from epixs.factors.fit import fit_genome
-    from epixs.sampling import Batch
     from epixs.training.dataset import dataset_of
 
     rows = []
     for seed in SEEDS:
-        config = epixs.TrainConfig(
+        config = epixs.make_settings(
             hidden=(256, 256), held_out=HELD_OUT, seed=seed, zero_shot=False, epochs=passes
         )
         pairs = hidden_pairs(stores["both"], seed)
@@ -139,7 +137,7 @@ def beside_joint(stores: dict[str, Path], passes: int, work: Path) -> list[dict[
 
         drawn = epixs.Sampler(joint.axis, held_out=HELD_OUT, seed=seed).held_out_entries(1_000_000)
         there = drawn.position[:, 0] >= joint.axis.parts[0].regions.first_bin[1]
-        second = Batch(*(getattr(drawn, field.name)[there] for field in fields(Batch)))
+        second = drawn.take(there)
         joint.model.compile(loss="mse")
         entries["joint"] = float(joint.model.evaluate(dataset_of(second), verbose=0))
         for what, found in (("hidden tracks", tracks), ("held-out entries", entries)):

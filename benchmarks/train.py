@@ -33,10 +33,11 @@ from benchmarks.real_tracks import folds
 from benchmarks.sections import write_section
 from epixs.axis.axis import JointAxis
 from epixs.models.folder import new_model
+from epixs.models.kinds import kind_named
 from epixs.report.tables import markdown_table
 from epixs.training.cost import planned_epochs
-from epixs.training.devices import chosen_precision, parts_of, use_cores
-from epixs.training.run import compile_model
+from epixs.training.devices import parts_of, use_cores
+from epixs.training.plan import precision_of
 
 BATCH, ROUNDS = 40_000, 5
 SETTINGS = ((256, 1, 3.0), (256, 20, 6.0), (2048, 1, 1.3))
@@ -114,12 +115,12 @@ class Ours:
     def __init__(self, store: Path, nodes: int, width: int) -> None:
         use_cores()
         axis = epixs.joint_axis([store])
-        self.config = epixs.TrainConfig(hidden=(nodes, nodes), experiments_per_position=width)
+        self.config = epixs.make_settings(hidden=(nodes, nodes), experiments_per_position=width)
         self.sampler = epixs.Sampler(axis, batch_size=BATCH, experiments_per_position=width)
-        self.precision = chosen_precision(self.config.precision, self.config.hidden)
+        self.precision = precision_of(self.config)
         self.model = new_model(axis, self.config, precision=self.precision)
         self.model.in_parts(parts_of(BATCH))
-        compile_model(self.model, self.config, 1_000)
+        kind_named("avocado").compile(self.model, self.config, 1_000)
         self.batches = epixs.training_dataset(self.sampler)
         self.train(1)
 
@@ -232,12 +233,12 @@ def time_to_best(
             self.seen.append((spent, score(predict)))
             self.off += time.perf_counter() - now
 
-    config = epixs.TrainConfig(hidden=(256, 256))
-    sampler = epixs.Sampler(axis, batch_size=BATCH, held_out=config.held_out)
-    model = new_model(axis, config, precision=chosen_precision(config.precision, config.hidden))
+    config = epixs.make_settings(hidden=(256, 256))
+    sampler = epixs.Sampler(axis, batch_size=BATCH, held_out=config.training.held_out)
+    model = new_model(axis, config, precision=precision_of(config))
     total = planned_epochs(axis, config) * sampler.steps_per_epoch
     model.in_parts(parts_of(BATCH))
-    compile_model(model, config, total)
+    kind_named("avocado").compile(model, config, total)
     position = axis.parts[0].positions(bins)
 
     def predict(biosample: str, assay: str) -> np.ndarray:

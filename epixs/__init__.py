@@ -31,8 +31,10 @@ _HOMES = {
     "held_out_dataset": "epixs.training.dataset",
     "build_model": "epixs.models.avocado.network",
     "RowwiseAdam": "epixs.models.avocado.optimizer",
-    "TrainConfig": "epixs.config",
-    "read_config": "epixs.config",
+    "Settings": "epixs.config",
+    "make_settings": "epixs.models.settings",
+    "read_settings": "epixs.models.settings",
+    "callbacks": "epixs.training",
     "train": "epixs.training.run",
     "extend": "epixs.training.extension",
     "fit_genome": "epixs.factors.fit",
@@ -58,8 +60,7 @@ if TYPE_CHECKING:
     from epixs.catalog.portal import select_experiments as select_experiments
     from epixs.cluster.client import open_client as open_client
     from epixs.compendium.read import open_compendium as open_compendium
-    from epixs.config import TrainConfig as TrainConfig
-    from epixs.config import read_config as read_config
+    from epixs.config import Settings as Settings
     from epixs.errors import EpixsError as EpixsError
     from epixs.errors import EpixsWarning as EpixsWarning
     from epixs.evaluation.scores import evaluate as evaluate
@@ -75,8 +76,11 @@ if TYPE_CHECKING:
     from epixs.models.avocado.optimizer import RowwiseAdam as RowwiseAdam
     from epixs.models.folder import open_model as open_model
     from epixs.models.folder import save_model as save_model
+    from epixs.models.settings import make_settings as make_settings
+    from epixs.models.settings import read_settings as read_settings
     from epixs.report.tables import write_report as write_report
     from epixs.sampling import Sampler as Sampler
+    from epixs.training import callbacks as callbacks
     from epixs.training.dataset import held_out_dataset as held_out_dataset
     from epixs.training.dataset import training_dataset as training_dataset
     from epixs.training.extension import extend as extend

@@ -1,32 +1,132 @@
-"""Training settings: a frozen dataclass, read from TOML, every value checked."""
+"""Settings: frozen dataclasses whose fields say which values are possible."""
 
 from __future__ import annotations
 
 import dataclasses
-import tomllib
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar, Self
 
-from epixs.errors import ConfigError
+from epixs.errors import ConfigError, closest
 
-MODELS = ("avocado",)
 PRECISIONS = ("auto", "float32", "bfloat16")
-NOT_NEGATIVE = ("epochs", "max_minutes", "checkpoint_minutes", "weight_decay", "patience", "held_out_tracks")
+
+POSITIVE, NOT_NEGATIVE = "a positive number", "0 or more"
+
+Rule = tuple[Callable[[Any], bool], str]
+"""A check of a value, and what it expects in words."""
+
+
+def setting(default: Any, *rules: Rule) -> Any:
+    """Declare a setting by its default, which gives its type too, and the rules that its values obey."""
+    return dataclasses.field(default=default, metadata={"rules": rules})
+
+
+def positive() -> Rule:
+    """Numbers above 0."""
+    return lambda value: value > 0, POSITIVE
+
+
+def not_negative() -> Rule:
+    """Numbers from 0 on."""
+    return lambda value: value >= 0, NOT_NEGATIVE
+
+
+def between(low: int, high: int) -> Rule:
+    """Whole numbers from `low` to `high`."""
+    return lambda value: low <= value <= high, f"{low:,} to {high:,}"
+
+
+def share() -> Rule:
+    """Shares of a whole, which they are not."""
+    return lambda value: 0 <= value < 1, "at least 0 and below 1"
+
+
+def sizes(most: int = 65_536, count: int | None = None) -> Rule:
+    """Lists of sizes, of a fixed length or at least one."""
+    how_many = "at least one size" if count is None else f"{count} sizes"
+    return (
+        lambda value: (
+            all(0 < n <= most for n in value) and (len(value) >= 1 if count is None else len(value) == count)
+        ),
+        f"{how_many}, 1 to {most:,} each",
+    )
+
+
+def one_of(choices: Iterable[str]) -> Rule:
+    """Texts of a list."""
+    known = tuple(choices)
+    return lambda value: value in known, " or ".join(known)
 
 
 @dataclass(frozen=True)
-class TrainConfig:
-    """Settings of a training run; `docs/training.md` says how the defaults were found.
+class CheckedSettings:
+    """Settings of one table, each checked against its default's type and its rules."""
+
+    table: ClassVar[str] = ""
+    """Name of the table of a settings file that they stand in."""
+
+    def __post_init__(self) -> None:
+        for field in dataclasses.fields(self):
+            name = f"{self.table}.{field.name}"
+            value = _typed(name, getattr(self, field.name), field.default)
+            object.__setattr__(self, field.name, value)
+            for holds, expected in field.metadata.get("rules", ()):
+                if not holds(value):
+                    raise ConfigError(f"setting {name}", got=repr(value), expected=expected)
+
+    @classmethod
+    def names(cls) -> tuple[str, ...]:
+        """Names of the settings."""
+        return tuple(field.name for field in dataclasses.fields(cls))
+
+    def replace(self, changes: Mapping[str, Any]) -> Self:
+        """A copy with the values of those changes that are settings of this table."""
+        return dataclasses.replace(self, **{n: v for n, v in changes.items() if n in self.names()})
+
+    def to_dict(self) -> dict[str, Any]:
+        """Settings as JSON and TOML hold them."""
+        return {k: list(v) if isinstance(v, tuple) else v for k, v in dataclasses.asdict(self).items()}
+
+
+def _typed(name: str, value: object, default: object) -> object:
+    """Give a value its setting's type, or say why it cannot have it."""
+    if isinstance(default, tuple):
+        if isinstance(value, (list, tuple)) and all(type(n) is int for n in value):
+            return tuple(value)
+        expected = "a list of whole numbers"
+    elif isinstance(default, float):
+        if type(value) in (int, float):
+            return float(value)  # type: ignore[arg-type]
+        expected = "a number"
+    else:
+        if type(value) is type(default):
+            return value
+        expected = f"a value like {default!r}"
+    raise ConfigError(f"setting {name}", got=repr(value), expected=expected)
+
+
+@dataclass(frozen=True)
+class ModelSettings(CheckedSettings):
+    """Settings that define a network: those of one kind of model, which derives its own from this class."""
+
+    table: ClassVar[str] = "model"
+    kind: ClassVar[str] = ""
+    """Name of the kind."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """Settings as JSON and TOML hold them, with their kind."""
+        return {"kind": self.kind, **super().to_dict()}
+
+
+@dataclass(frozen=True)
+class TrainingSettings(CheckedSettings):
+    """Settings that say how a model is fitted, whatever its kind; docs/training.md has reasons for defaults.
 
     Parameters
     ----------
-    model
-        Kind of model; `"avocado"` is the paper's deep tensor factorization.
-    hidden, biosample_factors, assay_factors, genome_factors
-        Sizes of the model.
     batch_size, experiments_per_position
-        Entries a step, and how many of them share a position. A `batch_size` of 0 plans it: a 28th of the
+        Entries per step, and how many of them share a position. A `batch_size` of 0 plans it: a 28th of the
         positions, 1,000 to the paper's 40,000 (docs/settings.md).
     epochs
         Passes over the positions; the learning rate falls over all of them. 0 plans them from the number of
@@ -35,19 +135,10 @@ class TrainConfig:
         Stop by then; fewer epochs are planned where they would not fit.
     checkpoint_minutes
         How often the state is saved from which `--resume` goes on; 0 saves it after every step.
-    learning_rate, genome_multiplier
-        Of shared parameters, and how much larger it is for genome factors.
+    learning_rate
+        Where it begins; it falls to 1 % along a cosine.
     weight_decay
-        Of shared parameters (decoupled, AdamW).
-    genome_dropout
-        Share of a position's factors set to 0 in training.
-    zero_shot
-        Let assays that a target species lacks leave the genome factors of the others alone
-        (docs/training.md).
-    target
-        The species that zero-shot imputation is meant for, several separated by commas. Empty, it is the one
-        of which an assay is excluded as a whole that another species keeps, else the one with excluded
-        experiments, else the one with the fewest.
+        Decoupled, as in AdamW.
     held_out
         Share of (5 kbp position, experiment) blocks kept for choosing the checkpoint.
     held_out_tracks
@@ -59,143 +150,86 @@ class TrainConfig:
     patience
         Epochs without a better held-out error after which training stops.
     precision
-        Of the hidden layers' products in training: `"float32"`, `"bfloat16"`, or `"auto"`: what multiplies
-        faster on this machine, by trying. Imputation is float32.
+        Of the hidden layers' products in training: `"float32"` or `"bfloat16"`. `"auto"` times both when
+        training starts and takes the faster one. Imputation is float32.
     memory_gb
         Refuse to start beyond this much memory.
     seed
         Decides everything that is drawn.
     """
 
-    model: str = "avocado"
-    hidden: tuple[int, ...] = (2048, 2048)
-    biosample_factors: int = 32
-    assay_factors: int = 256
-    genome_factors: tuple[int, int, int] = (25, 40, 45)
-    batch_size: int = 0
-    experiments_per_position: int = 1
-    epochs: int = 0
-    max_minutes: float = 0.0
-    checkpoint_minutes: float = 10.0
-    learning_rate: float = 2.5e-4
-    genome_multiplier: float = 20.0
-    weight_decay: float = 0.0
-    genome_dropout: float = 0.3
-    zero_shot: bool = True
-    target: str = ""
-    held_out: float = 0.02
-    held_out_tracks: int = 0
-    species_weight: str = "by_bins"
-    patience: int = 5
-    precision: str = "auto"
-    memory_gb: float = 16.0
-    seed: int = 0
+    table: ClassVar[str] = "training"
 
-    def __post_init__(self) -> None:
-        for field in dataclasses.fields(self):
-            object.__setattr__(
-                self, field.name, _checked(field.name, getattr(self, field.name), field.default)
-            )
-        if self.model not in MODELS:
-            raise ConfigError("model", got=repr(self.model), expected=f"one of {', '.join(MODELS)}")
-        _require("precision", repr(self.precision), self.precision in PRECISIONS, " or ".join(PRECISIONS))
-        _require("genome_factors", self.genome_factors, len(self.genome_factors) == 3, "three sizes")
-        _require("hidden", self.hidden, len(self.hidden) >= 1, "at least one width")
-        for name in ("hidden", "genome_factors"):
-            _require(
-                name,
-                getattr(self, name),
-                all(0 < n <= 65_536 for n in getattr(self, name)),
-                "1 to 65,536 each",
-            )
-        for name in ("biosample_factors", "assay_factors", "experiments_per_position"):
-            _require(name, getattr(self, name), 0 < getattr(self, name) <= 10_000_000, "a positive number")
-        _require("batch_size", self.batch_size, 0 <= self.batch_size <= 10_000_000, "0 to 10,000,000")
-        for name in ("learning_rate", "genome_multiplier", "memory_gb"):
-            _require(name, getattr(self, name), getattr(self, name) > 0, "a positive number")
-        for name in (*NOT_NEGATIVE, "seed"):
-            _require(name, getattr(self, name), getattr(self, name) >= 0, "0 or more")
-        _require("seed", self.seed, self.seed < 2**32, "below 2**32")
-        for name in ("held_out", "genome_dropout"):
-            _require(name, getattr(self, name), 0 <= getattr(self, name) < 1, "at least 0 and below 1")
-        _require(
-            "held_out", self.held_out, self.held_out > 0, "above 0, or nothing could choose the checkpoint"
-        )
+    batch_size: int = setting(0, between(0, 10_000_000))
+    experiments_per_position: int = setting(1, between(1, 10_000_000))
+    epochs: int = setting(0, not_negative())
+    max_minutes: float = setting(0.0, not_negative())
+    checkpoint_minutes: float = setting(10.0, not_negative())
+    learning_rate: float = setting(2.5e-4, positive())
+    weight_decay: float = setting(0.0, not_negative())
+    held_out: float = setting(
+        0.02, share(), (lambda value: value > 0, "above 0, or nothing could choose the checkpoint")
+    )
+    held_out_tracks: int = setting(0, not_negative())
+    species_weight: str = setting("by_bins")
+    patience: int = setting(5, not_negative())
+    precision: str = setting("auto", one_of(PRECISIONS))
+    memory_gb: float = setting(16.0, positive())
+    seed: int = setting(0, not_negative(), (lambda value: value < 2**32, "below 2**32"))
 
-    def replace(self, **changes: Any) -> TrainConfig:
-        """A copy with the settings that are not None changed."""
-        return dataclasses.replace(self, **{k: v for k, v in changes.items() if v is not None})
+
+@dataclass(frozen=True)
+class Settings:
+    """All settings of a training run: those of its model, and those of all runs.
+
+    Parameters
+    ----------
+    model
+        Settings of the kind of model, a `ModelSettings`.
+    training
+        Settings of all kinds.
+
+    Examples
+    --------
+    >>> import epixs
+    >>> settings = epixs.make_settings(hidden=(256, 256), max_minutes=30)
+    >>> settings.model.hidden, settings.training.max_minutes
+    ((256, 256), 30.0)
+    >>> settings.replace(seed=3).training.seed
+    3
+    """
+
+    model: Any
+    training: TrainingSettings
+
+    @property
+    def kind(self) -> str:
+        """Kind of the model."""
+        return str(self.model.kind)
+
+    def replace(self, **changes: Any) -> Settings:
+        """A copy with the settings that are not None changed, whichever of the two tables they stand in.
+
+        Raises
+        ------
+        ConfigError
+            If one is unknown or has an impossible value.
+        """
+        wanted = {name: value for name, value in changes.items() if value is not None}
+        names = {*self.model.names(), *self.training.names()}
+        if unknown := sorted(wanted.keys() - names):
+            raise ConfigError(
+                f"unknown setting of a model of kind {self.kind}",
+                got=f"{unknown[0]}{closest(unknown[0], names)}",
+                expected=f"one of {', '.join(sorted(names))}",
+            )
+        return Settings(*(table.replace(wanted) for table in (self.model, self.training)))
+
+    def flat(self) -> dict[str, Any]:
+        """The settings of both tables by name, without the kind; no name is in both."""
+        model = {name: value for name, value in self.model.to_dict().items() if name != "kind"}
+        return model | self.training.to_dict()
 
     def to_dict(self) -> dict[str, Any]:
         """Settings as JSON and TOML hold them."""
-        return {k: list(v) if isinstance(v, tuple) else v for k, v in dataclasses.asdict(self).items()}
-
-
-def _require(name: str, got: object, holds: bool, expected: str) -> None:
-    if not holds:
-        raise ConfigError(f"setting {name}", got=got, expected=expected)
-
-
-def _checked(name: str, value: object, default: object) -> object:
-    """Give a value its setting's type, or say why it cannot have it."""
-    if isinstance(default, tuple):
-        numbers = isinstance(value, (list, tuple)) and all(type(n) is int for n in value)
-        _require(name, repr(value), numbers, "a list of whole numbers")
-        return tuple(value)  # type: ignore[arg-type]
-    if isinstance(default, float):
-        _require(name, repr(value), type(value) in (int, float), "a number")
-        return float(value)  # type: ignore[arg-type]
-    _require(name, repr(value), type(value) is type(default), f"a value like {default!r}")
-    return value
-
-
-def read_config(path: str | Path) -> TrainConfig:
-    """Read `[train]` settings (or a table of bare settings) from a TOML file.
-
-    Raises
-    ------
-    ConfigError
-        If the file is no TOML, or a setting is unknown or impossible.
-    """
-    path = Path(path)
-    if not path.is_file():
-        raise ConfigError(
-            f"configuration {path} {'is a folder' if path.is_dir() else 'does not exist'}",
-            next_step="give a TOML file with --config, or leave it out for the defaults",
-        )
-    try:
-        content = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path} is not TOML: {error}") from error
-    settings = content.get("train", content)
-    outside = [name for name in content if "train" in content and _is_setting(name, content[name])]
-    if outside:
-        raise ConfigError(
-            f"{path}: setting outside [train]", got=", ".join(outside), expected="all of them below [train]"
-        )
-    if not isinstance(settings, dict):
-        raise ConfigError(f"{path}: train", got=repr(settings), expected="a table, [train]")
-    return config_from(settings, where=str(path))
-
-
-def _is_setting(name: str, value: object) -> bool:
-    """Whether a name and its value could be a setting; other tables of a file may use the same names."""
-    try:
-        TrainConfig(**{name: value})  # type: ignore[arg-type]
-    except (ConfigError, TypeError):
-        return False
-    return True
-
-
-def config_from(settings: dict[str, Any], where: str) -> TrainConfig:
-    """Make a configuration from named settings."""
-    names = {field.name for field in dataclasses.fields(TrainConfig)}
-    unknown = sorted(set(settings) - names)
-    if unknown:
-        raise ConfigError(
-            f"{where}: unknown setting", got=", ".join(unknown), expected=", ".join(sorted(names))
-        )
-    try:
-        return TrainConfig(**settings)
-    except ConfigError as error:
-        raise ConfigError(f"{where}: {error.message}") from error
+        return {"model": self.model.to_dict(), "training": self.training.to_dict()}

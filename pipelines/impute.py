@@ -11,7 +11,7 @@ def main(settings_path: str) -> int:
     """Impute each compendium that has an `imputed` path: `pairs`, or all that was not trained on."""
     path = Path(settings_path)
     settings = tomllib.loads(path.read_text())
-    trained = epixs.open_model(path.parent / settings["model"]["folder"])
+    trained = epixs.open_model(path.parent / settings["run"]["folder"])
     for entry in settings["compendium"]:
         if "imputed" not in entry:
             continue

@@ -8,18 +8,18 @@ import epixs
 
 
 def main(settings_path: str) -> int:
-    """Train over all compendia, leaving out the pairs of `[model] exclude`."""
+    """Train over all compendia, leaving out the pairs of `[run] exclude`."""
     path = Path(settings_path)
     settings = tomllib.loads(path.read_text())
     stores = [path.parent / entry["store"] for entry in settings["compendium"]]
-    model = settings["model"]
-    excluded = epixs.read_pairs(path.parent / model["exclude"]) if "exclude" in model else []
+    run = settings["run"]
+    excluded = epixs.read_pairs(path.parent / run["exclude"]) if "exclude" in run else []
     axis = epixs.joint_axis(stores, excluded)
     print(f"{axis.n_training} experiments, {len(axis.assays)} assays, {axis.n_positions[0]} positions")
     done = epixs.train(
         axis,
-        epixs.read_config(path),
-        path.parent / model["folder"],
+        epixs.read_settings(path),
+        path.parent / run["folder"],
         report=lambda r: print(
             f"\repoch {r.epoch}/{r.epochs} loss {r.loss:.4f} held-out {r.held_out_mse:.4f}",
             end="",

@@ -79,12 +79,12 @@ def held_out(world: World):
 def trained(world: World, held_out):
     """A joint model of both species, briefly trained."""
     from epixs.axis.join import joint_axis
-    from epixs.config import TrainConfig
     from epixs.models.folder import open_model
+    from epixs.models.settings import make_settings
     from epixs.training.run import train
 
     axis = joint_axis([world.store("mouse"), world.store("human")], held_out)
-    config = TrainConfig(hidden=(16, 16), epochs=3, batch_size=500, held_out=0.1)
+    config = make_settings(hidden=(16, 16), epochs=3, batch_size=500, held_out=0.1)
     train(axis, config, world.folder / "model")
     return open_model(world.folder / "model")
 

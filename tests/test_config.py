@@ -1,49 +1,62 @@
+from dataclasses import dataclass
+from typing import ClassVar
+
 import pytest
 
-from epixs.config import TrainConfig, read_config
+from epixs.config import ModelSettings, Settings, TrainingSettings, between, setting, sizes
 from epixs.errors import ConfigError
 
 
-def test_defaults_are_the_papers_sizes():
-    config = TrainConfig()
-    assert (config.hidden, config.biosample_factors, config.assay_factors) == ((2048, 2048), 32, 256)
-    assert config.genome_factors == (25, 40, 45)
-    assert config.experiments_per_position == 1
+@dataclass(frozen=True)
+class Tiny(ModelSettings):
+    kind: ClassVar[str] = "tiny"
+
+    width: int = setting(3, between(1, 9))
+    layers: tuple[int, ...] = setting((4,), sizes())
 
 
-def test_toml(tmp_path):
-    path = tmp_path / "train.toml"
-    path.write_text("[train]\nhidden = [64, 64]\nlearning_rate = 1\nseed = 3\n")
-    config = read_config(path)
-    assert (config.hidden, config.learning_rate, config.seed) == ((64, 64), 1.0, 3)
-    assert TrainConfig(**config.to_dict()) == config
+SETTINGS = Settings(Tiny(), TrainingSettings())
 
 
 @pytest.mark.parametrize(
-    ("text", "message"),
+    ("values", "message"),
     [
-        ("hiden = [1]", "unknown setting; got hiden"),
-        ("hidden = [0]", "setting hidden"),
-        ("hidden = 'a'", "a list of whole numbers"),
-        ("epochs = 1.5", "setting epochs"),
-        ("epochs = true", "setting epochs"),
-        ("learning_rate = -1", "a positive number"),
-        ("held_out = 0", "held_out"),
-        ("model = 'transformer'", "got 'transformer'; expected one of avocado"),
-        ("x = ", "is not TOML"),
+        ({"width": 0}, r"setting model.width; got 0; expected 1 to 9"),
+        ({"width": 10}, r"setting model.width; got 10; expected 1 to 9"),
+        ({"width": 1.5}, r"setting model.width; got 1.5; expected a value like 3"),
+        ({"width": True}, r"setting model.width; got True; expected a value like 3"),
+        ({"layers": "a"}, r"setting model.layers; got 'a'; expected a list of whole numbers"),
+        ({"layers": []}, r"setting model.layers; got \(\); expected at least one size"),
+        ({"layers": [0]}, r"setting model.layers; got \(0,\); expected .* 1 to 65,536 each"),
+        ({"learning_rate": -1}, r"setting training.learning_rate; got -1.0; expected a positive number"),
+        ({"learning_rate": float("nan")}, r"setting training.learning_rate; got nan"),
+        ({"held_out": 0.0}, r"setting training.held_out; got 0.0; expected above 0"),
+        ({"held_out": 1}, r"setting training.held_out; got 1.0; expected at least 0 and below 1"),
+        ({"seed": -1}, r"setting training.seed; got -1; expected 0 or more"),
+        ({"seed": 2**32}, r"setting training.seed; got 4294967296; expected below 2\*\*32"),
+        ({"precision": "half"}, r"got 'half'; expected auto or float32 or bfloat16"),
+        ({"wdith": 1}, r"unknown setting of a model of kind tiny; got wdith \(did you mean 'width'\?\)"),
     ],
 )
-def test_mistakes(tmp_path, text, message):
-    path = tmp_path / "train.toml"
-    path.write_text(text)
+def test_impossible_settings_are_refused_by_their_path(values, message):
     with pytest.raises(ConfigError, match=message):
-        read_config(path)
+        SETTINGS.replace(**values)
 
 
-def test_missing_file(tmp_path):
-    with pytest.raises(ConfigError, match="does not exist"):
-        read_config(tmp_path / "none.toml")
+def test_a_change_finds_its_table_and_none_changes_nothing():
+    changed = SETTINGS.replace(width=5, epochs=2, seed=None)
+    assert (changed.model.width, changed.training.epochs, changed.training.seed) == (5, 2, 0)
+    assert (SETTINGS.model.width, SETTINGS.training.epochs) == (3, 0)
 
 
-def test_replace_ignores_what_is_not_given():
-    assert TrainConfig().replace(seed=None, epochs=3) == TrainConfig(epochs=3)
+def test_values_get_the_type_of_their_default():
+    changed = SETTINGS.replace(layers=[1, 2], learning_rate=1)
+    assert changed.model.layers == (1, 2)
+    assert type(changed.training.learning_rate) is float
+
+
+def test_settings_as_files_have_them():
+    tables = SETTINGS.replace(layers=[1, 2]).to_dict()
+    assert tables["model"] == {"kind": "tiny", "width": 3, "layers": [1, 2]}
+    assert tables["training"]["batch_size"] == 0
+    assert SETTINGS.flat() == {"width": 3, "layers": [4], **TrainingSettings().to_dict()}

@@ -4,7 +4,8 @@ import json
 import re
 from pathlib import Path
 
-from epixs.config import TrainConfig
+from epixs.config import TrainingSettings
+from epixs.models.kinds import KINDS, kind_named
 
 ROOT = Path(__file__).parents[1]
 DOCS = [ROOT / "README.md", *(ROOT / "docs").glob("*.md"), ROOT / "catalog" / "README.md"]
@@ -35,9 +36,14 @@ def test_every_module_is_in_the_architecture():
 
 
 def test_every_setting_is_documented_with_its_default():
-    text = (ROOT / "docs" / "configuration.md").read_text()
+    tables = re.split(r"^## ", (ROOT / "docs" / "configuration.md").read_text(), flags=re.M)
     documented = {}
-    for names, defaults in re.findall(r"^\| (`.*?`) \| (`.*?`) \|", text, re.M):
-        values = [json.loads(value) for value in re.findall(r"`(.*?)`", defaults)]
-        documented |= dict(zip(re.findall(r"`(\w+)`", names), values, strict=True))
-    assert documented == TrainConfig().to_dict()
+    for table in tables[1:]:
+        values = documented[re.search(r"`\[(.*?)`", table).group(1).removesuffix("]")] = {}
+        for names, defaults in re.findall(r"^\| (`.*?`) \| (`.*?`) \|", table, re.M):
+            found = [json.loads(value) for value in re.findall(r"`(.*?)`", defaults)]
+            values |= dict(zip(re.findall(r"`(\w+)`", names), found, strict=True))
+    kinds = {f'model] kind = "{name}"': kind_named(name).settings().to_dict() for name in KINDS}
+    for kind in kinds.values():
+        del kind["kind"]
+    assert documented == kinds | {"training": TrainingSettings().to_dict()}

@@ -10,13 +10,13 @@ from epixs.catalog.portal import select_experiments
 from epixs.checks.qc import quality
 from epixs.cli import app
 from epixs.compendium.remove import remove_experiments
-from epixs.config import TrainConfig, read_config
 from epixs.errors import AxisError, ConfigError, StoreError, TrainingError
 from epixs.evaluation.scores import evaluate
 from epixs.factors.selection import plan_factors
 from epixs.imputation.pairs import choose_pairs
 from epixs.imputation.write import impute
 from epixs.models.folder import open_model
+from epixs.models.settings import make_settings, read_settings
 from epixs.report.figures import plot_tracks
 from epixs.sampling.order import species_shares
 from epixs.training.extension import plan_extension
@@ -25,7 +25,7 @@ from epixs.training.run import train
 from tests.worlds import planted, write_store
 
 LABELS = [(f"b{b}", f"a{a}") for b in range(4) for a in range(3)]
-CONFIG = TrainConfig(hidden=(8, 8), epochs=2, batch_size=500, held_out=0.1, precision="float32")
+CONFIG = make_settings(hidden=(8, 8), epochs=2, batch_size=500, held_out=0.1, precision="float32")
 
 
 def epixs(*arguments):
@@ -220,11 +220,11 @@ def test_the_class_of_an_assay_is_no_matter_of_the_order_of_the_stores(tmp_path)
 
 
 def test_settings_outside_their_table_are_refused(tmp_path):
-    (tmp_path / "c.toml").write_text("seed = 7\n[train]\nepochs = 3\n")
-    with pytest.raises(ConfigError, match=r"setting outside \[train\]; got seed"):
-        read_config(tmp_path / "c.toml")
-    (tmp_path / "c.toml").write_text("[other]\nseed = 7\n[train]\nepochs = 3\n")
-    assert read_config(tmp_path / "c.toml").epochs == 3
+    (tmp_path / "c.toml").write_text("seed = 7\n[training]\nepochs = 3\n")
+    with pytest.raises(ConfigError, match=r"settings outside \[model\] and \[training\]; got seed"):
+        read_settings(tmp_path / "c.toml")
+    (tmp_path / "c.toml").write_text("[other]\nseed = 7\n[training]\nepochs = 3\n")
+    assert read_settings(tmp_path / "c.toml").training.epochs == 3
 
 
 def test_a_species_weight_that_comes_twice_is_refused():

@@ -96,23 +96,20 @@ def _show_store(path: str) -> None:
 
 
 def _show_model(path: str) -> None:
-    from epixs.models.avocado.size import count_parameters
     from epixs.models.description import read_description
+    from epixs.models.kinds import kind_named
 
     said = read_description(Path(path))
-    config, axis = said.config, said.axis
-    genome = " + ".join(map(str, config.genome_factors))
-    factors = f"biosample {config.biosample_factors}, assay {config.assay_factors}, genome {genome}"
+    settings, axis = said.settings, said.axis
+    kind = kind_named(settings.kind)
     rows = [
-        ["kind", f"model ({config.model})"],
+        ["kind", f"model ({kind.name})"],
         ["training", _training_of(path)],
         ["extends", said.extends or "no other model"],
         *([text, f"{said.scores[name]:.4f}"] for name, text in ERRORS.items() if name in said.scores),
-        ["hidden layers", ", ".join(map(str, config.hidden))],
-        ["factors", factors],
-        ["parameters", f"{count_parameters(axis, config):,}"],
+        *map(list, kind.described(axis, settings)),
+        ["parameters", f"{kind.parameters(axis, settings):,}"],
         ["assays", f"{len(axis.assays):,}"],
-        ["zero-shot target", config.target or "not recorded"],
         *(
             [
                 f"aliases of {part.species}",

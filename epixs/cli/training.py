@@ -27,9 +27,6 @@ from epixs.cli.terminal import (
     table_of,
 )
 
-FEW_SHAPING = 4
-"""Tracks from which genome factors can hardly be learnt."""
-
 ASSAYS_SHOWN = 20
 """Assays in the table of errors, those furthest behind average activity first."""
 
@@ -73,14 +70,15 @@ def train(
     """Train one model over all species jointly; keeps the best checkpoint on held-out entries."""
     from epixs.axis.aliases import read_aliases
     from epixs.axis.join import joint_axis
-    from epixs.config import TrainConfig, read_config
     from epixs.errors import EpixsWarning, TrainingError
+    from epixs.models.settings import DEFAULT_KIND, make_settings, read_settings
     from epixs.storage.files import check_new_folder
 
     if not (resume or dry_run):
         check_new_folder(out_path, TrainingError)
-    settings = (read_config(config) if config else TrainConfig()).replace(
-        model=model, target=target, hidden=_widths(hidden), max_minutes=max_minutes, epochs=epochs, seed=seed
+    settings = read_settings(config, model) if config else make_settings(model or DEFAULT_KIND)
+    settings = settings.replace(
+        target=target, hidden=_widths(hidden), max_minutes=max_minutes, epochs=epochs, seed=seed
     )
     aliases = read_aliases(assay_alias) if assay_alias else ()
     with warnings.catch_warnings():
@@ -363,12 +361,12 @@ def curves(
 
 
 def _show_training_plan(axis: Any, settings: Any) -> None:
-    from epixs.models.avocado.zero_shot import plan_zero_shot
+    from epixs.models.kinds import kind_named
     from epixs.training.cost import estimate_cost
 
-    axis = axis.hold_out(settings.held_out_tracks, settings.seed)
+    axis = axis.hold_out(settings.training.held_out_tracks, settings.training.seed)
     cost = estimate_cost(axis, settings)
-    zero_shot = plan_zero_shot(axis, enabled=settings.zero_shot, target=settings.target)
+    notes = kind_named(settings.kind).plan_notes(axis, settings)
     rows: list[list[Any]] = [
         ["species", ", ".join(axis.species)],
         [
@@ -379,7 +377,7 @@ def _show_training_plan(axis: Any, settings: Any) -> None:
         ["biosamples x assays", f"{axis.n_biosamples:,} x {len(axis.assays):,}"],
         ["positions", f"{cost.positions:,}"],
         ["parameters", f"{cost.parameters:,}"],
-        ["memory", f"{bytes_text(cost.memory_bytes)} (allowed {settings.memory_gb:g} GB)"],
+        ["memory", f"{bytes_text(cost.memory_bytes)} (allowed {settings.training.memory_gb:g} GB)"],
         [
             "training signal",
             f"{bytes_text(cost.signal_bytes)}, "
@@ -387,7 +385,7 @@ def _show_training_plan(axis: Any, settings: Any) -> None:
         ],
         ["steps per epoch", f"{cost.steps_per_epoch:,} of {cost.batch_size:,} entries"],
         ["epochs", f"at most {cost.epochs:,}"],
-        ["zero-shot target", f"{', '.join(zero_shot.targets) or 'none'} ({zero_shot.reason})"],
+        *map(list, notes.rows),
     ]
     out.print(table_of("training plan", ["what", "how much"], rows))
     columns = [
@@ -397,7 +395,7 @@ def _show_training_plan(axis: Any, settings: Any) -> None:
         "assays",
         "trained on",
         "excluded",
-        "shape its genome factors",
+        *notes.by_species,
     ]
     species = [
         [
@@ -407,13 +405,15 @@ def _show_training_plan(axis: Any, settings: Any) -> None:
             part.training["assay"].nunique(),
             len(part.training),
             int(part.experiments["excluded"].sum()),
-            f"{zero_shot.shaping[part.species]} tracks",
+            *(texts[number] for texts in notes.by_species.values()),
         ]
-        for part in axis.parts
+        for number, part in enumerate(axis.parts)
     ]
     out.print(table_of("species", columns, species))
     _remark_on_experiments(axis)
-    _remark_on_zero_shot(axis, zero_shot)
+    _remark_on_sharing(axis)
+    for text in notes.remarks:
+        remark(text)
 
 
 def _remark_on_experiments(axis: Any) -> None:
@@ -456,8 +456,8 @@ def _remark_on_experiments(axis: Any) -> None:
         remark(f"{counted(len(lost), 'assay')} without any training experiment: {listed(lost)}")
 
 
-def _remark_on_zero_shot(axis: Any, zero_shot: Any) -> None:
-    """Say which species share no assay, which names may mean the same, and what shapes genome factors."""
+def _remark_on_sharing(axis: Any) -> None:
+    """Say which species share no assay, and which names may mean the same."""
     from epixs.axis.aliases import alias_command, near_names
 
     trained = {part.species: set(part.training["assay"]) for part in axis.parts}
@@ -473,20 +473,6 @@ def _remark_on_zero_shot(axis: Any, zero_shot: Any) -> None:
             f"did you mean the same assay by {mine!r} ({a}) and {theirs!r} ({b}){more}? Then add "
             f"`--assay-alias alias.tsv`, after\n  {alias_command(near, 'alias.tsv')}"
         )
-    targets = ", ".join(zero_shot.targets)
-    for species in zero_shot.exempt:
-        remark(
-            f"no assay of {species} is trained on in {targets}: its own tracks shape its genome factors, and "
-            "zero-shot imputation learns nothing from it"
-        )
-    for part in axis.parts:
-        shaping, tracks = zero_shot.shaping[part.species], len(part.training)
-        if shaping < min(tracks, max(FEW_SHAPING, tracks / 2)):
-            remark(
-                f"only {shaping} of {counted(tracks, 'track')} of {part.species} shape its genome factors: "
-                f"the others are of assays that {targets} lacks. Another --target, or `zero_shot = false` in "
-                "the configuration, lets them"
-            )
 
 
 def _show_probe(probe: Any) -> None:

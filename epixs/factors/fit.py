@@ -25,7 +25,7 @@ from epixs.axis.axis import COARSE_BINS, MEDIUM_BINS
 from epixs.catalog.pairs import Pair
 from epixs.cluster.tasks import Progress, run_tasks
 from epixs.compendium.read import stored_layout
-from epixs.config import TrainConfig, config_from
+from epixs.config import Settings
 from epixs.errors import StoreError, TrainingError
 from epixs.factors.plan import FactorPlan
 from epixs.factors.selection import plan_factors
@@ -43,6 +43,7 @@ from epixs.models.avocado.factors import INITIAL_RANGE
 from epixs.models.avocado.network import DeepTensorFactorization
 from epixs.models.avocado.optimizer import RowwiseAdam
 from epixs.models.folder import TrainedModel
+from epixs.models.settings import settings_from_flat
 from epixs.sampling import Sampler
 from epixs.storage.fingerprint import digest
 from epixs.storage.ledger import Record, read_ledger, write_record
@@ -193,14 +194,15 @@ class BlockFitter:
 
     def __init__(self, path: str) -> None:
         self.plan = read_factor_plan(path)
-        self.config = config_from(self.plan.settings, where=path)
-        self.model = _block_model(self.plan, self.config)
+        self.settings = settings_from_flat(self.plan.settings, where=path)
+        self.model = _block_model(self.plan, self.settings)
         shared = self.model.shared_weights()
         values = read_shared(path, {name: tuple(variable.shape) for name, variable in shared.items()})
         for name, variable in shared.items():
             variable.assign(values[name])
             variable.trainable = False
-        optimizer = RowwiseAdam(self.config.learning_rate, row_multiplier=self.config.genome_multiplier)
+        training, multiplier = self.settings.training, self.settings.model.genome_multiplier
+        optimizer = RowwiseAdam(training.learning_rate, row_multiplier=multiplier)
         self.model.compile(optimizer=optimizer, loss="mse", jit_compile=False)
         optimizer.build(self.model.trainable_variables)
 
@@ -212,7 +214,7 @@ class BlockFitter:
         Factors by 25 bp, 250 bp and 5 kbp position; and `loss`, `held_out` (entries) and `squares` (their
         squared errors together).
         """
-        config, plan = self.config, self.plan
+        config, plan = self.settings.training, self.plan
         part = plan.part.window(*plan.span(block))
         axis = replace(plan.axis, parts=(part,))
         per_step = max(1, plan.block_positions * COARSE_BINS // STEPS_PER_EPOCH)
@@ -257,18 +259,18 @@ class BlockFitter:
             state.assign(keras.ops.cast(keras.ops.array([seed % (1 << 31), 0]), state.dtype))
 
 
-def _block_model(plan: FactorPlan, config: TrainConfig) -> DeepTensorFactorization:
+def _block_model(plan: FactorPlan, settings: Settings) -> DeepTensorFactorization:
     """A model with genome factors for one block of the largest size."""
-    bins = plan.block_positions * COARSE_BINS
+    sizes, bins = settings.model, plan.block_positions * COARSE_BINS
     model = DeepTensorFactorization(
         len(plan.part.biosamples),
         len(plan.axis.assays),
         (bins, bins // MEDIUM_BINS, plan.block_positions),
-        config.biosample_factors,
-        config.assay_factors,
-        config.genome_factors,
-        config.hidden,
-        config.genome_dropout,
+        sizes.biosample_factors,
+        sizes.assay_factors,
+        sizes.genome_factors,
+        sizes.hidden,
+        sizes.genome_dropout,
     )
     model.build()
     return model

@@ -14,9 +14,10 @@ from epixs.errors import AxisError
 from epixs.factors.plan import FactorPlan
 from epixs.models.avocado.zero_shot import plan_zero_shot
 from epixs.models.folder import TrainedModel
+from epixs.models.kinds import require_genome_factors
 from epixs.sampling.memory import bytes_per_bin
 from epixs.training.cost import BYTES_PER_PARAMETER, EPOCHS_OVER_JOINT, PROCESS_BYTES, planned_epochs
-from epixs.training.run import check_scales
+from epixs.training.plan import check_scales
 
 BLOCK_POSITIONS = 400
 """5 kbp positions of a block, 2 Mb: large enough to keep a core busy, small enough to share out."""
@@ -67,7 +68,7 @@ def plan_factors(
     exclude
         Experiments of the store never to be fitted to; those excluded from training are, in any case.
     epochs, seed
-        As in `TrainConfig`; by default four times the epochs of a joint fit, and the model's seed.
+        As in `TrainingSettings`; by default four times the epochs of a joint fit, and the model's seed.
 
     Returns
     -------
@@ -77,7 +78,10 @@ def plan_factors(
     ------
     AxisError
         If the model does not know the species, or none of the store's experiments.
+    TrainingError
+        If the model is of a kind without genome factors.
     """
+    require_genome_factors(trained.kind, "genome factors")
     old = trained.axis
     part = axis_of_store(store, exclude, old).parts[0]
     if part.species not in old.species:
@@ -92,7 +96,8 @@ def plan_factors(
         raise AxisError(f"assembly of {store}", got=part.regions.assembly, expected=mine.regions.assembly)
     known_assays = {assay for p in old.parts for assay in p.training["assay"]}
     known_biosamples = set(mine.training["biosample"])
-    zero_shot = plan_zero_shot(old, enabled=trained.config.zero_shot, target=trained.config.target)
+    own = trained.settings.model
+    zero_shot = plan_zero_shot(old, enabled=own.zero_shot, target=own.target)
     detached = set() if part.species in zero_shot.exempt else set(zero_shot.detached)
     aside = mine.experiments[mine.experiments["excluded"] | mine.experiments["held_out"]]
     hidden = set(zip(aside["biosample"], aside["assay"], strict=True))
@@ -118,18 +123,18 @@ def plan_factors(
     share = replace(part, biosamples=mine.biosamples, experiments=table[used].reset_index(drop=True))
     check_scales(JointAxis((share,), old.assays))
     axis = JointAxis((share,), old.assays, old.assay_classes)
-    config = trained.config.replace(seed=seed)
+    joint = trained.settings.replace(seed=seed)
     settings = {
-        name: config.to_dict()[name]
+        name: joint.flat()[name]
         for name in (
             "hidden", "biosample_factors", "assay_factors", "genome_factors", "experiments_per_position",
             "learning_rate", "genome_multiplier", "held_out", "seed",
         )
     }  # fmt: skip
-    settings |= {"genome_dropout": 0.0, "epochs": epochs or EPOCHS_OVER_JOINT * planned_epochs(axis, config)}
+    settings |= {"genome_dropout": 0.0, "epochs": epochs or EPOCHS_OVER_JOINT * planned_epochs(axis, joint)}
     per_position = COARSE_BINS * bytes_per_bin(len(share.experiments))
     block = int(np.clip(BLOCK_BYTES // per_position, 1, BLOCK_POSITIONS))
-    return FactorPlan(axis, trained.fingerprint, config.genome_factors, block, settings), notes
+    return FactorPlan(axis, trained.fingerprint, own.genome_factors, block, settings), notes
 
 
 def factor_cost(plan: FactorPlan) -> FactorCost:

@@ -7,51 +7,26 @@ from pathlib import Path
 
 from epixs.axis.axis import JointAxis, SpeciesAxis
 from epixs.catalog.pairs import Pair, why_unknown
-from epixs.compendium.read import open_compendium, regions_of
+from epixs.compendium.read import open_compendium
 from epixs.errors import AxisError, closest
 from epixs.factors.store import FactorStore
 from epixs.models.folder import TrainedModel
+from epixs.models.kinds import require_genome_factors
 
 
 def check_store(trained: TrainedModel, path: str | Path, factors: FactorStore | None = None) -> str:
-    """Check that a store's bins are those a model (or its factors) was fitted to; returns its species.
+    """Check that a model can impute over the bins of a store; returns the store's species.
 
     Raises
     ------
     AxisError
         Naming what differs.
+    TrainingError
+        If genome factors are given for a kind of model that has none.
     """
-    dataset = open_compendium(path)
-    species = str(dataset.attrs["species"])
-    if species not in trained.axis.species:
-        raise AxisError(
-            f"{path} and {trained.folder} do not fit together: species",
-            got=repr(species),
-            expected=f"one of {', '.join(trained.axis.species)}, which the model was trained on",
-            next_step="train with this store, or give the store of one of these species",
-        )
-    known = trained.axis.part(species)
     if factors is not None:
-        if factors.plan.model != trained.fingerprint:
-            raise AxisError(
-                f"{factors.path} belongs to another model than {trained.folder}",
-                got=factors.plan.model,
-                expected=trained.fingerprint,
-                next_step="fit them with `epixs fit-genome` and this model",
-            )
-        known = factors.plan.part
-        if known.species != species:
-            raise AxisError(f"{factors.path}: species", got=known.species, expected=species)
-    mine, theirs = known.regions, regions_of(dataset)
-    if mine != theirs:
-        raise AxisError(
-            f"{path} and {trained.folder} do not fit together: regions of {species}",
-            got=f"{len(theirs)} regions, {theirs.n_bins:,} bins, of which {theirs.first_difference(mine)}",
-            expected=f"{len(mine)} regions, {mine.n_bins:,} bins on {mine.assembly}, as in training",
-            next_step=f"use the store it was trained on ({known.source}), or fit genome factors of these "
-            "regions with `epixs fit-genome`",
-        )
-    return species
+        require_genome_factors(trained.kind, f"genome factors {factors.path}")
+    return trained.kind.check_store(trained, path, factors)
 
 
 def imputable(axis: JointAxis, pairs: Sequence[Pair]) -> list[Pair]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
@@ -10,20 +11,29 @@ import pandas as pd
 from epixs.axis.axis import SpeciesAxis
 from epixs.catalog.pairs import Pair
 from epixs.compendium.plan import Plan
+from epixs.compendium.read import open_compendium, regions_of
 from epixs.compendium.schema import EXPERIMENT_LABELS
 from epixs.factors.store import FactorStore
 from epixs.models.folder import TrainedModel
 from epixs.storage.fingerprint import digest
+from epixs.storage.location import absolute
 
 
-def provenance(trained: TrainedModel, factors: FactorStore | None = None) -> dict[str, Any]:
-    """What an imputed store says about where it came from."""
+def provenance(
+    trained: TrainedModel, factors: FactorStore | None = None, store: str | Path | None = None
+) -> dict[str, Any]:
+    """What an imputed store says about where it came from.
+
+    Of a kind of model that reads signal to impute, that is also the store which it reads.
+    """
     content: dict[str, Any] = {
         "model": trained.folder.name,
         "model_fingerprint": trained.fingerprint,
-        "model_kind": trained.config.model,
+        "model_kind": trained.settings.kind,
         "training": {part.species: _training_of(part) for part in trained.axis.parts},
     }
+    if trained.kind.reads_signal and store is not None:
+        content["signal"] = {"source": absolute(store), "plan": str(open_compendium(store).attrs["plan"])}
     if factors is None:
         return content
     mine = factors.plan.part
@@ -48,11 +58,16 @@ def _training_of(part: SpeciesAxis) -> dict[str, Any]:
     }
 
 
-def plan_imputation(trained: TrainedModel, pairs: Sequence[Pair], factors: FactorStore | None = None) -> Plan:
-    """Plan the imputed store of some pairs of one species."""
+def plan_imputation(
+    trained: TrainedModel,
+    pairs: Sequence[Pair],
+    factors: FactorStore | None = None,
+    store: str | Path | None = None,
+) -> Plan:
+    """Plan the imputed store of some pairs of one species, over the bins of a store that was checked."""
     axis = trained.axis
     species = pairs[0][0]
-    regions = (axis.part(species) if factors is None else factors.plan.part).regions
+    regions = regions_of(open_compendium(store)) if store else axis.part(species).regions
     units = axis.units() | axis.units(species)  # where it has an assay, its own
     rows = [
         {
@@ -69,7 +84,7 @@ def plan_imputation(trained: TrainedModel, pairs: Sequence[Pair], factors: Facto
         for _, biosample, assay in pairs
     ]
     experiments = pd.DataFrame(rows)[[variable.name for variable in EXPERIMENT_LABELS]]
-    return Plan("imputed", species, experiments, regions, "zero", provenance(trained, factors))
+    return Plan("imputed", species, experiments, regions, "zero", provenance(trained, factors, store))
 
 
 def imputed_accession(model: str, species: str, biosample: str, assay: str) -> str:

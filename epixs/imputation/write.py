@@ -70,18 +70,19 @@ def impute(
     species = check_store(trained, store, factors)
     chosen = choose_pairs(trained, species, pairs=pairs, everything=everything)
     with writing(out):
-        return _impute(trained, chosen, out, factors, progress)
+        return _impute(trained, chosen, store, out, factors, progress)
 
 
 def _impute(
     trained: TrainedModel,
     chosen: list[Pair],
+    store: str | Path,
     out: str | Path,
     factors: FactorStore | None,
     progress: Callable[[Progress], None] | None,
 ) -> pd.DataFrame:
-    plan = prepare_store(out, plan_imputation(trained, chosen, factors))
-    predictor = Predictor(trained, chosen, factors)
+    plan = prepare_store(out, plan_imputation(trained, chosen, factors, store))
+    predictor = Predictor(trained, chosen, factors, store)
     origin = trained.fingerprint if factors is None else digest([trained.fingerprint, factors.fingerprint])
     records = read_ledger(out)
     tiles = list(plan.tiles())
@@ -120,8 +121,8 @@ def open_imputed(
     trained = as_trained(model)
     species = check_store(trained, store, factors)
     chosen = choose_pairs(trained, species, pairs=pairs, everything=everything)
-    plan = plan_imputation(trained, chosen, factors)
-    predictor = Predictor(trained, chosen, factors)
+    plan = plan_imputation(trained, chosen, factors, store)
+    predictor = Predictor(trained, chosen, factors, store)
 
     def block_of(tile: Tile) -> Block:
         rows = slice(tile.first_row, tile.stop_row)

@@ -10,8 +10,9 @@ from typing import Any
 
 from epixs.axis.axis import JointAxis
 from epixs.axis.serialize import axis_from_dict
-from epixs.config import TrainConfig, config_from
+from epixs.config import Settings
 from epixs.errors import AxisError, TrainingError
+from epixs.models.settings import settings_from, settings_from_flat
 from epixs.storage.files import CHECKPOINT_FILE
 from epixs.storage.fingerprint import digest
 
@@ -33,7 +34,7 @@ class Description:
 
     Parameters
     ----------
-    axis, config
+    axis, settings
         What it was trained over, and how.
     bounds
         Smallest and largest value that each assay has shown in training, arcsinh units.
@@ -50,7 +51,7 @@ class Description:
     """
 
     axis: JointAxis
-    config: TrainConfig
+    settings: Settings
     bounds: dict[str, tuple[float, float]]
     scores: dict[str, float]
     extends: str
@@ -100,7 +101,10 @@ def read_description(folder: Path) -> Description:
         fingerprint = content.pop("fingerprint")
         if digest(content) != fingerprint:
             raise ValueError(f"fingerprint {fingerprint!r} is not that of the content")
-        config = config_from(content["config"], where=str(path))
+        if "config" in content:  # one table of all settings, as the first version wrote it
+            settings = settings_from_flat(dict(content["config"]), str(path))
+        else:
+            settings = settings_from(content["settings"], str(path))
         axis = axis_from_dict(content["axis"])
         if type(content["weights_sha256"]) is not str or type(content.get("extends", "")) is not str:
             raise TypeError("weights_sha256 or extends is no text")
@@ -112,7 +116,7 @@ def read_description(folder: Path) -> Description:
         raise AxisError(f"{path} is damaged", got=f"{type(error).__name__}: {error}") from error
     return Description(
         axis,
-        config,
+        settings,
         bounds,
         scores,
         content.get("extends", ""),

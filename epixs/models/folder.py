@@ -19,11 +19,10 @@ import numpy as np
 
 from epixs.axis.axis import JointAxis
 from epixs.axis.serialize import axis_to_dict
-from epixs.config import TrainConfig, config_from
+from epixs.config import Settings
 from epixs.errors import TrainingError
-from epixs.models.avocado.network import DeepTensorFactorization, build_model
-from epixs.models.avocado.size import count_parameters
 from epixs.models.description import DESCRIPTION_FILE, MODEL_FILE, read_description, signal_bounds
+from epixs.models.kinds import Kind, kind_named, kind_of
 from epixs.storage.files import check_new_folder, file_sha256, write_text
 from epixs.storage.fingerprint import digest
 from epixs.storage.version import epixs_version
@@ -41,7 +40,7 @@ class TrainedModel:
         Where it lies.
     model
         The Keras model.
-    axis, config
+    axis, settings
         What it was trained over, and how.
     bounds
         Smallest and largest value that each assay has shown in training, arcsinh units.
@@ -52,32 +51,27 @@ class TrainedModel:
     folder: Path
     model: Any
     axis: JointAxis
-    config: TrainConfig
+    settings: Settings
     bounds: dict[str, tuple[float, float]]
     fingerprint: str
 
+    @property
+    def kind(self) -> Kind:
+        """What its kind of model gives."""
+        return kind_named(self.settings.kind)
 
-def new_model(axis: JointAxis, config: TrainConfig, *, precision: str = "float32") -> DeepTensorFactorization:
-    """Make the model that a configuration names, not yet compiled."""
-    keras.utils.set_random_seed(config.seed)
-    return build_model(
-        axis,
-        biosample_factors=config.biosample_factors,
-        assay_factors=config.assay_factors,
-        genome_factors=config.genome_factors,
-        hidden=config.hidden,
-        genome_dropout=config.genome_dropout,
-        zero_shot=config.zero_shot,
-        target=config.target,
-        precision=precision,
-    )
+
+def new_model(axis: JointAxis, settings: Settings, *, precision: str = "float32") -> Any:
+    """Make the model that settings describe, not yet compiled."""
+    keras.utils.set_random_seed(settings.training.seed)
+    return kind_named(settings.kind).build(axis, settings, precision=precision)
 
 
 def write_model(
     folder: Path,
     model: Any,
     axis: JointAxis,
-    config: TrainConfig,
+    settings: Settings,
     scores: dict[str, float],
     *,
     bounds: dict[str, list[float]] | None = None,
@@ -89,11 +83,11 @@ def write_model(
     their checksum: at any moment one of the two weight files is the one that it names.
     """
     partial = folder / PARTIAL_FILE
-    with _as_kept(model):
+    with kind_named(settings.kind).as_kept(model), _without_optimizer(model):
         model.save(partial)
     content: dict[str, Any] = {
         "epixs_version": epixs_version(),
-        "config": config.to_dict(),
+        "settings": settings.to_dict(),
         "axis": axis_to_dict(axis),
         "bounds": bounds or signal_bounds(axis),
         **({"extends": extends} if extends else {}),
@@ -128,7 +122,7 @@ def save_model(model: Any, folder: str | Path, axis: JointAxis | None = None) ->
     if not (folder / DESCRIPTION_FILE).is_file():
         check_new_folder(folder, TrainingError)
     folder.mkdir(parents=True, exist_ok=True)
-    write_model(folder, model, trained.axis, trained.config, {})
+    write_model(folder, model, trained.axis, trained.settings, {})
 
 
 def as_trained(model: Any, axis: JointAxis | None = None) -> TrainedModel:
@@ -141,7 +135,8 @@ def as_trained(model: Any, axis: JointAxis | None = None) -> TrainedModel:
     """
     if isinstance(model, TrainedModel):
         return model
-    if not isinstance(model, DeepTensorFactorization):
+    known = kind_of(model)
+    if known is None:
         raise TrainingError(
             "model", got=type(model).__name__, expected="one from `epixs.build_model` or `epixs.open_model`"
         )
@@ -153,31 +148,27 @@ def as_trained(model: Any, axis: JointAxis | None = None) -> TrainedModel:
             expected="the axis of `epixs.build_model`",
             next_step="`epixs.save_model(model, folder, axis=axis)`, and `epixs.open_model(folder)`",
         )
-    names = ("hidden", "biosample_factors", "assay_factors", "genome_factors", "genome_dropout")
-    settings = {name: model.settings[name] for name in names}
-    config = config_from(settings | {"zero_shot": bool(model.settings["detached_assays"])}, where=model.name)
+    kind, own = known
+    settings = Settings(own, kind.training)
     weights = hashlib.sha256(b"".join(np.ascontiguousarray(w).tobytes() for w in model.get_weights()))
     fingerprint = digest([weights.hexdigest(), axis_to_dict(axis)])
     bounds = {assay: (low, high) for assay, (low, high) in signal_bounds(axis).items()}
-    return TrainedModel(Path(model.name), model, axis, config, bounds, fingerprint)
+    return TrainedModel(Path(model.name), model, axis, settings, bounds, fingerprint)
 
 
 @contextlib.contextmanager
-def _as_kept(model: Any) -> Iterator[None]:
-    """Let a model be saved as one that predicts in float32, and without its optimiser.
+def _without_optimizer(model: Any) -> Iterator[None]:
+    """Let a model be saved without its optimiser, whose moments are twice as large as the weights.
 
-    The optimiser's moments are twice as large as the weights. Keras 3 has an argument for leaving them out,
-    which the `.keras` format ignores.
+    Keras 3 has an argument for leaving them out, which the `.keras` format ignores.
     """
-    compiled, precision = model.compiled, model.settings["precision"]
+    compiled = model.compiled
     optimizer = model.optimizer if compiled else None
-    model.settings["precision"] = "float32"
     if compiled:
         model.optimizer, model.compiled = None, False
     try:
         yield
     finally:
-        model.settings["precision"] = precision
         if compiled:
             model.optimizer, model.compiled = optimizer, True
 
@@ -203,15 +194,15 @@ def open_model(folder: str | Path) -> TrainedModel:
             next_step="`epixs.save_model(model, folder)` writes one of a model that was fitted by a script",
         )
     said = read_description(folder)
-    axis, config = said.axis, said.config
+    axis, settings = said.axis, said.settings
     weights = _matching_weights(folder, said.weights_sha256)
-    _check_size(weights, count_parameters(axis, config))
-    model = new_model(axis, config)
+    _check_size(weights, kind_named(settings.kind).parameters(axis, settings))
+    model = new_model(axis, settings)
     try:
         model.load_weights(weights)
     except Exception as error:  # keras raises many types for a damaged archive
         raise TrainingError(f"{weights} cannot be loaded", got=f"{type(error).__name__}: {error}") from error
-    return TrainedModel(folder, model, axis, config, said.bounds, said.fingerprint)
+    return TrainedModel(folder, model, axis, settings, said.bounds, said.fingerprint)
 
 
 def _matching_weights(folder: Path, sha256: str) -> Path:

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import weakref
 from types import TracebackType
+from typing import Self
 
 from epixs.axis.axis import JointAxis
 from epixs.errors import TrainingError
-from epixs.sampling.batch import Batch
+from epixs.sampling.batch import Batch, InputSpec
 from epixs.sampling.calls import Calls
 from epixs.sampling.memory import InMemory, memory_needed
 from epixs.sampling.order import visits_of
-from epixs.sampling.pools import OutOfCore
+from epixs.sampling.pools import OutOfCore, fewest_bytes, most_bytes
 
 
 class Sampler:
@@ -56,7 +57,7 @@ class Sampler:
         seed: int = 0,
         memory_bytes: int | None = None,
     ) -> None:
-        self.axis = axis
+        self.axis, self.seed = axis, seed
         self.experiments_per_position = experiments_per_position
         self.visits = visits_of(axis, species_weight)
         self.entries: InMemory | OutOfCore
@@ -85,6 +86,13 @@ class Sampler:
         """Steps until an epoch has visited all its positions."""
         return -(-self.n_positions // self.positions_per_step)
 
+    @property
+    def input_specs(self) -> dict[str, InputSpec]:
+        """Type and shape of each of a batch's `inputs`."""
+        labels = InputSpec("int32", (self.positions_per_step, self.experiments_per_position))
+        position = InputSpec("int32", (self.positions_per_step, 3))
+        return {"position": position, "biosample": labels, "assay": labels}
+
     def batch(self, epoch: int, step: int) -> Batch:
         """Entries of one step; the last step of an epoch is filled up with second visits."""
         with self._calls.one():
@@ -94,7 +102,7 @@ class Sampler:
         """Draw no more batches: wait for those being drawn, and refuse others."""
         self._end()
 
-    def __enter__(self) -> Sampler:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(
@@ -119,9 +127,23 @@ class Sampler:
             )
         return entries
 
+    def held_out_tracks(self, count: int) -> Batch:
+        """About `count` entries of the experiments that the axis holds out whole, at random positions."""
+        alone = self.axis.held_out_alone()
+        with Sampler(alone, batch_size=count, held_out=0.0, seed=self.seed) as sampler:
+            return sampler.batch(0, 0)
+
 
 def _end(calls: Calls, entries: InMemory | OutOfCore) -> None:
     calls.refuse()
     if isinstance(entries, OutOfCore):
         entries.close()
     calls.wait()
+
+
+def signal_memory(axis: JointAxis, experiments_per_position: int, available: int) -> tuple[int, bool]:
+    """Bytes that a sampler's signal takes if so many are available, and whether that is all of it."""
+    whole, width = memory_needed(axis), experiments_per_position
+    pools = min(max(available, fewest_bytes(axis, width)), most_bytes(axis, width))
+    in_memory = whole <= max(available, pools)
+    return (whole if in_memory else pools), in_memory

@@ -19,13 +19,13 @@ from epixs.catalog.experiments import read_catalog, write_catalog
 from epixs.catalog.pairs import Pair
 from epixs.catalog.portal import select_experiments
 from epixs.cluster.client import open_client
-from epixs.config import TrainConfig
 from epixs.errors import ConfigError, StoreError
 from epixs.evaluation.scores import AVERAGE, IMPUTED, UNFAIR, ZERO_SHOT, Evaluation, evaluate, method_means
 from epixs.genome.bed import read_regions
 from epixs.imputation.write import impute
 from epixs.ingestion.run import ingest
 from epixs.models.folder import open_model
+from epixs.models.settings import make_settings
 from epixs.report.tables import write_report
 from epixs.simulation.simulate import simulate
 from epixs.storage.files import check_new_folder
@@ -38,10 +38,10 @@ ZERO_SHOT_CLASS = "protein_binding"
 
 
 SETTINGS = {
-    "demo": TrainConfig(
+    "demo": make_settings(
         hidden=(128, 128), batch_size=2_000, learning_rate=1e-3, genome_multiplier=10.0, epochs=80
     ),
-    "tiny": TrainConfig(hidden=(32, 32), epochs=3, batch_size=1_000, held_out=0.1),
+    "tiny": make_settings(hidden=(32, 32), epochs=3, batch_size=1_000, held_out=0.1),
 }
 
 

@@ -1,1 +1,11 @@
 """Fitting a model: plan and cost, the run, what happens between steps."""
+
+import importlib
+from typing import Any
+
+
+def __getattr__(name: str) -> Any:
+    """Import `callbacks`, which imports Keras, when it is first used."""
+    if name == "callbacks":
+        return importlib.import_module("epixs.training.callbacks")
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -20,12 +20,11 @@ import numpy.typing as npt
 
 from epixs.axis.axis import JointAxis
 from epixs.axis.serialize import axis_to_dict
-from epixs.config import TrainConfig
+from epixs.config import Settings
 from epixs.errors import TrainingError
-from epixs.models.avocado.zero_shot import plan_zero_shot
 from epixs.storage.files import CHECKPOINT_FILE
 from epixs.storage.fingerprint import digest
-from epixs.training.cost import estimate_cost
+from epixs.training.cost import Cost
 
 STATE = "state"
 HEADER_BYTES = 1 << 12
@@ -47,7 +46,7 @@ class RunState:
     total_steps
         Steps over which the learning rate falls.
     history
-        One dict per finished epoch.
+        One dict per finished epoch; none where a script of one's own keeps no history.
     best, best_epoch, worse
         Lowest held-out error, its epoch, and epochs since.
     seconds
@@ -67,23 +66,20 @@ class RunState:
     precision: str = "float32"
 
 
-def identity(axis: JointAxis, config: TrainConfig, extends: str = "") -> dict[str, Any]:
+def identity_of(axis: JointAxis, settings: Settings, cost: Cost, extends: str = "") -> dict[str, Any]:
     """What a run must have in common with the one it goes on from, by name.
 
     `extends` is the fingerprint of the model that the run extends, if it does.
     """
-    settings = {k: v for k, v in config.to_dict().items() if k not in FREE_SETTINGS}
-    zero_shot = plan_zero_shot(axis, enabled=config.zero_shot, target=config.target)
-    settings["target"] = ", ".join(zero_shot.targets)
-    parts: dict[str, Any] = {f"store of {part.species}": part.plan for part in axis.parts}
-    parts |= {
+    decisive = {name: value for name, value in settings.flat().items() if name not in FREE_SETTINGS}
+    stores: dict[str, Any] = {f"store of {part.species}": part.plan for part in axis.parts}
+    excluded = {
         f"excluded experiments of {part.species}": int(part.experiments["excluded"].sum())
         for part in axis.parts
     }
-    cost = estimate_cost(axis, config)
     signal = "in memory" if cost.in_memory else f"out of core, {cost.signal_bytes:,} bytes (memory_gb)"
     rest = {"axis": digest(axis_to_dict(axis)), "training signal": signal, "extended model": extends}
-    return settings | parts | rest
+    return {"model": settings.kind} | decisive | stores | excluded | rest
 
 
 def save_checkpoint(folder: Path, model: Any, identity: dict[str, Any], state: RunState) -> None:
@@ -100,8 +96,15 @@ def save_checkpoint(folder: Path, model: Any, identity: dict[str, Any], state: R
     os.replace(partial, folder / CHECKPOINT_FILE)
 
 
-def read_state(folder: Path, axis: JointAxis, config: TrainConfig, extends: str = "") -> RunState | None:
-    """Where the run in a folder stands; None if it has no checkpoint. Arguments as in `identity`.
+def read_state(folder: Path, identity: dict[str, Any]) -> RunState | None:
+    """Where the run in a folder stands; None if it has no checkpoint.
+
+    Parameters
+    ----------
+    folder
+        Of the run.
+    identity
+        What that run must have in common with this one; a `precision` of `"auto"` takes what it chose.
 
     Raises
     ------
@@ -117,16 +120,16 @@ def read_state(folder: Path, axis: JointAxis, config: TrainConfig, extends: str 
         theirs, state = dict(content["identity"]), _state_from(content["run"])
     except (ValueError, LookupError, TypeError, RecursionError) as error:
         raise _damaged(path, error) from error
-    mine = identity(axis, config, extends)
-    if config.precision == "auto":  # chosen when the run began, and kept
+    mine = dict(identity)
+    if mine.get("precision") == "auto":  # chosen when the run began, and kept
         mine["precision"] = theirs.get("precision")
     differ = [name for name in mine | theirs if mine.get(name) != theirs.get(name)]
     if differ:
-        said = [name for name in differ if name != "axis"]  # a digest, which says nothing to anybody
+        named = [name for name in differ if name != "axis"]  # a digest, which says nothing to anybody
         raise TrainingError(
-            f"{path} is of another run: {', '.join(said) or 'excluded experiments or labels'}",
-            got="; ".join(f"{name} {mine.get(name)}" for name in said) or "others",
-            expected="; ".join(f"{name} {theirs.get(name)}" for name in said) or "those of that run",
+            f"{path} is of another run: {', '.join(named) or 'excluded experiments or labels'}",
+            got="; ".join(f"{name} {mine.get(name)}" for name in named) or "others",
+            expected="; ".join(f"{name} {theirs.get(name)}" for name in named) or "those of that run",
             next_step="give the stores, --exclude and settings of that run, or another --out",
         )
     return state
@@ -140,7 +143,7 @@ def _state_from(content: Any) -> RunState:
         raise ValueError(f"steps and epochs are {whole}")
     if [type(value) for value in (state.best, state.seconds, state.precision)] != [float, float, str]:
         raise ValueError(f"best {state.best!r}, seconds {state.seconds!r}, precision {state.precision!r}")
-    if type(state.history) is not list or len(state.history) != state.epoch:
+    if type(state.history) is not list or len(state.history) not in (0, state.epoch):
         raise ValueError(f"its history is not one of {state.epoch} epochs")
     for row in state.history:
         if type(row) is not dict or any(type(value) not in (int, float) for value in row.values()):

@@ -7,11 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from epixs.axis.axis import JointAxis
-from epixs.config import TrainConfig
+from epixs.config import Settings
 from epixs.errors import TrainingError
-from epixs.models.avocado.size import count_parameters
-from epixs.sampling.memory import memory_needed
-from epixs.sampling.pools import fewest_bytes, most_bytes
+from epixs.models.kinds import kind_named
 
 EPOCH_RANGE = (8, 200)
 
@@ -62,19 +60,15 @@ class Cost:
     experiments: int
 
 
-def estimate_cost(axis: JointAxis, config: TrainConfig) -> Cost:
+def estimate_cost(axis: JointAxis, settings: Settings) -> Cost:
     """Parameters, bytes and steps of a run."""
-    parameters = count_parameters(axis, config)
+    kind, training = kind_named(settings.kind), settings.training
+    parameters = kind.parameters(axis, settings)
     positions = sum(part.n_positions[0] for part in axis.parts if len(part.training))
-    batch_size = planned_batch(axis, config)
-    activations = batch_size * sum(config.hidden) * 4 * 3
-    model = PROCESS_BYTES + BYTES_PER_PARAMETER * parameters + activations
-    left, whole = int(config.memory_gb * 1e9) - model, memory_needed(axis)
-    width = config.experiments_per_position
-    pools = min(max(left, fewest_bytes(axis, width)), most_bytes(axis, width))
-    in_memory = whole <= max(left, pools)
-    signal = whole if in_memory else pools
-    per_step = max(1, batch_size // width)
+    batch_size = planned_batch(axis, settings)
+    model = PROCESS_BYTES + BYTES_PER_PARAMETER * parameters + kind.working_bytes(settings, batch_size)
+    signal, in_memory = kind.signal_memory(axis, settings, int(training.memory_gb * 1e9) - model)
+    per_step = max(1, batch_size // training.experiments_per_position)
     return Cost(
         parameters,
         model + signal,
@@ -82,31 +76,31 @@ def estimate_cost(axis: JointAxis, config: TrainConfig) -> Cost:
         in_memory,
         batch_size,
         -(-positions // per_step),
-        planned_epochs(axis, config),
+        planned_epochs(axis, settings),
         positions,
         axis.n_training,
     )
 
 
-def planned_batch(axis: JointAxis, config: TrainConfig) -> int:
+def planned_batch(axis: JointAxis, settings: Settings) -> int:
     """Entries a step: as configured, or so many that an epoch has enough steps."""
-    if config.batch_size:
-        return config.batch_size
+    if settings.training.batch_size:
+        return settings.training.batch_size
     positions = sum(part.n_positions[0] for part in axis.parts if len(part.training))
     return int(np.clip(positions // STEPS_AN_EPOCH, *BATCH_RANGE))
 
 
-def planned_epochs(axis: JointAxis, config: TrainConfig) -> int:
+def planned_epochs(axis: JointAxis, settings: Settings) -> int:
     """Epochs of a run: as configured, or until half of a position's experiments were drawn on average."""
-    if config.epochs:
-        return config.epochs
+    if settings.training.epochs:
+        return settings.training.epochs
     positions = sum(part.n_positions[0] for part in axis.parts if len(part.training))
     entries = sum(part.n_positions[0] * len(part.training) for part in axis.parts)
-    drawn = entries / positions / config.experiments_per_position
+    drawn = entries / positions / settings.training.experiments_per_position
     return int(np.clip(round(drawn / 2), *EPOCH_RANGE))
 
 
-def check_memory(cost: Cost, config: TrainConfig) -> None:
+def check_memory(cost: Cost, settings: Settings) -> None:
     """Refuse a run beyond the memory budget.
 
     Raises
@@ -114,11 +108,12 @@ def check_memory(cost: Cost, config: TrainConfig) -> None:
     TrainingError
         Saying what it needs and which settings reduce it.
     """
-    if cost.memory_bytes > config.memory_gb * 1e9:
+    allowed = settings.training.memory_gb
+    if cost.memory_bytes > allowed * 1e9:
         raise TrainingError(
             "training would need more memory than allowed",
             got=f"{cost.memory_bytes / 1e9:.1f} GB",
-            expected=f"at most memory_gb = {config.memory_gb:g}",
-            next_step="raise memory_gb, take fewer regions, or reduce genome_factors and hidden; "
+            expected=f"at most memory_gb = {allowed:g}",
+            next_step=f"raise memory_gb, take fewer regions, or {kind_named(settings.kind).smaller}; "
             "--force starts all the same",
         )

@@ -9,14 +9,10 @@ import numpy as np
 import tensorflow as tf
 
 from epixs.errors import TrainingError
-from epixs.sampling import Batch, Sampler
+from epixs.sampling import Batch, BatchSampler
 
 
-def _inputs(batch: Batch) -> dict[str, Any]:
-    return {"position": batch.position, "biosample": batch.biosample, "assay": batch.assay}
-
-
-def training_dataset(sampler: Sampler, *, first_epoch: int = 0, first_step: int = 0) -> Any:
+def training_dataset(sampler: BatchSampler, *, first_epoch: int = 0, first_step: int = 0) -> Any:
     """Endless stream of training batches, epoch after epoch.
 
     Parameters
@@ -28,16 +24,17 @@ def training_dataset(sampler: Sampler, *, first_epoch: int = 0, first_step: int 
 
     Returns
     -------
-    A `tf.data.Dataset` of `(inputs, value, weight)`: `inputs` a dict of int32 `position` `(P, 3)`,
-    `biosample` `(P, E)` and `assay` `(P, E)`; `value` float32 `(P, E, 1)` and `weight` float32 `(P, E)`.
+    A `tf.data.Dataset` of `(inputs, value, weight)`: `inputs` a dict of what the model reads, of a `Sampler`
+    int32 `position` `(P, 3)`, `biosample` `(P, E)` and `assay` `(P, E)`; `value` float32 `(P, E, 1)` and
+    `weight` float32 `(P, E)`.
 
     Examples
     --------
     >>> data = training_dataset(sampler)  # doctest: +SKIP
     >>> model.fit(data, steps_per_epoch=sampler.steps_per_epoch, shuffle=False)  # doctest: +SKIP
     """
-    positions, width = sampler.positions_per_step, sampler.experiments_per_position
-    steps = sampler.steps_per_epoch
+    entries = (sampler.positions_per_step, sampler.experiments_per_position)
+    steps, specs = sampler.steps_per_epoch, sampler.input_specs
     found = weakref.ref(sampler)  # TensorFlow never forgets a function that a dataset has called
 
     def read(counter: np.int64) -> tuple[np.ndarray[Any, Any], ...]:
@@ -46,18 +43,17 @@ def training_dataset(sampler: Sampler, *, first_epoch: int = 0, first_step: int 
         if drawing is None:
             raise TrainingError("the sampler of this dataset is gone", next_step="keep it while training")
         batch = drawing.batch(epoch, step)
-        return batch.position, batch.biosample, batch.assay, batch.value, batch.weight
+        return (*(batch.inputs[name] for name in specs), batch.value, batch.weight)
 
     # On Python 3.13, AutoGraph warns that it cannot convert this, and keeps it, and so the sampler.
     @tf.autograph.experimental.do_not_convert  # type: ignore[misc, unused-ignore]
     def fetch(counter: Any) -> Any:
-        kinds = (tf.int32, tf.int32, tf.int32, tf.float32, tf.float32)
-        position, *rest = tf.numpy_function(read, [counter], kinds, stateful=False)
-        position.set_shape((positions, 3))
-        for tensor in rest:
-            tensor.set_shape((positions, width))
-        biosample, assay, value, weight = rest
-        return {"position": position, "biosample": biosample, "assay": assay}, value[..., None], weight
+        types = [*(spec.dtype for spec in specs.values()), "float32", "float32"]
+        *inputs, value, weight = tf.numpy_function(read, [counter], types, stateful=False)
+        shapes = [*(spec.shape for spec in specs.values()), entries, entries]
+        for tensor, shape in zip((*inputs, value, weight), shapes, strict=True):
+            tensor.set_shape(shape)
+        return dict(zip(specs, inputs, strict=True)), value[..., None], weight
 
     stream = tf.data.Dataset.counter(start=first_epoch * steps + first_step)
     data = _untuned(stream.map(fetch, num_parallel_calls=2, deterministic=True).prefetch(4))
@@ -65,14 +61,14 @@ def training_dataset(sampler: Sampler, *, first_epoch: int = 0, first_step: int 
     return data
 
 
-def held_out_dataset(sampler: Sampler, *, count: int = 200_000, batch_size: int = 20_000) -> Any:
+def held_out_dataset(sampler: BatchSampler, *, count: int = 200_000, batch_size: int = 20_000) -> Any:
     """Finite dataset of held-out entries, as `validation_data` of `model.fit`."""
     return dataset_of(sampler.held_out_entries(count), batch_size=batch_size)
 
 
 def dataset_of(batch: Batch, *, batch_size: int = 20_000) -> Any:
     """Finite dataset of the entries of one batch."""
-    data = tf.data.Dataset.from_tensor_slices((_inputs(batch), batch.value[..., None], batch.weight))
+    data = tf.data.Dataset.from_tensor_slices((dict(batch.inputs), batch.value[..., None], batch.weight))
     return _untuned(data.batch(batch_size).prefetch(2))
 
 

@@ -63,7 +63,7 @@ def training_scope(devices: Sequence[str] | None = None) -> Any:
 
 
 def chosen_precision(precision: str, hidden: Sequence[int]) -> str:
-    """`"float32"` or `"bfloat16"`: as asked for, or (`"auto"`) what is faster here, by trying."""
+    """Choose `"float32"` or `"bfloat16"`: as asked for, or (`"auto"`) what is faster here, by trying."""
     if precision != "auto":
         return precision
     return "bfloat16" if bfloat16_speedup(hidden) >= WORTHWHILE else "float32"

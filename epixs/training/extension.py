@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
 import pandas as pd
 
 from epixs.axis.aliases import Alias
@@ -18,18 +17,11 @@ from epixs.catalog.pairs import Pair
 from epixs.errors import AxisError
 from epixs.models.description import signal_bounds
 from epixs.models.folder import TrainedModel, new_model, write_model
-from epixs.training.cost import EPOCHS_OVER_JOINT, check_memory, estimate_cost, planned_epochs
-from epixs.training.run import (
-    Probe,
-    check_scales,
-    collecting_only_here,
-    deadline_of,
-    fit_model,
-    new_folder,
-    sampler_of,
-    state_in,
-)
-from epixs.training.watch import EpochReport
+from epixs.models.kinds import require_genome_factors
+from epixs.training.callbacks import EpochReport
+from epixs.training.cost import EPOCHS_OVER_JOINT, planned_epochs
+from epixs.training.plan import plan_run
+from epixs.training.run import Probe, carry_out, collecting_only_here, new_folder
 
 LABELS = ["biosample", "assay"]
 
@@ -85,6 +77,7 @@ def plan_extension(
     AxisError
         If there is nothing new, or the store does not fit the model.
     """
+    require_genome_factors(trained.kind, "extending")
     old = trained.axis
     found = axis_of_store(store, exclude, old, aliases)
     part = found.parts[0]
@@ -197,7 +190,7 @@ def extend(
     out
         New or empty folder for the extended model.
     epochs, max_minutes
-        As in `TrainConfig`; by default planned as for training.
+        As in `TrainingSettings`; by default planned as for training.
     resume, force
         As in `train`.
     report, on_probe
@@ -215,85 +208,22 @@ def extend(
         If the memory budget does not suffice, the folder holds something else, or the run to resume is of
         another model, store or settings.
     """
-    out = Path(out)
     plan = plan_extension(trained, store, exclude, aliases)
-    config = trained.config.replace(
+    settings = trained.kind.extension_settings(trained.settings).replace(
         epochs=epochs or 0,
         max_minutes=max_minutes or 0.0,
-        learning_rate=trained.config.learning_rate * trained.config.genome_multiplier,
-        genome_multiplier=1.0,  # all that is fitted are factors
         held_out_tracks=0,
         weight_decay=0.0,  # it would move what is frozen
         species_weight="by_bins",  # there is only one
+        precision="float32",
     )
-    deadline = deadline_of(config)
-    check_scales(plan.fit_axis)
     if not epochs:
-        config = config.replace(epochs=EPOCHS_OVER_JOINT * planned_epochs(plan.fit_axis, config))
-    cost = estimate_cost(plan.fit_axis, config)
-    if not force:
-        check_memory(cost, config)
-    state = state_in(out, plan.fit_axis, config, resume=resume, extends=trained.fingerprint)
-    model = new_model(plan.axis, trained.config)
-    copy_known(trained, plan, model)
-    freeze_known(trained, plan, model)
+        settings = settings.replace(epochs=EPOCHS_OVER_JOINT * planned_epochs(plan.fit_axis, settings))
+    run = plan_run(plan.fit_axis, settings, out, resume=resume, force=force, extends=trained.fingerprint)
+    model = new_model(plan.axis, trained.settings)
+    trained.kind.take_over(model, plan.axis, trained)
     bounds = signal_bounds(plan.axis) | {name: list(pair) for name, pair in trained.bounds.items()}
-
-    def save(scores: dict[str, float]) -> None:
-        write_model(out, model, plan.axis, trained.config, scores, bounds=bounds, extends=trained.fingerprint)
-
-    with new_folder(out), collecting_only_here(), sampler_of(plan.fit_axis, config, cost) as sampler:
-        return fit_model(
-            model, plan.fit_axis, sampler, config, out, cost.epochs, save, deadline,
-            state=state, extends=trained.fingerprint, known=plan.axis, report=report, on_probe=on_probe,
-        )  # fmt: skip
-
-
-def copy_known(trained: TrainedModel, plan: Extension, model: Any) -> None:
-    """Give a new model what the old one knows; new labels begin at the mean of the old ones."""
-    old = trained.model
-    for mine, theirs, rows in (
-        (model.biosample.table, old.biosample.table, _biosample_rows(trained, plan)),
-        (model.assay.table, old.assay.table, plan.axis.assay_index(trained.axis.assays)),
-    ):
-        known = theirs.numpy()
-        values = np.tile(known.mean(axis=0), (mine.shape[0], 1))
-        values[rows] = known
-        mine.assign(values)
-    for mine, theirs in zip(model.genome.tables, old.genome.tables, strict=True):
-        values = mine.numpy()
-        values[: theirs.shape[0]] = theirs.numpy()  # a new species comes last
-        mine.assign(values)
-    for mine, theirs in zip(_layers(model), _layers(old), strict=True):
-        mine.assign(theirs)
-
-
-def freeze_known(trained: TrainedModel, plan: Extension, model: Any) -> None:
-    """Leave only what is new to be trained."""
-    for variable in _layers(model):
-        variable.trainable = False
-    for layer, rows in (
-        (model.biosample, _biosample_rows(trained, plan)),
-        (model.assay, plan.axis.assay_index(trained.axis.assays)),
-    ):
-        if rows.size == layer.n_labels:
-            layer.table.trainable = False
-        else:
-            layer.freeze(rows)
-    if not plan.new_species:
-        for table in model.genome.tables:
-            table.trainable = False
-    model.settings["detached_assays"] = []  # the layers that this is for are frozen
-
-
-def _biosample_rows(trained: TrainedModel, plan: Extension) -> npt.NDArray[np.int32]:
-    """Where the old biosamples are among the new ones."""
-    parts = trained.axis.parts
-    return np.concatenate([plan.axis.biosample_index(part.species, part.biosamples) for part in parts])
-
-
-def _layers(model: Any) -> list[Any]:
-    """Layers and projections: all weights that are no factors."""
-    return [
-        variable for name, variable in model.shared_weights().items() if name not in ("biosample", "assay")
-    ]
+    write = functools.partial(write_model, bounds=bounds, extends=trained.fingerprint)
+    save = functools.partial(write, run.folder, model, plan.axis, trained.settings)
+    with new_folder(run.folder), collecting_only_here(), run.sampler() as sampler:
+        return carry_out(run, model, sampler, save, known=plan.axis, report=report, on_probe=on_probe)

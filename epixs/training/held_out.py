@@ -142,8 +142,7 @@ def with_baselines(axis: JointAxis, batch: Batch, seed: int = 0) -> HeldOut:
     seed
         Decides where average activity is looked up, in stores too large to do so everywhere.
     """
-    known = batch.weight[:, 0] > 0
-    batch = Batch(*(values[known] for values in vars(batch).values()))
+    batch = batch.take(batch.weight[:, 0] > 0)
     average, mean = (np.full(len(batch.position), np.nan, np.float32) for _ in range(2))
     species = species_of_entries(axis, batch)
     for number, part in enumerate(axis.parts):

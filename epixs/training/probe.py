@@ -8,7 +8,7 @@ from typing import Any
 
 import keras
 
-from epixs.sampling import Sampler
+from epixs.sampling import BatchSampler
 from epixs.training.dataset import training_dataset
 
 PROBE_STEPS = 10
@@ -37,7 +37,7 @@ class _Stopwatch(keras.callbacks.Callback):  # type: ignore[misc, unused-ignore]
 
 
 def seconds_per_step(
-    model: Any, sampler: Sampler, *, most_seconds: float = float("inf"), interrupted: threading.Event
+    model: Any, sampler: BatchSampler, *, most_seconds: float = float("inf"), interrupted: threading.Event
 ) -> float:
     """Time ten steps of a compiled model, and put everything that they changed back.
 

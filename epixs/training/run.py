@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import gc
 import signal
 import threading
@@ -13,36 +14,34 @@ from pathlib import Path
 from typing import Any
 
 import keras
-import numpy as np
 
 from epixs.axis.axis import JointAxis
-from epixs.config import TrainConfig
+from epixs.config import Settings
 from epixs.errors import TrainingError
-from epixs.models.avocado.network import DeepTensorFactorization
-from epixs.models.avocado.optimizer import RowwiseAdam
-from epixs.models.avocado.zero_shot import plan_zero_shot
-from epixs.models.description import DESCRIPTION_FILE
 from epixs.models.folder import new_model, write_model
-from epixs.sampling import Sampler
-from epixs.sampling.draws import PACKED_LIMIT
-from epixs.storage.files import check_new_folder
-from epixs.training.checkpoint import RunState, forget_checkpoint, identity, read_state, restore
-from epixs.training.cost import Cost, check_memory, estimate_cost
+from epixs.models.kinds import kind_named
+from epixs.sampling import BatchSampler
+from epixs.training.callbacks import (
+    BestWeights,
+    Deadline,
+    EpochReport,
+    HeldOutScores,
+    History,
+    ProgressReport,
+    StepCheckpoint,
+    StopOnNonFinite,
+)
+from epixs.training.cost import check_memory, estimate_cost
 from epixs.training.dataset import training_dataset
-from epixs.training.devices import chosen_precision, parts_of, training_scope, use_cores
-from epixs.training.held_out import HeldOut, with_baselines
+from epixs.training.devices import parts_of, training_scope, use_cores
+from epixs.training.plan import TrainingRun, plan_run, precision_of, settled
 from epixs.training.probe import seconds_per_step
-from epixs.training.watch import WEIGHTED_ERROR, EpochReport, RunPlan, Watch
 
 PROBE_SHARE = 0.1
 """Of `max_minutes`, at most, that timing the first steps may take."""
 
 FILLED_SHARE = 0.8
 """Of the time that is left, taken up by training steps; scoring and writing checkpoints need some too."""
-
-HELD_OUT_ENTRIES = (5_000, 200_000)
-HELD_OUT_SHARE = 0.2
-"""Held-out entries scored after an epoch over positions trained on in it, within those limits."""
 
 
 @dataclass(frozen=True)
@@ -64,25 +63,9 @@ class Probe:
     wanted_epochs: int
 
 
-def compile_model(model: DeepTensorFactorization, config: TrainConfig, total_steps: int) -> None:
-    """Compile with the configuration's optimiser: cosine decay over all steps."""
-    schedule = keras.optimizers.schedules.CosineDecay(config.learning_rate, max(1, total_steps), alpha=0.01)
-    with model.distribute_strategy.scope():
-        optimizer = RowwiseAdam(
-            schedule, row_multiplier=config.genome_multiplier, weight_decay=config.weight_decay or None
-        )
-        if config.weight_decay:
-            optimizer.exclude_from_weight_decay(var_list=model.genome.tables)
-        # XLA cannot compile the update of unique rows, whose number the data decide.
-        # The loss is a mean over all entries, also those without weight; this metric over those with.
-        error = keras.metrics.MeanSquaredError(name=WEIGHTED_ERROR)
-        model.compile(optimizer=optimizer, loss="mse", weighted_metrics=[error], jit_compile=False)
-        optimizer.build(model.trainable_variables)
-
-
 def train(
     axis: JointAxis,
-    config: TrainConfig,
+    settings: Settings,
     out: str | Path,
     *,
     resume: bool = False,
@@ -98,8 +81,8 @@ def train(
     ----------
     axis
         What to train over; its excluded experiments are never read.
-    config
-        Settings.
+    settings
+        From `make_settings` or `read_settings`.
     out
         New or empty folder for `model.keras`, `model.json` and `history.csv`.
     resume
@@ -128,58 +111,16 @@ def train(
         If the memory budget does not suffice, the folder holds something else, the run to resume is of
         other stores or settings, or the loss diverges.
     """
-    deadline = deadline_of(config)
     use_cores()
-    out = Path(out)
-    axis, config = settled(axis, config)
-    check_scales(axis)
-    cost = estimate_cost(axis, config)
-    if not force:
-        check_memory(cost, config)
-    state = state_in(out, axis, config, resume=resume)
-    precision = state.precision if state else chosen_precision(config.precision, config.hidden)
-    config = config.replace(precision=precision)
-    with new_folder(out), collecting_only_here(), sampler_of(axis, config, cost) as sampler:
+    run = plan_run(axis, settings, out, resume=resume, force=force)
+    with new_folder(run.folder), collecting_only_here(), run.sampler() as sampler:
         with training_scope(devices):
-            model = new_model(axis, config, precision=config.precision)
-
-        def save(scores: dict[str, float]) -> None:
-            write_model(out, model, axis, config, scores)
-
-        return fit_model(
-            model, axis, sampler, config, out, cost.epochs, save, deadline,
-            state=state, tensorboard=tensorboard, report=report, on_probe=on_probe,
-        )  # fmt: skip
+            model = new_model(run.axis, run.settings, precision=run.settings.training.precision)
+        save = functools.partial(write_model, run.folder, model, run.axis, run.settings)
+        return carry_out(run, model, sampler, save, tensorboard=tensorboard, report=report, on_probe=on_probe)
 
 
-def check_scales(axis: JointAxis) -> None:
-    """Refuse a training experiment that is beyond what training can hold as a whole.
-
-    Raises
-    ------
-    TrainingError
-        Naming the first.
-    """
-    for part in axis.parts:
-        beyond = part.training[part.training["signal_mean"].abs() > PACKED_LIMIT]
-        for row in beyond.itertuples():
-            raise TrainingError(
-                f"{part.species} / {row.biosample} / {row.assay}: values of another order of magnitude",
-                got=f"a mean of {row.signal_mean:.3g} arcsinh units",
-                expected=f"at most {PACKED_LIMIT:.0f} (4.4 million in the track's own units)",
-                next_step=f"is it a factor too large? `epixs remove {part.source} {row.accession}`, or "
-                "list it in the table of --exclude",
-            )
-
-
-def settled(axis: JointAxis, config: TrainConfig) -> tuple[JointAxis, TrainConfig]:
-    """Decide what axis and settings of a run leave open: tracks held out whole, zero-shot targets."""
-    axis = axis.hold_out(config.held_out_tracks, config.seed)
-    zero_shot = plan_zero_shot(axis, target=config.target)
-    return axis, config.replace(target=",".join(zero_shot.targets))
-
-
-def time_steps(axis: JointAxis, config: TrainConfig) -> Probe:
+def time_steps(axis: JointAxis, settings: Settings) -> Probe:
     """How long an epoch would take, without training anything.
 
     Raises
@@ -188,59 +129,24 @@ def time_steps(axis: JointAxis, config: TrainConfig) -> Probe:
         If the memory budget does not suffice.
     """
     use_cores()
-    axis, config = settled(axis, config)
-    cost = estimate_cost(axis, config)
-    check_memory(cost, config)
+    axis, settings = settled(axis, settings)
+    kind, cost = kind_named(settings.kind), estimate_cost(axis, settings)
+    check_memory(cost, settings)
     with training_scope():
-        model = new_model(axis, config, precision=chosen_precision(config.precision, config.hidden))
-    with collecting_only_here(), sampler_of(axis, config, cost) as sampler:
-        model.in_parts(parts_of(sampler.positions_per_step * sampler.experiments_per_position))
-        compile_model(model, config, cost.epochs * sampler.steps_per_epoch)
+        model = new_model(axis, settings, precision=precision_of(settings))
+    with (
+        collecting_only_here(),
+        kind.sampler(axis, settings, batch_size=cost.batch_size, signal_bytes=cost.signal_bytes) as sampler,
+    ):
+        kind.in_micro_batches(model, parts_of(sampler.positions_per_step * sampler.experiments_per_position))
+        kind.compile(model, settings, cost.epochs * sampler.steps_per_epoch)
         taken = seconds_per_step(model, sampler, interrupted=threading.Event())
         return Probe(taken * sampler.steps_per_epoch, cost.epochs, cost.epochs)
 
 
-def state_in(
-    out: Path, axis: JointAxis, config: TrainConfig, *, resume: bool, extends: str = ""
-) -> RunState | None:
-    """Where the run in a folder stands that is to go on; None where one begins.
-
-    Raises
-    ------
-    TrainingError
-        If the folder holds something else, or a run that has ended.
-    """
-    state = read_state(out, axis, config, extends) if resume else None
-    if resume and state is None and (out / DESCRIPTION_FILE).is_file():
-        raise TrainingError(
-            f"the run in {out} has ended", next_step="use its model, or train into another --out"
-        )
-    if state is None:
-        check_new_folder(out, TrainingError)
-    return state
-
-
-def deadline_of(config: TrainConfig) -> float:
-    """`time.monotonic()` at which a run that starts now has to end."""
-    return time.monotonic() + 60 * config.max_minutes if config.max_minutes else float("inf")
-
-
-def sampler_of(axis: JointAxis, config: TrainConfig, cost: Cost) -> Sampler:
-    """The sampler of a run; its signal out of core where the cost says so."""
-    return Sampler(
-        axis,
-        batch_size=cost.batch_size,
-        experiments_per_position=config.experiments_per_position,
-        held_out=config.held_out,
-        species_weight=config.species_weight,
-        seed=config.seed,
-        memory_bytes=cost.signal_bytes,
-    )
-
-
 @contextlib.contextmanager
 def collecting_only_here() -> Iterator[None]:
-    """Let no other thread collect garbage; `Watch` does after each epoch.
+    """Let no other thread collect garbage; `carry_out` does after each epoch.
 
     Collected, an unfinished tf.data iterator waits for the batches it is drawing: for ever, if one of the
     threads that have to draw them collects it.
@@ -267,18 +173,12 @@ def new_folder(folder: Path) -> Iterator[None]:
         raise
 
 
-def fit_model(
-    model: DeepTensorFactorization,
-    axis: JointAxis,
-    sampler: Sampler,
-    config: TrainConfig,
-    out: Path,
-    epochs: int,
-    save: Callable[[dict[str, float]], None],
-    deadline: float,
+def carry_out(
+    run: TrainingRun,
+    model: Any,
+    sampler: BatchSampler,
+    save: Callable[[dict[str, float]], Any],
     *,
-    state: RunState | None = None,
-    extends: str = "",
     known: JointAxis | None = None,
     tensorboard: bool = False,
     report: Callable[[EpochReport], None] | None = None,
@@ -288,69 +188,85 @@ def fit_model(
 
     `known` is the axis of all training experiments, where only some are fitted to; baselines know them all.
     """
-    count = int(np.clip(HELD_OUT_SHARE * sampler.n_positions, *HELD_OUT_ENTRIES))
-    held_out = with_baselines(known or axis, sampler.held_out_entries(count), config.seed)
-    tracks = _held_out_tracks(axis, config, count)
-    interrupted = threading.Event()
-    model.in_parts(parts_of(sampler.positions_per_step * sampler.experiments_per_position))
+    training, interrupted = run.settings.training, threading.Event()
+    scores = HeldOutScores(sampler, known)
+    run.kind.in_micro_batches(model, parts_of(sampler.positions_per_step * sampler.experiments_per_position))
     with _interrupts_go_to(interrupted):
-        steps = state.total_steps if state else epochs * sampler.steps_per_epoch
-        compile_model(model, config, steps)
-        if state is None:
-            now = time.monotonic()
-            taken = seconds_per_step(
-                model, sampler, most_seconds=PROBE_SHARE * (deadline - now), interrupted=interrupted
-            )
-            if config.max_minutes:
-                left = FILLED_SHARE * (deadline - time.monotonic())
-                steps = min(steps, max(1, int(left / taken)))
-                compile_model(model, config, steps)
-            whole_epochs = -(-steps // sampler.steps_per_epoch)
-            if on_probe:
-                on_probe(Probe(taken * sampler.steps_per_epoch, whole_epochs, epochs))
-        who = identity(axis, config, extends)
-        plan = RunPlan(out, axis, config, who, sampler, held_out, tracks, deadline, steps, save, tensorboard)
-        watch = Watch(plan, state, interrupted, report)
-        epoch = state.epoch if state else 0
-        if state is not None:
-            restore(out, model)
-            watch.saved = time.monotonic()
-        if state is not None and state.step:  # the rest of the epoch in which the run stopped
-            _fit(model, sampler, watch, epoch, epoch + 1, state.step)
-            epoch += 1
-        if epoch < plan.epochs and not model.stop_training:
-            _fit(model, sampler, watch, epoch, plan.epochs)
-    if watch.best_epoch < 0:
+        steps = _compiled_for(run, model, sampler, interrupted, on_probe)
+        epochs = -(-steps // sampler.steps_per_epoch)
+        history = History(run.folder, sampler, tensorboard=tensorboard)
+        best = BestWeights(save, monitor=scores.monitor, patience=training.patience)
+        deadline = Deadline(run.deadline)
+        checkpoint = StepCheckpoint(
+            run.folder,
+            sampler.steps_per_epoch,
+            minutes=training.checkpoint_minutes,
+            history=history,
+            best=best,
+            identity=run.identity,
+            total_steps=steps,
+            precision=training.precision,
+            interrupted=interrupted,
+        )
+        collect = keras.callbacks.LambdaCallback(on_epoch_end=lambda *_: gc.collect(1))
+        callbacks = [StopOnNonFinite(sampler), deadline, scores, history, best, checkpoint, collect]
+        if report is not None:
+            callbacks.append(ProgressReport(report, sampler, epochs, deadline=run.deadline))
+        for first, stop, skipped in checkpoint.spans(model, epochs):
+            fit(model, sampler, callbacks, first=first, stop=stop, skipped=skipped)
+    if best.best_epoch < 0:
         raise TrainingError("no epoch gave a finite held-out error", next_step="reduce learning_rate")
-    forget_checkpoint(out)
-    return watch.scores() | {
-        "stopped_early": watch.stopped_early,
-        "time_ran_out": watch.time_ran_out,
-        "planned_epochs": plan.epochs,
-        "wanted_epochs": epochs,
-        "errors": watch.errors(),
+    checkpoint.forget()
+    row = history.rows[best.best_epoch]
+    kept = {name: row[name] for name in ("held_out_mse", "held_out_tracks_mse") if name in row}
+    return kept | {
+        "best_epoch": row["epoch"],
+        "epochs": len(history.rows),
+        "stopped_early": best.has_stopped and len(history.rows) < epochs,
+        "time_ran_out": deadline.has_passed and checkpoint.steps_done < steps,
+        "planned_epochs": epochs,
+        "wanted_epochs": run.cost.epochs,
+        "errors": scores.errors_of(row),
     }
 
 
-def _fit(model: Any, sampler: Sampler, watch: Watch, first: int, stop: int, first_step: int = 0) -> None:
-    """Train epochs `[first, stop)`, the first of them from one of its steps on."""
+def _compiled_for(
+    run: TrainingRun,
+    model: Any,
+    sampler: BatchSampler,
+    interrupted: threading.Event,
+    on_probe: Callable[[Probe], None] | None,
+) -> int:
+    """Compile a model for as many steps as the time allows, found by timing a few; returns their number."""
+    wanted = run.cost.epochs
+    steps = run.state.total_steps if run.state else wanted * sampler.steps_per_epoch
+    run.kind.compile(model, run.settings, steps)
+    if run.state is not None:
+        return steps
+    most = PROBE_SHARE * (run.deadline - time.monotonic())
+    taken = seconds_per_step(model, sampler, most_seconds=most, interrupted=interrupted)
+    if run.deadline < float("inf"):
+        left = FILLED_SHARE * (run.deadline - time.monotonic())
+        steps = min(steps, max(1, int(left / taken)))
+        run.kind.compile(model, run.settings, steps)
+    if on_probe:
+        on_probe(Probe(taken * sampler.steps_per_epoch, -(-steps // sampler.steps_per_epoch), wanted))
+    return steps
+
+
+def fit(
+    model: Any, sampler: BatchSampler, callbacks: Sequence[Any], *, first: int, stop: int, skipped: int = 0
+) -> None:
+    """Train epochs `[first, stop)`, leaving out some steps of the first."""
     model.fit(
-        training_dataset(sampler, first_epoch=first, first_step=first_step),
-        steps_per_epoch=sampler.steps_per_epoch - first_step,
+        training_dataset(sampler, first_epoch=first, first_step=skipped),
+        steps_per_epoch=sampler.steps_per_epoch - skipped,
         initial_epoch=first,
         epochs=stop,
-        callbacks=[watch],
+        callbacks=list(callbacks),
         shuffle=False,
         verbose=0,
     )
-
-
-def _held_out_tracks(axis: JointAxis, config: TrainConfig, count: int) -> HeldOut | None:
-    """Entries of the experiments that are held out whole, at random positions; None if there are none."""
-    if not axis.n_held_out:
-        return None
-    sampler = Sampler(axis.held_out_alone(), batch_size=count, held_out=0.0, seed=config.seed)
-    return with_baselines(axis, sampler.batch(0, 0), config.seed)
 
 
 @contextlib.contextmanager

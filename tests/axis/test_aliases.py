@@ -7,12 +7,12 @@ from epixs.axis.aliases import Alias, alias_command, near_names, read_aliases
 from epixs.axis.join import joint_axis
 from epixs.axis.serialize import axis_from_dict, axis_to_dict
 from epixs.compendium.read import open_compendium
-from epixs.config import TrainConfig
 from epixs.errors import AxisError, EpixsWarning
 from epixs.evaluation.scores import evaluate
 from epixs.factors.selection import plan_factors
 from epixs.imputation.write import impute
 from epixs.models.folder import open_model
+from epixs.models.settings import make_settings
 from epixs.report.figures import plot_tracks
 from epixs.training.extension import plan_extension
 from epixs.training.run import train
@@ -37,7 +37,7 @@ def trained(stores, tmp_path_factory):
     excluded = [("mouse", "m1", "A"), ("mouse", "m2", "A_signal_p-value")]  # by either name
     axis = joint_axis(stores, excluded, TABLE)
     folder = tmp_path_factory.mktemp("model") / "m"
-    train(axis, TrainConfig(hidden=(16, 16), epochs=4, batch_size=500, held_out=0.1), folder)
+    train(axis, make_settings(hidden=(16, 16), epochs=4, batch_size=500, held_out=0.1), folder)
     return open_model(folder)
 
 

@@ -11,7 +11,6 @@ from typer.testing import CliRunner
 from epixs.axis.join import joint_axis
 from epixs.cli import app
 from epixs.cluster.client import open_client
-from epixs.config import TrainConfig
 from epixs.errors import AxisError, StoreError
 from epixs.evaluation.scores import AVERAGE, IMPUTED, evaluate
 from epixs.factors import fit, selection
@@ -20,14 +19,15 @@ from epixs.factors.selection import plan_factors
 from epixs.factors.store import open_factors
 from epixs.imputation.write import impute, open_imputed
 from epixs.models.folder import open_model
-from epixs.sampling import Batch, Sampler
+from epixs.models.settings import make_settings
+from epixs.sampling import Sampler
 from epixs.storage.ledger import forget_record
 from epixs.storage.tiling import Layout
 from epixs.training.dataset import dataset_of
 from epixs.training.run import train
 from tests.worlds import BINS, planted, write_store
 
-CONFIG = TrainConfig(
+CONFIG = make_settings(
     hidden=(64, 64), batch_size=4_000, experiments_per_position=8, epochs=100, held_out=0.1, patience=0,
     biosample_factors=4, assay_factors=8, genome_factors=(6, 6, 6), genome_dropout=0.0, learning_rate=3e-3,
     genome_multiplier=3.0, precision="float32",
@@ -78,8 +78,7 @@ def test_stage_two_is_as_good_as_a_joint_fit(made, tmp_path):
     joint.model.compile(loss="mse")
     entries = Sampler(joint.axis, held_out=CONFIG.held_out).held_out_entries(200_000)
     there = entries.position[:, 0] >= BINS
-    names = ("position", "biosample", "assay", "value", "weight")
-    second = Batch(*(getattr(entries, name)[there] for name in names))
+    second = entries.take(there)
     together = joint.model.evaluate(dataset_of(second), verbose=0)
     spread = float(second.value.var())
     assert 1 - done["held_out_mse"] / spread > 0.97 * (1 - together / spread)

@@ -8,7 +8,6 @@ import xarray as xr
 from epixs.compendium.read import open_compendium
 from epixs.compendium.status import store_status
 from epixs.errors import AxisError, StoreError
-from epixs.imputation import predict
 from epixs.imputation.pairs import choose_pairs, unknown_biosamples
 from epixs.imputation.predict import Predictor
 from epixs.imputation.write import impute, open_imputed
@@ -69,7 +68,7 @@ def test_predictions_are_the_models_bounded_by_what_the_assay_has_shown(world, t
 def test_blocks_do_not_change_predictions(trained, held_out, monkeypatch):
     predictor = Predictor(trained, held_out)
     whole = predictor.predict(0, 700)
-    monkeypatch.setattr(predict, "ACTIVATION_VALUES", 1)
+    monkeypatch.setattr("epixs.models.avocado.predict.ACTIVATION_VALUES", 1)
     np.testing.assert_allclose(predictor.predict(0, 700), whole, atol=6e-4)
 
 

@@ -1,7 +1,7 @@
 import pytest
 
 from epixs.axis.join import joint_axis
-from epixs.errors import AxisError
+from epixs.errors import AxisError, ConfigError
 from epixs.models.description import read_description, signal_bounds
 from tests.descriptions import rewrite
 
@@ -26,7 +26,7 @@ def test_bounds_are_what_training_has_shown(world):
 def test_a_description_says_what_was_trained_and_how_well(trained, copy):
     said = read_description(copy)
     assert said.axis.species == ("mouse", "human")
-    assert said.config == trained.config
+    assert said.settings == trained.settings
     assert said.fingerprint == trained.fingerprint
     assert said.scores["epochs"] == 3
     assert 0 < said.scores["held_out_mse"] < 10
@@ -73,6 +73,34 @@ def test_impossible_descriptions_are_refused(copy, path, value):
     rewrite(copy, lambda content: set_at(content, path, value))
     with pytest.raises(AxisError, match="damaged"):
         read_description(copy)
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "message"),
+    [
+        (("settings",), None, "model.json: model; got None"),
+        (("settings", "model"), [], "model.json: model; got"),
+        (("settings", "model", "kind"), ["avocado"], r"kind of model; got \"\['avocado'\]\""),
+        (("settings", "model", "kind"), "unheard of", "kind of model; got 'unheard of'"),
+        (("settings", "model", "hidden"), None, "setting model.hidden; got None"),
+        (("settings", "training", "kind"), "avocado", "unknown setting; got training.kind"),
+    ],
+)
+def test_impossible_settings_are_refused(copy, path, value, message):
+    rewrite(copy, lambda content: set_at(content, path, value))
+    with pytest.raises(ConfigError, match=message):
+        read_description(copy)
+
+
+def test_a_description_of_the_first_version_is_read(trained, copy):
+    """It had one table of all settings, called config."""
+
+    def change(content):
+        del content["settings"]
+        content["config"] = {"model": "avocado", **trained.settings.flat()}
+
+    rewrite(copy, change)
+    assert read_description(copy).settings == trained.settings
 
 
 @pytest.mark.parametrize("value", [[1, 2], [2.0, 1.0], [float("nan"), 1.0], [0.0, float("inf")], [0.0], "ab"])

@@ -34,9 +34,9 @@ def test_the_optimiser_is_not_saved(trained):
 
 
 def test_saving_again_replaces_the_pair(trained, copy):
-    other = new_model(trained.axis, trained.config)
+    other = new_model(trained.axis, trained.settings)
     other.set_weights([w + 1 for w in trained.model.get_weights()])
-    content = write_model(copy, other, trained.axis, trained.config, {"held_out_mse": 0.5})
+    content = write_model(copy, other, trained.axis, trained.settings, {"held_out_mse": 0.5})
     again = open_model(copy)
     assert same_weights(again.model, other)
     assert again.fingerprint == content["fingerprint"] != trained.fingerprint
@@ -54,14 +54,14 @@ def test_an_interrupted_save_leaves_the_old_pair_or_the_new(trained, copy, monke
         left[0] -= 1
         rename(source, target)
 
-    other = new_model(trained.axis, trained.config)
+    other = new_model(trained.axis, trained.settings)
     other.set_weights([w + 1 for w in trained.model.get_weights()])
     monkeypatch.setattr("epixs.models.folder.os.replace", dies)
     if writes < 2:
         with pytest.raises(KeyboardInterrupt):
-            write_model(copy, other, trained.axis, trained.config, {})
+            write_model(copy, other, trained.axis, trained.settings, {})
     else:
-        write_model(copy, other, trained.axis, trained.config, {})
+        write_model(copy, other, trained.axis, trained.settings, {})
     assert same_weights(open_model(copy).model, trained.model if writes == 0 else other)
 
 
@@ -85,7 +85,7 @@ def test_weights_of_another_model_are_refused(copy):
 
 def test_a_model_larger_than_its_file_is_not_allocated(copy):
     def change(content):
-        content["config"]["hidden"] = [65_536] * 8
+        content["settings"]["model"]["hidden"] = [65_536] * 8
 
     rewrite(copy, change)
     with pytest.raises(TrainingError, match="cannot hold this model"):
@@ -94,7 +94,7 @@ def test_a_model_larger_than_its_file_is_not_allocated(copy):
 
 def test_weights_of_another_shape_are_refused(copy):
     def change(content):
-        content["config"]["hidden"] = [8, 8]
+        content["settings"]["model"]["hidden"] = [8, 8]
 
     rewrite(copy, change)
     with pytest.raises(TrainingError, match="cannot be loaded"):

@@ -12,14 +12,22 @@ import numpy as np
 import pytest
 
 from epixs.axis.join import joint_axis
-from epixs.config import TrainConfig
 from epixs.errors import TrainingError
 from epixs.models.folder import open_model
-from epixs.training.checkpoint import CHECKPOINT_FILE, RunState, identity, read_state
+from epixs.models.settings import make_settings
+from epixs.training.checkpoint import CHECKPOINT_FILE, RunState, identity_of, read_state
+from epixs.training.cost import estimate_cost
+from epixs.training.plan import settled
 from epixs.training.run import train
 
-CONFIG = TrainConfig(
-    hidden=(16, 16), epochs=3, batch_size=300, held_out=0.1, patience=0, checkpoint_minutes=0
+CONFIG = make_settings(
+    hidden=(16, 16),
+    epochs=3,
+    batch_size=300,
+    held_out=0.1,
+    patience=0,
+    checkpoint_minutes=0,
+    precision="float32",
 )
 
 RUN = """
@@ -28,12 +36,12 @@ import tensorflow as tf
 tf.config.threading.set_inter_op_parallelism_threads(1)
 tf.config.threading.set_intra_op_parallelism_threads(1)
 import epixs.training.run as training
-import epixs.training.watch as watch
+import epixs.training.callbacks.step_checkpoint as callback
 from epixs.axis.join import joint_axis
 from tests.training.test_checkpoint import CONFIG
 stores, out, after, delay = sys.argv[1:-3], sys.argv[-3], int(sys.argv[-2]), float(sys.argv[-1])
 count = 0
-save = watch.save_checkpoint
+save = callback.save_checkpoint
 def die():
     time.sleep(delay)
     os.kill(os.getpid(), signal.SIGKILL)
@@ -43,9 +51,14 @@ def saved(*arguments):
     count += 1
     if count == after:
         threading.Thread(target=die).start()
-watch.save_checkpoint = saved
+callback.save_checkpoint = saved
 training.train(joint_axis(stores), CONFIG, out, resume=True)
 """
+
+
+def identity(axis, settings):
+    axis, settings = settled(axis, settings)
+    return identity_of(axis, settings, estimate_cost(axis, settings))
 
 
 def run(world, out, after=0, delay=0.0):
@@ -86,7 +99,7 @@ def interrupted(axis, out):
 
 def test_what_differs_is_named(world, axis, tmp_path):
     interrupted(axis, tmp_path / "m")
-    state = read_state(tmp_path / "m", axis, CONFIG.replace(max_minutes=5.0))
+    state = read_state(tmp_path / "m", identity(axis, CONFIG.replace(max_minutes=5.0)))
     assert isinstance(state, RunState)
     assert state.epoch == 2
     assert [row["epoch"] for row in state.history] == [1, 2]
@@ -145,7 +158,7 @@ def test_a_checkpoint_whose_state_is_not_one_is_refused(axis, tmp_path, change):
         text = json.dumps({"identity": identity(axis, CONFIG), "run": asdict(run) | changed})
         np.savez(tmp_path / CHECKPOINT_FILE, state=np.frombuffer(text.encode(), np.uint8))
         with contextlib.nullcontext() if whole else pytest.raises(TrainingError, match="is damaged"):
-            assert read_state(tmp_path, axis, CONFIG) == run
+            assert read_state(tmp_path, identity(axis, CONFIG)) == run
 
 
 def test_an_array_larger_than_its_file_is_never_allocated(axis, tmp_path):
@@ -155,7 +168,7 @@ def test_an_array_larger_than_its_file_is_never_allocated(axis, tmp_path):
     with zipfile.ZipFile(tmp_path / CHECKPOINT_FILE, "w") as archive:
         archive.writestr("state.npy", header.getvalue())
     with pytest.raises(TrainingError, match="is damaged"):
-        read_state(tmp_path, axis, CONFIG)
+        read_state(tmp_path, identity(axis, CONFIG))
 
 
 @pytest.mark.parametrize(("at", "value"), [(8, 1), (10, 99)], ids=["encrypted", "of an unknown compression"])
@@ -166,4 +179,4 @@ def test_entries_that_zipfile_cannot_open_are_refused(axis, tmp_path, at, value)
     content[content.index(b"PK\x01\x02") + at] = value  # in the central directory
     path.write_bytes(content)
     with pytest.raises(TrainingError, match="is damaged"):
-        read_state(tmp_path, axis, CONFIG)
+        read_state(tmp_path, identity(axis, CONFIG))

@@ -2,14 +2,14 @@ import numpy as np
 import pytest
 
 from epixs.axis.join import joint_axis
-from epixs.config import TrainConfig
 from epixs.errors import TrainingError
 from epixs.models.avocado.size import count_parameters
 from epixs.models.folder import new_model
+from epixs.models.kinds import kind_named
+from epixs.models.settings import make_settings
 from epixs.training.cost import check_memory, estimate_cost, planned_batch, planned_epochs
-from epixs.training.run import sampler_of
 
-CONFIG = TrainConfig(hidden=(16, 8), batch_size=500)
+CONFIG = make_settings(hidden=(16, 8), batch_size=500)
 
 
 @pytest.fixture(scope="module")
@@ -21,7 +21,7 @@ def axis(world):
 def test_parameters_are_those_of_the_model(axis, hidden):
     config = CONFIG.replace(hidden=hidden)
     model = new_model(axis, config)
-    assert count_parameters(axis, config) == sum(int(np.prod(w.shape)) for w in model.weights)
+    assert count_parameters(axis, config.model) == sum(int(np.prod(w.shape)) for w in model.weights)
 
 
 def test_steps_and_positions(axis):
@@ -47,7 +47,9 @@ def test_batches_are_planned_from_the_positions(axis, monkeypatch):
     assert estimate_cost(axis, planned).batch_size == planned_batch(axis, planned) == 1_000
     monkeypatch.setattr("epixs.training.cost.BATCH_RANGE", (1, 40_000))
     assert planned_batch(axis, planned) == positions // 28
-    assert sampler_of(axis, planned, estimate_cost(axis, planned)).positions_per_step == positions // 28
+    batch_size = estimate_cost(axis, planned).batch_size
+    sampler = kind_named("avocado").sampler(axis, planned, batch_size=batch_size)
+    assert sampler.positions_per_step == positions // 28
     monkeypatch.setattr("epixs.training.cost.BATCH_RANGE", (1, 50))
     assert planned_batch(axis, planned) == 50
     assert planned_batch(axis, CONFIG) == 500

@@ -9,14 +9,14 @@ import numpy as np
 import pytest
 
 from epixs.axis.join import joint_axis
-from epixs.config import TrainConfig
 from epixs.models.avocado.network import build_model
 from epixs.models.folder import open_model
+from epixs.models.settings import make_settings
 from epixs.training import devices
 from epixs.training.devices import bfloat16_speedup, chosen_precision
 from epixs.training.run import train
 
-CONFIG = TrainConfig(
+CONFIG = make_settings(
     hidden=(16, 16), epochs=2, batch_size=1_000, held_out=0.1, patience=0, genome_dropout=0.0,
     precision="float32",
 )  # fmt: skip
@@ -53,7 +53,7 @@ def test_bfloat16_layers_keep_float32_weights_and_give_float32(world, tmp_path):
     whole = train(axis, CONFIG, tmp_path / "whole")
     assert done["held_out_mse"] == pytest.approx(whole["held_out_mse"], rel=0.05)
     opened = open_model(tmp_path / "half")
-    assert opened.config.precision == "bfloat16"
+    assert opened.settings.training.precision == "bfloat16"
     assert opened.model.hidden[0].compute_dtype == "float32"  # imputation
 
 

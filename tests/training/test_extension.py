@@ -8,18 +8,18 @@ from typer.testing import CliRunner
 
 from epixs.axis.join import joint_axis
 from epixs.cli import app
-from epixs.config import TrainConfig
 from epixs.errors import AxisError, TrainingError
 from epixs.evaluation.scores import AVERAGE, IMPUTED, evaluate
 from epixs.imputation.predict import Predictor
 from epixs.imputation.write import impute
 from epixs.models.folder import open_model
+from epixs.models.settings import make_settings
 from epixs.storage.tiling import Layout
 from epixs.training.extension import extend, plan_extension
 from epixs.training.run import train
 from tests.worlds import BINS, planted, write_store
 
-CONFIG = TrainConfig(
+CONFIG = make_settings(
     hidden=(64, 64), batch_size=4_000, experiments_per_position=8, epochs=120, held_out=0.05, patience=0, biosample_factors=4,
     assay_factors=8, genome_factors=(6, 6, 6), genome_dropout=0.0, learning_rate=3e-3, genome_multiplier=3.0, precision="float32",
 )  # fmt: skip
@@ -98,7 +98,7 @@ def test_an_extended_model_is_extended_again(grown, tmp_path):
 def test_an_interrupted_extension_goes_on(grown, tmp_path):
     folder, _, stores = grown
     model = open_model(folder / "model")
-    model = replace(model, config=model.config.replace(checkpoint_minutes=0.0))
+    model = replace(model, settings=model.settings.replace(checkpoint_minutes=0.0))
     extend(model, stores["biosample"], tmp_path / "whole", epochs=4)
 
     def stop(report):

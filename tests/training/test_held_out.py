@@ -3,7 +3,7 @@ import pytest
 
 from epixs.axis.join import joint_axis
 from epixs.compendium.read import open_compendium
-from epixs.config import TrainConfig
+from epixs.models.settings import make_settings
 from epixs.sampling import Batch, Sampler
 from epixs.storage.tiling import Layout
 from epixs.training import held_out
@@ -105,7 +105,7 @@ def test_entries_without_weight_are_left_out(axis):
 
 @pytest.mark.parametrize("tracks", [0, 2])
 def test_a_run_reports_errors_by_group_in_its_history(axis, tmp_path, tracks):
-    config = TrainConfig(hidden=(16, 16), epochs=3, batch_size=500, held_out=0.1, held_out_tracks=tracks)
+    config = make_settings(hidden=(16, 16), epochs=3, batch_size=500, held_out=0.1, held_out_tracks=tracks)
     done = train(axis, config, tmp_path / "m")
     history = read_history(tmp_path / "m")
     best = done["best_epoch"] - 1

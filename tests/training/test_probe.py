@@ -4,20 +4,20 @@ import numpy as np
 import pytest
 
 from epixs.axis.join import joint_axis
-from epixs.config import TrainConfig
 from epixs.models.folder import new_model
+from epixs.models.kinds import kind_named
+from epixs.models.settings import make_settings
 from epixs.sampling import Sampler
 from epixs.training.probe import seconds_per_step
-from epixs.training.run import compile_model
 
 
 @pytest.fixture
 def ready(world):
     """A compiled model with dropout, and a sampler."""
     axis = joint_axis([world.store("mouse")])
-    config = TrainConfig(hidden=(8, 8), genome_dropout=0.3)
+    config = make_settings(hidden=(8, 8), genome_dropout=0.3)
     model = new_model(axis, config)
-    compile_model(model, config, 100)
+    kind_named("avocado").compile(model, config, 100)
     return model, Sampler(axis, batch_size=500)
 
 

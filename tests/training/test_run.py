@@ -3,9 +3,9 @@ import pytest
 
 from epixs.axis.join import joint_axis
 from epixs.axis.serialize import axis_to_dict
-from epixs.config import TrainConfig
 from epixs.errors import TrainingError
 from epixs.models.folder import open_model
+from epixs.models.settings import make_settings
 from epixs.sampling import Sampler
 from epixs.storage.tiling import Layout
 from epixs.training import run
@@ -15,7 +15,7 @@ from epixs.training.history import read_history
 from epixs.training.run import time_steps, train
 from tests.worlds import planted, write_store
 
-CONFIG = TrainConfig(hidden=(16, 16), epochs=3, batch_size=500, held_out=0.1, patience=0)
+CONFIG = make_settings(hidden=(16, 16), epochs=3, batch_size=500, held_out=0.1, patience=0)
 
 
 @pytest.fixture(scope="module")

@@ -231,7 +231,7 @@ def build_model(
         Let assays that a target species lacks leave the genome factors of the others alone, so that the
         network learns to read them off factors that were fitted to other assays, as it has to in the target.
     target
-        Which species that is; see `TrainConfig`.
+        Which species that is; see `AvocadoSettings`.
 
     Returns
     -------

@@ -13,6 +13,9 @@ from dataclasses import dataclass
 from epixs.axis.axis import JointAxis, SpeciesAxis
 from epixs.errors import AxisError, closest
 
+FEW_SHAPING = 4
+"""Tracks from which genome factors can hardly be learnt."""
+
 
 @dataclass(frozen=True)
 class ZeroShot:
@@ -111,3 +114,22 @@ def lacking_assays(axis: JointAxis, targets: tuple[str, ...]) -> list[str]:
     trained = {part.species: set(part.training["assay"]) for part in axis.parts}
     everywhere = set().union(*trained.values())
     return sorted(assay for assay in everywhere if any(assay not in trained[name] for name in targets))
+
+
+def remarks_on_shaping(axis: JointAxis, zero_shot: ZeroShot) -> list[str]:
+    """Note species whose genome factors few of their tracks shape, or which teach a target nothing."""
+    targets = ", ".join(zero_shot.targets)
+    notes = [
+        f"no assay of {species} is trained on in {targets}: its own tracks shape its genome factors, and "
+        "zero-shot imputation learns nothing from it"
+        for species in zero_shot.exempt
+    ]
+    for part in axis.parts:
+        shaping, tracks = zero_shot.shaping[part.species], len(part.training)
+        if shaping < min(tracks, max(FEW_SHAPING, tracks / 2)):
+            notes.append(
+                f"only {shaping} of {tracks:,} track{'s' * (tracks != 1)} of {part.species} shape its genome "
+                f"factors: the others are of assays that {targets} lacks. Another --target, or "
+                "`zero_shot = false` in the configuration, lets them"
+            )
+    return notes

@@ -97,11 +97,11 @@ def test_an_untrained_model_starts_at_the_mean_signal(axis):
 
 
 def test_parameters_are_counted_as_planned(axis):
-    from epixs.config import TrainConfig
+    from epixs.models.settings import make_settings
     from epixs.training.cost import estimate_cost
 
-    config = TrainConfig(hidden=(12, 9), batch_size=100)
-    model = build_model(axis, hidden=config.hidden)
+    config = make_settings(hidden=(12, 9), batch_size=100)
+    model = build_model(axis, hidden=config.model.hidden)
     assert estimate_cost(axis, config).parameters == model.count_params()
 
 

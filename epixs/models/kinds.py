@@ -1,0 +1,260 @@
+"""Kinds of model: what each gives to cost, training, imputation and the command line, found by its name.
+
+A new kind is a folder beside `avocado/` with a class derived from `Kind`, and one line in `KINDS`. Reading
+settings and descriptions imports no TensorFlow, so a kind imports it only in the methods that need it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+import numpy.typing as npt
+
+from epixs.axis.axis import JointAxis
+from epixs.catalog.pairs import Pair
+from epixs.config import ModelSettings, Settings, TrainingSettings
+from epixs.errors import ConfigError, TrainingError, closest
+from epixs.models.stores import check_experiments, check_species
+from epixs.sampling import BatchSampler, Sampler
+from epixs.sampling.sampler import signal_memory
+
+if TYPE_CHECKING:
+    from epixs.models.folder import TrainedModel
+
+KINDS = {"avocado": "epixs.models.avocado.kind"}
+"""Modules of the kinds that epixs has, each with its `KIND`."""
+
+WEIGHTED_ERROR = "error"
+"""Metric of training: mean squared error over the entries that have weight."""
+
+Predict = Callable[[int, int, slice], npt.NDArray[np.float32]]
+"""Predicts bins `[start, stop)` for a slice of the pairs: arcsinh units, shape `(pair, bin)`."""
+
+
+@dataclass(frozen=True)
+class PlanNotes:
+    """What a kind adds to the plan that `epixs train` shows.
+
+    Parameters
+    ----------
+    rows
+        Further rows, what and how much.
+    by_species
+        Further columns of the table of species, one text per species of the axis.
+    remarks
+        What a user should know before believing what comes of it.
+    """
+
+    rows: list[tuple[str, str]] = field(default_factory=list)
+    by_species: dict[str, list[str]] = field(default_factory=dict)
+    remarks: list[str] = field(default_factory=list)
+
+
+class Kind(ABC):
+    """One kind of model. It holds no state: axis, settings and model come as arguments."""
+
+    settings: ClassVar[type[ModelSettings]]
+    """Class of the settings that stand in `[model]`; its `kind` is the name of this kind."""
+
+    training: ClassVar[TrainingSettings] = TrainingSettings()
+    """Defaults of `[training]` for this kind."""
+
+    has_genome_factors: ClassVar[bool] = False
+    """Whether it learns factors per position, which `fit-genome` and `extend` fit."""
+
+    reads_signal: ClassVar[bool] = False
+    """Whether it reads the tracks observed in a compendium when it imputes."""
+
+    smaller: ClassVar[str] = "take a smaller model"
+    """Advice if it needs more memory than allowed."""
+
+    @property
+    def name(self) -> str:
+        """Name of the kind in settings files."""
+        return self.settings.kind
+
+    @abstractmethod
+    def build(self, axis: JointAxis, settings: Settings, *, precision: str = "float32") -> Any:
+        """Make the Keras model, built and not yet compiled; its weights come from Keras's random seed.
+
+        It reads the `inputs` of the sampler's batches and gives arcsinh units, shape `(P, E, 1)`.
+        """
+
+    @abstractmethod
+    def parameters(self, axis: JointAxis, settings: Settings) -> int:
+        """Number of the model's parameters, from sizes alone."""
+
+    @abstractmethod
+    def predictor(
+        self, trained: TrainedModel, pairs: Sequence[Pair], store: str | Path, factors: Any = None
+    ) -> Predict:
+        """Prepare to predict some pairs of one species over the bins of a store.
+
+        A kind that reads signal may read only what was trained on, `observed_in(trained, store).training`:
+        what is excluded or held out is there to judge imputations by. `factors` are None but for a kind with
+        genome factors. Values are cut to what each assay has shown in training afterwards.
+        """
+
+    def settle(self, axis: JointAxis, settings: Settings) -> Settings:
+        """Decide what the settings leave open and the axis decides; done twice, it changes nothing."""
+        return settings
+
+    def working_bytes(self, settings: Settings, batch_size: int) -> int:
+        """Memory of a training step's activations and gradients."""
+        return 0
+
+    def signal_memory(self, axis: JointAxis, settings: Settings, available: int) -> tuple[int, bool]:
+        """Bytes of the sampler's signal if so many are available, and whether that is all of it."""
+        return signal_memory(axis, settings.training.experiments_per_position, available)
+
+    def sampler(
+        self, axis: JointAxis, settings: Settings, *, batch_size: int, signal_bytes: int | None = None
+    ) -> BatchSampler:
+        """What draws training batches, with the inputs that the model reads.
+
+        Its signal may take `signal_bytes`; None keeps all of it in memory.
+        """
+        training = settings.training
+        return Sampler(
+            axis,
+            batch_size=batch_size,
+            experiments_per_position=training.experiments_per_position,
+            held_out=training.held_out,
+            species_weight=training.species_weight,
+            seed=training.seed,
+            memory_bytes=signal_bytes,
+        )
+
+    def optimizer(self, model: Any, settings: Settings, learning_rate: Any) -> Any:
+        """The optimiser, with a schedule of the learning rate."""
+        import keras
+
+        return keras.optimizers.Adam(learning_rate, weight_decay=settings.training.weight_decay or None)
+
+    def compile(self, model: Any, settings: Settings, total_steps: int) -> None:
+        """Compile with the optimiser: cosine decay of the learning rate over all steps."""
+        import keras
+
+        schedule = keras.optimizers.schedules.CosineDecay(
+            settings.training.learning_rate, max(1, total_steps), alpha=0.01
+        )
+        with model.distribute_strategy.scope():
+            optimizer = self.optimizer(model, settings, schedule)
+            # The loss is a mean over all entries, also those without weight; this metric over those with.
+            error = keras.metrics.MeanSquaredError(name=WEIGHTED_ERROR)
+            model.compile(optimizer=optimizer, loss="mse", weighted_metrics=[error], jit_compile=False)
+            optimizer.build(model.trainable_variables)
+
+    def hidden_widths(self, settings: Settings) -> tuple[int, ...]:
+        """Widths of layers whose product is timed where `precision` is `"auto"`; none: it is float32."""
+        return ()
+
+    def in_micro_batches(self, model: Any, count: int) -> None:  # noqa: B027 (most kinds do nothing)
+        """Work through each batch in so many parts, if the kind can."""
+
+    @contextlib.contextmanager
+    def as_kept(self, model: Any) -> Iterator[None]:
+        """Let a model be saved as one that predicts in float32."""
+        yield
+
+    def settings_of(self, model: Any) -> ModelSettings | None:
+        """The settings that a Keras model of this kind was made with; None if it is of another kind."""
+        return None
+
+    def check_store(self, trained: TrainedModel, store: str | Path, factors: Any = None) -> str:
+        """Check that a model can impute over the bins of a store; returns the store's species.
+
+        Raises
+        ------
+        AxisError
+            Naming what differs.
+        """
+        return check_experiments(trained, store) if self.reads_signal else check_species(trained, store)
+
+    def plan_notes(self, axis: JointAxis, settings: Settings) -> PlanNotes:
+        """What `epixs train` says of this kind before it starts."""
+        return PlanNotes()
+
+    def described(self, axis: JointAxis, settings: Settings) -> list[tuple[str, str]]:
+        """Rows that `epixs info` shows of a model."""
+        return [(name, str(value)) for name, value in settings.model.to_dict().items() if name != "kind"]
+
+    def extension_settings(self, settings: Settings) -> Settings:
+        """Settings by which a model is extended; for kinds with genome factors."""
+        return settings
+
+    def take_over(self, model: Any, axis: JointAxis, known: TrainedModel) -> None:
+        """Give a new model over a larger axis what a trained one knows, and freeze that; likewise."""
+        raise NotImplementedError(f"models of kind {self.name} cannot be extended")
+
+
+_registered: dict[str, Kind] = {}
+
+
+def register(kind: Kind) -> None:
+    """Make a kind of model known by the name that its settings have.
+
+    Raises
+    ------
+    ConfigError
+        If a setting has the name of one of all kinds.
+    """
+    twice = {*kind.settings.names()} & {*TrainingSettings.names(), "kind"}
+    if twice:
+        raise ConfigError(
+            f"settings of the kind {kind.name}", got=", ".join(sorted(twice)), expected="names of its own"
+        )
+    _registered[kind.name] = kind
+
+
+def kind_named(name: Any) -> Kind:
+    """A kind of model.
+
+    Raises
+    ------
+    ConfigError
+        If there is none of that name.
+    """
+    known = {*KINDS, *_registered}
+    if not isinstance(name, str) or name not in known:
+        raise ConfigError(
+            "kind of model",
+            got=f"{name!r}{closest(str(name), known)}",
+            expected=f"one of {', '.join(sorted(known))}",
+        )
+    if name not in _registered:
+        register(importlib.import_module(KINDS[name]).KIND)
+    return _registered[name]
+
+
+def kind_of(model: Any) -> tuple[Kind, ModelSettings] | None:
+    """The kind of a Keras model and the settings that it was made with; None if it is none of ours."""
+    for kind in (kind_named(name) for name in {**KINDS, **_registered}):
+        settings = kind.settings_of(model)
+        if settings is not None:
+            return kind, settings
+    return None
+
+
+def require_genome_factors(kind: Kind, what: str) -> None:
+    """Refuse a kind of model that has no factors per position.
+
+    Raises
+    ------
+    TrainingError
+        Saying which kinds have some.
+    """
+    if not kind.has_genome_factors:
+        kinds = [name for name in {**KINDS, **_registered} if kind_named(name).has_genome_factors]
+        raise TrainingError(
+            f"{what}: a model of another kind is needed",
+            got=f"one of kind {kind.name}, which has no factors per position",
+            expected=f"one of kind {' or '.join(kinds)}",
+        )

@@ -1,0 +1,152 @@
+"""Settings by name, from TOML files, and from what earlier versions wrote."""
+
+from __future__ import annotations
+
+import json
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from epixs.config import Settings, TrainingSettings
+from epixs.errors import ConfigError, closest
+from epixs.models.kinds import kind_named
+
+DEFAULT_KIND = "avocado"
+TABLES = ("model", "training")
+
+
+def make_settings(kind: str = DEFAULT_KIND, **settings: Any) -> Settings:
+    """Settings of a training run, each by its name; what is not named keeps its default.
+
+    Parameters
+    ----------
+    kind
+        Kind of model.
+    **settings
+        Any setting of that kind or of training (docs/configuration.md).
+
+    Raises
+    ------
+    ConfigError
+        If the kind or a setting is unknown, or a value is impossible.
+
+    Examples
+    --------
+    >>> import epixs
+    >>> epixs.make_settings(hidden=(256, 256), max_minutes=30).training.max_minutes
+    30.0
+    """
+    known = kind_named(kind)
+    return Settings(known.settings(), known.training).replace(**settings)
+
+
+def read_settings(path: str | Path, kind: str | None = None) -> Settings:
+    """Read the tables `[model]` and `[training]` of a TOML file; its other tables are left alone.
+
+    Parameters
+    ----------
+    path
+        The file.
+    kind
+        Kind of model, where the file does not say it.
+
+    Raises
+    ------
+    ConfigError
+        If the file is no TOML or of an earlier version, or a setting is unknown or impossible.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise ConfigError(
+            f"configuration {path} {'is a folder' if path.is_dir() else 'does not exist'}",
+            next_step="give a TOML file with --config, or leave it out for the defaults",
+        )
+    try:
+        content = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path} is not TOML: {error}") from error
+    tables = {name: content.pop(name, {}) for name in TABLES}
+    _refuse_strays(content, str(path))
+    if kind is not None:
+        named = tables["model"].get("kind", kind) if isinstance(tables["model"], dict) else kind
+        if named != kind:
+            raise ConfigError(f"{path}: model.kind", got=repr(named), expected=f"{kind!r}, as --model says")
+        tables["model"] = {**tables["model"], "kind": kind}
+    return settings_from(tables, str(path))
+
+
+def _refuse_strays(content: Mapping[str, Any], where: str) -> None:
+    """Refuse settings outside their tables, and say in which lines they belong."""
+    old = content.get("train")
+    if old is None:
+        old = {name: value for name, value in content.items() if not _is_table(value)}
+    if old:
+        raise ConfigError(
+            f"{where}: settings outside [model] and [training]",
+            got="[train], as an earlier version had it" if "train" in content else ", ".join(old),
+            expected=f"these lines:\n{_lines_of(old if isinstance(old, dict) else {})}",
+        )
+    for name in content:
+        if closest(name, TABLES):
+            raise ConfigError(f"{where}: table", got=f"[{name}]{closest(name, TABLES)}")
+
+
+def _is_table(value: Any) -> bool:
+    return isinstance(value, dict) or (isinstance(value, list) and any(isinstance(v, dict) for v in value))
+
+
+def _lines_of(old: Mapping[str, Any]) -> str:
+    """The same settings in the two tables of today, as far as they are known."""
+    kind = kind_named(old.get("model", DEFAULT_KIND))
+    model = {"kind": kind.name} | {name: old[name] for name in kind.settings.names() if name in old}
+    training = {name: old[name] for name in TrainingSettings.names() if name in old}
+    lines = []
+    for name, table in (("model", model), ("training", training)):
+        if table:  # in JSON, numbers, lists and texts are what they are in TOML
+            lines += [f"[{name}]", *(f"{key} = {json.dumps(value)}" for key, value in table.items()), ""]
+    return "\n".join(lines)
+
+
+def settings_from(tables: Any, where: str) -> Settings:
+    """Settings from the tables `model` and `training`, as files have them.
+
+    Raises
+    ------
+    ConfigError
+        Naming the file (`where`) and the setting by its table.
+    """
+    tables = {name: tables.get(name, {}) if isinstance(tables, dict) else tables for name in TABLES}
+    for name, table in tables.items():
+        if not isinstance(table, dict):
+            raise ConfigError(f"{where}: {name}", got=repr(table), expected=f"a table, [{name}]")
+    kind_name, model = tables["model"].get("kind", DEFAULT_KIND), tables["model"].copy()
+    model.pop("kind", None)
+    try:
+        kind = kind_named(kind_name)
+        found = Settings(kind.settings(), kind.training)
+        for table, values in ((found.model, model), (found.training, tables["training"])):
+            if unknown := sorted(values.keys() - set(table.names())):
+                raise ConfigError(
+                    "unknown setting",
+                    got=f"{table.table}.{unknown[0]}{closest(unknown[0], table.names())}",
+                    expected=f"one of {', '.join(table.names())}",
+                )
+        return Settings(found.model.replace(model), found.training.replace(tables["training"]))
+    except ConfigError as error:
+        raise ConfigError(f"{where}: {error.message}") from error
+
+
+def settings_from_flat(flat: Mapping[str, Any], where: str) -> Settings:
+    """Settings from one table of all of them, as models of the first version and factor stores have them.
+
+    Raises
+    ------
+    ConfigError
+        As `settings_from`.
+    """
+    try:
+        rest = {name: value for name, value in flat.items() if name != "model"}
+        return make_settings(flat.get("model", DEFAULT_KIND)).replace(**rest)
+    except ConfigError as error:
+        raise ConfigError(f"{where}: {error.message}") from error
