@@ -28,14 +28,27 @@ from epixs.sampling.sampler import signal_memory
 if TYPE_CHECKING:
     from epixs.models.folder import TrainedModel
 
-KINDS = {"avocado": "epixs.models.avocado.kind"}
+KINDS = {"avocado": "epixs.models.avocado.kind", "context": "epixs.models.context.kind"}
 """Modules of the kinds that epixs has, each with its `KIND`."""
+
+EPOCH_RANGE = (8, 200)
+STEPS_PER_EPOCH, BATCH_RANGE = 28, (1_000, 40_000)
+"""Of the Pilot Regions the paper's 40,000 entries are a 28th; with a larger share, too few steps are made."""
 
 WEIGHTED_ERROR = "error"
 """Metric of training: mean squared error over the entries that have weight."""
 
 Predict = Callable[[int, int, slice], npt.NDArray[np.float32]]
 """Predicts bins `[start, stop)` for a slice of the pairs: arcsinh units, shape `(pair, bin)`."""
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """Entries per step, steps per epoch, and epochs of a run without a time limit."""
+
+    batch_size: int
+    steps_per_epoch: int
+    epochs: int
 
 
 @dataclass(frozen=True)
@@ -105,6 +118,24 @@ class Kind(ABC):
     def settle(self, axis: JointAxis, settings: Settings) -> Settings:
         """Decide what the settings leave open and the axis decides; done twice, it changes nothing."""
         return settings
+
+    def schedule(self, axis: JointAxis, settings: Settings) -> Schedule:
+        """How much is drawn, as configured or planned.
+
+        By default an epoch visits each position once, in at least 28 steps, until half of the experiments at
+        a position were drawn on average.
+        """
+        training = settings.training
+        width = training.experiments_per_position
+        parts = [part for part in axis.parts if len(part.training)]
+        positions = sum(part.n_positions[0] for part in parts)
+        entries = sum(part.n_positions[0] * len(part.training) for part in parts)
+        batch = training.batch_size or int(np.clip(positions // STEPS_PER_EPOCH, *BATCH_RANGE))
+        epochs = training.epochs or int(np.clip(round(entries / positions / width / 2), *EPOCH_RANGE))
+        return Schedule(batch, -(-positions // max(1, batch // width)), epochs)
+
+    def begin(self, model: Any, sampler: BatchSampler) -> None:  # noqa: B027 (most kinds do nothing)
+        """Take over what the sampler has found out, before the first step."""
 
     def working_bytes(self, settings: Settings, batch_size: int) -> int:
         """Memory of a training step's activations and gradients."""

@@ -2,21 +2,30 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import Any
+import weakref
+from collections.abc import Sequence
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Any, Self
 
 import numpy as np
 import numpy.typing as npt
+import pandas as pd
 
 from epixs.axis.axis import JointAxis, SpeciesAxis
 from epixs.compendium.read import open_signal
 from epixs.compiled import compiled
-from epixs.sampling.panel import Panel, Reads, reads_of
+from epixs.errors import TrainingError
+from epixs.sampling.batch import Batch, InputSpec
+from epixs.sampling.calls import Calls
+from epixs.sampling.order import species_shares
+from epixs.sampling.panel import Panel, Reads, panel_of, reads_of
 from epixs.sampling.scales import Scales, fit_scales
 from epixs.sampling.windows import STEPS_PER_UNIT, Windows, read_windows
 
 Floats = npt.NDArray[np.float32]
 Ints = npt.NDArray[np.int32]
+Mask = npt.NDArray[np.bool_]
 
 RADII = np.array([0, 2, 10, 40, 200], dtype=np.int64)
 """Tracks are read as means over so many bins to each side: 25 bp, 125 bp, 525 bp, 2 kb and 10 kb."""
@@ -25,126 +34,113 @@ HALO = int(RADII[-1])
 SUMMARIES = 4
 """What is read of an assay's tracks in other biosamples: mean, weighted mean, spread and largest value."""
 
-RUN_BINS, RUN_SPAN = 32, 256
-"""Bins drawn together, and the stretch over which they are spread: neighbours share what memory fetches."""
+SMALLEST_SPREAD = 1e-3
+"""Spread, in arcsinh units, that tracks are divided by at least."""
 
-COARSE = 8
-"""Tracks are correlated over means of so many bins."""
+RUN_BINS, RUN_SPAN = 32, 256
+"""Bins that are drawn together, and over how many they are spread: neighbours share what memory fetches."""
 
 OWN_DROPPED, BIOSAMPLES_DROPPED, GAIN = 0.2, 0.4, 0.2
-"""Share of a target's own tracks, and of other biosamples, that training leaves out, and the spread (in logs)
-of the factor by which it misreads each track: without that, a network learns the few tracks by heart."""
+"""What training leaves out or misreads, or else a network learns its few tracks by heart: the shares of a
+target's own tracks and of other biosamples, and the spread (in logs) of each track's factor."""
+
+HELD_ENTRIES = 20_000
+"""Most held-out entries that are scored."""
+
+FEWEST_TRACKS = 6
+"""Members hold tracks out from so many on."""
 
 
 @dataclass(frozen=True)
-class Context:
-    """Inputs of some targets at some bins, `G` targets x `N` bins.
-
-    Parameters
-    ----------
-    own
-        The target's biosample: standardised means around each bin, float32, `(G, N, track, radius)`.
-    own_assay
-        Their assays, -1 where there is no track, int32, `(G, track)`.
-    others
-        The other biosamples: `SUMMARIES` per assay and radius, float32, `(G, N, assay, 4 * radius)`.
-    others_assay
-        Their assays, -1 where there is no track, int32, `(G, assay)`.
-    assay
-        Assay of each target, int32, `(G,)`.
-    scale
-        Mean and spread that each target is expected to have, arcsinh units, float32, `(G, 2)`.
-    """
-
-    own: Floats
-    own_assay: Ints
-    others: Floats
-    others_assay: Ints
-    assay: Ints
-    scale: Floats
-
-
-@dataclass(frozen=True)
-class ContextBatch:
-    """One training step's entries: inputs, and the values they are to be turned into.
-
-    Parameters
-    ----------
-    inputs
-        `G` targets x `N` bins.
-    value
-        Arcsinh units, float32, `(G, N)`.
-    weight
-        1 where the value is known, else 0, float32, `(G, N)`.
-    """
-
-    inputs: Context
-    value: Floats
-    weight: Floats
-
-
-@dataclass
 class Species:
-    """One species' training tracks: where they are stored, what is known of them, and which are read."""
+    """One species' training tracks: what is stored and known of them, and which are read for each.
+
+    Parameters
+    ----------
+    part
+        The species; tracks are its training experiments in the order of their rows in the store.
+    panel, scales
+        Statistics of the tracks, and what they let expect of others.
+    windows
+        The tracks in memory.
+    reads
+        Of each track as a target.
+    """
 
     part: SpeciesAxis
     panel: Panel
     scales: Scales
+    windows: Windows
     reads: Reads
-    rows: npt.NDArray[np.int64]
-    fill: Floats
-    windows: Windows | None = field(default=None)
 
 
-def open_species(axis: JointAxis) -> list[Species]:
-    """Read all species' tracks into memory, and work out their statistics."""
-    found = []
+def tracks_of(part: SpeciesAxis) -> pd.DataFrame:
+    """The training experiments of a species in the order in which models know them."""
+    return part.training.sort_values("row", ignore_index=True)
+
+
+def labels_of(axis: JointAxis, part: SpeciesAxis, tracks: pd.DataFrame) -> tuple[Ints, Ints]:
+    """Numbers of biosamples within the species, and of assays on the joint axis."""
+    number = {name: i for i, name in enumerate(part.biosamples)}
+    biosample = np.array([number[name] for name in tracks["biosample"]], dtype=np.int32)
+    return biosample, axis.assay_index(tracks["assay"])
+
+
+def load_species(axis: JointAxis) -> list[Species]:
+    """Read all species' training tracks into memory, and work out what is known of them."""
+    windows, panels = [], []
     for part in axis.parts:
-        training = part.training.sort_values("row")
-        rows = training["row"].to_numpy(dtype=np.int64)
-        fill = training["signal_mean"].to_numpy(dtype=np.float32)
-        windows = read_windows(
-            open_signal(part.source), rows, fill, [(0, part.n_positions[0])], part.regions, 0
-        )
-        number = {name: i for i, name in enumerate(part.biosamples)}
-        biosample = np.array([number[name] for name in training["biosample"]], np.int32)
-        panel = panel_of(windows, biosample, axis.assay_index(training["assay"]))
-        found.append((part, panel, rows, fill, windows))
-    tracks = [
-        (panel.biosample, panel.assay, panel.mean.astype(np.float64), panel.spread.astype(np.float64))
-        for _, panel, *_ in found
-    ]
-    scales = fit_scales(tracks, [len(part.biosamples) for part in axis.parts], len(axis.assays))
+        tracks = tracks_of(part)
+        windows.append(read_tracks(part, tracks))
+        panels.append(panel_of(windows[-1], *labels_of(axis, part, tracks)))
     return [
-        Species(part, panel, scale, reads_of(panel, panel.biosample, panel.assay), rows, fill, windows)
-        for (part, panel, rows, fill, windows), scale in zip(found, scales, strict=True)
+        Species(part, panel, scales, read, reads_of(panel, panel.biosample, panel.assay))
+        for part, panel, scales, read in zip(
+            axis.parts, panels, scales_of(axis, panels), windows, strict=True
+        )
     ]
 
 
-def panel_of(windows: Windows, biosample: Ints, assay: Ints) -> Panel:
-    """Work out the statistics of tracks from what was read of them."""
-    n = int(windows.length.sum())
-    total, squares = np.zeros(assay.size), np.zeros(assay.size)
-    products = np.zeros((assay.size, assay.size))
-    coarse_total, coarse_count = np.zeros(assay.size), 0
-    for column, length in zip(windows.column.tolist(), windows.length.tolist(), strict=True):
-        values = np.diff(windows.sums[:, column : column + length + 1], axis=1) / np.float32(STEPS_PER_UNIT)
-        total += values.sum(axis=1, dtype=np.float64)
-        squares += np.square(values, dtype=np.float64).sum(axis=1)
-        whole = length // COARSE * COARSE
-        coarse = values[:, :whole].reshape(assay.size, -1, COARSE).mean(axis=2)
-        products += coarse.astype(np.float64) @ coarse.T
-        coarse_total += coarse.sum(axis=1)
-        coarse_count += coarse.shape[1]
-    mean = total / n
-    spread = np.sqrt(np.maximum(squares / n - mean**2, 0.0))
-    coarse_mean = coarse_total / max(1, coarse_count)
-    covariance = products / max(1, coarse_count) - np.outer(coarse_mean, coarse_mean)
-    sizes = np.sqrt(np.maximum(np.diag(covariance), 1e-12))
-    likeness = covariance / np.outer(sizes, sizes)
-    return Panel(
-        biosample, assay, mean.astype(np.float32), spread.astype(np.float32), likeness.astype(np.float32)
-    )
+def scales_of(axis: JointAxis, panels: Sequence[Panel]) -> list[Scales]:
+    """Fit means and spreads of all species' tracks."""
+    tracks = [(p.biosample, p.assay, p.mean.astype(float), p.spread.astype(float)) for p in panels]
+    return fit_scales(tracks, [len(part.biosamples) for part in axis.parts], len(axis.assays))
+
+
+def read_tracks(part: SpeciesAxis, tracks: pd.DataFrame) -> Windows:
+    """Read some experiments of a species over all its bins."""
+    rows, fill = tracks["row"].to_numpy(np.int64), tracks["signal_mean"].to_numpy(np.float32)
+    bins = (0, part.n_positions[0])
+    return read_windows(open_signal(part.source), rows, fill, [bins], part.regions, HALO)
+
+
+@dataclass(frozen=True)
+class Target:
+    """A track to predict: what is read for it, what it is expected to look like, and where it lies.
+
+    Parameters
+    ----------
+    at
+        Number of its species.
+    biosample, assay
+        Numbers on the joint axis.
+    own, others, weight
+        As in `Reads`, of this target alone.
+    scale
+        Expected mean and spread, arcsinh units.
+    windows, track
+        What holds its values, and where; None if nobody measured it.
+    """
+
+    at: int
+    biosample: int
+    assay: int
+    own: Ints
+    others: Ints
+    weight: Floats
+    scale: Floats
+    windows: Windows | None = None
+    track: int = -1
 
 
 @compiled()
@@ -164,10 +160,10 @@ def fill_context(
     own_out: Floats,
     others_out: Floats,
 ) -> None:
-    """Fill in the inputs of one target at some bins: `(bin, track, radius)`, `(bin, assay, 4 * radius)`.
+    """Fill in what is read for one target at some bins: `(bin, track, radius)`, `(bin, assay, 4 * radius)`.
 
-    `column`, `length` and `offset` say for each bin in which piece it lies and where. Values are
-    standardised by their track's mean and spread (steps), and multiplied by its gain.
+    `column`, `length` and `offset` say for each bin in which piece it lies, and where in it. Values are
+    standardised by their track's mean and spread, in steps, and multiplied by its gain.
     """
     n, size = offset.size, radii.size
     for slot in range(own.size):
@@ -175,24 +171,25 @@ def fill_context(
         if track < 0:
             own_out[:, slot] = 0
             continue
-        scale = own_gain[slot] / spread[track]
+        factor = own_gain[slot] / spread[track]
         for s in range(size):
             for i in range(n):
                 low = max(0, offset[i] - radii[s])
                 high = min(length[i], offset[i] + radii[s] + 1)
                 total = np.int32(sums[track, column[i] + high] - sums[track, column[i] + low])
-                own_out[i, slot, s] = (total / np.float32(high - low) - mean[track]) * scale
-    summed = np.empty((4, n), np.float32)
+                own_out[i, slot, s] = (total / np.float32(high - low) - mean[track]) * factor
+    added = np.empty((3, n), np.float32)
+    largest = np.empty(n, np.float32)
     for slot in range(others.shape[0]):
         for s in range(size):
-            summed[:3] = 0
-            summed[3] = -np.inf
+            added[:] = 0
+            largest[:] = -np.inf
             count, weights = np.float32(0), np.float32(0)
             for k in range(others.shape[1]):
                 track = others[slot, k]
                 if track < 0:
                     continue
-                scale = others_gain[slot, k] / spread[track]
+                factor = others_gain[slot, k] / spread[track]
                 share = weight[slot, k]
                 count += np.float32(1)
                 weights += share
@@ -200,139 +197,358 @@ def fill_context(
                     low = max(0, offset[i] - radii[s])
                     high = min(length[i], offset[i] + radii[s] + 1)
                     total = np.int32(sums[track, column[i] + high] - sums[track, column[i] + low])
-                    value = (total / np.float32(high - low) - mean[track]) * scale
-                    summed[0, i] += value
-                    summed[1, i] += share * value
-                    summed[2, i] += value * value
-                    summed[3, i] = max(summed[3, i], value)
+                    value = (total / np.float32(high - low) - mean[track]) * factor
+                    added[0, i] += value
+                    added[1, i] += share * value
+                    added[2, i] += value * value
+                    largest[i] = max(largest[i], value)
             for i in range(n):
                 if count == 0:
                     for j in range(4):
                         others_out[i, slot, j * size + s] = 0
                     continue
-                average = summed[0, i] / count
+                average = added[0, i] / count
+                variance = max(np.float32(0), added[2, i] / count - average * average)
                 others_out[i, slot, s] = average
-                others_out[i, slot, size + s] = summed[1, i] / weights
-                variance = max(np.float32(0), summed[2, i] / count - average * average)
+                others_out[i, slot, size + s] = added[1, i] / weights
                 others_out[i, slot, 2 * size + s] = np.sqrt(variance)
-                others_out[i, slot, 3 * size + s] = summed[3, i]
+                others_out[i, slot, 3 * size + s] = largest[i]
+
+
+def read_context(
+    panel: Panel, windows: Windows, piece: npt.NDArray[np.int64], offset: npt.NDArray[np.int64],
+    target: Target, own_out: Floats, others_out: Floats, gain: Floats | None = None,
+) -> None:  # fmt: skip
+    """Fill in what is read for one target at bins of `windows`, as `fill_context` does."""
+    gain = np.ones(panel.mean.size, np.float32) if gain is None else gain
+    steps = np.float32(STEPS_PER_UNIT)
+    spread = np.maximum(panel.spread, np.float32(SMALLEST_SPREAD)) * steps
+    fill_context(
+        windows.sums, windows.column[piece], windows.length[piece], offset, RADII, panel.mean * steps, spread,
+        target.own, gain[target.own], target.others, target.weight, gain[target.others], own_out, others_out,
+    )  # fmt: skip
 
 
 class ContextSampler:
-    """Draws batches of targets with the tracks around them.
+    """Draws targets, bins, and the tracks observed around them.
+
+    A step has some targets, each a training track at some bins; the tracks of its biosample, and those of its
+    and of other assays in other biosamples, are read around each bin, and the target itself never is. The
+    targets are dealt out to the members of a model in equal shares, in order. Each member has tracks of its
+    own that it never sees, neither as a target nor around one: they are the held-out entries.
 
     Parameters
     ----------
-    species
-        From `open_species`.
-    targets, bins
-        Targets per step, and bins per target.
+    axis
+        What to train over.
     members
-        Networks that are trained side by side; targets are dealt out to them in equal shares.
-    held
-        Per species, tracks that a member never sees: bool, `(member, track)`.
+        Networks that are trained side by side.
+    targets, bins
+        Targets per step, a multiple of `members`, and bins per target.
+    steps_per_epoch
+        Steps between two scorings.
+    held_share
+        Share of the tracks that each member never sees.
     episodes
-        Share of the targets whose assay is hidden from their species.
-    shares
-        Share of each species in the targets.
+        Share of the targets whose assay is hidden from their species, as if nobody had performed it there;
+        of one species alone, there are none.
+    species_weight
+        Share of each species in the targets, as in `Sampler`.
+    seed
+        Decides everything that is drawn.
     """
 
     def __init__(
-        self, species: list[Species], *, targets: int, bins: int, members: int = 1,
-        held: list[npt.NDArray[np.bool_]] | None = None, episodes: float = 0.0,
-        shares: npt.NDArray[np.float64] | None = None, steps_per_epoch: int = 250, seed: int = 0,
-    ) -> None:  # fmt: skip
-        self.species, self.targets, self.bins, self.members = species, targets, bins, members
-        self.held = held or [np.zeros((members, s.rows.size), np.bool_) for s in species]
-        self.episodes, self.seed, self.steps_per_epoch = episodes, seed, steps_per_epoch
-        self.shares = np.full(len(species), 1 / len(species)) if shares is None else shares
-        self.own = max(s.reads.own.shape[1] for s in species)
-        self.assays = max(s.reads.others.shape[1] for s in species)
+        self,
+        axis: JointAxis,
+        *,
+        members: int = 1,
+        targets: int = 16,
+        bins: int = 256,
+        steps_per_epoch: int = 250,
+        held_share: float = 0.1,
+        episodes: float = 0.5,
+        species_weight: str = "balanced",
+        seed: int = 0,
+    ) -> None:
+        self.axis, self.seed, self.members = axis, seed, members
+        self.targets, self.bins, self.steps_per_epoch = targets, bins, steps_per_epoch
+        self.species = load_species(axis)
+        self.episodes = episodes if len(axis.parts) > 1 else 0.0
+        sizes = np.array([float(len(s.reads.own) * s.windows.n_bins) for s in self.species])
+        known = [s.part.species for s, size in zip(self.species, sizes, strict=True) if size]
+        shares = species_shares(species_weight, known, sizes[sizes > 0])
+        self._shares = np.zeros(len(sizes))
+        self._shares[sizes > 0] = shares
+        self.held = hold_out_by_member([s.panel for s in self.species], members, held_share, seed)
+        self._own = max(s.reads.own.shape[1] for s in self.species)
+        self._assays = max(s.reads.others.shape[1] for s in self.species)
+        self._calls = Calls()
+        self._end = weakref.finalize(self, _end, self._calls)
 
-    def batch(self, epoch: int, step: int) -> ContextBatch:
-        """Entries of one step."""
-        generator = np.random.Generator(np.random.Philox(key=[self.seed, (epoch << 32) + step]))
-        batch = self.empty(self.targets)
-        for group in range(self.targets):
-            member = group * self.members // self.targets
-            at = int(generator.choice(len(self.species), p=self.shares))
-            species = self.species[at]
-            free = np.flatnonzero(~self.held[at][member])
-            target = int(generator.choice(free))
-            where = self._places(species, generator)
-            self.fill(batch, group, at, target, ~self.held[at][member], where, generator)
-        return batch
+    @property
+    def positions_per_step(self) -> int:
+        """Targets of a step."""
+        return self.targets
 
-    def empty(self, targets: int) -> ContextBatch:
-        """A batch that is to be filled in."""
-        size = RADII.size
-        inputs = Context(
-            np.zeros((targets, self.bins, self.own, size), np.float32),
-            np.full((targets, self.own), -1, np.int32),
-            np.zeros((targets, self.bins, self.assays, SUMMARIES * size), np.float32),
-            np.full((targets, self.assays), -1, np.int32),
-            np.zeros(targets, np.int32),
-            np.zeros((targets, 2), np.float32),
-        )
-        shape = (targets, self.bins)
-        return ContextBatch(inputs, np.zeros(shape, np.float32), np.ones(shape, np.float32))
+    @property
+    def experiments_per_position(self) -> int:
+        """Bins of each of them."""
+        return self.bins
 
-    def _places(self, species: Species, generator: np.random.Generator) -> tuple[Any, Any]:
+    @property
+    def n_positions(self) -> int:
+        """Entries of an epoch."""
+        return self.targets * self.bins * self.steps_per_epoch
+
+    @property
+    def input_specs(self) -> dict[str, InputSpec]:
+        """Type and shape of each input; the first length is the targets."""
+        n, size = self.bins, RADII.size
+        return {
+            "own": InputSpec("float32", (None, n, self._own, size)),
+            "own_assay": InputSpec("int32", (None, self._own)),
+            "others": InputSpec("float32", (None, n, self._assays, SUMMARIES * size)),
+            "others_assay": InputSpec("int32", (None, self._assays)),
+            "target": InputSpec("int32", (None,)),
+            "scale": InputSpec("float32", (None, 2)),
+            "member": InputSpec("int32", (None,)),
+        }
+
+    def batch(self, epoch: int, step: int) -> Batch:
+        """Entries of one step; `P` are its targets and `E` their bins."""
+        with self._calls.one():
+            generator = np.random.Generator(np.random.Philox(key=[self.seed, (epoch << 32) + step]))
+            batch = self._empty(self.targets, self.bins)
+            for row in range(self.targets):
+                member = row * self.members // self.targets
+                at = int(generator.choice(len(self.species), p=self._shares))
+                seen = ~self.held[at][member]
+                target = self._training_target(at, int(generator.choice(np.flatnonzero(seen))))
+                target, gain = self._misread(target, seen, generator)
+                self._fill(batch, row, target, member, self._runs(at, generator), gain)
+            return batch
+
+    def held_out_entries(self, count: int) -> Batch:
+        """About `count` entries of the tracks that members never see, read as those members would; `E` is 1.
+
+        Raises
+        ------
+        TrainingError
+            If there is none.
+        """
+        wanted = [
+            (member, _without(self._training_target(at, int(track)), ~held[member]))
+            for at, held in enumerate(self.held)
+            for member in range(self.members)
+            for track in np.flatnonzero(held[member])
+        ]
+        if not wanted:
+            raise TrainingError(
+                "too few tracks to hold any out",
+                got=f"{self.axis.n_training} training tracks",
+                expected=f"at least {FEWEST_TRACKS}, of which some share a biosample and an assay",
+                next_step="train a model of kind avocado, or use average activity",
+            )
+        return self._entries(wanted, min(count, HELD_ENTRIES), 0xE0)
+
+    def held_out_tracks(self, count: int) -> Batch:
+        """About `count` entries of the experiments that the axis holds out whole; `E` is 1."""
+        wanted = []
+        for at, part in enumerate(self.axis.parts):
+            tracks = part.experiments[part.experiments["held_out"]]
+            if tracks.empty:
+                continue
+            windows = read_tracks(part, tracks)
+            labels = labels_of(self.axis, part, tracks)
+            wanted += [(-1, target) for target in self.targets_of(at, *labels, windows)]
+        return self._entries(wanted, min(count, HELD_ENTRIES), 0xE1)
+
+    def targets_of(
+        self, at: int, biosample: Ints, assay: Ints, windows: Windows | None = None
+    ) -> list[Target]:
+        """Targets that are no training tracks."""
+        return targets_of(self.species[at].panel, self.species[at].scales, at, biosample, assay, windows)
+
+    def close(self) -> None:
+        """Draw no more batches: wait for those being drawn, and refuse others."""
+        self._end()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _training_target(self, at: int, track: int) -> Target:
+        species = self.species[at]
+        panel, reads = species.panel, species.reads
+        return Target(
+            at, int(panel.biosample[track]), int(panel.assay[track]), reads.own[track], reads.others[track],
+            reads.weight[track], species.scales.without_track[track], species.windows, track,
+        )  # fmt: skip
+
+    def _misread(self, target: Target, seen: Mask, generator: np.random.Generator) -> tuple[Target, Floats]:
+        """Leave out some of what is read for a training target, and what multiplies the rest."""
+        species = self.species[target.at]
+        panel, scale = species.panel, target.scale
+        gain = np.exp(GAIN * generator.standard_normal(panel.mean.size)).astype(np.float32)
+        own = np.where(generator.random(target.own.size) < OWN_DROPPED, -1, target.own).astype(np.int32)
+        if generator.random() < self.episodes:
+            seen = seen & (panel.assay != target.assay)
+            scale = species.scales.without_assay[target.track]
+        kept = generator.random(len(species.part.biosamples)) >= BIOSAMPLES_DROPPED
+        others = np.where(_among(target.others, seen), target.others, -1)
+        left = np.where(_among(others, kept[panel.biosample]), others, -1)
+        others = np.where((left < 0).all(axis=1, keepdims=True), others, left)
+        rest = Target(
+            target.at, target.biosample, target.assay, own, others.astype(np.int32), target.weight, scale,
+            target.windows, target.track,
+        )  # fmt: skip
+        return _without(rest, seen), gain
+
+    def _runs(
+        self, at: int, generator: np.random.Generator
+    ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
         """Piece and offset of bins, drawn in runs."""
-        windows = species.windows
-        assert windows is not None
+        windows = self.species[at].windows
         sizes = windows.high - windows.low
-        runs = -(-self.bins // RUN_BINS)
-        drawn = np.sort(generator.integers(0, sizes.sum(), runs))
         ends = np.cumsum(sizes)
+        drawn = np.sort(generator.integers(0, ends[-1], -(-self.bins // RUN_BINS)))
         piece = np.searchsorted(ends, drawn, side="right")
         span = np.minimum(RUN_SPAN, sizes[piece])
-        start = np.minimum(drawn - (ends[piece] - sizes[piece]), sizes[piece] - span)
-        offset = start[:, None] + np.arange(RUN_BINS) * span[:, None] // RUN_BINS + windows.low[piece][:, None]
+        start = np.minimum(drawn - (ends[piece] - sizes[piece]), sizes[piece] - span) + windows.low[piece]
+        offset = start[:, None] + np.arange(RUN_BINS) * span[:, None] // RUN_BINS
         return np.repeat(piece, RUN_BINS)[: self.bins], offset.reshape(-1)[: self.bins]
 
-    def fill(
-        self, batch: ContextBatch, group: int, at: int, target: int, seen: npt.NDArray[np.bool_],
-        where: tuple[Any, Any], generator: np.random.Generator | None,
+    def _entries(self, wanted: list[tuple[int, Target]], count: int, salt: int) -> Batch:
+        """Entries of some targets at bins drawn for each, one bin per row."""
+        generator = np.random.Generator(np.random.PCG64([self.seed, salt]))
+        each = -(-count // len(wanted))
+        batch = self._empty(each * len(wanted), 1)
+        for number, (member, target) in enumerate(wanted):
+            windows = self.species[target.at].windows
+            ends = np.cumsum(windows.high - windows.low)
+            drawn = np.sort(generator.integers(0, ends[-1], each))
+            piece = np.searchsorted(ends, drawn, side="right")
+            offset = drawn - np.concatenate([[0], ends])[piece] + windows.low[piece]
+            rows = slice(number * each, (number + 1) * each)
+            self._fill(batch, rows, target, member, (piece, offset), None)
+        return batch
+
+    def _empty(self, targets: int, bins: int) -> Batch:
+        """A batch that is to be filled in."""
+        inputs: dict[str, Any] = {}
+        for name, spec in self.input_specs.items():
+            inner = [bins, *spec.shape[2:]] if len(spec.shape) == 4 else spec.shape[1:]
+            shape = [targets, *(int(n) for n in inner if n is not None)]
+            inputs[name] = np.full(shape, 0 if spec.dtype == "float32" else -1, spec.dtype)
+        labels = np.zeros((2, targets, bins), np.int32)
+        value, weight = np.zeros((targets, bins), np.float32), np.zeros((targets, bins), np.float32)
+        return Batch(np.zeros((targets, 3), np.int32), labels[0], labels[1], value, weight, inputs)
+
+    def _fill(
+        self, batch: Batch, rows: int | slice, target: Target, member: int,
+        where: tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]], gain: Floats | None,
     ) -> None:  # fmt: skip
-        """Fill in one target; without a generator nothing is dropped, misread or hidden by chance."""
-        species = self.species[at]
-        windows, panel, reads = species.windows, species.panel, species.reads
-        assert windows is not None
+        """Fill in rows of a batch: one row of many bins, or many rows of one bin each."""
+        species, inputs = self.species[target.at], batch.inputs
         piece, offset = where
-        own, others = reads.own[target].copy(), reads.others[target].copy()
-        gain = np.ones(panel.assay.size, np.float32)
-        scale = species.scales.without_track[target]
-        use = seen.copy()
-        if generator is not None:
-            gain = np.exp(GAIN * generator.standard_normal(gain.size)).astype(np.float32)
-            kept = generator.random(int(panel.biosample.max()) + 1) >= BIOSAMPLES_DROPPED
-            own[generator.random(own.size) < OWN_DROPPED] = -1
-            if generator.random() < self.episodes:
-                use &= panel.assay != panel.assay[target]
-                scale = species.scales.without_assay[target]
-            left = np.where((others >= 0) & use[others] & kept[panel.biosample[others]], others, -1)
-            empty = (left < 0).all(axis=1)
-            others = np.where(empty[:, None], others, left)
-        own = np.where((own >= 0) & use[own], own, -1).astype(np.int32)
-        others = np.where((others >= 0) & use[others], others, -1).astype(np.int32)
-        inputs = batch.inputs
-        n_own, n_assays = own.size, others.shape[0]
-        steps = np.float32(STEPS_PER_UNIT)
-        fill_context(
-            windows.sums, windows.column[piece], windows.length[piece], offset, RADII,
-            panel.mean * steps, np.maximum(panel.spread, 1e-3) * steps,
-            own, gain[own], others, reads.weight[target], gain[others],
-            inputs.own[group, :, :n_own], inputs.others[group, :, :n_assays],
-        )  # fmt: skip
-        inputs.own_assay[group, :n_own] = np.where(own >= 0, panel.assay[own], -1)
-        first = others.max(axis=1)
-        inputs.others_assay[group, :n_assays] = np.where(first >= 0, panel.assay[first], -1)
-        inputs.assay[group] = panel.assay[target]
-        inputs.scale[group] = scale
-        column = windows.column[piece] + offset
+        panel, windows = species.panel, species.windows
+        n_own, n_assays = target.own.size, target.others.shape[0]
+        own, others = inputs["own"][rows], inputs["others"][rows]
+        own = own.reshape(-1, *own.shape[-2:])[:, :n_own]
+        others = others.reshape(-1, *others.shape[-2:])[:, :n_assays]
+        read_context(panel, windows, piece, offset, target, own, others, gain)
+        inputs["own_assay"][rows, :n_own] = np.where(target.own >= 0, panel.assay[target.own], -1)
+        first = target.others.max(axis=1)
+        inputs["others_assay"][rows, :n_assays] = np.where(first >= 0, panel.assay[first], -1)
+        inputs["target"][rows] = target.assay
+        inputs["scale"][rows] = target.scale
+        inputs["member"][rows] = member
+        first_biosample = self.axis.biosample_index(species.part.species, species.part.biosamples[:1])[0]
+        batch.biosample[rows] = first_biosample + target.biosample
+        batch.assay[rows] = target.assay
+        bins = windows.bin[piece] + offset
+        position = species.part.positions(bins if isinstance(rows, slice) else bins[:1])
+        batch.position[rows] = position + self.axis.offsets(species.part.species)
+        held = target.windows
+        if held is None:
+            return
+        column = held.column[piece] + offset
         # The difference of two sums that may have run over.
-        steps_here = (windows.sums[target, column + 1] - windows.sums[target, column]).astype(np.int32)
-        batch.value[group] = steps_here / steps
-        if windows.missing is not None:
-            batch.weight[group] = ~windows.missing[target, column]
+        value = (held.sums[target.track, column + 1] - held.sums[target.track, column]) / np.float32(
+            STEPS_PER_UNIT
+        )
+        known = np.ones(column.size, np.float32)
+        if held.missing is not None:
+            known = (~held.missing[target.track, column]).astype(np.float32)
+        batch.value[rows] = value.reshape(batch.value[rows].shape)
+        batch.weight[rows] = known.reshape(batch.weight[rows].shape)
+
+
+def targets_of(
+    panel: Panel, scales: Scales, at: int, biosample: Ints, assay: Ints, windows: Windows | None = None
+) -> list[Target]:
+    """Pairs as targets, whether they are training tracks or not, which are never read for themselves."""
+    reads, scale = (
+        reads_of(panel, biosample, assay),
+        scales.of_all(biosample, assay, (panel.biosample, panel.assay)),
+    )
+    return [
+        Target(
+            at, int(biosample[n]), int(assay[n]), reads.own[n], reads.others[n], reads.weight[n], scale[n],
+            windows, n,
+        )
+        for n in range(biosample.size)
+    ]  # fmt: skip
+
+
+def hold_out_by_member(panels: Sequence[Panel], members: int, share: float, seed: int) -> list[Mask]:
+    """Choose the tracks that each member never sees, shape `(member, track)` per species.
+
+    Only tracks whose biosample and assay have another one that the member sees; first those that no member
+    before holds out.
+    """
+    sizes = [panel.assay.size for panel in panels]
+    held = [np.zeros((members, size), np.bool_) for size in sizes]
+    every = [(at, track) for at, size in enumerate(sizes) for track in range(size)]
+    if len(every) < FEWEST_TRACKS:
+        return held
+    count = max(1, round(share * len(every)))
+    for member in range(members):
+        order = np.random.Generator(np.random.PCG64([seed, 0x4D, member])).permutation(len(every))
+        often = [sum(int(held[at][m, track]) for m in range(member)) for at, track in every]
+        left = count
+        for number in sorted(order.tolist(), key=lambda n: often[n]):
+            at, track = every[number]
+            panel, mine = panels[at], held[at][member]
+            mine[track] = True
+            same = [getattr(panel, name) == getattr(panel, name)[track] for name in ("biosample", "assay")]
+            if left and all((label & ~mine).any() for label in same):
+                left -= 1
+            else:
+                mine[track] = False
+    return held
+
+
+def _among(tracks: Ints, mask: Mask) -> Mask:
+    """Which of some tracks, -1 where there is none, are in a mask."""
+    return np.asarray((tracks >= 0) & mask[tracks])
+
+
+def _without(target: Target, seen: Mask) -> Target:
+    """A target for which only some tracks are read."""
+    own = np.where(_among(target.own, seen), target.own, -1).astype(np.int32)
+    others = np.where(_among(target.others, seen), target.others, -1).astype(np.int32)
+    return Target(
+        target.at, target.biosample, target.assay, own, others, target.weight, target.scale, target.windows,
+        target.track,
+    )  # fmt: skip
+
+
+def _end(calls: Calls) -> None:
+    calls.refuse()
+    calls.wait()

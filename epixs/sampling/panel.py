@@ -7,6 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from epixs.sampling.windows import STEPS_PER_UNIT, Windows
+
 Ints = npt.NDArray[np.int32]
 Floats = npt.NDArray[np.float32]
 
@@ -15,6 +17,10 @@ OWN_TRACKS, ASSAYS, LIKE_BIOSAMPLES = 24, 16, 12
 
 SHARPNESS = 8.0
 """Of the weights of other biosamples: a biosample whose tracks correlate better by .1 weighs 2.2 times."""
+
+
+COARSE = 8
+"""Tracks are correlated over means of so many bins."""
 
 
 @dataclass(frozen=True)
@@ -55,6 +61,60 @@ class Panel:
         return weights.astype(np.float32)
 
 
+def panel_of(windows: Windows, biosample: Ints, assay: Ints) -> Panel:
+    """Work out the statistics of tracks from what was read of them."""
+    bins, coarse_bins = int(windows.length.sum()), 0
+    total, squares, coarse_total = (np.zeros(assay.size) for _ in range(3))
+    products = np.zeros((assay.size, assay.size))
+    for column, length in zip(windows.column.tolist(), windows.length.tolist(), strict=True):
+        values = np.diff(windows.sums[:, column : column + length + 1], axis=1) / np.float32(STEPS_PER_UNIT)
+        total += values.sum(axis=1, dtype=np.float64)
+        squares += np.square(values, dtype=np.float64).sum(axis=1)
+        whole = length // COARSE * COARSE
+        coarse = values[:, :whole].reshape(assay.size, -1, COARSE).mean(axis=2).astype(np.float64)
+        products += coarse @ coarse.T
+        coarse_total += coarse.sum(axis=1)
+        coarse_bins += coarse.shape[1]
+    mean, coarse_mean = total / bins, coarse_total / max(1, coarse_bins)
+    spread = np.sqrt(np.maximum(squares / bins - mean**2, 0.0))
+    covariance = products / max(1, coarse_bins) - np.outer(coarse_mean, coarse_mean)
+    sizes = np.sqrt(np.maximum(np.diag(covariance), 1e-12))
+    likeness = covariance / np.outer(sizes, sizes)
+    return Panel(biosample, assay, *(values.astype(np.float32) for values in (mean, spread, likeness)))
+
+
+def packed(panel: Panel) -> Floats:
+    """The statistics of a panel that labels do not give, as one row of numbers; `unpacked` undoes it."""
+    first, second = _pairs(panel.assay)
+    return np.concatenate([panel.mean, panel.spread, panel.likeness[first, second]])
+
+
+def packed_size(assay: Ints) -> int:
+    """How many numbers `packed` gives."""
+    counts = np.bincount(assay).astype(np.int64) if assay.size else np.zeros(1, np.int64)
+    return int(2 * assay.size + (counts * (counts - 1) // 2).sum())
+
+
+def unpacked(values: Floats, biosample: Ints, assay: Ints) -> Panel:
+    """A panel from its labels and what `packed` gave."""
+    first, second = _pairs(assay)
+    n = assay.size
+    likeness = np.zeros((n, n), np.float32)
+    likeness[first, second] = likeness[second, first] = values[2 * n :]
+    return Panel(biosample, assay, values[:n], values[n : 2 * n], likeness)
+
+
+def _pairs(assay: Ints) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    """Pairs of tracks of one assay, assay after assay."""
+    firsts, seconds = [np.zeros(0, np.int64)], [np.zeros(0, np.int64)]
+    for number in np.unique(assay):
+        mine = np.flatnonzero(assay == number)
+        first, second = np.triu_indices(mine.size, 1)
+        firsts.append(mine[first])
+        seconds.append(mine[second])
+    return np.concatenate(firsts), np.concatenate(seconds)
+
+
 @dataclass(frozen=True)
 class Reads:
     """The tracks that are read for each of some targets; -1 where there is none.
@@ -72,14 +132,6 @@ class Reads:
     own: Ints
     others: Ints
     weight: Floats
-
-    def assays(self, panel: Panel) -> tuple[Ints, Ints]:
-        """Assays of `own`, `(target, own)`, and of `others`, `(target, assay)`; -1 where there is none."""
-        first = self.others.max(axis=2, initial=-1)
-        return (
-            np.where(self.own >= 0, panel.assay[self.own], -1).astype(np.int32),
-            np.where(first >= 0, panel.assay[first], -1).astype(np.int32),
-        )
 
 
 def reads_of(panel: Panel, biosample: Ints, assay: Ints) -> Reads:

@@ -52,7 +52,11 @@ class Effects:
 
 
 def fit_effects(
-    value: Floats, biosample: Ints, assay: Ints, sizes: tuple[int, int], ridge: tuple[float, float],
+    value: Floats,
+    biosample: Ints,
+    assay: Ints,
+    sizes: tuple[int, int],
+    ridge: tuple[float, float],
     prior: Floats | None = None,
 ) -> tuple[Effects, Floats, Floats]:
     """Fit values by biosample and assay.
@@ -79,7 +83,9 @@ def fit_effects(
     design[rows, 1 + sizes[0] + assay] = 1.0
     pull = np.concatenate([[1e-6], np.full(sizes[0], ridge[0]), np.full(sizes[1], ridge[1])])
     target = value - prior[assay]
-    solved = np.linalg.solve(design.T @ design + np.diag(pull), np.column_stack([design.T @ target, design.T]))
+    solved = np.linalg.solve(
+        design.T @ design + np.diag(pull), np.column_stack([design.T @ target, design.T])
+    )
     weights, hat = solved[:, 0], design @ solved[:, 1:]
     residual = target - design @ weights
     without_track = value - residual / np.maximum(1.0 - np.diag(hat), 1e-9)
@@ -89,7 +95,14 @@ def fit_effects(
         inner = np.eye(mine.size) - hat[np.ix_(mine, mine)]
         without_assay[mine] = value[mine] - np.linalg.solve(inner, residual[mine])
     split = 1 + sizes[0]
-    return Effects(float(weights[0]), weights[1:split], weights[split:] + prior), without_track, without_assay
+    of_biosample, of_assay = (
+        np.asarray(w, dtype=np.float64) for w in (weights[1:split], weights[split:] + prior)
+    )
+    return (
+        Effects(float(weights[0]), of_biosample, of_assay),
+        without_track,
+        without_assay,
+    )
 
 
 @dataclass(frozen=True)
@@ -115,6 +128,15 @@ class Scales:
     ) -> npt.NDArray[np.float32]:
         """Expected mean and spread of pairs, shape `(pair, 2)`, arcsinh units."""
         return _restored(self.mean.of(biosample, assay), self.spread.of(biosample, assay))
+
+    def of_all(self, biosample: Ints, assay: Ints, known: tuple[Ints, Ints]) -> npt.NDArray[np.float32]:
+        """The same; of pairs that are training tracks (`known`: their labels), had they not been measured."""
+        number = {pair: n for n, pair in enumerate(zip(*(labels.tolist() for labels in known), strict=True))}
+        found = self.of(biosample, assay)
+        for at, pair in enumerate(zip(biosample.tolist(), assay.tolist(), strict=True)):
+            if pair in number:
+                found[at] = self.without_track[number[pair]]
+        return found
 
 
 def fit_scales(

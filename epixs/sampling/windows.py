@@ -1,4 +1,4 @@
-"""Stretches of a store's tracks in memory, summed up, so that the mean over any neighbourhood is two reads."""
+"""Stretches of a store's tracks as running sums: the mean over any neighbourhood takes two reads."""
 
 from __future__ import annotations
 
@@ -102,9 +102,7 @@ def read_windows(
 def _pieces(start: int, stop: int, regions: Regions, halo: int) -> list[tuple[int, int, int, int]]:
     """First bin, bins, and the bins asked for, of each region's part of a span."""
     found = []
-    for index in range(
-        int(np.searchsorted(regions.first_bin, start, side="right")) - 1, len(regions)
-    ):
+    for index in range(int(np.searchsorted(regions.first_bin, start, side="right")) - 1, len(regions)):
         first = int(regions.first_bin[index])
         end = first + int(regions.n_bins_each[index])
         if first >= stop:
@@ -123,12 +121,3 @@ def _add_up(values: npt.NDArray[np.float32], fill: np.float32, sums: npt.NDArray
         value = values[i] if values[i] == values[i] else fill
         total += np.int64(np.rint(value * np.float32(STEPS_PER_UNIT)))
         sums[i + 1] = np.int32(total)
-
-
-@compiled()
-def mean_around(
-    sums: npt.NDArray[np.int32], column: int, length: int, offset: int, radius: int
-) -> float:
-    """Mean, in steps, over the bins at most `radius` away from one, as far as its piece goes."""
-    low, high = max(0, offset - radius), min(length, offset + radius + 1)
-    return np.int32(sums[column + high] - sums[column + low]) / (high - low)

@@ -4,19 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import numpy as np
-
 from epixs.axis.axis import JointAxis
 from epixs.config import Settings
 from epixs.errors import TrainingError
 from epixs.models.kinds import kind_named
-
-EPOCH_RANGE = (8, 200)
-
-
-STEPS_AN_EPOCH, BATCH_RANGE = 28, (1_000, 40_000)
-"""Of the Pilot Regions the paper's 40,000 entries are a 28th; with a larger share, too few steps are made."""
-
 
 EPOCHS_OVER_JOINT = 4
 """Passes over those of a joint fit, where only factors are fitted: they begin anew, and nothing else learns
@@ -65,39 +56,26 @@ def estimate_cost(axis: JointAxis, settings: Settings) -> Cost:
     kind, training = kind_named(settings.kind), settings.training
     parameters = kind.parameters(axis, settings)
     positions = sum(part.n_positions[0] for part in axis.parts if len(part.training))
-    batch_size = planned_batch(axis, settings)
+    schedule = kind.schedule(axis, settings)
+    batch_size = schedule.batch_size
     model = PROCESS_BYTES + BYTES_PER_PARAMETER * parameters + kind.working_bytes(settings, batch_size)
     signal, in_memory = kind.signal_memory(axis, settings, int(training.memory_gb * 1e9) - model)
-    per_step = max(1, batch_size // training.experiments_per_position)
     return Cost(
         parameters,
         model + signal,
         signal,
         in_memory,
         batch_size,
-        -(-positions // per_step),
-        planned_epochs(axis, settings),
+        schedule.steps_per_epoch,
+        schedule.epochs,
         positions,
         axis.n_training,
     )
 
 
-def planned_batch(axis: JointAxis, settings: Settings) -> int:
-    """Entries a step: as configured, or so many that an epoch has enough steps."""
-    if settings.training.batch_size:
-        return settings.training.batch_size
-    positions = sum(part.n_positions[0] for part in axis.parts if len(part.training))
-    return int(np.clip(positions // STEPS_AN_EPOCH, *BATCH_RANGE))
-
-
 def planned_epochs(axis: JointAxis, settings: Settings) -> int:
-    """Epochs of a run: as configured, or until half of a position's experiments were drawn on average."""
-    if settings.training.epochs:
-        return settings.training.epochs
-    positions = sum(part.n_positions[0] for part in axis.parts if len(part.training))
-    entries = sum(part.n_positions[0] * len(part.training) for part in axis.parts)
-    drawn = entries / positions / settings.training.experiments_per_position
-    return int(np.clip(round(drawn / 2), *EPOCH_RANGE))
+    """Epochs of a run without a time limit."""
+    return kind_named(settings.kind).schedule(axis, settings).epochs
 
 
 def check_memory(cost: Cost, settings: Settings) -> None:

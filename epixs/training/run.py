@@ -138,6 +138,7 @@ def time_steps(axis: JointAxis, settings: Settings) -> Probe:
         collecting_only_here(),
         kind.sampler(axis, settings, batch_size=cost.batch_size, signal_bytes=cost.signal_bytes) as sampler,
     ):
+        kind.begin(model, sampler)
         kind.in_micro_batches(model, parts_of(sampler.positions_per_step * sampler.experiments_per_position))
         kind.compile(model, settings, cost.epochs * sampler.steps_per_epoch)
         taken = seconds_per_step(model, sampler, interrupted=threading.Event())
@@ -189,6 +190,7 @@ def carry_out(
     `known` is the axis of all training experiments, where only some are fitted to; baselines know them all.
     """
     training, interrupted = run.settings.training, threading.Event()
+    run.kind.begin(model, sampler)
     scores = HeldOutScores(sampler, known)
     run.kind.in_micro_batches(model, parts_of(sampler.positions_per_step * sampler.experiments_per_position))
     with _interrupts_go_to(interrupted):

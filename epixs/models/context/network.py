@@ -11,10 +11,10 @@ model predicts is their mean.
 
 from __future__ import annotations
 
+import itertools
 from typing import Any
 
 import keras
-import numpy as np
 import tensorflow as tf
 
 KEYS = 16
@@ -92,12 +92,15 @@ class ContextNetwork(keras.Model):
         Widths of the dense layers behind.
     members
         Networks that are trained side by side.
+    statistics
+        Numbers about the tracks as wholes that the model keeps for imputation (`sampling.panel.packed`).
 
     Shapes
     ------
     A dict of `own` `(G, N, track, radius)`, `own_assay` `(G, track)`, `others` `(G, N, assay, 4 * radius)`,
-    `others_assay` `(G, assay)`, `assay` `(G,)` and `scale` `(G, 2)` -> float32 `(G, N, 1)`, arcsinh units.
-    In training, the first `G / members` targets are the first member's, and so on.
+    `others_assay` `(G, assay)`, `target` `(G,)`, `scale` `(G, 2)` and `member` `(G,)` -> float32 `(G, N, 1)`,
+    arcsinh units. In training, the first `G / members` targets are the first member's, and so on; else
+    `member` says whose prediction is asked for, -1 for the mean of all.
     """
 
     def __init__(
@@ -109,16 +112,21 @@ class ContextNetwork(keras.Model):
         heads: int = 4,
         hidden: tuple[int, ...] = (128, 128, 64),
         members: int = 4,
+        statistics: int = 0,
         **kwargs: Any,
     ) -> None:
         super().__init__(**{"dtype": "float32"} | kwargs)
+        self.supports_jit = False  # XLA takes twice as long for it on CPUs
         self.settings = {
             "n_assays": n_assays, "radii": radii, "assay_factors": assay_factors, "token": token,
-            "heads": heads, "hidden": list(hidden), "members": members,
+            "heads": heads, "hidden": list(hidden), "members": members, "statistics": statistics,
         }  # fmt: skip
         d, self.members, self.heads, self.token = assay_factors, members, heads, token
         normal = keras.initializers.RandomNormal(stddev=1.0)
         self.factors = self.add_weight(name="assay", shape=(members, n_assays, d), initializer=normal)
+        self.statistics = self.add_weight(
+            name="statistics", shape=(statistics,), initializer="zeros", trainable=False
+        )
 
         def dense(name: str, inputs: int, units: int, **options: Any) -> MemberDense:
             return MemberDense(members, inputs, units, name=name, **options)
@@ -134,7 +142,7 @@ class ContextNetwork(keras.Model):
         self.pooled = dense("pooled", heads * token, hidden[0], bias=False)
         self.of_target = dense("target", d, hidden[0], gain=0.5)
         self.layers_behind = [
-            dense(f"hidden_{i}", a, b) for i, (a, b) in enumerate(zip(hidden, hidden[1:], strict=False), 2)
+            dense(f"hidden_{i}", a, b) for i, (a, b) in enumerate(itertools.pairwise(hidden), 2)
         ]
         self.readout = dense("signal", hidden[-1], 1, gain=0.1)
 
@@ -146,25 +154,24 @@ class ContextNetwork(keras.Model):
 
     def call(self, inputs: dict[str, Any], training: bool = False) -> Any:
         """Predict; in training each member its own targets, else the mean of what all predict."""
-        if training and self.members > 1:
-            apart = {name: self._dealt(value) for name, value in inputs.items()}
-            return tf.reshape(self.standardised(apart), (-1, tf.shape(inputs["own"])[1], 1)) * inputs["scale"][
-                :, None, 1:
-            ] + inputs["scale"][:, None, :1]
-        return tf.reduce_mean(self.by_member(inputs), axis=0)
+        scale = inputs["scale"][:, None]
+        if training:
+            values = self.standardised({name: self._dealt(value) for name, value in inputs.items()})
+            values = tf.reshape(values, (-1, tf.shape(inputs["own"])[1], 1))
+        else:
+            every = self.standardised({name: value[None] for name, value in inputs.items()})
+            one = tf.one_hot(inputs["member"], self.members, axis=0)
+            share = tf.where(inputs["member"] >= 0, one, 1.0 / self.members)
+            values = tf.reduce_sum(every * share[:, :, None, None], axis=0)
+        return values * scale[..., 1:] + scale[..., :1]
 
     def _dealt(self, value: Any) -> Any:
+        """Each member its share of the targets."""
         return tf.reshape(value, tf.concat([[self.members, -1], tf.shape(value)[1:]], 0))
-
-    def by_member(self, inputs: dict[str, Any]) -> Any:
-        """What each member predicts, `(members, G, N, 1)`, arcsinh units."""
-        values = self.standardised({name: value[None] for name, value in inputs.items()})
-        scale = inputs["scale"][None, :, None]
-        return values * scale[..., 1:] + scale[..., :1]
 
     def standardised(self, inputs: dict[str, Any]) -> Any:
         """The targets' standardised values, `(members, g, N, 1)`, of inputs `(members or 1, g, ...)`."""
-        target = self._factors_of(inputs["assay"])  # (K, g, d)
+        target = self._factors_of(inputs["target"])  # (K, g, d)
         assays = tf.concat([inputs["own_assay"], inputs["others_assay"]], axis=2)
         n_own = tf.shape(inputs["own_assay"])[2]
         source = self._factors_of(assays)  # (K, g, J, d)
@@ -193,7 +200,6 @@ class ContextNetwork(keras.Model):
 
     def _attention(self, tokens: Any, target: Any, assays: Any) -> Any:
         """Weights of the tokens for each head."""
-        d = self.settings["assay_factors"]
         query = self.query(target)  # (K, g, H * KEYS)
         shape = tf.shape(query)
         query = tf.reshape(query, (shape[0], shape[1], self.heads, KEYS))

@@ -1,0 +1,136 @@
+"""The kind of model `context`: what it gives to cost, training, imputation and the command line."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from epixs.axis.axis import JointAxis
+from epixs.catalog.pairs import Pair
+from epixs.config import Settings, TrainingSettings
+from epixs.models.context.settings import ContextSettings
+from epixs.models.kinds import Kind, Predict, Schedule
+from epixs.sampling.context import RADII, ContextSampler, labels_of, tracks_of
+from epixs.sampling.panel import packed_size
+from epixs.sampling.windows import bytes_per_bin
+
+if TYPE_CHECKING:
+    from epixs.models.folder import TrainedModel
+
+BINS = 256
+"""Bins of a target in a step."""
+
+TARGETS_PER_MEMBER = 4
+ENTRIES_PER_EPOCH = 1 << 20
+EPOCHS = 16
+
+
+class Context(Kind):
+    """Tracks observed around a bin, as a set of tokens, weighed by what the target's assay asks of them."""
+
+    settings = ContextSettings
+    training = TrainingSettings(
+        learning_rate=1e-3, weight_decay=1e-4, species_weight="balanced", patience=0, precision="float32"
+    )
+    reads_signal = True
+    smaller = "take fewer members"
+
+    def build(self, axis: JointAxis, settings: Settings, *, precision: str = "float32") -> Any:
+        """Make the model."""
+        from epixs.models.context.network import ContextNetwork
+
+        sizes = {name: value for name, value in settings.model.to_dict().items() if name in SIZES}
+        model = ContextNetwork(
+            len(axis.assays), radii=RADII.size, statistics=statistics_size(axis), name="context", **sizes
+        )
+        model.build()
+        model.axis = axis
+        return model
+
+    def parameters(self, axis: JointAxis, settings: Settings) -> int:
+        """Number of parameters."""
+        model = settings.model
+        d, token, heads, hidden = model.assay_factors, model.token, model.heads, model.hidden
+        keys = 16 * heads
+        each = len(axis.assays) * d
+        each += 5 * RADII.size * token + 2 * (d + 1) * token + (token + 1) * token
+        each += (d + 1) * keys + token * keys + (3 * d + 2) * token
+        each += heads * token * hidden[0] + (d + 1) * hidden[0]
+        each += sum((a + 1) * b for a, b in zip(hidden, (*hidden[1:], 1), strict=True))
+        return int(model.members * each) + statistics_size(axis)
+
+    def schedule(self, axis: JointAxis, settings: Settings) -> Schedule:
+        """A fixed number of entries, whatever the genome's size: there is nothing per position to learn."""
+        training, members = settings.training, settings.model.members
+        batch = training.batch_size or members * TARGETS_PER_MEMBER * BINS
+        return Schedule(batch, max(1, ENTRIES_PER_EPOCH // batch), training.epochs or EPOCHS)
+
+    def working_bytes(self, settings: Settings, batch_size: int) -> int:
+        """Memory of the tokens' activations and gradients."""
+        model = settings.model
+        return int(batch_size * 4 * 3 * (4 * 40 * model.token + sum(model.hidden)))
+
+    def signal_memory(self, axis: JointAxis, settings: Settings, available: int) -> tuple[int, bool]:
+        """Bytes of the tracks in memory."""
+        return sum(part.n_positions[0] * bytes_per_bin(len(part.training)) for part in axis.parts), True
+
+    def sampler(
+        self, axis: JointAxis, settings: Settings, *, batch_size: int, signal_bytes: int | None = None
+    ) -> ContextSampler:
+        """What draws targets and the tracks around them."""
+        model, training = settings.model, settings.training
+        schedule = self.schedule(axis, settings)
+        targets = -(-max(1, batch_size // BINS) // model.members) * model.members
+        return ContextSampler(
+            axis,
+            members=model.members,
+            targets=targets,
+            bins=max(1, batch_size // targets),
+            steps_per_epoch=schedule.steps_per_epoch,
+            held_share=model.member_held_out,
+            episodes=model.episodes,
+            species_weight=training.species_weight,
+            seed=training.seed,
+        )
+
+    def begin(self, model: Any, sampler: Any) -> None:
+        """Keep what the sampler has found out about the tracks: imputation reads them as training did."""
+        from epixs.models.context.predict import statistics_of
+
+        model.statistics.assign(statistics_of(sampler.species))
+
+    def optimizer(self, model: Any, settings: Settings, learning_rate: Any) -> Any:
+        """Adam with decoupled weight decay, its gradients cut to length 1."""
+        import keras
+
+        return keras.optimizers.AdamW(
+            learning_rate, weight_decay=settings.training.weight_decay, global_clipnorm=1.0
+        )
+
+    def settings_of(self, model: Any) -> ContextSettings | None:
+        """Settings of a `ContextNetwork`."""
+        from epixs.models.context.network import ContextNetwork
+
+        if not isinstance(model, ContextNetwork):
+            return None
+        return ContextSettings().replace({name: model.settings[name] for name in SIZES})
+
+    def predictor(
+        self, trained: TrainedModel, pairs: Sequence[Pair], store: str | Path, factors: Any = None
+    ) -> Predict:
+        """Predict from the tracks observed in a store."""
+        from epixs.models.context.predict import predictor
+
+        return predictor(trained, pairs, store)
+
+
+SIZES = ("members", "token", "heads", "hidden", "assay_factors")
+
+
+def statistics_size(axis: JointAxis) -> int:
+    """How many numbers a model keeps about the tracks of an axis."""
+    return sum(packed_size(labels_of(axis, part, tracks_of(part))[1]) for part in axis.parts)
+
+
+KIND = Context()

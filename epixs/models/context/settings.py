@@ -1,0 +1,37 @@
+"""Settings that define a context model."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from epixs.config import ModelSettings, between, setting, share, sizes
+
+
+@dataclass(frozen=True)
+class ContextSettings(ModelSettings):
+    """Settings of the kind `context`, which reads the tracks observed around a bin.
+
+    Parameters
+    ----------
+    members
+        Networks that are trained side by side, whose mean is the prediction.
+    token, heads, hidden, assay_factors
+        Sizes of each: width of what is made of a track, heads that weigh the tracks, widths of the layers
+        behind, and length of the factors of an assay.
+    member_held_out
+        Share of the tracks that each member never sees; their errors choose the checkpoint.
+    episodes
+        Share of the training targets whose assay is hidden from their whole species, as for zero-shot
+        imputation. Of one species alone, there are none.
+    """
+
+    kind: ClassVar[str] = "context"
+
+    members: int = setting(4, between(1, 64))
+    token: int = setting(64, between(1, 65_536))
+    heads: int = setting(4, between(1, 1_024))
+    hidden: tuple[int, ...] = setting((128, 128, 64), sizes())
+    assay_factors: int = setting(16, between(1, 65_536))
+    member_held_out: float = setting(0.1, share())
+    episodes: float = setting(0.5, share())

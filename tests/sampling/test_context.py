@@ -1,0 +1,197 @@
+"""What is read around a bin, against an oracle in plain NumPy; and what is never read."""
+
+import numpy as np
+import pytest
+
+from epixs.axis.join import joint_axis
+from epixs.errors import TrainingError
+from epixs.sampling.context import (
+    HELD_ENTRIES,
+    RADII,
+    ContextSampler,
+    hold_out_by_member,
+    read_context,
+    targets_of,
+    tracks_of,
+)
+from epixs.sampling.panel import Panel
+from tests.worlds import planted, write_store
+
+LABELS = [(f"b{b}", f"a{a}") for b in range(3) for a in range(3)]
+REGIONS = [("chr1", 0, 25 * 2000), ("chr2", 0, 25 * 900), ("chr2", 50_000, 50_000 + 25 * 100)]
+
+
+def write(path, values=None, species="mouse", labels=LABELS, seed=0):
+    values = planted(seed, 3, 3)[: len(labels)] if values is None else values
+    return write_store(path, values, labels=labels, regions=REGIONS, species=species)
+
+
+@pytest.fixture(scope="module")
+def axis(tmp_path_factory):
+    return joint_axis([write(tmp_path_factory.mktemp("context") / "mouse.zarr")])
+
+
+@pytest.fixture(scope="module")
+def sampler(axis):
+    with ContextSampler(axis, members=2, targets=4, bins=64, steps_per_epoch=3, seed=5) as made:
+        yield made
+
+
+def signal_of(axis):
+    from epixs.compendium.read import open_signal
+
+    part = axis.parts[0]
+    return np.asarray(open_signal(part.source)[tracks_of(part)["row"].to_numpy()])
+
+
+def around(values, bin, radius):
+    """Mean of a track around a bin, as far as its region goes."""
+    edges = [0, 2000, 2900, 3000]
+    region = np.searchsorted(edges, bin, side="right") - 1
+    return values[max(edges[region], bin - radius) : min(edges[region + 1], bin + radius + 1)].mean()
+
+
+def test_what_is_read_is_what_plain_numpy_reads(axis, sampler):
+    signal, species = signal_of(axis), sampler.species[0]
+    target = targets_of(species.panel, species.scales, 0, np.array([1], np.int32), np.array([2], np.int32))[0]
+    bins = np.array([0, 3, 999, 1999, 2000, 2450, 2899, 2900, 2999])
+    piece = np.searchsorted([2000, 2900, 3000], bins, side="right")
+    offset = bins - np.array([0, 2000, 2900])[piece]
+    own = np.empty((bins.size, target.own.size, RADII.size), np.float32)
+    others = np.empty((bins.size, target.others.shape[0], 4 * RADII.size), np.float32)
+    read_context(species.panel, species.windows, piece, offset, target, own, others)
+    assert {LABELS[track] for track in target.own if track >= 0} == {("b1", "a0"), ("b1", "a1")}
+    z = (signal - signal.mean(axis=1, keepdims=True)) / signal.std(axis=1, keepdims=True)
+    for i, bin in enumerate(bins):
+        for s, radius in enumerate(RADII):
+            expected = [around(z[track], bin, radius) if track >= 0 else 0 for track in target.own]
+            np.testing.assert_allclose(own[i, :, s], expected, atol=1e-3)
+            for slot, tracks in enumerate(target.others):
+                known = tracks >= 0
+                values = np.array([around(z[track], bin, radius) for track in tracks[known]])
+                weights = target.weight[slot, known]
+                summary = [values.mean(), np.average(values, weights=weights), values.std(), values.max()]
+                np.testing.assert_allclose(others[i, slot, s :: RADII.size], summary, atol=2e-3)
+
+
+def test_a_batch_depends_on_seed_epoch_and_step_alone(axis, sampler):
+    with ContextSampler(axis, members=2, targets=4, bins=64, steps_per_epoch=3, seed=5) as again:
+        again.batch(4, 0)
+        one, two = sampler.batch(2, 1), again.batch(2, 1)
+    for name in one.inputs:
+        np.testing.assert_array_equal(one.inputs[name], two.inputs[name])
+    np.testing.assert_array_equal(one.value, two.value)
+    assert not np.array_equal(one.value, sampler.batch(2, 2).value)
+    for name, spec in sampler.input_specs.items():
+        assert one.inputs[name].dtype == spec.dtype
+        assert one.inputs[name].shape[1:] == spec.shape[1:]
+
+
+def test_values_are_those_of_the_store(axis, sampler):
+    signal, part = signal_of(axis), axis.parts[0]
+    batch = sampler.held_out_entries(500)
+    track = {label: number for number, label in enumerate(LABELS)}
+    for row in range(0, len(batch.value), 7):
+        label = part.biosamples[batch.biosample[row, 0]], axis.assays[batch.assay[row, 0]]
+        assert abs(batch.value[row, 0] - signal[track[label], batch.position[row, 0]]) <= 1 / 4096
+    assert (batch.weight == 1).all()
+    assert batch.value.shape[1] == 1
+
+
+@pytest.mark.parametrize("label", [("b0", "a0"), ("b2", "a1")])
+def test_nothing_of_a_target_is_read_for_it(axis, tmp_path, label):
+    """Noise in the place of one track changes what is read for others, and nothing that is read for it."""
+    values = signal_of(axis)
+    track = LABELS.index(label)
+    values[track] = np.round(np.random.default_rng(1).gamma(1, 3, 3000) * 2048) / 2048
+    other = joint_axis([write(tmp_path / "noise.zarr", values)])
+    options = {"targets": 40, "bins": 32, "held_share": 0.0, "seed": 1}
+    with ContextSampler(axis, **options) as true, ContextSampler(other, **options) as noisy:
+        one, two = true.batch(0, 0), noisy.batch(0, 0)
+    mine = (one.biosample[:, 0] == int(label[0][1])) & (one.assay[:, 0] == int(label[1][1]))
+    assert 0 < mine.sum() < 40
+    np.testing.assert_array_equal(one.assay, two.assay)
+    for name in ("own", "own_assay", "others", "others_assay", "target"):
+        np.testing.assert_allclose(one.inputs[name][mine], two.inputs[name][mine], atol=1e-5)
+    np.testing.assert_allclose(one.inputs["scale"][mine], two.inputs["scale"][mine], rtol=1e-4)
+    assert not np.allclose(one.inputs["own"][~mine], two.inputs["own"][~mine])
+    assert not np.allclose(one.value[mine], two.value[mine])
+
+
+def test_a_member_never_sees_the_tracks_that_it_holds_out(axis, sampler, tmp_path):
+    """Noise in the place of the tracks that a member holds out changes nothing that it reads in training."""
+    held = sampler.held[0]
+    assert held.any(axis=1).all()
+    values = signal_of(axis)
+    noise = np.random.default_rng(2).gamma(1, 3, values.shape)
+    values[held[0]] = (np.round(noise * 2048) / 2048)[held[0]]
+    other = joint_axis([write(tmp_path / "noise.zarr", values)])
+    options = {"members": 2, "targets": 4, "bins": 64, "steps_per_epoch": 3, "seed": 5}
+    with ContextSampler(other, **options) as noisy:
+        for step in range(3):
+            one, two = sampler.batch(0, step), noisy.batch(0, step)
+            np.testing.assert_allclose(one.inputs["own"][:2], two.inputs["own"][:2], atol=1e-5)
+            np.testing.assert_array_equal(one.value[:2], two.value[:2])
+            tracks = one.biosample[:2, 0] * 3 + one.assay[:2, 0]
+            assert not held[0][tracks].any()
+
+
+def test_held_out_entries_are_those_that_each_member_never_sees(sampler):
+    batch = sampler.held_out_entries(10**6)
+    assert len(batch.value) <= HELD_ENTRIES + 8
+    for member in range(2):
+        mine = batch.inputs["member"] == member
+        tracks = set((batch.biosample[mine, 0] * 3 + batch.assay[mine, 0]).tolist())
+        assert tracks == set(np.flatnonzero(sampler.held[0][member]).tolist())
+
+
+def test_members_hold_out_different_tracks_and_keep_one_of_each_label():
+    pairs = np.array([(b, a) for b in range(6) for a in range(5) if (b, a) != (0, 0)], np.int32)
+    panel = Panel(pairs[:, 0], pairs[:, 1], *np.ones((2, len(pairs)), np.float32), np.eye(len(pairs)))
+    held = hold_out_by_member([panel], 4, 0.2, 0)[0]
+    assert (held.sum(axis=1) == 6).all()
+    assert held.any(axis=0).sum() == 24  # none twice
+    for mask in held:
+        assert set(pairs[~mask, 0]) == set(range(6))
+        assert set(pairs[~mask, 1]) == set(range(5))
+
+
+def test_too_few_tracks_cannot_be_held_out(tmp_path):
+    few = joint_axis([write(tmp_path / "few.zarr", labels=LABELS[:3])])
+    with ContextSampler(few) as made, pytest.raises(TrainingError, match="too few tracks") as caught:
+        made.held_out_entries(100)
+    assert "average activity" in str(caught.value)
+
+
+def test_whole_tracks_are_held_out_of_everything(axis):
+    with ContextSampler(axis.hold_out(2, 0), targets=4) as made:
+        batch = made.held_out_tracks(1000)
+        held = made.axis.parts[0].experiments.query("held_out")
+    names = {(f"b{b}", f"a{a}") for b, a in zip(batch.biosample[:, 0], batch.assay[:, 0], strict=True)}
+    assert names == set(zip(held["biosample"], held["assay"], strict=True))
+    assert (batch.inputs["member"] == -1).all()
+
+
+def test_in_episodes_an_assay_is_hidden_from_its_whole_species(axis, tmp_path):
+    second = write(tmp_path / "human.zarr", species="human", seed=1)
+    joint = joint_axis([axis.parts[0].source, second])
+    with ContextSampler(joint, targets=200, bins=8, episodes=0.999, held_share=0) as hidden:
+        inputs = hidden.batch(0, 0).inputs
+    assays = np.concatenate([inputs["own_assay"], inputs["others_assay"]], axis=1)
+    assert not (assays == inputs["target"][:, None]).any()
+    with ContextSampler(joint, targets=200, bins=8, episodes=0.0, held_share=0) as shown:
+        inputs = shown.batch(0, 0).inputs
+    assert (inputs["others_assay"] == inputs["target"][:, None]).any(axis=1).all()
+
+
+def test_missing_bins_have_no_weight(tmp_path):
+    values = planted(0, 3, 3)
+    values[:, 100:1900] = np.nan
+    with ContextSampler(joint_axis([write(tmp_path / "holes.zarr", values)]), targets=8, bins=64) as made:
+        batch = made.batch(0, 0)
+    missing = (batch.position[:, 0] >= 100) & (batch.position[:, 0] < 1900)
+    assert 0 < batch.weight.mean() < 1
+    assert all(
+        np.isfinite(array).all() for array in (batch.value, batch.inputs["own"], batch.inputs["others"])
+    )
+    assert missing.any()

@@ -1,0 +1,76 @@
+import numpy as np
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from epixs.sampling.panel import (
+    ASSAYS,
+    LIKE_BIOSAMPLES,
+    OWN_TRACKS,
+    Panel,
+    packed,
+    packed_size,
+    reads_of,
+    unpacked,
+)
+
+
+def some_panel(pairs, seed=0):
+    generator = np.random.default_rng(seed)
+    biosample, assay = (np.array(labels, np.int32) for labels in zip(*pairs, strict=True))
+    likeness = generator.uniform(-1, 1, (len(pairs),) * 2).astype(np.float32)
+    likeness = (likeness + likeness.T) / 2
+    mean, spread = generator.uniform(0.1, 1, (2, len(pairs))).astype(np.float32)
+    return Panel(biosample, assay, mean, spread, likeness)
+
+
+def test_biosamples_weigh_by_the_tracks_that_both_have():
+    panel = some_panel([(0, 0), (0, 1), (1, 0), (1, 1), (2, 1), (3, 2)])
+    panel.likeness[0, 2], panel.likeness[1, 3], panel.likeness[1, 4] = 0.5, 0.3, 0.1
+    np.testing.assert_allclose(panel.weights(0, 5), [0, np.exp(8 * 0.4), np.exp(8 * 0.1), 1], rtol=1e-5)
+    np.testing.assert_allclose(panel.weights(0, 1), [0, np.exp(8 * 0.5), 1, 1], rtol=1e-5)  # but for assay 1
+
+
+def test_the_targets_own_assay_comes_first_and_the_most_similar_biosamples_with_it():
+    panel = some_panel([(0, 0), (0, 1), (1, 0), (1, 1), (2, 1), (2, 2)])
+    panel.likeness[0, 2], panel.likeness[1, 4] = 0.1, 0.9
+    reads = reads_of(panel, np.array([0], np.int32), np.array([1], np.int32))
+    assert reads.own[0].tolist() == [0, -1]
+    assert reads.others[0, 0].tolist() == [
+        3,
+        4,
+        -1,
+    ]  # weights leave assay 1 out: biosample 1 is like, 2 unknown
+    assert reads.others[0, 1].tolist() == [2, -1, -1]
+
+
+@settings(deadline=None)
+@given(st.sets(st.tuples(st.integers(0, 6), st.integers(0, 5)), min_size=1, max_size=30), st.data())
+def test_a_target_is_never_read_for_itself(pairs, data):
+    panel = some_panel(sorted(pairs))
+    b, a = data.draw(st.integers(0, 6)), data.draw(st.integers(0, 5))
+    reads = reads_of(panel, np.array([b], np.int32), np.array([a], np.int32))
+    own, others = reads.own[reads.own >= 0], reads.others[reads.others >= 0]
+    assert sorted(own.tolist()) == np.flatnonzero((panel.biosample == b) & (panel.assay != a)).tolist()
+    assert sorted(others.tolist()) == np.flatnonzero(panel.biosample != b).tolist()
+    assert ((reads.weight > 0) == (reads.others >= 0)).all()
+    for slot in reads.others[0]:
+        assert len(set(panel.assay[slot[slot >= 0]].tolist())) <= 1
+
+
+def test_of_very_many_tracks_so_many_are_read_and_no_more():
+    panel = some_panel([(b, a) for b in range(30) for a in range(40)])
+    reads = reads_of(panel, np.array([3], np.int32), np.array([39], np.int32))
+    assert reads.own.shape == (1, OWN_TRACKS)
+    assert reads.others.shape == (1, ASSAYS, LIKE_BIOSAMPLES)
+    assert set(panel.assay[reads.others[0, 0]].tolist()) == {39}
+    weights = panel.weights(3, 39)
+    best = np.sort(weights)[::-1][:LIKE_BIOSAMPLES]
+    np.testing.assert_array_equal(reads.weight[0, 0], best)
+
+
+def test_what_is_kept_of_a_panel_gives_the_same_reads():
+    panel = some_panel([(b, a) for b in range(4) for a in range(3) if b + a])
+    again = unpacked(packed(panel), panel.biosample, panel.assay)
+    assert packed(panel).size == packed_size(panel.assay)
+    for b in range(4):
+        np.testing.assert_array_equal(panel.weights(b, 0), again.weights(b, 0))
