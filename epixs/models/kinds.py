@@ -106,8 +106,8 @@ class Kind(ABC):
         """Decide what the settings leave open and the axis decides; done twice, it changes nothing."""
         return settings
 
-    def working_bytes(self, settings: Settings, batch_size: int) -> int:
-        """Memory of a training step's activations and gradients."""
+    def working_bytes(self, axis: JointAxis, settings: Settings, batch_size: int) -> int:
+        """Memory of a training step's inputs, activations and gradients."""
         return 0
 
     def signal_memory(self, axis: JointAxis, settings: Settings, available: int) -> tuple[int, bool]:

@@ -66,7 +66,7 @@ def estimate_cost(axis: JointAxis, settings: Settings) -> Cost:
     parameters = kind.parameters(axis, settings)
     positions = sum(part.n_positions[0] for part in axis.parts if len(part.training))
     batch_size = planned_batch(axis, settings)
-    model = PROCESS_BYTES + BYTES_PER_PARAMETER * parameters + kind.working_bytes(settings, batch_size)
+    model = PROCESS_BYTES + BYTES_PER_PARAMETER * parameters + kind.working_bytes(axis, settings, batch_size)
     signal, in_memory = kind.signal_memory(axis, settings, int(training.memory_gb * 1e9) - model)
     per_step = max(1, batch_size // training.experiments_per_position)
     return Cost(
