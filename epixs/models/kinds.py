@@ -137,8 +137,8 @@ class Kind(ABC):
     def begin(self, model: Any, sampler: BatchSampler) -> None:  # noqa: B027 (most kinds do nothing)
         """Take over what the sampler has found out, before the first step."""
 
-    def working_bytes(self, settings: Settings, batch_size: int) -> int:
-        """Memory of a training step's activations and gradients."""
+    def working_bytes(self, axis: JointAxis, settings: Settings, batch_size: int) -> int:
+        """Memory of a training step's inputs, activations and gradients."""
         return 0
 
     def signal_memory(self, axis: JointAxis, settings: Settings, available: int) -> tuple[int, bool]:

@@ -106,10 +106,10 @@ class BatchSampler(Protocol):
         """Entries of one step: a function of seed, epoch and step alone."""
 
     def held_out_entries(self, count: int) -> Batch:
-        """About `count` entries that are never trained on; `E` is 1."""
+        """About `count` entries that are never trained on, fewer if their inputs are large; `E` is 1."""
 
     def held_out_tracks(self, count: int) -> Batch:
-        """About `count` entries of the experiments that the axis holds out whole; `E` is 1."""
+        """As many entries of the experiments that the axis holds out whole; `E` is 1."""
 
     def __enter__(self) -> Self: ...
 

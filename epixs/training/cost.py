@@ -58,7 +58,7 @@ def estimate_cost(axis: JointAxis, settings: Settings) -> Cost:
     positions = sum(part.n_positions[0] for part in axis.parts if len(part.training))
     schedule = kind.schedule(axis, settings)
     batch_size = schedule.batch_size
-    model = PROCESS_BYTES + BYTES_PER_PARAMETER * parameters + kind.working_bytes(settings, batch_size)
+    model = PROCESS_BYTES + BYTES_PER_PARAMETER * parameters + kind.working_bytes(axis, settings, batch_size)
     signal, in_memory = kind.signal_memory(axis, settings, int(training.memory_gb * 1e9) - model)
     return Cost(
         parameters,

@@ -11,6 +11,9 @@ import tensorflow as tf
 from epixs.errors import TrainingError
 from epixs.sampling import Batch, BatchSampler
 
+MOST_BYTES = 1 << 28
+"""Inputs of held-out entries that are predicted at once, at most."""
+
 
 def training_dataset(sampler: BatchSampler, *, first_epoch: int = 0, first_step: int = 0) -> Any:
     """Endless stream of training batches, epoch after epoch.
@@ -67,7 +70,9 @@ def held_out_dataset(sampler: BatchSampler, *, count: int = 200_000, batch_size:
 
 
 def dataset_of(batch: Batch, *, batch_size: int = 20_000) -> Any:
-    """Finite dataset of the entries of one batch."""
+    """Finite dataset of the entries of one batch, so many at a time, or fewer if their inputs are large."""
+    row = sum(values[:1].nbytes for values in batch.inputs.values())
+    batch_size = max(1, min(batch_size, MOST_BYTES // max(1, row)))
     data = tf.data.Dataset.from_tensor_slices((dict(batch.inputs), batch.value[..., None], batch.weight))
     return _untuned(data.batch(batch_size).prefetch(2))
 

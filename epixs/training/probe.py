@@ -50,9 +50,9 @@ def seconds_per_step(
     interrupted
         Set by Ctrl-C.
     """
-    moments = {id(variable) for variable in model.optimizer.variables}
-    mine = [variable for variable in model.variables if id(variable) not in moments]
-    before = [variable.numpy() for variable in mine]
+    known = {id(variable): variable for variable in [*model.variables, *model.optimizer.variables]}
+    # Most of an optimiser's variables are zeros, of which no copy is kept.
+    before = [(variable, value if (value := variable.numpy()).any() else None) for variable in known.values()]
     stopwatch = _Stopwatch(time.monotonic() + most_seconds, interrupted)
     model.fit(
         training_dataset(sampler),
@@ -63,8 +63,6 @@ def seconds_per_step(
         verbose=0,
     )
     model.stop_training = False
-    for variable, value in zip(mine, before, strict=True):
-        variable.assign(value)
-    for variable in model.optimizer.variables:
-        variable.assign(keras.ops.zeros_like(variable))
+    for variable, value in before:
+        variable.assign(keras.ops.zeros_like(variable) if value is None else value)
     return stopwatch.seconds_per_step()

@@ -1,6 +1,7 @@
 """The seam between kinds of model and everything else, proved with a second kind (tests/models/linear.py)."""
 
 from dataclasses import dataclass
+from types import SimpleNamespace
 from typing import ClassVar
 
 import numpy as np
@@ -135,6 +136,9 @@ def test_what_a_kind_does_not_have_is_refused(stores, settings, tmp_path):
         plan_factors(trained, stores[1])
     with pytest.raises(TrainingError, match="extending: .*got one of kind linear"):
         plan_extension(trained, stores[1])
+    factors = SimpleNamespace(path="f.zarr")
+    with pytest.raises(TrainingError, match=r"genome factors f\.zarr: .*got one of kind linear"):
+        impute(trained, stores[0], tmp_path / "i.zarr", factors=factors)
     fewer = write_store(tmp_path / "fewer.zarr", planted(1, 5, 4)[:-1], labels=LABELS[:-1])
     with pytest.raises(AxisError, match=r"do not fit together: experiments of mouse; got no b4 / a3"):
         impute(trained, fewer, tmp_path / "i.zarr", everything=True)

@@ -63,7 +63,7 @@ class Avocado(Kind):
         zero_shot = plan_zero_shot(axis, enabled=model.zero_shot, target=model.target)
         return settings.replace(target=", ".join(zero_shot.targets))
 
-    def working_bytes(self, settings: Settings, batch_size: int) -> int:
+    def working_bytes(self, axis: JointAxis, settings: Settings, batch_size: int) -> int:
         """Memory of the hidden layers' activations, their gradients and one copy."""
         return batch_size * int(sum(settings.model.hidden)) * 4 * 3
 

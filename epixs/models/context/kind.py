@@ -66,8 +66,8 @@ class Context(Kind):
         batch = training.batch_size or members * TARGETS_PER_MEMBER * BINS
         return Schedule(batch, max(1, ENTRIES_PER_EPOCH // batch), training.epochs or EPOCHS)
 
-    def working_bytes(self, settings: Settings, batch_size: int) -> int:
-        """Memory of the tokens' activations and gradients."""
+    def working_bytes(self, axis: JointAxis, settings: Settings, batch_size: int) -> int:
+        """Memory of what is read, and of the tokens' activations and gradients."""
         model = settings.model
         return int(batch_size * 4 * 3 * (4 * 40 * model.token + sum(model.hidden)))
 

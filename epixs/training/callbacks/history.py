@@ -58,6 +58,7 @@ class History(StepCallback):
         }
         names = [name for name in values if name in COLUMNS or name.startswith(GROUPED)]
         self.rows.append({name: value for name in names if (value := values[name]) is not None})
+        self.folder.mkdir(parents=True, exist_ok=True)
         write_history(self.folder, self.rows)
         if self._events is not None:
             self._events.write(epoch + 1, self.rows[-1])

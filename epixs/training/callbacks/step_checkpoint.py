@@ -75,6 +75,8 @@ class StepCheckpoint(StepCallback):
             yield first, epochs, 0
 
     def _go_on(self, model: Any, state: RunState) -> None:
+        if not model.optimizer.built:
+            model.optimizer.build(model.trainable_variables)
         restore(self.folder, model)
         if self.history is not None:
             self.history.go_on(state.history, state.seconds)
