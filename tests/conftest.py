@@ -8,6 +8,8 @@ import urllib.request
 from dataclasses import dataclass
 from pathlib import Path
 
+from tests.patience import PATIENCE
+
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import numpy as np
@@ -159,7 +161,7 @@ def s3(monkeypatch):
     # All servers of a process share what they hold: forget what earlier tests put there.
     for path, method in (("moto-api/reset", "POST"), ("tracks", "PUT")):
         request = urllib.request.Request(f"http://{host}:{port}/{path}", data=b"", method=method)
-        urllib.request.urlopen(request, timeout=20).close()
+        urllib.request.urlopen(request, timeout=PATIENCE).close()
     location.objects.cache_clear()
     yield host, port
     server.stop()

@@ -21,6 +21,7 @@ from epixs.genome.bed import read_regions
 from epixs.ingestion.run import ingest
 from epixs.storage import location
 from epixs.storage.ledger import read_ledger
+from tests.patience import PATIENCE
 from tests.servers import DaskProcesses, flaky_proxy
 
 
@@ -70,7 +71,7 @@ def test_a_worker_is_killed(inputs, world, cluster, tmp_path):
     from distributed import Client
 
     with Client(cluster.address) as client:
-        client.wait_for_workers(2, timeout=60)
+        client.wait_for_workers(2, timeout=PATIENCE)
         victim = next(iter(client.run(os.getpid).values()))
         kill = at_tile(5, lambda: os.kill(victim, signal.SIGKILL))
         table = ingest(*inputs, tmp_path / "a.zarr", client=client, progress=kill)
@@ -83,7 +84,7 @@ def test_the_scheduler_is_killed(inputs, world, cluster, tmp_path):
     from distributed import Client
 
     with Client(cluster.address, timeout=5) as client:
-        client.wait_for_workers(2, timeout=60)
+        client.wait_for_workers(2, timeout=PATIENCE)
         kill = at_tile(5, cluster.scheduler.kill)
         with pytest.raises(
             ClusterError, match=r"scheduler is gone.*Start it again; run the same command again"
@@ -122,7 +123,7 @@ with (Client(scheduler) if scheduler else nullcontext()) as client:
 
 def killed_client(world, path, scheduler, tiles, delay):
     arguments = [world.catalog, world.bed("human"), path, scheduler, tiles, delay]
-    return subprocess.run([sys.executable, "-c", CLIENT, *map(str, arguments)], check=False, timeout=120)
+    return subprocess.run([sys.executable, "-c", CLIENT, *map(str, arguments)], check=False, timeout=PATIENCE)
 
 
 def test_the_client_is_killed(inputs, world, cluster, tmp_path):

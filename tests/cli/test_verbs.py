@@ -5,7 +5,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 
 import pandas as pd
 import pytest
@@ -16,6 +15,7 @@ from epixs.checks import qc
 from epixs.cli import app
 from epixs.compendium.read import experiments_of, open_compendium
 from epixs.compendium.status import store_status
+from tests.patience import PATIENCE, wait_until
 
 
 def epixs(*arguments):
@@ -192,11 +192,9 @@ def test_ctrl_c_keeps_what_was_written(world, tmp_path, verb):
     command = [sys.executable, "-m", "epixs.cli", verb, *map(str, arguments), "--out", str(out)]
     with subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True) as process:
         try:
-            deadline = time.monotonic() + 90
-            while not sign.exists() and process.poll() is None and time.monotonic() < deadline:
-                time.sleep(0.02)
+            assert wait_until(lambda: sign.exists() or process.poll() is not None)
             process.send_signal(signal.SIGINT)
-            _, errors = process.communicate(timeout=60)
+            _, errors = process.communicate(timeout=PATIENCE)
         finally:
             process.kill()
     if verb == "ingest" and process.returncode == 0:

@@ -17,6 +17,7 @@ from epixs.errors import TrainingError
 from epixs.models.folder import open_model
 from epixs.training.checkpoint import CHECKPOINT_FILE, RunState, identity, read_state
 from epixs.training.run import train
+from tests.patience import PATIENCE
 
 CONFIG = TrainConfig(
     hidden=(16, 16), epochs=3, batch_size=300, held_out=0.1, patience=0, checkpoint_minutes=0
@@ -50,7 +51,9 @@ training.train(joint_axis(stores), CONFIG, out, resume=True)
 
 def run(world, out, after=0, delay=0.0):
     command = [sys.executable, "-c", RUN, world.store("mouse"), world.store("human"), out, after, delay]
-    return subprocess.run(list(map(str, command)), check=False, capture_output=True, timeout=120).returncode
+    return subprocess.run(
+        list(map(str, command)), check=False, capture_output=True, timeout=PATIENCE
+    ).returncode
 
 
 @pytest.fixture(scope="module")

@@ -15,6 +15,7 @@ from epixs.models.folder import open_model
 from epixs.training import devices
 from epixs.training.devices import bfloat16_speedup, chosen_precision
 from epixs.training.run import train
+from tests.patience import PATIENCE
 
 CONFIG = TrainConfig(
     hidden=(16, 16), epochs=2, batch_size=1_000, held_out=0.1, patience=0, genome_dropout=0.0,
@@ -36,7 +37,7 @@ print(json.dumps(done["held_out_mse"]))
 
 def test_two_devices_train_what_one_does(world, tmp_path):
     command = [sys.executable, "-c", MIRRORED, str(world.store("mouse")), str(tmp_path / "two")]
-    two = subprocess.run(command, check=True, capture_output=True, text=True, timeout=180)
+    two = subprocess.run(command, check=True, capture_output=True, text=True, timeout=PATIENCE)
     one = train(joint_axis([world.store("mouse")]), CONFIG, tmp_path / "one")
     assert json.loads(two.stdout.splitlines()[-1]) == pytest.approx(one["held_out_mse"], rel=1e-4)
     models = [open_model(tmp_path / name).model for name in ("one", "two")]
