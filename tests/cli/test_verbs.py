@@ -268,6 +268,7 @@ def test_qc_says_that_nothing_stands_out(world, tmp_path, monkeypatch):
     assert "no experiment stands out" in result.stdout
 
 
+@pytest.mark.slow
 def test_verify_finds_and_repairs(world, tmp_path):
     bed, store = world.bed("mouse"), tmp_path / "mouse.zarr"
     ingest = ["ingest", world.catalog, "--species", "mouse", "--regions", bed, "--out", store]

@@ -61,6 +61,7 @@ def axis(world):
     return joint_axis([world.store("mouse"), world.store("human")])
 
 
+@pytest.mark.slow
 def test_killed_again_and_again_a_run_ends_with_the_same_weights(world, tmp_path):
     assert run(world, tmp_path / "whole") == 0
     chance = random.Random(0)

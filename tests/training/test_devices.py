@@ -35,6 +35,7 @@ print(json.dumps(done["held_out_mse"]))
 """
 
 
+@pytest.mark.slow
 def test_two_devices_train_what_one_does(world, tmp_path):
     command = [sys.executable, "-c", MIRRORED, str(world.store("mouse")), str(tmp_path / "two")]
     two = subprocess.run(command, check=True, capture_output=True, text=True, timeout=PATIENCE)
@@ -67,6 +68,7 @@ def test_precision_is_chosen_by_trying(monkeypatch):
         assert chosen_precision("float32", (64, 64)) == "float32"
 
 
+@pytest.mark.slow
 def test_cores_are_used_side_by_side_where_tensorflow_has_not_started():
     code = (
         "import tensorflow as tf; from epixs.training.devices import use_cores, cores; use_cores(); "

@@ -30,11 +30,10 @@ def slow_average(axis, species, position, biosample, assay):
     part = axis.part(species)
     signal = open_compendium(part.source).signal.to_numpy()
     names = [(s.species, b) for s in axis.parts for b in s.biosamples]
+    table = part.training[["assay", "biosample", "row"]].to_numpy().tolist()
     found = []
     for at, b, a in zip(position, biosample, assay, strict=True):
-        rows = part.training[
-            (part.training["assay"] == axis.assays[a]) & (part.training["biosample"] != names[b][1])
-        ]["row"]
+        rows = [row for other, own, row in table if other == axis.assays[a] and own != names[b][1]]
         values = [signal[row, at - axis.offsets(species)[0]] for row in rows]
         values = [value for value in values if not np.isnan(value)]
         found.append(np.mean(values) if values else np.nan)
