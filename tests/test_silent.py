@@ -209,6 +209,7 @@ def test_plots_find_a_track_by_either_of_its_assays_names(tmp_path):
     store = write_store(tmp_path / "s.zarr", planted(1, 3, 2), labels=labels)
     trained = model_of(tmp_path / "m", store, aliases=[Alias("A", "A1")])
     impute(trained, store, tmp_path / "i.zarr", everything=True)
+    pytest.importorskip("matplotlib")
     for name in ("A", "A1"):
         assert plot_tracks(
             tmp_path / "i.zarr", store, biosample="y", assay=name, locus="chr1:0-75,000", out=tmp_path / "p.png"

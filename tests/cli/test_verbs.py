@@ -74,6 +74,7 @@ def test_the_whole_path(world, tmp_path, held_out):
     summary = pd.read_csv(tmp_path / "report" / "summary.tsv", sep="\t")
     assert {"excluded", "zero-shot"} == set(summary["role"])
     _, biosample, assay = held_out[-1]
+    pytest.importorskip("matplotlib")
     drawn = epixs(
         "plot", imputed, store, "--biosample", biosample, "--assay", assay, "--locus", "chr19:9,990,000-10,010,000",
         "--out", tmp_path / "a.png",

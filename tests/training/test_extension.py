@@ -177,6 +177,7 @@ def test_the_verb(grown, tmp_path):
     again = CliRunner().invoke(app, command)
     assert again.exit_code == 2
     assert "is not empty" in again.output
+    pytest.importorskip("matplotlib")
     curves = CliRunner().invoke(app, ["curves", str(out), "--out", str(tmp_path / "c.png")])
     assert curves.exit_code == 0, curves.output
     assert (tmp_path / "c.png").exists()
