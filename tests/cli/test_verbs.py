@@ -177,7 +177,7 @@ def test_full_disk_and_unwritable_folders(world, monkeypatch):
     )
 
 
-@pytest.mark.parametrize("verb", ["ingest", "train"])
+@pytest.mark.parametrize("verb", ["ingest", pytest.param("train", marks=pytest.mark.slow)])
 def test_ctrl_c_keeps_what_was_written(world, tmp_path, verb):
     if verb == "ingest":
         out = tmp_path / "a.zarr"

@@ -172,6 +172,7 @@ def test_an_interrupted_fit_resumes(made, tmp_path):
     assert same(tmp_path / "f", made / "factors")
 
 
+@pytest.mark.slow
 def test_on_dask_workers(made, tmp_path):
     model, store = open_model(made / "model"), made / "elsewhere.zarr"
     with open_client(workers=2) as client:

@@ -246,6 +246,7 @@ sync(collect())
 """
 
 
+@pytest.mark.slow
 def test_an_iterator_may_be_collected_by_the_thread_that_reads_for_it(stores):
     ended = subprocess.run(
         [sys.executable, "-c", COLLECTED_BY_A_READER, *stores], timeout=PATIENCE, check=False

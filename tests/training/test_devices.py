@@ -46,6 +46,7 @@ def test_two_devices_train_what_one_does(world, tmp_path):
         np.testing.assert_allclose(mine, theirs, atol=1e-4)
 
 
+@pytest.mark.slow
 def test_bfloat16_layers_keep_float32_weights_and_give_float32(world, tmp_path):
     axis = joint_axis([world.store("mouse")])
     model = build_model(axis, hidden=(16, 16), precision="bfloat16")

@@ -67,7 +67,7 @@ NEW = {
 
 @pytest.mark.parametrize(
     "what",
-    [pytest.param(what, marks=pytest.mark.slow if what in ("biosample", "assay") else ()) for what in NEW],
+    [pytest.param(what, marks=() if what == "species" else pytest.mark.slow) for what in NEW],
 )
 def test_old_predictions_stay_to_the_bit_and_new_ones_beat_average_activity(grown, tmp_path, what):
     folder, _, stores = grown
@@ -98,6 +98,7 @@ def test_an_extended_model_is_extended_again(grown, tmp_path):
     )
 
 
+@pytest.mark.slow
 def test_an_interrupted_extension_goes_on(grown, tmp_path):
     folder, _, stores = grown
     model = open_model(folder / "model")

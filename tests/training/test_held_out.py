@@ -102,7 +102,7 @@ def test_entries_without_weight_are_left_out(axis):
     assert np.array_equal(entries.truth, batch.value[1::2, 0])
 
 
-@pytest.mark.parametrize("tracks", [0, 2])
+@pytest.mark.parametrize("tracks", [pytest.param(0, marks=pytest.mark.slow), 2])
 def test_a_run_reports_errors_by_group_in_its_history(axis, tmp_path, tracks):
     config = TrainConfig(hidden=(16, 16), epochs=3, batch_size=500, held_out=0.1, held_out_tracks=tracks)
     done = train(axis, config, tmp_path / "m")

@@ -135,6 +135,7 @@ def test_more_memory_than_allowed_only_by_force(axis, tmp_path):
     assert train(axis, tiny, tmp_path / "m", force=True)["epochs"] == 1
 
 
+@pytest.mark.slow
 def test_a_store_larger_than_the_budget_trains_and_resumes(tmp_path):
     labels = [(f"b{b}", f"a{a}") for b in range(20) for a in range(20)]
     values = np.tile(planted(1, 4, 5), (20, 1))
