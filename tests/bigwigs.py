@@ -1,4 +1,4 @@
-"""bigWigs written by hand: what pyBigWig does not write."""
+"""bigWigs for tests, with pyBigWig and by hand: what pyBigWig does not write."""
 
 from __future__ import annotations
 
@@ -6,12 +6,31 @@ import struct
 from math import nan as NAN
 from pathlib import Path
 
+import numpy as np
+import pyBigWig
+
 KINDS = {
     # Type, step and span of the section; format and content of its items. All say the same.
     "bedGraph": (1, 0, 0, "IIf", [(0, 10, 1.5), (25, 45, 3.0)]),
     "variableStep": (2, 0, 5, "If", [(0, 1.5), (5, 1.5), (25, 3.0), (30, 3.0), (35, 3.0), (40, 3.0)]),
     "fixedStep": (3, 5, 5, "f", [(v,) for v in (1.5, 1.5, NAN, NAN, NAN, 3.0, 3.0, 3.0, 3.0)]),
 }
+
+
+SIZES = {"chr1": 10_010, "chr2": 5_000}
+
+
+def write_intervals(path: Path, intervals, sizes: dict[str, int] = SIZES) -> Path:
+    """Write intervals `(chrom, start, end, value)`."""
+    file = pyBigWig.open(str(path), "w")
+    file.addHeader(list(sizes.items()), maxZooms=0)
+    if intervals:
+        chroms, starts, ends, values = zip(*intervals, strict=True)
+        file.addEntries(
+            list(chroms), list(starts), ends=list(ends), values=[float(np.float32(v)) for v in values]
+        )
+    file.close()
+    return path
 
 
 def write_uncompressed(out: Path, order: str, kind: str) -> Path:

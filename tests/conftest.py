@@ -8,11 +8,13 @@ import urllib.request
 from dataclasses import dataclass
 from pathlib import Path
 
+from tests.bigwigs import SIZES, write_intervals
+from tests.patience import PATIENCE
+
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import numpy as np
 import pandas as pd
-import pyBigWig
 import pytest
 
 from epixs.catalog.experiments import read_catalog, write_catalog
@@ -23,7 +25,6 @@ from epixs.ingestion.run import ingest
 from epixs.simulation.simulate import simulate
 from epixs.storage import location
 
-SIZES = {"chr1": 10_010, "chr2": 5_000}
 REGIONS = [("chr1", 9_000, 10_010, "end"), ("chr2", 100, 1_000, "middle")]
 
 
@@ -101,17 +102,8 @@ def copy(trained, tmp_path):
 def write_bigwig(tmp_path: Path):
     """Write intervals `(chrom, start, end, value)` as a bigWig."""
 
-    def write(name: str, intervals, sizes=None) -> Path:
-        path = tmp_path / name
-        file = pyBigWig.open(str(path), "w")
-        file.addHeader(list((sizes or {"chr1": 10_010, "chr2": 5_000}).items()), maxZooms=0)
-        if intervals:
-            chroms, starts, ends, values = zip(*intervals, strict=True)
-            file.addEntries(
-                list(chroms), list(starts), ends=list(ends), values=[float(np.float32(v)) for v in values]
-            )
-        file.close()
-        return path
+    def write(name: str, intervals, sizes=SIZES) -> Path:
+        return write_intervals(tmp_path / name, intervals, sizes)
 
     return write
 
@@ -159,7 +151,7 @@ def s3(monkeypatch):
     # All servers of a process share what they hold: forget what earlier tests put there.
     for path, method in (("moto-api/reset", "POST"), ("tracks", "PUT")):
         request = urllib.request.Request(f"http://{host}:{port}/{path}", data=b"", method=method)
-        urllib.request.urlopen(request, timeout=20).close()
+        urllib.request.urlopen(request, timeout=PATIENCE).close()
     location.objects.cache_clear()
     yield host, port
     server.stop()

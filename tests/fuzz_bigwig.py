@@ -1,6 +1,6 @@
 """Coverage-guided fuzzing of the bigWig reader: nothing but a TrackError may come out of any bytes.
 
-    pip install -e '.[fuzz]'
+    pip install -e . --group fuzz
     python -m tests.fuzz_bigwig -max_total_time=300 -max_len=20000 corpus/
 
 Without a corpus folder it starts from a few small files that it makes itself.

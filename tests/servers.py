@@ -10,8 +10,9 @@ import random
 import subprocess
 import sys
 import threading
-import time
 from pathlib import Path
+
+from tests.patience import PATIENCE, wait_until
 
 
 class _Proxy(http.server.BaseHTTPRequestHandler):
@@ -38,7 +39,7 @@ class _Proxy(http.server.BaseHTTPRequestHandler):
         if fault == "cut":
             self.close_connection = True
             return
-        upstream = http.client.HTTPConnection(*server.target, timeout=30)
+        upstream = http.client.HTTPConnection(*server.target, timeout=PATIENCE)
         upstream.request(self.command, self.path, body=body, headers=dict(self.headers))
         answer = upstream.getresponse()
         data = answer.read()
@@ -84,9 +85,7 @@ class DaskProcesses:
         self.scheduler = self._start(
             "scheduler", "--host", "127.0.0.1", "--port", "0", "--dashboard-address", "127.0.0.1:0"
         )
-        deadline = time.monotonic() + 60
-        while not self._address() and time.monotonic() < deadline:
-            time.sleep(0.05)
+        wait_until(lambda: self._address() or self.scheduler.poll() is not None)
         self.address = self._address()
         self.workers = [
             self._start("worker", "--nworkers", "1", "--nthreads", "1", "--dashboard-address", "127.0.0.1:0")

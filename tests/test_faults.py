@@ -21,6 +21,7 @@ from epixs.genome.bed import read_regions
 from epixs.ingestion.run import ingest
 from epixs.storage import location
 from epixs.storage.ledger import read_ledger
+from tests.patience import PATIENCE
 from tests.servers import DaskProcesses, flaky_proxy
 
 
@@ -66,11 +67,12 @@ def at_tile(number, action):
     return progress
 
 
+@pytest.mark.slow
 def test_a_worker_is_killed(inputs, world, cluster, tmp_path):
     from distributed import Client
 
     with Client(cluster.address) as client:
-        client.wait_for_workers(2, timeout=60)
+        client.wait_for_workers(2, timeout=PATIENCE)
         victim = next(iter(client.run(os.getpid).values()))
         kill = at_tile(5, lambda: os.kill(victim, signal.SIGKILL))
         table = ingest(*inputs, tmp_path / "a.zarr", client=client, progress=kill)
@@ -79,11 +81,12 @@ def test_a_worker_is_killed(inputs, world, cluster, tmp_path):
     assert_as_if_nothing_had_happened(tmp_path / "a.zarr", world)
 
 
+@pytest.mark.slow
 def test_the_scheduler_is_killed(inputs, world, cluster, tmp_path):
     from distributed import Client
 
     with Client(cluster.address, timeout=5) as client:
-        client.wait_for_workers(2, timeout=60)
+        client.wait_for_workers(2, timeout=PATIENCE)
         kill = at_tile(5, cluster.scheduler.kill)
         with pytest.raises(
             ClusterError, match=r"scheduler is gone.*Start it again; run the same command again"
@@ -122,9 +125,10 @@ with (Client(scheduler) if scheduler else nullcontext()) as client:
 
 def killed_client(world, path, scheduler, tiles, delay):
     arguments = [world.catalog, world.bed("human"), path, scheduler, tiles, delay]
-    return subprocess.run([sys.executable, "-c", CLIENT, *map(str, arguments)], check=False, timeout=120)
+    return subprocess.run([sys.executable, "-c", CLIENT, *map(str, arguments)], check=False, timeout=PATIENCE)
 
 
+@pytest.mark.slow
 def test_the_client_is_killed(inputs, world, cluster, tmp_path):
     done = killed_client(world, tmp_path / "a.zarr", cluster.address, 4, 0.01)
     assert done.returncode == -signal.SIGKILL
@@ -133,7 +137,7 @@ def test_the_client_is_killed(inputs, world, cluster, tmp_path):
     assert_as_if_nothing_had_happened(tmp_path / "a.zarr", world)
 
 
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("seed", [0, *(pytest.param(seed, marks=pytest.mark.slow) for seed in (1, 2))])
 def test_a_process_is_killed_at_random_moments(inputs, world, tmp_path, seed):
     """Killed again and again, then let through: what is in the store is always right, and it ends complete."""
     chance = random.Random(seed)
@@ -152,6 +156,7 @@ def test_a_process_is_killed_at_random_moments(inputs, world, tmp_path, seed):
     assert not list(path.rglob("*.partial"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(2))
 def test_an_object_store_that_fails_at_random(inputs, world, s3, monkeypatch, seed):
     with flaky_proxy(s3, share=0.1, seed=seed) as proxy:
@@ -164,6 +169,7 @@ def test_an_object_store_that_fails_at_random(inputs, world, s3, monkeypatch, se
         assert read_ledger("s3://tracks/some/human.zarr")
 
 
+@pytest.mark.slow
 def test_an_object_store_that_goes_away_for_good(inputs, world, s3, monkeypatch):
     monkeypatch.setattr("epixs.storage.location.RETRIES", 1)
     path = "s3://tracks/human.zarr"

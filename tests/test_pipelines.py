@@ -29,6 +29,7 @@ def run(step, settings):
     return module.main(str(settings))
 
 
+@pytest.mark.slow
 def test_the_four_steps_one_after_the_other(world, held_out, tmp_path, capsys):
     for name in ("catalog.tsv", "human.bed", "mouse.bed", "exclude.tsv"):
         shutil.copy(world.folder / name, tmp_path)
@@ -89,6 +90,7 @@ def test_slurm_workers(world, inputs, tmp_path, monkeypatch, capsys):
     assert_same(inputs / "human.zarr", world)
 
 
+@pytest.mark.slow
 def test_slurm_array(world, inputs, command_line, monkeypatch):
     for name, value in {
         "CATALOG": "catalog.tsv",
@@ -104,6 +106,7 @@ def test_slurm_array(world, inputs, command_line, monkeypatch):
     assert_same(inputs / "a.zarr", world)
 
 
+@pytest.mark.slow
 def test_kubernetes(world, inputs, command_line, s3, monkeypatch):
     """The command of the pod, with the pod's environment, once for each index."""
     job = yaml.safe_load((PIPELINES / "kubernetes.yaml").read_text())
@@ -122,6 +125,7 @@ def test_kubernetes(world, inputs, command_line, s3, monkeypatch):
     assert_same("s3://tracks/human.zarr", world)
 
 
+@pytest.mark.slow
 def test_s3(world, inputs, s3, capsys):
     from obstore.store import from_url
 

@@ -36,9 +36,15 @@ def said(result):
     return " ".join(result.stderr.split())
 
 
-@pytest.fixture
-def store(tmp_path):
-    return write_store(tmp_path / "s.zarr", planted(1, 4, 3), labels=LABELS)
+@pytest.fixture(scope="module")
+def store(tmp_path_factory):
+    return write_store(tmp_path_factory.mktemp("silent") / "s.zarr", planted(1, 4, 3), labels=LABELS)
+
+
+@pytest.fixture(scope="module")
+def model(store):
+    """A model of `store`, for tests that only read it."""
+    return model_of(store.with_name("m"), store)
 
 
 def model_of(folder, *stores, exclude=(), aliases=(), config=CONFIG):
@@ -66,6 +72,7 @@ def test_files_with_audit_errors_are_taken_last_and_named(tmp_path):
     assert classes["F4"] == "histone"
 
 
+@pytest.mark.slow
 def test_files_that_changed_or_have_another_size_are_said(write_bigwig, tmp_path):
     for name, value in (("F1", 1.0), ("F2", 2.0)):
         write_bigwig(f"{name}.bw", [("chr1", 0, 10_000, value)])
@@ -118,29 +125,27 @@ def test_the_loss_is_over_entries_that_have_a_value(tmp_path):
     assert axis.n_training == 4
 
 
-def test_extensions_are_checked_as_training_is(store, tmp_path):
-    trained = model_of(tmp_path / "m", store)
+def test_extensions_are_checked_as_training_is(model, tmp_path):
     values = np.concatenate([planted(1, 4, 3), planted(3, 1, 3) + 60])
     labels = [*LABELS, *[("new", f"a{a}") for a in range(3)]]
     large = write_store(tmp_path / "large.zarr", values, labels=labels)
-    done = epixs("extend", tmp_path / "m", large, "--out", tmp_path / "n")
+    done = epixs("extend", model.folder, large, "--out", tmp_path / "n")
     assert done.exit_code == 2
     assert "new / a0 (new-a0) has a mean of" in said(done)
     assert "values of another order of magnitude" in said(done)
     assert "a0: new tracks reach from" in said(done)
     with pytest.raises(TrainingError, match="another order of magnitude"):
-        plan_factors(model_of(tmp_path / "k", store), write_store(
+        plan_factors(model, write_store(
             tmp_path / "all.zarr", planted(1, 4, 3) + 60, labels=LABELS))  # fmt: skip
-    assert trained.axis.n_training == 12
+    assert model.axis.n_training == 12
 
 
-def test_another_file_of_a_known_name_is_refused_by_extensions(store, tmp_path):
-    trained = model_of(tmp_path / "m", store)
+def test_another_file_of_a_known_name_is_refused_by_extensions(model, tmp_path):
     other = write_store(
         tmp_path / "o.zarr", planted(1, 4, 3), labels=LABELS, accessions=["NEW", *"bcdefghijkl"]
     )
     with pytest.raises(AxisError, match=r"has 12 other file.s.*got b0 / a0: NEW; expected b0-a0"):
-        plan_extension(trained, other)
+        plan_extension(model, other)
 
 
 def test_pairs_of_other_species_are_not_dropped_in_silence(store, tmp_path):
@@ -204,6 +209,7 @@ def test_plots_find_a_track_by_either_of_its_assays_names(tmp_path):
     store = write_store(tmp_path / "s.zarr", planted(1, 3, 2), labels=labels)
     trained = model_of(tmp_path / "m", store, aliases=[Alias("A", "A1")])
     impute(trained, store, tmp_path / "i.zarr", everything=True)
+    pytest.importorskip("matplotlib")
     for name in ("A", "A1"):
         assert plot_tracks(
             tmp_path / "i.zarr", store, biosample="y", assay=name, locus="chr1:0-75,000", out=tmp_path / "p.png"
@@ -232,7 +238,7 @@ def test_a_species_weight_that_comes_twice_is_refused():
         species_shares("mouse=1,human=1,mouse=9", ["mouse", "human"], np.array([1.0, 1.0]))
 
 
-def test_quality_is_of_what_was_observed(store, tmp_path):
-    impute(model_of(tmp_path / "m", store), store, tmp_path / "i.zarr", pairs=[("mouse", "b0", "a0")])
+def test_quality_is_of_what_was_observed(model, store, tmp_path):
+    impute(model, store, tmp_path / "i.zarr", pairs=[("mouse", "b0", "a0")])
     with pytest.raises(StoreError, match="is imputed; expected a store of observed"):
         quality(tmp_path / "i.zarr")

@@ -13,6 +13,7 @@ from typing import Any
 
 import typer
 from rich.console import Console
+from rich.filesize import decimal
 from rich.markup import escape
 from rich.progress import (
     BarColumn,
@@ -199,11 +200,7 @@ def listed(names: Sequence[str], most: int = 5) -> str:
 
 def bytes_text(n_bytes: float) -> str:
     """Bytes as people read them: `1.5 MB`."""
-    for unit in ("B", "kB", "MB", "GB"):
-        if n_bytes < 1000:
-            return f"{n_bytes:.0f} {unit}" if unit == "B" else f"{n_bytes:.1f} {unit}"
-        n_bytes /= 1000
-    return f"{n_bytes:.1f} TB"
+    return decimal(int(n_bytes))
 
 
 def seconds_text(seconds: float) -> str:

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import zarr
+from zarr.codecs import BloscCodec
 
 from epixs.compendium.differences import differences
 from epixs.compendium.plan import Plan
@@ -126,7 +127,7 @@ def write_bin_index(root: Any, n_bins: int) -> None:
         chunks=(min(n_bins, INDEX_CHUNK),),
         dtype=BIN_INDEX.dtype,
         fill_value=BIN_INDEX.fill,
-        compressors=zarr.codecs.BloscCodec(cname="zstd", clevel=5, shuffle="bitshuffle", typesize=8),
+        compressors=BloscCodec(cname="zstd", clevel=5, shuffle="bitshuffle", typesize=8),
         dimension_names=BIN_INDEX.dims,
         attributes={"long_name": BIN_INDEX.doc},
         overwrite=True,
@@ -242,7 +243,7 @@ def grow_store(path: str | Path, plan: Plan) -> None:
     All labels of the grown store go into one attribute first, in one atomic write: if the rest is cut short,
     `stored_plan` takes them from there and growing again completes it. Shards that are full are not touched.
     """
-    root = zarr.open_group(zarr_store(path), mode="r+", use_consolidated=False)
+    root: Any = zarr.open_group(zarr_store(path), mode="r+", use_consolidated=False)
     root.attrs.put(dict(root.attrs) | {"status": "unfinished", "growth": plan.to_dict()})
     consolidate(path)
     _write_labels(root, plan)

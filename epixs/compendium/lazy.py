@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-import dask
 import dask.array as da
 import numpy as np
 import numpy.typing as npt
 import xarray as xr
+from dask.delayed import delayed
 
 from epixs.compendium.create import plan_coordinates, store_attributes
 from epixs.compendium.plan import Plan
@@ -40,7 +40,7 @@ def lazy_dataset(plan: Plan, block_of: Callable[[Tile], Block], rows: int | None
     blocks: dict[int, list[Any]] = {}
     for tile in plan.tiles(rows):
         shape = (tile.stop_row - tile.first_row, tile.stop_bin - tile.first_bin)
-        value = dask.delayed(block_of(tile))()
+        value = delayed(block_of(tile))()
         blocks.setdefault(tile.row_group, []).append(da.from_delayed(value, shape, np.float32))
     labels = plan_coordinates(plan) | {BIN_INDEX.name: lazy_bin_index(plan.n_bins)}
     coordinates = {v.name: (v.dims, labels[v.name]) for v in COORDINATES if v.name in labels}

@@ -7,25 +7,26 @@ other, then offset and size of each as uint64, then the CRC-32C of that index.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import Any, Final
 
 import google_crc32c
 import numpy as np
 import numpy.typing as npt
-import zarr
 from numcodecs import Blosc
+from zarr.codecs import BloscCodec, BytesCodec
 
 from epixs.compendium.schema import SIGNAL
 from epixs.storage.tiling import Layout
 
-CNAME, CLEVEL = "lz4", 1
+CNAME: Final = "lz4"
+CLEVEL: Final = 1
 """Of the compressors that were measured (docs/store.md), the one that costs a fifth of what decoding does."""
 
 
 def signal_codecs() -> dict[str, Any]:
     """Compression of the signal, as arguments of `zarr.create_array`."""
-    codec = zarr.codecs.BloscCodec(cname=CNAME, clevel=CLEVEL, shuffle="bitshuffle", typesize=4)
-    return {"compressors": codec, "filters": None, "serializer": zarr.codecs.BytesCodec(endian="little")}
+    codec = BloscCodec(cname=CNAME, clevel=CLEVEL, shuffle="bitshuffle", typesize=4)
+    return {"compressors": codec, "filters": None, "serializer": BytesCodec(endian="little")}
 
 
 def is_encodable(array: Any) -> bool:

@@ -47,7 +47,7 @@ def store_status(path: str | Path) -> StoreStatus:
     records = read_ledger(path)
     rows = stored_layout(path).chunk_rows
     try:
-        accessions = zarr.open_array(zarr_store(path), path="accession", mode="r")[:]
+        accessions = np.asarray(zarr.open_array(zarr_store(path), path="accession", mode="r")[:])
         ledger = zarr.open_array(zarr_store(path), path=LEDGER_PATH, mode="r")
     except Exception as error:  # zarr and its codecs raise many types
         raise StoreError(f"{path} is damaged or was never quite created", got=type(error).__name__) from error

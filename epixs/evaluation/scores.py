@@ -40,7 +40,8 @@ UNFAIR = "average activity (unfair)"
 """Mean over the species' own experiments of an assay that training never saw: no zero-shot user has it."""
 
 
-CACHED_TRACKS = 24
+CACHED_BYTES = 2_000_000_000
+"""Memory per store for tracks that may be read again: all of a small store, four tracks of a whole genome."""
 
 
 MOST_NAMED = 3
@@ -376,9 +377,12 @@ def check_fit(imputed: str | Path, predicted: Any, store: str | Path, observed: 
 
 
 def _reader(dataset: Any) -> Callable[[int], Track]:
+    """A function that reads a row, and keeps as many of the last ones as `CACHED_BYTES` hold."""
     signal = dataset.signal
 
-    @functools.lru_cache(maxsize=CACHED_TRACKS)
+    kept: int = CACHED_BYTES // (signal.sizes["bin"] * signal.dtype.itemsize)
+
+    @functools.lru_cache(maxsize=kept)
     def read(row: int) -> Track:
         return np.asarray(signal[row].to_numpy(), dtype=np.float32)
 

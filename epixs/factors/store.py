@@ -162,7 +162,7 @@ def read_factor_plan(path: str | Path) -> FactorPlan:
         sound = all(0 < n <= MAX_FACTORS for n in sizes) and plan.block_positions > 0
         if not sound or len(axis.parts) != 1 or plan.n_blocks > MAX_BLOCKS or plan.identity != identity:
             raise ValueError("its attributes contradict each other")
-        root = zarr.open_group(zarr_store(path), mode="r")
+        root: Any = zarr.open_group(zarr_store(path), mode="r")
         for name, wanted in plan.shapes(plan.part.n_positions[2]).items():
             if root[name].shape != wanted or root[name].dtype != np.float32:
                 raise ValueError(f"{name} has shape {root[name].shape}, not {wanted}")
@@ -207,7 +207,7 @@ def write_factors(
     small[coarse, fine] = tables[0][: coarse.size]
     middle[coarse, medium] = tables[1][window.positions(np.arange(coarse.size))[:, 1]]
     large[:] = tables[2][: stop - first]
-    root = zarr.open_group(zarr_store(path), mode="r+")
+    root: Any = zarr.open_group(zarr_store(path), mode="r+")
     for name, values in padded.items():
         root[name][first:stop] = values
     return checksum(np.concatenate([values.ravel() for values in padded.values()]))
@@ -286,7 +286,7 @@ class FactorStore:
         coarse, medium, fine = _inner_indices(self.plan.part, start, stop)
         low, high = int(coarse[0]), int(coarse[-1]) + 1
         try:
-            root = zarr.open_group(zarr_store(self.path), mode="r")
+            root: Any = zarr.open_group(zarr_store(self.path), mode="r")
             small, middle, large = (np.asarray(root[name][low:high]) for name in ARRAYS)
         except Exception as error:  # zarr and its codecs raise many types
             raise StoreError(f"{self.path} cannot be read", got=f"{type(error).__name__}: {error}") from error

@@ -20,10 +20,11 @@ from epixs.errors import RegionError, closest
 from epixs.genome.locus import parse_locus
 
 BIN_SIZE = 25
+"""Width of a bin in bp."""
 
 
 MAX_BINS = 1 << 33
-"""Width of a bin in bp."""
+"""Number of bins beyond which regions are refused: the claim of a damaged file, 70 times a human genome."""
 
 
 @dataclass(frozen=True)

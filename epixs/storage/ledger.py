@@ -62,7 +62,7 @@ def check_ledger(path: str | Path, grid: tuple[int, int]) -> None:
         If it is missing or has another shape: what was written is then not known.
     """
     try:
-        shape = zarr.open_array(zarr_store(path), path=LEDGER_PATH, mode="r").shape
+        shape: Any = zarr.open_array(zarr_store(path), path=LEDGER_PATH, mode="r").shape
     except Exception as error:  # zarr raises many types
         shape = type(error).__name__
     if shape != grid:

@@ -75,6 +75,7 @@ def test_scores_and_baselines_see_the_same_assay_in_both_species(trained, stores
     assert set(scores["assay"]) == {"A"}
     assert set(scores["role"]) == {"zero-shot"}
     assert {"imputed", "nearest assay", "assay regression"} <= set(scores["method"])
+    pytest.importorskip("matplotlib")
     plot_tracks(tmp_path / "i.zarr", mouse, biosample="m1", assay="A", locus="chr1", out=tmp_path / "p.png")
 
 

@@ -12,12 +12,12 @@ from epixs.errors import StoreError
 @pytest.mark.parametrize(
     ("n_bytes", "text"),
     [
-        (0, "0 B"),
-        (999, "999 B"),
+        (0, "0 bytes"),
+        (999, "999 bytes"),
         (1_000, "1.0 kB"),
         (1_550_000, "1.6 MB"),
         (2e9, "2.0 GB"),
-        (7e15, "7000.0 TB"),
+        (7e15, "7.0 PB"),
     ],
 )
 def test_bytes_as_people_read_them(n_bytes, text):

@@ -5,7 +5,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 
 import pandas as pd
 import pytest
@@ -16,6 +15,7 @@ from epixs.checks import qc
 from epixs.cli import app
 from epixs.compendium.read import experiments_of, open_compendium
 from epixs.compendium.status import store_status
+from tests.patience import PATIENCE, wait_until
 
 
 def epixs(*arguments):
@@ -74,6 +74,7 @@ def test_the_whole_path(world, tmp_path, held_out):
     summary = pd.read_csv(tmp_path / "report" / "summary.tsv", sep="\t")
     assert {"excluded", "zero-shot"} == set(summary["role"])
     _, biosample, assay = held_out[-1]
+    pytest.importorskip("matplotlib")
     drawn = epixs(
         "plot", imputed, store, "--biosample", biosample, "--assay", assay, "--locus", "chr19:9,990,000-10,010,000",
         "--out", tmp_path / "a.png",
@@ -176,7 +177,7 @@ def test_full_disk_and_unwritable_folders(world, monkeypatch):
     )
 
 
-@pytest.mark.parametrize("verb", ["ingest", "train"])
+@pytest.mark.parametrize("verb", ["ingest", pytest.param("train", marks=pytest.mark.slow)])
 def test_ctrl_c_keeps_what_was_written(world, tmp_path, verb):
     if verb == "ingest":
         out = tmp_path / "a.zarr"
@@ -192,11 +193,9 @@ def test_ctrl_c_keeps_what_was_written(world, tmp_path, verb):
     command = [sys.executable, "-m", "epixs.cli", verb, *map(str, arguments), "--out", str(out)]
     with subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True) as process:
         try:
-            deadline = time.monotonic() + 90
-            while not sign.exists() and process.poll() is None and time.monotonic() < deadline:
-                time.sleep(0.02)
+            assert wait_until(lambda: sign.exists() or process.poll() is not None)
             process.send_signal(signal.SIGINT)
-            _, errors = process.communicate(timeout=60)
+            _, errors = process.communicate(timeout=PATIENCE)
         finally:
             process.kill()
     if verb == "ingest" and process.returncode == 0:
@@ -270,6 +269,7 @@ def test_qc_says_that_nothing_stands_out(world, tmp_path, monkeypatch):
     assert "no experiment stands out" in result.stdout
 
 
+@pytest.mark.slow
 def test_verify_finds_and_repairs(world, tmp_path):
     bed, store = world.bed("mouse"), tmp_path / "mouse.zarr"
     ingest = ["ingest", world.catalog, "--species", "mouse", "--regions", bed, "--out", store]

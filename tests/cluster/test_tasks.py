@@ -17,6 +17,7 @@ from epixs.errors import ClusterError, ConfigError
 from epixs.genome.bed import read_regions
 from epixs.ingestion.lazy import open_tracks
 from epixs.ingestion.run import ingest
+from tests.patience import PATIENCE
 
 
 def test_workers_write_the_same_store_and_serve_as_a_scheduler(world, tmp_path, monkeypatch):
@@ -61,7 +62,7 @@ def test_workers_leave_interrupts_to_the_client():
     with open_client(workers=1) as client:
         (worker,) = client.run(os.getpid).values()
         os.kill(worker, signal.SIGINT)
-        assert client.submit(sum, [1, 2]).result(timeout=30) == 3
+        assert client.submit(sum, [1, 2]).result(timeout=PATIENCE) == 3
         assert list(client.run(os.getpid).values()) == [worker]
 
 

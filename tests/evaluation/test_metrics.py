@@ -16,7 +16,6 @@ def test_correlations_agree_with_scipy(observed, random):
     order = list(range(len(imputed)))
     random.shuffle(order)
     imputed = (imputed + imputed[order]).astype(np.float32)
-    assert np.allclose(metrics.ranks(imputed), stats.rankdata(imputed))
     if np.ptp(observed) > 0 and np.ptp(imputed) > 0:
         assert np.isclose(metrics.pearson(observed, imputed), stats.pearsonr(observed, imputed).statistic)
         assert np.isclose(metrics.spearman(observed, imputed), stats.spearmanr(observed, imputed).statistic)

@@ -1,9 +1,11 @@
 import numpy as np
 import pandas as pd
 import pytest
+import xarray as xr
 
 from epixs.compendium.read import open_compendium, provenance_of
 from epixs.errors import AxisError
+from epixs.evaluation import scores
 from epixs.evaluation.metrics import METRICS
 from epixs.evaluation.scores import (
     AVERAGE,
@@ -185,3 +187,12 @@ def test_stores_must_fit(world, imputed, trained, tmp_path):
     impute(trained, world.store("mouse"), tmp_path / "never.zarr", pairs=never)
     with pytest.raises(AxisError, match=r"share no experiment.*--exclude"):
         evaluate(tmp_path / "never.zarr", world.store("mouse"))
+
+
+@pytest.mark.parametrize(("cached_bytes", "kept"), [(399, []), (999, [1, 2]), (1_200, [0, 1, 2])])
+def test_as_many_tracks_are_kept_as_the_bytes_hold(monkeypatch, cached_bytes, kept):
+    """Three tracks of 400 bytes, each read once."""
+    monkeypatch.setattr(scores, "CACHED_BYTES", cached_bytes)
+    read = scores._reader(xr.Dataset({"signal": (("experiment", "bin"), np.zeros((3, 100), np.float32))}))
+    tracks = [read(row) for row in range(3)]
+    assert [row for row in reversed(range(3)) if read(row) is tracks[row]] == kept[::-1]

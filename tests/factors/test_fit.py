@@ -36,6 +36,8 @@ LABELS = [(f"b{b}", f"a{a}") for b in range(5) for a in range(4)]
 HERE = [("chr1", 0, 25 * 1_999), ("chr2", 0, 25 * 1_001)]
 ELSEWHERE = [("chr1", 100_000, 100_000 + 25 * 1_333), ("chr3", 50, 50 + 25 * 1_667)]
 HIDDEN = ("mouse", "b1", "a2")
+EPOCHS = 15
+"""Enough to beat average activity; by default it would be 400, which only the comparison with a joint fit needs."""
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -57,7 +59,7 @@ def made(tmp_path_factory):
     both = np.concatenate(values, axis=1)
     write_store(folder / "both.zarr", both, labels=LABELS, regions=HERE + ELSEWHERE)
     train(joint_axis([folder / "here.zarr"], [HIDDEN]), CONFIG, folder / "model")
-    fit_genome(open_model(folder / "model"), folder / "elsewhere.zarr", folder / "factors")
+    fit_genome(open_model(folder / "model"), folder / "elsewhere.zarr", folder / "factors", epochs=EPOCHS)
     return folder
 
 
@@ -70,9 +72,10 @@ def same(one, other):
     return all(np.array_equal(a, b, equal_nan=True) for a, b in zip(arrays(one), arrays(other), strict=True))
 
 
+@pytest.mark.slow
 def test_stage_two_is_as_good_as_a_joint_fit(made, tmp_path):
     """Held-out entries of the other regions: joint fit of both against stage 2."""
-    done = fit_genome(open_model(made / "model"), made / "elsewhere.zarr", made / "factors")  # nothing to do
+    done = fit_genome(open_model(made / "model"), made / "elsewhere.zarr", tmp_path / "factors")
     train(joint_axis([made / "both.zarr"], [HIDDEN]), CONFIG, tmp_path / "joint")
     joint = open_model(tmp_path / "joint")
     joint.model.compile(loss="mse")
@@ -135,14 +138,14 @@ def test_each_block_is_made_again_alone_to_the_bit(made, tmp_path):
             with pytest.raises(StoreError, match="is unfinished"):
                 open_factors(copy)
 
-    fit_genome(open_model(made / "model"), made / "elsewhere.zarr", copy, progress=unfinished)
+    fit_genome(open_model(made / "model"), made / "elsewhere.zarr", copy, epochs=EPOCHS, progress=unfinished)
     assert same(copy, made / "factors")
 
 
 def test_threads_of_one_worker_take_turns(made, tmp_path):
     copy = tmp_path / "factors"
     shutil.copytree(made / "factors", copy)
-    plan, _ = plan_factors(open_model(made / "model"), made / "elsewhere.zarr")
+    plan, _ = plan_factors(open_model(made / "model"), made / "elsewhere.zarr", epochs=EPOCHS)
     tasks = [fit.BlockTask(block, "again", plan.fingerprint) for block in (0, 2)]
     with ThreadPoolExecutor(2) as threads:
         assert len([*threads.map(fit.fit_block, [str(copy)] * 2, tasks)]) == 2
@@ -157,21 +160,23 @@ def test_an_interrupted_fit_resumes(made, tmp_path):
         if progress.tiles_done == 2:
             raise Stop
 
-    model = open_model(made / "model")
+    task = open_model(made / "model"), made / "elsewhere.zarr", tmp_path / "f"
     with pytest.raises(Stop):
-        fit_genome(model, made / "elsewhere.zarr", tmp_path / "f", progress=stop)
+        fit_genome(*task, epochs=EPOCHS, progress=stop)
     with pytest.raises(StoreError, match="is unfinished"):
         open_factors(tmp_path / "f")
     seen = []
-    fit_genome(model, made / "elsewhere.zarr", tmp_path / "f", progress=lambda p: seen.append(p.tiles_done))
+    fit_genome(*task, epochs=EPOCHS, progress=lambda p: seen.append(p.tiles_done))
     assert seen[0] == 2
     assert same(tmp_path / "f", made / "factors")
 
 
+@pytest.mark.slow
 def test_on_dask_workers(made, tmp_path):
+    model, store = open_model(made / "model"), made / "elsewhere.zarr"
     with open_client(workers=2) as client:
-        done = fit_genome(open_model(made / "model"), made / "elsewhere.zarr", tmp_path / "f", client=client)
-    alone = fit_genome(open_model(made / "model"), made / "elsewhere.zarr", made / "factors")
+        done = fit_genome(model, store, tmp_path / "f", epochs=EPOCHS, client=client)
+    alone = fit_genome(model, store, made / "factors", epochs=EPOCHS)  # nothing to do
     assert done["held_out_mse"] == pytest.approx(alone["held_out_mse"], rel=0.05)
     for mine, theirs in zip(arrays(tmp_path / "f"), arrays(made / "factors"), strict=True):
         known = ~np.isnan(theirs)

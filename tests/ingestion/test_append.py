@@ -256,7 +256,9 @@ def dying(real, count, last):
 
 
 @pytest.mark.parametrize(
-    ("what", "stride"), [("again", 1), ("remove", 1), ("undo", 1), ("experiments", 5), ("regions", 5)]
+    ("what", "stride"),
+    [("again", 1), ("remove", 1), ("undo", 1)]
+    + [pytest.param(what, 5, marks=pytest.mark.slow) for what in ("experiments", "regions")],
 )
 def test_killed_at_any_write_the_same_command_completes_it(catalog, tmp_path, monkeypatch, what, stride):
     """One write of a file after the other is the last one; what then opens as complete is as before or after."""

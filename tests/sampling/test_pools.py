@@ -17,6 +17,7 @@ from epixs.sampling import Sampler, pools
 from epixs.sampling.draws import is_held_out
 from epixs.sampling.pools import bytes_per_position
 from epixs.storage.tiling import Layout
+from tests.patience import PATIENCE
 from tests.worlds import write_store
 
 LABELS = {
@@ -245,8 +246,11 @@ sync(collect())
 """
 
 
+@pytest.mark.slow
 def test_an_iterator_may_be_collected_by_the_thread_that_reads_for_it(stores):
-    ended = subprocess.run([sys.executable, "-c", COLLECTED_BY_A_READER, *stores], timeout=100, check=False)
+    ended = subprocess.run(
+        [sys.executable, "-c", COLLECTED_BY_A_READER, *stores], timeout=PATIENCE, check=False
+    )
     assert ended.returncode == 0
 
 

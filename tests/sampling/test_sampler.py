@@ -19,6 +19,11 @@ def axis(world):
 
 def entries(axis, batch):
     """Name every entry of a batch: (species, bin, row in the store, value)."""
+    rows = {
+        (part.species, row.biosample, row.assay): int(row.row)
+        for part in axis.parts
+        for row in part.training.itertuples()
+    }
     found = []
     for position, biosamples, assays, values, weights in zip(
         batch.position, batch.biosample, batch.assay, batch.value, batch.weight, strict=True
@@ -27,11 +32,8 @@ def entries(axis, batch):
         part = axis.part(species)
         for b, a, value, weight in zip(biosamples, assays, values, weights, strict=True):
             name = part.biosamples[b - axis.biosample_index(species, [part.biosamples[0]])[0]]
-            table = part.training
-            row = table.loc[(table["biosample"] == name) & (table["assay"] == axis.assays[a]), "row"]
-            found.append(
-                (species, int(position[0] - axis.offsets(species)[0]), int(row.iloc[0]), value, weight)
-            )
+            row = rows[species, name, axis.assays[a]]
+            found.append((species, int(position[0] - axis.offsets(species)[0]), row, value, weight))
     return found
 
 

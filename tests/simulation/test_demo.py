@@ -9,6 +9,7 @@ from epixs.evaluation.scores import AVERAGE, IMPUTED
 from epixs.simulation.demo import choose_excluded, run_demo
 
 
+@pytest.mark.slow
 def test_demo_runs_the_whole_path_and_prints_what_it_measured(tmp_path):
     screen = io.StringIO()
     result = run_demo(tmp_path / "demo", size="tiny", seed=3, console=Console(file=screen, width=100))

@@ -78,6 +78,7 @@ def test_every_truncation_is_refused_or_harmless(whole, tmp_path):
     assert refused > 20
 
 
+@pytest.mark.slow
 def test_a_flipped_byte_never_crashes_nor_reads_as_missing(whole, tmp_path):
     """One byte changed anywhere: the same values, another value of some items, or a TrackError.
 

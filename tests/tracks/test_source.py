@@ -18,6 +18,7 @@ from epixs.storage.location import is_url
 from epixs.tracks import Track, remote
 from epixs.tracks.remote import COALESCE_BYTES, RemoteFile, coalesce
 from epixs.tracks.source import LocalFile, open_source, source_state
+from tests.bigwigs import write_intervals
 
 obstore = pytest.importorskip("obstore")
 
@@ -90,12 +91,13 @@ def server(monkeypatch):
     thread.join()
 
 
-@pytest.fixture
-def genome(write_bigwig):
+@pytest.fixture(scope="module")
+def genome(tmp_path_factory):
     """A bigWig of some megabytes, and what it holds."""
     rng = np.random.default_rng(0)
     steps = [("chr1", 25 * i, 25 * i + 20, float(rng.random() * 9)) for i in range(400_000)]
-    return write_bigwig("genome.bw", steps, {"chr1": 10_000_010, "chr2": 5_000})
+    path = tmp_path_factory.mktemp("genome") / "genome.bw"
+    return write_intervals(path, steps, {"chr1": 10_000_010, "chr2": 5_000})
 
 
 PIECES = [Piece("chr1", 1_000_000, 1_020_000, 0), Piece("chr1", 7_000_000, 7_020_000, 800)]

@@ -19,6 +19,7 @@ from epixs.training.checkpoint import CHECKPOINT_FILE, RunState, identity_of, re
 from epixs.training.cost import estimate_cost
 from epixs.training.plan import settled
 from epixs.training.run import train
+from tests.patience import PATIENCE
 
 CONFIG = make_settings(
     hidden=(16, 16),
@@ -63,7 +64,9 @@ def identity(axis, settings):
 
 def run(world, out, after=0, delay=0.0):
     command = [sys.executable, "-c", RUN, world.store("mouse"), world.store("human"), out, after, delay]
-    return subprocess.run(list(map(str, command)), check=False, capture_output=True, timeout=120).returncode
+    return subprocess.run(
+        list(map(str, command)), check=False, capture_output=True, timeout=PATIENCE
+    ).returncode
 
 
 @pytest.fixture(scope="module")
@@ -71,6 +74,7 @@ def axis(world):
     return joint_axis([world.store("mouse"), world.store("human")])
 
 
+@pytest.mark.slow
 def test_killed_again_and_again_a_run_ends_with_the_same_weights(world, tmp_path):
     assert run(world, tmp_path / "whole") == 0
     chance = random.Random(0)

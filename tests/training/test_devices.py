@@ -15,6 +15,7 @@ from epixs.models.settings import make_settings
 from epixs.training import devices
 from epixs.training.devices import bfloat16_speedup, chosen_precision
 from epixs.training.run import train
+from tests.patience import PATIENCE
 
 CONFIG = make_settings(
     hidden=(16, 16), epochs=2, batch_size=1_000, held_out=0.1, patience=0, genome_dropout=0.0,
@@ -34,9 +35,10 @@ print(json.dumps(done["held_out_mse"]))
 """
 
 
+@pytest.mark.slow
 def test_two_devices_train_what_one_does(world, tmp_path):
     command = [sys.executable, "-c", MIRRORED, str(world.store("mouse")), str(tmp_path / "two")]
-    two = subprocess.run(command, check=True, capture_output=True, text=True, timeout=180)
+    two = subprocess.run(command, check=True, capture_output=True, text=True, timeout=PATIENCE)
     one = train(joint_axis([world.store("mouse")]), CONFIG, tmp_path / "one")
     assert json.loads(two.stdout.splitlines()[-1]) == pytest.approx(one["held_out_mse"], rel=1e-4)
     models = [open_model(tmp_path / name).model for name in ("one", "two")]
@@ -44,6 +46,7 @@ def test_two_devices_train_what_one_does(world, tmp_path):
         np.testing.assert_allclose(mine, theirs, atol=1e-4)
 
 
+@pytest.mark.slow
 def test_bfloat16_layers_keep_float32_weights_and_give_float32(world, tmp_path):
     axis = joint_axis([world.store("mouse")])
     model = build_model(axis, hidden=(16, 16), precision="bfloat16")
@@ -66,6 +69,7 @@ def test_precision_is_chosen_by_trying(monkeypatch):
         assert chosen_precision("float32", (64, 64)) == "float32"
 
 
+@pytest.mark.slow
 def test_cores_are_used_side_by_side_where_tensorflow_has_not_started():
     code = (
         "import tensorflow as tf; from epixs.training.devices import use_cores, cores; use_cores(); "

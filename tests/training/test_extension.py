@@ -20,7 +20,7 @@ from epixs.training.run import train
 from tests.worlds import BINS, planted, write_store
 
 CONFIG = make_settings(
-    hidden=(64, 64), batch_size=4_000, experiments_per_position=8, epochs=120, held_out=0.05, patience=0, biosample_factors=4,
+    hidden=(64, 64), batch_size=4_000, experiments_per_position=8, epochs=40, held_out=0.05, patience=0, biosample_factors=4,
     assay_factors=8, genome_factors=(6, 6, 6), genome_dropout=0.0, learning_rate=3e-3, genome_multiplier=3.0, precision="float32",
 )  # fmt: skip
 BIOSAMPLES, ASSAYS = 6, 5
@@ -65,12 +65,15 @@ NEW = {
 }
 
 
-@pytest.mark.parametrize("what", NEW)
+@pytest.mark.parametrize(
+    "what",
+    [pytest.param(what, marks=() if what == "species" else pytest.mark.slow) for what in NEW],
+)
 def test_old_predictions_stay_to_the_bit_and_new_ones_beat_average_activity(grown, tmp_path, what):
     folder, _, stores = grown
     model = open_model(folder / "model")
     before = predictions(model)
-    extend(model, stores[what], tmp_path / "m", exclude=NEW[what], epochs=120)
+    extend(model, stores[what], tmp_path / "m", exclude=NEW[what], epochs=40)
     extended = open_model(tmp_path / "m")
     assert np.array_equal(predictions(extended), before)
     assert set(extended.axis.species) == ({"mouse", "cow"} if what == "species" else {"mouse"})
@@ -95,6 +98,7 @@ def test_an_extended_model_is_extended_again(grown, tmp_path):
     )
 
 
+@pytest.mark.slow
 def test_an_interrupted_extension_goes_on(grown, tmp_path):
     folder, _, stores = grown
     model = open_model(folder / "model")
@@ -174,6 +178,7 @@ def test_the_verb(grown, tmp_path):
     again = CliRunner().invoke(app, command)
     assert again.exit_code == 2
     assert "is not empty" in again.output
+    pytest.importorskip("matplotlib")
     curves = CliRunner().invoke(app, ["curves", str(out), "--out", str(tmp_path / "c.png")])
     assert curves.exit_code == 0, curves.output
     assert (tmp_path / "c.png").exists()

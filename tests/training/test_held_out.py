@@ -30,11 +30,10 @@ def slow_average(axis, species, position, biosample, assay):
     part = axis.part(species)
     signal = open_compendium(part.source).signal.to_numpy()
     names = [(s.species, b) for s in axis.parts for b in s.biosamples]
+    table = part.training[["assay", "biosample", "row"]].to_numpy().tolist()
     found = []
     for at, b, a in zip(position, biosample, assay, strict=True):
-        rows = part.training[
-            (part.training["assay"] == axis.assays[a]) & (part.training["biosample"] != names[b][1])
-        ]["row"]
+        rows = [row for other, own, row in table if other == axis.assays[a] and own != names[b][1]]
         values = [signal[row, at - axis.offsets(species)[0]] for row in rows]
         values = [value for value in values if not np.isnan(value)]
         found.append(np.mean(values) if values else np.nan)
@@ -103,7 +102,7 @@ def test_entries_without_weight_are_left_out(axis):
     assert np.array_equal(entries.truth, batch.value[1::2, 0])
 
 
-@pytest.mark.parametrize("tracks", [0, 2])
+@pytest.mark.parametrize("tracks", [pytest.param(0, marks=pytest.mark.slow), 2])
 def test_a_run_reports_errors_by_group_in_its_history(axis, tmp_path, tracks):
     config = make_settings(hidden=(16, 16), epochs=3, batch_size=500, held_out=0.1, held_out_tracks=tracks)
     done = train(axis, config, tmp_path / "m")

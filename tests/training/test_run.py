@@ -71,7 +71,7 @@ def test_time_limit_plans_fewer_epochs(axis, tmp_path):
 
 def test_a_run_whose_time_ran_out_says_so(axis, tmp_path, monkeypatch):
     monkeypatch.setattr(run, "seconds_per_step", lambda *_, **__: 1e-6)  # as if steps had become slower since
-    done = train(axis, CONFIG.replace(epochs=2_000, max_minutes=0.1), tmp_path / "m")
+    done = train(axis, CONFIG.replace(epochs=2_000, max_minutes=0.05), tmp_path / "m")
     assert done["time_ran_out"]
     assert done["epochs"] < done["planned_epochs"] == 2_000
     assert not train(axis, CONFIG.replace(max_minutes=10.0), tmp_path / "n")["time_ran_out"]
@@ -135,10 +135,11 @@ def test_more_memory_than_allowed_only_by_force(axis, tmp_path):
     assert train(axis, tiny, tmp_path / "m", force=True)["epochs"] == 1
 
 
+@pytest.mark.slow
 def test_a_store_larger_than_the_budget_trains_and_resumes(tmp_path):
     labels = [(f"b{b}", f"a{a}") for b in range(20) for a in range(20)]
     values = np.tile(planted(1, 4, 5), (20, 1))
-    store = write_store(tmp_path / "s.zarr", values, labels=labels, layout=Layout(8, 20, 100))
+    store = write_store(tmp_path / "s.zarr", values, labels=labels, layout=Layout(8, 20, 1_000))
     large = joint_axis([store])
     config = CONFIG.replace(checkpoint_minutes=0.0, precision="float32")
     least = estimate_cost(large, config.replace(memory_gb=1e-6))

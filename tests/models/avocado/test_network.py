@@ -125,9 +125,11 @@ def test_one_fit_call_joins_model_and_dataset_and_lowers_the_error(axis):
     "imports",
     [
         "import epixs, keras",
-        "import keras, epixs",
-        "import epixs, tensorflow, keras",
-        "import epixs, importlib.util as u; u.find_spec('keras'); import keras",
+        pytest.param("import keras, epixs", marks=pytest.mark.slow),
+        pytest.param("import epixs, tensorflow, keras", marks=pytest.mark.slow),
+        pytest.param(
+            "import epixs, importlib.util as u; u.find_spec('keras'); import keras", marks=pytest.mark.slow
+        ),
     ],
 )
 def test_plain_keras_opens_the_file_in_a_fresh_process(axis, tmp_path, imports):
