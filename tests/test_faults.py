@@ -21,6 +21,7 @@ from epixs.genome.bed import read_regions
 from epixs.ingestion.run import ingest
 from epixs.storage import location
 from epixs.storage.ledger import read_ledger
+from epixs.storage.store import open_store
 from tests.servers import DaskProcesses, flaky_proxy
 
 
@@ -161,7 +162,7 @@ def test_an_object_store_that_fails_at_random(inputs, world, s3, monkeypatch, se
         assert proxy.faults > 5
         proxy.share = 0.0
         assert_as_if_nothing_had_happened("s3://tracks/some/human.zarr", world)
-        assert read_ledger("s3://tracks/some/human.zarr")
+        assert read_ledger(open_store("s3://tracks/some/human.zarr"))
 
 
 def test_an_object_store_that_goes_away_for_good(inputs, world, s3, monkeypatch):

@@ -13,7 +13,6 @@ import zarr
 
 from epixs.catalog.experiments import Catalog
 from epixs.checks.verify import forget, verify
-from epixs.compendium import write
 from epixs.compendium.read import experiments_of, open_compendium, regions_of, stored_plan
 from epixs.compendium.remove import remove_experiments, restore_experiments
 from epixs.compendium.status import store_status
@@ -23,6 +22,7 @@ from epixs.genome.bed import make_regions
 from epixs.ingestion import append as appending
 from epixs.ingestion.preview import preview
 from epixs.ingestion.run import ingest
+from epixs.storage import store as storing
 
 ASSEMBLY = Assembly("small", {"chr1": 10_010, "chr2": 5_000})
 REGIONS, _ = make_regions(ASSEMBLY, [("chr1", 2_000, 4_000, "one")])
@@ -235,7 +235,7 @@ def test_repair_without_sources_gives_nothing_up(catalog, tmp_path):
 WRITES = [
     (zarr.storage.LocalStore, "set"),
     (zarr.storage.LocalStore, "set_if_not_exists"),
-    (write, "put_object"),
+    (storing, "put_object"),
 ]
 """All that writes a file of a store."""
 
