@@ -312,3 +312,14 @@ def test_killed_at_any_write_the_same_command_completes_it(catalog, tmp_path, mo
         act(path)
         assert seen(path).identical(after), last
     assert kills >= (1 if what != "again" else 0)
+
+
+def test_the_whole_catalog_goes_on_with_a_store_that_grew(catalog, tmp_path):
+    """Its layout is that of its first experiments, not the one that all of them would be given."""
+    path = tmp_path / "a.zarr"
+    ingest(some(catalog, 0), REGIONS, path)
+    ingest(some(catalog, 1, 2), None, path, append=True)
+    seen = []
+    table = ingest(some(catalog, 0, 1, 2), REGIONS, path, progress=seen.append)
+    assert set(table["status"]) == {"ok"}
+    assert [progress.tiles_done for progress in seen] == [seen[0].tiles]  # nothing was left to do
