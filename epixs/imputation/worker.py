@@ -26,7 +26,7 @@ _OPENING = threading.Lock()
 
 
 @dataclass(frozen=True, eq=False)
-class Model:
+class OpenedModel:
     """A model in memory, and genome factors for it. It travels as a `SavedModel`: nothing live is pickled."""
 
     trained: TrainedModel
@@ -89,8 +89,11 @@ class SavedModel:
             return _opened(self).predictor
 
 
+AnyModel = OpenedModel | SavedModel
+
+
 @functools.lru_cache(maxsize=1)
-def _opened(saved: SavedModel) -> Model:
+def _opened(saved: SavedModel) -> OpenedModel:
     """The model of a folder, and its factors, as they were when they were sent.
 
     Raises
@@ -107,4 +110,4 @@ def _opened(saved: SavedModel) -> Model:
             f"{saved.folder if now[0] != saved.fingerprint else saved.factors} changed during the run",
             next_step="run the same command again",
         )
-    return Model(trained, factors)
+    return OpenedModel(trained, factors)

@@ -25,7 +25,7 @@ from epixs.factors.store import FactorStore
 from epixs.genome.regions import BIN_SIZE
 from epixs.imputation.pairs import check_store, choose_pairs
 from epixs.imputation.plan import plan_imputation
-from epixs.imputation.worker import Model, SavedModel
+from epixs.imputation.worker import AnyModel, OpenedModel
 from epixs.models.folder import as_trained
 from epixs.storage.fingerprint import digest
 from epixs.storage.ledger import Record, read_ledger
@@ -104,7 +104,7 @@ def impute(
     with reaching(absolute(store)):
         species = check_store(trained, store, factors)
     chosen = choose_pairs(trained, species, pairs=pairs, everything=everything)
-    here = Model(trained, factors)
+    here = OpenedModel(trained, factors)
     source = here if client is None or isinstance(client, ThreadPoolExecutor) else here.saved
     location = absolute(out)
     with reaching(location), writing(location):
@@ -127,7 +127,7 @@ def _task(origin: str, pairs: Sequence[Pair], tile: Tile) -> ImputeTask:
     return ImputeTask(tile, tuple(mine), digest([origin, mine, tile.first_bin, tile.stop_bin]))
 
 
-def impute_tiles(model: Model | SavedModel, store: Store, tasks: Sequence[ImputeTask]) -> Iterator[Record]:
+def impute_tiles(model: AnyModel, store: Store, tasks: Sequence[ImputeTask]) -> Iterator[Record]:
     """Impute tiles and write their shards; the ledger record of each. Safe to repeat."""
     for task in tasks:
         tile = task.tile
@@ -161,10 +161,10 @@ def open_imputed(
     species = check_store(trained, store, factors)
     chosen = choose_pairs(trained, species, pairs=pairs, everything=everything)
     plan = plan_imputation(trained, chosen, factors)
-    read = functools.partial(_predict_block, Model(trained, factors), tuple(chosen))
+    read = functools.partial(_predict_block, OpenedModel(trained, factors), tuple(chosen))
     return lazy_dataset(plan, read, bins=plan.layout.chunk_bins)
 
 
-def _predict_block(model: Model | SavedModel, pairs: tuple[Pair, ...], tile: Tile) -> npt.NDArray[np.float32]:
+def _predict_block(model: AnyModel, pairs: tuple[Pair, ...], tile: Tile) -> npt.NDArray[np.float32]:
     rows = slice(tile.first_row, tile.stop_row)
     return model.predictor(pairs).predict(tile.first_bin, tile.stop_bin, rows)

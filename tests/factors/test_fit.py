@@ -253,7 +253,7 @@ def test_the_verbs(made, tmp_path):
     imputed = run(
         app,
         ["impute", str(made / "model"), str(made / "elsewhere.zarr"), "--out", str(tmp_path / "i.zarr"),
-         "--factors", str(tmp_path / "f")],
+         "--factors", str(tmp_path / "f"), "--workers", "1"],
     )  # fmt: skip
     assert imputed.exit_code == 0, imputed.output
     shown = run(app, ["info", str(tmp_path / "f")])

@@ -12,7 +12,7 @@ from epixs.cluster.client import open_client
 from epixs.compendium.read import open_compendium
 from epixs.errors import StoreError, TrainingError
 from epixs.imputation import worker
-from epixs.imputation.worker import Model, SavedModel
+from epixs.imputation.worker import OpenedModel, SavedModel
 from epixs.imputation.write import impute, open_imputed
 from epixs.models.folder import as_trained, open_model
 
@@ -43,25 +43,25 @@ def test_blocks_of_open_imputed_run_on_a_spawned_worker(world, trained, held_out
 
 
 def test_nothing_live_is_pickled(trained):
-    text = pickle.dumps(Model(trained))
+    text = pickle.dumps(OpenedModel(trained))
     assert len(text) < 1_000
     assert pickle.loads(text) == SavedModel(str(trained.folder), trained.fingerprint, None, None)
 
 
 def test_a_process_opens_a_model_once(trained, held_out, opened):
-    saved = Model(trained).saved
+    saved = OpenedModel(trained).saved
     with ThreadPoolExecutor(4) as threads:
         makers = list(threads.map(lambda _: pickle.loads(pickle.dumps(saved)).predictor, range(8)))
     assert opened == [trained.folder]
     first, *others = (maker(tuple(held_out)) for maker in makers)
     assert all(other is first for other in others)
-    expected = Model(trained).predictor(tuple(held_out)).predict(10, 20)
+    expected = OpenedModel(trained).predictor(tuple(held_out)).predict(10, 20)
     assert np.array_equal(first.predict(10, 20), expected)
 
 
 def test_a_folder_that_changed_since_is_refused(trained, opened):
     with pytest.raises(StoreError, match=r"model changed during the run.*Run the same command again"):
-        _ = replace(Model(trained).saved, fingerprint="another").predictor
+        _ = replace(OpenedModel(trained).saved, fingerprint="another").predictor
 
 
 def test_a_model_that_is_in_no_folder_stays_here(world, in_memory, held_out, tmp_path):
@@ -74,7 +74,7 @@ def test_a_model_that_is_in_no_folder_stays_here(world, in_memory, held_out, tmp
     np.testing.assert_allclose(lazy.signal[:, :50].to_numpy(), stored, atol=6e-4)
     refusal = r"exists only in memory cannot be sent to workers.*`epixs\.save_model"
     with pytest.raises(TrainingError, match=refusal):
-        pickle.dumps(Model(as_trained(model)))
+        pickle.dumps(OpenedModel(as_trained(model)))
     with pytest.raises(TrainingError, match=refusal):
         impute(model, world.store("mouse"), tmp_path / "b.zarr", pairs=held_out, client=object())
     assert not (tmp_path / "b.zarr").exists()
@@ -84,4 +84,4 @@ def test_a_folder_with_another_model_does_not_pass_for_this_one(trained, tmp_pat
     shutil.copytree(trained.folder, tmp_path / "model")
     other = replace(trained, folder=tmp_path / "model", fingerprint="of other weights")
     with pytest.raises(TrainingError, match="in memory"):
-        _ = Model(other).saved
+        _ = OpenedModel(other).saved
