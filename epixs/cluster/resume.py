@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Protocol, TypeVar
@@ -45,16 +46,15 @@ def run_pending(
     store
         The store that is written.
     work
-        Writes the tiles of some tasks of one row group, one after the other, and yields the record of each.
-        It runs wherever a worker is, so that it and the tasks carry nothing but what they need.
+        Writes the tiles of some tasks and yields the record of each. It and the tasks travel to workers.
     pending, total
-        What to do, each with its `key`; and how many tasks there are with those that are done.
+        What to do; and how many tasks there are with those that are done.
     client
         A `distributed.Client`, or a `concurrent.futures.ThreadPoolExecutor`; without one, in this process.
     progress
         Called at the beginning and after each task.
     at_once
-        How many neighbours one worker does in turn at most.
+        How many neighbours in a row group one worker does in turn at most.
 
     Raises
     ------
@@ -65,11 +65,15 @@ def run_pending(
     if progress:
         progress(Progress(done, total))
     groups = task_groups(pending, n_threads(client), at_once)
-    for group in run_tasks(functools.partial(_do_and_record, work), store, groups, client):
-        for _ in range(group):
-            done += 1
-            if progress:
-                progress(Progress(done, total))
+    # Closed here: whatever ends the run, nobody writes any more when it gives its lock back.
+    with contextlib.closing(
+        run_tasks(functools.partial(_do_and_record, work), store, groups, client)
+    ) as results:
+        for size in results:
+            for _ in range(size):
+                done += 1
+                if progress:
+                    progress(Progress(done, total))
 
 
 def _do_and_record(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import itertools
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar
@@ -70,7 +70,7 @@ def task_groups(tasks: Sequence[Task], threads: int, at_once: int) -> list[tuple
 
 def run_tasks(
     function: Callable[[Any, Any], Result], store: Store | str, tasks: Sequence[Any], client: Any
-) -> Iterator[Result]:
+) -> Generator[Result, None, None]:
     """Call `function(store, task)` for each task; results come as they finish.
 
     In this process, where `client` is None; on its threads, where it is a `ThreadPoolExecutor`; else on the
@@ -88,7 +88,7 @@ def run_tasks(
 
 def _run_on_threads(
     function: Callable[[Any], Result], tasks: Sequence[Any], threads: ThreadPoolExecutor
-) -> Iterator[Result]:
+) -> Generator[Result, None, None]:
     waiting = iter(tasks)
     running: set[Future[Result]] = set()
     try:
@@ -104,7 +104,9 @@ def _run_on_threads(
         wait([future for future in running if not future.cancel()])
 
 
-def _run_on_workers(function: Callable[[Any], Result], tasks: Sequence[Any], client: Any) -> Iterator[Result]:
+def _run_on_workers(
+    function: Callable[[Any], Result], tasks: Sequence[Any], client: Any
+) -> Generator[Result, None, None]:
     from distributed import as_completed
     from distributed.client import FutureCancelledError
     from distributed.comm import CommClosedError

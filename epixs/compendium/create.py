@@ -179,12 +179,7 @@ def prepare_store(
 ) -> tuple[Store, Plan]:
     """Create the store of a plan, or check that what is there belongs to the same plan.
 
-    Parameters
-    ----------
-    place, plan
-        Where, and what.
-    before
-        Called before a store is created: it may refuse.
+    `before` is called before a store is created: it may refuse.
 
     Returns
     -------

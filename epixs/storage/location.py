@@ -130,7 +130,7 @@ def put_object(location: str, key: str, parts: Iterable[bytes]) -> None:
     """Write one object, given in parts, whole or not at all."""
     if not is_url(location):
         _refuse_to_leave(Path(location), Path(location) / key)
-    obstore.put(objects(location), key, b"".join(parts), use_multipart=False)
+    obstore.put(objects(location), key, iter(parts), use_multipart=False)
 
 
 def object_names(location: str, most: int = 10) -> list[str]:

@@ -15,7 +15,7 @@ from typing import Any
 
 import zarr
 
-from epixs.errors import EpixsError, StoreError
+from epixs.errors import StoreError
 from epixs.storage.location import (
     absolute,
     has_object,
@@ -165,7 +165,7 @@ def reading(store: Store, problem: str = "is damaged", next_step: str | None = N
     """
     try:
         yield
-    except EpixsError:
+    except StoreError:
         raise
     except Exception as error:
         if is_store_fault(error):
@@ -204,27 +204,12 @@ def make_store(
     *,
     again: bool = False,
 ) -> Store:
-    """Make an empty, unfinished store.
+    """Make an unfinished store at an absolute path or URL; `fill` adds its arrays.
 
-    Parameters
-    ----------
-    location
-        Absolute path or URL.
-    attributes
-        What it is, beside version and status.
-    grid
-        Shape of its ledger.
-    fill
-        Adds the arrays.
-    again
-        Replace a store of ours whose creation was cut short; nothing else is ever overwritten.
+    `again` replaces a store of ours whose creation was cut short; nothing else is ever overwritten.
     """
-    begun = {
-        "epixs_schema": SCHEMA_VERSION,
-        "epixs_version": epixs_version(),
-        **attributes,
-        CREATING: True,
-    }
+    versions = {"epixs_schema": SCHEMA_VERSION, "epixs_version": epixs_version()}
+    begun = {**versions, **attributes, CREATING: True}
     group = zarr.create_group(zarr_store(location), zarr_format=3, attributes=begun, overwrite=again)
     store = Store(location, group, dict(begun))
     fill(store)
@@ -235,14 +220,8 @@ def make_store(
 def find_or_make(location: str, check: Callable[[Store], object], make: Callable[[bool], Store]) -> Store:
     """Go on with the store that is there, or make it.
 
-    Parameters
-    ----------
-    location
-        Absolute path or URL.
-    check
-        Raises a `StoreError` if the store that is there was made from something else.
-    make
-        Makes it; with True, in place of one whose creation was cut short.
+    `check` raises an error if what is there was made from something else; `make(True)` makes a store in place
+    of one whose creation was cut short.
     """
     if not store_exists(location):
         return make(False)
@@ -279,14 +258,9 @@ def differences(
     stored: Any,
     in_words: Mapping[str, Callable[[], list[str]]] | None = None,
 ) -> list[str]:
-    """Name what a store was made from and a plan is not, with both values.
+    """Name what a store was made from and a plan is not, with both values; `in_words` says more of some.
 
-    Parameters
-    ----------
-    settings, stored
-        What the plan and the store were made from, by name; `stored` is a claim of the store.
-    in_words
-        What says more of a setting than its value does.
+    What a store says it was made from (`stored`) is a claim.
     """
     if not isinstance(stored, dict):
         return ["settings that it no longer holds"]

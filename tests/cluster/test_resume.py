@@ -1,5 +1,6 @@
 """The loop over what a ledger lacks, with a store of four tiles and work that only counts."""
 
+import threading
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
@@ -80,6 +81,27 @@ def test_what_was_done_before_an_error_is_recorded_and_not_done_again(store, thr
     run_pending(store, square, pending, 4, client=client, progress=lambda p: seen.append(p.tiles_done))
     assert seen == [3, 4]
     assert unwritten(TASKS, records(store)) == []
+
+
+def test_threads_have_ended_when_a_run_is_given_up(store):
+    running = set()
+
+    def waiting(store, tasks):
+        for task in tasks:
+            running.add(task.number)
+            assert task.number == 0 or given_up.wait(30)
+            running.discard(task.number)
+            yield Record("square", [])
+
+    def give_up(progress):
+        if progress.tiles_done == 1:
+            given_up.set()
+            raise KeyboardInterrupt
+
+    given_up = threading.Event()
+    with ThreadPoolExecutor(2) as threads, pytest.raises(KeyboardInterrupt):
+        run_pending(store, waiting, TASKS, 4, client=threads, progress=give_up)
+    assert running == set()
 
 
 def test_records_of_something_else_are_pending(store):
