@@ -88,7 +88,7 @@ def read_attributes(place: Store | str | Path) -> dict[str, Any]:
         )
     for name in JSON_ATTRIBUTES:
         if name in attributes:
-            attributes[name] = _from_json(str(place), name, attributes[name])
+            attributes[name] = _from_json(store, name, attributes[name])
     marks = attributes.setdefault(REMOVED, {})
     if type(marks) is not dict or not all(type(reason) is str for reason in marks.values()):
         raise StoreError(
@@ -99,12 +99,12 @@ def read_attributes(place: Store | str | Path) -> dict[str, Any]:
     return attributes
 
 
-def _from_json(path: str, name: str, value: Any) -> Any:
+def _from_json(store: Store | str, name: str, value: Any) -> Any:
     """An attribute that holds JSON as text; stores of earlier versions hold it as it is."""
     try:
         return json.loads(value) if isinstance(value, str) else value
     except (ValueError, RecursionError) as error:
-        raise StoreError(f"{path} is damaged: attribute {name}", got=type(error).__name__) from error
+        raise StoreError(f"{store} is damaged: attribute {name}", got=type(error).__name__) from error
 
 
 def provenance_of(dataset: xr.Dataset) -> dict[str, Any]:
