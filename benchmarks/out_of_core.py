@@ -59,17 +59,17 @@ def large_store(path: Path) -> None:
     labels = {variable.name: numbers for variable in EXPERIMENT_LABELS}
     labels |= {"assay": [str(row % 40) for row in range(LARGE[0])], "source_size": [0] * LARGE[0]}
     plan = Plan("observed", "simulated", pd.DataFrame(labels), regions, "zero", {})
-    create_store(path, plan)
+    store = create_store(path, plan)
     layout = plan.layout
     whole = np.random.default_rng(0).integers(0, 8, (layout.chunk_rows, layout.tile_bins)).astype(np.float32)
     entries: dict[tuple[int, ...], list[dict[str, object]]] = {}
     for tile in plan.tiles():
         block = whole[: tile.stop_row - tile.first_row, : tile.stop_bin - tile.first_bin] / 8
-        write_block(path, tile, block)
+        write_block(store, tile, block)
         if block.shape not in entries:
             entries[block.shape] = [row_statistics(row, 25, 25) for row in block]
-        write_record(path, tile, Record("", entries[block.shape]))
-    finalise(path, plan, lambda tile, record: True)
+        write_record(store, tile.key, Record("", entries[block.shape]))
+    finalise(store, plan, lambda tile, record: True)
 
 
 def memory_of_training(work: Path) -> dict[str, object]:

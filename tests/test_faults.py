@@ -6,37 +6,55 @@ After each, the same command makes a store that equals one that nothing ever hap
 import os
 import random
 import signal
-import subprocess
-import sys
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
+import zarr
 
-from epixs.catalog.experiments import read_catalog
-from epixs.checks.verify import verify
+from epixs.checks.verify import forget, verify
+from epixs.cluster.client import open_client
 from epixs.compendium.read import open_compendium
-from epixs.compendium.status import store_status
+from epixs.compendium.remove import remove_experiments, restore_experiments
 from epixs.errors import ClusterError, StoreError
-from epixs.genome.bed import read_regions
-from epixs.ingestion.run import ingest
 from epixs.storage import location
 from epixs.storage.ledger import read_ledger
+from epixs.storage.store import open_store
+from tests.jobs import JOBS, ingest_human, killed, small_tiles
 from tests.patience import PATIENCE
 from tests.servers import DaskProcesses, flaky_proxy
+
+VERBS = list(JOBS)
+SLOW = [verb if verb == "ingest" else pytest.param(verb, marks=pytest.mark.slow) for verb in JOBS]
+"""Where processes start that import TensorFlow."""
 
 
 @pytest.fixture(autouse=True)
 def many_tiles(request, monkeypatch):
-    monkeypatch.setattr("epixs.compendium.plan.CHUNK_BINS", 300 if "s3" in request.fixturenames else 20)
-    monkeypatch.setattr("epixs.compendium.plan.FEWEST_SHARD_CHUNKS", 1)
-    monkeypatch.setattr("epixs.compendium.plan.FEWEST_TILES", 1000)
+    small_tiles(monkeypatch.setattr, bins=300 if "s3" in request.fixturenames else 20)
 
 
 @pytest.fixture
-def inputs(world):
-    catalog = read_catalog(world.catalog, "human")
-    regions, _ = read_regions(world.bed("human"), catalog.assembly)
-    return catalog, regions
+def inputs(world, trained):
+    """Where the verbs find what they read."""
+    return world.folder
+
+
+@pytest.fixture(scope="module")
+def undisturbed(world, trained, tmp_path_factory):
+    """Stores that nothing ever happened to, by verb and size of their tiles; made when first asked for."""
+    made = {}
+
+    def store(verb, bins):
+        if (verb, bins) not in made:
+            path = tmp_path_factory.mktemp("whole") / "a.zarr"
+            with pytest.MonkeyPatch.context() as patch:
+                small_tiles(patch.setattr, bins)
+                JOBS[verb](world.folder, path)
+            made[verb, bins] = path
+        return made[verb, bins]
+
+    return store
 
 
 @pytest.fixture
@@ -47,12 +65,27 @@ def cluster(tmp_path):
     processes.stop()
 
 
-def assert_as_if_nothing_had_happened(path, world):
-    with open_compendium(path) as got, open_compendium(world.store("human")) as expected:
-        assert np.array_equal(got.signal.to_numpy(), expected.signal.to_numpy())
-        for name in expected.coords:
-            assert np.array_equal(got[name].to_numpy(), expected[name].to_numpy())
-    assert verify(path) == []
+@pytest.fixture
+def is_as_if_nothing_had_happened(request, undisturbed):
+    bins = 300 if "s3" in request.fixturenames else 20
+
+    def check(verb, path, *, same_bits=True):
+        store, expected = open_store(path), open_store(undisturbed(verb, bins))
+        assert store.is_complete
+        assert [key for key, _ in sorted(read_ledger(store, lambda row: True).items())] == [
+            key for key, _ in sorted(read_ledger(expected, lambda row: True).items())
+        ]
+        for name, array in expected.group.arrays():
+            got, values = np.asarray(store.array(name)[...]), np.asarray(array[...])
+            if same_bits or values.dtype.kind not in "f":
+                assert np.array_equal(got, values, equal_nan=values.dtype.kind == "f"), name
+            else:
+                known = ~np.isnan(values)
+                assert np.corrcoef(got[known], values[known])[0, 1] > 0.98, name
+        if verb != "fit-genome":
+            assert verify(path) == []
+
+    return check
 
 
 def at_tile(number, action):
@@ -67,112 +100,113 @@ def at_tile(number, action):
     return progress
 
 
-@pytest.mark.slow
-def test_a_worker_is_killed(inputs, world, cluster, tmp_path):
+def tiles_done(path):
+    return len(read_ledger(open_store(path), lambda row: True))
+
+
+@pytest.mark.parametrize("verb", SLOW)
+def test_a_worker_is_killed(verb, inputs, cluster, tmp_path, is_as_if_nothing_had_happened):
     from distributed import Client
 
     with Client(cluster.address) as client:
         client.wait_for_workers(2, timeout=PATIENCE)
         victim = next(iter(client.run(os.getpid).values()))
-        kill = at_tile(5, lambda: os.kill(victim, signal.SIGKILL))
-        table = ingest(*inputs, tmp_path / "a.zarr", client=client, progress=kill)
+        kill = at_tile(2, lambda: os.kill(victim, signal.SIGKILL))
+        JOBS[verb](inputs, tmp_path / "a.zarr", client=client, progress=kill)
         assert victim not in client.run(os.getpid).values()
-    assert set(table["status"]) == {"ok"}
-    assert_as_if_nothing_had_happened(tmp_path / "a.zarr", world)
+    is_as_if_nothing_had_happened(verb, tmp_path / "a.zarr", same_bits=verb != "fit-genome")
 
 
-@pytest.mark.slow
-def test_the_scheduler_is_killed(inputs, world, cluster, tmp_path):
+@pytest.mark.parametrize("verb", SLOW)
+def test_the_scheduler_is_killed(verb, inputs, cluster, tmp_path, is_as_if_nothing_had_happened):
     from distributed import Client
 
     with Client(cluster.address, timeout=5) as client:
         client.wait_for_workers(2, timeout=PATIENCE)
-        kill = at_tile(5, cluster.scheduler.kill)
+        kill = at_tile(2, cluster.scheduler.kill)
         with pytest.raises(
             ClusterError, match=r"scheduler is gone.*Start it again; run the same command again"
         ):
-            ingest(*inputs, tmp_path / "a.zarr", client=client, progress=kill)
-    state = store_status(tmp_path / "a.zarr")
-    assert state.status == "unfinished"
-    assert state.tiles_done >= 5
-    ingest(*inputs, tmp_path / "a.zarr")
-    assert_as_if_nothing_had_happened(tmp_path / "a.zarr", world)
+            JOBS[verb](inputs, tmp_path / "a.zarr", client=client, progress=kill)
+    assert not open_store(tmp_path / "a.zarr").is_complete
+    assert tiles_done(tmp_path / "a.zarr") >= 2
+    JOBS[verb](inputs, tmp_path / "a.zarr")
+    is_as_if_nothing_had_happened(verb, tmp_path / "a.zarr", same_bits=verb != "fit-genome")
 
 
-CLIENT = """
-import os, random, signal, sys, threading, time
-from contextlib import nullcontext
-from distributed import Client
-from epixs.catalog.experiments import read_catalog
-from epixs.genome.bed import read_regions
-from epixs.compendium import plan
-from epixs.ingestion.run import ingest
-plan.CHUNK_BINS, plan.FEWEST_SHARD_CHUNKS, plan.FEWEST_TILES = 20, 1, 1000
-catalog, bed, store, scheduler, tiles, delay = sys.argv[1:]
-table = read_catalog(catalog, "human")
-def die():
-    time.sleep(float(delay))
-    os.kill(os.getpid(), signal.SIGKILL)
-first = []
-def progress(state):
-    first.append(state.tiles_done)
-    if len(first) == int(tiles) + 1:
-        threading.Thread(target=die).start()
-with (Client(scheduler) if scheduler else nullcontext()) as client:
-    ingest(table, read_regions(bed, table.assembly)[0], store, client=client, progress=progress)
-"""
+@pytest.mark.parametrize("verb", SLOW)
+def test_the_client_is_killed(verb, inputs, cluster, tmp_path, is_as_if_nothing_had_happened):
+    assert killed(verb, inputs, tmp_path / "a.zarr", cluster.address, tiles=2) == -signal.SIGKILL
+    assert not open_store(tmp_path / "a.zarr").is_complete
+    JOBS[verb](inputs, tmp_path / "a.zarr")
+    is_as_if_nothing_had_happened(verb, tmp_path / "a.zarr", same_bits=verb != "fit-genome")
 
 
-def killed_client(world, path, scheduler, tiles, delay):
-    arguments = [world.catalog, world.bed("human"), path, scheduler, tiles, delay]
-    return subprocess.run([sys.executable, "-c", CLIENT, *map(str, arguments)], check=False, timeout=PATIENCE)
-
-
-@pytest.mark.slow
-def test_the_client_is_killed(inputs, world, cluster, tmp_path):
-    done = killed_client(world, tmp_path / "a.zarr", cluster.address, 4, 0.01)
-    assert done.returncode == -signal.SIGKILL
-    assert store_status(tmp_path / "a.zarr").status == "unfinished"
-    ingest(*inputs, tmp_path / "a.zarr")
-    assert_as_if_nothing_had_happened(tmp_path / "a.zarr", world)
-
-
-@pytest.mark.parametrize("seed", [0, *(pytest.param(seed, marks=pytest.mark.slow) for seed in (1, 2))])
-def test_a_process_is_killed_at_random_moments(inputs, world, tmp_path, seed):
+@pytest.mark.parametrize(
+    ("verb", "seed"),
+    [("ingest", 0), ("ingest", 1), ("ingest", 2)]
+    + [pytest.param(verb, 0, marks=pytest.mark.slow) for verb in ("impute", "fit-genome")],
+)
+def test_a_process_is_killed_at_random_moments(
+    verb, seed, inputs, undisturbed, tmp_path, is_as_if_nothing_had_happened
+):
     """Killed again and again, then let through: what is in the store is always right, and it ends complete."""
     chance = random.Random(seed)
-    path = tmp_path / "a.zarr"
-    whole = open_compendium(world.store("human")).signal.to_numpy()
+    path, whole = tmp_path / "a.zarr", zarr.open_group(undisturbed(verb, 20), mode="r")
+    values = "signal" if verb != "fit-genome" else "factors_25bp"
+    tiles = [0, 1, 3, 9, 20] if verb != "fit-genome" else [0, 1, 2]
     for _ in range(2):
-        done = killed_client(world, path, "", chance.choice([0, 1, 3, 9, 20]), chance.random() * 0.02)
-        assert done.returncode == -signal.SIGKILL
-        assert store_status(path).status == "unfinished"
-        if store_status(path).tiles_done:
-            values = open_compendium(path, unfinished=True).signal.to_numpy()
-            written = ~np.isnan(values)
-            assert np.array_equal(values[written], whole[written])
-    ingest(*inputs, path)
-    assert_as_if_nothing_had_happened(path, world)
-    assert not list(path.rglob("*.partial"))
+        delay = chance.random() * 0.02
+        assert killed(verb, inputs, path, tiles=chance.choice(tiles), delay=delay) == -signal.SIGKILL
+        store = open_store(path)
+        assert not store.is_complete
+        got = np.asarray(store.array(values)[...])
+        written = ~np.isnan(got)
+        assert np.array_equal(got[written], whole[values][...][written])
+    JOBS[verb](inputs, path)
+    is_as_if_nothing_had_happened(verb, path)
+    assert not [left for left in path.rglob("*") if location.LEFTOVERS.fullmatch(left.name)]
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("seed", range(2))
-def test_an_object_store_that_fails_at_random(inputs, world, s3, monkeypatch, seed):
+@pytest.mark.parametrize("verb", VERBS)
+def test_threads_write_the_same(verb, inputs, tmp_path, is_as_if_nothing_had_happened):
+    with ThreadPoolExecutor(2) as threads:
+        JOBS[verb](inputs, tmp_path / "a.zarr", client=threads)
+    is_as_if_nothing_had_happened(verb, tmp_path / "a.zarr")
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_two_writers(verb, inputs, tmp_path, is_as_if_nothing_had_happened):
+    """The second is refused, and the first goes on."""
+
+    def again():
+        with pytest.raises(StoreError, match=r"is being written by another run.*one writer at a time"):
+            JOBS[verb](inputs, tmp_path / "a.zarr")
+
+    JOBS[verb](inputs, tmp_path / "a.zarr", progress=at_tile(1, again))
+    is_as_if_nothing_had_happened(verb, tmp_path / "a.zarr")
+
+
+@pytest.mark.parametrize(("verb", "seed"), [("ingest", 0), ("ingest", 1), ("impute", 0), ("fit-genome", 0)])
+def test_an_object_store_that_fails_at_random(
+    verb, seed, inputs, undisturbed, s3, monkeypatch, is_as_if_nothing_had_happened
+):
+    undisturbed(verb, 300)
     with flaky_proxy(s3, share=0.1, seed=seed) as proxy:
         monkeypatch.setenv("AWS_ENDPOINT", proxy.url)
         location.objects.cache_clear()
-        ingest(*inputs, "s3://tracks/some/human.zarr")
+        JOBS[verb](inputs, "s3://tracks/some/a.zarr")
         assert proxy.faults > 5
         proxy.share = 0.0
-        assert_as_if_nothing_had_happened("s3://tracks/some/human.zarr", world)
-        assert read_ledger("s3://tracks/some/human.zarr")
+        is_as_if_nothing_had_happened(verb, "s3://tracks/some/a.zarr")
 
 
-@pytest.mark.slow
-def test_an_object_store_that_goes_away_for_good(inputs, world, s3, monkeypatch):
+@pytest.mark.parametrize("verb", VERBS)
+def test_an_object_store_that_goes_away_for_good(
+    verb, inputs, s3, monkeypatch, is_as_if_nothing_had_happened
+):
     monkeypatch.setattr("epixs.storage.location.RETRIES", 1)
-    path = "s3://tracks/human.zarr"
+    path = "s3://tracks/a.zarr"
     with flaky_proxy(s3, share=0.0, seed=0) as proxy:
         monkeypatch.setenv("AWS_ENDPOINT", proxy.url)
         location.objects.cache_clear()
@@ -181,10 +215,60 @@ def test_an_object_store_that_goes_away_for_good(inputs, world, s3, monkeypatch)
             proxy.share = 1.0
 
         with pytest.raises(
-            StoreError, match=r"s3://tracks/human\.zarr cannot be reached.*what was written is kept"
+            StoreError, match=r"s3://tracks/a\.zarr cannot be reached.*what was written is kept"
         ):
-            ingest(*inputs, path, progress=at_tile(3, fail))
+            JOBS[verb](inputs, path, progress=at_tile(1, fail))
         proxy.share = 0.0
-        assert store_status(path).status == "unfinished"
-        ingest(*inputs, path)
-        assert_as_if_nothing_had_happened(path, world)
+        assert not open_store(path).is_complete
+        JOBS[verb](inputs, path)
+        is_as_if_nothing_had_happened(verb, path)
+
+
+def test_an_object_store_that_does_not_answer_says_so_to_every_verb(world, s3, monkeypatch):
+    """And none of them takes what it could not read for damaged."""
+    monkeypatch.setattr("epixs.storage.location.RETRIES", 1)
+    path = "s3://tracks/human.zarr"
+    with flaky_proxy(s3, share=0.0, seed=0) as proxy:
+        monkeypatch.setenv("AWS_ENDPOINT", proxy.url)
+        location.objects.cache_clear()
+        ingest_human(world.folder, path)
+        (name, *_) = open_compendium(path).accession.to_numpy()
+
+        def fail():
+            proxy.share = 1.0
+
+        proxy.share = 1.0
+        for act in (
+            lambda: open_compendium(path),
+            lambda: verify(path),
+            lambda: remove_experiments(path, [name], "why"),
+        ):
+            with pytest.raises(StoreError, match=r"s3://tracks/human\.zarr cannot be reached"):
+                act()
+        proxy.share = 0.0
+        with pytest.raises(StoreError, match=r"s3://tracks/human\.zarr cannot be reached"):
+            verify(path, progress=at_tile(1, fail))
+        proxy.share = 0.0
+        assert verify(path) == []
+        remove_experiments(path, [name], "why")
+        assert restore_experiments(path, [name]) == [name]
+        with pytest.raises(StoreError, match=r"s3://tracks/nothing\.zarr is not a Zarr group"):
+            open_compendium("s3://tracks/nothing.zarr")
+    for foreign in ("http://127.0.0.1:1/x.zarr", "https://127.0.0.1:1/x.zarr"):
+        with pytest.raises(
+            StoreError, match=r"cannot hold a store; expected a folder, or s3://, gs:// or az://"
+        ):
+            open_compendium(foreign)
+
+
+@pytest.mark.slow
+def test_workers_that_impute_write_the_same(inputs, tmp_path, is_as_if_nothing_had_happened):
+    """Spawned workers open the model from its folder; a tile that is lost is imputed again."""
+    with open_client(workers=1) as client:
+        JOBS["impute"](inputs, tmp_path / "a.zarr", client=client)
+        is_as_if_nothing_had_happened("impute", tmp_path / "a.zarr")
+        (tmp_path / "a.zarr" / "signal" / "c" / "0" / "3").unlink()
+        (fault,) = verify(tmp_path / "a.zarr")
+        forget(tmp_path / "a.zarr", [fault])
+        JOBS["impute"](inputs, tmp_path / "a.zarr", client=client)
+    is_as_if_nothing_had_happened("impute", tmp_path / "a.zarr")

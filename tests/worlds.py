@@ -60,12 +60,11 @@ def write_store(
     where = Regions("mm10", names, chroms, starts, ends)
     plan = Plan("observed", species, table, where, "nan", {}, layout)
     with writing(path):
-        plan = prepare_store(path, plan)
+        store, plan = prepare_store(path, plan)
         for tile in plan.tiles():
             block = values[tile.first_row : tile.stop_row, tile.first_bin : tile.stop_bin].astype(np.float32)
-            write_block(path, tile, block)
-            write_record(
-                path, tile, Record("", [row_statistics(row, 25 * row.size, 25 * row.size) for row in block])
-            )
-        finalise(path, plan, lambda tile, record: True)
+            write_block(store, tile, block)
+            rows = [row_statistics(row, 25 * row.size, 25 * row.size) for row in block]
+            write_record(store, tile.key, Record("", rows))
+        finalise(store, plan, lambda tile, record: True)
     return path

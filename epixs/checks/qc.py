@@ -19,6 +19,7 @@ from epixs.compendium.read import experiments_of, open_compendium, open_signal
 from epixs.compendium.schema import REMOVED
 from epixs.errors import StoreError
 from epixs.sampling.draws import PACKED_LIMIT
+from epixs.storage.store import Store, open_store
 
 READ_BYTES = 1 << 27
 """Signal that a task reads, at least a chunk's width of all experiments."""
@@ -82,7 +83,8 @@ def quality(
     mean of the assay's other tracks; `clipped_bins` are those beyond 16 arcsinh units, which training clips;
     `notes` says why an experiment stands out, and is empty where it does not.
     """
-    dataset = open_compendium(path, unfinished=True)
+    store = open_store(path)
+    dataset = open_compendium(store, unfinished=True)
     if dataset.attrs["kind"] != "observed":
         raise StoreError(f"{path} is {dataset.attrs['kind']}", expected="a store of observed experiments")
     table = experiments_of(dataset)
@@ -99,10 +101,10 @@ def quality(
     edges = [*range(0, n_bins, step), n_bins]
     parts = [(low, high, order, firsts) for low, high in itertools.pairwise(edges)] if order.size else []
     sums: list[_Sums] = []
-    for number, part in enumerate(run_tasks(sum_bins, str(path), parts, client), 1):
+    for number, part in enumerate(run_tasks(sum_bins, store, parts, client), 1):
         sums = [_add(sums[0], part)] if sums else [part]
         if progress:
-            progress(Progress(number, len(parts), number, len(parts)))
+            progress(Progress(number, len(parts)))
     for name in ("negative_fraction", "clipped_bins", "correlation"):
         table[name] = np.nan
     if sums:
@@ -114,10 +116,10 @@ def quality(
     return table[COLUMNS]
 
 
-def sum_bins(path: str, part: tuple[int, int, npt.NDArray[Any], npt.NDArray[Any]]) -> _Sums:
+def sum_bins(place: Store | str, part: tuple[int, int, npt.NDArray[Any], npt.NDArray[Any]]) -> _Sums:
     """Sums over some bins of the rows in `order`, whose assays begin at `firsts`."""
     low, high, order, firsts = part
-    values = open_signal(path)[:, low:high]
+    values = open_signal(place)[:, low:high]
     width = max(1, SUM_BYTES // (8 * len(order)))
     columns = (values[order, at : at + width] for at in range(0, high - low, width))
     return functools.reduce(_add, (_sums_of(block.astype(np.float64), firsts) for block in columns))

@@ -10,17 +10,19 @@ from typing import Any
 
 import numpy as np
 
-from epixs.cluster.tasks import Progress, n_threads, run_tasks
+from epixs.cluster.tasks import Progress, n_threads, run_tasks, task_groups
+from epixs.compendium.create import reopen
 from epixs.compendium.read import read_attributes, read_block, stored_plan
 from epixs.compendium.transform import STEPS_PER_UNIT
-from epixs.compendium.write import reopen
 from epixs.errors import StoreError
 from epixs.genome.assembly import Assembly, load_assembly
-from epixs.ingestion.tile import TileTask, read_tile, runs_of, tile_fingerprint, tile_task
+from epixs.ingestion.tile import TILES_AT_ONCE, TileTask, read_tile, tile_fingerprint, tile_task
 from epixs.storage.fingerprint import checksum
 from epixs.storage.ledger import Record, forget_record, read_ledger
+from epixs.storage.location import absolute, is_store_fault, reaching
 from epixs.storage.lock import writing
-from epixs.storage.tiling import Tile
+from epixs.storage.store import Store, open_store
+from epixs.storage.tiling import Key, Tile
 from epixs.tracks import Backend
 from epixs.tracks.opened import OpenTracks
 
@@ -67,7 +69,8 @@ def verify(
     backend
         With what: `"pybigwig"` is slow and independent of our own reader.
     client
-        A `distributed.Client`; without one, tiles are checked one after the other in this process.
+        A `distributed.Client`, or a `concurrent.futures.ThreadPoolExecutor`; without one, tiles are checked
+        one after the other in this process.
     progress
         Called after each tile.
 
@@ -81,35 +84,45 @@ def verify(
         If the store is foreign or damaged as a whole, its labels are not those that it was made with, or
         `sources` is asked of an imputed store.
     """
-    plan = stored_plan(path)
-    attributes = read_attributes(path)
+    with reaching(absolute(path)):
+        store = open_store(path)
+        checks = _checks(store, sources, assembly, backend)
+        faults: list[Fault] = []
+        done = 0
+        groups = task_groups(checks, n_threads(client), TILES_AT_ONCE)
+        for found in run_tasks(check_tiles, store, groups, client):
+            faults += [fault for fault in found if fault is not None]
+            for _ in found:
+                done += 1
+                if progress:
+                    progress(Progress(done, len(checks)))
+    return sorted(faults, key=lambda fault: (fault.row_group, fault.bin_range))
+
+
+def _checks(store: Store, sources: bool, assembly: Assembly | None, backend: Backend) -> list[_Check]:
+    """What there is to check of each tile of a store."""
+    plan, attributes = stored_plan(store), read_attributes(store)
     if "growth" not in attributes and plan.fingerprint != attributes["plan"]:
         raise StoreError(
-            f"{path}: labels, regions or settings are not those that the store was made with",
+            f"{store}: labels, regions or settings are not those that the store was made with",
             got=f"plan {plan.fingerprint}",
             expected=f"plan {attributes['plan']}",
             next_step="bring its labels back from a copy, or make the store again",
         )
     if sources and plan.kind != "observed":
-        raise StoreError(f"{path} is {plan.kind}", expected="an observed store: no other has source files")
-    records = read_ledger(path)
+        raise StoreError(f"{store} is {plan.kind}", expected="an observed store: no other has source files")
+    records = read_ledger(store)
     if sources and assembly is None:
         assembly = load_assembly(plan.regions.assembly, Path(plan.experiments["source"].iloc[0]).parent)
-    checks = []
-    for tile in plan.tiles():
-        record = records.get((tile.row_group, tile.bin_range))
-        place = tile_fingerprint(plan, tile) if plan.kind == "observed" else None
-        task = tile_task(plan, assembly, tile, None, backend) if assembly else None
-        checks.append(_Check(tile, record, place, task))
-    faults: list[Fault] = []
-    done, total = 0, plan.n_bytes
-    for found in run_tasks(check_tiles, str(path), runs_of(checks, n_threads(client)), client):
-        faults += [fault for fault in found if fault is not None]
-        for _ in found:
-            done += 1
-            if progress:
-                progress(Progress(done, len(checks), total * done // len(checks), total))
-    return sorted(faults, key=lambda fault: (fault.row_group, fault.bin_range))
+    return [
+        _Check(
+            tile,
+            records.get(tile.key),
+            tile_fingerprint(plan, tile) if plan.kind == "observed" else None,
+            tile_task(plan, assembly, tile, None, backend) if assembly else None,
+        )
+        for tile in plan.tiles()
+    ]
 
 
 @dataclass(frozen=True)
@@ -119,25 +132,31 @@ class _Check:
     place: str | None
     task: TileTask | None
 
+    @property
+    def key(self) -> Key:
+        return self.tile.key
+
 
 def forget(path: str | Path, faults: Sequence[Fault]) -> None:
     """Mark faulty tiles as not written, so that the command that wrote the store writes them again."""
     mended = [fault for fault in faults if fault.repairable]
     if mended:
-        with writing(path):
-            reopen(path)
+        location = absolute(path)
+        with reaching(location), writing(location):
+            store = reopen(open_store(location))
             for fault in mended:
-                forget_record(path, fault.row_group, fault.bin_range)
+                forget_record(store, (fault.row_group, fault.bin_range))
 
 
-def check_tiles(path: str, checks: Sequence[_Check]) -> list[Fault | None]:
+def check_tiles(place: Store | str, checks: Sequence[_Check]) -> list[Fault | None]:
     """Check tiles of one row group, one after the other; their source files are opened once."""
+    store = open_store(place)
     task = checks[0].task
     with task.tracks(len(checks)) if task else contextlib.nullcontext() as tracks:
-        return [check_tile(path, check, tracks) for check in checks]
+        return [check_tile(store, check, tracks) for check in checks]
 
 
-def check_tile(path: str, check: _Check, tracks: OpenTracks | None) -> Fault | None:
+def check_tile(store: Store, check: _Check, tracks: OpenTracks | None) -> Fault | None:
     """Compare one tile with its record and, where a task is given, with its source files."""
     tile, record = check.tile, check.record
 
@@ -149,8 +168,10 @@ def check_tile(path: str, check: _Check, tracks: OpenTracks | None) -> Fault | N
     if check.place is not None and record.fingerprint != check.place:
         return fault("was written for other regions or settings")
     try:
-        values = read_block(path, tile)
+        values = read_block(store, tile)
     except Exception as error:  # codecs raise many types for damaged chunks
+        if is_store_fault(error):  # which says nothing of the tile
+            raise
         return fault(f"cannot be read ({type(error).__name__})")
     if [checksum(row) for row in values] != [entry.get("checksum") for entry in record.rows]:
         return fault("does not have the values that were written")

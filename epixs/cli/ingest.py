@@ -128,8 +128,8 @@ def ingest(
     from epixs.errors import ConfigError
     from epixs.genome.bed import read_regions
     from epixs.ingestion.preview import preview
-    from epixs.ingestion.run import UNFINISHED
     from epixs.ingestion.run import ingest as run
+    from epixs.storage.store import UNFINISHED
 
     if uncovered not in ("zero", "nan"):
         raise ConfigError("--uncovered", got=repr(uncovered), expected="zero or nan")
@@ -158,6 +158,7 @@ def ingest(
             retry_failed=retry_failed,
             part=part,
             append=append,
+            plan=plan,
             progress=lambda p: bar.update(task, completed=p.tiles_done, total=p.tiles),
         )
     if (done["status"] == UNFINISHED).all():
@@ -239,10 +240,11 @@ def _client_or_part(
 
 
 def _say_what_is_added(plan: Any, path: str) -> None:
-    from epixs.compendium.create import store_exists
     from epixs.compendium.read import stored_plan
+    from epixs.storage.location import absolute
+    from epixs.storage.store import store_exists
 
-    if not store_exists(path):
+    if not store_exists(absolute(path)):
         remark(f"{path} does not exist yet: it is made anew")
         return
     now = stored_plan(path)

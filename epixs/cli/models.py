@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -21,9 +22,15 @@ def impute(
     factors: Annotated[
         str | None, typer.Option(help="genome factors of the store's regions, from `epixs fit-genome`")
     ] = None,
+    workers: Annotated[int | None, typer.Option(min=1, help="worker processes on this machine")] = None,
+    scheduler: Annotated[str | None, typer.Option(help="address of a running Dask scheduler")] = None,
 ) -> None:
-    """Impute what was not measured: by default every pair the model was not trained on."""
+    """Impute what was not measured: by default every pair the model was not trained on.
+
+    Run again, it resumes. Without --workers or --scheduler, this process imputes, on all cores or its GPU.
+    """
     from epixs.catalog.pairs import read_pairs
+    from epixs.cluster.client import open_client
     from epixs.compendium.read import open_compendium
     from epixs.errors import ConfigError
     from epixs.factors.store import open_factors
@@ -54,7 +61,11 @@ def impute(
     if unknown and wanted is None:
         few = listed(unknown)
         remark(f"{counted(len(unknown), 'biosample')} of {store} had no part in training, not imputed: {few}")
-    with progress_bar() as bar:
+    here = workers is None and scheduler is None
+    with (
+        contextlib.nullcontext() if here else open_client(workers, scheduler) as client,
+        progress_bar() as bar,
+    ):
         task = bar.add_task("imputing tiles", total=None)
         done = run(
             trained,
@@ -63,6 +74,7 @@ def impute(
             pairs=wanted,
             everything=everything,
             factors=fitted,
+            client=client,
             progress=lambda p: bar.update(task, completed=p.tiles_done, total=p.tiles),
         )
     say(f"{out_path}: {counted(len(done), 'imputed experiment')}")

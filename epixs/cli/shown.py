@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from epixs.cli.app import app
 from epixs.cli.terminal import EXIT_ROWS_FAILED, bytes_text, counted, fail_rows, out, remark, say, table_of
+
+if TYPE_CHECKING:
+    from epixs.storage.store import Store
 
 ERRORS = {
     "held_out_mse": "held-out MSE, entries",
@@ -23,15 +26,16 @@ def status(
 ) -> None:
     """Show how far a store (or model) is; exit code 1 if some experiments could not be read."""
     from epixs.compendium.status import store_status
-    from epixs.factors.store import is_factor_store
+    from epixs.storage.store import open_store
 
     if _is_model(path):
         say(f"{path}: {_training_of(path)}")
         return
-    if is_factor_store(path):
-        say(f"{path}: {_fitted(path)}")
+    store = open_store(path)
+    if store.kind == "factors":
+        say(f"{path}: {_fitted(store)}")
         return
-    state = store_status(path)
+    state = store_status(store)
     say(
         f"{path}: {state.status}, {state.tiles_done} of {state.tiles} tiles written, "
         f"{len(state.failed)} of {state.experiments} experiments could not be read"
@@ -50,14 +54,14 @@ def info(
     path: Annotated[str, typer.Argument(metavar="PATH", help="a store, a model or genome factors")],
 ) -> None:
     """Show what a store holds: species, bins, units, experiments; or what a model was trained on."""
-    from epixs.factors.store import is_factor_store
+    from epixs.storage.store import open_store
 
     if _is_model(path):
         _show_model(path)
-    elif is_factor_store(path):
-        _show_factors(path)
+    elif (store := open_store(path)).kind == "factors":
+        _show_factors(path, store)
     else:
-        _show_store(path)
+        _show_store(path, store)
 
 
 def _is_model(path: str) -> bool:
@@ -67,11 +71,11 @@ def _is_model(path: str) -> bool:
     return any((Path(path) / name).is_file() for name in (DESCRIPTION_FILE, CHECKPOINT_FILE))
 
 
-def _show_store(path: str) -> None:
+def _show_store(path: str, store: Store) -> None:
     from epixs.checks.remarks import remarks_on
     from epixs.compendium.read import experiments_of, open_compendium, regions_of
 
-    dataset = open_compendium(path, unfinished=True)
+    dataset = open_compendium(store, unfinished=True)
     regions, table = regions_of(dataset), experiments_of(dataset)
     rows = [
         [name, dataset.attrs[name]]
@@ -150,22 +154,22 @@ def _training_of(path: str) -> str:
     return f"interrupted, {best} so far; {go_on}" if said.interrupted else f"finished, {best}"
 
 
-def _fitted(path: str) -> str:
+def _fitted(store: Store) -> str:
     from epixs.factors.store import factor_status
 
-    state = factor_status(path)
+    state = factor_status(store)
     text = f"{state.status}, {state.done} of {counted(state.plan.n_blocks, 'block')} fitted"
     return text if state.status == "complete" else f"{text}; {AGAIN}"
 
 
-def _show_factors(path: str) -> None:
+def _show_factors(path: str, store: Store) -> None:
     from epixs.factors.store import factor_status
 
-    plan = factor_status(path).plan
+    plan = factor_status(store).plan
     part = plan.part
     rows = [
         ["kind", "genome factors"],
-        ["status", _fitted(path)],
+        ["status", _fitted(store)],
         ["of the model", plan.model],
         ["species", part.species],
         ["assembly", part.regions.assembly],

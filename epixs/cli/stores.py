@@ -20,16 +20,12 @@ def remove(
 ) -> None:
     """Mark experiments as removed: nothing uses them any more. Their values stay for --undo."""
     from epixs.compendium.remove import remove_experiments, restore_experiments
-    from epixs.storage.lock import writing
 
-    with writing(store):
-        if undo:
-            back = restore_experiments(store, accessions)
-        else:
-            remove_experiments(store, accessions, reason)
     if not undo:
+        remove_experiments(store, accessions, reason)
         say(f"{store}: {', '.join(accessions)} removed")
         return
+    back = restore_experiments(store, accessions)
     for accession in accessions:
         say(
             f"{store}: {accession} {'is back' if accession in back else 'was not removed: it stays as it is'}"

@@ -113,3 +113,16 @@ def _settle() -> None:
     """What a worker of our own does first."""
     gc.set_threshold(GARBAGE_THRESHOLD)
     logging.getLogger("distributed").setLevel(logging.CRITICAL)
+
+
+def take_one_thread() -> None:
+    """Have TensorFlow compute on one thread in a worker, which has a neighbour on each other core."""
+    with contextlib.suppress(ImportError, ValueError):
+        from distributed import get_worker
+
+        get_worker()
+        import tensorflow as tf
+
+        with contextlib.suppress(RuntimeError):  # TensorFlow has started before
+            tf.config.threading.set_intra_op_parallelism_threads(1)
+            tf.config.threading.set_inter_op_parallelism_threads(1)

@@ -1,23 +1,26 @@
-"""Many small tasks: a bounded number at a time, in this process or on a Dask client."""
+"""Many small tasks: a bounded number at a time, in this process, on its threads or on a Dask client."""
 
 from __future__ import annotations
 
+import functools
 import itertools
-from collections.abc import Callable, Iterator, Sequence
+import os
+from collections.abc import Callable, Generator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from epixs.errors import ClusterError
+from epixs.storage.store import Store
+from epixs.storage.tiling import Key
 
 
 @dataclass(frozen=True)
 class Progress:
-    """How far an ingest is: tiles and bytes done and in all."""
+    """How far a run over a store is: tiles done and in all."""
 
     tiles_done: int
     tiles: int
-    bytes_done: int
-    bytes: int
 
 
 IN_FLIGHT_PER_WORKER = 4
@@ -29,22 +32,81 @@ AGAIN = "run the same command again: what was written is kept"
 Result = TypeVar("Result")
 
 
+GROUPS_PER_THREAD = 4
+"""Groups of tasks that are left for each thread at least."""
+
+
+class OfTile(Protocol):
+    """A task that belongs to one tile of a store."""
+
+    @property
+    def key(self) -> Key:
+        """The tile's place in the ledger."""
+        ...
+
+
+Task = TypeVar("Task", bound=OfTile)
+
+
 def n_threads(client: Any) -> int:
-    """How many tasks a client's workers do at a time; 1 without a client."""
-    return 1 if client is None else max(1, sum(client.nthreads().values()))
+    """How many tasks a client does at a time; 1 without a client."""
+    if client is None:
+        return 1
+    if isinstance(client, ThreadPoolExecutor):
+        return os.cpu_count() or 1
+    return max(1, sum(map(int, client.nthreads().values())))
+
+
+def task_groups(tasks: Sequence[Task], threads: int, at_once: int) -> list[tuple[Task, ...]]:
+    """Tasks that one worker does in turn: neighbours of one row group, `at_once` of them at most."""
+    most = min(at_once, max(1, len(tasks) // (GROUPS_PER_THREAD * threads)))
+    groups = []
+    for _, neighbours in itertools.groupby(tasks, key=lambda task: task.key[0]):
+        waiting = iter(neighbours)
+        while group := tuple(itertools.islice(waiting, most)):
+            groups.append(group)
+    return groups
 
 
 def run_tasks(
-    function: Callable[..., Result], path: str, tasks: Sequence[Any], client: Any
-) -> Iterator[Result]:
-    """Call `function(path, task)` for each task, on a client or here; results come as they finish.
+    function: Callable[[Any, Any], Result], store: Store | str, tasks: Sequence[Any], client: Any
+) -> Generator[Result, None, None]:
+    """Call `function(store, task)` for each task; results come as they finish.
 
-    A bounded number of tasks is in flight, so that a scheduler holds no more of a large run than it works on.
+    In this process, where `client` is None; on its threads, where it is a `ThreadPoolExecutor`; else on the
+    workers of a `distributed.Client`, each of which opens the store by its location. A bounded number of
+    tasks is in flight, so that a scheduler holds no more of a large run than it works on.
     """
     if client is None:
         for task in tasks:
-            yield function(path, task)
-        return
+            yield function(store, task)
+    elif isinstance(client, ThreadPoolExecutor):
+        yield from _run_on_threads(functools.partial(function, store), tasks, client)
+    else:
+        yield from _run_on_workers(functools.partial(function, str(store)), tasks, client)
+
+
+def _run_on_threads(
+    function: Callable[[Any], Result], tasks: Sequence[Any], threads: ThreadPoolExecutor
+) -> Generator[Result, None, None]:
+    waiting = iter(tasks)
+    running: set[Future[Result]] = set()
+    try:
+        while True:
+            free = IN_FLIGHT_PER_WORKER * n_threads(threads) - len(running)
+            running |= {threads.submit(function, task) for task in itertools.islice(waiting, free)}
+            if not running:
+                return
+            done, running = wait(running, return_when=FIRST_COMPLETED)
+            for future in done:
+                yield future.result()
+    finally:
+        wait([future for future in running if not future.cancel()])
+
+
+def _run_on_workers(
+    function: Callable[[Any], Result], tasks: Sequence[Any], client: Any
+) -> Generator[Result, None, None]:
     from distributed import as_completed
     from distributed.client import FutureCancelledError
     from distributed.comm.core import CommClosedError
@@ -52,7 +114,7 @@ def run_tasks(
 
     waiting = iter(tasks)
     first = [
-        client.submit(function, path, task, pure=False)
+        client.submit(function, task, pure=False)
         for task in itertools.islice(waiting, IN_FLIGHT_PER_WORKER * n_threads(client))
     ]
     futures = as_completed(first)
@@ -61,7 +123,7 @@ def run_tasks(
             yield future.result()
             future.release()
             for task in waiting:
-                futures.add(client.submit(function, path, task, pure=False))
+                futures.add(client.submit(function, task, pure=False))
                 break
     except KilledWorker as error:
         raise ClusterError(

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import datetime
 import json
-import re
 import warnings
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ import numpy.typing as npt
 import zarr
 from zarr.codecs import BloscCodec
 
-from epixs.compendium.differences import differences
+from epixs.compendium.differences import plan_differences
 from epixs.compendium.plan import Plan
 from epixs.compendium.read import INDEX_CHUNK, read_attributes, stored_layout
 from epixs.compendium.schema import (
@@ -23,7 +23,6 @@ from epixs.compendium.schema import (
     COORDINATES,
     EXPERIMENT_LABELS,
     KIND,
-    SCHEMA_VERSION,
     SIGNAL,
     TABLES,
     Variable,
@@ -32,8 +31,16 @@ from epixs.compendium.shard import signal_codecs
 from epixs.compendium.transform import TRANSFORM
 from epixs.errors import StoreError
 from epixs.genome.regions import BIN_SIZE
-from epixs.storage.ledger import LEDGER_PATH, check_ledger
-from epixs.storage.location import has_object, is_url, object_names, zarr_store
+from epixs.storage.location import absolute
+from epixs.storage.store import (
+    LEDGER_PATH,
+    SCHEMA_VERSION,
+    UNFINISHED,
+    Store,
+    check_ledger,
+    find_or_make,
+    make_store,
+)
 from epixs.storage.version import epixs_version
 
 
@@ -69,44 +76,40 @@ def plan_coordinates(plan: Plan) -> dict[str, npt.NDArray[Any]]:
     }
 
 
-CREATING = "creating"
-"""Attribute of a store whose creation has not ended: it holds no signal yet."""
-
-
-def create_store(path: str | Path, plan: Plan, *, again: bool = False) -> None:
+def create_store(place: str | Path, plan: Plan, *, again: bool = False) -> Store:
     """Write an empty, unfinished store for a plan: all labels, no signal.
 
-    `again` replaces a store of ours whose creation was cut short; nothing else is ever overwritten.
-
-    Every missing chunk reads as NaN, so that what is not yet written can never pass for zeros.
+    Every missing chunk reads as NaN, so that what is not yet written can never pass for zeros. `again`
+    replaces a store of ours whose creation was cut short.
     """
     layout = plan.layout
     attributes = store_attributes(plan) | {
-        "status": "unfinished",
-        CREATING: True,
+        "status": UNFINISHED,
         "created": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
     }
-    root = zarr.create_group(zarr_store(path), zarr_format=3, attributes=attributes, overwrite=again)
-    root.create_array(
-        SIGNAL.name,
-        shape=(plan.n_experiments, plan.n_bins),
-        chunks=(layout.chunk_rows, layout.chunk_bins),
-        shards=(layout.chunk_rows, layout.tile_bins),
-        dtype=SIGNAL.dtype,
-        fill_value=SIGNAL.fill,
-        **signal_codecs(),
-        dimension_names=SIGNAL.dims,
-        attributes={
-            "coordinates": coordinates_attribute(),
-            "long_name": SIGNAL.doc,
-            "units": "arcsinh units",
-        },
-        config={"write_empty_chunks": True},
-    )
-    _write_labels(root, plan)
-    root.create_array(LEDGER_PATH, shape=plan.grid, chunks=(1, 1), dtype="string", fill_value="")
-    root.attrs.put({name: value for name, value in dict(root.attrs).items() if name != CREATING})
-    consolidate(path)
+
+    def fill(store: Store) -> None:
+        store.group.create_array(
+            SIGNAL.name,
+            shape=(plan.n_experiments, plan.n_bins),
+            chunks=(layout.chunk_rows, layout.chunk_bins),
+            shards=(layout.chunk_rows, layout.tile_bins),
+            dtype=SIGNAL.dtype,
+            fill_value=SIGNAL.fill,
+            **signal_codecs(),
+            dimension_names=SIGNAL.dims,
+            attributes={
+                "coordinates": coordinates_attribute(),
+                "long_name": SIGNAL.doc,
+                "units": "arcsinh units",
+            },
+            config={"write_empty_chunks": True},
+        )
+        _write_labels(store.group, plan)
+
+    store = make_store(absolute(place), attributes, plan.grid, fill, again=again)
+    consolidate(store)
+    return store
 
 
 def _write_labels(root: Any, plan: Plan) -> None:
@@ -152,38 +155,54 @@ def write_label(root: Any, variable: Variable, values: npt.NDArray[Any]) -> None
     array[:] = values
 
 
-def consolidate(path: str | Path) -> None:
+def consolidate(store: Store) -> None:
     """Put the metadata of all arrays into one object, which xarray reads."""
     with warnings.catch_warnings():
         # zarr warns that consolidated metadata is not yet in the v3 specification; xarray reads it.
         warnings.simplefilter("ignore")
-        zarr.consolidate_metadata(zarr_store(path))
+        zarr.consolidate_metadata(store.group.store)
 
 
-def prepare_store(path: str | Path, plan: Plan) -> Plan:
+def mark(store: Store, changes: Mapping[str, Any], without: str = "") -> Store:
+    """Write some attributes of a compendium, and take one away; returns the store as it then is."""
+    store = store.with_attributes(changes, without)
+    consolidate(store)
+    return store
+
+
+def reopen(store: Store) -> Store:
+    """Mark a store unfinished before its tiles are written again."""
+    return mark(store, {"status": UNFINISHED}) if store.is_complete else store
+
+
+def prepare_store(
+    place: str | Path, plan: Plan, before: Callable[[], object] = lambda: None
+) -> tuple[Store, Plan]:
     """Create the store of a plan, or check that what is there belongs to the same plan.
+
+    `before` is called before a store is created: it may refuse.
 
     Returns
     -------
-    The plan in the layout of the store.
+    The store, and the plan in its layout.
 
     Raises
     ------
     StoreError
         If something else is there.
     """
-    if not store_exists(path):
-        create_store(path, plan)
-        return plan
-    check_store_of(path, plan)
-    if read_attributes(path).get(CREATING):
-        create_store(path, plan, again=True)
-        return plan
-    check_ledger(path, plan.grid)
-    return replace(plan, fixed_layout=stored_layout(path))
+
+    def make(again: bool) -> Store:
+        before()
+        return create_store(place, plan, again=again)
+
+    store = find_or_make(absolute(place), lambda store: check_store_of(store, plan), make)
+    plan = replace(plan, fixed_layout=stored_layout(store))
+    check_ledger(store, plan.grid)
+    return store, plan
 
 
-def check_store_of(path: str | Path, plan: Plan) -> None:
+def check_store_of(store: Store, plan: Plan) -> None:
     """Check that a store was made by a plan.
 
     Raises
@@ -191,67 +210,39 @@ def check_store_of(path: str | Path, plan: Plan) -> None:
     StoreError
         Naming the differences.
     """
-    attributes = read_attributes(path)
+    attributes = read_attributes(store)
     if attributes["kind"] != plan.kind:
         raise StoreError(
-            f"{path} holds {attributes['kind']} tracks",
+            f"{store} holds {attributes['kind']} tracks",
             expected=f"a store of {plan.kind} tracks, or nothing yet",
             next_step="choose another --out",
         )
     if "growth" in attributes:
         raise StoreError(
-            f"experiments or regions are being added to {path}",
+            f"experiments or regions are being added to {store}",
             next_step="run the command with --append again: it resumes where it stopped",
         )
     if attributes["plan"] != plan.fingerprint:
         raise StoreError(
-            f"{path} was made from something else",
-            got="; ".join(differences(path, plan, attributes)),
+            f"{store} was made from something else",
+            got="; ".join(plan_differences(store, plan, attributes)),
             next_step="choose another --out, add to the store with --append, or delete it to make it anew"
             if plan.kind == "observed"
             else "choose another --out, or delete the store to make it anew",
         )
 
 
-def store_exists(path: str | Path) -> bool:
-    """Whether there is a Zarr group at a path, rather than nothing yet.
-
-    Raises
-    ------
-    StoreError
-        If something else is there, which must not be written over.
-    """
-    if has_object(path, "zarr.json"):
-        return True
-    if not is_url(str(path)):
-        if not Path(path).exists():
-            return False
-        if not Path(path).is_dir():
-            raise StoreError(f"{path} is a file", expected="a store, or nothing yet")
-    # zarr leaves files like this one when its very first write is cut short
-    if not all(re.fullmatch(r"zarr\.[0-9a-f]{32}\.partial", name) for name in object_names(path)):
-        raise StoreError(
-            f"{path} exists and is not a Zarr group",
-            next_step="choose another --out; epixs never overwrites what it did not write",
-        )
-    return False
-
-
-def grow_store(path: str | Path, plan: Plan) -> None:
+def grow_store(store: Store, plan: Plan) -> Store:
     """Make room for what `plan` has beyond a store's own experiments and regions, which come first in it.
 
     All labels of the grown store go into one attribute first, in one atomic write: if the rest is cut short,
     `stored_plan` takes them from there and growing again completes it. Shards that are full are not touched.
     """
-    root: Any = zarr.open_group(zarr_store(path), mode="r+", use_consolidated=False)
-    root.attrs.put(dict(root.attrs) | {"status": "unfinished", "growth": plan.to_dict()})
-    consolidate(path)
-    _write_labels(root, plan)
-    root[SIGNAL.name].resize((plan.n_experiments, plan.n_bins))
-    root[LEDGER_PATH].resize(plan.grid)
-    grown = dict(root.attrs) | store_attributes(plan)
-    root.attrs.put({name: value for name, value in grown.items() if name != "growth"})  # in one write
-    consolidate(path)
+    store = mark(store, {"status": UNFINISHED, "growth": plan.to_dict()})
+    _write_labels(store.group, plan)
+    store.array(SIGNAL.name).resize((plan.n_experiments, plan.n_bins))
+    store.array(LEDGER_PATH).resize(plan.grid)
+    return mark(store, store_attributes(plan), without="growth")
 
 
 def coordinates_attribute() -> str:

@@ -3,33 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
 from epixs.compendium.plan import LABELS, Plan
 from epixs.compendium.read import stored_plan
+from epixs.storage.store import Store, differences
 
 MOST_NAMED = 3
 
 
-def differences(path: str | Path, plan: Plan, attributes: Mapping[str, Any]) -> list[str]:
+def plan_differences(store: Store, plan: Plan, attributes: Mapping[str, Any]) -> list[str]:
     """Name what a store was made from and a plan is not, with both values; of tables, what one lacks."""
-    mine, theirs = plan.settings, attributes.get("plan_settings")
-    if not isinstance(theirs, dict):
-        return ["settings that it no longer holds"]
-    texts = []
-    for name in mine:
-        if mine[name] == theirs.get(name):
-            continue
-        if name == "experiments":
-            texts += different_experiments(plan.experiments, stored_plan(path).experiments)
-        elif name == "provenance":
-            texts += different_provenance(plan.provenance, attributes.get("provenance"))
-        else:
-            texts.append(f"{name} {mine[name]}, the store has {theirs.get(name)}")
-    return texts
+    return differences(
+        plan.settings,
+        attributes.get("plan_settings"),
+        {
+            "experiments": lambda: different_experiments(plan.experiments, stored_plan(store).experiments),
+            "provenance": lambda: different_provenance(plan.provenance, attributes.get("provenance")),
+        },
+    )
 
 
 def different_experiments(mine: pd.DataFrame, theirs: pd.DataFrame) -> list[str]:

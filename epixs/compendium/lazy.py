@@ -1,15 +1,15 @@
-"""A plan as a lazy xarray Dataset: what a store would hold, computed tile by tile only when it is read."""
+"""A plan as a lazy xarray Dataset: what a store would hold, computed block by block only when it is read."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import dask.array as da
 import numpy as np
 import numpy.typing as npt
 import xarray as xr
-from dask.delayed import delayed
 
 from epixs.compendium.create import plan_coordinates, store_attributes
 from epixs.compendium.plan import Plan
@@ -17,36 +17,56 @@ from epixs.compendium.read import lazy_bin_index
 from epixs.compendium.schema import BIN_INDEX, COORDINATES, SIGNAL
 from epixs.storage.tiling import Tile
 
-Block = Callable[[], npt.NDArray[np.float32]]
+
+@dataclass(frozen=True, eq=False)
+class _Blocks:
+    """An array whose blocks are computed where they are read."""
+
+    read: Callable[[Tile], npt.NDArray[np.float32]]
+    shape: tuple[int, int]
+    block: tuple[int, int]
+    ndim = 2
+    dtype = np.dtype(np.float32)
+
+    def __getitem__(self, index: tuple[Any, Any]) -> npt.NDArray[np.float32]:
+        """Values of what is asked for and no others: Dask hands selections within a block on to here."""
+        (rows, inner_rows), (bins, inner_bins) = map(_span, index, self.shape)
+        place = rows.start // self.block[0], bins.start // self.block[1]
+        values = self.read(Tile(*place, rows.start, rows.stop, bins.start, bins.stop))
+        return np.asarray(values[inner_rows][..., inner_bins])
 
 
-def lazy_dataset(plan: Plan, block_of: Callable[[Tile], Block], rows: int | None = None) -> xr.Dataset:
-    """Wrap functions that compute tiles as a Dataset backed by Dask.
+def _span(index: Any, size: int) -> tuple[range, Any]:
+    """Neighbours that hold all that an index asks for, and the index among them."""
+    places = np.arange(size)[index]
+    first, last = int(np.min(places)), int(np.max(places))
+    return range(first, last + 1), places - first
+
+
+def lazy_dataset(
+    plan: Plan, read: Callable[[Tile], npt.NDArray[np.float32]], bins: int | None = None
+) -> xr.Dataset:
+    """Wrap a function that computes blocks as a Dataset backed by Dask.
 
     Parameters
     ----------
     plan
         What the Dataset holds.
-    block_of
-        Gives the function that computes one tile's values, float32 `(rows, bins)` in arcsinh units. It
-        travels to a worker: it should carry no more than that tile needs.
-    rows
-        Experiments a block, where fewer than a store's row group are wanted.
+    read
+        Computes a block's values, float32 `(rows, bins)` in arcsinh units. It travels to each worker once,
+        not with each block.
+    bins
+        Bins of a block, which is of one experiment; by default those of a tile.
 
     Returns
     -------
     `signal` with dims `("experiment", "bin")` and the labels of the plan.
     """
-    blocks: dict[int, list[Any]] = {}
-    for tile in plan.tiles(rows):
-        shape = (tile.stop_row - tile.first_row, tile.stop_bin - tile.first_bin)
-        value = delayed(block_of(tile))()
-        blocks.setdefault(tile.row_group, []).append(da.from_delayed(value, shape, np.float32))
+    block = 1, min(bins or plan.layout.tile_bins, plan.n_bins)
+    values = _Blocks(read, (plan.n_experiments, plan.n_bins), block)
+    nothing = np.empty((0, 0), dtype=np.float32)  # else Dask would read a block to see what it is
+    array: Any = da.from_array(values, chunks=block, name=False, asarray=False, meta=nothing)
     labels = plan_coordinates(plan) | {BIN_INDEX.name: lazy_bin_index(plan.n_bins)}
     coordinates = {v.name: (v.dims, labels[v.name]) for v in COORDINATES if v.name in labels}
-    signal = (
-        SIGNAL.dims,
-        da.block(list(blocks.values())),
-        {"long_name": SIGNAL.doc, "units": "arcsinh units"},
-    )
+    signal = (SIGNAL.dims, array, {"long_name": SIGNAL.doc, "units": "arcsinh units"})
     return xr.Dataset({SIGNAL.name: signal}, coords=coordinates, attrs=store_attributes(plan))

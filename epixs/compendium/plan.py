@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
 import pandas as pd
 
-from epixs.compendium.schema import EXPERIMENT_LABELS, SCHEMA_VERSION
+from epixs.compendium.schema import EXPERIMENT_LABELS
 from epixs.compendium.transform import STEPS_PER_UNIT, TRANSFORM
 from epixs.genome.regions import BIN_SIZE, Regions
 from epixs.storage.fingerprint import digest
+from epixs.storage.store import SCHEMA_VERSION
 from epixs.storage.tiling import Layout, Tile
 from epixs.tracks import Uncovered
 
@@ -70,6 +71,8 @@ class Plan:
         What else the content depends on, for an imputed store its model.
     fixed_layout
         Layout of a store that is there already; a new one gets its own.
+    states
+        Path, size and version of each source when the plan was made; None where it is gone, or not asked.
     """
 
     kind: str
@@ -79,6 +82,7 @@ class Plan:
     uncovered: Uncovered
     provenance: dict[str, Any]
     fixed_layout: Layout | None = None
+    states: Sequence[Any] = ()
 
     @cached_property
     def layout(self) -> Layout:

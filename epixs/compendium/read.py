@@ -25,13 +25,11 @@ from epixs.compendium.schema import (
     KIND,
     REGION_TABLE,
     REMOVED,
-    SCHEMA_VERSION,
     SIGNAL,
 )
 from epixs.errors import StoreError
 from epixs.genome.regions import MAX_BINS, Regions
-from epixs.storage.ledger import LEDGER_PATH
-from epixs.storage.location import has_object, is_url, zarr_store
+from epixs.storage.store import LEDGER_PATH, Store, open_store, reading
 from epixs.storage.tiling import Layout, Tile
 
 MAX_EXPERIMENTS = 1_000_000
@@ -50,80 +48,63 @@ INDEX_CHUNK = 1 << 20
 MAX_INDEX_CHUNK = 1 << 26
 
 
-REQUIRED_ATTRIBUTES = ("epixs_schema", "kind", "status", "species", "assembly", "plan", "uncovered")
+RESTORE = "make it again, or restore its zarr.json files"
 
 
-def open_signal(path: str | Path) -> Any:
+REQUIRED_ATTRIBUTES = ("kind", "status", "species", "assembly", "plan", "uncovered")
+
+
+def open_signal(place: Store | str | Path) -> Any:
     """The signal as a Zarr array: read in the thread that asks, where Dask would call other workers."""
-    return zarr.open_array(zarr_store(path), path=SIGNAL.name, mode="r")
+    return open_store(place).array(SIGNAL.name)
 
 
-def read_block(path: str | Path, tile: Tile) -> npt.NDArray[np.float32]:
+def read_block(store: Store, tile: Tile) -> npt.NDArray[np.float32]:
     """Values of one tile, shape `(rows, bins)`."""
-    values = open_signal(path)[tile.first_row : tile.stop_row, tile.first_bin : tile.stop_bin]
+    values = open_signal(store)[tile.first_row : tile.stop_row, tile.first_bin : tile.stop_bin]
     return np.asarray(values, dtype=np.float32)
 
 
-def read_attributes(path: str | Path) -> dict[str, Any]:
-    """Attributes of an epixs store, those in JSON read.
+def read_attributes(place: Store | str | Path) -> dict[str, Any]:
+    """Attributes of a compendium, those in JSON read.
 
     Raises
     ------
     StoreError
-        If there is no store at `path`, or it is not one that epixs wrote.
+        If there is no store, or it is not a compendium.
     """
-    if not is_url(str(path)):
-        _check_is_folder(Path(path))
-    try:
-        attributes = dict(zarr.open_group(zarr_store(path), mode="r").attrs)
-    except Exception as error:  # zarr raises many types for what is not a group
+    store = open_store(place)
+    attributes = dict(store.attributes)
+    if store.kind == "factors":
         raise StoreError(
-            f"{path} is not a Zarr group", got=type(error).__name__, expected="a store that epixs wrote"
-        ) from error
-    if attributes.get("epixs_schema") is None:
-        raise StoreError(
-            f"{path} is a Zarr store that epixs did not write",
-            got=f"attributes {sorted(attributes)[:6]}",
-            expected="the attribute epixs_schema",
-            next_step="choose another path; epixs never overwrites it",
-        )
-    if attributes["epixs_schema"] != SCHEMA_VERSION:
-        raise StoreError(
-            f"{path} has another schema version",
-            got=attributes["epixs_schema"],
-            expected=SCHEMA_VERSION,
-            next_step="make it again with this version of epixs",
-        )
-    if attributes.get("kind") == "factors":
-        raise StoreError(
-            f"{path} holds genome factors, not signal",
+            f"{place} holds genome factors, not signal",
             expected="a compendium",
             next_step="give it to `epixs impute --factors`",
         )
     missing = [name for name in REQUIRED_ATTRIBUTES if not isinstance(attributes.get(name), str)]
     if missing:
         raise StoreError(
-            f"{path} is damaged", got=f"no attribute {', '.join(missing)}", next_step="make the store again"
+            f"{place} is damaged", got=f"no attribute {', '.join(missing)}", next_step="make the store again"
         )
     for name in JSON_ATTRIBUTES:
         if name in attributes:
-            attributes[name] = _from_json(path, name, attributes[name])
+            attributes[name] = _from_json(store, name, attributes[name])
     marks = attributes.setdefault(REMOVED, {})
     if type(marks) is not dict or not all(type(reason) is str for reason in marks.values()):
         raise StoreError(
-            f"{path} is damaged: attribute {REMOVED}",
+            f"{place} is damaged: attribute {REMOVED}",
             got=marks,
             expected="the reason of each accession that was removed",
         )
     return attributes
 
 
-def _from_json(path: str | Path, name: str, value: Any) -> Any:
+def _from_json(store: Store | str, name: str, value: Any) -> Any:
     """An attribute that holds JSON as text; stores of earlier versions hold it as it is."""
     try:
         return json.loads(value) if isinstance(value, str) else value
     except (ValueError, RecursionError) as error:
-        raise StoreError(f"{path} is damaged: attribute {name}", got=type(error).__name__) from error
+        raise StoreError(f"{store} is damaged: attribute {name}", got=type(error).__name__) from error
 
 
 def provenance_of(dataset: xr.Dataset) -> dict[str, Any]:
@@ -132,24 +113,12 @@ def provenance_of(dataset: xr.Dataset) -> dict[str, Any]:
     return found if isinstance(found, dict) else {}
 
 
-def _check_is_folder(path: Path) -> None:
-    """Say what a path is that cannot be a store."""
-    if not path.exists():
-        raise StoreError(
-            f"store {path} does not exist", next_step="make one with `epixs ingest` or `epixs impute`"
-        )
-    if not path.is_dir():
-        raise StoreError(f"{path} is a file, not a Zarr group", expected="a store that epixs wrote")
-    if (path / "model.json").is_file():
-        raise StoreError(f"{path} is a model, not a Zarr group", expected="a store that epixs wrote")
-
-
-def open_compendium(path: str | Path, *, unfinished: bool = False) -> xr.Dataset:
+def open_compendium(place: Store | str | Path, *, unfinished: bool = False) -> xr.Dataset:
     """Open a store lazily.
 
     Parameters
     ----------
-    path
+    place
         The store.
     unfinished
         Allow a store whose ingest has not ended.
@@ -163,27 +132,23 @@ def open_compendium(path: str | Path, *, unfinished: bool = False) -> xr.Dataset
     StoreError
         If the store is foreign, or unfinished and that was not allowed.
     """
-    attributes = read_attributes(path)
-    if attributes["status"] != "complete" and not unfinished:
+    store = open_store(place)
+    attributes = read_attributes(store)
+    if not store.is_complete and not unfinished:
         raise StoreError(
-            f"{path} is unfinished",
+            f"{place} is unfinished",
             got=f"status {attributes['status']!r}",
             expected="'complete'",
             next_step="run the command that writes it again: it resumes where it stopped",
         )
-    try:
+    with reading(store, "is damaged: its metadata contradict each other", RESTORE):
+        zarr_store = store.group.store
         # Between a change of attributes and consolidating again, a kill leaves a store without the latter.
-        group = zarr.open_group(zarr_store(path), mode="r")
+        group = zarr.open_group(zarr_store, mode="r")
         whole = group.metadata.consolidated_metadata is not None
-        dataset: xr.Dataset = xr.open_zarr(zarr_store(path), consolidated=whole)
-    except Exception as error:  # xarray and zarr raise many types for damaged metadata
-        raise StoreError(
-            f"{path} is damaged: its metadata contradict each other",
-            got=f"{type(error).__name__}: {error}",
-            next_step="make it again, or restore its zarr.json files",
-        ) from error
-    _check_bounds(path, dataset)
-    try:
+        dataset: xr.Dataset = xr.open_zarr(zarr_store, consolidated=whole)
+    _check_bounds(store, dataset)
+    with reading(store, "is damaged: its labels cannot be read"):
         # The labels are small; loaded, they can be compared, grouped and used as masks right away. Loaded
         # here: a task that asks its own cluster to do so gives up its place there to another one meanwhile.
         dataset = dataset.assign_coords(
@@ -193,16 +158,12 @@ def open_compendium(path: str | Path, *, unfinished: bool = False) -> xr.Dataset
                 if name != BIN_INDEX.name
             }
         )
-    except Exception as error:  # codecs raise many types for damaged chunks
-        raise StoreError(
-            f"{path} is damaged: its labels cannot be read", got=f"{type(error).__name__}"
-        ) from error
     if KIND.name not in dataset.coords:
         kinds = np.full(dataset.sizes["experiment"], attributes["kind"], dtype=object)
         dataset = dataset.assign_coords({KIND.name: (KIND.dims, kinds)})
     if "growth" not in attributes:
-        _check_rows(path, dataset, attributes)
-        _check_bins(path, dataset)
+        _check_rows(store, dataset, attributes)
+        _check_bins(store, dataset)
     return dataset.assign_coords({BIN_INDEX.name: (BIN_INDEX.dims, lazy_bin_index(dataset.sizes["bin"]))})
 
 
@@ -211,12 +172,12 @@ def lazy_bin_index(n_bins: int) -> Any:
     return da.arange(n_bins, chunks=min(n_bins, INDEX_CHUNK), dtype=BIN_INDEX.dtype)
 
 
-def _check_rows(path: str | Path, dataset: xr.Dataset, attributes: dict[str, Any]) -> None:
+def _check_rows(store: Store, dataset: xr.Dataset, attributes: dict[str, Any]) -> None:
     """Check that a finished store's experiments and regions are those that it was made with."""
     kinds = sorted(set(map(str, dataset[KIND.name].to_numpy())))
     if kinds != [attributes["kind"]]:
         raise StoreError(
-            f"{path} says it is {attributes['kind']}",
+            f"{store} says it is {attributes['kind']}",
             got=f"experiments that are {' and '.join(kinds)}",
             expected=f"only {attributes['kind']} experiments",
             next_step="keep observed and imputed experiments in stores of their own, and put them together "
@@ -225,7 +186,7 @@ def _check_rows(path: str | Path, dataset: xr.Dataset, attributes: dict[str, Any
     made = attributes["status"] == "complete"
     if made and _plan_of(dataset, attributes).fingerprint != attributes["plan"]:
         raise StoreError(
-            f"{path}: its experiments, regions or settings are not those that the store was made with",
+            f"{store}: its experiments, regions or settings are not those that the store was made with",
             got=f"{dataset.sizes['experiment']} experiments over {dataset.sizes['region']} regions",
             expected="all of them as epixs wrote them, and no others",
             next_step="bring its labels back from a copy, or make the store again; what was cut from a store "
@@ -233,7 +194,7 @@ def _check_rows(path: str | Path, dataset: xr.Dataset, attributes: dict[str, Any
         )
 
 
-def _check_bins(path: str | Path, dataset: xr.Dataset) -> None:
+def _check_bins(store: Store, dataset: xr.Dataset) -> None:
     """Check that a store holds every bin of its regions, in order.
 
     Of a large store that has its ledger, and so was written by epixs, only the first and the last chunk of
@@ -242,11 +203,11 @@ def _check_bins(path: str | Path, dataset: xr.Dataset) -> None:
     regions, n_bins = regions_of(dataset), dataset.sizes["bin"]
     wrong = f"{n_bins:,} bins" if regions.n_bins != n_bins else ""
     if not wrong and BIN_INDEX.name in dataset.coords:
-        whole = n_bins <= 4 * INDEX_CHUNK or not has_object(path, f"{LEDGER_PATH}/zarr.json")
-        wrong = "" if _is_bin_index(path, n_bins, whole) else "bins in another order, or others"
+        whole = n_bins <= 4 * INDEX_CHUNK or not store.has(f"{LEDGER_PATH}/zarr.json")
+        wrong = "" if _is_bin_index(store, n_bins, whole) else "bins in another order, or others"
     if wrong:
         raise StoreError(
-            f"{path} does not hold the bins of its regions",
+            f"{store} does not hold the bins of its regions",
             got=wrong,
             expected=f"the {regions.n_bins:,} bins of {len(regions)} region(s), in order",
             next_step="what was cut from a store and saved can be read with xarray alone; for a store of "
@@ -254,10 +215,10 @@ def _check_bins(path: str | Path, dataset: xr.Dataset) -> None:
         )
 
 
-def _is_bin_index(path: str | Path, n_bins: int, whole: bool) -> bool:
+def _is_bin_index(store: Store, n_bins: int, whole: bool) -> bool:
     """Whether a store's `bin_index` counts its bins through; unless `whole`, only both ends are read."""
     try:
-        index = zarr.open_array(zarr_store(path), path=BIN_INDEX.name, mode="r")
+        index = store.array(BIN_INDEX.name)
         if index.shape != (n_bins,) or index.chunks[0] > MAX_INDEX_CHUNK:
             return False
         starts = range(0, n_bins, INDEX_CHUNK)
@@ -270,26 +231,26 @@ def _is_bin_index(path: str | Path, n_bins: int, whole: bool) -> bool:
     return True
 
 
-def _check_bounds(path: str | Path, dataset: xr.Dataset) -> None:
+def _check_bounds(store: Store, dataset: xr.Dataset) -> None:
     """Check the sizes that a store claims before anything is allocated from them."""
     expected = [v.name for v in (SIGNAL, *COORDINATES) if v.name not in ADDED]
     missing = [name for name in expected if name not in dataset.variables]
     if missing:
         raise StoreError(
-            f"{path} is damaged", got=f"no {', '.join(missing)}", expected="every variable of the schema"
+            f"{store} is damaged", got=f"no {', '.join(missing)}", expected="every variable of the schema"
         )
     if dataset.signal.dims != SIGNAL.dims or dataset.signal.dtype != np.float32:
         raise StoreError(
-            f"{path} is damaged: signal",
+            f"{store} is damaged: signal",
             got=f"{dataset.signal.dims} {dataset.signal.dtype}",
             expected=SIGNAL.dims,
         )
     fill = dataset.signal.encoding.get("fill_value", np.nan)
     if not np.isnan(fill):  # a missing chunk would read as if it had been measured
-        raise StoreError(f"{path} is damaged: fill value of its signal", got=fill, expected="NaN")
+        raise StoreError(f"{store} is damaged: fill value of its signal", got=fill, expected="NaN")
     limits = {"experiment": MAX_EXPERIMENTS, "bin": MAX_BINS, "region": MAX_REGIONS}
     if any(dataset.sizes[name] > limit for name, limit in limits.items()):
-        raise StoreError(f"{path} claims impossible sizes", got=dict(dataset.sizes))
+        raise StoreError(f"{store} claims impossible sizes", got=dict(dataset.sizes))
 
 
 def regions_of(dataset: xr.Dataset) -> Regions:
@@ -329,7 +290,7 @@ def experiments_of(dataset: xr.Dataset) -> pd.DataFrame:
     return pd.DataFrame(table)
 
 
-def stored_plan(path: str | Path) -> Plan:
+def stored_plan(place: Store | str | Path) -> Plan:
     """The plan that a store was made by, in the store's own layout.
 
     Raises
@@ -337,15 +298,13 @@ def stored_plan(path: str | Path) -> Plan:
     StoreError
         If the store is foreign or damaged.
     """
-    attributes = read_attributes(path)
-    layout = stored_layout(path)
+    store = open_store(place)
+    attributes = read_attributes(store)
+    layout = stored_layout(store)
     if "growth" in attributes:  # growing was cut short: only this attribute is sure to be whole
-        try:
-            plan = Plan.from_dict(attributes["growth"])
-        except (LookupError, TypeError, ValueError, AttributeError, OverflowError) as error:
-            raise StoreError(f"{path} is damaged: attribute growth", got=type(error).__name__) from error
-        return replace(plan, fixed_layout=layout)
-    return replace(_plan_of(open_compendium(path, unfinished=True), attributes), fixed_layout=layout)
+        with reading(store, "is damaged: attribute growth"):
+            return replace(Plan.from_dict(attributes["growth"]), fixed_layout=layout)
+    return replace(_plan_of(open_compendium(store, unfinished=True), attributes), fixed_layout=layout)
 
 
 def _plan_of(dataset: xr.Dataset, attributes: dict[str, Any]) -> Plan:
@@ -362,13 +321,12 @@ def _plan_of(dataset: xr.Dataset, attributes: dict[str, Any]) -> Plan:
     )
 
 
-def stored_layout(path: str | Path, signal: Any = None) -> Layout:
+def stored_layout(place: Store | str | Path, signal: Any = None) -> Layout:
     """Shape of a store's chunks and shards; `signal` is its opened array, where it is at hand."""
-    try:
-        signal = signal or open_signal(path)
+    store = open_store(place)
+    with reading(store, "is damaged or was never quite created"):
+        signal = signal or open_signal(store)
         (rows, bins), shards = signal.chunks, signal.shards
-    except Exception as error:  # zarr and its codecs raise many types
-        raise StoreError(f"{path} is damaged or was never quite created", got=type(error).__name__) from error
     if not shards or shards[0] != rows or shards[1] % bins or rows * shards[1] > MAX_TILE_VALUES:
-        raise StoreError(f"{path} is damaged", got=f"shards {shards}, chunks {(rows, bins)}")
+        raise StoreError(f"{place} is damaged", got=f"shards {shards}, chunks {(rows, bins)}")
     return Layout(rows, bins, shards[1])

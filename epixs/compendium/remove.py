@@ -7,22 +7,20 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import pandas as pd
-import zarr
 
 from epixs.compendium.create import consolidate
 from epixs.compendium.read import read_attributes, stored_plan
-from epixs.compendium.schema import (
-    EXPERIMENT_SUMMARIES,
-    REMOVED,
-)
+from epixs.compendium.schema import EXPERIMENT_SUMMARIES, REMOVED
 from epixs.compendium.summary import summarise
 from epixs.compendium.write import put_label
 from epixs.errors import StoreError
 from epixs.storage.ledger import read_ledger
-from epixs.storage.location import zarr_store
+from epixs.storage.location import reaching
+from epixs.storage.lock import writing
+from epixs.storage.store import Store, open_store
 
 
-def remove_experiments(path: str | Path, accessions: Sequence[str], reason: str) -> None:
+def remove_experiments(place: Store | str | Path, accessions: Sequence[str], reason: str) -> None:
     """Mark experiments of a finished store as removed: their `status` says why, and nothing here uses them.
 
     Their values stay, so that the mark can be taken back with `restore_experiments`.
@@ -30,60 +28,64 @@ def remove_experiments(path: str | Path, accessions: Sequence[str], reason: str)
     Raises
     ------
     StoreError
-        If an accession is not in the store, or the store is unfinished.
+        If an accession is not in the store, the store is unfinished, or another run is writing it.
     """
-    _mark(path, accessions, lambda marks: marks | dict.fromkeys(accessions, reason))
+    _mark(place, accessions, lambda marks: marks | dict.fromkeys(accessions, reason))
 
 
-def restore_experiments(path: str | Path, accessions: Sequence[str]) -> list[str]:
+def restore_experiments(place: Store | str | Path, accessions: Sequence[str]) -> list[str]:
     """Take back what `remove_experiments` did; returns the accessions that had been removed.
 
     Raises
     ------
     StoreError
-        If an accession is not in the store, or the store is unfinished.
+        If an accession is not in the store, the store is unfinished, or another run is writing it.
     """
-    before = _mark(path, accessions, lambda marks: {k: v for k, v in marks.items() if k not in accessions})
+    before = _mark(place, accessions, lambda marks: {k: v for k, v in marks.items() if k not in accessions})
     return [accession for accession in accessions if accession in before]
 
 
 def _mark(
-    path: str | Path, accessions: Sequence[str], change: Callable[[dict[str, str]], dict[str, str]]
+    place: Store | str | Path,
+    accessions: Sequence[str],
+    change: Callable[[dict[str, str]], dict[str, str]],
 ) -> dict[str, str]:
     """Change the marks of removed experiments; returns those that there were."""
-    attributes = read_attributes(path)
-    if attributes["kind"] != "observed":
-        raise StoreError(f"{path} is {attributes['kind']}", expected="a store of observed experiments")
-    if attributes["status"] != "complete":
-        raise StoreError(f"{path} is unfinished", next_step="run the command that writes it again")
-    plan = stored_plan(path)
-    known = set(plan.experiments["accession"])
-    unknown = [name for name in accessions if name not in known]
-    if unknown:
-        raise StoreError(
-            f"{path} has no such experiment",
-            got=", ".join(unknown[:5]),
-            expected="accessions as `epixs info` lists them",
-        )
-    root = zarr.open_group(zarr_store(path), mode="r+", use_consolidated=False)
-    marks = change(attributes[REMOVED])
-    _refuse_twins(path, plan.experiments, marks)
-    root.attrs[REMOVED] = json.dumps(marks)
-    summary = summarise(plan, read_ledger(path), marks)
-    status = next(v for v in EXPERIMENT_SUMMARIES if v.name == "status")
-    put_label(root, status, summary["status"].to_numpy())
-    consolidate(path)
+    location = open_store(place).location
+    with reaching(location), writing(location):
+        store = open_store(location)  # as it is now that nobody else writes it
+        attributes = read_attributes(store)
+        if attributes["kind"] != "observed":
+            raise StoreError(f"{store} is {attributes['kind']}", expected="a store of observed experiments")
+        if not store.is_complete:
+            raise StoreError(f"{store} is unfinished", next_step="run the command that writes it again")
+        plan = stored_plan(store)
+        known = set(plan.experiments["accession"])
+        unknown = [name for name in accessions if name not in known]
+        if unknown:
+            raise StoreError(
+                f"{store} has no such experiment",
+                got=", ".join(unknown[:5]),
+                expected="accessions as `epixs info` lists them",
+            )
+        marks = change(attributes[REMOVED])
+        _refuse_twins(store, plan.experiments, marks)
+        store = store.with_attributes({REMOVED: json.dumps(marks)})
+        summary = summarise(plan, read_ledger(store), marks)
+        status = next(v for v in EXPERIMENT_SUMMARIES if v.name == "status")
+        put_label(store.group, status, summary["status"].to_numpy())
+        consolidate(store)
     return dict(attributes[REMOVED])
 
 
-def _refuse_twins(path: str | Path, experiments: pd.DataFrame, marks: Mapping[str, str]) -> None:
+def _refuse_twins(store: Store, experiments: pd.DataFrame, marks: Mapping[str, str]) -> None:
     """Refuse to leave two experiments of one (biosample, assay) that are not removed."""
     present = experiments[~experiments["accession"].isin(marks)]
     twins = present[present.duplicated(["biosample", "assay"], keep=False)]
     if len(twins):
         row = twins.iloc[0]
         raise StoreError(
-            f"{path} would hold {row['biosample']} / {row['assay']} twice",
+            f"{store} would hold {row['biosample']} / {row['assay']} twice",
             got=", ".join(twins["accession"].iloc[:2]),
             expected="one experiment for each biosample and assay",
             next_step="remove the other one first",

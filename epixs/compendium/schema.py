@@ -7,9 +7,6 @@ from typing import Any
 
 import numpy as np
 
-SCHEMA_VERSION = "1"
-
-
 REMOVED = "removed"
 """Attribute with the reasons of removed experiments, and how their `status` begins."""
 

@@ -5,16 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-import zarr
-
 from epixs.compendium.read import read_attributes, stored_layout
-from epixs.compendium.schema import (
-    REMOVED,
-)
-from epixs.errors import StoreError
-from epixs.storage.ledger import LEDGER_PATH, read_ledger
-from epixs.storage.location import zarr_store
+from epixs.compendium.schema import REMOVED
+from epixs.storage.ledger import read_ledger
+from epixs.storage.store import LEDGER_PATH, Store, open_store, reading
 
 
 @dataclass(frozen=True)
@@ -41,16 +35,14 @@ class StoreStatus:
     removed: list[tuple[str, str]]
 
 
-def store_status(path: str | Path) -> StoreStatus:
+def store_status(place: Store | str | Path) -> StoreStatus:
     """Read how far a store is, finished or not."""
-    attributes = read_attributes(path)
-    records = read_ledger(path)
-    rows = stored_layout(path).chunk_rows
-    try:
-        accessions = np.asarray(zarr.open_array(zarr_store(path), path="accession", mode="r")[:])
-        ledger = zarr.open_array(zarr_store(path), path=LEDGER_PATH, mode="r")
-    except Exception as error:  # zarr and its codecs raise many types
-        raise StoreError(f"{path} is damaged or was never quite created", got=type(error).__name__) from error
+    store = open_store(place)
+    attributes = read_attributes(store)
+    records = read_ledger(store)
+    rows = stored_layout(store).chunk_rows
+    with reading(store, "is damaged or was never quite created"):
+        accessions, ledger = store.array("accession")[:], store.array(LEDGER_PATH)
     reasons: dict[int, str] = {}
     for (group, _), record in records.items():
         for offset, row in enumerate(record.rows):
@@ -61,7 +53,7 @@ def store_status(path: str | Path) -> StoreStatus:
     return StoreStatus(
         attributes["status"],
         sum(not record.is_forgotten for record in records.values()),
-        int(np.prod(ledger.shape)),
+        ledger.size,
         len(names),
         [
             (names[at], why)

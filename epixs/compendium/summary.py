@@ -18,6 +18,7 @@ from epixs.compiled import compiled
 from epixs.errors import StoreError
 from epixs.storage.fingerprint import checksum
 from epixs.storage.ledger import Record
+from epixs.storage.tiling import Key
 
 STRETCH = 4096
 
@@ -49,7 +50,7 @@ def _count(values: npt.NDArray[np.float32]) -> tuple[Any, Any, Any]:
 
 
 def summarise(
-    plan: Plan, records: dict[tuple[int, int], Record], removed: Mapping[str, str] | None = None
+    plan: Plan, records: Mapping[Key, Record], removed: Mapping[str, str] | None = None
 ) -> pd.DataFrame:
     """Join the per-tile row statistics of the ledger into one row an experiment."""
     groups: dict[int, list[Record]] = {}

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-import zarr
 
 from epixs.compendium.create import (
-    consolidate,
     coordinates_attribute,
+    mark,
     plan_coordinates,
+    reopen,
     write_bin_index,
     write_label,
 )
@@ -32,12 +32,13 @@ from epixs.compendium.schema import (
 from epixs.compendium.shard import encode_shard, is_encodable
 from epixs.compendium.summary import summarise
 from epixs.errors import StoreError
-from epixs.storage.ledger import Record, read_ledger
-from epixs.storage.location import has_object, put_object, sweep, zarr_store
+from epixs.storage.ledger import Record, check_written, read_ledger
+from epixs.storage.location import sweep
+from epixs.storage.store import COMPLETE, Store
 from epixs.storage.tiling import Tile
 
 
-def write_block(path: str | Path, tile: Tile, values: Sequence[npt.NDArray[np.float32]]) -> None:
+def write_block(store: Store, tile: Tile, values: Sequence[npt.NDArray[np.float32]]) -> None:
     """Write one tile's values, rows of shape `(bin,)`: always a whole shard, never part of one.
 
     Two tasks that write parts of one shard lose rows without a word (zarr-python #3682).
@@ -47,8 +48,8 @@ def write_block(path: str | Path, tile: Tile, values: Sequence[npt.NDArray[np.fl
     StoreError
         If the values are not exactly one tile, or the tile not exactly one shard.
     """
-    array = open_signal(path)
-    layout = stored_layout(path, array)
+    array = open_signal(store)
+    layout = stored_layout(store, array)
     rows, bins = layout.chunk_rows, layout.tile_bins
     whole = (
         tile.first_row == tile.row_group * rows
@@ -60,38 +61,30 @@ def write_block(path: str | Path, tile: Tile, values: Sequence[npt.NDArray[np.fl
     if not whole or [row.shape for row in values] != expected:
         got = f"{len(values)} rows of shapes {sorted({row.shape for row in values})}"
         raise StoreError(
-            f"{path}: tile {tile} is not one whole shard",
+            f"{store}: tile {tile} is not one whole shard",
             got=got,
             expected=f"{len(expected)} rows of shape {expected[0]}",
         )
     if not is_encodable(array):
-        raise StoreError(f"{path} is damaged: codecs of its signal", next_step="make the store again")
-    put_object(path, _shard_key(tile), encode_shard(values, layout))
+        raise StoreError(f"{store} is damaged: codecs of its signal", next_step="make the store again")
+    store.put(_shard_key(tile), encode_shard(values, layout))
 
 
-def has_block(path: str | Path, tile: Tile) -> bool:
+def has_block(store: Store, tile: Tile) -> bool:
     """Whether a tile's shard is there at all."""
-    return has_object(path, _shard_key(tile))
+    return store.has(_shard_key(tile))
 
 
 def _shard_key(tile: Tile) -> str:
     return f"{SIGNAL.name}/c/{tile.row_group}/{tile.bin_range}"
 
 
-def reopen(path: str | Path) -> None:
-    """Mark a store unfinished before its tiles are written again."""
-    root = zarr.open_group(zarr_store(path), mode="r+", use_consolidated=False)
-    if root.attrs["status"] != "unfinished":
-        root.attrs["status"] = "unfinished"
-        consolidate(path)
-
-
-def finalise(path: str | Path, plan: Plan, is_done: Callable[[Tile, Record], bool]) -> pd.DataFrame:
+def finalise(store: Store, plan: Plan, is_done: Callable[[Tile, Record], bool]) -> pd.DataFrame:
     """Check that every tile is written, put the summaries in and mark the store complete.
 
     Parameters
     ----------
-    path, plan
+    store, plan
         The store and what it holds.
     is_done
         Whether a tile's record is what the plan wants there.
@@ -105,31 +98,23 @@ def finalise(path: str | Path, plan: Plan, is_done: Callable[[Tile, Record], boo
     StoreError
         If a tile is missing or was written from something else.
     """
-    records = read_ledger(path)
-    for tile in plan.tiles():
-        record = records.get((tile.row_group, tile.bin_range))
-        if record is None or not is_done(tile, record):
-            raise StoreError(
-                f"{path}: tile {tile.row_group}/{tile.bin_range} is not written",
-                next_step="run the same command again: it resumes where it stopped",
-            )
-    root = zarr.open_group(zarr_store(path), mode="r+", use_consolidated=False)
-    attributes = read_attributes(path)
-    summary = summarise(plan, records, attributes[REMOVED])
+    records = read_ledger(store)
+    check_written(store, records, {tile.key: functools.partial(is_done, tile) for tile in plan.tiles()})
+    summary = summarise(plan, records, read_attributes(store)[REMOVED])
     files = [variable for variable in EXPERIMENT_LABELS if variable.name in ("source", "source_size")]
     columns = {v: summary[v.name].to_numpy() for v in EXPERIMENT_SUMMARIES}
     columns |= {v: plan.experiments[v.name].to_numpy() for v in files}
+    root = store.group
     changed = {v: values for v, values in columns.items() if not _holds(root, v, values)}
     lacking = any(name not in root for name in ADDED)
-    if changed or lacking or attributes["status"] != "complete":
-        reopen(path)
+    if changed or lacking or not store.is_complete:
+        store = reopen(store)
         for variable, values in changed.items():
             put_label(root, variable, values)
         if lacking:
             _add_coordinates(root, plan)
-        root.attrs["status"] = "complete"
-        consolidate(path)
-    sweep(path)
+        mark(store, {"status": COMPLETE})
+    sweep(store.location)
     return pd.concat([plan.experiments, summary], axis=1)
 
 

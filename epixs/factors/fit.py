@@ -7,11 +7,10 @@ enters them in the ledger. Each block can be made again alone, and the whole cos
 
 from __future__ import annotations
 
-import contextlib
 import functools
 import math
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -19,11 +18,12 @@ from typing import Any
 import keras
 import numpy as np
 import numpy.typing as npt
-import tensorflow as tf
 
 from epixs.axis.axis import COARSE_BINS, MEDIUM_BINS
 from epixs.catalog.pairs import Pair
-from epixs.cluster.tasks import Progress, run_tasks
+from epixs.cluster.client import take_one_thread
+from epixs.cluster.resume import run_pending, unwritten
+from epixs.cluster.tasks import Progress
 from epixs.compendium.read import stored_layout
 from epixs.config import Settings
 from epixs.errors import StoreError, TrainingError
@@ -31,12 +31,11 @@ from epixs.factors.plan import FactorPlan
 from epixs.factors.selection import plan_factors
 from epixs.factors.store import (
     block_fingerprint,
-    finish_factors,
     prepare_factors,
     read_blocks,
     read_factor_plan,
     read_shared,
-    reopen_factors,
+    scores_of,
     write_factors,
 )
 from epixs.models.avocado.factors import INITIAL_RANGE
@@ -46,9 +45,11 @@ from epixs.models.folder import TrainedModel
 from epixs.models.settings import settings_from_flat
 from epixs.sampling import Sampler
 from epixs.storage.fingerprint import digest
-from epixs.storage.ledger import Record, read_ledger, write_record
-from epixs.storage.location import absolute, reaching
+from epixs.storage.ledger import Record, check_written, read_ledger
+from epixs.storage.location import absolute, reaching, sweep
 from epixs.storage.lock import writing
+from epixs.storage.store import COMPLETE, UNFINISHED, Store, open_store
+from epixs.storage.tiling import Key
 from epixs.training.dataset import dataset_of, training_dataset
 
 STEPS_PER_EPOCH = 25
@@ -71,6 +72,15 @@ class BlockTask:
     fingerprint: str
     plan: str
 
+    @property
+    def key(self) -> Key:
+        """The block's place in the ledger."""
+        return 0, self.block
+
+    def is_written(self, record: Record | None) -> bool:
+        """Whether a ledger record is that of this block, fitted to the same."""
+        return record is not None and record.fingerprint == self.fingerprint
+
 
 def fit_genome(
     trained: TrainedModel,
@@ -92,7 +102,8 @@ def fit_genome(
     out
         The factor store to write.
     client
-        A `distributed.Client`; without one, blocks are fitted one after the other in this process.
+        A `distributed.Client`, or a `concurrent.futures.ThreadPoolExecutor`; without one, blocks are fitted
+        one after the other in this process.
     progress
         Called after each block.
 
@@ -108,38 +119,32 @@ def fit_genome(
         If `out` holds something else, or another run is writing it.
     """
     plan, _ = plan_factors(trained, store, exclude=exclude, epochs=epochs, seed=seed)
-    out = absolute(out)
-    with reaching(out), writing(out):
-        prepare_factors(out, plan, _shared_of(trained, plan))
-        records = read_blocks(out)
+    location = absolute(out)
+    with reaching(location), writing(location):
+        made = prepare_factors(location, plan, _shared_of(trained, plan))
         content = _content(plan)
-        every = [
+        tasks = [
             BlockTask(block, block_fingerprint(plan, block, content(block)), plan.fingerprint)
             for block in range(plan.n_blocks)
         ]
-        pending = [
-            task
-            for task in every
-            if task.block not in records or records[task.block].fingerprint != task.fingerprint
-        ]
-        if pending:
-            reopen_factors(out)
-        done, bytes_each = len(every) - len(pending), plan.n_bytes // plan.n_blocks
-        if progress:
-            progress(Progress(done, len(every), done * bytes_each, plan.n_bytes))
-        for _ in run_tasks(fit_block, out, pending, client):
-            done += 1
-            if progress:
-                progress(Progress(done, len(every), done * bytes_each, plan.n_bytes))
-        return finish_factors(out, plan)
+        pending = unwritten(tasks, read_blocks(made))
+        if pending and made.is_complete:
+            made = made.with_attributes({"status": UNFINISHED})
+        run_pending(made, fit_blocks, pending, len(tasks), client=client, progress=progress)
+        records = read_blocks(made)
+        check_written(made, records, {task.key: task.is_written for task in tasks})
+        if not made.is_complete:
+            made.with_attributes({"status": COMPLETE})
+        sweep(location)
+    return scores_of(records)
 
 
 def _content(plan: FactorPlan) -> Callable[[int], str]:
     """Digest of the signal under a block, from the checksums in the store's ledger."""
-    ledger = read_ledger(plan.part.source)
-    width = stored_layout(plan.part.source).tile_bins
+    store = open_store(plan.part.source)
+    width = stored_layout(store).tile_bins
     spans: dict[int, list[Any]] = {}
-    for (group, span), record in sorted(ledger.items()):
+    for (group, span), record in sorted(read_ledger(store).items()):
         spans.setdefault(span, []).append([group, [row.get("checksum") for row in record.rows]])
     digests = {span: digest(content) for span, content in spans.items()}
 
@@ -150,29 +155,23 @@ def _content(plan: FactorPlan) -> Callable[[int], str]:
     return content
 
 
-def fit_block(path: str, task: BlockTask) -> dict[str, float]:
-    """Fit a block, write its factors, then its ledger record. Safe to repeat; returns a small dict."""
-    with _FITTING:
-        fitter = _fitter(path, task.plan)
-        tables, scores = fitter.fit(task.block)
-    scores["checksum"] = write_factors(path, fitter.plan, task.block, tables)
-    write_record(path, fitter.plan.tile(task.block), Record(task.fingerprint, [scores]))
-    return {"block": task.block, "loss": scores["loss"]}
+def fit_blocks(store: Store, tasks: Sequence[BlockTask]) -> Iterator[Record]:
+    """Fit blocks and write their factors; the ledger record of each. Safe to repeat."""
+    for task in tasks:
+        with _FITTING:
+            fitter = _fitter(store.location, task.plan)
+            tables, scores = fitter.fit(task.block)
+        scores["checksum"] = write_factors(store, fitter.plan, task.block, tables)
+        yield Record(task.fingerprint, [scores])
 
 
 @functools.lru_cache(maxsize=1)
-def _fitter(path: str, plan: str) -> BlockFitter:
+def _fitter(location: str, plan: str) -> BlockFitter:
     """A process's fitter of a plan, kept from block to block: tracing its graph takes seconds."""
-    with contextlib.suppress(ImportError, ValueError):
-        from distributed import get_worker
-
-        get_worker()
-        with contextlib.suppress(RuntimeError):  # TensorFlow has started before
-            tf.config.threading.set_intra_op_parallelism_threads(1)
-            tf.config.threading.set_inter_op_parallelism_threads(1)
-    fitter = BlockFitter(path)
+    take_one_thread()
+    fitter = BlockFitter(open_store(location))
     if fitter.plan.fingerprint != plan:
-        raise StoreError(f"{path} changed while it was written", next_step="run the same command again")
+        raise StoreError(f"{location} changed while it was written", next_step="run the same command again")
     return fitter
 
 
@@ -192,12 +191,12 @@ class _Cosine(keras.callbacks.Callback):  # type: ignore[misc, unused-ignore]
 class BlockFitter:
     """Fits blocks of a factor store, one after the other, with one compiled model."""
 
-    def __init__(self, path: str) -> None:
-        self.plan = read_factor_plan(path)
-        self.settings = settings_from_flat(self.plan.settings, where=path)
+    def __init__(self, store: Store) -> None:
+        self.plan = read_factor_plan(store)
+        self.settings = settings_from_flat(self.plan.settings, where=str(store))
         self.model = _block_model(self.plan, self.settings)
         shared = self.model.shared_weights()
-        values = read_shared(path, {name: tuple(variable.shape) for name, variable in shared.items()})
+        values = read_shared(store, {name: tuple(variable.shape) for name, variable in shared.items()})
         for name, variable in shared.items():
             variable.assign(values[name])
             variable.trainable = False

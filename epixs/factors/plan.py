@@ -8,7 +8,6 @@ from typing import Any
 
 from epixs.axis.axis import COARSE_BINS, MEDIUM_BINS, JointAxis, SpeciesAxis
 from epixs.storage.fingerprint import digest
-from epixs.storage.tiling import Tile
 
 ARRAYS = ("factors_25bp", "factors_250bp", "factors_5kbp")
 
@@ -75,10 +74,6 @@ class FactorPlan:
         """Bins `[first, stop)` of a block."""
         first, stop = self.span(block)
         return self.part.bins_of_block(first)[0], self.part.bins_of_block(stop - 1)[1]
-
-    def tile(self, block: int) -> Tile:
-        """The block's place in the ledger."""
-        return Tile(0, block, 0, 1, *self.bins(block))
 
     @cached_property
     def identity(self) -> dict[str, Any]:

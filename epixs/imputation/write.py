@@ -3,29 +3,54 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import pandas as pd
 import xarray as xr
 
 from epixs.catalog.pairs import Pair
+from epixs.cluster.resume import run_pending, unwritten
 from epixs.cluster.tasks import Progress
-from epixs.compendium.create import prepare_store
-from epixs.compendium.lazy import Block, lazy_dataset
+from epixs.compendium.create import prepare_store, reopen
+from epixs.compendium.lazy import lazy_dataset
 from epixs.compendium.summary import row_statistics
 from epixs.compendium.write import finalise, write_block
 from epixs.factors.store import FactorStore
 from epixs.genome.regions import BIN_SIZE
 from epixs.imputation.pairs import check_store, choose_pairs
 from epixs.imputation.plan import plan_imputation
-from epixs.imputation.predict import Predictor
-from epixs.models.folder import TrainedModel, as_trained
+from epixs.imputation.worker import AnyModel, OpenedModel
+from epixs.models.folder import as_trained
 from epixs.storage.fingerprint import digest
-from epixs.storage.ledger import Record, read_ledger, write_record
+from epixs.storage.ledger import Record, read_ledger
+from epixs.storage.location import absolute, reaching
 from epixs.storage.lock import writing
-from epixs.storage.tiling import Tile
+from epixs.storage.store import Store
+from epixs.storage.tiling import Key, Tile
+
+
+@dataclass(frozen=True)
+class ImputeTask:
+    """One tile to impute: its pairs, and the digest of all that it depends on."""
+
+    tile: Tile
+    pairs: tuple[Pair, ...]
+    fingerprint: str
+
+    @property
+    def key(self) -> Key:
+        """The tile's place in the ledger."""
+        return self.tile.key
+
+    def is_written(self, record: Record | None) -> bool:
+        """Whether a ledger record is that of this tile, of the same model."""
+        return record is not None and record.fingerprint == self.fingerprint
 
 
 def impute(
@@ -36,6 +61,7 @@ def impute(
     pairs: Sequence[Pair] | None = None,
     everything: bool = False,
     factors: FactorStore | None = None,
+    client: Any = None,
     progress: Callable[[Progress], None] | None = None,
 ) -> pd.DataFrame:
     """Write the imputed compendium of a store's species; run again, it resumes.
@@ -54,6 +80,10 @@ def impute(
         Impute the pairs that were trained on as well.
     factors
         From `open_factors`: genome factors of the store's regions, where the model was trained on others.
+    client
+        A `distributed.Client`, whose workers open the model from its folder; or a
+        `concurrent.futures.ThreadPoolExecutor`. Without one, tiles are imputed one after the other in this
+        process, on all its cores.
     progress
         Called after each tile.
 
@@ -65,48 +95,46 @@ def impute(
     ------
     AxisError
         If model, store or pairs do not fit together.
+    StoreError
+        If `out` holds something else, or another run is writing it.
+    TrainingError
+        If workers are to impute with a model that no folder holds.
     """
     trained = as_trained(model)
-    species = check_store(trained, store, factors)
+    with reaching(absolute(store)):
+        species = check_store(trained, store, factors)
     chosen = choose_pairs(trained, species, pairs=pairs, everything=everything)
-    with writing(out):
-        return _impute(trained, chosen, store, out, factors, progress)
+    here = OpenedModel(trained, factors, absolute(store))
+    source = here if client is None or isinstance(client, ThreadPoolExecutor) else here.saved
+    location = absolute(out)
+    with reaching(location), writing(location):
+        made, plan = prepare_store(location, plan_imputation(trained, chosen, factors, store))
+        origin = (
+            trained.fingerprint if factors is None else digest([trained.fingerprint, factors.fingerprint])
+        )
+        tasks = [_task(origin, chosen, tile) for tile in plan.tiles()]
+        pending = unwritten(tasks, read_ledger(made))
+        if pending:
+            made = reopen(made)
+        work = functools.partial(impute_tiles, source)
+        run_pending(made, work, pending, len(tasks), client=client, progress=progress)
+        by_tile = {task.tile: task for task in tasks}
+        return finalise(made, plan, lambda tile, record: by_tile[tile].is_written(record))
 
 
-def _impute(
-    trained: TrainedModel,
-    chosen: list[Pair],
-    store: str | Path,
-    out: str | Path,
-    factors: FactorStore | None,
-    progress: Callable[[Progress], None] | None,
-) -> pd.DataFrame:
-    plan = prepare_store(out, plan_imputation(trained, chosen, factors, store))
-    predictor = Predictor(trained, chosen, factors, store)
-    origin = trained.fingerprint if factors is None else digest([trained.fingerprint, factors.fingerprint])
-    records = read_ledger(out)
-    tiles = list(plan.tiles())
-    done = total = 0
-    for number, tile in enumerate(tiles):
-        total = plan.n_bytes
-        fingerprint = _tile_fingerprint(origin, chosen, tile)
-        record = records.get((tile.row_group, tile.bin_range))
-        if record is None or record.fingerprint != fingerprint:
-            values = predictor.predict(tile.first_bin, tile.stop_bin, slice(tile.first_row, tile.stop_row))
-            write_block(out, tile, list(values))
-            bases = (tile.stop_bin - tile.first_bin) * BIN_SIZE
-            rows = [row_statistics(row, bases, bases) for row in values]
-            write_record(out, tile, Record(fingerprint, rows))
-        done += tile.n_values * 4
-        if progress:
-            progress(Progress(number + 1, len(tiles), done, total))
-    return finalise(
-        out, plan, lambda tile, record: record.fingerprint == _tile_fingerprint(origin, chosen, tile)
-    )
+def _task(origin: str, pairs: Sequence[Pair], tile: Tile) -> ImputeTask:
+    mine = list(pairs[tile.first_row : tile.stop_row])
+    return ImputeTask(tile, tuple(mine), digest([origin, mine, tile.first_bin, tile.stop_bin]))
 
 
-def _tile_fingerprint(origin: str, pairs: Sequence[Pair], tile: Tile) -> str:
-    return digest([origin, list(pairs[tile.first_row : tile.stop_row]), tile.first_bin, tile.stop_bin])
+def impute_tiles(model: AnyModel, store: Store, tasks: Sequence[ImputeTask]) -> Iterator[Record]:
+    """Impute tiles and write their shards; the ledger record of each. Safe to repeat."""
+    for task in tasks:
+        tile = task.tile
+        values = model.predictor(task.pairs).predict(tile.first_bin, tile.stop_bin)
+        write_block(store, tile, list(values))
+        bases = (tile.stop_bin - tile.first_bin) * BIN_SIZE
+        yield Record(task.fingerprint, [row_statistics(row, bases, bases) for row in values])
 
 
 def open_imputed(
@@ -117,15 +145,26 @@ def open_imputed(
     everything: bool = False,
     factors: FactorStore | None = None,
 ) -> xr.Dataset:
-    """The Dataset that `impute` would write, computed block by block only when it is read."""
+    """The Dataset that `impute` would write, computed block by block only when it is read.
+
+    Parameters
+    ----------
+    model, store, pairs, everything, factors
+        As in `impute`.
+
+    Returns
+    -------
+    `signal` with dims `("experiment", "bin")`, float32 in arcsinh units, backed by Dask. A block is one
+    experiment over some 400 kb. Dask workers open the model from its folder.
+    """
     trained = as_trained(model)
     species = check_store(trained, store, factors)
     chosen = choose_pairs(trained, species, pairs=pairs, everything=everything)
     plan = plan_imputation(trained, chosen, factors, store)
-    predictor = Predictor(trained, chosen, factors, store)
+    read = functools.partial(_predict_block, OpenedModel(trained, factors, absolute(store)), tuple(chosen))
+    return lazy_dataset(plan, read, bins=plan.layout.chunk_bins)
 
-    def block_of(tile: Tile) -> Block:
-        rows = slice(tile.first_row, tile.stop_row)
-        return functools.partial(predictor.predict, tile.first_bin, tile.stop_bin, rows)
 
-    return lazy_dataset(plan, block_of)
+def _predict_block(model: AnyModel, pairs: tuple[Pair, ...], tile: Tile) -> npt.NDArray[np.float32]:
+    rows = slice(tile.first_row, tile.stop_row)
+    return model.predictor(pairs).predict(tile.first_bin, tile.stop_bin, rows)

@@ -18,21 +18,20 @@ from epixs.errors import StoreError
 from epixs.genome.assembly import Assembly
 from epixs.genome.regions import Regions
 from epixs.ingestion.cost import unreadable_sources
-from epixs.ingestion.plan import plan_ingest
-from epixs.ingestion.tile import State
+from epixs.ingestion.plan import plan_ingest, states_of
 from epixs.storage.location import is_url
+from epixs.storage.store import Store
 from epixs.tracks import Uncovered
-from epixs.tracks.source import source_states
 
 
 def grow(
-    path: str, catalog: Catalog, regions: Regions | None, uncovered: Uncovered
-) -> tuple[Plan, list[State | None]]:
+    store: Store, catalog: Catalog, regions: Regions | None, uncovered: Uncovered, known: Plan | None = None
+) -> tuple[Store, Plan]:
     """Add to a store what a catalog and regions have beyond it.
 
     Returns
     -------
-    Its plan, and the state of each source; None where the catalog does not name it and its file is gone: such
+    The store and its plan. A source that the catalog does not name and whose file is gone has no state: such
     a row stays as it is.
 
     Raises
@@ -40,28 +39,33 @@ def grow(
     StoreError
         If they do not fit to the store.
     """
-    now = stored_plan(path)
-    plan, states = grown_plan(path, now, catalog, regions, uncovered)
-    attributes = read_attributes(path)
+    now = stored_plan(store)
+    plan = grown_plan(store, now, catalog, regions, uncovered, known)
+    attributes = store.attributes
     if attributes["plan"] != plan.fingerprint or "growth" in attributes:
         if "growth" not in attributes:
-            _refuse_half_rows(path, now, plan, states, catalog.assembly)
-        grow_store(path, plan)
-    return plan, states
+            _refuse_half_rows(store, now, plan, catalog.assembly)
+        store = grow_store(store, plan)
+    return store, plan
 
 
 def grown_plan(
-    path: str, now: Plan, catalog: Catalog, regions: Regions | None, uncovered: Uncovered
-) -> tuple[Plan, list[State | None]]:
-    """Plan a store with what a catalog and regions have beyond it; and the state of each source."""
+    store: Store,
+    now: Plan,
+    catalog: Catalog,
+    regions: Regions | None,
+    uncovered: Uncovered,
+    known: Plan | None = None,
+) -> Plan:
+    """Plan a store with what a catalog and regions have beyond it."""
     settings = ("observed", catalog.species, catalog.assembly.name, uncovered)
     theirs = (now.kind, now.species, now.regions.assembly, now.uncovered)
     if settings != theirs:
-        raise StoreError(f"cannot append to {path}", got=" / ".join(settings), expected=" / ".join(theirs))
+        raise StoreError(f"cannot append to {store}", got=" / ".join(settings), expected=" / ".join(theirs))
     table = catalog.experiments
-    states = dict(zip(table["accession"], source_states(table["path"]), strict=True))
+    states = dict(zip(table["accession"], states_of(table["path"], known), strict=True))
     given = plan_ingest(catalog, regions or now.regions, uncovered, list(states.values())).experiments
-    _refuse_contradictions(path, now.experiments, given)
+    _refuse_contradictions(store, now.experiments, given)
     new = given[~given["accession"].isin(now.experiments["accession"])]
     experiments = now.experiments.copy()
     for column in ("source", "source_size"):  # files may have moved
@@ -77,13 +81,11 @@ def grown_plan(
     named = plan.experiments["accession"].isin(list(states))
     there = np.array([is_url(source) or os.path.exists(source) for source in plan.experiments["source"]])
     others = plan.experiments[~named & there]  # their files may have changed since they were read
-    states |= dict(zip(others["accession"], source_states(others["source"]), strict=True))
-    return plan, [states.get(accession) for accession in plan.experiments["accession"]]
+    states |= dict(zip(others["accession"], states_of(others["source"], known), strict=True))
+    return replace(plan, states=[states.get(accession) for accession in plan.experiments["accession"]])
 
 
-def _refuse_half_rows(
-    path: str, now: Plan, plan: Plan, states: Sequence[State | None], assembly: Assembly
-) -> None:
+def _refuse_half_rows(store: Store, now: Plan, plan: Plan, assembly: Assembly) -> None:
     """Refuse to add to a store of whose experiments some would be lost; nothing is changed.
 
     Those are experiments that the catalog names and whose files are gone, and, where regions are added, those
@@ -94,19 +96,19 @@ def _refuse_half_rows(
     StoreError
         Naming the first of them.
     """
-    labels = experiments_of(open_compendium(path, unfinished=True))
+    labels = experiments_of(open_compendium(store, unfinished=True))
     held = plan.experiments["accession"].isin(labels.loc[labels["status"] == "ok", "accession"])
-    gone = [state[0] for state, mine in zip(states, held, strict=True) if mine and state and state[1] < 0]
-    gone = [source for source in gone if not is_url(source)]
+    states = [state for state, mine in zip(plan.states, held, strict=True) if mine and state]
+    gone = [source for source, size, _ in states if size < 0 and not is_url(source)]
     if gone:
-        raise lost_sources(path, gone)
+        raise lost_sources(store, gone)
     if plan.regions == now.regions:
         return
     reasons = unreadable_sources(replace(plan, experiments=plan.experiments[held]), assembly)
     if reasons:
         accession, reason = next(iter(reasons.items()))
         raise StoreError(
-            f"{len(reasons)} experiment(s) of {path} cannot be read over the regions to add",
+            f"{len(reasons)} experiment(s) of {store} cannot be read over the regions to add",
             got=f"{accession}: {reason}",
             expected="files that cover the added chromosomes, where they were",
             next_step="bring the files back, leave those regions out, or `epixs remove` these experiments "
@@ -114,20 +116,20 @@ def _refuse_half_rows(
         )
 
 
-def lost_sources(path: str, gone: Sequence[str]) -> StoreError:
+def lost_sources(store: Store, gone: Sequence[str]) -> StoreError:
     """What is wrong where sources are gone whose rows a store holds."""
     names = list(dict.fromkeys(gone))
     return StoreError(
-        f"{len(names)} source(s) of rows that {path} already holds are gone",
+        f"{len(names)} source(s) of rows that {store} already holds are gone",
         got=", ".join(names[:3]),
         expected="the files the rows were read from",
         next_step="bring them back (is a disk not mounted?), or ingest what is left into another store",
     )
 
 
-def _refuse_contradictions(path: str, mine: pd.DataFrame, given: pd.DataFrame) -> None:
+def _refuse_contradictions(store: Store, mine: pd.DataFrame, given: pd.DataFrame) -> None:
     """Refuse an accession with other labels, and a second file for a (biosample, assay) of the store."""
-    removed = read_attributes(path)[REMOVED]
+    removed = read_attributes(store)[REMOVED]
     both = mine.merge(given, on="accession", suffixes=("", "_given"))
     for column in LABELS:
         if column == "accession":
@@ -136,7 +138,7 @@ def _refuse_contradictions(path: str, mine: pd.DataFrame, given: pd.DataFrame) -
         if len(other):
             row = other.iloc[0]
             raise StoreError(
-                f"{path} holds {row['accession']} with another {column}",
+                f"{store} holds {row['accession']} with another {column}",
                 got=row[f"{column}_given"],
                 expected=row[column],
             )
@@ -146,8 +148,8 @@ def _refuse_contradictions(path: str, mine: pd.DataFrame, given: pd.DataFrame) -
     if len(pairs):
         row = pairs.iloc[0]
         raise StoreError(
-            f"{path} has {row['biosample']} / {row['assay']} already",
+            f"{store} has {row['biosample']} / {row['assay']} already",
             got=row["accession_given"],
             expected=row["accession"],
-            next_step=f"keep one: `epixs remove {path} {row['accession']}` makes room for the other",
+            next_step=f"keep one: `epixs remove {store} {row['accession']}` makes room for the other",
         )

@@ -3,32 +3,28 @@
 from __future__ import annotations
 
 from epixs.catalog.experiments import Catalog
-from epixs.compendium.create import prepare_store, store_exists
+from epixs.compendium.create import prepare_store
 from epixs.compendium.plan import Plan
 from epixs.errors import TrackError
 from epixs.genome.assembly import Assembly
 from epixs.genome.regions import Regions
-from epixs.ingestion.plan import no_regions, plan_ingest
-from epixs.ingestion.tile import State
+from epixs.ingestion.plan import no_regions, plan_ingest, states_of
+from epixs.storage.store import Store
 from epixs.tracks import Uncovered
 from epixs.tracks.opened import open_checked
-from epixs.tracks.source import source_states
 
 MOST_TRIED = 64
 """Files that are tried before a store is refused because none of them can be read."""
 
 
 def begin(
-    path: str, catalog: Catalog, regions: Regions | None, uncovered: Uncovered
-) -> tuple[Plan, list[State | None]]:
-    """Create the store of a catalog, or go on with it; returns its plan and the state of each source."""
+    location: str, catalog: Catalog, regions: Regions | None, uncovered: Uncovered, known: Plan | None = None
+) -> tuple[Store, Plan]:
+    """Create the store of a catalog, or go on with it; returns it and its plan."""
     if regions is None:
-        raise no_regions(path)
-    states = source_states(catalog.experiments["path"])
-    plan = plan_ingest(catalog, regions, uncovered, states)
-    if not store_exists(path):
-        refuse_if_nothing_is_readable(plan, catalog.assembly)
-    return prepare_store(path, plan), list(states)
+        raise no_regions(location)
+    plan = plan_ingest(catalog, regions, uncovered, states_of(catalog.experiments["path"], known))
+    return prepare_store(location, plan, before=lambda: refuse_if_nothing_is_readable(plan, catalog.assembly))
 
 
 def refuse_if_nothing_is_readable(plan: Plan, assembly: Assembly) -> None:

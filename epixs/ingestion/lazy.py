@@ -11,12 +11,15 @@ import xarray as xr
 
 from epixs.catalog.experiments import Catalog
 from epixs.compendium.lazy import lazy_dataset
+from epixs.compendium.plan import Plan
 from epixs.errors import TrackError
+from epixs.genome.assembly import Assembly
 from epixs.genome.regions import Regions
 from epixs.ingestion.inputs import catalog_of, regions_from
 from epixs.ingestion.plan import plan_ingest
-from epixs.ingestion.tile import TileTask, read_tile, tile_task
+from epixs.ingestion.tile import read_tile, tile_task
 from epixs.storage.location import is_url
+from epixs.storage.tiling import Tile
 from epixs.tracks import Backend, Uncovered
 from epixs.tracks.source import source_state
 
@@ -48,19 +51,14 @@ def open_tracks(
     """
     catalog = catalog_of(catalog, species)
     regions = regions_from(regions, catalog)
-    assembly = catalog.assembly
     # Nothing remote is asked before a block is computed.
     states = [[path, -1, -1] if is_url(path) else source_state(path) for path in catalog.experiments["path"]]
     plan = plan_ingest(catalog, regions, uncovered, states)
-    return lazy_dataset(
-        plan,
-        lambda tile: functools.partial(_strict_tile, tile_task(plan, assembly, tile, None, backend)),
-        rows=1,
-    )
+    return lazy_dataset(plan, functools.partial(_strict_tile, plan, catalog.assembly, backend))
 
 
-def _strict_tile(task: TileTask) -> npt.NDArray[np.float32]:
-    values, entries = read_tile(task)
+def _strict_tile(plan: Plan, assembly: Assembly, backend: Backend, tile: Tile) -> npt.NDArray[np.float32]:
+    values, entries = read_tile(tile_task(plan, assembly, tile, None, backend))
     for entry in entries:
         if "error" in entry:
             raise TrackError(entry["error"])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from epixs.catalog.experiments import Catalog
 from epixs.compendium.plan import Plan
@@ -22,10 +22,19 @@ def plan_ingest(
 ) -> Plan:
     """Plan the compendium of a catalog over regions; `states` are those of its files, if known already."""
     table = catalog.experiments
-    sizes = [state[1] for state in states or source_states(table["path"])]
+    states = states or source_states(table["path"])
+    sizes = [state[1] for state in states]
     experiments = table.assign(source=table["path"], source_size=sizes).reset_index(drop=True)
     names = [variable.name for variable in EXPERIMENT_LABELS]
-    return Plan("observed", catalog.species, experiments[names], regions, uncovered, {})
+    return Plan("observed", catalog.species, experiments[names], regions, uncovered, {}, states=states)
+
+
+def states_of(sources: Iterable[str], known: Plan | None = None) -> list[State]:
+    """State of each source; those that a plan has asked already are not asked again."""
+    states = dict(zip(known.experiments["source"], known.states, strict=False)) if known else {}
+    missing = [source for source in sources if states.get(source) is None]
+    states |= dict(zip(missing, source_states(missing), strict=True))
+    return [states[source] for source in sources]
 
 
 def no_regions(path: str) -> ConfigError:

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from epixs.catalog.experiments import Catalog
-from epixs.compendium.create import check_store_of, store_exists
+from epixs.compendium.create import check_store_of
 from epixs.compendium.plan import Plan
 from epixs.compendium.read import stored_plan
 from epixs.genome.regions import Regions
 from epixs.ingestion.append import grown_plan
 from epixs.ingestion.plan import no_regions, plan_ingest
-from epixs.storage.location import reaching
+from epixs.storage.location import absolute, reaching
+from epixs.storage.store import open_store, store_exists
 from epixs.tracks import Uncovered
 
 
 def preview(
-    path: str,
+    path: str | Path,
     catalog: Catalog,
     regions: Regions | None,
     uncovered: Uncovered = "zero",
@@ -28,13 +31,14 @@ def preview(
     StoreError
         If what is at `path` was made from something else.
     """
-    with reaching(path):
-        there = store_exists(path)
-    if append and there:
-        return grown_plan(path, stored_plan(path), catalog, regions, uncovered)[0]
-    if regions is None:
-        raise no_regions(path)
-    plan = plan_ingest(catalog, regions, uncovered)
-    if there:
-        check_store_of(path, plan)
-    return plan
+    location = absolute(path)
+    with reaching(location):
+        store = open_store(location) if store_exists(location) else None
+        if append and store:
+            return grown_plan(store, stored_plan(store), catalog, regions, uncovered)
+        if regions is None:
+            raise no_regions(location)
+        plan = plan_ingest(catalog, regions, uncovered)
+        if store:
+            check_store_of(store, plan)
+        return plan

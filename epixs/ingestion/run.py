@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,39 +12,40 @@ from typing import Any
 import pandas as pd
 
 from epixs.catalog.experiments import Catalog
-from epixs.cluster.tasks import Progress, n_threads, run_tasks
-from epixs.compendium.create import store_exists
-from epixs.compendium.write import finalise, has_block, reopen
+from epixs.cluster.resume import run_pending
+from epixs.cluster.tasks import Progress
+from epixs.compendium.create import reopen
+from epixs.compendium.plan import Plan
+from epixs.compendium.write import finalise, has_block
 from epixs.errors import ConfigError
 from epixs.genome.regions import Regions
 from epixs.ingestion.append import grow, lost_sources
 from epixs.ingestion.begin import begin
 from epixs.ingestion.inputs import catalog_of, regions_from
-from epixs.ingestion.tile import TileTask, ingest_tiles, runs_of, tile_task
+from epixs.ingestion.tile import TILES_AT_ONCE, TileTask, ingest_tiles, tile_task
 from epixs.storage.ledger import Record, forget_record, read_ledger
 from epixs.storage.location import absolute, is_url, reaching
 from epixs.storage.lock import setting_up, writing
+from epixs.storage.store import UNFINISHED, Store, open_store, store_exists
+from epixs.storage.tiling import Key
 from epixs.tracks import Backend, Uncovered
-
-UNFINISHED = "unfinished"
 
 
 def pending_tasks(
-    path: str | Path, tasks: Iterable[TileTask], *, retry_failed: bool = False
+    store: Store, tasks: Iterable[TileTask], records: Mapping[Key, Record], *, retry_failed: bool = False
 ) -> list[TileTask]:
     """Tasks with rows that are not written, were read from other files, or (on request) failed.
 
     The rows of a pending task that need not be read again are kept.
     """
-    records = read_ledger(path)
     held = _held_rows(records)
     pending = []
     for task in tasks:
-        record = records.get((task.tile.row_group, task.tile.bin_range))
+        record = records.get(task.key)
         known = held.get(task.tile.row_group, set())
         task = replace(task, rows=tuple(replace(row, held=at in known) for at, row in enumerate(task.rows)))
         if record is not None and not (
-            any(e.get("bins") for e in record.rows) and not has_block(path, task.tile)
+            any(e.get("bins") for e in record.rows) and not has_block(store, task.tile)
         ):
             task = _with_kept_rows(task, record, retry_failed)
             if task.is_written(record) and all(row.kept for row in task.rows):
@@ -53,7 +54,7 @@ def pending_tasks(
     return pending
 
 
-def _held_rows(records: dict[tuple[int, int], Record]) -> dict[int, set[int]]:
+def _held_rows(records: Mapping[Key, Record]) -> dict[int, set[int]]:
     """Rows of each row group of which any tile could be read."""
     held: dict[int, set[int]] = {}
     for (group, _), record in records.items():
@@ -74,7 +75,7 @@ def _with_kept_rows(task: TileTask, record: Record, retry_failed: bool) -> TileT
     return replace(task, rows=tuple(row for row in rows if row is not None))
 
 
-def refuse_to_lose(path: str | Path, pending: Iterable[TileTask]) -> None:
+def refuse_to_lose(store: Store, pending: Iterable[TileTask]) -> None:
     """Refuse to overwrite rows that were read before and whose source is gone now.
 
     Raises
@@ -89,7 +90,7 @@ def refuse_to_lose(path: str | Path, pending: Iterable[TileTask]) -> None:
         if row.held and row.kept is None and not is_url(row.source) and not os.path.exists(row.source)
     ]
     if gone:
-        raise lost_sources(str(path), gone)
+        raise lost_sources(store, gone)
 
 
 def ingest(
@@ -104,6 +105,7 @@ def ingest(
     part: tuple[int, int] | None = None,
     append: bool = False,
     backend: Backend = "epixs",
+    plan: Plan | None = None,
     progress: Callable[[Progress], None] | None = None,
 ) -> pd.DataFrame:
     """Write the compendium of a catalog; run again, it resumes.
@@ -120,7 +122,8 @@ def ingest(
     uncovered
         How bases without a value count: as `"zero"`, or left out with `"nan"`.
     client
-        A `distributed.Client`; without one, tiles are read one after the other in this process.
+        A `distributed.Client`, or a `concurrent.futures.ThreadPoolExecutor`; without one, tiles are read one
+        after the other in this process.
     retry_failed
         Read again the tiles in which a row failed, even where its file has not changed.
     part
@@ -130,6 +133,8 @@ def ingest(
         Add the catalog's experiments and the regions to the store, which keeps those it has.
     backend
         `"pybigwig"` reads local bigWigs with pyBigWig instead, slowly, to check our own reader.
+    plan
+        From `preview` just before: what it asked of the files is not asked again.
     progress
         Called after each tile.
 
@@ -150,70 +155,45 @@ def ingest(
         raise ConfigError("part", got=f"{part[0]}/{part[1]}", expected="I/N with 1 <= I <= N")
     catalog = catalog_of(catalog, species)
     regions = None if regions is None else regions_from(regions, catalog)
-    path = absolute(path)
-    with reaching(path), writing(path, part):
-        return _ingest(
-            catalog, regions, path, uncovered, client, retry_failed, part, append, backend, progress
+    location = absolute(path)
+    with reaching(location), writing(location, part):
+        with setting_up(location):
+            if append and store_exists(location):
+                store, plan = grow(open_store(location), catalog, regions, uncovered, plan)
+            else:
+                store, plan = begin(location, catalog, regions, uncovered, plan)
+        every = [tile_task(plan, catalog.assembly, tile, plan.states, backend) for tile in plan.tiles()]
+        tasks = every if part is None else every[_share(len(every), *part)]
+        records = read_ledger(store)
+        pending = pending_tasks(store, tasks, records, retry_failed=retry_failed)
+        if pending:
+            refuse_to_lose(store, pending)
+            with setting_up(location):
+                store = reopen(store.refreshed())
+                if retry_failed and part is not None:
+                    # Else a part that ends earlier would take these tiles for written, and finish the store.
+                    for task in pending:
+                        forget_record(store, task.key)
+        run_pending(
+            store, ingest_tiles, pending, len(tasks), client=client, progress=progress, at_once=TILES_AT_ONCE
         )
-
-
-def _ingest(
-    catalog: Catalog,
-    regions: Regions | None,
-    path: str,
-    uncovered: Uncovered,
-    client: Any,
-    retry_failed: bool,
-    part: tuple[int, int] | None,
-    append: bool,
-    backend: Backend,
-    progress: Callable[[Progress], None] | None,
-) -> pd.DataFrame:
-    with setting_up(path):
-        if append and store_exists(path):
-            plan, states = grow(path, catalog, regions, uncovered)
-        else:
-            plan, states = begin(path, catalog, regions, uncovered)
-    every = [tile_task(plan, catalog.assembly, tile, states, backend) for tile in plan.tiles()]
-    tasks = every if part is None else every[_share(len(every), *part)]
-    pending = pending_tasks(path, tasks, retry_failed=retry_failed)
-    changed = _changed_rows(read_ledger(path), pending)
-    if pending:
-        refuse_to_lose(path, pending)
-        with setting_up(path):
-            reopen(path)
-            if retry_failed and part is not None:
-                # Else a part that ends earlier would take these tiles for written, and finish the store.
-                for task in pending:
-                    forget_record(path, task.tile.row_group, task.tile.bin_range)
-    total = sum(task.tile.n_values * 4 for task in tasks)
-    done = total - sum(task.tile.n_values * 4 for task in pending)
-    finished = len(tasks) - len(pending)
-    sizes = {(t.tile.row_group, t.tile.bin_range): t.tile.n_values * 4 for t in pending}
-    if progress:
-        progress(Progress(finished, len(tasks), done, total))
-    for results in run_tasks(ingest_tiles, path, runs_of(pending, n_threads(client)), client):
-        for result in results:
-            finished += 1
-            done += sizes[result["tile"]]
-            if progress:
-                progress(Progress(finished, len(tasks), done, total))
-    with setting_up(path):
-        if part is not None and pending_tasks(path, every):
-            return plan.experiments.assign(status=UNFINISHED)
-        by_tile = {task.tile: task for task in every}
-        table = finalise(path, plan, lambda tile, record: by_tile[tile].is_written(record))
-    table.attrs["read_again"] = changed
+        with setting_up(location):
+            store = store.refreshed()
+            if part is not None and pending_tasks(store, every, read_ledger(store)):
+                return plan.experiments.assign(status=UNFINISHED)
+            by_tile = {task.tile: task for task in every}
+            table = finalise(store, plan, lambda tile, record: by_tile[tile].is_written(record))
+    table.attrs["read_again"] = _changed_rows(records, pending)
     return table
 
 
-def _changed_rows(records: dict[tuple[int, int], Record], pending: Iterable[TileTask]) -> int:
+def _changed_rows(records: Mapping[Key, Record], pending: Iterable[TileTask]) -> int:
     """Number of experiments that were read before and whose files have changed since."""
     return len(
         {
             task.tile.first_row + at
             for task in pending
-            if (record := records.get((task.tile.row_group, task.tile.bin_range))) is not None
+            if (record := records.get(task.key)) is not None
             for at, (row, entry) in enumerate(zip(task.rows, record.rows, strict=False))
             if not entry.get("error") and not row.agrees(entry)
         }

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
-from typing import Any, Protocol, TypeVar
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -20,8 +18,10 @@ from epixs.errors import StoreError, TrackError
 from epixs.genome.assembly import Assembly
 from epixs.genome.regions import Piece
 from epixs.storage.fingerprint import checksum, digest
-from epixs.storage.ledger import Record, write_record
-from epixs.storage.tiling import Tile
+from epixs.storage.ledger import Record
+from epixs.storage.location import is_store_fault
+from epixs.storage.store import Store
+from epixs.storage.tiling import Key, Tile
 from epixs.tracks import Backend, Uncovered
 from epixs.tracks.opened import KEPT_BYTES, OpenTracks
 
@@ -33,8 +33,8 @@ State = Sequence[Any]
 """Path or URL, size and version of a source: what tells that it was replaced."""
 
 
-MOST_TILES_A_RUN, RUNS_PER_THREAD = 8, 4
-"""Tiles of one row group that one worker reads in turn; runs that are left for each thread at least."""
+TILES_AT_ONCE = 8
+"""Tiles of one row group that one worker reads in turn, for the sake of the tracks it then opens once."""
 
 
 @dataclass(frozen=True)
@@ -92,6 +92,11 @@ class TileTask:
     uncovered: Uncovered
     backend: Backend = "epixs"
 
+    @property
+    def key(self) -> Key:
+        """The tile's place in the ledger."""
+        return self.tile.key
+
     def fingerprint(self) -> str:
         """Digest of what all rows share: the pieces and the settings."""
         return _fingerprint(self.pieces, self.uncovered)
@@ -138,25 +143,6 @@ def tile_task(
         plan.uncovered,
         backend,
     )
-
-
-class _OfTile(Protocol):
-    @property
-    def tile(self) -> Tile: ...
-
-
-Task = TypeVar("Task", bound=_OfTile)
-
-
-def runs_of(tasks: Sequence[Task], threads: int) -> list[tuple[Task, ...]]:
-    """Tasks that one worker does in turn, for the sake of the tracks it then has to open once."""
-    most = min(MOST_TILES_A_RUN, max(1, len(tasks) // (RUNS_PER_THREAD * threads)))
-    runs = []
-    for _, group in itertools.groupby(tasks, key=lambda task: task.tile.row_group):
-        waiting = iter(group)
-        while run := tuple(itertools.islice(waiting, most)):
-            runs.append(run)
-    return runs
 
 
 def read_row(
@@ -223,8 +209,8 @@ def read_tile(task: TileTask, tracks: OpenTracks | None = None) -> tuple[Rows, l
     return values, entries
 
 
-def ingest_tiles(path: str, tasks: Sequence[TileTask]) -> list[dict[str, Any]]:
-    """Write tiles of one row group, one after the other; a small dict of each. Safe to repeat.
+def ingest_tiles(store: Store, tasks: Sequence[TileTask]) -> Iterator[Record]:
+    """Write tiles of one row group, one after the other; the ledger record of each. Safe to repeat.
 
     Raises
     ------
@@ -232,18 +218,19 @@ def ingest_tiles(path: str, tasks: Sequence[TileTask]) -> list[dict[str, Any]]:
         If a row that the store holds can no longer be read; nothing is overwritten.
     """
     with tasks[0].tracks(len(tasks)) as tracks:
-        return [ingest_tile(path, task, tracks) for task in tasks]
+        for task in tasks:
+            yield ingest_tile(store, task, tracks)
 
 
-def ingest_tile(path: str, task: TileTask, tracks: OpenTracks) -> dict[str, Any]:
-    """Read a tile, write its shard, then its ledger record. Safe to repeat; returns a small dict.
+def ingest_tile(store: Store, task: TileTask, tracks: OpenTracks) -> Record:
+    """Read a tile and write its shard; returns what the ledger shall hold of it. Safe to repeat.
 
     Raises
     ------
     StoreError
         If a row that the store holds can no longer be read; nothing is overwritten.
     """
-    held = _copy_kept(path, task)
+    held = _copy_kept(store, task)
     task = replace(task, rows=tuple(row for row, _ in held))
     values, entries = read_tile(task, tracks)
     for index, (row, copy) in enumerate(held):
@@ -251,26 +238,24 @@ def ingest_tile(path: str, task: TileTask, tracks: OpenTracks) -> dict[str, Any]
             values[index] = copy
         elif row.held and "error" in entries[index]:
             raise StoreError(
-                f"{path} holds a row whose source can no longer be read",
+                f"{store} holds a row whose source can no longer be read",
                 got=entries[index]["error"],
                 expected="a track, as it was when the row was read",
                 next_step="bring the file back, or leave it out and ingest what is left into another store",
             )
-    write_block(path, task.tile, values)
-    write_record(path, task.tile, Record(task.fingerprint(), entries))
-    return {
-        "tile": (task.tile.row_group, task.tile.bin_range),
-        "errors": sum("error" in entry for entry in entries),
-    }
+    write_block(store, task.tile, values)
+    return Record(task.fingerprint(), entries)
 
 
-def _copy_kept(path: str | Path, task: TileTask) -> list[tuple[Row, npt.NDArray[np.float32] | None]]:
+def _copy_kept(store: Store, task: TileTask) -> list[tuple[Row, npt.NDArray[np.float32] | None]]:
     """Rows and, of those to keep, their values; one that is not as it was written has to be read again."""
     if not any(row.kept for row in task.rows):
         return [(row, None) for row in task.rows]
     try:
-        values = read_block(path, task.tile)
-    except Exception:  # codecs raise many types for a damaged shard
+        values = read_block(store, task.tile)
+    except Exception as error:  # codecs raise many types for a damaged shard
+        if is_store_fault(error):
+            raise
         values = np.full((len(task.rows), 0), np.nan, dtype=np.float32)
     held: list[tuple[Row, npt.NDArray[np.float32] | None]] = []
     for row, copy in zip(task.rows, values, strict=True):

@@ -8,17 +8,15 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
-import zarr
 
 from epixs.errors import StoreError
-from epixs.storage.location import zarr_store
-from epixs.storage.tiling import Tile
+from epixs.storage.store import LEDGER_PATH, Store, reading
+from epixs.storage.tiling import Key
 
 MAX_TILES = 10_000_000
 
@@ -53,42 +51,17 @@ class Record:
         return any(row.get("error") for row in self.rows)
 
 
-def check_ledger(path: str | Path, grid: tuple[int, int]) -> None:
-    """Check that the ledger has a place for each tile.
-
-    Raises
-    ------
-    StoreError
-        If it is missing or has another shape: what was written is then not known.
-    """
-    try:
-        shape: Any = zarr.open_array(zarr_store(path), path=LEDGER_PATH, mode="r").shape
-    except Exception as error:  # zarr raises many types
-        shape = type(error).__name__
-    if shape != grid:
-        raise StoreError(
-            f"{path}: its ledger is missing or damaged",
-            got=shape,
-            expected=f"shape {grid}",
-            next_step=f"bring {LEDGER_PATH} back from a copy, or make the store again elsewhere",
-        )
-
-
-def write_record(path: str | Path, tile: Tile, record: Record) -> None:
+def write_record(store: Store, key: Key, record: Record) -> None:
     """Enter a tile that has just been written."""
-    array = zarr.open_array(zarr_store(path), path=LEDGER_PATH, mode="r+")
-    array[tile.row_group, tile.bin_range] = json.dumps(asdict(record), separators=(",", ":"))
+    store.array(LEDGER_PATH)[key] = json.dumps(asdict(record), separators=(",", ":"))
 
 
-def forget_record(path: str | Path, row_group: int, bin_range: int) -> None:
+def forget_record(store: Store, key: Key) -> None:
     """Have a tile written again. That its rows were read before stays known: they must not be given up."""
-    array = zarr.open_array(zarr_store(path), path=LEDGER_PATH, mode="r+")
-    text = str(array[row_group, bin_range])
+    text = str(store.array(LEDGER_PATH)[key])
     if text:
-        forgotten = replace(
-            _parse(path, f"{row_group}/{bin_range}", text, lambda row: type(row) is dict), fingerprint=""
-        )
-        array[row_group, bin_range] = json.dumps(asdict(forgotten), separators=(",", ":"))
+        record = _parse(store, key, text, lambda row: type(row) is dict)
+        write_record(store, key, replace(record, fingerprint=""))
 
 
 def is_sound_row(row: Any) -> bool:
@@ -104,46 +77,54 @@ def is_sound_row(row: Any) -> bool:
     )
 
 
-def read_ledger(
-    path: str | Path, is_sound: Callable[[Any], bool] = is_sound_row
-) -> dict[tuple[int, int], Record]:
-    """All records, by `(row_group, bin_range)`; `is_sound` says whether a row's entry has the right types.
+def read_ledger(store: Store, is_sound: Callable[[Any], bool] = is_sound_row) -> dict[Key, Record]:
+    """All records, by tile; `is_sound` says whether a row's entry has the right types.
 
     Raises
     ------
     StoreError
         If a record is damaged.
     """
-    try:
-        array = zarr.open_array(zarr_store(path), path=LEDGER_PATH, mode="r")
+    with reading(store, "has a ledger that cannot be read", next_step="ingest again"):
+        array = store.array(LEDGER_PATH)
         if array.size > MAX_TILES or array.ndim != 2:
             raise StoreError(
-                f"{path}: its ledger has shape {array.shape}", expected=f"{MAX_TILES} tiles at most"
+                f"{store}: its ledger has shape {array.shape}", expected=f"{MAX_TILES} tiles at most"
             )
         texts = np.asarray(array[:])
-    except StoreError:
-        raise
-    except Exception as error:  # zarr and its codecs raise many types
-        raise StoreError(
-            f"{path}: its ledger cannot be read", got=type(error).__name__, next_step="ingest again"
-        ) from error
     return {
-        (int(group), int(span)): _parse(path, f"{group}/{span}", str(text), is_sound)
+        (int(group), int(span)): _parse(store, (int(group), int(span)), str(text), is_sound)
         for (group, span), text in np.ndenumerate(texts)
         if text
     }
 
 
-def _parse(path: str | Path, name: str, text: str, is_sound: Callable[[Any], bool]) -> Record:
+def check_written(
+    store: Store, records: Mapping[Key, Record], tiles: Mapping[Key, Callable[[Record], bool]]
+) -> None:
+    """Check that every tile of a store is written, and from what it should be.
+
+    Raises
+    ------
+    StoreError
+        Naming the first tile that is not.
+    """
+    for key, is_done in tiles.items():
+        if key not in records or not is_done(records[key]):
+            raise StoreError(
+                f"{store}: tile {'/'.join(map(str, key))} is not written",
+                next_step="run the same command again: it resumes where it stopped",
+            )
+
+
+def _parse(store: Store, key: Key, text: str, is_sound: Callable[[Any], bool]) -> Record:
     try:
         record = Record(**json.loads(text))
         sound = type(record.fingerprint) is str and type(record.rows) is list
         sound = sound and all(map(is_sound, record.rows))
-    except (ValueError, TypeError, RecursionError, OverflowError) as error:
-        raise StoreError(f"{path}: ledger record {name} is damaged", next_step="ingest again") from error
+    except (ValueError, TypeError, RecursionError, OverflowError):
+        sound = False
     if not sound:
-        raise StoreError(f"{path}: ledger record {name} is damaged", next_step="ingest again")
+        name = "/".join(map(str, key))
+        raise StoreError(f"{store}: ledger record {name} is damaged", next_step="ingest again")
     return record
-
-
-LEDGER_PATH = "ledger/record"

@@ -6,11 +6,14 @@ import contextlib
 import functools
 import os
 import re
-import uuid
 from collections.abc import Iterable, Iterator
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
+
+import obstore
+from obstore.store import LocalStore, from_url
+from zarr.storage import ObjectStore
 
 from epixs.errors import StoreError
 
@@ -40,7 +43,8 @@ def cloud_options() -> dict[str, Any]:
     }
 
 
-PARTIAL = ".partial"
+LEFTOVERS = re.compile(r".+(\.partial|#\d+)")
+"""Names of files that a write leaves when it is cut short: those of Zarr, and those of obstore."""
 
 
 def absolute(path: str | Path) -> str:
@@ -48,73 +52,102 @@ def absolute(path: str | Path) -> str:
     return str(path) if is_url(str(path)) else os.path.abspath(path)
 
 
+def is_store_fault(error: BaseException) -> bool:
+    """Whether an error is what an object store answered, or a disk through obstore, after all retries."""
+    return type(error).__module__.startswith("obstore")
+
+
 @contextlib.contextmanager
-def reaching(path: str | Path) -> Iterator[None]:
+def reaching(location: str) -> Iterator[None]:
     """Turn what an object store answers (after all retries) into an error that says what to do.
 
     Raises
     ------
     StoreError
         For any failure of the object store, here or in a worker.
+    OSError
+        For a failure of the local disk, as Python's own functions raise it.
     """
     try:
         yield
     except Exception as error:
-        if not is_url(str(path)) or not type(error).__module__.startswith("obstore"):
-            raise
-        raise StoreError(
-            f"{path} cannot be reached",
-            got=f"{type(error).__name__}: {str(error).splitlines()[0][:200]}",
-            next_step="run the same command again when it answers; what was written is kept",
-        ) from error
+        if is_store_fault(error):
+            raise unreachable(location, error) from error
+        raise
 
 
-def zarr_store(path: str | Path) -> Any:
-    """What zarr and xarray open for a path or URL.
+def unreachable(location: str, error: Exception) -> StoreError | OSError:
+    """The error of a location that an object store, or a disk, failed to read or write."""
+    reason = str(error).splitlines()[0][:200]
+    if not is_url(location):
+        number = re.search(r"\(os error (\d+)\)", str(error))
+        return OSError(int(number[1]) if number else 0, reason, location)
+    return StoreError(
+        f"{location} cannot be reached",
+        got=f"{type(error).__name__}: {reason}",
+        next_step="run the same command again when it answers; what was written is kept",
+    )
+
+
+@functools.lru_cache(maxsize=64)
+def objects(location: str) -> Any:
+    """The obstore store of a folder or URL; kept, because it holds the connections.
 
     Raises
     ------
+    FileNotFoundError
+        If there is no such folder.
     StoreError
-        If the URL cannot be written to at all (http), or obstore is not installed.
+        If the URL cannot hold a store (http).
     """
-    if not is_url(str(path)):
-        return str(path)
-    from zarr.storage import ObjectStore
-
-    return ObjectStore(objects(str(path)))
-
-
-def has_object(path: str | Path, key: str) -> bool:
-    """Whether a store holds an object, for instance `"zarr.json"`."""
-    if not is_url(str(path)):
-        return (Path(path) / key).is_file()
-    import obstore
-
+    if not is_url(location):
+        if not os.path.isdir(location):
+            raise FileNotFoundError(location)
+        return LocalStore(location)
+    if location.partition("://")[0] not in ("s3", "gs", "az"):
+        raise StoreError(f"{location} cannot hold a store", expected="a folder, or s3://, gs:// or az://")
     try:
-        obstore.head(objects(str(path)), key)
+        return from_url(location, **cloud_options())
+    except Exception as error:  # obstore raises many types
+        raise StoreError(f"{location} cannot be opened", got=str(error).split("\n")[0]) from error
+
+
+def zarr_store(location: str) -> Any:
+    """What zarr and xarray open for a folder or URL; folders are left to Zarr's own store."""
+    return ObjectStore(objects(location)) if is_url(location) else location
+
+
+def has_object(location: str, key: str) -> bool:
+    """Whether a folder or URL holds an object, for instance `"zarr.json"`."""
+    try:
+        obstore.head(objects(location), key)
     except FileNotFoundError:
         return False
     return True
 
 
-def put_object(path: str | Path, key: str, parts: Iterable[bytes]) -> None:
-    """Write one object of a store, given in parts, whole or not at all."""
-    if is_url(str(path)):
-        import obstore
+def put_object(location: str, key: str, parts: Iterable[bytes]) -> None:
+    """Write one object, given in parts, whole or not at all."""
+    if not is_url(location):
+        _refuse_to_leave(Path(location), Path(location) / key)
+    obstore.put(objects(location), key, iter(parts), use_multipart=False)
 
-        obstore.put(objects(str(path)), key, b"".join(parts))
-        return
-    target = Path(path) / key
-    _refuse_to_leave(Path(path), target)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    partial = target.with_name(f"{target.name}.{uuid.uuid4().hex}{PARTIAL}")
+
+def object_names(location: str, most: int = 10) -> list[str]:
+    """A few of the names that lie anywhere under a folder or URL; none where there is no folder."""
     try:
-        with partial.open("wb") as file:
-            file.writelines(parts)
-        partial.replace(target)
-    except BaseException:
-        partial.unlink(missing_ok=True)
-        raise
+        page: Any = next(iter(obstore.list(objects(location), chunk_size=most)), [])
+    except FileNotFoundError:
+        return []
+    return [str(entry["path"]) for entry in page]
+
+
+def sweep(location: str) -> None:
+    """Delete what writes that were cut short have left in a local store."""
+    if not is_url(location):
+        for path in Path(location).rglob("*"):
+            if LEFTOVERS.fullmatch(path.name) and path.is_file():
+                path.unlink(missing_ok=True)
 
 
 def _refuse_to_leave(store: Path, target: Path) -> None:
@@ -127,50 +160,3 @@ def _refuse_to_leave(store: Path, target: Path) -> None:
             expected=f"a folder under {inside}",
             next_step="take the symbolic link away",
         )
-
-
-def delete_object(path: str | Path, key: str) -> None:
-    """Take one object out of a store."""
-    if not is_url(str(path)):
-        (Path(path) / key).unlink(missing_ok=True)
-        return
-    import obstore
-
-    obstore.delete(objects(str(path)), key)
-
-
-def sweep(path: str | Path) -> None:
-    """Delete what writes that were cut short have left in a local store."""
-    if not is_url(str(path)):
-        for left in Path(path).rglob(f"*{PARTIAL}"):
-            left.unlink(missing_ok=True)
-
-
-def object_names(path: str | Path, most: int = 10) -> list[str]:
-    """A few of the names that lie directly in a folder, or anywhere under a prefix."""
-    if not is_url(str(path)):
-        return [entry.name for entry, _ in zip(os.scandir(path), range(most), strict=False)]
-    import obstore
-
-    for page in obstore.list(objects(str(path)), chunk_size=most):
-        return [str(entry["path"]) for entry in page]
-    return []
-
-
-@functools.lru_cache(maxsize=64)
-def objects(url: str) -> Any:
-    """The obstore store of a URL; kept, because it holds the connections."""
-    try:
-        from obstore.store import from_url
-    except ImportError as error:
-        raise StoreError(
-            f"{url} is remote, which needs obstore",
-            got="it is not installed",
-            next_step="install it with `pip install 'epixs[cloud]'`",
-        ) from error
-    if url.partition("://")[0] not in ("s3", "gs", "az"):
-        raise StoreError(f"{url} cannot hold a store", expected="a folder, or s3://, gs:// or az://")
-    try:
-        return from_url(url, **cloud_options())
-    except Exception as error:  # obstore raises many types
-        raise StoreError(f"{url} cannot be opened", got=str(error).split("\n")[0]) from error

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+Key = tuple[int, int]
+"""A tile's place in the ledger: `(row_group, bin_range)`."""
+
 
 @dataclass(frozen=True)
 class Layout:
@@ -24,6 +27,11 @@ class Tile:
     stop_row: int
     first_bin: int
     stop_bin: int
+
+    @property
+    def key(self) -> Key:
+        """The tile's place in the ledger."""
+        return self.row_group, self.bin_range
 
     @property
     def n_values(self) -> int:

@@ -14,6 +14,9 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 from urllib.parse import urlsplit
 
+import obstore
+from obstore.store import HTTPStore, from_url
+
 from epixs.errors import TrackError
 from epixs.storage.location import cloud_options, shown
 from epixs.tracks.protocol import AGAIN, Range
@@ -46,7 +49,7 @@ class RemoteFile:
     Raises
     ------
     TrackError
-        If it does not answer, does not serve ranges, or obstore is not installed.
+        If it does not answer or does not serve ranges.
     """
 
     def __init__(self, url: str) -> None:
@@ -144,8 +147,6 @@ class RemoteFile:
         return b"".join(found)
 
     def _get(self, low: int, high: int) -> bytes:
-        import obstore
-
         try:
             result = obstore.get(self._store, self._path, options={"range": (low, high)})
             meta = result.meta
@@ -192,14 +193,6 @@ def coalesce(ranges: Iterable[Range]) -> list[Range]:
 
 def _object(url: str) -> tuple[Any, str]:
     """The obstore store of a URL, and the path in it."""
-    try:
-        from obstore.store import HTTPStore, from_url
-    except ImportError as error:
-        raise TrackError(
-            f"{url} is remote, which needs obstore",
-            got="it is not installed",
-            next_step="install it with `pip install 'epixs[cloud]'`",
-        ) from error
     options = cloud_options()
     try:
         parts = urlsplit(url)

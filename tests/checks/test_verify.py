@@ -17,7 +17,7 @@ from epixs.imputation.write import impute
 from epixs.ingestion.lazy import open_tracks
 from epixs.ingestion.run import ingest
 from epixs.storage.ledger import read_ledger, write_record
-from epixs.storage.tiling import Tile
+from epixs.storage.store import open_store
 
 
 @pytest.fixture
@@ -104,8 +104,9 @@ def test_labels_of_something_else_are_found(store):
 
 def test_a_tile_of_other_regions_is_found_and_written_again(store):
     path, _, make = store
-    record = read_ledger(path)[0, 1]
-    write_record(path, Tile(0, 1, 0, 0, 0, 0), replace(record, fingerprint="of other regions"))
+    store = open_store(path)
+    record = read_ledger(store)[0, 1]
+    write_record(store, (0, 1), replace(record, fingerprint="of other regions"))
     faults = verify(path)
     assert [(fault.bin_range, fault.what) for fault in faults] == [
         (1, "was written for other regions or settings")

@@ -1,17 +1,21 @@
 """A real LocalCluster of spawned workers, and a real scheduler's address."""
 
+import itertools
 import os
 import signal
 import threading
+from types import SimpleNamespace
 
 import dask
 import distributed
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from epixs.catalog.experiments import read_catalog
 from epixs.cluster.client import open_client
-from epixs.cluster.tasks import run_tasks
+from epixs.cluster.tasks import run_tasks, task_groups
 from epixs.compendium.read import open_compendium
 from epixs.errors import ClusterError, ConfigError
 from epixs.genome.bed import read_regions
@@ -43,6 +47,20 @@ def test_workers_write_the_same_store_and_serve_as_a_scheduler(world, tmp_path, 
 def test_mistakes():
     with pytest.raises(ConfigError, match="got both"), open_client(2, "tcp://127.0.0.1:1"):
         pass
+
+
+@given(st.lists(st.integers(0, 30), max_size=5), st.integers(1, 9))
+def test_groups_are_neighbours_of_one_row_group(tiles_of_groups, threads):
+    tasks = [
+        SimpleNamespace(key=(group, span))
+        for group, count in enumerate(tiles_of_groups)
+        for span in range(count)
+    ]
+    groups = task_groups(tasks, threads, at_once=8)
+    assert list(itertools.chain(*groups)) == tasks
+    assert all(len({task.key[0] for task in group}) == 1 for group in groups)
+    assert max((len(group) for group in groups), default=1) <= min(8, max(1, len(tasks) // (4 * threads)))
+    assert len(groups) >= min(len(tasks), 4 * threads)
 
 
 def _die(path, task):

@@ -17,6 +17,7 @@ from epixs.compendium.summary import row_statistics
 from epixs.compendium.write import finalise, write_block
 from epixs.errors import StoreError
 from epixs.storage.ledger import Record, write_record
+from epixs.storage.store import open_store
 from epixs.storage.tiling import Tile
 from tests.compendium.test_plan import plan_of
 
@@ -29,12 +30,13 @@ def plan():
 def fill(path, plan, skip=()):
     """Write every tile but some; returns the values."""
     values = np.random.default_rng(0).random((plan.n_experiments, plan.n_bins), dtype=np.float32)
+    store = open_store(path)
     for tile in plan.tiles():
-        if (tile.row_group, tile.bin_range) in skip:
+        if tile.key in skip:
             continue
         block = values[tile.first_row : tile.stop_row, tile.first_bin : tile.stop_bin]
-        write_block(path, tile, block)
-        write_record(path, tile, Record("f", [row_statistics(row, 25, 25) for row in block]))
+        write_block(store, tile, block)
+        write_record(store, tile.key, Record("f", [row_statistics(row, 25, 25) for row in block]))
     return values
 
 
@@ -46,7 +48,7 @@ def test_plain_xarray_reads_what_was_written(tmp_path, plan):
     path = tmp_path / "a.zarr"
     create_store(path, plan)
     values = fill(path, plan)
-    finalise(path, plan, by_f)
+    finalise(open_store(path), plan, by_f)
     with xr.open_zarr(path) as dataset:
         assert dataset.signal.dims == ("experiment", "bin")
         assert dataset.signal.dtype == np.float32
@@ -63,7 +65,7 @@ def test_a_missing_tile_reads_as_nan_and_the_store_cannot_be_finished(tmp_path, 
     create_store(path, plan)
     fill(path, plan, skip={(1, 0)})
     with pytest.raises(StoreError, match=r"tile 1/0 is not written.*Run the same command again"):
-        finalise(path, plan, by_f)
+        finalise(open_store(path), plan, by_f)
     dataset = open_compendium(path, unfinished=True)
     assert np.isnan(dataset.signal[16:].to_numpy()).all()
     assert not np.isnan(dataset.signal[:16].to_numpy()).any()
@@ -73,7 +75,7 @@ def test_tiles_written_from_something_else_cannot_be_finished(tmp_path, plan):
     create_store(tmp_path / "a.zarr", plan)
     fill(tmp_path / "a.zarr", plan)
     with pytest.raises(StoreError, match="not written"):
-        finalise(tmp_path / "a.zarr", plan, lambda tile, record: tile.row_group == 0)
+        finalise(open_store(tmp_path / "a.zarr"), plan, lambda tile, record: tile.row_group == 0)
 
 
 def test_readers_refuse_an_unfinished_store(tmp_path, plan):
@@ -85,16 +87,20 @@ def test_readers_refuse_an_unfinished_store(tmp_path, plan):
 def test_part_of_a_shard_is_never_written(tmp_path, plan):
     create_store(tmp_path / "a.zarr", plan)
     with pytest.raises(StoreError, match="not one whole shard"):
-        write_block(tmp_path / "a.zarr", Tile(0, 0, 0, 8, 0, 40_000), np.zeros((8, 40_000), np.float32))
+        write_block(
+            open_store(tmp_path / "a.zarr"), Tile(0, 0, 0, 8, 0, 40_000), np.zeros((8, 40_000), np.float32)
+        )
     with pytest.raises(StoreError, match="not one whole shard"):
-        write_block(tmp_path / "a.zarr", Tile(0, 0, 0, 16, 0, 40_000), np.zeros((8, 40_000), np.float32))
+        write_block(
+            open_store(tmp_path / "a.zarr"), Tile(0, 0, 0, 16, 0, 40_000), np.zeros((8, 40_000), np.float32)
+        )
 
 
 def test_zeros_are_written_not_skipped(tmp_path, plan):
     path = tmp_path / "a.zarr"
     create_store(path, plan)
     tile = next(plan.tiles())
-    write_block(path, tile, np.zeros((16, 40_000), np.float32))
+    write_block(open_store(path), tile, np.zeros((16, 40_000), np.float32))
     assert (open_compendium(path, unfinished=True).signal[:16].to_numpy() == 0).all()
 
 
@@ -166,7 +172,7 @@ def test_a_store_without_its_ledger_is_not_made_anew(tmp_path, plan, shape):
     path = tmp_path / "a.zarr"
     create_store(path, plan)
     fill(path, plan)
-    finalise(path, plan, by_f)
+    finalise(open_store(path), plan, by_f)
     shutil.rmtree(path / "ledger" / "record")
     if shape:
         zarr.create_array(path / "ledger" / "record", shape=shape, dtype="string")
@@ -179,7 +185,7 @@ def test_a_fill_value_that_would_pass_for_signal_is_refused(tmp_path, plan):
     path = tmp_path / "a.zarr"
     create_store(path, plan)
     fill(path, plan)
-    finalise(path, plan, by_f)
+    finalise(open_store(path), plan, by_f)
     for name in ("zarr.json", "signal/zarr.json"):
         text = (path / name).read_text()
         (path / name).write_text(text.replace('"fill_value": "NaN"', '"fill_value": 0.0'))
@@ -191,7 +197,7 @@ def test_damaged_metadata_is_refused_before_anything_is_allocated(tmp_path, plan
     path = tmp_path / "a.zarr"
     create_store(path, plan)
     fill(path, plan)
-    finalise(path, plan, by_f)
+    finalise(open_store(path), plan, by_f)
     metadata = json.loads((path / "zarr.json").read_text())
     signal = metadata["consolidated_metadata"]["metadata"]["signal"]
     signal["shape"] = [1 << 40, 40_000]
@@ -247,8 +253,8 @@ def test_a_record_without_a_row_is_damage(tmp_path, plan):
     path = tmp_path / "a.zarr"
     create_store(path, plan)
     fill(path, plan)
-    finalise(path, plan, by_f)
-    write_record(path, next(plan.tiles()), Record("f", []))
+    finalise(open_store(path), plan, by_f)
+    write_record(open_store(path), (0, 0), Record("f", []))
     with pytest.raises(StoreError, match="ledger of row group 0 is damaged"):
         remove_experiments(path, [plan.experiments["accession"].iloc[0]], "why")
 
@@ -265,7 +271,7 @@ def test_status(tmp_path, plan):
     create_store(path, plan)
     empty = row_statistics(np.full(9, np.nan, dtype=np.float32), 25, 0)
     rows = [{"error": "x.bigWig is empty"}] + [empty] * 15
-    write_record(path, next(plan.tiles()), Record("f", rows))
+    write_record(open_store(path), (0, 0), Record("f", rows))
     state = store_status(path)
     assert (state.status, state.tiles_done, state.tiles) == ("unfinished", 1, 2)
     assert state.failed == [("accession0", "x.bigWig is empty")]
@@ -285,7 +291,7 @@ def test_nothing_is_written_through_a_link_that_leads_out(tmp_path, plan):
 def finished(tmp_path, plan):
     create_store(tmp_path / "a.zarr", plan)
     fill(tmp_path / "a.zarr", plan)
-    finalise(tmp_path / "a.zarr", plan, by_f)
+    finalise(open_store(tmp_path / "a.zarr"), plan, by_f)
     return tmp_path / "a.zarr"
 
 
@@ -330,7 +336,7 @@ def test_rows_of_another_kind_appended_to_a_store_are_found(tmp_path, finished):
     rows = rows.drop_vars(others).drop_encoding().load()
     rows.to_zarr(finished, append_dim="experiment", zarr_format=3, consolidated=False)
     assert xr.open_zarr(finished, consolidated=False).sizes["experiment"] == 22
-    create.consolidate(finished)
+    create.consolidate(open_store(finished))
     with pytest.raises(StoreError, match="experiments that are imputed and observed; expected only observed"):
         open_compendium(finished)
 
@@ -343,11 +349,11 @@ def test_stores_of_earlier_versions_open_and_are_brought_up_to_date(finished, pl
     )
     for name in ("kind", "bin_index"):
         shutil.rmtree(finished / name)
-    create.consolidate(finished)
+    create.consolidate(open_store(finished))
     dataset = open_compendium(finished)
     assert dataset.kind.to_numpy().tolist() == ["observed"] * 20
     assert dataset.isel(bin=slice(10, 20)).epixs.bins()["bin"].tolist() == list(range(10, 20))
-    finalise(finished, plan, by_f)  # as the same command does
+    finalise(open_store(finished), plan, by_f)  # as the same command does
     with xr.open_zarr(finished) as again:
         assert {"kind", "bin_index"} <= set(again.coords)
         assert np.array_equal(again.bin_index, np.arange(40_000))

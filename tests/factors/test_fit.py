@@ -13,7 +13,7 @@ from epixs.cli import app
 from epixs.cluster.client import open_client
 from epixs.errors import AxisError, StoreError
 from epixs.evaluation.scores import AVERAGE, IMPUTED, evaluate
-from epixs.factors import fit, selection
+from epixs.factors import selection
 from epixs.factors.fit import fit_genome
 from epixs.factors.selection import plan_factors
 from epixs.factors.store import open_factors
@@ -22,6 +22,7 @@ from epixs.models.folder import open_model
 from epixs.models.settings import make_settings
 from epixs.sampling import Sampler
 from epixs.storage.ledger import forget_record
+from epixs.storage.store import open_store
 from epixs.storage.tiling import Layout
 from epixs.training.dataset import dataset_of
 from epixs.training.run import train
@@ -128,7 +129,7 @@ def test_each_block_is_made_again_alone_to_the_bit(made, tmp_path):
     copy = tmp_path / "factors"
     shutil.copytree(made / "factors", copy)
     for block in (2, 0):
-        forget_record(copy, 0, block)
+        forget_record(open_store(copy), (0, block))
         shutil.rmtree(copy / "factors_25bp" / "c" / str(block))
     with pytest.raises(StoreError, match="lacks factors of bins"):
         open_factors(copy).read(0, 100)
@@ -145,10 +146,14 @@ def test_each_block_is_made_again_alone_to_the_bit(made, tmp_path):
 def test_threads_of_one_worker_take_turns(made, tmp_path):
     copy = tmp_path / "factors"
     shutil.copytree(made / "factors", copy)
-    plan, _ = plan_factors(open_model(made / "model"), made / "elsewhere.zarr", epochs=EPOCHS)
-    tasks = [fit.BlockTask(block, "again", plan.fingerprint) for block in (0, 2)]
+    for block in (0, 2):
+        forget_record(open_store(copy), (0, block))
+    seen = []
     with ThreadPoolExecutor(2) as threads:
-        assert len([*threads.map(fit.fit_block, [str(copy)] * 2, tasks)]) == 2
+        fit_genome(
+            open_model(made / "model"), made / "elsewhere.zarr", copy, client=threads, progress=seen.append
+        )
+    assert [progress.tiles_done for progress in seen] == [2, 3, 4]
     assert same(copy, made / "factors")
 
 
@@ -252,7 +257,7 @@ def test_the_verbs(made, tmp_path):
     imputed = run(
         app,
         ["impute", str(made / "model"), str(made / "elsewhere.zarr"), "--out", str(tmp_path / "i.zarr"),
-         "--factors", str(tmp_path / "f")],
+         "--factors", str(tmp_path / "f"), "--workers", "1"],
     )  # fmt: skip
     assert imputed.exit_code == 0, imputed.output
     shown = run(app, ["info", str(tmp_path / "f")])

@@ -13,7 +13,6 @@ import zarr
 
 from epixs.catalog.experiments import Catalog
 from epixs.checks.verify import forget, verify
-from epixs.compendium import write
 from epixs.compendium.read import experiments_of, open_compendium, regions_of, stored_plan
 from epixs.compendium.remove import remove_experiments, restore_experiments
 from epixs.compendium.status import store_status
@@ -23,6 +22,7 @@ from epixs.genome.bed import make_regions
 from epixs.ingestion import append as appending
 from epixs.ingestion.preview import preview
 from epixs.ingestion.run import ingest
+from epixs.storage import store as storing
 
 ASSEMBLY = Assembly("small", {"chr1": 10_010, "chr2": 5_000})
 REGIONS, _ = make_regions(ASSEMBLY, [("chr1", 2_000, 4_000, "one")])
@@ -235,7 +235,7 @@ def test_repair_without_sources_gives_nothing_up(catalog, tmp_path):
 WRITES = [
     (zarr.storage.LocalStore, "set"),
     (zarr.storage.LocalStore, "set_if_not_exists"),
-    (write, "put_object"),
+    (storing, "put_object"),
 ]
 """All that writes a file of a store."""
 
@@ -314,3 +314,14 @@ def test_killed_at_any_write_the_same_command_completes_it(catalog, tmp_path, mo
         act(path)
         assert seen(path).identical(after), last
     assert kills >= (1 if what != "again" else 0)
+
+
+def test_the_whole_catalog_goes_on_with_a_store_that_grew(catalog, tmp_path):
+    """Its layout is that of its first experiments, not the one that all of them would be given."""
+    path = tmp_path / "a.zarr"
+    ingest(some(catalog, 0), REGIONS, path)
+    ingest(some(catalog, 1, 2), None, path, append=True)
+    seen = []
+    table = ingest(some(catalog, 0, 1, 2), REGIONS, path, progress=seen.append)
+    assert set(table["status"]) == {"ok"}
+    assert [progress.tiles_done for progress in seen] == [seen[0].tiles]  # nothing was left to do

@@ -14,13 +14,16 @@ from epixs.compendium.read import open_compendium
 from epixs.compendium.status import store_status
 from epixs.errors import CatalogError, ConfigError, StoreError, TrackError
 from epixs.genome.bed import make_regions, read_regions
+from epixs.ingestion import plan as planning
 from epixs.ingestion import tile as module
 from epixs.ingestion.cost import project_cost, unreadable_sources
 from epixs.ingestion.lazy import open_tracks
 from epixs.ingestion.plan import plan_ingest
+from epixs.ingestion.preview import preview
 from epixs.ingestion.run import ingest, pending_tasks
 from epixs.ingestion.tile import tile_task
 from epixs.storage.ledger import read_ledger
+from epixs.storage.store import open_store
 from epixs.tracks.source import source_states
 
 
@@ -118,7 +121,8 @@ def test_interrupted_ingest_resumes_to_the_same_store(panel, tmp_path, monkeypat
     assert len(read) == 3 * 6
     first, second = (open_compendium(tmp_path / f"{n}.zarr").signal.to_numpy() for n in ("whole", "a"))
     assert np.array_equal(first, second)
-    assert read_ledger(tmp_path / "a.zarr") == read_ledger(tmp_path / "whole.zarr")
+    ledgers = [read_ledger(open_store(tmp_path / f"{n}.zarr")) for n in ("whole", "a")]
+    assert ledgers[0] == ledgers[1]
 
 
 def test_replaced_source_is_read_again(panel, tmp_path, write_bigwig):
@@ -129,7 +133,8 @@ def test_replaced_source_is_read_again(panel, tmp_path, write_bigwig):
     plan = plan_ingest(catalog, regions)
     states = source_states(catalog.experiments["path"])
     every = [tile_task(plan, catalog.assembly, tile, states) for tile in plan.tiles()]
-    (pending,) = pending_tasks(tmp_path / "a.zarr", every)
+    store = open_store(tmp_path / "a.zarr")
+    (pending,) = pending_tasks(store, every, read_ledger(store))
     assert [row.kept is None for row in pending.rows] == [True, False, False]
     ingest(catalog, regions, tmp_path / "a.zarr")
     signal_now = open_compendium(tmp_path / "a.zarr").signal[0, :41].to_numpy()
@@ -434,3 +439,19 @@ def test_a_kept_row_that_is_damaged_is_read_again(panel, tmp_path):
     os.utime(tmp_path / "2.bw", ns=(1, 1))
     ingest(catalog, regions, tmp_path / "a.zarr")
     assert np.array_equal(open_compendium(tmp_path / "a.zarr").signal.to_numpy(), before)
+
+
+def test_each_source_is_asked_for_its_state_once(panel, tmp_path, monkeypatch):
+    catalog, regions = panel
+    asked = []
+    original = planning.source_states
+    monkeypatch.setattr(planning, "source_states", lambda paths: asked.extend(paths) or original(paths))
+    for _ in range(2):  # a new store, then one to go on with
+        asked.clear()
+        plan = preview(tmp_path / "a.zarr", catalog, regions)
+        ingest(catalog, regions, tmp_path / "a.zarr", plan=plan)
+        assert sorted(asked) == sorted(catalog.experiments["path"])
+    asked.clear()
+    plan = preview(tmp_path / "a.zarr", catalog, None, append=True)
+    ingest(catalog, None, tmp_path / "a.zarr", append=True, plan=plan)
+    assert sorted(asked) == sorted(catalog.experiments["path"])

@@ -2,24 +2,22 @@ import json
 
 import numpy as np
 import pytest
-import zarr
 
 from epixs.compendium.create import create_store
 from epixs.compendium.summary import row_statistics
 from epixs.errors import StoreError
 from epixs.storage.fingerprint import checksum
-from epixs.storage.ledger import LEDGER_PATH, Record, read_ledger, write_record
-from epixs.storage.tiling import Tile
+from epixs.storage.ledger import Record, read_ledger, write_record
+from epixs.storage.store import LEDGER_PATH
 from tests.compendium.test_plan import plan_of
 
 GOOD = row_statistics(np.array([0.0, 2.0], dtype=np.float32), bases=50, covered=30)
-TILE = Tile(0, 0, 0, 3, 0, 100)
+TILE = (0, 0)
 
 
 @pytest.fixture
 def store(tmp_path):
-    create_store(tmp_path / "a.zarr", plan_of(3, 100))
-    return tmp_path / "a.zarr"
+    return create_store(tmp_path / "a.zarr", plan_of(3, 100))
 
 
 def test_a_new_store_has_no_records(store):
@@ -54,7 +52,7 @@ def test_records_round_trip(store):
     ],
 )  # fmt: skip
 def test_damaged_record_is_an_error(store, text):
-    zarr.open_array(store, path=LEDGER_PATH, mode="r+")[0, 0] = text
+    store.array(LEDGER_PATH)[0, 0] = text
     with pytest.raises(StoreError, match="record 0/0 is damaged"):
         read_ledger(store)
 

@@ -1,0 +1,278 @@
+"""A store, opened: its place, its Zarr group and its attributes; and how every store begins and ends.
+
+A store is opened once and passed on. Whatever it holds, it is made empty and unfinished, filled tile by tile
+with a record in the ledger for each, and marked complete when every tile has one.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import zarr
+
+from epixs.errors import StoreError
+from epixs.storage.location import (
+    absolute,
+    has_object,
+    is_store_fault,
+    is_url,
+    object_names,
+    put_object,
+    reaching,
+    unreachable,
+    zarr_store,
+)
+from epixs.storage.version import epixs_version
+
+SCHEMA_VERSION = "1"
+"""Version of the layout of all stores."""
+
+LEDGER_PATH = "ledger/record"
+
+UNFINISHED, COMPLETE = "unfinished", "complete"
+"""Values of the attribute `status`."""
+
+CREATING = "creating"
+"""Attribute of a store whose creation has not ended: it holds no values yet."""
+
+
+@dataclass(frozen=True)
+class Store:
+    """An opened store.
+
+    Parameters
+    ----------
+    location
+        Absolute path or URL.
+    group
+        The Zarr group, open for reading and writing.
+    attributes
+        Its attributes as they were when it was opened.
+    """
+
+    location: str
+    group: Any
+    attributes: Mapping[str, Any]
+
+    def __str__(self) -> str:
+        return self.location
+
+    @property
+    def kind(self) -> str:
+        """What it holds: `"observed"` or `"imputed"` tracks, or genome `"factors"`."""
+        return str(self.attributes.get("kind"))
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether every tile was written when the store was opened."""
+        return self.attributes.get("status") == COMPLETE
+
+    def array(self, name: str) -> Any:
+        """An array of the store, as it is now."""
+        return self.group[name]
+
+    def has(self, key: str) -> bool:
+        """Whether the store holds an object."""
+        return has_object(self.location, key)
+
+    def put(self, key: str, parts: Iterable[bytes]) -> None:
+        """Write one object of the store, given in parts, whole or not at all."""
+        put_object(self.location, key, parts)
+
+    def refreshed(self) -> Store:
+        """The store as it is now."""
+        return _opened(self.location, self.group.store)
+
+    def with_attributes(self, changes: Mapping[str, Any], without: str = "") -> Store:
+        """Write some attributes, and take one away, in one write; returns the store as it then is."""
+        held = {name: v for name, v in {**dict(self.group.attrs), **changes}.items() if name != without}
+        self.group.attrs.put(held)
+        return replace(self, attributes=dict(held))
+
+
+def open_store(place: Store | str | Path) -> Store:
+    """Open a store that epixs wrote, of whatever kind; one that is open already stays as it is.
+
+    Raises
+    ------
+    StoreError
+        If there is none, or it was written by something else or by another version.
+    """
+    if isinstance(place, Store):
+        return place
+    location = absolute(place)
+    with reaching(location):
+        _check_is_folder(location, str(place))
+        return _opened(location, zarr_store(location))
+
+
+def _opened(location: str, zarr_store: Any) -> Store:
+    try:
+        # Consolidated metadata may be older than what they were made from, if a run was killed between.
+        group = zarr.open_group(zarr_store, mode="r+", zarr_format=3, use_consolidated=False)
+    except Exception as error:  # zarr raises many types for what is not a group
+        if is_store_fault(error):
+            raise
+        raise StoreError(
+            f"{location} is not a Zarr group", got=type(error).__name__, expected="a store that epixs wrote"
+        ) from error
+    attributes = dict(group.attrs)
+    if attributes.get("epixs_schema") is None:
+        raise StoreError(
+            f"{location} is a Zarr store that epixs did not write",
+            got=f"attributes {sorted(attributes)[:6]}",
+            expected="the attribute epixs_schema",
+            next_step="choose another path; epixs never overwrites it",
+        )
+    if attributes["epixs_schema"] != SCHEMA_VERSION:
+        raise StoreError(
+            f"{location} has another schema version",
+            got=attributes["epixs_schema"],
+            expected=SCHEMA_VERSION,
+            next_step="make it again with this version of epixs",
+        )
+    return Store(location, group, attributes)
+
+
+def _check_is_folder(location: str, name: str) -> None:
+    """Say what a path is that cannot be a store."""
+    if is_url(location):
+        return
+    path = Path(location)
+    if not path.exists():
+        raise StoreError(
+            f"store {name} does not exist", next_step="make one with `epixs ingest` or `epixs impute`"
+        )
+    if not path.is_dir():
+        raise StoreError(f"{name} is a file, not a Zarr group", expected="a store that epixs wrote")
+    if (path / "model.json").is_file():
+        raise StoreError(f"{name} is a model, not a Zarr group", expected="a store that epixs wrote")
+
+
+@contextlib.contextmanager
+def reading(store: Store, problem: str = "is damaged", next_step: str | None = None) -> Iterator[None]:
+    """Turn the many types that Zarr and its codecs raise for what is damaged into one error.
+
+    Raises
+    ------
+    StoreError
+        That the store is damaged, or cannot be reached.
+    """
+    try:
+        yield
+    except StoreError:
+        raise
+    except Exception as error:
+        if is_store_fault(error):
+            raise unreachable(store.location, error) from error
+        raise StoreError(
+            f"{store} {problem}", got=f"{type(error).__name__}: {error}", next_step=next_step
+        ) from error
+
+
+def store_exists(location: str) -> bool:
+    """Whether there is a Zarr group at an absolute path or URL, rather than nothing yet.
+
+    Raises
+    ------
+    StoreError
+        If something else is there, which must not be written over.
+    """
+    if has_object(location, "zarr.json"):
+        return True
+    if not is_url(location) and Path(location).is_file():
+        raise StoreError(f"{location} is a file", expected="a store, or nothing yet")
+    # zarr leaves files like this one when its very first write is cut short
+    if not all(re.fullmatch(r"zarr\.[0-9a-f]{32}\.partial", name) for name in object_names(location)):
+        raise StoreError(
+            f"{location} is not empty and not a Zarr group",
+            next_step="choose another --out; epixs never overwrites what it did not write",
+        )
+    return False
+
+
+def make_store(
+    location: str,
+    attributes: Mapping[str, Any],
+    grid: tuple[int, int],
+    fill: Callable[[Store], None],
+    *,
+    again: bool = False,
+) -> Store:
+    """Make an unfinished store at an absolute path or URL; `fill` adds its arrays.
+
+    `again` replaces a store of ours whose creation was cut short; nothing else is ever overwritten.
+    """
+    versions = {"epixs_schema": SCHEMA_VERSION, "epixs_version": epixs_version()}
+    begun = {**versions, **attributes, CREATING: True}
+    group = zarr.create_group(zarr_store(location), zarr_format=3, attributes=begun, overwrite=again)
+    store = Store(location, group, dict(begun))
+    fill(store)
+    group.create_array(LEDGER_PATH, shape=grid, chunks=(1, 1), dtype="string", fill_value="")
+    return store.with_attributes({}, without=CREATING)
+
+
+def find_or_make(location: str, check: Callable[[Store], object], make: Callable[[bool], Store]) -> Store:
+    """Go on with the store that is there, or make it.
+
+    `check` raises an error if what is there was made from something else; `make(True)` makes a store in place
+    of one whose creation was cut short.
+    """
+    if not store_exists(location):
+        return make(False)
+    store = open_store(location)
+    check(store)
+    return make(True) if CREATING in store.attributes else store
+
+
+def check_ledger(store: Store, grid: tuple[int, int]) -> None:
+    """Check that the ledger has a place for each tile.
+
+    Raises
+    ------
+    StoreError
+        If it is missing or has another shape: what was written is then not known.
+    """
+    try:
+        shape = store.array(LEDGER_PATH).shape
+    except Exception as error:  # zarr raises many types
+        if is_store_fault(error):
+            raise
+        shape = type(error).__name__
+    if shape != grid:
+        raise StoreError(
+            f"{store}: its ledger is missing or damaged",
+            got=shape,
+            expected=f"shape {grid}",
+            next_step=f"bring {LEDGER_PATH} back from a copy, or make the store again elsewhere",
+        )
+
+
+def differences(
+    settings: Mapping[str, Any],
+    stored: Any,
+    in_words: Mapping[str, Callable[[], list[str]]] | None = None,
+) -> list[str]:
+    """Name what a store was made from and a plan is not, with both values; `in_words` says more of some.
+
+    What a store says it was made from (`stored`) is a claim.
+    """
+    if not isinstance(stored, dict):
+        return ["settings that it no longer holds"]
+    texts = []
+    for name, mine in settings.items():
+        theirs = stored.get(name)
+        if mine == theirs:
+            continue
+        if in_words and name in in_words:
+            texts += in_words[name]()
+        elif isinstance(mine, dict) and isinstance(theirs, dict):
+            texts += [f"{name}: {text}" for text in differences(mine, theirs)]
+        else:
+            texts.append(f"{name} {mine}, the store has {theirs}")
+    return texts
