@@ -79,7 +79,7 @@ class OpenedModel:
 
 @dataclass(frozen=True)
 class SavedModel:
-    """The names by which a worker opens a model, genome factors and store, and fingerprints they must have."""
+    """Where a worker finds a model, genome factors and store, and which fingerprints they must have."""
 
     folder: str
     fingerprint: str
