@@ -35,8 +35,8 @@ def test_the_four_steps_one_after_the_other(world, held_out, tmp_path, capsys):
         shutil.copy(world.folder / name, tmp_path)
     shutil.copytree(world.folder / "tracks", tmp_path / "tracks")
     text = (PIPELINES / "laptop.toml").read_text()
-    small = "[train]\nhidden = [16, 16]\nbatch_size = 500\nepochs = 2\nheld_out = 0.1\n"
-    (tmp_path / "laptop.toml").write_text(text[: text.index("[train]")] + small)
+    small = "[model]\nhidden = [16, 16]\n[training]\nbatch_size = 500\nepochs = 2\nheld_out = 0.1\n"
+    (tmp_path / "laptop.toml").write_text(text[: text.index("[model]")] + small)
     for step in STEPS:
         assert run(step, tmp_path / "laptop.toml") == 0
     printed = capsys.readouterr().out

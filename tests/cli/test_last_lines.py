@@ -69,7 +69,7 @@ def test_ingest_info_and_qc_say_what_is_odd(panel):
 
 def test_training_says_whether_it_is_any_good(store, tmp_path):
     options = ["--hidden", "16,16", "--config", tmp_path / "c.toml"]
-    (tmp_path / "c.toml").write_text("[train]\nbatch_size = 300\nheld_out = 0.1\nlearning_rate = 0.002\n")
+    (tmp_path / "c.toml").write_text("[training]\nbatch_size = 300\nheld_out = 0.1\nlearning_rate = 0.002\n")
     poor = epixs("train", store, "--out", tmp_path / "poor", "--epochs", 1, *options)
     assert poor.exit_code == 0
     assert "MSE on held-out blocks" in poor.output
@@ -131,7 +131,7 @@ def test_what_cannot_be_compared_is_said(tmp_path):
     mouse = write_store(tmp_path / "m.zarr", planted(2, 1, 3), labels=LABELS[:3])
     few = epixs("train", human, mouse, "--out", tmp_path / "few", "--hidden", "8", "--epochs", 1)
     assert "note: nothing of mouse was held out" in said(few)
-    (tmp_path / "c.toml").write_text("[train]\nheld_out = 0.2\n")
+    (tmp_path / "c.toml").write_text("[training]\nheld_out = 0.2\n")
     options = ["--hidden", "8", "--epochs", 1, "--config", tmp_path / "c.toml"]
     done = epixs("train", human, mouse, "--out", tmp_path / "model", *options)
     assert "note: mouse: MSE" in last_lines(done, 2)

@@ -44,7 +44,7 @@ def test_the_whole_path(world, tmp_path, held_out):
     assert "complete, 2 of 2 tiles" in " ".join(epixs("status", store).output.split())
     info = epixs("info", store)
     assert "simulated-mouse-00" in info.output
-    (tmp_path / "small.toml").write_text("[train]\nbatch_size = 500\nheld_out = 0.1\n")
+    (tmp_path / "small.toml").write_text("[training]\nbatch_size = 500\nheld_out = 0.1\n")
     model = tmp_path / "model"
     trained = epixs(
         "train", store, world.store("human"), "--out", model, "--exclude", world.pairs,
@@ -186,7 +186,7 @@ def test_ctrl_c_keeps_what_was_written(world, tmp_path, verb):
     else:
         out = tmp_path / "model"
         (tmp_path / "c.toml").write_text(
-            "batch_size = 500\nepochs = 100000\npatience = 0\nheld_out = 0.1\nhidden = [16]\n"
+            "[model]\nhidden = [16]\n[training]\nbatch_size = 500\nepochs = 100000\npatience = 0\nheld_out = 0.1\n"
         )
         arguments = [world.store("mouse"), "--config", tmp_path / "c.toml"]
         sign = out / "model.json"

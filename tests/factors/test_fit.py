@@ -80,7 +80,7 @@ def test_stage_two_is_as_good_as_a_joint_fit(made, tmp_path):
     train(joint_axis([made / "both.zarr"], [HIDDEN]), CONFIG, tmp_path / "joint")
     joint = open_model(tmp_path / "joint")
     joint.model.compile(loss="mse")
-    entries = Sampler(joint.axis, held_out=CONFIG.held_out).held_out_entries(200_000)
+    entries = Sampler(joint.axis, held_out=CONFIG.training.held_out).held_out_entries(200_000)
     there = entries.position[:, 0] >= BINS
     second = entries.take(there)
     together = joint.model.evaluate(dataset_of(second), verbose=0)
