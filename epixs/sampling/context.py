@@ -44,9 +44,14 @@ OWN_DROPPED, BIOSAMPLES_DROPPED, GAIN = 0.2, 0.4, 0.2
 """What training leaves out or misreads, or else a network learns its few tracks by heart: the shares of a
 target's own tracks and of other biosamples, and the spread (in logs) of each track's factor."""
 
+FOCUS_SHARE, FOCUS_EPISODES = 0.4, 0.9
+"""Share of the targets that are of assays which zero-shot imputation is meant for, where species that have
+them are drawn, and share of those that are hidden from their species."""
+
 HELD_ENTRIES = 20_000
 """Most held-out entries that are scored."""
 
+LEFT_TO_SEE = 2
 FEWEST_TRACKS = 6
 """Members hold tracks out from so many on."""
 
@@ -252,6 +257,8 @@ class ContextSampler:
     episodes
         Share of the targets whose assay is hidden from their species, as if nobody had performed it there;
         of one species alone, there are none.
+    focus
+        Assays that zero-shot imputation is meant for: they are drawn more often, and mostly hidden.
     species_weight
         Share of each species in the targets, as in `Sampler`.
     seed
@@ -268,6 +275,7 @@ class ContextSampler:
         steps_per_epoch: int = 250,
         held_share: float = 0.1,
         episodes: float = 0.5,
+        focus: Sequence[str] = (),
         species_weight: str = "balanced",
         seed: int = 0,
     ) -> None:
@@ -280,6 +288,7 @@ class ContextSampler:
         shares = species_shares(species_weight, known, sizes[sizes > 0])
         self._shares = np.zeros(len(sizes))
         self._shares[sizes > 0] = shares
+        self._focus = [np.isin(s.panel.assay, axis.assay_index(focus)) for s in self.species]
         self.held = hold_out_by_member([s.panel for s in self.species], members, held_share, seed)
         self._own = max(s.reads.own.shape[1] for s in self.species)
         self._assays = max(s.reads.others.shape[1] for s in self.species)
@@ -324,8 +333,8 @@ class ContextSampler:
                 member = row * self.members // self.targets
                 at = int(generator.choice(len(self.species), p=self._shares))
                 seen = ~self.held[at][member]
-                target = self._training_target(at, int(generator.choice(np.flatnonzero(seen))))
-                target, gain = self._misread(target, seen, generator)
+                track = self._track(at, seen, generator)
+                target, gain = self._misread(self._training_target(at, track), seen, generator)
                 self._fill(batch, row, target, member, self._runs(at, generator), gain)
             return batch
 
@@ -390,13 +399,20 @@ class ContextSampler:
             reads.weight[track], species.scales.without_track[track], species.windows, track,
         )  # fmt: skip
 
+    def _track(self, at: int, seen: Mask, generator: np.random.Generator) -> int:
+        """Draw a training track, those of the assays in focus more often."""
+        focus = seen & self._focus[at]
+        in_focus = focus.any() and generator.random() < FOCUS_SHARE
+        return int(generator.choice(np.flatnonzero(focus if in_focus else seen)))
+
     def _misread(self, target: Target, seen: Mask, generator: np.random.Generator) -> tuple[Target, Floats]:
         """Leave out some of what is read for a training target, and what multiplies the rest."""
         species = self.species[target.at]
         panel, scale = species.panel, target.scale
         gain = np.exp(GAIN * generator.standard_normal(panel.mean.size)).astype(np.float32)
         own = np.where(generator.random(target.own.size) < OWN_DROPPED, -1, target.own).astype(np.int32)
-        if generator.random() < self.episodes:
+        in_focus = self._focus[target.at][target.track]
+        if self.episodes and generator.random() < (FOCUS_EPISODES if in_focus else self.episodes):
             seen = seen & (panel.assay != target.assay)
             scale = species.scales.without_assay[target.track]
         kept = generator.random(len(species.part.biosamples)) >= BIOSAMPLES_DROPPED
@@ -509,7 +525,7 @@ def targets_of(
 def hold_out_by_member(panels: Sequence[Panel], members: int, share: float, seed: int) -> list[Mask]:
     """Choose the tracks that each member never sees, shape `(member, track)` per species.
 
-    Only tracks whose biosample and assay have another one that the member sees; first those that no member
+    Only tracks whose biosample and assay have two others that the member sees; first those that no member
     before holds out.
     """
     sizes = [panel.assay.size for panel in panels]
@@ -527,7 +543,7 @@ def hold_out_by_member(panels: Sequence[Panel], members: int, share: float, seed
             panel, mine = panels[at], held[at][member]
             mine[track] = True
             same = [getattr(panel, name) == getattr(panel, name)[track] for name in ("biosample", "assay")]
-            if left and all((label & ~mine).any() for label in same):
+            if left and all((label & ~mine).sum() >= LEFT_TO_SEE for label in same):
                 left -= 1
             else:
                 mine[track] = False

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from epixs.axis.axis import JointAxis
 from epixs.catalog.pairs import Pair
 from epixs.config import Settings, TrainingSettings
+from epixs.models.avocado.zero_shot import choose_targets, lacking_assays
 from epixs.models.context.settings import ContextSettings
 from epixs.models.kinds import Kind, Predict, Schedule
 from epixs.sampling.context import RADII, ContextSampler, labels_of, tracks_of
@@ -90,6 +91,7 @@ class Context(Kind):
             steps_per_epoch=schedule.steps_per_epoch,
             held_share=model.member_held_out,
             episodes=model.episodes,
+            focus=lacking_assays(axis, choose_targets(axis)[0]),
             species_weight=training.species_weight,
             seed=training.seed,
         )
