@@ -51,6 +51,7 @@ def verify(
     sources: bool = False,
     assembly: Assembly | None = None,
     backend: Backend = "epixs",
+    repair: bool = False,
     client: Any = None,
     progress: Callable[[Progress], None] | None = None,
 ) -> list[Fault]:
@@ -66,6 +67,8 @@ def verify(
         Theirs, where epixs does not know it and its chromosome sizes do not lie beside the first of them.
     backend
         With what: `"pybigwig"` is slow and independent of our own reader.
+    repair
+        Mark faulty tiles as not written, so that the command that wrote the store writes them again.
     client
         A `distributed.Client`; without one, tiles are checked one after the other in this process.
     progress
@@ -109,7 +112,10 @@ def verify(
             done += 1
             if progress:
                 progress(Progress(done, len(checks), total * done // len(checks), total))
-    return sorted(faults, key=lambda fault: (fault.row_group, fault.bin_range))
+    faults.sort(key=lambda fault: (fault.row_group, fault.bin_range))
+    if repair:
+        forget(path, faults)
+    return faults
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import keras
 import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
@@ -42,6 +41,7 @@ from epixs.factors.store import (
 from epixs.models.avocado.factors import INITIAL_RANGE
 from epixs.models.avocado.network import DeepTensorFactorization
 from epixs.models.avocado.optimizer import RowwiseAdam
+from epixs.models.backend import keras
 from epixs.models.folder import TrainedModel
 from epixs.sampling import Sampler
 from epixs.storage.fingerprint import digest

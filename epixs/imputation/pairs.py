@@ -22,6 +22,12 @@ def check_store(trained: TrainedModel, path: str | Path, factors: FactorStore | 
         Naming what differs.
     """
     dataset = open_compendium(path)
+    if dataset.attrs["kind"] != "observed":
+        raise AxisError(
+            f"{path} is {dataset.attrs['kind']}",
+            expected="the observed compendium of the species",
+            next_step="give the store that `epixs ingest` wrote",
+        )
     species = str(dataset.attrs["species"])
     if species not in trained.axis.species:
         raise AxisError(

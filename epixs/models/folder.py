@@ -14,7 +14,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import keras
 import numpy as np
 
 from epixs.axis.axis import JointAxis
@@ -23,6 +22,7 @@ from epixs.config import TrainConfig, config_from
 from epixs.errors import TrainingError
 from epixs.models.avocado.network import DeepTensorFactorization, build_model
 from epixs.models.avocado.size import count_parameters
+from epixs.models.backend import keras
 from epixs.models.description import DESCRIPTION_FILE, MODEL_FILE, read_description, signal_bounds
 from epixs.storage.files import check_new_folder, file_sha256, write_text
 from epixs.storage.fingerprint import digest

@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import keras
 import numpy as np
 
 from epixs.axis.axis import JointAxis
@@ -21,6 +20,7 @@ from epixs.errors import TrainingError
 from epixs.models.avocado.network import DeepTensorFactorization
 from epixs.models.avocado.optimizer import RowwiseAdam
 from epixs.models.avocado.zero_shot import plan_zero_shot
+from epixs.models.backend import keras
 from epixs.models.description import DESCRIPTION_FILE
 from epixs.models.folder import new_model, write_model
 from epixs.sampling import Sampler
@@ -127,6 +127,20 @@ def train(
     TrainingError
         If the memory budget does not suffice, the folder holds something else, the run to resume is of
         other stores or settings, or the loss diverges.
+
+    Examples
+    --------
+    >>> import epixs
+    >>> files = epixs.simulate("world", size="tiny")
+    >>> chosen = epixs.make_catalog("world/metadata.tsv", "catalog.tsv")
+    >>> table = epixs.ingest("catalog.tsv", "world/mouse.bed", "mouse.zarr", species="mouse")
+    >>> axis = epixs.joint_axis("mouse.zarr")
+    >>> settings = epixs.TrainConfig(hidden=(8, 8), epochs=1, batch_size=1_000, held_out=0.1)
+    >>> done = epixs.train(axis, settings, "model")
+    >>> done["best_epoch"], done["epochs"]
+    (1, 1)
+    >>> epixs.status("model").status
+    'finished'
     """
     deadline = deadline_of(config)
     use_cores()

@@ -10,17 +10,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import keras
 import numpy as np
 import numpy.typing as npt
 
 from epixs.axis.axis import JointAxis
 from epixs.config import TrainConfig
 from epixs.errors import TrainingError
+from epixs.models.backend import keras
 from epixs.sampling import Batch, Sampler
 from epixs.training.checkpoint import RunState, save_checkpoint
-from epixs.training.held_out import GroupError, HeldOut, history_columns
+from epixs.training.held_out import HeldOut, history_columns
 from epixs.training.history import EventLog, write_history
+from epixs.training.verdict import GroupError
 
 REPORT_SECONDS = 0.5
 WEIGHTED_ERROR = "error"

@@ -124,10 +124,9 @@ def test_one_fit_call_joins_model_and_dataset_and_lowers_the_error(axis):
 @pytest.mark.parametrize(
     "imports",
     [
-        "import epixs, keras",
-        "import keras, epixs",
-        "import epixs, tensorflow, keras",
-        "import epixs, importlib.util as u; u.find_spec('keras'); import keras",
+        "from epixs import DeepTensorFactorization; import keras",
+        "import keras; from epixs import RowwiseAdam, build_model",
+        "import tensorflow, keras; from epixs import open_model",
     ],
 )
 def test_plain_keras_opens_the_file_in_a_fresh_process(axis, tmp_path, imports):
