@@ -9,6 +9,7 @@ import numpy as np
 import tensorflow as tf
 
 from epixs.axis.axis import JointAxis
+from epixs.models.avocado import optimizer as optimizer  # named in files of compiled models
 from epixs.models.avocado.dense import TallDense
 from epixs.models.avocado.factors import GenomeFactors, LabelFactors, look_up
 from epixs.models.avocado.zero_shot import plan_zero_shot
