@@ -20,7 +20,7 @@ import pandas as pd
 import epixs
 from epixs.evaluation.metrics import METRICS
 from epixs.evaluation.scores import IMPUTED, UNFAIR, ZERO_SHOT, Evaluation
-from epixs.report.figures import plot_tracks
+from epixs.report.figures import plot
 from epixs.report.tables import markdown_table
 
 PICTURED_FOLD, PICTURED, PICTURED_LOCUS = 2, "H3K4me3", "chr5:131,400,000-132,200,000"
@@ -101,7 +101,7 @@ def one_species(bench: Bench) -> str:
         runs.append(run)
         if number == PICTURED_FOLD:
             _, biosample, assay = next(pair for pair in pairs if short(pair[2]) == PICTURED)
-            plot_tracks(
+            plot(
                 bench.work / f"fold{number}.zarr",
                 store,
                 biosample=biosample,

@@ -48,7 +48,7 @@ def test_python_sections_run(names, number):
 def test_commands_and_options_exist():
     from typer.main import get_command
 
-    from epixs.cli import app
+    from epixs.cli.app import app
 
     verbs = get_command(app).commands
     lines = "\n".join(blocks("bash")).replace("\\\n", " ").splitlines()

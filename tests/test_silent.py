@@ -8,7 +8,7 @@ from typer.testing import CliRunner
 from epixs.axis.join import joint_axis
 from epixs.catalog.portal import select_experiments
 from epixs.checks.qc import quality
-from epixs.cli import app
+from epixs.cli.app import app
 from epixs.compendium.remove import remove_experiments
 from epixs.errors import AxisError, ConfigError, StoreError, TrainingError
 from epixs.evaluation.scores import evaluate
@@ -17,7 +17,7 @@ from epixs.imputation.pairs import choose_pairs
 from epixs.imputation.write import impute
 from epixs.models.folder import open_model
 from epixs.models.settings import make_settings, read_settings
-from epixs.report.figures import plot_tracks
+from epixs.report.figures import plot
 from epixs.sampling.order import species_shares
 from epixs.training.extension import plan_extension
 from epixs.training.history import read_history
@@ -211,7 +211,7 @@ def test_plots_find_a_track_by_either_of_its_assays_names(tmp_path):
     impute(trained, store, tmp_path / "i.zarr", everything=True)
     pytest.importorskip("matplotlib")
     for name in ("A", "A1"):
-        assert plot_tracks(
+        assert plot(
             tmp_path / "i.zarr", store, biosample="y", assay=name, locus="chr1:0-75,000", out=tmp_path / "p.png"
         ) == []  # fmt: skip
 

@@ -43,6 +43,17 @@ def joint_axis(
         experiments of a species one.
     StoreError
         If a store is foreign or unfinished.
+
+    Examples
+    --------
+    >>> import epixs
+    >>> files = epixs.simulate("world", size="tiny")
+    >>> chosen = epixs.make_catalog("world/metadata.tsv", "catalog.tsv")
+    >>> table = epixs.ingest("catalog.tsv", "world/mouse.bed", "mouse.zarr", species="mouse")
+    >>> table = epixs.ingest("catalog.tsv", "world/human.bed", "human.zarr", species="human")
+    >>> axis = epixs.joint_axis(["mouse.zarr", "human.zarr"])
+    >>> axis.species, len(axis.assays), axis.n_experiments
+    (('mouse', 'human'), 12, 64)
     """
     paths = [stores] if isinstance(stores, (str, Path)) else stores
     parts = [_species_axis(path, aliases) for path in paths]

@@ -9,10 +9,11 @@ from pathlib import Path
 
 import pandas as pd
 
-from epixs.catalog.experiments import core_experiments, slug, vocabulary
+from epixs.catalog.experiments import core_experiments, slug, vocabulary, write_catalog
 from epixs.catalog.tsv import read_tsv
 from epixs.errors import CatalogError
 from epixs.genome.assembly import reference_folder
+from epixs.storage.files import write_new
 
 NEEDED = (
     "File accession",
@@ -89,6 +90,8 @@ class Selection:
     audited
         Accessions of files that were chosen although the portal's audit found an error, for lack of a better
         one.
+    outside_core
+        Species of which the Core filter left no experiment.
     """
 
     table: pd.DataFrame
@@ -96,6 +99,59 @@ class Selection:
     others: pd.DataFrame
     unnamed: tuple[str, ...] = ()
     audited: tuple[str, ...] = ()
+    outside_core: tuple[str, ...] = ()
+
+
+def make_catalog(
+    metadata: str | Path,
+    out: str | Path,
+    *,
+    report: str | Path | None = None,
+    core: bool = False,
+    keep_perturbed: bool = False,
+    assembly: str | None = None,
+) -> Selection:
+    """Turn a portal table into a catalog with one bigWig per (biosample, assay).
+
+    Parameters
+    ----------
+    metadata, report, core, keep_perturbed, assembly
+        As in `select_experiments`.
+    out
+        The catalog TSV to write. Experiments that were not chosen, and may be of other biosamples under the
+        same name, go to `*.others.tsv` beside it.
+
+    Returns
+    -------
+    What was chosen and what was left out.
+
+    Raises
+    ------
+    CatalogError
+        If the table lacks a column, nothing is left, or `out` holds something else.
+
+    Examples
+    --------
+    >>> import epixs
+    >>> files = epixs.simulate("world", size="tiny")
+    >>> chosen = epixs.make_catalog("world/metadata.tsv", "catalog.tsv")
+    >>> chosen.table["species"].value_counts().to_dict()
+    {'human': 37, 'mouse': 27}
+    >>> chosen.dropped["not released"]
+    1
+    """
+    chosen = select_experiments(
+        metadata, report=report, core=core, keep_perturbed=keep_perturbed, assembly=assembly
+    )
+    write_catalog(chosen.table, out, paths_from=Path(metadata).parent)
+    if len(chosen.others):
+        write_new(others_beside(out), chosen.others.to_csv(sep="\t", index=False), CatalogError)
+    return chosen
+
+
+def others_beside(catalog: str | Path) -> Path:
+    """The table of experiments that were not chosen, beside a catalog."""
+    return Path(catalog).with_name(f"{Path(catalog).stem}.others.tsv")
 
 
 def select_experiments(
@@ -157,6 +213,7 @@ def select_experiments(
     files = _by_series(files)
     others = _others(files)
     keep(~files.duplicated(LABELS), "another experiment of the same biosample and assay")
+    species = set(files["species"])
     if core:
         kept = core_experiments(files).index
         keep(files.index.to_series().isin(kept), "outside the Core")
@@ -169,7 +226,8 @@ def select_experiments(
     table = files.sort_values(["species", "biosample", "assay"]).reset_index(drop=True)
     audited = table.loc[table["Audit ERROR"] != "", "accession"]
     unnamed = sorted(set(table["Experiment accession"]) - set(summaries)) if summaries else []
-    return Selection(table, dropped, others, tuple(unnamed), tuple(audited))
+    lost = sorted(species - set(table["species"]))
+    return Selection(table, dropped, others, tuple(unnamed), tuple(audited), tuple(lost))
 
 
 def _read_metadata(path: Path) -> pd.DataFrame:

@@ -53,6 +53,7 @@ def verify(
     sources: bool = False,
     assembly: Assembly | None = None,
     backend: Backend = "epixs",
+    repair: bool = False,
     client: Any = None,
     progress: Callable[[Progress], None] | None = None,
 ) -> list[Fault]:
@@ -68,6 +69,8 @@ def verify(
         Theirs, where epixs does not know it and its chromosome sizes do not lie beside the first of them.
     backend
         With what: `"pybigwig"` is slow and independent of our own reader.
+    repair
+        Mark faulty tiles as not written, so that the command that wrote the store writes them again.
     client
         A `distributed.Client`, or a `concurrent.futures.ThreadPoolExecutor`; without one, tiles are checked
         one after the other in this process.
@@ -96,7 +99,10 @@ def verify(
                 done += 1
                 if progress:
                     progress(Progress(done, len(checks)))
-    return sorted(faults, key=lambda fault: (fault.row_group, fault.bin_range))
+        faults.sort(key=lambda fault: (fault.row_group, fault.bin_range))
+        if repair:
+            forget(path, faults)
+    return faults
 
 
 def _checks(store: Store, sources: bool, assembly: Assembly | None, backend: Backend) -> list[_Check]:

@@ -1,17 +1,18 @@
-"""The `epixs` command: each verb wires public calls, shows a plan, progress and a table."""
+"""The `epixs` command: each verb calls the public function of its name and shows what that returns."""
 
 from __future__ import annotations
 
 import os
-
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # what TensorFlow says of missing GPUs helps no one
-
-from epixs.cli import ingest, shown, stores, training, models, worlds  # isort: skip (the order of the verbs in --help)
-from epixs.cli.app import app
-
-__all__ = ["app", "ingest", "main", "models", "shown", "stores", "training", "worlds"]
+import sys
 
 
 def main() -> None:
-    """Entry point of the `epixs` command."""
-    app()
+    """Run the `epixs` command, and answer Ctrl-C from the first moment: also while its verbs are imported."""
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # what TensorFlow says of missing GPUs helps no one
+    try:
+        from epixs.cli.app import app
+
+        app()
+    except KeyboardInterrupt:
+        print("error: interrupted", file=sys.stderr)
+        sys.exit(130)

@@ -1,20 +1,35 @@
-"""The `epixs` command; its verbs are in the modules beside this one."""
+"""The `epixs` command and the list of its verbs, in the order of `epixs --help`."""
 
 from __future__ import annotations
 
+import sys
 from typing import Annotated
 
 import typer
 
+from epixs.cli.ingest import catalog, ingest
+from epixs.cli.models import evaluate, impute, plot
+from epixs.cli.show import info, status
+from epixs.cli.stores import qc, remove, verify
 from epixs.cli.terminal import Verbs, say
+from epixs.cli.training import curves, extend, fit_genome, train
+from epixs.cli.worlds import demo, simulate
+
+VERBS = (
+    catalog, ingest, status, info, verify, qc, remove, train, curves, extend, fit_genome, impute, evaluate,
+    plot, simulate, demo,
+)  # fmt: skip
 
 app = typer.Typer(
     cls=Verbs,
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
+    rich_markup_mode="rich" if sys.stderr.isatty() else None,  # in a pipe, usage errors without a frame
     help="Epigenomes across species: bigWig tracks to compendia to cross-species imputations.",
 )
+for verb in VERBS:
+    app.command(verb.__name__.replace("_", "-"))(verb)
 
 
 def _print_version(wanted: bool) -> None:

@@ -3,33 +3,33 @@
 from __future__ import annotations
 
 import contextlib
-import functools
 import re
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from epixs.cli.app import app
+from epixs.cli.options import AsJson, DryRun, Scheduler, Uncovered, Workers
 from epixs.cli.terminal import (
     EXIT_ROWS_FAILED,
     bytes_text,
+    check_present,
     counted,
+    counting,
     err,
     fail_rows,
     listed,
-    out,
+    print_json,
     progress_bar,
     remark,
     say,
-    table_of,
+    show_table,
 )
 
 
-@app.command()
 def catalog(
     metadata: Annotated[Path, typer.Argument(help="metadata.tsv of the ENCODE portal")],
-    out_path: Annotated[Path, typer.Option("--out", help="catalog TSV to write")],
+    out: Annotated[Path, typer.Option(help="catalog TSV to write")],
     core: Annotated[
         bool, typer.Option("--core", help=">= 5 assays per biosample and biosamples per assay")
     ] = False,
@@ -39,49 +39,54 @@ def catalog(
         Path | None,
         typer.Option(help="the portal's experiment report (TSV), which names biosamples by summary"),
     ] = None,
+    json: AsJson = False,
 ) -> None:
     """Turn an ENCODE portal metadata.tsv into a catalog: one bigWig per (biosample, assay)."""
-    from epixs.catalog.experiments import write_catalog
-    from epixs.catalog.portal import select_experiments
+    check_present("metadata", metadata)
+    from epixs.catalog.portal import make_catalog
 
-    choose = functools.partial(
-        select_experiments, metadata, report=report, keep_perturbed=keep_perturbed, assembly=assembly
+    chosen = make_catalog(
+        metadata, out, core=core, keep_perturbed=keep_perturbed, assembly=assembly, report=report
     )
-    selection = choose(core=core)
-    write_catalog(selection.table, out_path, paths_from=metadata.parent)
-    if core:
-        for species in sorted(set(choose(core=False).table["species"]) - set(selection.table["species"])):
-            remark(f"no experiment of {species} is in the Core; without --core it keeps its own")
-    for reason, count in selection.dropped.items():
-        out.print(f"  {count:>7,} files left out: {reason}", highlight=False)
-    _remark_on_biosamples(selection, out_path, report)
-    counts = selection.table.groupby(["species", "assembly"])
+    for species in chosen.outside_core:
+        remark(f"no experiment of {species} is in the Core; without --core it keeps its own")
+    for reason, count in chosen.dropped.items():
+        say(f"  {count:>7,} files left out: {reason}")
+    _remark_on_biosamples(chosen, out, report)
+    counts = chosen.table.groupby(["species", "assembly"])
+    columns = ["species", "assembly", "experiments", "biosamples", "assays"]
     rows = [
         [*key, len(part), part["biosample"].nunique(), part["assay"].nunique()]
         for key, part in counts
         if isinstance(key, tuple)
     ]
-    out.print(table_of(str(out_path), ["species", "assembly", "experiments", "biosamples", "assays"], rows))
+    show_table(str(out), columns, rows)
+    if json:
+        counted_species = [dict(zip(columns, row, strict=True)) for row in rows]
+        print_json(
+            {
+                "catalog": out,
+                "species": counted_species,
+                "files_left_out": chosen.dropped,
+                "others": chosen.others,
+            }
+        )
 
 
 def _remark_on_biosamples(selection: Any, catalog: Path, report: Path | None) -> None:
-    """Say which experiments may be of different biosamples under one name, and list those not chosen."""
-    from epixs.errors import CatalogError
-    from epixs.storage.files import write_new
+    """Say which experiments may be of different biosamples under one name."""
+    from epixs.catalog.portal import others_beside
 
     others = selection.others
     if len(others):
         labels = others.groupby(["species", "biosample", "assay"]).ngroups
-        path = catalog.with_name(f"{catalog.stem}.others.tsv")
-        first = others.iloc[0]
-        write_new(path, others.to_csv(sep="\t", index=False), CatalogError)
         first = others.iloc[0]
         why = "under the same name in the report" if report else "which the table does not tell apart"
         remark(
             f"WARNING: {counted(labels, 'pair')} of biosample and assay have several experiments, {why}: "
             f"for instance {first['biosample']} / {first['assay']}. They may differ in life stage, donor or "
             "other conditions. One of each was taken, of one series (laboratory, donor, date) where there is "
-            f"one; {counted(len(others), 'other experiment')} are listed in {path}"
+            f"one; {counted(len(others), 'other experiment')} are listed in {others_beside(catalog)}"
             + ("" if report else ". --report REPORT.tsv, the portal's experiment report, tells them apart")
         )
     if selection.audited:
@@ -94,80 +99,79 @@ def _remark_on_biosamples(selection: Any, catalog: Path, report: Path | None) ->
         )
 
 
-@app.command()
 def ingest(
-    catalog_path: Annotated[Path, typer.Argument(metavar="CATALOG", help="catalog TSV")],
-    out_path: Annotated[
-        str, typer.Option("--out", help="Zarr store to write, or to go on with; also s3://...")
-    ],
+    catalog: Annotated[Path, typer.Argument(help="catalog TSV")],
+    out: Annotated[str, typer.Option(help="Zarr store to write, or to go on with; also s3://...")],
     regions: Annotated[Path | None, typer.Option(help="BED of the regions to hold")] = None,
     species: Annotated[str | None, typer.Option(help="which species of the catalog")] = None,
     append: Annotated[
         bool, typer.Option("--append", help="add the catalog's experiments, and the regions, to the store")
     ] = False,
-    workers: Annotated[int | None, typer.Option(min=1, help="worker processes on this machine")] = None,
-    scheduler: Annotated[str | None, typer.Option(help="address of a running Dask scheduler")] = None,
+    workers: Workers = None,
+    scheduler: Scheduler = None,
     uncovered: Annotated[
-        str, typer.Option(help="bases without a value: zero, or nan to leave them out")
-    ] = "zero",
+        Uncovered, typer.Option(help="bases without a value: zero, or nan to leave them out")
+    ] = Uncovered.zero,
     retry_failed: Annotated[
         bool, typer.Option("--retry-failed", help="read rows again that failed before")
     ] = False,
     tile: Annotated[
         str | None, typer.Option(metavar="I/N", help="only part I of N, in this process, for job arrays")
     ] = None,
-    dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="show the plan, its cost and unfit files; write nothing")
-    ] = False,
+    dry_run: DryRun = False,
+    json: AsJson = False,
 ) -> None:
     """Align bigWigs into one Zarr compendium. Run again, it resumes."""
+    check_present("catalog", catalog)
+    check_present("regions file", regions)
+    part = _part(tile)
+    mode: Any = uncovered.value
     from epixs.catalog.experiments import read_catalog
     from epixs.checks.remarks import remarks_on
     from epixs.cluster.client import open_client
     from epixs.compendium.schema import REMOVED
-    from epixs.errors import ConfigError
     from epixs.genome.bed import read_regions
     from epixs.ingestion.preview import preview
     from epixs.ingestion.run import ingest as run
     from epixs.storage.store import UNFINISHED
 
-    if uncovered not in ("zero", "nan"):
-        raise ConfigError("--uncovered", got=repr(uncovered), expected="zero or nan")
-    mode: Any = uncovered
-    part = _part(tile)
-    table = read_catalog(catalog_path, species, check_files=False)
+    table = read_catalog(catalog, species, check_files=False)
     placed, notes = read_regions(regions, table.assembly) if regions else (None, [])
     for note in notes:
-        err.print(f"note: {note}", highlight=False, markup=False)
-    plan = preview(out_path, table, placed, mode, append=append)
-    _show_ingest_plan(plan, table)
+        remark(note)
+    plan = preview(out, table, placed, mode, append=append)
+    planned = _show_ingest_plan(plan, table)
     if append:
-        _say_what_is_added(plan, out_path)
+        _say_what_is_added(plan, out)
     if dry_run:
-        raise typer.Exit(EXIT_ROWS_FAILED if _show_unreadable(plan, table) else 0)
+        unreadable = _show_unreadable(plan, table)
+        if json:
+            print_json({"store": out, "plan": planned, "unreadable": unreadable})
+        raise typer.Exit(EXIT_ROWS_FAILED if unreadable else 0)
     with _client_or_part(part, workers, scheduler, open_client) as client, progress_bar() as bar:
         if client is not None:
             err.print(f"Dask dashboard: {client.dashboard_link}", highlight=False)
-        task = bar.add_task("ingesting tiles", total=None)
         done = run(
             table,
             placed,
-            out_path,
+            out,
             uncovered=mode,
             client=client,
             retry_failed=retry_failed,
             part=part,
             append=append,
             plan=plan,
-            progress=lambda p: bar.update(task, completed=p.tiles_done, total=p.tiles),
+            progress=counting(bar, "ingesting tiles"),
         )
+    if json:
+        print_json({"store": out, "plan": planned, "experiments": done})
     if (done["status"] == UNFINISHED).all():
-        say(f"{out_path}: part {tile} is written; the store is finished by the last part")
+        say(f"{out}: part {tile} is written; the store is finished by the last part")
         return
     removed = done[done["status"].str.startswith(REMOVED)]
     failed = done[(done["status"] != "ok") & ~done["status"].str.startswith(REMOVED)]
     readable = f"{len(done) - len(failed) - len(removed)} of {len(done)} experiments readable"
-    say(f"{out_path}: {readable}{f', {len(removed)} removed' if len(removed) else ''}")
+    say(f"{out}: {readable}{f', {len(removed)} removed' if len(removed) else ''}")
     named = sorted(set(removed["accession"]) & set(table.experiments["accession"]))
     if named:
         remark(
@@ -202,8 +206,8 @@ def _remark_on_sizes(catalog: Any, done: Any) -> None:
         )
 
 
-def _show_unreadable(plan: Any, table: Any) -> int:
-    """Open every file's header and name those that cannot be read over these regions; returns how many."""
+def _show_unreadable(plan: Any, table: Any) -> dict[str, str]:
+    """Open every file's header and name those that cannot be read over these regions, with the reason."""
     from epixs.ingestion.cost import unreadable_sources
 
     with progress_bar() as bar:
@@ -211,7 +215,7 @@ def _show_unreadable(plan: Any, table: Any) -> int:
         found = unreadable_sources(plan, table.assembly, lambda d, n: bar.update(task, completed=d, total=n))
     fail_rows(list(found.items()))
     say(f"{plan.n_experiments - len(found)} of {plan.n_experiments} files fit; nothing was written")
-    return len(found)
+    return dict(found)
 
 
 def _part(text: str | None) -> tuple[int, int] | None:
@@ -252,7 +256,8 @@ def _say_what_is_added(plan: Any, path: str) -> None:
     say(f"adds {counted(rows, 'experiment')} and {counted(bins, 'bin')} to {path}")
 
 
-def _show_ingest_plan(plan: Any, table: Any) -> None:
+def _show_ingest_plan(plan: Any, table: Any) -> dict[str, Any]:
+    """Show what will be written and what it will cost; returns the same as numbers."""
     from epixs.ingestion.cost import project_cost
 
     cost = project_cost(plan, table.assembly)
@@ -265,4 +270,12 @@ def _show_ingest_plan(plan: Any, table: Any) -> None:
         ["memory per worker", bytes_text(cost.worker_bytes)],
         ["core time (probed)", "unknown" if cost.core_seconds is None else f"{cost.core_seconds:,.0f} s"],
     ]
-    out.print(table_of("ingest plan", ["what", "how much"], rows))
+    show_table("ingest plan", ["what", "how much"], rows)
+    return {
+        "species": plan.species,
+        "assembly": plan.regions.assembly,
+        "experiments": plan.n_experiments,
+        "bins": plan.n_bins,
+        "regions": len(plan.regions),
+        **vars(cost),
+    }

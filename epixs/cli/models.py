@@ -8,33 +8,48 @@ from typing import Annotated, Any
 
 import typer
 
-from epixs.cli.app import app
-from epixs.cli.terminal import counted, listed, out, progress_bar, remark, say, start_tensorflow, table_of
+from epixs.cli.options import AsJson, DryRun, Imputed, ModelDir, Observed, Picture, Scheduler, Workers
+from epixs.cli.terminal import (
+    bytes_text,
+    check_present,
+    counted,
+    counting,
+    listed,
+    print_json,
+    progress_bar,
+    remark,
+    say,
+    show_table,
+    start_tensorflow,
+)
+
+WORDS = {
+    "zero-shot": "zero-shot (an assay without any training experiment in {})",
+    "gap fill": "to fill gaps",
+    "trained on": "trained on",
+}
+"""Roles of imputed experiments in a sentence."""
 
 
-@app.command()
 def impute(
-    model_dir: Annotated[Path, typer.Argument(metavar="MODEL_DIR", help="folder that `epixs train` wrote")],
+    model_dir: ModelDir,
     store: Annotated[str, typer.Argument(help="compendium of the species to impute")],
-    out_path: Annotated[str, typer.Option("--out", help="imputed store to write, or to go on with")],
+    out: Annotated[str, typer.Option(help="imputed store to write, or to go on with")],
     pairs: Annotated[Path | None, typer.Option(help="TSV of species, biosample, assay to impute")] = None,
     everything: Annotated[bool, typer.Option("--all", help="also what was trained on")] = False,
     factors: Annotated[
         str | None, typer.Option(help="genome factors of the store's regions, from `epixs fit-genome`")
     ] = None,
-    workers: Annotated[int | None, typer.Option(min=1, help="worker processes on this machine")] = None,
-    scheduler: Annotated[str | None, typer.Option(help="address of a running Dask scheduler")] = None,
+    workers: Workers = None,
+    scheduler: Scheduler = None,
+    dry_run: DryRun = False,
+    json: AsJson = False,
 ) -> None:
     """Impute what was not measured: by default every pair the model was not trained on.
 
     Run again, it resumes. Without --workers or --scheduler, this process imputes, on all cores or its GPU.
     """
-    from epixs.catalog.pairs import read_pairs
-    from epixs.cluster.client import open_client
-    from epixs.compendium.read import open_compendium
     from epixs.errors import ConfigError
-    from epixs.factors.store import open_factors
-    from epixs.models.description import read_description
 
     if pairs is not None and everything:
         raise ConfigError("--pairs and --all", got="both", expected="one of them")
@@ -42,8 +57,17 @@ def impute(
         raise ConfigError(
             "the model comes first, then the store",
             got=f"the store {model_dir}, then the model {store}",
-            next_step=f"swap them: `epixs impute {store} {model_dir} --out {out_path}`",
+            next_step=f"swap them: `epixs impute {store} {model_dir} --out {out}`",
         )
+    check_present("model folder", model_dir)
+    check_present("store", store, factors)
+    check_present("--pairs", pairs)
+    from epixs.catalog.pairs import read_pairs
+    from epixs.cluster.client import open_client
+    from epixs.compendium.read import open_compendium
+    from epixs.factors.store import open_factors
+    from epixs.models.description import read_description
+
     wanted = read_pairs(pairs, what="--pairs") if pairs else None
     if read_description(model_dir).interrupted:
         remark(
@@ -51,7 +75,9 @@ def impute(
             "`epixs train ... --resume` goes on with it"
         )
     start_tensorflow()
-    from epixs.imputation.pairs import unknown_biosamples
+    from epixs.imputation.pairs import check_store, choose_pairs, unknown_biosamples
+    from epixs.imputation.plan import plan_imputation
+    from epixs.imputation.roles import roles_in
     from epixs.imputation.write import impute as run
     from epixs.models.folder import open_model
 
@@ -61,23 +87,40 @@ def impute(
     if unknown and wanted is None:
         few = listed(unknown)
         remark(f"{counted(len(unknown), 'biosample')} of {store} had no part in training, not imputed: {few}")
+    chosen = choose_pairs(trained, check_store(trained, store, fitted), pairs=wanted, everything=everything)
+    plan = plan_imputation(trained, chosen, fitted, store)
+    roles = roles_in(plan.experiments, plan.species, plan.provenance)
+    counts = {role: roles.count(role) for role in dict.fromkeys(sorted(roles))}
+    kinds = ", ".join(f"{count:,} {WORDS[role].format(plan.species)}" for role, count in counts.items())
+    planned = {
+        "species": plan.species,
+        "experiments": plan.n_experiments,
+        "roles": counts,
+        "bins": plan.n_bins,
+        "bytes_uncompressed": plan.n_bytes,
+    }
+    if dry_run:
+        say(
+            f"would impute {plan.n_experiments:,} x {plan.n_bins:,} bins, {bytes_text(plan.n_bytes)}: {kinds}"
+        )
+        if json:
+            print_json({"store": out, "plan": planned})
+        return
     here = workers is None and scheduler is None
     with (
         contextlib.nullcontext() if here else open_client(workers, scheduler) as client,
         progress_bar() as bar,
     ):
-        task = bar.add_task("imputing tiles", total=None)
         done = run(
             trained,
             store,
-            out_path,
+            out,
             pairs=wanted,
             everything=everything,
             factors=fitted,
             client=client,
-            progress=lambda p: bar.update(task, completed=p.tiles_done, total=p.tiles),
+            progress=counting(bar, "imputing tiles"),
         )
-    say(f"{out_path}: {counted(len(done), 'imputed experiment')}")
     observed = open_compendium(store)
     species = observed.attrs["species"]
     elsewhere = sum(pair[0] != species for pair in wanted or ())
@@ -103,6 +146,9 @@ def impute(
     if wanted is None and len(done) < len(every):
         lacking = counted(len(every) - len(done), "pair")
         say(f"{lacking} left out: of a biosample or an assay without any training experiment")
+    say(f"{out}: {counted(len(done), 'imputed experiment')}: {kinds}")
+    if json:
+        print_json({"store": out, "plan": planned, "experiments": done.assign(role=roles)})
 
 
 def _units_of_zero_shot(axis: Any, species: str, imputed: set[str]) -> list[str]:
@@ -130,25 +176,27 @@ def _names_of(axis: Any, species: str) -> set[str]:
     return {*axis.assays, *axis.part(species).aliases}
 
 
-@app.command()
 def evaluate(
-    imputed: Annotated[str, typer.Argument(help="imputed store")],
-    store: Annotated[str, typer.Argument(help="observed store of the same species")],
+    imputed: Imputed,
+    store: Observed,
     report: Annotated[Path | None, typer.Option(help="folder for scores.tsv and summary.tsv")] = None,
     other: Annotated[
         list[str] | None,
         typer.Option(help="other species' store for the zero-shot baselines, if it was moved"),
     ] = None,
+    json: AsJson = False,
 ) -> None:
     """Score imputed against observed tracks, beside average activity and zero-shot baselines."""
-    from epixs.evaluation.metrics import METRICS
-    from epixs.evaluation.scores import AVERAGE, ZERO_SHOT, partly_scored
-    from epixs.evaluation.scores import evaluate as run
-    from epixs.report.tables import write_report
     from epixs.storage.files import check_report_folder
 
     if report:
         check_report_folder(report)
+    check_present("store", imputed, store, *(other or ()))
+    from epixs.evaluation.metrics import METRICS
+    from epixs.evaluation.scores import AVERAGE, ZERO_SHOT, partly_scored
+    from epixs.evaluation.scores import evaluate as run
+    from epixs.report.tables import write_report
+
     with progress_bar() as bar:
         task = bar.add_task("scoring experiments", total=None)
         scores = run(
@@ -156,37 +204,44 @@ def evaluate(
         )
     for text in scores.notes:
         remark(text)
+    summary = scores.summary()
     names = ["role", "assay", "biosample", "method", *METRICS]
-    out.print(table_of("per experiment", names, scores.scores[names].to_numpy().tolist()))
+    show_table("per experiment", names, scores.scores[names].to_numpy().tolist())
     names = ["role", "assay_class", "method", "scored", "correlated", *METRICS]
-    out.print(table_of("means over experiments", names, scores.summary()[names].to_numpy().tolist()))
-    if report:
-        for path in write_report(scores, report):
-            say(f"wrote {path}")
+    show_table("means over experiments", names, summary[names].to_numpy().tolist())
+    files = write_report(scores, report) if report else []
+    for path in files:
+        say(f"wrote {path}")
     over = "MSE over the bins that all methods know" if partly_scored(scores.scores) else "MSE over all bins"
     verdicts = [("mse", over)]
     if not scores.scores["same_units"].all():  # errors of other units say nothing
         verdicts.append(("spearman", "by rank, Spearman"))
+    better_than = []
     for metric, how in verdicts:
         for method in (AVERAGE, *ZERO_SHOT):
             for role, (better, tracks) in scores.better_than(method, metric).items():
                 better_on = f"{better} of {counted(tracks, 'track')}"
                 say(f"{role}: imputed better than {method} on {better_on} ({how})")
+                better_than.append(
+                    {"role": role, "method": method, "metric": metric, "better": better, "tracks": tracks}
+                )
+    if json:
+        found = {"scores": scores.scores, "summary": summary, "better_than": better_than}
+        print_json({"imputed": imputed, "store": store, **found, "notes": scores.notes, "files": files})
 
 
-@app.command()
 def plot(
-    imputed: Annotated[str, typer.Argument(help="imputed store")],
-    store: Annotated[str, typer.Argument(help="observed store of the same species")],
-    biosample: Annotated[str, typer.Option()],
-    assay: Annotated[str, typer.Option()],
+    imputed: Imputed,
+    store: Observed,
+    biosample: Annotated[str, typer.Option(help="as `epixs info` lists it")],
+    assay: Annotated[str, typer.Option(help="as `epixs info` lists it")],
     locus: Annotated[str, typer.Option(help="for instance chr19:3,000,000-3,100,000")],
-    out_path: Annotated[Path, typer.Option("--out", help="picture to write (.png, .svg, .pdf)")],
+    out: Picture,
 ) -> None:
     """Draw one experiment along a locus: observed, imputed and average activity."""
-    from epixs.report.figures import plot_tracks
+    check_present("store", imputed, store)
+    from epixs.report.figures import plot as run
 
-    notes = plot_tracks(imputed, store, biosample=biosample, assay=assay, locus=locus, out=out_path)
-    for text in notes:
+    for text in run(imputed, store, biosample=biosample, assay=assay, locus=locus, out=out):
         remark(text)
-    say(f"wrote {out_path}")
+    say(f"wrote {out}")

@@ -7,79 +7,85 @@ from typing import Annotated, Any
 
 import typer
 
-from epixs.cli.app import app
-from epixs.cli.terminal import EXIT_ROWS_FAILED, fail, out, progress_bar, say, table_of
+from epixs.cli.options import AsJson, Backend, Scheduler, Workers
+from epixs.cli.terminal import (
+    EXIT_ROWS_FAILED,
+    check_present,
+    counting,
+    fail,
+    print_json,
+    progress_bar,
+    say,
+    show_table,
+)
 
 
-@app.command()
 def remove(
     store: Annotated[str, typer.Argument(help="a finished store")],
     accessions: Annotated[list[str], typer.Argument(metavar="ACCESSION...", help="experiments to remove")],
     reason: Annotated[str, typer.Option(help="why, for those who read the store")] = "no reason given",
     undo: Annotated[bool, typer.Option("--undo", help="take the mark back")] = False,
+    json: AsJson = False,
 ) -> None:
     """Mark experiments as removed: nothing uses them any more. Their values stay for --undo."""
-    from epixs.compendium.remove import remove_experiments, restore_experiments
+    check_present("store", store)
+    from epixs.compendium.remove import remove as run
 
+    changed = run(store, accessions, reason=reason, undo=undo)
     if not undo:
-        remove_experiments(store, accessions, reason)
         say(f"{store}: {', '.join(accessions)} removed")
-        return
-    back = restore_experiments(store, accessions)
-    for accession in accessions:
-        say(
-            f"{store}: {accession} {'is back' if accession in back else 'was not removed: it stays as it is'}"
-        )
+    for accession in accessions if undo else ():
+        was = "is back" if accession in changed else "was not removed: it stays as it is"
+        say(f"{store}: {accession} {was}")
+    if json:
+        print_json({"store": store, "restored" if undo else "removed": changed})
 
 
-@app.command()
 def verify(
     store: Annotated[str, typer.Argument(help="a store, observed or imputed")],
     sources: Annotated[
         bool, typer.Option("--sources", help="read the bigWigs again and compare with them too")
     ] = False,
     backend: Annotated[
-        str, typer.Option(help="with --sources: epixs, or pybigwig for an independent reader")
-    ] = "epixs",
+        Backend, typer.Option(help="with --sources: epixs, or pybigwig for an independent reader")
+    ] = Backend.epixs,
     chrom_sizes: Annotated[
         Path | None, typer.Option(help="with --sources: chromosome sizes of a genome of your own")
     ] = None,
     repair: Annotated[
         bool, typer.Option("--repair", help="have faulty tiles written again by the next run")
     ] = False,
-    workers: Annotated[int | None, typer.Option(min=1, help="worker processes on this machine")] = None,
-    scheduler: Annotated[str | None, typer.Option(help="address of a running Dask scheduler")] = None,
+    workers: Workers = None,
+    scheduler: Scheduler = None,
+    json: AsJson = False,
 ) -> None:
     """Check every tile of a store against its checksum; exit code 1 if one is not as it was written."""
-    from epixs.checks.verify import forget
+    check_present("store", store)
     from epixs.checks.verify import verify as run
     from epixs.cluster.client import open_client
     from epixs.compendium.read import read_attributes
-    from epixs.errors import ConfigError
     from epixs.genome.assembly import Assembly, read_chrom_sizes
 
-    if backend not in ("epixs", "pybigwig"):
-        raise ConfigError("--backend", got=repr(backend), expected="epixs or pybigwig")
-    reader: Any = backend
+    reader: Any = backend.value
     name = read_attributes(store)["assembly"]
-    assembly = Assembly(name, read_chrom_sizes(chrom_sizes)) if chrom_sizes else None
+    assembly = Assembly(name, read_chrom_sizes(chrom_sizes)) if chrom_sizes and sources else None
     with open_client(workers, scheduler) as client, progress_bar() as bar:
-        task = bar.add_task("checking tiles", total=None)
         faults = run(
             store,
             sources=sources,
-            assembly=assembly if sources else None,
+            assembly=assembly,
             backend=reader,
+            repair=repair,
             client=client,
-            progress=lambda p: bar.update(task, completed=p.tiles_done, total=p.tiles),
+            progress=counting(bar, "checking tiles"),
         )
     for fault in faults:
         fail(f"{store}, tile {fault.row_group}/{fault.bin_range}: {fault.what}")
+    if json:
+        print_json({"store": store, "faults": faults, "repair": repair})
     if not faults:
         say(f"{store}: every tile is as it was written")
         return
-    if repair:
-        forget(store, faults)
     fail(
         f"{len(faults)} tile(s) are not as they should be. "
         + (
@@ -91,36 +97,32 @@ def verify(
     raise typer.Exit(EXIT_ROWS_FAILED)
 
 
-@app.command()
 def qc(
     store: Annotated[str, typer.Argument(help="an observed store")],
     report: Annotated[Path, typer.Option(help="folder for qc.html and qc.tsv")],
-    workers: Annotated[int | None, typer.Option(min=1, help="worker processes on this machine")] = None,
-    scheduler: Annotated[str | None, typer.Option(help="address of a running Dask scheduler")] = None,
+    workers: Workers = None,
+    scheduler: Scheduler = None,
+    json: AsJson = False,
 ) -> None:
     """Measure every experiment, name those that stand out, and write a page to look at."""
-    from epixs.checks.qc import quality
-    from epixs.cluster.client import open_client
-    from epixs.compendium.read import read_attributes
-    from epixs.report.qc_page import write_qc
     from epixs.storage.files import check_report_folder
 
     check_report_folder(report)
-    attributes = read_attributes(store)
+    check_present("store", store)
+    from epixs.cluster.client import open_client
+    from epixs.compendium.read import read_attributes
+    from epixs.report.qc_page import qc as run
+
+    read_attributes(store)  # before workers are started for nothing
     with open_client(workers, scheduler) as client, progress_bar() as bar:
-        task = bar.add_task("measuring", total=None)
-        table = quality(
-            store,
-            client=client,
-            progress=lambda p: bar.update(task, completed=p.tiles_done, total=p.tiles),
-        )
+        table = run(store, report, client=client, progress=counting(bar, "measuring"))
     noted = table[table["notes"] != ""]
     names = ["biosample", "assay", "accession", "notes"]
     if len(noted):
-        out.print(table_of("experiments that stand out", names, noted[names].to_numpy().tolist()))
+        show_table("experiments that stand out", names, noted[names].to_numpy().tolist())
     else:
         say("no experiment stands out")
-    for path in write_qc(
-        table, report, f"{attributes['species']} ({attributes['assembly']}): {Path(store).name}"
-    ):
+    for path in table.attrs["files"]:
         say(f"wrote {path}")
+    if json:
+        print_json({"store": store, "experiments": table, "files": table.attrs["files"]})

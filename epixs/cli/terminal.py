@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import errno
+import json
 import math
 import os
 import sys
 import unicodedata
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import typer
@@ -40,9 +43,6 @@ EXIT_INTERRUPTED = 130
 RESUME = "what was written is kept; run the same command again to resume"
 
 
-PIPED_WIDTH = 160
-
-
 WARNING = "WARNING: "
 
 
@@ -52,7 +52,7 @@ ROWS_SHOWN = 12
 REFUSED = (errno.EACCES, errno.EPERM, errno.EROFS)
 
 
-out = Console(width=None if sys.stdout.isatty() else PIPED_WIDTH)
+out = Console()
 
 
 err = Console(stderr=True)
@@ -69,6 +69,54 @@ def plain(text: object) -> str:
 def say(message: str) -> None:
     """Print a sentence to standard output, as it is."""
     out.print(plain(message), markup=False, highlight=False, soft_wrap=True)
+
+
+def reserve_stdout(context: typer.Context, wanted: bool) -> bool:
+    """Leave standard output to the JSON of `--json`: what a verb says for people goes to standard error."""
+    if wanted:
+        out.stderr = True
+        context.call_on_close(lambda: setattr(out, "stderr", False))
+    return wanted
+
+
+def print_json(content: Mapping[str, Any]) -> None:
+    """Print one JSON object to standard output; a number that does not exist is null."""
+    print(json.dumps(as_json(content), allow_nan=False, ensure_ascii=False, indent=1))
+
+
+def as_json(value: Any) -> Any:
+    """A value as JSON holds it: tables as lists of objects, dataclasses as objects, no NaN."""
+    if hasattr(value, "to_dict") and hasattr(value, "columns"):
+        return [as_json(row) for row in value.to_dict("records")]
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        value = {field.name: getattr(value, field.name) for field in dataclasses.fields(value)}
+    if isinstance(value, Mapping):
+        return {str(name): as_json(one) for name, one in value.items()}
+    if isinstance(value, (list, tuple, set, frozenset)):
+        return [as_json(one) for one in value]
+    if hasattr(value, "item"):  # a number of numpy
+        value = value.item()
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    return value if value is None or isinstance(value, (bool, int, str)) else str(value)
+
+
+MADE_BY = {
+    "store": "make one with `epixs ingest` or `epixs impute`",
+    "model folder": "train one with `epixs train`",
+    "metadata": "download metadata.tsv from the ENCODE portal",
+    "catalog": "catalog/README.md describes the columns; `epixs catalog` makes one",
+    "regions file": "give a BED file with --regions",
+    "--exclude": "give a tab-separated file with the columns species, biosample and assay",
+    "--pairs": "give a tab-separated file with the columns species, biosample and assay",
+}
+
+
+def check_present(what: str, *paths: str | Path | None) -> None:
+    """Refuse a path where nothing is, before what would read it is imported, which takes a second or more."""
+    for path in paths:
+        if path is not None and "://" not in str(path) and not Path(path).exists():
+            raise EpixsError(f"{what} {path} does not exist", next_step=MADE_BY[what])
 
 
 def fail(message: str) -> None:
@@ -168,24 +216,43 @@ def progress_bar(state: Any = None) -> Progress:
         TextColumn("left"),
         TimeRemainingColumn(),
         console=err,
+        disable=not err.is_terminal,  # in a file, the last state of a bar says nothing
     )
 
 
-def table_of(title: str, columns: list[str], rows: list[list[Any]]) -> Table:
+def counting(bar: Progress, what: str) -> Callable[[Any], None]:
+    """A `progress` to hand to a function: it moves a new task of the bar on."""
+    task = bar.add_task(what, total=None)
+    return lambda now: bar.update(task, completed=now.tiles_done, total=now.tiles)
+
+
+def show_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
+    """Print a table: framed and folded on a terminal; else one line per row, whole, in aligned columns."""
+    if out.is_terminal:
+        out.print(table_of(title, columns, rows))
+        return
+    cells = [[plain(column) for column in columns], *([plain(_text(value)) for value in row] for row in rows)]
+    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+    say(title)
+    for row in cells:
+        say("  ".join(f"{cell:{width}}" for cell, width in zip(row, widths, strict=True)).rstrip())
+
+
+def table_of(title: str, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> Table:
     """A table to print; cells are text that people and files wrote, so markup in them is escaped."""
     table = Table(title=escape(plain(title)), title_justify="left", header_style="bold")
     for column in columns:
         table.add_column(column, overflow="fold")
     for row in rows:
-        table.add_row(*map(_cell, row))
+        table.add_row(*(escape(plain(_text(value))) for value in row))
     return table
 
 
-def _cell(value: object) -> str:
+def _text(value: object) -> str:
     """A cell's text; a number that does not exist is a dash."""
     if isinstance(value, float):
         return "-" if math.isnan(value) else f"{value:.4f}"
-    return escape(plain(value))
+    return f"{value:,}" if type(value) is int else str(value)
 
 
 def counted(number: int, noun: str) -> str:

@@ -12,34 +12,47 @@ from typing import Annotated, Any
 import typer
 from rich.progress import TextColumn
 
-from epixs.cli.app import app
+from epixs.cli.options import (
+    AsJson,
+    AssayAlias,
+    DryRun,
+    Epochs,
+    Exclude,
+    Force,
+    MaxMinutes,
+    ModelDir,
+    Picture,
+    Resume,
+    Scheduler,
+    Seed,
+    Workers,
+)
 from epixs.cli.terminal import (
     bytes_text,
+    check_present,
     counted,
+    counting,
     listed,
     on_interrupt,
-    out,
+    print_json,
     progress_bar,
     remark,
     say,
     seconds_text,
+    show_table,
     start_tensorflow,
-    table_of,
 )
 
 ASSAYS_SHOWN = 20
 """Assays in the table of errors, those furthest behind average activity first."""
 
 
-@app.command()
 def train(
     stores: Annotated[list[str], typer.Argument(metavar="STORE...", help="one compendium per species")],
-    out_path: Annotated[Path, typer.Option("--out", metavar="MODEL_DIR", help="new folder for the model")],
-    exclude: Annotated[
-        Path | None, typer.Option(help="TSV of species, biosample, assay never to train on")
-    ] = None,
+    out: Annotated[Path, typer.Option(metavar="MODEL_DIR", help="new folder for the model")],
+    exclude: Exclude = None,
     config: Annotated[Path | None, typer.Option(help="TOML with settings")] = None,
-    model: Annotated[str | None, typer.Option(help="kind of model (avocado)")] = None,
+    model: Annotated[str | None, typer.Option(help="kind of model: avocado or context")] = None,
     target: Annotated[
         str | None,
         typer.Option(
@@ -47,90 +60,83 @@ def train(
             help="species that zero-shot imputation is meant for; else chosen by what is excluded",
         ),
     ] = None,
-    assay_alias: Annotated[
-        Path | None, typer.Option(metavar="TSV", help="assays with several names: columns assay and alias")
-    ] = None,
+    assay_alias: AssayAlias = None,
     hidden: Annotated[str | None, typer.Option(help="widths of the hidden layers, e.g. 2048,2048")] = None,
-    max_minutes: Annotated[
-        float | None, typer.Option(help="stop by then; the learning rate is planned for it")
-    ] = None,
-    epochs: Annotated[int | None, typer.Option(help="passes over the positions; 0 plans them")] = None,
-    seed: Annotated[int | None, typer.Option(help="decides everything that is drawn")] = None,
-    resume: Annotated[
-        bool, typer.Option("--resume", help="go on with the run in MODEL_DIR, if it was interrupted")
-    ] = False,
-    force: Annotated[
-        bool, typer.Option("--force", help="start even if it needs more memory than memory_gb")
-    ] = False,
+    max_minutes: MaxMinutes = None,
+    epochs: Epochs = None,
+    seed: Seed = None,
+    resume: Resume = False,
+    force: Force = False,
     tensorboard: Annotated[
         bool, typer.Option("--tensorboard", help="write event files to MODEL_DIR/tensorboard as well")
     ] = False,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="show what it would take, and stop")] = False,
+    dry_run: DryRun = False,
+    json: AsJson = False,
 ) -> None:
     """Train one model over all species jointly; keeps the best checkpoint on held-out entries."""
-    from epixs.axis.aliases import read_aliases
-    from epixs.axis.join import joint_axis
     from epixs.errors import EpixsWarning, TrainingError
     from epixs.models.settings import DEFAULT_KIND, make_settings, read_settings
     from epixs.storage.files import check_new_folder
 
     if not (resume or dry_run):
-        check_new_folder(out_path, TrainingError)
+        check_new_folder(out, TrainingError)
+    check_present("store", *stores)
+    check_present("--exclude", exclude)
     settings = read_settings(config, model) if config else make_settings(model or DEFAULT_KIND)
     settings = settings.replace(
         target=target, hidden=_widths(hidden), max_minutes=max_minutes, epochs=epochs, seed=seed
     )
+    from epixs.axis.aliases import read_aliases
+    from epixs.axis.join import joint_axis
+
     aliases = read_aliases(assay_alias) if assay_alias else ()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", EpixsWarning)  # the plan says it at length
         axis = joint_axis(stores, _excluded(exclude), aliases)
-    _show_training_plan(axis, settings)
+    plan = _show_training_plan(axis, settings)
     if dry_run:
         start_tensorflow()
         from epixs.training.run import time_steps
 
-        _show_probe(time_steps(axis, settings))
+        probe = time_steps(axis, settings)
+        _show_probe(probe)
+        if json:
+            print_json({"plan": {**plan, **vars(probe)}})
         return
-    with on_interrupt(lambda: _what_training_left(out_path)):
+    with on_interrupt(lambda: _what_training_left(out)):
         start_tensorflow()
         from epixs.training.run import train as run
 
-        fit = functools.partial(
-            run, axis, settings, out_path, resume=resume, force=force, tensorboard=tensorboard
-        )
+        fit = functools.partial(run, axis, settings, out, resume=resume, force=force, tensorboard=tensorboard)
         done = _with_progress(fit)
-    _say_how_it_ended(out_path, done, axis)
+    verdicts = _say_how_it_ended(out, done, axis)
+    if json:
+        print_json({"model": out, "plan": plan, **_with_units(done), "verdicts": verdicts})
 
 
-@app.command()
 def extend(
-    model_dir: Annotated[Path, typer.Argument(metavar="MODEL_DIR", help="folder that `epixs train` wrote")],
+    model_dir: ModelDir,
     store: Annotated[str, typer.Argument(help="store with new biosamples or assays, or of a new species")],
-    out_path: Annotated[
-        Path, typer.Option("--out", metavar="NEW_DIR", help="new folder for the extended model")
-    ],
-    exclude: Annotated[
-        Path | None, typer.Option(help="TSV of species, biosample, assay never to fit to")
-    ] = None,
-    assay_alias: Annotated[
-        Path | None, typer.Option(metavar="TSV", help="assays with several names: columns assay and alias")
-    ] = None,
-    max_minutes: Annotated[float | None, typer.Option(help="stop by then")] = None,
-    epochs: Annotated[int | None, typer.Option(help="passes over the positions; 0 plans them")] = None,
-    resume: Annotated[
-        bool, typer.Option("--resume", help="go on with the run in NEW_DIR, if it was interrupted")
-    ] = False,
-    force: Annotated[
-        bool, typer.Option("--force", help="start even if it needs more memory than memory_gb")
-    ] = False,
+    out: Annotated[Path, typer.Option(metavar="NEW_DIR", help="new folder for the extended model")],
+    exclude: Exclude = None,
+    assay_alias: AssayAlias = None,
+    max_minutes: MaxMinutes = None,
+    epochs: Epochs = None,
+    resume: Resume = False,
+    force: Force = False,
+    json: AsJson = False,
 ) -> None:
     """Fit new biosamples, assays or a new species, and leave all that the model knows as it is."""
-    from epixs.axis.aliases import read_aliases
     from epixs.errors import TrainingError
     from epixs.storage.files import check_new_folder
 
     if not resume:
-        check_new_folder(out_path, TrainingError)
+        check_new_folder(out, TrainingError)
+    check_present("model folder", model_dir)
+    check_present("store", store)
+    check_present("--exclude", exclude)
+    from epixs.axis.aliases import read_aliases
+
     pairs, aliases = _excluded(exclude), read_aliases(assay_alias) if assay_alias else []
     start_tensorflow()
     from epixs.models.folder import open_model
@@ -147,7 +153,7 @@ def extend(
         ["new assays", _named(plan.assays)],
         ["experiments to fit", f"{plan.fit_axis.n_training:,}"],
     ]
-    out.print(table_of("extension", ["what", "which"], rows))
+    show_table("extension", ["what", "which"], rows)
     _remark_on_experiments(plan.fit_axis)
     for text in _beyond_bounds(trained, plan.fit_axis):
         remark(text)
@@ -156,13 +162,13 @@ def extend(
             f"{counted(plan.untouched, 'new experiment')} of biosamples and assays that the model knows: "
             "nothing to fit, never trained on"
         )
-    with on_interrupt(lambda: _what_training_left(out_path)):
+    with on_interrupt(lambda: _what_training_left(out)):
         done = _with_progress(
             functools.partial(
                 run,
                 trained,
                 store,
-                out_path,
+                out,
                 exclude=pairs,
                 aliases=aliases,
                 epochs=epochs,
@@ -171,7 +177,10 @@ def extend(
                 force=force,
             )
         )
-    _say_how_it_ended(out_path, done, plan.axis)
+    verdicts = _say_how_it_ended(out, done, plan.axis)
+    if json:
+        new = {"new_species": plan.new_species, "new_biosamples": plan.biosamples, "new_assays": plan.assays}
+        print_json({"model": out, **new, **_with_units(done), "verdicts": verdicts})
 
 
 def _beyond_bounds(trained: Any, axis: Any) -> list[str]:
@@ -189,23 +198,22 @@ def _beyond_bounds(trained: Any, axis: Any) -> list[str]:
     return notes
 
 
-@app.command("fit-genome")
 def fit_genome(
-    model_dir: Annotated[Path, typer.Argument(metavar="MODEL_DIR", help="folder that `epixs train` wrote")],
+    model_dir: ModelDir,
     store: Annotated[str, typer.Argument(help="compendium of a species of the model, on any regions")],
-    out_path: Annotated[
-        str, typer.Option("--out", help="store of genome factors to write, or to go on with")
-    ],
-    exclude: Annotated[
-        Path | None, typer.Option(help="TSV of species, biosample, assay never to fit to")
-    ] = None,
+    out: Annotated[str, typer.Option(help="store of genome factors to write, or to go on with")],
+    exclude: Exclude = None,
     epochs: Annotated[int | None, typer.Option(min=1, help="passes over the positions")] = None,
-    seed: Annotated[int | None, typer.Option(help="decides everything that is drawn")] = None,
-    workers: Annotated[int | None, typer.Option(min=1, help="worker processes on this machine")] = None,
-    scheduler: Annotated[str | None, typer.Option(help="address of a running Dask scheduler")] = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="show what it would take, and stop")] = False,
+    seed: Seed = None,
+    workers: Workers = None,
+    scheduler: Scheduler = None,
+    dry_run: DryRun = False,
+    json: AsJson = False,
 ) -> None:
     """Fit genome factors of any regions, block by block, all else frozen. Run again, it resumes."""
+    check_present("model folder", model_dir)
+    check_present("store", store)
+    check_present("--exclude", exclude)
     from epixs.cluster.client import open_client
 
     pairs = tuple(_excluded(exclude))
@@ -228,22 +236,26 @@ def fit_genome(
         ["store of factors", bytes_text(cost.bytes_out)],
         ["memory per worker", bytes_text(cost.worker_bytes)],
     ]
-    out.print(table_of("genome factors", ["what", "how much"], rows))
+    show_table("genome factors", ["what", "how much"], rows)
+    planned = {"species": plan.part.species, "assembly": plan.part.regions.assembly, **vars(cost)}
     if dry_run:
+        if json:
+            print_json({"store": out, "plan": planned, "notes": notes})
         return
     with open_client(workers, scheduler) as client, progress_bar() as bar:
-        task = bar.add_task("fitting blocks", total=None)
         done = run(
             trained,
             store,
-            out_path,
+            out,
             exclude=pairs,
             epochs=epochs,
             seed=seed,
             client=client,
-            progress=lambda p: bar.update(task, completed=p.tiles_done, total=p.tiles),
+            progress=counting(bar, "fitting blocks"),
         )
-    say(f"{out_path}: held-out MSE {done['held_out_mse']:.5f}")
+    say(f"{out}: held-out MSE {done['held_out_mse']:.5f}")
+    if json:
+        print_json({"store": out, "plan": planned, **done, "notes": notes})
 
 
 def _excluded(path: Path | None) -> list[Any]:
@@ -262,8 +274,10 @@ def _named(names: Sequence[str]) -> str:
     return f"{len(names):,}: {listed(names)}" if names else "none"
 
 
-def _say_how_it_ended(out_path: Path, done: dict[str, Any], axis: Any) -> None:
+def _say_how_it_ended(out: Path, done: dict[str, Any], axis: Any) -> list[Any]:
     """Show errors beside the baselines, worst assays first; the last lines have to be true by themselves."""
+    from epixs.training.verdict import verdicts_on
+
     tracks = "held_out_tracks_mse" in done
     what = "whole tracks" if tracks else "held-out blocks of tracks that are trained on elsewhere"
     errors = sorted(
@@ -277,7 +291,7 @@ def _say_how_it_ended(out_path: Path, done: dict[str, Any], axis: Any) -> None:
             [e.species, e.assay or "compared", f"{e.entries:,}", e.model, e.average_activity, e.mean]
             for e in sorted(shown, key=errors.index)
         ]
-        out.print(table_of(f"MSE on {what}", columns, rows))
+        show_table(f"MSE on {what}", columns, rows)
         hidden = sum(bool(e.assay) for e in errors) - (len(shown) - sum(not e.assay for e in shown))
         if hidden:
             say(f"and {counted(hidden, 'assay')} more: history.csv has all of them")
@@ -304,40 +318,48 @@ def _say_how_it_ended(out_path: Path, done: dict[str, Any], axis: Any) -> None:
     best = f"best held-out MSE {done['held_out_mse']:.5f}"
     if tracks:
         best += f", {done['held_out_tracks_mse']:.5f} on whole tracks,"
-    say(f"{out_path}: {best} in epoch {done['best_epoch']} of {done['epochs']}")
-    for error in errors:
-        if not error.assay:
-            _judge(error, [e for e in errors if e.assay and e.species == error.species], what)
+    verdicts = verdicts_on(errors)
+    short = ", ".join(f"{verdict.species}: {verdict.judgement}" for verdict in verdicts)
+    say(f"{out}: {best} in epoch {done['best_epoch']} of {done['epochs']}; {short}")
+    for verdict in verdicts:
+        _judge(verdict, what)
+    return verdicts
 
 
-def _judge(whole: Any, assays: list[Any], what: str) -> None:
+def _with_units(done: dict[str, Any]) -> dict[str, Any]:
+    """What a run returned, its errors named by what they are: MSE, in squared arcsinh units."""
+    names = {"model": "model_mse", "average_activity": "average_activity_mse", "mean": "mean_mse"}
+    errors = [{names.get(key, key): value for key, value in vars(error).items()} for error in done["errors"]]
+    return done | {"errors": errors}
+
+
+def _judge(verdict: Any, what: str) -> None:
     """One sentence on whether a species' error is any good."""
-    if not whole.entries:
-        remark(f"nothing of {whole.species} was held out: how good the model is there is not known")
+    from epixs.training.verdict import ALONE, UNKNOWN, USELESS
+
+    species, mse = verdict.species, f"MSE {verdict.model_mse:.4f}"
+    if verdict.judgement == UNKNOWN:
+        remark(f"nothing of {species} was held out: how good the model is there is not known")
         return
-    compared = [e for e in assays if not math.isnan(e.average_activity)]
-    alone = len(assays) - len(compared)
-    if not compared:
+    if verdict.judgement == ALONE:
         remark(
-            f"{whole.species}: MSE {whole.model:.4f} on {what}; each of its assays has one training "
-            "experiment: "
-            "there is nothing to compare with"
+            f"{species}: {mse} on {what}; each of its assays has one training experiment: there is "
+            "nothing to compare with"
         )
         return
-    better = sum(e.model < e.average_activity for e in compared)
-    beside = (
-        f"MSE {whole.model:.4f}, average activity {whole.average_activity:.4f}, the mean {whole.mean:.4f}"
+    alone = verdict.assays_alone
+    text = (
+        f"{species}: {mse}, average activity {verdict.average_activity_mse:.4f}, the mean "
+        f"{verdict.mean_mse:.4f} on {what}; better than average activity on {verdict.assays_better} of "
+        + counted(verdict.assays_compared, "assay")
+        + (
+            f" ({counted(alone, 'further assay')} with one training experiment cannot be compared)"
+            * bool(alone)
+        )
     )
-    text = f"{whole.species}: {beside} on {what}; better than average activity on {better} of "
-    text += counted(len(compared), "assay")
-    text += (
-        f" ({counted(alone, 'further assay')} with one training experiment cannot be compared)"
-        if alone
-        else ""
-    )
-    if whole.model >= whole.mean:
-        remark(f"WARNING: {text}. It is worse than a constant: this model is of no use for {whole.species}")
-    elif whole.model >= whole.average_activity:
+    if verdict.judgement == USELESS:
+        remark(f"WARNING: {text}. It is worse than a constant: this model is of no use for {species}")
+    elif verdict.is_bad:
         remark(f"WARNING: {text}. Averages of the measured tracks are better than this model")
     else:
         say(text)
@@ -348,19 +370,17 @@ def _ratio(error: float, other: float) -> float:
     return error / other if other > 0 else 0.0
 
 
-@app.command()
-def curves(
-    model_dir: Annotated[Path, typer.Argument(metavar="MODEL_DIR", help="folder that `epixs train` wrote")],
-    out_path: Annotated[Path, typer.Option("--out", help="picture to write (.png, .svg, .pdf)")],
-) -> None:
+def curves(model_dir: ModelDir, out: Picture) -> None:
     """Draw the learning curves of a run: loss and held-out error by epoch."""
-    from epixs.report.figures import plot_history
+    check_present("model folder", model_dir)
+    from epixs.report.figures import curves as run
 
-    plot_history(model_dir, out=out_path)
-    say(f"wrote {out_path}")
+    run(model_dir, out=out)
+    say(f"wrote {out}")
 
 
-def _show_training_plan(axis: Any, settings: Any) -> None:
+def _show_training_plan(axis: Any, settings: Any) -> dict[str, Any]:
+    """Show what will be trained and what it will take; returns the same as numbers."""
     from epixs.models.kinds import kind_named
     from epixs.training.cost import estimate_cost
 
@@ -387,33 +407,32 @@ def _show_training_plan(axis: Any, settings: Any) -> None:
         ["epochs", f"at most {cost.epochs:,}"],
         *map(list, notes.rows),
     ]
-    out.print(table_of("training plan", ["what", "how much"], rows))
-    columns = [
-        "species",
-        "bins",
-        "biosamples",
-        "assays",
-        "trained on",
-        "excluded",
-        *notes.by_species,
-    ]
+    show_table("training plan", ["what", "how much"], rows)
     species = [
-        [
-            part.species,
-            f"{part.n_positions[0]:,}",
-            part.training["biosample"].nunique(),
-            part.training["assay"].nunique(),
-            len(part.training),
-            int(part.experiments["excluded"].sum()),
-            *(texts[number] for texts in notes.by_species.values()),
-        ]
+        {
+            "species": part.species,
+            "bins": part.n_positions[0],
+            "biosamples": part.training["biosample"].nunique(),
+            "assays": part.training["assay"].nunique(),
+            "trained_on": len(part.training),
+            "excluded": int(part.experiments["excluded"].sum()),
+            **{name.replace(" ", "_"): texts[number] for name, texts in notes.by_species.items()},
+        }
         for number, part in enumerate(axis.parts)
     ]
-    out.print(table_of("species", columns, species))
+    columns = [name.replace("_", " ") for name in species[0]]
+    show_table("species", columns, [[*row.values()] for row in species])
     _remark_on_experiments(axis)
     _remark_on_sharing(axis)
     for text in notes.remarks:
         remark(text)
+    return {
+        "kind": settings.kind,
+        "species": species,
+        "held_out_experiments": axis.n_held_out,
+        **{name.replace(" ", "_").replace("-", "_"): text for name, text in notes.rows},
+        **vars(cost),
+    }
 
 
 def _remark_on_experiments(axis: Any) -> None:
@@ -505,13 +524,13 @@ def _with_progress(fit: Callable[..., dict[str, Any]]) -> dict[str, Any]:
         return fit(report=report, on_probe=_show_probe)
 
 
-def _what_training_left(out_path: Path) -> str:
+def _what_training_left(out: Path) -> str:
     again = "the same command with --resume goes on where it stopped"
-    if (out_path / "model.json").is_file():
-        return f"{out_path} holds the best model so far; {again}"
-    if (out_path / "checkpoint.npz").is_file():
-        return f"no epoch had ended, so there is no model in {out_path} yet; {again}"
-    return f"nothing was saved in {out_path}; run the same command again"
+    if (out / "model.json").is_file():
+        return f"{out} holds the best model so far; {again}"
+    if (out / "checkpoint.npz").is_file():
+        return f"no epoch had ended, so there is no model in {out} yet; {again}"
+    return f"nothing was saved in {out}; run the same command again"
 
 
 def _widths(text: str | None) -> tuple[int, ...] | None:

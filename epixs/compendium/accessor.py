@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from functools import cached_property
 
 import numpy as np
@@ -11,8 +12,9 @@ import xarray as xr
 
 from epixs.compendium.read import experiments_of, regions_of
 from epixs.compendium.schema import BIN_INDEX
-from epixs.errors import RegionError
-from epixs.genome.regions import Regions
+from epixs.errors import EpixsWarning, RegionError
+from epixs.genome.locus import parse_locus
+from epixs.genome.regions import BIN_SIZE, Regions
 
 
 @xr.register_dataset_accessor("epixs")  # type: ignore[no-untyped-call, unused-ignore]
@@ -61,6 +63,7 @@ class EpixsAccessor:
         Returns
         -------
         The Dataset over those bins, by region, with coordinates `bin`, `bin_chrom`, `bin_start`, `bin_end`.
+        An `EpixsWarning` says so if the regions do not hold all of the locus.
 
         Raises
         ------
@@ -69,6 +72,14 @@ class EpixsAccessor:
         """
         regions = self.regions
         bins = regions.locate(locus)
+        _, start, end = parse_locus(locus)
+        spanned = -(-end // BIN_SIZE) - start // BIN_SIZE
+        if bins.size < spanned and ":" in locus:
+            warnings.warn(
+                f"{locus} reaches outside the regions: {bins.size:,} of its {spanned:,} bins are there",
+                EpixsWarning,
+                stacklevel=2,
+            )
         chosen = self._dataset.isel(bin=self._where(bins, locus))
         table = regions.table(bins)
         return chosen.assign_coords(

@@ -131,6 +131,18 @@ def open_compendium(place: Store | str | Path, *, unfinished: bool = False) -> x
     ------
     StoreError
         If the store is foreign, or unfinished and that was not allowed.
+
+    Examples
+    --------
+    >>> import epixs
+    >>> files = epixs.simulate("world", size="tiny")
+    >>> chosen = epixs.make_catalog("world/metadata.tsv", "catalog.tsv")
+    >>> table = epixs.ingest("catalog.tsv", "world/mouse.bed", "mouse.zarr", species="mouse")
+    >>> mouse = epixs.open_compendium("mouse.zarr")
+    >>> dict(mouse["signal"].sizes)
+    {'experiment': 27, 'bin': 2000}
+    >>> mouse.epixs.sel("chr19:10,000,000-10,000,100")["bin_start"].values.tolist()
+    [10000000, 10000025, 10000050, 10000075]
     """
     store = open_store(place)
     attributes = read_attributes(store)

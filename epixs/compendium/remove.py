@@ -20,6 +20,41 @@ from epixs.storage.lock import writing
 from epixs.storage.store import Store, open_store
 
 
+def remove(
+    store: str | Path,
+    accessions: Sequence[str],
+    *,
+    reason: str = "no reason given",
+    undo: bool = False,
+) -> list[str]:
+    """Mark experiments of a finished store as removed, or take that mark back.
+
+    Parameters
+    ----------
+    store
+        An observed store. The values stay in it, and nothing of epixs uses them any more.
+    accessions
+        Which experiments.
+    reason
+        Why, for those who read the store.
+    undo
+        Take the mark back.
+
+    Returns
+    -------
+    The accessions whose mark changed: with `undo`, those that had been removed.
+
+    Raises
+    ------
+    StoreError
+        If an accession is not in the store, the store is unfinished, or another run is writing it.
+    """
+    if undo:
+        return restore_experiments(store, accessions)
+    remove_experiments(store, accessions, reason)
+    return list(accessions)
+
+
 def remove_experiments(place: Store | str | Path, accessions: Sequence[str], reason: str) -> None:
     """Mark experiments of a finished store as removed: their `status` says why, and nothing here uses them.
 

@@ -194,13 +194,28 @@ def evaluate(
     Raises
     ------
     AxisError
-        If the stores differ in species or bins, or share no experiment.
+        If the stores differ in species or bins, or share no experiment; if one of `others` is of a species
+        that the model was not trained on, or of the same one.
+
+    Examples
+    --------
+    >>> import epixs
+    >>> files = epixs.simulate("world", size="tiny")
+    >>> chosen = epixs.make_catalog("world/metadata.tsv", "catalog.tsv")
+    >>> table = epixs.ingest("catalog.tsv", "world/mouse.bed", "mouse.zarr", species="mouse")
+    >>> axis = epixs.joint_axis("mouse.zarr")
+    >>> model = epixs.build_model(axis, hidden=(8, 8))  # nothing is fitted here
+    >>> imputed = epixs.impute(model, "mouse.zarr", "imputed.zarr", everything=True)
+    >>> scores = epixs.evaluate("imputed.zarr", "mouse.zarr")
+    >>> scores.scores["method"].unique().tolist()
+    ['imputed', 'average activity']
     """
     predicted, observed = open_compendium(imputed), open_compendium(store)
     check_fit(imputed, predicted, store, observed)
     training = provenance_of(predicted)["training"]
-    names = _aliases(training, str(observed.attrs["species"]))
     species = str(observed.attrs["species"])
+    names = _aliases(training, species)
+    given = _paths_by_species(training, species, others)
     table = experiments_of(observed)
     table = table[table["status"] == "ok"]
     observed_rows = _rows_by_label(table, names)
@@ -229,7 +244,7 @@ def evaluate(
             "not "
             f"trained on: {', '.join(' / '.join(label) for label in sorted(replaced)[:MOST_NAMED])}"
         )
-    neighbours = _open_others(training, species, others, notes) if _any_zero_shot(common, trained) else []
+    neighbours = _open_others(training, species, given, notes) if _any_zero_shot(common, trained) else []
     pairs = [(row, observed_rows[b, a]) for a, b, row in common]
     other_units = {i for i, o in pairs if imputed_table["output_type"][i] != table["output_type"][o]}
     notes += _other_units(imputed_table, table, pairs)
@@ -394,11 +409,25 @@ def _any_zero_shot(common: Sequence[tuple[str, str, int]], trained: set[Any]) ->
     return any(assay not in assays for assay, _, _ in common)
 
 
+def _paths_by_species(training: dict[str, Any], species: str, others: Sequence[str | Path]) -> dict[str, str]:
+    """Stores of other species by name, each of one that the model was trained on."""
+    given = {str(open_compendium(path).attrs["species"]): str(path) for path in others}
+    expected = [name for name in training if name != species]
+    for name, path in given.items():
+        if name not in expected:
+            raise AxisError(
+                f"{path} is of no other species that the model was trained on",
+                got=repr(name),
+                expected=" or ".join(expected) or f"none: it was trained on {species} alone",
+                next_step="give the store of one of these, or leave it out",
+            )
+    return given
+
+
 def _open_others(
-    training: dict[str, Any], species: str, others: Sequence[str | Path], notes: list[str]
+    training: dict[str, Any], species: str, given: dict[str, str], notes: list[str]
 ) -> list[SignalRows]:
     """Open the other species' compendia; only experiments that training saw are used."""
-    given = {str(open_compendium(path).attrs["species"]): str(path) for path in others}
     opened = []
     for name, entry in training.items():
         if name == species:

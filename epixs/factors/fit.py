@@ -15,7 +15,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import keras
 import numpy as np
 import numpy.typing as npt
 
@@ -41,6 +40,7 @@ from epixs.factors.store import (
 from epixs.models.avocado.factors import INITIAL_RANGE
 from epixs.models.avocado.network import DeepTensorFactorization
 from epixs.models.avocado.optimizer import RowwiseAdam
+from epixs.models.backend import keras
 from epixs.models.folder import TrainedModel
 from epixs.models.settings import settings_from_flat
 from epixs.sampling import Sampler

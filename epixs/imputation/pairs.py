@@ -26,6 +26,13 @@ def check_store(trained: TrainedModel, path: str | Path, factors: FactorStore | 
     """
     if factors is not None:
         require_genome_factors(trained.kind, f"genome factors {factors.path}")
+    kind = str(open_compendium(path).attrs["kind"])
+    if kind != "observed":
+        raise AxisError(
+            f"{path} is {kind}",
+            expected="the observed compendium of the species",
+            next_step="give the store that `epixs ingest` wrote",
+        )
     return trained.kind.check_store(trained, path, factors)
 
 

@@ -99,6 +99,18 @@ def impute(
         If `out` holds something else, or another run is writing it.
     TrainingError
         If workers are to impute with a model that no folder holds.
+
+    Examples
+    --------
+    >>> import epixs
+    >>> files = epixs.simulate("world", size="tiny")
+    >>> chosen = epixs.make_catalog("world/metadata.tsv", "catalog.tsv")
+    >>> table = epixs.ingest("catalog.tsv", "world/mouse.bed", "mouse.zarr", species="mouse")
+    >>> axis = epixs.joint_axis("mouse.zarr")
+    >>> model = epixs.build_model(axis, hidden=(8, 8))  # nothing is fitted here
+    >>> imputed = epixs.impute(model, "mouse.zarr", "imputed.zarr")
+    >>> len(imputed)  # 3 biosamples x 11 assays, but for the 27 that were measured
+    6
     """
     trained = as_trained(model)
     with reaching(absolute(store)):

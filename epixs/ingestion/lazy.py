@@ -48,6 +48,17 @@ def open_tracks(
     ------
     TrackError
         When a block is computed whose file cannot be read (there is no quarantine without a store).
+
+    Examples
+    --------
+    >>> import epixs
+    >>> files = epixs.simulate("world", size="tiny")
+    >>> chosen = epixs.make_catalog("world/metadata.tsv", "catalog.tsv")
+    >>> tracks = epixs.open_tracks("catalog.tsv", "world/mouse.bed", species="mouse")
+    >>> dict(tracks["signal"].sizes)
+    {'experiment': 27, 'bin': 2000}
+    >>> float(tracks["signal"][0].mean()) > 0  # one bigWig is read, now
+    True
     """
     catalog = catalog_of(catalog, species)
     regions = regions_from(regions, catalog)

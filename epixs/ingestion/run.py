@@ -150,6 +150,17 @@ def ingest(
         If `path` holds something else, or another run is writing it.
     TrackError
         If not one of the files can be read, so that there would be nothing to store.
+
+    Examples
+    --------
+    >>> import epixs
+    >>> files = epixs.simulate("world", size="tiny")
+    >>> chosen = epixs.make_catalog("world/metadata.tsv", "catalog.tsv")
+    >>> table = epixs.ingest("catalog.tsv", "world/mouse.bed", "mouse.zarr", species="mouse")
+    >>> table["status"].unique().tolist()
+    ['ok']
+    >>> epixs.status("mouse.zarr").status
+    'complete'
     """
     if part is not None and not 1 <= part[0] <= part[1]:
         raise ConfigError("part", got=f"{part[0]}/{part[1]}", expected="I/N with 1 <= I <= N")

@@ -14,13 +14,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import keras
 import numpy as np
 
 from epixs.axis.axis import JointAxis
 from epixs.axis.serialize import axis_to_dict
 from epixs.config import Settings
 from epixs.errors import TrainingError
+from epixs.models.backend import keras
 from epixs.models.description import DESCRIPTION_FILE, MODEL_FILE, read_description, signal_bounds
 from epixs.models.kinds import Kind, kind_named, kind_of
 from epixs.storage.files import check_new_folder, file_sha256, write_text

@@ -165,13 +165,13 @@ class Kind(ABC):
 
     def optimizer(self, model: Any, settings: Settings, learning_rate: Any) -> Any:
         """The optimiser, with a schedule of the learning rate."""
-        import keras
+        from epixs.models.backend import keras
 
         return keras.optimizers.Adam(learning_rate, weight_decay=settings.training.weight_decay or None)
 
     def compile(self, model: Any, settings: Settings, total_steps: int) -> None:
         """Compile with the optimiser: cosine decay of the learning rate over all steps."""
-        import keras
+        from epixs.models.backend import keras
 
         schedule = keras.optimizers.schedules.CosineDecay(
             settings.training.learning_rate, max(1, total_steps), alpha=0.01

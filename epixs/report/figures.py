@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ import numpy as np
 
 from epixs.catalog.pairs import why_unknown
 from epixs.compendium.read import experiments_of, open_compendium, provenance_of
-from epixs.errors import AxisError, ConfigError
+from epixs.errors import AxisError, ConfigError, EpixsWarning
 from epixs.evaluation.scores import check_fit
 from epixs.genome.locus import parse_locus
 from epixs.training.history import GROUPED, read_history
@@ -49,7 +50,7 @@ def _pyplot() -> Any:
     return plt
 
 
-def plot_tracks(
+def plot(
     imputed: str | Path, store: str | Path, *, biosample: str, assay: str, locus: str, out: str | Path
 ) -> list[str]:
     """Draw one experiment along a locus: observed, imputed and average activity, on one scale.
@@ -82,7 +83,9 @@ def plot_tracks(
     plt = _pyplot()
     predicted, observed = open_compendium(imputed), open_compendium(store)
     check_fit(imputed, predicted, store, observed)
-    here = observed.epixs.sel(locus)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", EpixsWarning)  # a note says it
+        here = observed.epixs.sel(locus)
     here = here.isel(
         bin=np.argsort(here["bin_start"].to_numpy(), kind="stable")
     )  # regions may be in any order
@@ -178,7 +181,7 @@ def _with_gaps(edges: Any, values: Any) -> tuple[Any, Any, Any]:
     return steps, np.zeros(steps.size), heights
 
 
-def plot_history(model: str | Path, *, out: str | Path) -> None:
+def curves(model: str | Path, *, out: str | Path) -> None:
     """Draw the learning curves of a run, and its errors by species and assay beside the baselines.
 
     Parameters

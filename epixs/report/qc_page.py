@@ -6,14 +6,57 @@ import html
 import importlib.resources
 import json
 import re
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from epixs.storage.files import write_text
+from epixs.checks.qc import quality
+from epixs.cluster.tasks import Progress
+from epixs.compendium.read import read_attributes
+from epixs.storage.files import check_report_folder, write_text
 
 ABSENT, OBSERVED, FAILED, NOTED = 0, 1, 2, 3
+
+
+def qc(
+    store: str | Path,
+    report: str | Path | None = None,
+    *,
+    client: Any = None,
+    progress: Callable[[Progress], None] | None = None,
+) -> pd.DataFrame:
+    """Measure every experiment of a store, and write a page that names those that stand out.
+
+    Parameters
+    ----------
+    store
+        An observed store, finished or not.
+    report
+        Folder for `qc.html` and `qc.tsv`; without one, nothing is written.
+    client, progress
+        As in `epixs.checks.qc.quality`.
+
+    Returns
+    -------
+    One row per experiment; `notes` says why it stands out and is empty where it does not. `attrs["files"]`
+    names what was written.
+
+    Raises
+    ------
+    StoreError
+        If the store holds no observed experiments.
+    """
+    if report is not None:
+        check_report_folder(Path(report))
+    table = quality(store, client=client, progress=progress)
+    if report is not None:
+        attributes = read_attributes(store)
+        title = f"{attributes['species']} ({attributes['assembly']}): {Path(store).name}"
+        table.attrs["files"] = [str(path) for path in write_qc(table, report, title)]
+    return table
 
 
 def write_qc(table: pd.DataFrame, folder: str | Path, title: str) -> list[Path]:

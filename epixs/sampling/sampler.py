@@ -44,6 +44,18 @@ class Sampler:
     memory_bytes
         What the training signal may take; beyond it, it is read again from the stores in each epoch
         (docs/training.md). None keeps it in memory, whatever its size.
+
+    Examples
+    --------
+    >>> import epixs
+    >>> files = epixs.simulate("world", size="tiny")
+    >>> chosen = epixs.make_catalog("world/metadata.tsv", "catalog.tsv")
+    >>> table = epixs.ingest("catalog.tsv", "world/mouse.bed", "mouse.zarr", species="mouse")
+    >>> axis = epixs.joint_axis("mouse.zarr")
+    >>> with epixs.Sampler(axis, batch_size=500, seed=0) as sampler:
+    ...     batch = sampler.batch(0, 0)  # of epoch 0, its first step
+    >>> batch.position.shape, batch.value.shape  # a 25 bp, a 250 bp and a 5 kbp position; arcsinh units
+    ((500, 3), (500, 1))
     """
 
     def __init__(

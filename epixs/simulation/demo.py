@@ -54,9 +54,7 @@ class DemoResult:
     zero_shot: Evaluation
 
 
-def run_demo(
-    folder: Path, *, size: str = "demo", seed: int = 0, console: Console | None = None
-) -> DemoResult:
+def demo(folder: Path, *, size: str = "demo", seed: int = 0, console: Console | None = None) -> DemoResult:
     """Simulate, catalog, ingest, train, impute and evaluate; print the paper's two tables for that world.
 
     Parameters

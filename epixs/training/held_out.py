@@ -17,29 +17,12 @@ from epixs.axis.axis import JointAxis, SpeciesAxis
 from epixs.compendium.read import open_signal, stored_layout
 from epixs.sampling import Batch
 from epixs.training.dataset import dataset_of
+from epixs.training.verdict import KINDS, GroupError
 
 MOST_CHUNKS = 2_048
 """Chunks of a store that are read for average activity: 2 GB, a few seconds."""
 
 Floats = npt.NDArray[np.float32]
-KINDS = {"model": "held_out_mse", "average_activity": "average_activity_mse", "mean": "mean_mse"}
-"""What columns of the history are called, by the attribute of `GroupError`."""
-
-
-@dataclass(frozen=True)
-class GroupError:
-    """Mean squared errors of one species, or of one assay in it, over the same held-out entries.
-
-    `assay` is empty for all of a species' assays together, as far as they can be compared; all errors are in
-    squared arcsinh units. Those of the baselines are NaN where an assay has no other experiment.
-    """
-
-    species: str
-    assay: str
-    entries: int
-    model: float
-    average_activity: float
-    mean: float
 
 
 @dataclass(frozen=True)

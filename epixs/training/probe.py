@@ -6,8 +6,7 @@ import threading
 import time
 from typing import Any
 
-import keras
-
+from epixs.models.backend import keras
 from epixs.sampling import BatchSampler
 from epixs.training.dataset import training_dataset
 

@@ -13,11 +13,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import keras
-
 from epixs.axis.axis import JointAxis
 from epixs.config import Settings
 from epixs.errors import TrainingError
+from epixs.models.backend import keras
 from epixs.models.folder import new_model, write_model
 from epixs.models.kinds import kind_named
 from epixs.sampling import BatchSampler
@@ -110,6 +109,20 @@ def train(
     TrainingError
         If the memory budget does not suffice, the folder holds something else, the run to resume is of
         other stores or settings, or the loss diverges.
+
+    Examples
+    --------
+    >>> import epixs
+    >>> files = epixs.simulate("world", size="tiny")
+    >>> chosen = epixs.make_catalog("world/metadata.tsv", "catalog.tsv")
+    >>> table = epixs.ingest("catalog.tsv", "world/mouse.bed", "mouse.zarr", species="mouse")
+    >>> axis = epixs.joint_axis("mouse.zarr")
+    >>> settings = epixs.make_settings(hidden=(8, 8), epochs=1, batch_size=1_000, held_out=0.1)
+    >>> done = epixs.train(axis, settings, "model")
+    >>> done["best_epoch"], done["epochs"]
+    (1, 1)
+    >>> epixs.status("model").status
+    'finished'
     """
     use_cores()
     run = plan_run(axis, settings, out, resume=resume, force=force)

@@ -13,7 +13,7 @@ from epixs.factors.selection import plan_factors
 from epixs.imputation.write import impute
 from epixs.models.folder import open_model
 from epixs.models.settings import make_settings
-from epixs.report.figures import plot_tracks
+from epixs.report.figures import plot
 from epixs.training.extension import plan_extension
 from epixs.training.run import train
 from tests.worlds import planted, write_store
@@ -76,7 +76,7 @@ def test_scores_and_baselines_see_the_same_assay_in_both_species(trained, stores
     assert set(scores["role"]) == {"zero-shot"}
     assert {"imputed", "nearest assay", "assay regression"} <= set(scores["method"])
     pytest.importorskip("matplotlib")
-    plot_tracks(tmp_path / "i.zarr", mouse, biosample="m1", assay="A", locus="chr1", out=tmp_path / "p.png")
+    plot(tmp_path / "i.zarr", mouse, biosample="m1", assay="A", locus="chr1", out=tmp_path / "p.png")
 
 
 def test_models_know_their_aliases_when_stores_are_read_again(trained, stores):

@@ -8,7 +8,7 @@ from typer.testing import CliRunner
 
 from epixs.catalog.experiments import read_catalog
 from epixs.checks.verify import forget, verify
-from epixs.cli import app
+from epixs.cli.app import app
 from epixs.compendium.read import open_compendium
 from epixs.errors import StoreError
 from epixs.genome.assembly import Assembly

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from epixs.cli import app
+from epixs.cli.app import app
 from tests.worlds import planted, write_store
 
 
@@ -75,9 +75,12 @@ def test_training_says_whether_it_is_any_good(store, tmp_path):
     assert "MSE on held-out blocks" in poor.output
     assert "warning: mouse: MSE" in last_lines(poor, 1)
     assert "is worse than" in last_lines(poor, 1) or "better than this model" in last_lines(poor, 1)
+    last = poor.stdout.splitlines()[-1]  # of what is left where standard error goes elsewhere
+    assert "in epoch 1 of 1; mouse: worse than" in last
     good = epixs("train", store, "--out", tmp_path / "good", "--epochs", 60, *options)
     assert "warning" not in last_lines(good, 1)
     assert "better than average activity on 3 of 3 assays" in last_lines(good, 1)
+    assert "; mouse: better than average activity" in good.stdout.splitlines()[-2]
 
 
 def test_training_says_that_time_ran_out(store, tmp_path):

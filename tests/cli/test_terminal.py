@@ -6,7 +6,8 @@ from typer.testing import CliRunner
 
 from epixs.cli import terminal
 from epixs.cli.terminal import Verbs, bytes_text, counted, fail_rows, on_interrupt, table_of
-from epixs.errors import StoreError
+from epixs.cluster.tasks import Progress
+from epixs.errors import EpixsError, StoreError
 
 
 @pytest.mark.parametrize(
@@ -87,6 +88,25 @@ def test_one_reason_is_said_once(monkeypatch):
         "A and 1 more could not be read: /x/a.bw has no chrX",
         "C could not be read: /x/c.bw is empty",
     ]
+
+
+def test_a_table_in_a_pipe_has_one_line_per_row(capsys):
+    terminal.show_table("t", ["name", "n"], [["x" * 300, 1], ["[red]y", float("nan")]])
+    assert capsys.readouterr().out.splitlines() == [
+        "t", f"{'name':300}  n", f"{'x' * 300}  1", f"{'[red]y':300}  -"
+    ]  # fmt: skip
+
+
+def test_a_progress_bar_in_a_pipe_says_nothing(capsys):
+    with terminal.progress_bar() as bar:
+        terminal.counting(bar, "tiles")(Progress(1, 2, 10, 20))
+        terminal.fail("damaged")
+    assert capsys.readouterr().err == "error: damaged\n"
+
+
+def test_where_nothing_is_the_answer_comes_before_any_import(tmp_path):
+    with pytest.raises(EpixsError, match="store .*none.zarr does not exist. Make one with"):
+        terminal.check_present("store", tmp_path, "s3://bucket/none.zarr", None, tmp_path / "none.zarr")
 
 
 def test_names_from_files_do_not_control_the_terminal(capsys):

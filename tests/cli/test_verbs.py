@@ -11,10 +11,10 @@ import pytest
 import xarray as xr
 from typer.testing import CliRunner
 
-from epixs.checks import qc
-from epixs.cli import app
+from epixs.cli.app import app
 from epixs.compendium.read import experiments_of, open_compendium
 from epixs.compendium.status import store_status
+from epixs.report import qc_page
 from tests.patience import PATIENCE, wait_until
 
 
@@ -86,7 +86,9 @@ def test_the_whole_path(world, tmp_path, held_out):
 def test_simulate_and_demo(tmp_path):
     assert epixs("simulate", tmp_path / "w", "--size", "tiny").exit_code == 0
     assert (tmp_path / "w" / "metadata.tsv").exists()
-    assert "got 'huge'" in failure(epixs("simulate", tmp_path / "w2", "--size", "huge"))
+    assert "'huge' is not one of 'tiny', 'demo', 'large'" in failure(
+        epixs("simulate", tmp_path / "w2", "--size", "huge")
+    )
 
 
 def test_a_bad_row_is_quarantined_listed_and_the_exit_code_says_so(world, tmp_path):
@@ -136,7 +138,7 @@ def test_mistakes_are_one_sentence(world, trained, tmp_path):
         (["ingest", world.catalog, "--regions", world.bed("mouse"), "--out", new], "several species", "--species human"),
         (["ingest", world.catalog, "--species", "mouse", "--regions", world.bed("human"), "--out", new], "chr20", "Regions|BED"),
         (["ingest", world.catalog, "--species", "mouse", "--regions", tmp_path / "x.bed", "--out", new], "x.bed", "does not exist"),
-        (["ingest", world.catalog, "--species", "mouse", "--regions", world.bed("mouse"), "--out", mouse, "--uncovered", "one"], "--uncovered", "zero or nan"),
+        (["ingest", world.catalog, "--species", "mouse", "--regions", world.bed("mouse"), "--out", mouse, "--uncovered", "one"], "--uncovered", "'one' is not one of 'zero', 'nan'"),
         (["status", tmp_path / "none.zarr"], "none.zarr", "epixs ingest"),
         (["info", world.folder], "not a Zarr group", "expected"),
         (["train", mouse, "--out", new, "--hidden", "big"], "--hidden", "2048,2048"),
@@ -163,7 +165,7 @@ def test_full_disk_and_unwritable_folders(world, monkeypatch):
     def full(*_, **__):
         raise OSError(28, "No space left on device", "a.zarr")
 
-    monkeypatch.setattr("epixs.catalog.experiments.write_catalog", full)
+    monkeypatch.setattr("epixs.catalog.portal.write_catalog", full)
     message = failure(epixs("catalog", world.folder / "metadata.tsv", "--out", "x.tsv"))
     assert "the disk is full" in message
     assert "run the same command again" in message
@@ -171,7 +173,7 @@ def test_full_disk_and_unwritable_folders(world, monkeypatch):
     def forbidden(*_, **__):
         raise PermissionError(13, "Permission denied", "/etc/x.tsv")
 
-    monkeypatch.setattr("epixs.catalog.experiments.write_catalog", forbidden)
+    monkeypatch.setattr("epixs.catalog.portal.write_catalog", forbidden)
     assert "cannot write or read /etc/x.tsv" in failure(
         epixs("catalog", world.folder / "metadata.tsv", "--out", "/etc/x.tsv")
     )
@@ -262,8 +264,8 @@ def test_help_is_there_for_every_verb():
 
 
 def test_qc_says_that_nothing_stands_out(world, tmp_path, monkeypatch):
-    quality = qc.quality
-    monkeypatch.setattr(qc, "quality", lambda *args, **kwargs: quality(*args, **kwargs).assign(notes=""))
+    quality = qc_page.quality
+    monkeypatch.setattr(qc_page, "quality", lambda *args, **kwargs: quality(*args, **kwargs).assign(notes=""))
     result = epixs("qc", world.store("mouse"), "--report", tmp_path / "qc", "--workers", "1")
     assert result.exit_code == 0, result.output
     assert "no experiment stands out" in result.stdout

@@ -2,9 +2,9 @@ import numpy as np
 import pytest
 import xarray as xr
 
-import epixs  # noqa: F401  (registers .epixs)
+import epixs.compendium  # noqa: F401  (registers .epixs)
 from epixs.compendium.read import open_compendium
-from epixs.errors import RegionError, StoreError
+from epixs.errors import EpixsWarning, RegionError, StoreError
 from epixs.imputation.write import open_imputed
 
 LOCUS = "chr21:20,002,500-20,004,000"
@@ -108,3 +108,11 @@ def test_lazy_datasets_say_which_bins_they_hold(world, trained, held_out):
 def test_a_dataset_without_its_region_table_says_so(human):
     with pytest.raises(StoreError, match="no region table"):
         human.signal.to_dataset().epixs.sel(LOCUS)
+
+
+def test_a_locus_that_reaches_outside_the_regions_says_so(human):
+    first = human.epixs.bins()["start"].iloc[0]
+    chrom = human.epixs.bins()["chrom"].iloc[0]
+    with pytest.warns(EpixsWarning, match="reaches outside the regions: 4 of its 44 bins are there"):
+        found = human.epixs.sel(f"{chrom}:{first - 1_000}-{first + 100}")
+    assert found.sizes["bin"] == 4

@@ -9,7 +9,7 @@ import zarr
 from typer.testing import CliRunner
 
 from epixs.axis.join import joint_axis
-from epixs.cli import app
+from epixs.cli.app import app
 from epixs.cluster.client import open_client
 from epixs.errors import AxisError, StoreError
 from epixs.evaluation.scores import AVERAGE, IMPUTED, evaluate

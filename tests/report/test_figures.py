@@ -11,7 +11,7 @@ from epixs.imputation.write import impute
 from epixs.models.folder import open_model
 from epixs.models.settings import make_settings
 from epixs.report import figures
-from epixs.report.figures import _with_gaps, plot_history, plot_tracks
+from epixs.report.figures import _with_gaps, curves, plot
 from epixs.training.run import train
 from tests.worlds import write_store
 
@@ -24,23 +24,21 @@ def test_picture_of_an_imputed_track_beside_the_observed_one(world, trained, hel
     what = {"biosample": biosample, "assay": assay}
     path = tmp_path / "a.png"
     stores = tmp_path / "i.zarr", world.store("mouse")
-    assert plot_tracks(*stores, locus="chr19:10,000,000-10,020,000", out=path, **what) == []
+    assert plot(*stores, locus="chr19:10,000,000-10,020,000", out=path, **what) == []
     assert path.read_bytes()[:4] == b"\x89PNG"
     assert path.stat().st_size > 5_000
-    assert plot_tracks(*stores, locus="chr19:9,000,000-10,020,000", out=path, **what) == [
+    assert plot(*stores, locus="chr19:9,000,000-10,020,000", out=path, **what) == [
         "chr19:9,000,000-10,020,000 reaches outside the regions; drawn is chr19:10,000,000-10,020,000"
     ]
     other = tmp_path / "b.png"
     with pytest.raises(RegionError, match=r"no bin.*a locus in chr19:10,000,000-10,050,000, the nearest"):
-        plot_tracks(*stores, locus="chr19:0-100", out=other, **what)
+        plot(*stores, locus="chr19:0-100", out=other, **what)
     table = experiments_of(open_compendium(stores[1]))
     seen = table[~table["assay"].isin([pair[2] for pair in held_out])].iloc[0]
     with pytest.raises(AxisError, match=r"was measured and is not imputed in .*--pairs"):
-        plot_tracks(
-            *stores, biosample=seen["biosample"], assay=seen["assay"], locus="chr19", out=tmp_path / "b.png"
-        )
+        plot(*stores, biosample=seen["biosample"], assay=seen["assay"], locus="chr19", out=tmp_path / "b.png")
     with pytest.raises(AxisError, match="does not hold the experiment; got nobody .*: unknown biosample"):
-        plot_tracks(*stores, biosample="nobody", assay=assay, locus="chr19", out=other)
+        plot(*stores, biosample="nobody", assay=assay, locus="chr19", out=other)
 
 
 def test_a_picture_that_cannot_be_written_is_refused_before_anything_is_read(tmp_path):
@@ -50,14 +48,14 @@ def test_a_picture_that_cannot_be_written_is_refused_before_anything_is_read(tmp
         ("no/a.png", "no folder .*no"),
     ):
         with pytest.raises(ConfigError, match=message):
-            plot_tracks("nowhere.zarr", "nowhere.zarr", out=tmp_path / name, **what)
+            plot("nowhere.zarr", "nowhere.zarr", out=tmp_path / name, **what)
 
 
 def test_learning_curves(trained, tmp_path):
-    plot_history(trained.folder, out=tmp_path / "curves.png")
+    curves(trained.folder, out=tmp_path / "curves.png")
     assert (tmp_path / "curves.png").read_bytes()[:4] == b"\x89PNG"
     with pytest.raises(TrainingError, match="has no history.csv"):
-        plot_history(tmp_path, out=tmp_path / "other.png")
+        curves(tmp_path, out=tmp_path / "other.png")
     assert not (tmp_path / "other.png").exists()
 
 
@@ -80,7 +78,7 @@ def test_what_was_not_measured_has_a_picture_as_well(world, trained, tmp_path):
         pair[1:] for pair in trained.axis.missing_pairs("mouse") if pair[1:] not in measured
     )
     impute(trained, store, tmp_path / "i.zarr", pairs=[("mouse", biosample, assay)])
-    notes = plot_tracks(
+    notes = plot(
         tmp_path / "i.zarr", store, biosample=biosample, assay=assay, locus="chr19", out=tmp_path / "a.png"
     )
     assert f"{biosample} / {assay} was not measured: no observed panel" in notes
@@ -105,7 +103,7 @@ def test_removed_experiments_are_not_drawn(world, trained, held_out, tmp_path, d
     gone += same.loc[same["biosample"] != biosample, "accession"].tolist()[:1]
     remove_experiments(store, gone, "wrong antibody")
     what = {"biosample": biosample, "assay": assay, "locus": "chr19", "out": tmp_path / "a.png"}
-    notes = plot_tracks(tmp_path / "i.zarr", store, **what)
+    notes = plot(tmp_path / "i.zarr", store, **what)
     assert f"{biosample} / {assay} cannot be used (removed: wrong antibody): no observed panel" in notes
     left = [row for row in same.index[same["biosample"] != biosample] if table["accession"][row] not in gone]
     average = open_compendium(store).signal[left].mean("experiment").to_numpy()
@@ -121,7 +119,7 @@ def test_regions_in_any_order_are_drawn_along_the_chromosome(tmp_path, drawn):
     store = write_store(tmp_path / "s.zarr", values, labels=labels, regions=regions)
     train(joint_axis([store]), make_settings(hidden=(4, 4), epochs=1, held_out=0.1), tmp_path / "m")
     impute(open_model(tmp_path / "m"), store, tmp_path / "i.zarr", everything=True)
-    plot_tracks(tmp_path / "i.zarr", store, biosample="x", assay="A", locus="chr1", out=tmp_path / "a.png")
+    plot(tmp_path / "i.zarr", store, biosample="x", assay="A", locus="chr1", out=tmp_path / "a.png")
     for edges, _ in drawn:
         assert (np.diff(edges[:, 0]) > 0).all()
     observed = drawn[0][1]

@@ -6,13 +6,13 @@ from rich.console import Console
 from epixs.axis.join import joint_axis
 from epixs.errors import StoreError
 from epixs.evaluation.scores import AVERAGE, IMPUTED
-from epixs.simulation.demo import choose_excluded, run_demo
+from epixs.simulation.demo import choose_excluded, demo
 
 
 @pytest.mark.slow
 def test_demo_runs_the_whole_path_and_prints_what_it_measured(tmp_path):
     screen = io.StringIO()
-    result = run_demo(tmp_path / "demo", size="tiny", seed=3, console=Console(file=screen, width=100))
+    result = demo(tmp_path / "demo", size="tiny", seed=3, console=Console(file=screen, width=100))
     printed = screen.getvalue()
     joint = result.joint.scores
     for method in (IMPUTED, AVERAGE):
@@ -24,7 +24,7 @@ def test_demo_runs_the_whole_path_and_prints_what_it_measured(tmp_path):
         line.strip()[: len(n)] for line in printed.split("\n") for n in ("mouse only", "mouse + human")
     }
     with pytest.raises(StoreError, match="is not empty"):
-        run_demo(tmp_path / "demo", size="tiny")
+        demo(tmp_path / "demo", size="tiny")
 
 
 def test_excluded_third_leaves_every_assay_and_biosample_one(world):

@@ -7,7 +7,7 @@ import pytest
 from typer.testing import CliRunner
 
 from epixs.axis.join import joint_axis
-from epixs.cli import app
+from epixs.cli.app import app
 from epixs.errors import AxisError, TrainingError
 from epixs.evaluation.scores import AVERAGE, IMPUTED, evaluate
 from epixs.imputation.predict import Predictor

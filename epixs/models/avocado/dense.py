@@ -5,8 +5,9 @@ from __future__ import annotations
 import functools
 from typing import Any
 
-import keras
 import tensorflow as tf
+
+from epixs.models.backend import keras
 
 
 @keras.saving.register_keras_serializable(package="epixs")

@@ -12,10 +12,11 @@ from __future__ import annotations
 
 from typing import Any
 
-import keras
 import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
+
+from epixs.models.backend import keras
 
 INITIAL_RANGE = 0.05
 """All factors start uniform in +-0.05, as in the reference model."""

@@ -5,14 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-import keras
 import numpy as np
 import tensorflow as tf
 
 from epixs.axis.axis import JointAxis
+from epixs.models.avocado import optimizer as optimizer  # named in files of compiled models
 from epixs.models.avocado.dense import TallDense
 from epixs.models.avocado.factors import GenomeFactors, LabelFactors, look_up
 from epixs.models.avocado.zero_shot import plan_zero_shot
+from epixs.models.backend import keras
 
 
 @keras.saving.register_keras_serializable(package="epixs")
@@ -237,6 +238,17 @@ def build_model(
     -------
     A built, not yet compiled `keras.Model`. It keeps the axis as `model.axis`, for `impute` and `save_model`;
     Keras's own `.keras` files do not.
+
+    Examples
+    --------
+    >>> import epixs
+    >>> files = epixs.simulate("world", size="tiny")
+    >>> chosen = epixs.make_catalog("world/metadata.tsv", "catalog.tsv")
+    >>> table = epixs.ingest("catalog.tsv", "world/mouse.bed", "mouse.zarr", species="mouse")
+    >>> axis = epixs.joint_axis("mouse.zarr")
+    >>> model = epixs.build_model(axis, hidden=(8, 8))
+    >>> model.count_params()
+    64635
     """
     plan = plan_zero_shot(axis, enabled=zero_shot, target=target)
     exempt = [axis.biosample_index(name, axis.part(name).biosamples) for name in plan.exempt]

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 from typing import Any
 
-import keras
 import tensorflow as tf
+
+from epixs.models.backend import keras
 
 
 @keras.saving.register_keras_serializable(package="epixs")

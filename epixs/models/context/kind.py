@@ -104,7 +104,7 @@ class Context(Kind):
 
     def optimizer(self, model: Any, settings: Settings, learning_rate: Any) -> Any:
         """Adam with decoupled weight decay, its gradients cut to length 1."""
-        import keras
+        from epixs.models.backend import keras
 
         return keras.optimizers.AdamW(
             learning_rate, weight_decay=settings.training.weight_decay, global_clipnorm=1.0

@@ -14,8 +14,9 @@ from __future__ import annotations
 import itertools
 from typing import Any
 
-import keras
 import tensorflow as tf
+
+from epixs.models.backend import keras
 
 KEYS = 16
 """Length of what a head asks for."""

@@ -6,9 +6,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import keras
-
 from epixs.errors import TrainingError
+from epixs.models.backend import keras
 from epixs.models.folder import as_trained, write_model
 
 SCORES = ("held_out_mse", "held_out_tracks_mse")

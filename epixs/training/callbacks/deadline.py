@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 
-import keras
+from epixs.models.backend import keras
 
 
 class Deadline(keras.callbacks.Callback):  # type: ignore[misc, unused-ignore]

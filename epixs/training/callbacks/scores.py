@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import keras
 import numpy as np
 import numpy.typing as npt
 
 from epixs.axis.axis import JointAxis
+from epixs.models.backend import keras
 from epixs.sampling import BatchSampler
-from epixs.training.held_out import GroupError, HeldOut, history_columns, with_baselines
+from epixs.training.held_out import HeldOut, history_columns, with_baselines
+from epixs.training.verdict import GroupError
 
 ENTRIES = (5_000, 200_000)
 SHARE = 0.2

@@ -1,0 +1,62 @@
+"""Arguments and options that several verbs share, each declared once."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from epixs.cli.terminal import reserve_stdout
+
+
+class Uncovered(StrEnum):
+    """How bases without a value count."""
+
+    zero = "zero"
+    nan = "nan"
+
+
+class Backend(StrEnum):
+    """What reads bigWigs."""
+
+    epixs = "epixs"
+    pybigwig = "pybigwig"
+
+
+class Size(StrEnum):
+    """Sizes of a simulated world."""
+
+    tiny = "tiny"
+    demo = "demo"
+    large = "large"
+
+
+AnyPath = Annotated[str, typer.Argument(metavar="PATH", help="a store, a model or genome factors")]
+ModelDir = Annotated[Path, typer.Argument(metavar="MODEL_DIR", help="folder that `epixs train` wrote")]
+Imputed = Annotated[str, typer.Argument(help="imputed store")]
+Observed = Annotated[str, typer.Argument(help="observed store of the same species")]
+WorldFolder = Annotated[Path, typer.Argument(help="new or empty folder")]
+
+Workers = Annotated[int | None, typer.Option(min=1, help="worker processes on this machine")]
+Scheduler = Annotated[str | None, typer.Option(help="address of a running Dask scheduler")]
+Exclude = Annotated[Path | None, typer.Option(help="TSV of species, biosample, assay never to fit to")]
+AssayAlias = Annotated[
+    Path | None, typer.Option(metavar="TSV", help="assays with several names: columns assay and alias")
+]
+Epochs = Annotated[int | None, typer.Option(help="passes over the positions; 0 plans them")]
+MaxMinutes = Annotated[float | None, typer.Option(help="stop by then; the learning rate is planned for it")]
+Seed = Annotated[int | None, typer.Option(help="decides everything that is drawn")]
+Resume = Annotated[bool, typer.Option("--resume", help="go on with the run in --out, if it was interrupted")]
+Force = Annotated[bool, typer.Option("--force", help="start even if it needs more memory than memory_gb")]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="show the plan and its cost; write nothing")]
+Picture = Annotated[Path, typer.Option("--out", help="picture to write (.png, .svg, .pdf)")]
+WorldSize = Annotated[Size, typer.Option(help="how large a world")]
+WorldSeed = Annotated[int, typer.Option(help="the same seed gives the same world")]
+AsJson = Annotated[
+    bool,
+    typer.Option(
+        "--json", callback=reserve_stdout, is_eager=True, help="one JSON object on stdout, all else on stderr"
+    ),
+]

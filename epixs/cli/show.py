@@ -1,0 +1,101 @@
+"""`epixs info` and `status`: what a store, a model or a store of genome factors holds, and how far it is."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import typer
+
+from epixs.cli.options import AnyPath, AsJson
+from epixs.cli.terminal import (
+    EXIT_ROWS_FAILED,
+    check_present,
+    counted,
+    fail_rows,
+    print_json,
+    remark,
+    say,
+    show_table,
+)
+
+AGAIN = "run the command that writes it again: it resumes where it stopped"
+
+
+def status(path: AnyPath, json: AsJson = False) -> None:
+    """Show how far a store (or model) is; exit code 1 if some experiments could not be read."""
+    check_present("store", path)
+    from epixs.report.describe import status as run
+
+    state = run(path)
+    if state.holds == "model":
+        say(f"{path}: {_training(state)}")
+        for verdict in state.verdicts:
+            say(verdict.short)
+    elif state.holds == "genome factors":
+        say(f"{path}: {state.status}, {state.done} of {counted(state.total, 'block')} fitted")
+    else:
+        say(
+            f"{path}: {state.status}, {state.done} of {state.total} tiles written, "
+            f"{len(state.failed)} of {state.experiments} experiments could not be read"
+        )
+    for name, reason in state.removed:
+        say(f"  {name} is removed: {reason}")
+    if state.holds != "model" and not state.is_done:
+        say(AGAIN)
+    fail_rows(state.failed)
+    if json:
+        print_json(_of_status(state))
+    if state.failed:
+        raise typer.Exit(EXIT_ROWS_FAILED)
+
+
+def info(path: AnyPath, json: AsJson = False) -> None:
+    """Show what a store holds: species, bins, units, experiments; or what a model was trained on."""
+    check_present("store", path)
+    from epixs.report.describe import info as run
+
+    found = run(path)
+    facts = [
+        [name.replace("zero_shot", "zero-shot").replace("_", " "), _fact(value)]
+        for name, value in found.facts.items()
+    ]
+    show_table(path, ["what", "value"], [row for row in facts if row[1]])
+    rows = "species" if "store" in found.table else "experiments"
+    if len(found.table):
+        show_table(rows, [*found.table], found.table.to_numpy().tolist())
+    for text in found.notes:
+        remark(text)
+    if json:
+        print_json({"path": path, **found.facts, f"{rows}_table": found.table, "notes": found.notes})
+
+
+def _training(state: Any) -> str:
+    """How far a training run is, in words."""
+    go_on = "the same command with --resume goes on"
+    if state.status == "fitted by a script":
+        return "by a script of one's own; how good it is, only its history there can tell"
+    if not state.total:
+        return f"interrupted before the first epoch was over; {go_on}"
+    best = f"{state.status}, best epoch {state.best_epoch} of {state.total}"
+    return best if state.is_done else f"{best} so far; {go_on}"
+
+
+def _of_status(state: Any) -> dict[str, Any]:
+    failures = {
+        name: [{"accession": accession, "reason": reason} for accession, reason in getattr(state, name)]
+        for name in ("failed", "removed")
+    }
+    return {**vars(state), **failures}
+
+
+def _fact(value: Any) -> str:
+    """A property in words; nothing for one that does not exist."""
+    if value is None or value == [] or value == {}:
+        return ""
+    if isinstance(value, dict):
+        return ", ".join(f"{name}: {_fact(one)}" for name, one in value.items())
+    if isinstance(value, (list, tuple)):
+        return ", ".join(map(str, value))
+    if isinstance(value, float):
+        return f"{value:.4f}"
+    return f"{value:,}" if isinstance(value, int) else str(value)

@@ -1,0 +1,236 @@
+"""What a store, a model or a store of genome factors holds, and how far it is. No TensorFlow is loaded."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from epixs.checks.remarks import remarks_on
+from epixs.compendium.read import experiments_of, open_compendium, provenance_of, regions_of
+from epixs.compendium.status import store_status
+from epixs.factors.store import FactorStatus, factor_status
+from epixs.imputation.roles import roles_in
+from epixs.models.description import DESCRIPTION_FILE, Description, read_description
+from epixs.models.kinds import kind_named
+from epixs.storage.files import CHECKPOINT_FILE
+from epixs.storage.store import Store, open_store
+from epixs.training.verdict import Verdict, verdicts_of
+
+FACTORS = "factors"
+"""Kind of a store of genome factors."""
+
+COLUMNS = [
+    "accession", "biosample", "assay", "assay_class", "output_type", "status", "signal_mean", "signal_max",
+    "covered_fraction",
+]  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Status:
+    """How far a store, a model or a store of genome factors is.
+
+    Parameters
+    ----------
+    path
+        Where it lies.
+    holds
+        `"compendium"`, `"model"` or `"genome factors"`.
+    status
+        `"complete"` or `"unfinished"`; of a model `"finished"`, `"interrupted"`, or `"fitted by a script"`,
+        which leaves no record of how good it is.
+    done, total
+        Tiles or blocks that are written, and all of them. Of a model, both are the epochs that it has seen.
+    experiments
+        Rows of a compendium.
+    failed, removed
+        Of its experiments `(accession, reason)`: those that could not be read, and those that were removed.
+    best_epoch
+        Of a model: the epoch whose weights were kept.
+    verdicts
+        Of a model: what training found on what was held out, one per species.
+    """
+
+    path: str
+    holds: str
+    status: str
+    done: int
+    total: int
+    experiments: int | None = None
+    failed: list[tuple[str, str]] = field(default_factory=list)
+    removed: list[tuple[str, str]] = field(default_factory=list)
+    best_epoch: int | None = None
+    verdicts: list[Verdict] = field(default_factory=list)
+
+    @property
+    def is_done(self) -> bool:
+        """Whether nothing is left to do."""
+        return self.status not in ("unfinished", "interrupted")
+
+
+def status(path: str | Path) -> Status:
+    """Read how far a store, a model or a store of genome factors is.
+
+    Parameters
+    ----------
+    path
+        Of any of the three; a store may be a URL.
+
+    Raises
+    ------
+    StoreError, TrainingError, AxisError
+        If there is nothing of epixs at `path`, or it is damaged.
+    """
+    path = str(path)
+    if is_model(path):
+        return _status_of_model(path)
+    opened = open_store(path)
+    if opened.kind == FACTORS:
+        state = factor_status(opened)
+        return Status(path, "genome factors", state.status, state.done, state.plan.n_blocks)
+    store = store_status(opened)
+    return Status(
+        path,
+        "compendium",
+        store.status,
+        store.tiles_done,
+        store.tiles,
+        store.experiments,
+        store.failed,
+        store.removed,
+    )
+
+
+def is_model(path: str | Path) -> bool:
+    """Whether a folder holds a model, or a training run that has not made one yet."""
+    return any((Path(path) / name).is_file() for name in (DESCRIPTION_FILE, CHECKPOINT_FILE))
+
+
+def _status_of_model(path: str) -> Status:
+    if not (Path(path) / DESCRIPTION_FILE).is_file():
+        return Status(path, "model", "interrupted", 0, 0)
+    said = read_description(Path(path))
+    if "epochs" not in said.scores:
+        return Status(path, "model", "fitted by a script", 0, 0)
+    best, epochs = (int(said.scores.get(name, 0)) for name in ("best_epoch", "epochs"))
+    state = "interrupted" if said.interrupted else "finished"
+    verdicts = verdicts_of(path, best)
+    return Status(path, "model", state, epochs, epochs, best_epoch=best, verdicts=verdicts)
+
+
+@dataclass(frozen=True)
+class Info:
+    """What a store, a model or a store of genome factors holds.
+
+    Parameters
+    ----------
+    path
+        Where it lies.
+    facts
+        Its properties by name, `kind` first.
+    table
+        One row per experiment of a compendium, or per species of a model; empty for genome factors.
+    notes
+        What should be known of it before it is used.
+    """
+
+    path: str
+    facts: dict[str, Any]
+    table: pd.DataFrame
+    notes: list[str]
+
+
+def info(path: str | Path) -> Info:
+    """Read what a store, a model or a store of genome factors holds.
+
+    Parameters
+    ----------
+    path
+        Of any of the three; a store may be a URL, and unfinished.
+
+    Raises
+    ------
+    StoreError, TrainingError, AxisError
+        If there is nothing of epixs at `path`, or it is damaged.
+    """
+    path = str(path)
+    if is_model(path):
+        return _info_of_model(path)
+    store = open_store(path)
+    return _info_of_factors(path, store) if store.kind == FACTORS else _info_of_store(path, store)
+
+
+def _info_of_store(path: str, store: Store) -> Info:
+    dataset = open_compendium(store, unfinished=True)
+    regions, table = regions_of(dataset), experiments_of(dataset)
+    names = ("kind", "status", "species", "assembly", "units", "uncovered")
+    facts: dict[str, Any] = {name: dataset.attrs[name] for name in names}
+    facts |= {"bins": regions.n_bins, "bin_size_bp": dataset.attrs["bin_size"], "regions": len(regions)}
+    facts |= {"experiments": len(table)}
+    facts |= {f"{name}s": table[name].nunique() for name in ("biosample", "assay")}
+    columns, notes = COLUMNS, []
+    if facts["kind"] == "observed":
+        notes = remarks_on(table, facts["species"], facts["uncovered"])
+    elif roles := roles_in(table, facts["species"], provenance_of(dataset)):
+        table, columns = table.assign(role=roles), ["accession", "role", *COLUMNS[1:]]
+        facts["roles"] = table["role"].value_counts().to_dict()
+    return Info(path, facts, table[columns], notes)
+
+
+def _info_of_model(path: str) -> Info:
+    said, state = read_description(Path(path)), _status_of_model(path)
+    settings, axis = said.settings, said.axis
+    kind = kind_named(settings.kind)
+    facts = {
+        "kind": f"model ({kind.name})",
+        "status": state.status,
+        "best_epoch": state.best_epoch,
+        "epochs": state.total,
+        "extends": said.extends or None,
+        **_errors_of(said),
+        "verdicts": [verdict.short for verdict in state.verdicts],
+        **{name.replace(" ", "_").replace("-", "_"): text for name, text in kind.described(axis, settings)},
+        "parameters": kind.parameters(axis, settings),
+        "assays": len(axis.assays),
+        "aliases": {part.species: part.aliases for part in axis.parts if part.aliases},
+        "fingerprint": said.fingerprint,
+    }
+    table = pd.DataFrame(
+        {
+            "species": part.species,
+            "assembly": part.regions.assembly,
+            "bins": part.regions.n_bins,
+            "biosamples": len(part.biosamples),
+            "trained_on": len(part.training),
+            "excluded": int(part.experiments["excluded"].sum()),
+            "store": part.source,
+        }
+        for part in axis.parts
+    )
+    return Info(path, facts, table, [])
+
+
+def _errors_of(said: Description) -> dict[str, float]:
+    return {name: error for name, error in said.scores.items() if name.endswith("_mse")}
+
+
+def _info_of_factors(path: str, store: Store) -> Info:
+    state: FactorStatus = factor_status(store)
+    plan, part = state.plan, state.plan.part
+    facts = {
+        "kind": "genome factors",
+        "status": state.status,
+        "blocks_fitted": state.done,
+        "blocks": plan.n_blocks,
+        "model_fingerprint": plan.model,
+        "species": part.species,
+        "assembly": part.regions.assembly,
+        "bins": part.regions.n_bins,
+        "regions": len(part.regions),
+        "experiments": len(part.training),
+        "store": part.source,
+        "bytes": plan.n_bytes,
+    }
+    return Info(path, facts, pd.DataFrame(), [])

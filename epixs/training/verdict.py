@@ -1,0 +1,142 @@
+"""Whether a model is any good: its held-out errors beside average activity and the mean, in one sentence."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from epixs.training.history import HISTORY_FILE, read_history
+
+KINDS = {"model": "held_out_mse", "average_activity": "average_activity_mse", "mean": "mean_mse"}
+"""Columns of the history, by the attribute of `GroupError`."""
+
+
+@dataclass(frozen=True)
+class GroupError:
+    """Mean squared errors of one species, or of one assay in it, over the same held-out entries.
+
+    `assay` is empty for all of a species' assays together, as far as they can be compared; all errors are in
+    squared arcsinh units. Those of the baselines are NaN where an assay has no other experiment. The history
+    of a run does not hold the number of `entries`.
+    """
+
+    species: str
+    assay: str
+    entries: int | None
+    model: float
+    average_activity: float
+    mean: float
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """How a model does on what was held out in one species.
+
+    Parameters
+    ----------
+    species
+        Which.
+    model_mse, average_activity_mse, mean_mse
+        Of the model and of two baselines over the same entries, squared arcsinh units; NaN where nothing was
+        held out, or nothing can be compared.
+    assays_better, assays_compared, assays_alone
+        Assays on which the model is better than average activity, of those that can be compared; and those
+        with one training experiment, which cannot.
+    judgement
+        `better than average activity`, `worse than average activity`, `worse than a constant`, or that it is
+        not known.
+    """
+
+    species: str
+    model_mse: float
+    average_activity_mse: float
+    mean_mse: float
+    assays_better: int
+    assays_compared: int
+    assays_alone: int
+    judgement: str
+
+    @property
+    def is_bad(self) -> bool:
+        """Whether a baseline is at least as good."""
+        return self.judgement in (WORSE, USELESS)
+
+    @property
+    def short(self) -> str:
+        """The judgement and the errors that it rests on."""
+        if math.isnan(self.model_mse):
+            return f"{self.species}: {self.judgement}"
+        text = f"{self.species}: {self.judgement} (MSE {self.model_mse:.4f}"
+        if self.assays_compared:
+            text += f", average activity {self.average_activity_mse:.4f}, the mean {self.mean_mse:.4f}"
+        return f"{text})"
+
+
+BETTER, WORSE = "better than average activity", "worse than average activity"
+USELESS = "worse than a constant"
+ALONE = "nothing to compare with"
+UNKNOWN = "nothing was held out"
+
+
+def verdicts_on(errors: Sequence[GroupError]) -> list[Verdict]:
+    """One verdict per species."""
+    return [
+        _verdict(whole, [e for e in errors if e.assay and e.species == whole.species])
+        for whole in errors
+        if not whole.assay
+    ]
+
+
+def _verdict(whole: GroupError, assays: Sequence[GroupError]) -> Verdict:
+    compared = [error for error in assays if not math.isnan(error.average_activity)]
+    if math.isnan(whole.model):
+        judgement = UNKNOWN
+    elif not compared:
+        judgement = ALONE
+    elif whole.model >= whole.mean:
+        judgement = USELESS
+    else:
+        judgement = WORSE if whole.model >= whole.average_activity else BETTER
+    better = sum(error.model < error.average_activity for error in compared)
+    return Verdict(
+        whole.species,
+        whole.model,
+        whole.average_activity,
+        whole.mean,
+        better,
+        len(compared),
+        len(assays) - len(compared),
+        judgement,
+    )
+
+
+def verdicts_of(folder: str | Path, best_epoch: int) -> list[Verdict]:
+    """The verdicts that training gave on a model folder, from its history; none, where it has no history.
+
+    Raises
+    ------
+    TrainingError
+        If the history is damaged.
+    """
+    folder = Path(folder)
+    if not (folder / HISTORY_FILE).is_file():
+        return []
+    history = read_history(folder)
+    if best_epoch not in history["epoch"]:
+        return []
+    at = history["epoch"].index(best_epoch)
+    return verdicts_on(errors_in({name: values[at] for name, values in history.items()}))
+
+
+def errors_in(row: Mapping[str, float]) -> list[GroupError]:
+    """Errors by species and assay in one row of a history."""
+    prefix = f"{KINDS['model']}/"
+    groups = [name.removeprefix(prefix) for name in row if name.startswith(prefix)]
+    errors = []
+    for group in groups:
+        species, _, assay = group.partition("/")
+        model, average, mean = (row.get(f"{kind}/{group}", math.nan) for kind in KINDS.values())
+        errors.append(GroupError(species, assay, None, model, average, mean))
+    return errors

@@ -1,0 +1,104 @@
+"""The public list: stub, names, documentation page and command line say the same."""
+
+import importlib.util
+import inspect
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import epixs
+from epixs.cli.app import VERBS
+
+ROOT = Path(__file__).parents[1]
+
+
+def make_api():
+    spec = importlib.util.spec_from_file_location("make_api", ROOT / "docs" / "make_api.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def python(code, **environment):
+    arguments = [sys.executable, "-c", code]
+    return subprocess.run(
+        arguments, capture_output=True, text=True, check=False, env={**ENVIRONMENT, **environment}
+    )
+
+
+ENVIRONMENT = {"PATH": "/usr/bin:/bin", "PYTHONPATH": str(ROOT), "TF_CPP_MIN_LOG_LEVEL": "3"}
+
+
+def test_names_are_those_of_the_stub():
+    names = [name for group in make_api().groups().values() for name in group]
+    assert sorted(names) == sorted(epixs.__all__)
+    assert len(set(names)) == len(names) > 35
+    assert sorted(epixs.__all__) == sorted(dir(epixs))
+
+
+def test_the_page_is_up_to_date():
+    api = make_api()
+    assert api.PAGE.read_text(encoding="utf-8") == api.page(), "run `python docs/make_api.py`"
+    rows = [line for line in api.page().splitlines() if line.startswith("| `")]
+    assert len(rows) == len(epixs.__all__)
+    assert all(line.split("|")[2].strip().endswith((".", ":")) for line in rows)
+
+
+def test_each_verb_is_documented_beside_its_function():
+    page = make_api().page()
+    for verb in VERBS:
+        assert f"| `epixs {verb.__name__.replace('_', '-')}` |" in page
+
+
+# What the command line reads from files, opens or makes a client of, and hands over as a value: per verb, its
+# options -> the argument that gets what they say. None: what the verb does with it is another public call.
+EVERYWHERE = {"json": None, "workers": "client", "scheduler": "client", "dry_run": None}
+BY_VERB = {
+    "ingest": {"out": "path", "tile": "part"},
+    "verify": {"store": "path", "chrom_sizes": "assembly"},
+    "train": dict.fromkeys(["stores", "exclude", "assay_alias"], "axis")  # epixs.joint_axis
+    | dict.fromkeys(
+        ["model", "target", "hidden", "max_minutes", "epochs", "seed"], "config"
+    ),  # TrainConfig.replace
+    "extend": {"model_dir": "trained", "assay_alias": "aliases"},
+    "fit_genome": {"model_dir": "trained"},
+    "impute": {"model_dir": "model"},
+    "curves": {"model_dir": "model"},
+    "evaluate": {"other": "others", "report": None},  # epixs.write_report
+}
+ONLY_FROM_PYTHON = {"progress", "report", "on_probe", "devices", "console"}
+
+
+@pytest.mark.parametrize("verb", VERBS, ids=lambda verb: verb.__name__)
+def test_a_verb_has_the_arguments_of_its_function(verb):
+    name = {"catalog": "make_catalog"}.get(verb.__name__, verb.__name__)
+    renamed = EVERYWHERE | BY_VERB.get(verb.__name__, {})
+    mine = {renamed.get(option, option) for option in inspect.signature(verb).parameters} - {None}
+    theirs = set(inspect.signature(getattr(epixs, name)).parameters)
+    assert mine <= theirs
+    assert theirs - mine <= ONLY_FROM_PYTHON | ({"backend"} if name == "ingest" else set())
+
+
+def test_importing_epixs_imports_next_to_nothing():
+    heavy = "{'tensorflow', 'keras', 'xarray', 'pandas', 'numpy', 'dask', 'zarr', 'numba'}"
+    done = python(f"import sys, epixs, epixs.cli.app\nassert not {heavy} & set(sys.modules)")
+    assert done.returncode == 0, done.stderr
+
+
+def test_a_name_that_is_not_there_is_an_attribute_error():
+    with pytest.raises(AttributeError, match="nothing"):
+        _ = epixs.nothing
+
+
+def test_models_are_registered_with_keras_once_they_are_looked_at():
+    registered = "keras.saving.get_registered_object('epixs>DeepTensorFactorization') is not None"
+    done = python(f"import keras\nfrom epixs import DeepTensorFactorization\nassert {registered}")
+    assert done.returncode == 0, done.stderr
+
+
+def test_another_backend_of_keras_is_refused_in_words():
+    done = python("from epixs import build_model", KERAS_BACKEND="numpy")
+    assert "got KERAS_BACKEND=numpy; expected tensorflow" in done.stderr
+    assert python("from epixs import build_model").returncode == 0
