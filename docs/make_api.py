@@ -34,6 +34,9 @@ def sentence(module: str, name: str) -> str:
     path = ROOT / "epixs" / (module.replace(".", "/") + ".py")
     if not path.is_file():  # the package gives it on
         package = path.with_suffix("") / "__init__.py"
+        inner = package.parent / name / "__init__.py"
+        if inner.is_file():
+            return str(ast.get_docstring(ast.parse(inner.read_text(encoding="utf-8")))).split("\n")[0]
         home = re.search(rf"from epixs\.(\S+) import {name}\b", package.read_text(encoding="utf-8"))
         return sentence(home[1], name) if home else ""
     for node in ast.parse(path.read_text(encoding="utf-8")).body:

@@ -60,15 +60,15 @@ BY_VERB = {
     "verify": {"store": "path", "chrom_sizes": "assembly"},
     "train": dict.fromkeys(["stores", "exclude", "assay_alias"], "axis")  # epixs.joint_axis
     | dict.fromkeys(
-        ["model", "target", "hidden", "max_minutes", "epochs", "seed"], "config"
-    ),  # TrainConfig.replace
+        ["config", "model", "target", "hidden", "max_minutes", "epochs", "seed"], "settings"
+    ),  # epixs.read_settings, epixs.make_settings
     "extend": {"model_dir": "trained", "assay_alias": "aliases"},
     "fit_genome": {"model_dir": "trained"},
     "impute": {"model_dir": "model"},
     "curves": {"model_dir": "model"},
     "evaluate": {"other": "others", "report": None},  # epixs.write_report
 }
-ONLY_FROM_PYTHON = {"progress", "report", "on_probe", "devices", "console"}
+ONLY_FROM_PYTHON = {"progress", "report", "on_probe", "devices", "console", "plan"}
 
 
 @pytest.mark.parametrize("verb", VERBS, ids=lambda verb: verb.__name__)

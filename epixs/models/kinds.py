@@ -257,7 +257,7 @@ def kind_named(name: Any) -> Kind:
     if not isinstance(name, str) or name not in known:
         raise ConfigError(
             "kind of model",
-            got=f"{name!r}{closest(str(name), known)}",
+            got=f"{name!r}{closest(name, known) if isinstance(name, str) else ''}",
             expected=f"one of {', '.join(sorted(known))}",
         )
     if name not in _registered:

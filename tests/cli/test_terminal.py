@@ -99,7 +99,7 @@ def test_a_table_in_a_pipe_has_one_line_per_row(capsys):
 
 def test_a_progress_bar_in_a_pipe_says_nothing(capsys):
     with terminal.progress_bar() as bar:
-        terminal.counting(bar, "tiles")(Progress(1, 2, 10, 20))
+        terminal.counting(bar, "tiles")(Progress(1, 2))
         terminal.fail("damaged")
     assert capsys.readouterr().err == "error: damaged\n"
 

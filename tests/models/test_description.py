@@ -80,7 +80,7 @@ def test_impossible_descriptions_are_refused(copy, path, value):
     [
         (("settings",), None, "model.json: model; got None"),
         (("settings", "model"), [], "model.json: model; got"),
-        (("settings", "model", "kind"), ["avocado"], r"kind of model; got \"\['avocado'\]\""),
+        (("settings", "model", "kind"), ["avocado"], r"kind of model; got \['avocado'\]"),
         (("settings", "model", "kind"), "unheard of", "kind of model; got 'unheard of'"),
         (("settings", "model", "hidden"), None, "setting model.hidden; got None"),
         (("settings", "training", "kind"), "avocado", "unknown setting; got training.kind"),

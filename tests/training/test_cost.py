@@ -7,7 +7,7 @@ from epixs.models.avocado.size import count_parameters
 from epixs.models.folder import new_model
 from epixs.models.kinds import kind_named
 from epixs.models.settings import make_settings
-from epixs.training.cost import check_memory, estimate_cost, planned_batch, planned_epochs
+from epixs.training.cost import check_memory, estimate_cost, planned_epochs
 
 CONFIG = make_settings(hidden=(16, 8), batch_size=500)
 
@@ -15,6 +15,10 @@ CONFIG = make_settings(hidden=(16, 8), batch_size=500)
 @pytest.fixture(scope="module")
 def axis(world):
     return joint_axis([world.store("mouse"), world.store("human")])
+
+
+def batch_of(axis, settings):
+    return kind_named(settings.kind).schedule(axis, settings).batch_size
 
 
 @pytest.mark.parametrize("hidden", [(16,), (16, 8), (8, 8, 8)])
@@ -44,15 +48,15 @@ def test_epochs_are_planned_from_the_experiments_at_a_position(axis):
 def test_batches_are_planned_from_the_positions(axis, monkeypatch):
     planned = CONFIG.replace(batch_size=0)
     positions = estimate_cost(axis, planned).positions
-    assert estimate_cost(axis, planned).batch_size == planned_batch(axis, planned) == 1_000
-    monkeypatch.setattr("epixs.training.cost.BATCH_RANGE", (1, 40_000))
-    assert planned_batch(axis, planned) == positions // 28
+    assert estimate_cost(axis, planned).batch_size == batch_of(axis, planned) == 1_000
+    monkeypatch.setattr("epixs.models.kinds.BATCH_RANGE", (1, 40_000))
+    assert batch_of(axis, planned) == positions // 28
     batch_size = estimate_cost(axis, planned).batch_size
     sampler = kind_named("avocado").sampler(axis, planned, batch_size=batch_size)
     assert sampler.positions_per_step == positions // 28
-    monkeypatch.setattr("epixs.training.cost.BATCH_RANGE", (1, 50))
-    assert planned_batch(axis, planned) == 50
-    assert planned_batch(axis, CONFIG) == 500
+    monkeypatch.setattr("epixs.models.kinds.BATCH_RANGE", (1, 50))
+    assert batch_of(axis, planned) == 50
+    assert batch_of(axis, CONFIG) == 500
 
 
 def test_memory_beyond_the_budget_is_refused(axis):

@@ -29,9 +29,9 @@ class ContextSettings(ModelSettings):
     kind: ClassVar[str] = "context"
 
     members: int = setting(4, between(1, 64))
-    token: int = setting(64, between(1, 65_536))
+    token: int = setting(32, between(1, 65_536))
     heads: int = setting(4, between(1, 1_024))
-    hidden: tuple[int, ...] = setting((128, 128, 64), sizes())
+    hidden: tuple[int, ...] = setting((64, 64), sizes())
     assay_factors: int = setting(16, between(1, 65_536))
     member_held_out: float = setting(0.1, share())
     episodes: float = setting(0.5, share())

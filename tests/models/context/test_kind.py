@@ -1,0 +1,139 @@
+"""Kind `context` from stores to imputed stores: trained, resumed, saved, imputed over other regions."""
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+from epixs.axis.join import joint_axis
+from epixs.cli.app import app
+from epixs.compendium.read import open_compendium
+from epixs.imputation.write import impute, open_imputed
+from epixs.models.folder import open_model
+from epixs.models.kinds import kind_named
+from epixs.models.settings import make_settings
+from epixs.training.plan import plan_run
+from epixs.training.run import train
+from tests.worlds import BINS, planted, write_store
+
+LABELS = [(f"b{b}", f"a{a}") for b in range(5) for a in range(4)]
+HIDDEN = ("mouse", "b1", "a2")
+SETTINGS = make_settings(
+    "context", token=8, heads=2, hidden=(16,), members=2, assay_factors=4, epochs=4, batch_size=1_024, learning_rate=5e-3
+)  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def stores(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("context")
+    here = write_store(folder / "here.zarr", planted(0, 5, 4), labels=LABELS)
+    there = planted(0, 5, 4, where=2)
+    there = write_store(folder / "there.zarr", there, labels=LABELS, regions=[("chr2", 0, 25 * BINS)])
+    return here, there
+
+
+@pytest.fixture(scope="module")
+def trained(stores, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("models") / "m"
+    axis = joint_axis([stores[0]], [HIDDEN])
+    return train(axis, SETTINGS, folder), open_model(folder)
+
+
+@pytest.fixture(autouse=True, scope="module")
+def few_entries():
+    """Epochs of 128 steps, and not of a million entries."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("epixs.models.context.kind.ENTRIES_PER_EPOCH", 1 << 17)
+        yield
+
+
+def error_of(imputed, store):
+    truth = open_compendium(store).signal.to_numpy()[LABELS.index(HIDDEN[1:])]
+    return float(np.mean((imputed - truth) ** 2))
+
+
+def average_of(store):
+    signal = open_compendium(store).signal.to_numpy()
+    others = [n for n, (b, a) in enumerate(LABELS) if a == HIDDEN[2] and b != HIDDEN[1]]
+    return signal[others].mean(axis=0)
+
+
+def test_a_hidden_track_is_better_imputed_than_by_its_assays_average(stores, trained, tmp_path):
+    done, model = trained
+    (group,) = [error for error in done["errors"] if not error.assay]
+    assert group.model < group.average_activity
+    impute(model, stores[0], tmp_path / "i.zarr", pairs=[HIDDEN])
+    imputed = open_compendium(tmp_path / "i.zarr").signal.to_numpy()[0]
+    assert error_of(imputed, stores[0]) < 0.7 * error_of(average_of(stores[0]), stores[0])
+
+
+def test_other_regions_of_the_same_experiments_need_no_further_fit(stores, trained):
+    imputed = open_imputed(trained[1], stores[1], pairs=[HIDDEN]).signal.to_numpy()[0]
+    assert error_of(imputed, stores[1]) < 0.7 * error_of(average_of(stores[1]), stores[1])
+
+
+def test_any_stretch_is_imputed_as_in_the_whole(stores, trained):
+    lazy = open_imputed(trained[1], stores[0], pairs=[HIDDEN]).signal
+    np.testing.assert_allclose(
+        lazy[:, 1_234:1_300].to_numpy(), lazy.to_numpy()[:, 1_234:1_300], atol=1 / 1024
+    )
+
+
+def test_the_statistics_travel_with_the_model(stores, trained):
+    """What the model keeps of the tracks says the same as the stores: it reads them as training did."""
+    model = trained[1]
+    kept = open_imputed(model, stores[0], pairs=[HIDDEN]).signal.to_numpy()
+    values = model.model.statistics.numpy()
+    assert values.any()
+    try:
+        model.model.statistics.assign(np.zeros_like(values))
+        anew = open_imputed(model, stores[0], pairs=[HIDDEN]).signal.to_numpy()
+    finally:
+        model.model.statistics.assign(values)
+    np.testing.assert_allclose(kept, anew, atol=1 / 1024)
+
+
+def test_parameters_are_counted_without_building_the_model(stores, trained):
+    axis = joint_axis([stores[0]], [HIDDEN])
+    kind = kind_named("context")
+    assert kind.build(axis, SETTINGS).count_params() == kind.parameters(axis, SETTINGS)
+
+
+def test_an_interrupted_run_goes_on_to_the_bit(stores, trained, tmp_path):
+    """Stopped in its third epoch and resumed, it has the weights of the run that was not stopped."""
+    axis = joint_axis([stores[0]], [HIDDEN])
+    settings = SETTINGS.replace(checkpoint_minutes=0.0)
+
+    class Stop(Exception):
+        pass
+
+    def report(now):
+        if now.epoch == 3:
+            raise Stop
+
+    with pytest.raises(Stop):
+        train(axis, settings, tmp_path / "m", report=report)
+    assert plan_run(axis, settings, tmp_path / "m", resume=True).state.epoch >= 2
+    train(axis, settings, tmp_path / "m", resume=True)
+    for one, two in zip(open_model(tmp_path / "m").model.weights, trained[1].model.weights, strict=True):
+        np.testing.assert_array_equal(one.numpy(), two.numpy())
+
+
+def test_by_the_command_line(stores, tmp_path):
+    (tmp_path / "pairs.tsv").write_text("species\tbiosample\tassay\n" + "\t".join(HIDDEN) + "\n")
+    (tmp_path / "s.toml").write_text(
+        '[model]\nkind = "context"\nmembers = 2\ntoken = 8\nhidden = [16]\n\n[training]\nepochs = 1\n'
+    )
+    model, pairs = str(tmp_path / "m"), str(tmp_path / "pairs.tsv")
+    verbs = [
+        ["train", str(stores[0]), "--out", model, "--exclude", pairs, "--config", str(tmp_path / "s.toml")],
+        ["info", model],
+        ["impute", model, str(stores[1]), "--out", str(tmp_path / "i.zarr"), "--pairs", pairs],
+    ]
+    for arguments in verbs:
+        result = CliRunner().invoke(app, arguments)
+        assert result.exit_code == 0, result.output
+        if arguments[0] == "info":
+            assert "model (context)" in result.output
+    result = CliRunner().invoke(app, ["fit-genome", model, str(stores[1]), "--out", str(tmp_path / "f.zarr")])
+    assert result.exit_code == 2
+    assert "one of kind context, which has no factors per position" in result.output
