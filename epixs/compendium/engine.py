@@ -1,8 +1,4 @@
-"""xarray's engine `epixs`: `xr.open_dataset(path, engine="epixs")`, and `ds.epixs` for every Dataset.
-
-xarray imports all engines when it first opens anything. The folder of this module registers the accessor when
-it is imported, so `ds.epixs` is there whoever opens a store, without an import of epixs.
-"""
+"""xarray's engine `epixs`: `xr.open_dataset(path, engine="epixs")`, without an import of epixs."""
 
 from __future__ import annotations
 

@@ -33,8 +33,8 @@ class OpenedModel:
     """
 
     trained: TrainedModel
-    factors: FactorStore | None
-    store: str
+    factors: FactorStore | None = None
+    store: str = ""
 
     @cached_property
     def predictor(self) -> Callable[[tuple[Pair, ...]], Predictor]:
@@ -85,7 +85,7 @@ class SavedModel:
     fingerprint: str
     factors: str | None
     factors_fingerprint: str | None
-    store: str
+    store: str = ""
 
     @property
     def predictor(self) -> Callable[[tuple[Pair, ...]], Predictor]:

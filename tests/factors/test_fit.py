@@ -151,7 +151,12 @@ def test_threads_of_one_worker_take_turns(made, tmp_path):
     seen = []
     with ThreadPoolExecutor(2) as threads:
         fit_genome(
-            open_model(made / "model"), made / "elsewhere.zarr", copy, client=threads, progress=seen.append
+            open_model(made / "model"),
+            made / "elsewhere.zarr",
+            copy,
+            epochs=EPOCHS,
+            client=threads,
+            progress=seen.append,
         )
     assert [progress.tiles_done for progress in seen] == [2, 3, 4]
     assert same(copy, made / "factors")
