@@ -39,6 +39,7 @@ from .training.dataset import held_out_dataset as held_out_dataset
 from .models.avocado.network import DeepTensorFactorization as DeepTensorFactorization
 from .models.avocado.network import build_model as build_model
 from .models.avocado.optimizer import RowwiseAdam as RowwiseAdam
+from .models.context.network import ContextNetwork as ContextNetwork
 
 # Training
 from .config import Settings as Settings

@@ -10,8 +10,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from epixs.axis.axis import JointAxis, SpeciesAxis
-from epixs.errors import AxisError, closest
+from epixs.axis.axis import JointAxis
+from epixs.axis.targets import choose_targets, lacking_assays, named_targets
 
 FEW_SHAPING = 4
 """Tracks from which genome factors can hardly be learnt."""
@@ -60,7 +60,7 @@ def plan_zero_shot(axis: JointAxis, *, enabled: bool = True, target: str = "") -
     AxisError
         If a target is not on the axis.
     """
-    targets, reason = (_named(axis, target), "as asked for") if target else choose_targets(axis)
+    targets, reason = (named_targets(axis, target), "as asked for") if target else choose_targets(axis)
     if not enabled:
         targets, reason = (), "zero_shot is off"
     detached = lacking_assays(axis, targets)
@@ -71,49 +71,6 @@ def plan_zero_shot(axis: JointAxis, *, enabled: bool = True, target: str = "") -
             exempt.append(part.species)
         shaping[part.species] = attached or len(part.training)
     return ZeroShot(targets, reason, tuple(detached), tuple(exempt), shaping)
-
-
-def _named(axis: JointAxis, target: str) -> tuple[str, ...]:
-    names = tuple(dict.fromkeys(name.strip() for name in target.split(",") if name.strip()))
-    unknown = [name for name in names if name not in axis.species]
-    if unknown or not names:
-        raise AxisError(
-            "target species",
-            got=f"{target!r}{closest(unknown[0], axis.species) if unknown else ''}",
-            expected=f"one or more of {', '.join(axis.species)}",
-        )
-    return names
-
-
-def choose_targets(axis: JointAxis) -> tuple[tuple[str, ...], str]:
-    """Species that zero-shot imputation is meant for, and why.
-
-    Those of which excluded experiments leave no experiment of an assay that another species trains on. Where
-    there is none, the one with the fewest training experiments: of those with excluded experiments, if any.
-    """
-    whole = tuple(part.species for part in axis.parts if _loses_an_assay(axis, part))
-    if whole:
-        return whole, "an assay of it is excluded as a whole"
-    trained = [part for part in axis.parts if len(part.training)]
-    cut = [part for part in trained if part.experiments["excluded"].any()]
-    if len(trained) < 2:
-        return tuple(part.species for part in trained), "the only species"
-    smallest = min(cut or trained, key=lambda part: (len(part.training), part.species))
-    few = "has excluded experiments" if len(cut) == 1 else "has the fewest experiments to train on"
-    return (smallest.species,), few
-
-
-def _loses_an_assay(axis: JointAxis, part: SpeciesAxis) -> bool:
-    excluded = set(part.experiments.loc[part.experiments["excluded"], "assay"])
-    elsewhere = {assay for other in axis.parts if other is not part for assay in other.training["assay"]}
-    return bool((excluded - set(part.training["assay"])) & elsewhere)
-
-
-def lacking_assays(axis: JointAxis, targets: tuple[str, ...]) -> list[str]:
-    """Assays that a target species lacks in training and another species has: zero-shot ones."""
-    trained = {part.species: set(part.training["assay"]) for part in axis.parts}
-    everywhere = set().union(*trained.values())
-    return sorted(assay for assay in everywhere if any(assay not in trained[name] for name in targets))
 
 
 def remarks_on_shaping(axis: JointAxis, zero_shot: ZeroShot) -> list[str]:

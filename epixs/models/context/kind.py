@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from epixs.axis.axis import JointAxis
+from epixs.axis.targets import choose_targets, lacking_assays
 from epixs.catalog.pairs import Pair
 from epixs.config import Settings, TrainingSettings
-from epixs.models.avocado.zero_shot import choose_targets, lacking_assays
 from epixs.models.context.settings import ContextSettings
 from epixs.models.kinds import Kind, Predict, Schedule
 from epixs.sampling.context import RADII, ContextSampler, labels_of, tracks_of

@@ -126,7 +126,9 @@ def test_one_fit_call_joins_model_and_dataset_and_lowers_the_error(axis):
     [
         "from epixs import DeepTensorFactorization; import keras",
         pytest.param("import keras; from epixs import RowwiseAdam, build_model", marks=pytest.mark.slow),
-        pytest.param("import tensorflow, keras; from epixs import open_model", marks=pytest.mark.slow),
+        pytest.param(
+            "import tensorflow, keras; from epixs import DeepTensorFactorization", marks=pytest.mark.slow
+        ),
     ],
 )
 def test_plain_keras_opens_the_file_in_a_fresh_process(axis, tmp_path, imports):
