@@ -279,7 +279,7 @@ def _say_how_it_ended(out: Path, done: dict[str, Any], axis: Any) -> list[Any]:
     from epixs.training.verdict import verdicts_on
 
     tracks = "held_out_tracks_mse" in done
-    what = "whole tracks" if tracks else "held-out blocks of tracks that are trained on elsewhere"
+    what = "whole tracks" if tracks else done["held_out"]
     errors = sorted(
         done["errors"], key=lambda e: (e.species, e.assay != "", -_ratio(e.model, e.average_activity))
     )

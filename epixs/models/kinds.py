@@ -85,6 +85,9 @@ class Kind(ABC):
     reads_signal: ClassVar[bool] = False
     """Whether it reads the tracks observed in a compendium when it imputes."""
 
+    held_out: ClassVar[str] = "held-out blocks of tracks that are trained on elsewhere"
+    """Which entries the sampler holds out."""
+
     smaller: ClassVar[str] = "take a smaller model"
     """Advice if it needs more memory than allowed."""
 

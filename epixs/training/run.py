@@ -99,10 +99,10 @@ def train(
 
     Returns
     -------
-    What `model.json` says of the run, `held_out_mse`, `best_epoch` and `epochs`; whether `patience` ended it
-    (`stopped_early`) or `max_minutes` before its last planned step (`time_ran_out`); `planned_epochs`, and
-    `wanted_epochs`, which would be planned without a time limit; and `errors`, a `GroupError` per species and
-    per assay, of the epoch that was kept.
+    What `model.json` says of the run, `held_out_mse`, `best_epoch` and `epochs`; whether `patience` ended
+    it (`stopped_early`) or `max_minutes` before its last planned step (`time_ran_out`); `planned_epochs`,
+    and `wanted_epochs`, which would be planned without a time limit; which entries are `held_out`; and
+    `errors`, a `GroupError` per species and per assay, of the epoch that was kept.
 
     Raises
     ------
@@ -235,6 +235,7 @@ def carry_out(
     row = history.rows[best.best_epoch]
     kept = {name: row[name] for name in ("held_out_mse", "held_out_tracks_mse") if name in row}
     return kept | {
+        "held_out": run.kind.held_out,
         "best_epoch": row["epoch"],
         "epochs": len(history.rows),
         "stopped_early": best.has_stopped and len(history.rows) < epochs,

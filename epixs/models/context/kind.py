@@ -35,6 +35,7 @@ class Context(Kind):
         learning_rate=1e-3, weight_decay=1e-4, species_weight="balanced", patience=0, precision="float32"
     )
     reads_signal = True
+    held_out = "tracks that the networks which predict them have never seen"
     smaller = "take fewer members"
 
     def build(self, axis: JointAxis, settings: Settings, *, precision: str = "float32") -> Any:
