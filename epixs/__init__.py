@@ -13,5 +13,5 @@ import lazy_loader
 __getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)
 
 # xarray takes a second to import. A script does so anyway; `epixs --help`, `python -m epixs.cli` need not.
-if pathlib.Path(sys.argv[0] if sys.argv else "").name not in ("epixs", "epixs.exe", "-m"):
+if pathlib.Path(sys.argv[0] if sys.argv else "").stem != "epixs" and "epixs.cli" not in sys.orig_argv:
     importlib.import_module("epixs.compendium.accessor")

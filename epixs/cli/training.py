@@ -315,7 +315,7 @@ def _say_how_it_ended(out: Path, done: dict[str, Any], axis: Any) -> list[Any]:
             f"{counted(planned, 'epoch')} fitted into the time, of {wanted} that would be planned without "
             "--max-minutes"
         )
-    best = f"best held-out MSE {done['held_out_mse']:.5f}"
+    best = f"{'last' if done['keeps_last'] else 'best'} held-out MSE {done['held_out_mse']:.5f}"
     if tracks:
         best += f", {done['held_out_tracks_mse']:.5f} on whole tracks,"
     verdicts = verdicts_on(errors)

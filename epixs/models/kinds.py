@@ -88,6 +88,9 @@ class Kind(ABC):
     held_out: ClassVar[str] = "held-out blocks of tracks that are trained on elsewhere"
     """Which entries the sampler holds out."""
 
+    keeps_last: ClassVar[bool] = False
+    """Whether the last epoch's weights are kept, and not those of the lowest held-out error."""
+
     smaller: ClassVar[str] = "take a smaller model"
     """Advice if it needs more memory than allowed."""
 

@@ -210,7 +210,9 @@ def carry_out(
         steps = _compiled_for(run, model, sampler, interrupted, on_probe)
         epochs = -(-steps // sampler.steps_per_epoch)
         history = History(run.folder, sampler, tensorboard=tensorboard)
-        best = BestWeights(save, monitor=scores.monitor, patience=training.patience)
+        best = BestWeights(
+            save, monitor=scores.monitor, patience=training.patience, keep_last=run.kind.keeps_last
+        )
         deadline = Deadline(run.deadline)
         checkpoint = StepCheckpoint(
             run.folder,
@@ -236,6 +238,7 @@ def carry_out(
     kept = {name: row[name] for name in ("held_out_mse", "held_out_tracks_mse") if name in row}
     return kept | {
         "held_out": run.kind.held_out,
+        "keeps_last": run.kind.keeps_last,
         "best_epoch": row["epoch"],
         "epochs": len(history.rows),
         "stopped_early": best.has_stopped and len(history.rows) < epochs,

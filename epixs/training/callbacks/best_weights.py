@@ -6,6 +6,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from epixs.errors import TrainingError
 from epixs.models.backend import keras
 from epixs.models.folder import as_trained, write_model
@@ -24,6 +26,8 @@ class BestWeights(keras.callbacks.Callback):  # type: ignore[misc, unused-ignore
         Error in the epoch's logs that decides: `held_out_mse` of `HeldOutScores`, or Keras's `val_loss`.
     patience
         Epochs without a better one after which training stops; 0 never stops it.
+    keep_last
+        Keep the weights of the last epoch instead, where held-out errors are too noisy to choose by.
     """
 
     def __init__(
@@ -32,9 +36,10 @@ class BestWeights(keras.callbacks.Callback):  # type: ignore[misc, unused-ignore
         *,
         monitor: str = "held_out_mse",
         patience: int = 0,
+        keep_last: bool = False,
     ) -> None:
         super().__init__()
-        self.save, self.monitor, self.patience = save, monitor, patience
+        self.save, self.monitor, self.patience, self.keep_last = save, monitor, patience, keep_last
         self.best, self.best_epoch, self.worse = float("inf"), -1, 0
 
     @property
@@ -48,7 +53,9 @@ class BestWeights(keras.callbacks.Callback):  # type: ignore[misc, unused-ignore
         if self.monitor not in logs:
             raise TrainingError("monitor of BestWeights", got=self.monitor, expected=", ".join(logs))
         value = logs[self.monitor]
-        if value < self.best:  # the folder holds a usable model from the first epoch on
+        if value < self.best or (
+            self.keep_last and np.isfinite(value)
+        ):  # the folder holds a usable model from the first epoch on
             self.best, self.best_epoch, self.worse = value, epoch, 0
             scores = {name: logs[name] for name in SCORES if name in logs} or {"held_out_mse": value}
             self._save(scores | {"best_epoch": epoch + 1, "epochs": epoch + 1})
