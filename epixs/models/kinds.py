@@ -229,7 +229,9 @@ class Kind(ABC):
 
     def take_over(self, model: Any, axis: JointAxis, known: TrainedModel) -> None:
         """Give a new model over a larger axis what a trained one knows, and freeze that; likewise."""
-        raise NotImplementedError(f"models of kind {self.name} cannot be extended")
+        raise TrainingError(
+            f"models of kind {self.name} cannot be extended", next_step="train anew with all stores"
+        )
 
 
 _registered: dict[str, Kind] = {}

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from types import TracebackType
+from typing import Any, Self
 
 from epixs.errors import TrainingError
 
@@ -46,3 +48,21 @@ class Calls:
         """Wait until none is running."""
         with self._changed:
             self._changed.wait_for(lambda: not self._running)
+
+
+class Closing:
+    """What draws batches until it is closed; `_end` waits for those being drawn, and refuses others."""
+
+    _end: Callable[[], Any]
+
+    def close(self) -> None:
+        """Draw no more batches: wait for those being drawn, and refuse others."""
+        self._end()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()

@@ -8,10 +8,11 @@ import numpy as np
 import numpy.typing as npt
 
 from epixs.axis.axis import COARSE_BINS, MEDIUM_BINS, JointAxis
+from epixs.compendium.transform import STEPS_PER_UNIT
 from epixs.compiled import compiled
 
 MISSING = -32768
-PACKED_STEPS = 2048
+PACKED_STEPS = STEPS_PER_UNIT
 PACKED_LIMIT = 32767 / PACKED_STEPS
 """Packed training values are exact up to 16 arcsinh units (4.4e6 in a track's own units), then clipped."""
 

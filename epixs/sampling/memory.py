@@ -23,9 +23,7 @@ from epixs.sampling.draws import (
     place,
 )
 from epixs.sampling.order import mixed_order
-
-READ_ROWS = 16
-READ_BINS = 1 << 18
+from epixs.sampling.windows import READ_BINS, READ_ROWS
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from epixs.sampling.windows import STEPS_PER_UNIT, Windows
+from epixs.compendium.transform import STEPS_PER_UNIT
+from epixs.sampling.windows import Windows
 
 Ints = npt.NDArray[np.int32]
 Floats = npt.NDArray[np.float32]

@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import weakref
-from types import TracebackType
-from typing import Self
 
 from epixs.axis.axis import JointAxis
 from epixs.errors import TrainingError
 from epixs.sampling.batch import Batch, InputSpec
-from epixs.sampling.calls import Calls
+from epixs.sampling.calls import Calls, Closing
 from epixs.sampling.memory import InMemory, memory_needed
 from epixs.sampling.order import visits_of
 from epixs.sampling.pools import OutOfCore, fewest_bytes, most_bytes
 
 
-class Sampler:
+class Sampler(Closing):
     """Draws training batches and the held-out entries of a joint axis.
 
     Every position of the joint axis comes once an epoch, in an order drawn anew each epoch, with one
@@ -109,18 +107,6 @@ class Sampler:
         """Entries of one step; the last step of an epoch is filled up with second visits."""
         with self._calls.one():
             return self.entries.take(epoch, step * self.positions_per_step, self.positions_per_step)
-
-    def close(self) -> None:
-        """Draw no more batches: wait for those being drawn, and refuse others."""
-        self._end()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     def held_out_entries(self, count: int) -> Batch:
         """About `count` entries that are never trained on, each as likely; `E` is 1.

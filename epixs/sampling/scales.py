@@ -22,7 +22,7 @@ LINEAR_MEAN = 1e-2
 """Means are fitted on a scale that is linear up to here and logarithmic beyond."""
 
 MEAN_RIDGE, SPREAD_RIDGE = (3.0, 1.0), (0.3, 0.3)
-"""Pull of biosample and assay effects towards 0, in tracks: docs/accuracy.md says how they were found."""
+"""Pull of biosample and assay effects towards 0, in tracks: more so for means."""
 
 PRIOR_AGREEMENT, PRIOR_TRACKS = 0.5, 1.0
 """How far an assay's effects agree between species before anything is known of that, and for how much of

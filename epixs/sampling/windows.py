@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from epixs.compendium.transform import STEPS_PER_UNIT
 from epixs.compiled import compiled
 from epixs.genome.regions import Regions
 
-STEPS_PER_UNIT = 2048
 READ_ROWS, READ_BINS = 16, 1 << 18
 
 

@@ -5,15 +5,8 @@ import pytest
 
 from epixs.axis.join import joint_axis
 from epixs.errors import TrainingError
-from epixs.sampling.context import (
-    HELD_ENTRIES,
-    RADII,
-    ContextSampler,
-    hold_out_by_member,
-    read_context,
-    targets_of,
-    tracks_of,
-)
+from epixs.sampling.around import RADII, read_context, targets_of
+from epixs.sampling.context import HELD_ENTRIES, ContextSampler, hold_out_by_member, tracks_of
 from epixs.sampling.panel import Panel
 from tests.worlds import planted, write_store
 

@@ -3,8 +3,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from epixs.compendium.transform import STEPS_PER_UNIT
 from epixs.genome.regions import Regions
-from epixs.sampling.windows import STEPS_PER_UNIT, read_windows
+from epixs.sampling.windows import read_windows
 
 REGIONS = Regions(
     "toy", ("a", "b", "c"), ("chr1", "chr1", "chr2"), (0, 5_000, 0), (1_000, 5_250, 500)

@@ -10,10 +10,11 @@ from epixs.axis.axis import JointAxis
 from epixs.axis.targets import choose_targets, lacking_assays
 from epixs.catalog.pairs import Pair
 from epixs.config import Settings, TrainingSettings
-from epixs.models.context.settings import ContextSettings
+from epixs.models.context.settings import KEYS, ContextSettings
 from epixs.models.kinds import Kind, Predict, Schedule
-from epixs.sampling.context import RADII, ContextSampler, labels_of, tracks_of
-from epixs.sampling.panel import packed_size
+from epixs.sampling.around import RADII
+from epixs.sampling.context import ContextSampler, labels_of, tracks_of
+from epixs.sampling.panel import ASSAYS, OWN_TRACKS, packed_size
 from epixs.sampling.windows import bytes_per_bin
 
 if TYPE_CHECKING:
@@ -57,7 +58,7 @@ class Context(Kind):
         """Number of parameters."""
         model = settings.model
         d, token, heads, hidden = model.assay_factors, model.token, model.heads, model.hidden
-        keys = 16 * heads
+        keys = KEYS * heads
         each = len(axis.assays) * d
         each += 5 * RADII.size * token + 2 * (d + 1) * token + (token + 1) * token
         each += (d + 1) * keys + token * keys + (3 * d + 2) * token
@@ -74,7 +75,7 @@ class Context(Kind):
     def working_bytes(self, axis: JointAxis, settings: Settings, batch_size: int) -> int:
         """Memory of what is read, and of the tokens' activations and gradients."""
         model = settings.model
-        return int(batch_size * 4 * 3 * (4 * 40 * model.token + sum(model.hidden)))
+        return int(batch_size * 4 * 3 * (4 * (OWN_TRACKS + ASSAYS) * model.token + sum(model.hidden)))
 
     def signal_memory(self, axis: JointAxis, settings: Settings, available: int) -> tuple[int, bool]:
         """Bytes of the tracks in memory."""

@@ -17,9 +17,7 @@ from typing import Any
 import tensorflow as tf
 
 from epixs.models.backend import keras
-
-KEYS = 16
-"""Length of what a head asks for."""
+from epixs.models.context.settings import KEYS
 
 HIDDEN_LOGIT = -1e9
 

@@ -16,18 +16,8 @@ from epixs.compendium.read import open_signal
 from epixs.models.folder import TrainedModel
 from epixs.models.kinds import Predict
 from epixs.models.stores import observed_in
-from epixs.sampling.context import (
-    HALO,
-    RADII,
-    SUMMARIES,
-    Species,
-    labels_of,
-    load_species,
-    read_context,
-    scales_of,
-    targets_of,
-    tracks_of,
-)
+from epixs.sampling.around import HALO, RADII, SUMMARIES, read_context, targets_of
+from epixs.sampling.context import Species, labels_of, load_species, scales_of, tracks_of
 from epixs.sampling.panel import Panel, packed, packed_size, unpacked
 from epixs.sampling.windows import read_windows
 

@@ -7,6 +7,9 @@ from typing import ClassVar
 
 from epixs.config import ModelSettings, between, setting, share, sizes
 
+KEYS = 16
+"""Length of what a head asks for."""
+
 
 @dataclass(frozen=True)
 class ContextSettings(ModelSettings):

@@ -1,0 +1,156 @@
+"""What is read for a target around a bin, from the tracks observed there; the target itself never is."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from epixs.compendium.transform import STEPS_PER_UNIT
+from epixs.compiled import compiled
+from epixs.sampling.panel import Panel, reads_of
+from epixs.sampling.scales import SMALLEST_SPREAD, Scales
+from epixs.sampling.windows import Windows
+
+Floats = npt.NDArray[np.float32]
+Ints = npt.NDArray[np.int32]
+
+RADII = np.array([0, 2, 10, 40, 200], dtype=np.int64)
+"""Tracks are read as means over so many bins to each side: 25 bp, 125 bp, 525 bp, 2 kb and 10 kb."""
+
+HALO = int(RADII[-1])
+SUMMARIES = 4
+"""What is read of an assay's tracks in other biosamples: mean, weighted mean, spread and largest value."""
+
+
+@dataclass(frozen=True)
+class Target:
+    """A track to predict: what is read for it, what it is expected to look like, and where it lies.
+
+    Parameters
+    ----------
+    at
+        Number of its species.
+    biosample, assay
+        Numbers on the joint axis.
+    own, others, weight
+        As in `Reads`, of this target alone.
+    scale
+        Expected mean and spread, arcsinh units.
+    windows, track
+        What holds its values, and where; None if nobody measured it.
+    """
+
+    at: int
+    biosample: int
+    assay: int
+    own: Ints
+    others: Ints
+    weight: Floats
+    scale: Floats
+    windows: Windows | None = None
+    track: int = -1
+
+
+@compiled()
+def fill_context(
+    sums: npt.NDArray[np.int32],
+    column: npt.NDArray[np.int64],
+    length: npt.NDArray[np.int64],
+    offset: npt.NDArray[np.int64],
+    radii: npt.NDArray[np.int64],
+    mean: Floats,
+    spread: Floats,
+    own: Ints,
+    own_gain: Floats,
+    others: Ints,
+    weight: Floats,
+    others_gain: Floats,
+    own_out: Floats,
+    others_out: Floats,
+) -> None:
+    """Fill in what is read for one target at some bins: `(bin, track, radius)`, `(bin, assay, 4 * radius)`.
+
+    `column`, `length` and `offset` say for each bin in which piece it lies, and where in it. Values are
+    standardised by their track's mean and spread, in steps, and multiplied by its gain.
+    """
+    n, size = offset.size, radii.size
+    for slot in range(own.size):
+        track = own[slot]
+        if track < 0:
+            own_out[:, slot] = 0
+            continue
+        factor = own_gain[slot] / spread[track]
+        for s in range(size):
+            for i in range(n):
+                low = max(0, offset[i] - radii[s])
+                high = min(length[i], offset[i] + radii[s] + 1)
+                total = np.int32(sums[track, column[i] + high] - sums[track, column[i] + low])
+                own_out[i, slot, s] = (total / np.float32(high - low) - mean[track]) * factor
+    added = np.empty((3, n), np.float32)
+    largest = np.empty(n, np.float32)
+    for slot in range(others.shape[0]):
+        for s in range(size):
+            added[:] = 0
+            largest[:] = -np.inf
+            count, weights = np.float32(0), np.float32(0)
+            for k in range(others.shape[1]):
+                track = others[slot, k]
+                if track < 0:
+                    continue
+                factor = others_gain[slot, k] / spread[track]
+                share = weight[slot, k]
+                count += np.float32(1)
+                weights += share
+                for i in range(n):
+                    low = max(0, offset[i] - radii[s])
+                    high = min(length[i], offset[i] + radii[s] + 1)
+                    total = np.int32(sums[track, column[i] + high] - sums[track, column[i] + low])
+                    value = (total / np.float32(high - low) - mean[track]) * factor
+                    added[0, i] += value
+                    added[1, i] += share * value
+                    added[2, i] += value * value
+                    largest[i] = max(largest[i], value)
+            for i in range(n):
+                if count == 0:
+                    for j in range(4):
+                        others_out[i, slot, j * size + s] = 0
+                    continue
+                average = added[0, i] / count
+                variance = max(np.float32(0), added[2, i] / count - average * average)
+                others_out[i, slot, s] = average
+                others_out[i, slot, size + s] = added[1, i] / weights
+                others_out[i, slot, 2 * size + s] = np.sqrt(variance)
+                others_out[i, slot, 3 * size + s] = largest[i]
+
+
+def read_context(
+    panel: Panel, windows: Windows, piece: npt.NDArray[np.int64], offset: npt.NDArray[np.int64],
+    target: Target, own_out: Floats, others_out: Floats, gain: Floats | None = None,
+) -> None:  # fmt: skip
+    """Fill in what is read for one target at bins of `windows`, as `fill_context` does."""
+    gain = np.ones(panel.mean.size, np.float32) if gain is None else gain
+    steps = np.float32(STEPS_PER_UNIT)
+    spread = np.maximum(panel.spread, np.float32(SMALLEST_SPREAD)) * steps
+    fill_context(
+        windows.sums, windows.column[piece], windows.length[piece], offset, RADII, panel.mean * steps, spread,
+        target.own, gain[target.own], target.others, target.weight, gain[target.others], own_out, others_out,
+    )  # fmt: skip
+
+
+def targets_of(
+    panel: Panel, scales: Scales, at: int, biosample: Ints, assay: Ints, windows: Windows | None = None
+) -> list[Target]:
+    """Pairs as targets, whether they are training tracks or not, which are never read for themselves."""
+    reads, scale = (
+        reads_of(panel, biosample, assay),
+        scales.of_all(biosample, assay, (panel.biosample, panel.assay)),
+    )
+    return [
+        Target(
+            at, int(biosample[n]), int(assay[n]), reads.own[n], reads.others[n], reads.weight[n], scale[n],
+            windows, n,
+        )
+        for n in range(biosample.size)
+    ]  # fmt: skip
