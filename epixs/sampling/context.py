@@ -20,7 +20,7 @@ from epixs.sampling.batch import Batch, InputSpec
 from epixs.sampling.calls import Calls, Closing
 from epixs.sampling.order import species_shares
 from epixs.sampling.panel import Panel, Reads, panel_of, reads_of
-from epixs.sampling.scales import Scales, fit_scales
+from epixs.sampling.scales import SMALLEST_SPREAD, Scales, fit_scales
 from epixs.sampling.windows import Windows, read_windows
 
 Floats = npt.NDArray[np.float32]
@@ -30,7 +30,7 @@ Mask = npt.NDArray[np.bool_]
 RUN_BINS, RUN_SPAN = 32, 256
 """Bins that are drawn together, and over how many they are spread: neighbours share what memory fetches."""
 
-OWN_DROPPED, BIOSAMPLES_DROPPED, GAIN = 0.2, 0.4, 0.2
+OWN_DROPPED, BIOSAMPLES_DROPPED, GAIN = 0.3, 0.4, 0.2
 """What training leaves out or misreads, or else a network learns its few tracks by heart: the shares of a
 target's own tracks and of other biosamples, and the spread (in logs) of each track's factor."""
 
@@ -164,7 +164,10 @@ class ContextSampler(Closing):
         self._shares = np.zeros(len(sizes))
         self._shares[sizes > 0] = shares
         self._focus = [np.isin(s.panel.assay, axis.assay_index(focus)) for s in self.species]
-        self.held = hold_out_by_member([s.panel for s in self.species], members, held_share, seed)
+        spreads = [np.maximum(s.panel.spread, SMALLEST_SPREAD) for s in self.species]
+        typical = float(np.median(np.concatenate(spreads)))
+        self._weights = [typical / spread for spread in spreads]
+        self.held = hold_out_by_member([s.panel for s in self.species], members, held_share, seed, self._focus)
         self._own = max(s.reads.own.shape[1] for s in self.species)
         self._assays = max(s.reads.others.shape[1] for s in self.species)
         self._calls = Calls()
@@ -211,6 +214,7 @@ class ContextSampler(Closing):
                 track = self._track(at, seen, generator)
                 target, gain = self._misread(self._training_target(at, track), seen, generator)
                 self._fill(batch, row, target, member, self._runs(at, generator), gain)
+                batch.weight[row] *= self._weights[at][track]
             return batch
 
     def held_out_entries(self, count: int) -> Batch:
@@ -368,11 +372,13 @@ class ContextSampler(Closing):
         batch.weight[rows] = known.reshape(batch.weight[rows].shape)
 
 
-def hold_out_by_member(panels: Sequence[Panel], members: int, share: float, seed: int) -> list[Mask]:
+def hold_out_by_member(
+    panels: Sequence[Panel], members: int, share: float, seed: int, needed: Sequence[Mask] = ()
+) -> list[Mask]:
     """Choose the tracks that each member never sees, shape `(member, track)` per species.
 
-    Only tracks whose biosample and assay have two others that the member sees; first those that no member
-    before holds out.
+    Only tracks whose biosample and assay have two others that the member sees, and none that is `needed`;
+    first those that no member before holds out.
     """
     sizes = [panel.assay.size for panel in panels]
     held = [np.zeros((members, size), np.bool_) for size in sizes]
@@ -389,7 +395,8 @@ def hold_out_by_member(panels: Sequence[Panel], members: int, share: float, seed
             panel, mine = panels[at], held[at][member]
             mine[track] = True
             same = [getattr(panel, name) == getattr(panel, name)[track] for name in ("biosample", "assay")]
-            if left and all((label & ~mine).sum() >= LEFT_TO_SEE for label in same):
+            spared = not needed or not needed[at][track]
+            if left and spared and all((label & ~mine).sum() >= LEFT_TO_SEE for label in same):
                 left -= 1
             else:
                 mine[track] = False

@@ -21,6 +21,9 @@ from epixs.models.context.settings import KEYS
 
 HIDDEN_LOGIT = -1e9
 
+ASSAY_SPREAD = float(__import__("os").environ.get("UI", "0.3"))
+"""Of an assay's factors at the beginning: assays are alike until tracks tell them apart."""
+
 
 @keras.saving.register_keras_serializable(package="epixs")
 class MemberDense(keras.layers.Layer):
@@ -121,7 +124,7 @@ class ContextNetwork(keras.Model):
             "heads": heads, "hidden": list(hidden), "members": members, "statistics": statistics,
         }  # fmt: skip
         d, self.members, self.heads, self.token = assay_factors, members, heads, token
-        normal = keras.initializers.RandomNormal(stddev=1.0)
+        normal = keras.initializers.RandomNormal(stddev=ASSAY_SPREAD)
         self.factors = self.add_weight(name="assay", shape=(members, n_assays, d), initializer=normal)
         self.statistics = self.add_weight(
             name="statistics", shape=(statistics,), initializer="zeros", trainable=False
