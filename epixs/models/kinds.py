@@ -143,6 +143,9 @@ class Kind(ABC):
     def begin(self, model: Any, sampler: BatchSampler) -> None:  # noqa: B027 (most kinds do nothing)
         """Take over what the sampler has found out, before the first step."""
 
+    def after_epoch(self, model: Any, sampler: BatchSampler) -> None:  # noqa: B027 (likewise)
+        """Work out what the model keeps besides its trained weights, before it is saved."""
+
     def working_bytes(self, axis: JointAxis, settings: Settings, batch_size: int) -> int:
         """Memory of a training step's inputs, activations and gradients."""
         return 0

@@ -40,6 +40,8 @@ class Target:
         Expected mean and spread, arcsinh units.
     windows, track
         What holds its values, and where; None if nobody measured it.
+    share, linear
+        How much of what a network says counts, and the weights of the own tracks that are added to it.
     """
 
     at: int
@@ -51,6 +53,8 @@ class Target:
     scale: Floats
     windows: Windows | None = None
     track: int = -1
+    share: float = 1.0
+    linear: Floats | None = None
 
 
 @compiled()

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import weakref
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,6 +19,7 @@ from epixs.errors import TrainingError
 from epixs.sampling.around import HALO, RADII, SUMMARIES, Target, read_context, targets_of
 from epixs.sampling.batch import Batch, InputSpec
 from epixs.sampling.calls import Calls, Closing
+from epixs.sampling.mixture import mean_of_tracks, mixture, regression
 from epixs.sampling.order import species_shares
 from epixs.sampling.panel import Panel, Reads, panel_of, reads_of
 from epixs.sampling.scales import SMALLEST_SPREAD, Scales, fit_scales
@@ -38,8 +40,8 @@ FOCUS_SHARE, FOCUS_EPISODES = 0.4, 0.9
 """Share of the targets that are of assays which zero-shot imputation is meant for, where species that have
 them are drawn, and share of those that are hidden from their species."""
 
-HELD_ENTRIES = 20_000
-"""Most held-out entries that are scored."""
+HELD_ENTRIES, MIXTURE_ENTRIES = 20_000, 2_000
+"""Most held-out entries that are scored, and those of each hidden track from which a mixture is learned."""
 
 LEFT_TO_SEE = 2
 FEWEST_TRACKS = 6
@@ -167,7 +169,9 @@ class ContextSampler(Closing):
         spreads = [np.maximum(s.panel.spread, SMALLEST_SPREAD) for s in self.species]
         typical = float(np.median(np.concatenate(spreads)))
         self._weights = [typical / spread for spread in spreads]
-        self.held = hold_out_by_member([s.panel for s in self.species], members, held_share, seed, self._focus)
+        panels = [s.panel for s in self.species]
+        self.hidden = hide_assays(panels, members, axis.assay_index(focus if held_share else []))
+        self.held = hold_out_by_member(panels, members, held_share, seed, self._focus, self.hidden)
         self._own = max(s.reads.own.shape[1] for s in self.species)
         self._assays = max(s.reads.others.shape[1] for s in self.species)
         self._calls = Calls()
@@ -199,6 +203,8 @@ class ContextSampler(Closing):
             "others_assay": InputSpec("int32", (None, self._assays)),
             "target": InputSpec("int32", (None,)),
             "scale": InputSpec("float32", (None, 2)),
+            "share": InputSpec("float32", (None,)),
+            "linear": InputSpec("float32", (None, self._own)),
             "member": InputSpec("int32", (None,)),
         }
 
@@ -226,9 +232,10 @@ class ContextSampler(Closing):
             If there is none.
         """
         wanted = [
-            (member, _without(self._training_target(at, int(track)), ~held[member]))
+            (member, self._held_target(at, int(track), member))
             for at, held in enumerate(self.held)
             for member in range(self.members)
+            if not self.hidden[member]  # nobody could say what those tracks are like
             for track in np.flatnonzero(held[member])
         ]
         if not wanted:
@@ -239,6 +246,47 @@ class ContextSampler(Closing):
                 next_step="train a model of kind avocado, or use average activity",
             )
         return self._entries(wanted, min(count, HELD_ENTRIES), 0xE0)
+
+    def _held_target(self, at: int, track: int, member: int) -> Target:
+        """A target as a member sees it that holds it out."""
+        target = self._training_target(at, track)
+        if any(hidden == (at, target.assay) for hidden in self.hidden[member]):
+            target = dataclasses.replace(target, scale=self.species[at].scales.without_assay[track])
+        return _without(target, ~self.held[at][member])
+
+    def learn_mixture(self, predict: Callable[[Batch], Floats], count: int = MIXTURE_ENTRIES) -> Floats:
+        """Learn what zero-shot tracks are mixed from, from the assays that members have hidden from them.
+
+        Parameters
+        ----------
+        predict
+            Predicts the entries of a batch, arcsinh units, shape `(P,)`.
+        count
+            About how many entries of each hidden track are looked at.
+
+        Returns
+        -------
+        Shares of `mixture.PARTS`, shape `(species, 3)`.
+        """
+        panels = [one.panel for one in self.species]
+        found: list[Floats] = []
+        for at, species in enumerate(self.species):
+            parts, values = [], []
+            hidden = [(m, assay) for m, pairs in enumerate(self.hidden) for a, assay in pairs if a == at]
+            for member, assay in hidden:
+                for track in np.flatnonzero(species.panel.assay == assay):
+                    target = self._held_target(at, int(track), member)
+                    batch = self._entries([(member, target)], count, 0xE2)
+                    batch = batch.take(batch.weight[:, 0] > 0)
+                    own = batch.inputs["own"][:, 0, : target.own.size, 0].astype(np.float64)
+                    network = (predict(batch) - target.scale[0]) / target.scale[1]
+                    plain = own @ mean_of_tracks(species.panel, target.own)
+                    linear = own @ regression(panels, at, target.own, target.assay)
+                    parts.append(np.stack([network, plain, linear], axis=1).astype(np.float64))
+                    spread = max(float(species.panel.spread[track]), SMALLEST_SPREAD)
+                    values.append((batch.value[:, 0].astype(np.float64) - species.panel.mean[track]) / spread)
+            found.append(mixture(parts, values))
+        return np.stack(found)
 
     def held_out_tracks(self, count: int) -> Batch:
         """About `count` entries of the experiments that the axis holds out whole; `E` is 1."""
@@ -286,10 +334,7 @@ class ContextSampler(Closing):
         others = np.where(_among(target.others, seen), target.others, -1)
         left = np.where(_among(others, kept[panel.biosample]), others, -1)
         others = np.where((left < 0).all(axis=1, keepdims=True), others, left)
-        rest = Target(
-            target.at, target.biosample, target.assay, own, others.astype(np.int32), target.weight, scale,
-            target.windows, target.track,
-        )  # fmt: skip
+        rest = dataclasses.replace(target, own=own, others=others.astype(np.int32), scale=scale)
         return _without(rest, seen), gain
 
     def _runs(
@@ -350,6 +395,8 @@ class ContextSampler(Closing):
         inputs["others_assay"][rows, :n_assays] = np.where(first >= 0, panel.assay[first], -1)
         inputs["target"][rows] = target.assay
         inputs["scale"][rows] = target.scale
+        inputs["share"][rows] = target.share
+        inputs["linear"][rows, :n_own] = 0.0 if target.linear is None else target.linear
         inputs["member"][rows] = member
         first_biosample = self.axis.biosample_index(species.part.species, species.part.biosamples[:1])[0]
         batch.biosample[rows] = first_biosample + target.biosample
@@ -373,12 +420,17 @@ class ContextSampler(Closing):
 
 
 def hold_out_by_member(
-    panels: Sequence[Panel], members: int, share: float, seed: int, needed: Sequence[Mask] = ()
+    panels: Sequence[Panel],
+    members: int,
+    share: float,
+    seed: int,
+    needed: Sequence[Mask] = (),
+    hidden: Sequence[Sequence[tuple[int, int]]] = (),
 ) -> list[Mask]:
     """Choose the tracks that each member never sees, shape `(member, track)` per species.
 
     Only tracks whose biosample and assay have two others that the member sees, and none that is `needed`;
-    first those that no member before holds out.
+    first those that no member before holds out. A member with hidden assays holds out their tracks instead.
     """
     sizes = [panel.assay.size for panel in panels]
     held = [np.zeros((members, size), np.bool_) for size in sizes]
@@ -387,6 +439,10 @@ def hold_out_by_member(
         return held
     count = max(1, round(share * len(every)))
     for member in range(members):
+        for at, assay in hidden[member] if hidden else ():
+            held[at][member] = panels[at].assay == assay
+        if any(mask[member].any() for mask in held):
+            continue
         order = np.random.Generator(np.random.PCG64([seed, 0x4D, member])).permutation(len(every))
         often = [sum(int(held[at][m, track]) for m in range(member)) for at, track in every]
         left = count
@@ -403,6 +459,25 @@ def hold_out_by_member(
     return held
 
 
+def hide_assays(
+    panels: Sequence[Panel], members: int, focus: npt.NDArray[np.integer]
+) -> list[list[tuple[int, int]]]:
+    """Choose the assay that every second member has hidden from it in each species that lacks one in `focus`.
+
+    In turn those that another species has too, as long as two others are left; `(species, assay)` per member.
+    """
+    hidden: list[list[tuple[int, int]]] = [[] for _ in range(members)]
+    for at, panel in enumerate(panels):
+        mine = np.unique(panel.assay)
+        theirs = [other.assay for number, other in enumerate(panels) if number != at]
+        shared = np.intersect1d(mine, np.concatenate([np.zeros(0, np.int32), *theirs]))
+        if np.isin(focus, mine).all() or mine.size <= LEFT_TO_SEE or not shared.size:
+            continue
+        for turn, member in enumerate(range(1, members, 2)):
+            hidden[member].append((at, int(shared[turn % shared.size])))
+    return hidden
+
+
 def _among(tracks: Ints, mask: Mask) -> Mask:
     """Which of some tracks, -1 where there is none, are in a mask."""
     return np.asarray((tracks >= 0) & mask[tracks])
@@ -412,10 +487,7 @@ def _without(target: Target, seen: Mask) -> Target:
     """A target for which only some tracks are read."""
     own = np.where(_among(target.own, seen), target.own, -1).astype(np.int32)
     others = np.where(_among(target.others, seen), target.others, -1).astype(np.int32)
-    return Target(
-        target.at, target.biosample, target.assay, own, others, target.weight, target.scale, target.windows,
-        target.track,
-    )  # fmt: skip
+    return dataclasses.replace(target, own=own, others=others)
 
 
 def _end(calls: Calls) -> None:

@@ -35,7 +35,8 @@ class Panel:
     mean, spread
         Of each track's values, arcsinh units, shape `(track,)`.
     likeness
-        Correlation of tracks along the genome, shape `(track, track)`; only those of one assay are used.
+        Correlation of tracks along the genome, shape `(track, track)`; only those of one assay, or of one
+        biosample, are used.
     """
 
     biosample: Ints
@@ -86,33 +87,34 @@ def panel_of(windows: Windows, biosample: Ints, assay: Ints) -> Panel:
 
 def packed(panel: Panel) -> Floats:
     """The statistics of a panel that labels do not give, as one row of numbers; `unpacked` undoes it."""
-    first, second = _pairs(panel.assay)
+    first, second = _pairs(panel.biosample, panel.assay)
     return np.concatenate([panel.mean, panel.spread, panel.likeness[first, second]])
 
 
-def packed_size(assay: Ints) -> int:
+def packed_size(biosample: Ints, assay: Ints) -> int:
     """How many numbers `packed` gives."""
-    counts = np.bincount(assay).astype(np.int64) if assay.size else np.zeros(1, np.int64)
+    counts = np.concatenate([np.bincount(labels).astype(np.int64) for labels in (biosample, assay)])
     return int(2 * assay.size + (counts * (counts - 1) // 2).sum())
 
 
 def unpacked(values: Floats, biosample: Ints, assay: Ints) -> Panel:
     """A panel from its labels and what `packed` gave."""
-    first, second = _pairs(assay)
+    first, second = _pairs(biosample, assay)
     n = assay.size
     likeness = np.zeros((n, n), np.float32)
     likeness[first, second] = likeness[second, first] = values[2 * n :]
     return Panel(biosample, assay, values[:n], values[n : 2 * n], likeness)
 
 
-def _pairs(assay: Ints) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
-    """Pairs of tracks of one assay, assay after assay."""
+def _pairs(biosample: Ints, assay: Ints) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    """Pairs of tracks of one biosample, then of one assay."""
     firsts, seconds = [np.zeros(0, np.int64)], [np.zeros(0, np.int64)]
-    for number in np.unique(assay):
-        mine = np.flatnonzero(assay == number)
-        first, second = np.triu_indices(mine.size, 1)
-        firsts.append(mine[first])
-        seconds.append(mine[second])
+    for labels in (biosample, assay):
+        for number in np.unique(labels):
+            mine = np.flatnonzero(labels == number)
+            first, second = np.triu_indices(mine.size, 1)
+            firsts.append(mine[first])
+            seconds.append(mine[second])
     return np.concatenate(firsts), np.concatenate(seconds)
 
 

@@ -225,8 +225,9 @@ def carry_out(
             precision=training.precision,
             interrupted=interrupted,
         )
+        settle = keras.callbacks.LambdaCallback(on_epoch_end=lambda *_: run.kind.after_epoch(model, sampler))
         collect = keras.callbacks.LambdaCallback(on_epoch_end=lambda *_: gc.collect(1))
-        callbacks = [StopOnNonFinite(sampler), deadline, scores, history, best, checkpoint, collect]
+        callbacks = [StopOnNonFinite(sampler), deadline, scores, history, settle, best, checkpoint, collect]
         if report is not None:
             callbacks.append(ProgressReport(report, sampler, epochs, deadline=run.deadline))
         for first, stop, skipped in checkpoint.spans(model, epochs):

@@ -71,6 +71,6 @@ def test_of_very_many_tracks_so_many_are_read_and_no_more():
 def test_what_is_kept_of_a_panel_gives_the_same_reads():
     panel = some_panel([(b, a) for b in range(4) for a in range(3) if b + a])
     again = unpacked(packed(panel), panel.biosample, panel.assay)
-    assert packed(panel).size == packed_size(panel.assay)
+    assert packed(panel).size == packed_size(panel.biosample, panel.assay)
     for b in range(4):
         np.testing.assert_array_equal(panel.weights(b, 0), again.weights(b, 0))

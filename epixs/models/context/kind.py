@@ -14,6 +14,7 @@ from epixs.models.context.settings import KEYS, ContextSettings
 from epixs.models.kinds import Kind, Predict, Schedule
 from epixs.sampling.around import RADII
 from epixs.sampling.context import ContextSampler, labels_of, tracks_of
+from epixs.sampling.mixture import PARTS
 from epixs.sampling.panel import ASSAYS, OWN_TRACKS, packed_size
 from epixs.sampling.windows import bytes_per_bin
 
@@ -48,8 +49,9 @@ class Context(Kind):
 
         sizes = {name: value for name, value in settings.model.to_dict().items() if name in SIZES}
         model = ContextNetwork(
-            len(axis.assays), radii=RADII.size, statistics=statistics_size(axis), name="context", **sizes
-        )
+            len(axis.assays), radii=RADII.size, statistics=statistics_size(axis), species=len(axis.parts),
+            name="context", **sizes,
+        )  # fmt: skip
         model.build()
         model.axis = axis
         return model
@@ -64,7 +66,7 @@ class Context(Kind):
         each += (d + 1) * keys + token * keys + (3 * d + 2) * token
         each += heads * token * hidden[0] + (d + 1) * hidden[0]
         each += sum((a + 1) * b for a, b in zip(hidden, (*hidden[1:], 1), strict=True))
-        return int(model.members * each) + statistics_size(axis)
+        return int(model.members * each) + statistics_size(axis) + len(PARTS) * len(axis.parts)
 
     def schedule(self, axis: JointAxis, settings: Settings) -> Schedule:
         """A fixed number of entries, whatever the genome's size: there is nothing per position to learn."""
@@ -107,6 +109,12 @@ class Context(Kind):
 
         model.statistics.assign(statistics_of(sampler.species))
 
+    def after_epoch(self, model: Any, sampler: Any) -> None:
+        """Learn what zero-shot tracks are mixed from, where there are any to impute."""
+        if any(sampler.hidden):
+            predict = model.predict_on_batch
+            model.mixture.assign(sampler.learn_mixture(lambda batch: predict(dict(batch.inputs)).reshape(-1)))
+
     def optimizer(self, model: Any, settings: Settings, learning_rate: Any) -> Any:
         """Adam with decoupled weight decay, its gradients cut to length 1."""
         from epixs.models.backend import keras
@@ -137,7 +145,7 @@ SIZES = ("members", "token", "heads", "hidden", "assay_factors")
 
 def statistics_size(axis: JointAxis) -> int:
     """How many numbers a model keeps about the tracks of an axis."""
-    return sum(packed_size(labels_of(axis, part, tracks_of(part))[1]) for part in axis.parts)
+    return sum(packed_size(*labels_of(axis, part, tracks_of(part))) for part in axis.parts)
 
 
 KIND = Context()

@@ -18,11 +18,17 @@ import tensorflow as tf
 
 from epixs.models.backend import keras
 from epixs.models.context.settings import KEYS
+from epixs.sampling.mixture import PARTS
 
 HIDDEN_LOGIT = -1e9
 
-ASSAY_SPREAD = float(__import__("os").environ.get("UI", "0.3"))
+ASSAY_SPREAD = 0.3
 """Of an assay's factors at the beginning: assays are alike until tracks tell them apart."""
+
+
+def _no_mixture(shape: Any, dtype: Any = None) -> Any:
+    """Networks alone."""
+    return tf.constant([[1.0] + [0.0] * (shape[1] - 1)] * shape[0], dtype)
 
 
 @keras.saving.register_keras_serializable(package="epixs")
@@ -96,12 +102,16 @@ class ContextNetwork(keras.Model):
         Networks that are trained side by side.
     statistics
         Numbers about the tracks as wholes that the model keeps for imputation (`sampling.panel.packed`).
+    species
+        Species, for each of which the model keeps what its zero-shot tracks are mixed from
+        (`sampling.mixture`).
 
     Shapes
     ------
     A dict of `own` `(G, N, track, radius)`, `own_assay` `(G, track)`, `others` `(G, N, assay, 4 * radius)`,
-    `others_assay` `(G, assay)`, `target` `(G,)`, `scale` `(G, 2)` and `member` `(G,)` -> float32 `(G, N, 1)`,
-    arcsinh units. In training, the first `G / members` targets are the first member's, and so on; else
+    `others_assay` `(G, assay)`, `target` `(G,)`, `scale` `(G, 2)`, `share` `(G,)`, `linear` `(G, track)` and
+    `member` `(G,)` -> float32 `(G, N, 1)`, arcsinh units: `scale[0] + scale[1] * (share * networks + own at
+    the bin @ linear)`. In training, the first `G / members` targets are the first member's, and so on; else
     `member` says whose prediction is asked for, -1 for the mean of all.
     """
 
@@ -115,19 +125,24 @@ class ContextNetwork(keras.Model):
         hidden: tuple[int, ...] = (128, 128, 64),
         members: int = 4,
         statistics: int = 0,
+        species: int = 1,
         **kwargs: Any,
     ) -> None:
         super().__init__(**{"dtype": "float32"} | kwargs)
         self.supports_jit = False  # XLA takes twice as long for it on CPUs
         self.settings = {
             "n_assays": n_assays, "radii": radii, "assay_factors": assay_factors, "token": token,
-            "heads": heads, "hidden": list(hidden), "members": members, "statistics": statistics,
+            "heads": heads, "hidden": list(hidden), "members": members,
+            "statistics": statistics, "species": species,
         }  # fmt: skip
         d, self.members, self.heads, self.token = assay_factors, members, heads, token
         normal = keras.initializers.RandomNormal(stddev=ASSAY_SPREAD)
         self.factors = self.add_weight(name="assay", shape=(members, n_assays, d), initializer=normal)
         self.statistics = self.add_weight(
             name="statistics", shape=(statistics,), initializer="zeros", trainable=False
+        )
+        self.mixture = self.add_weight(
+            name="mixture", shape=(species, len(PARTS)), initializer=_no_mixture, trainable=False
         )
 
         def dense(name: str, inputs: int, units: int, **options: Any) -> MemberDense:
@@ -165,6 +180,8 @@ class ContextNetwork(keras.Model):
             one = tf.one_hot(inputs["member"], self.members, axis=0)
             share = tf.where(inputs["member"] >= 0, one, 1.0 / self.members)
             values = tf.reduce_sum(every * share[:, :, None, None], axis=0)
+        linear = tf.matmul(inputs["own"][..., 0], inputs["linear"][:, :, None])
+        values = values * inputs["share"][:, None, None] + linear
         return values * scale[..., 1:] + scale[..., :1]
 
     def _dealt(self, value: Any) -> Any:

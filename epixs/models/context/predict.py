@@ -18,6 +18,7 @@ from epixs.models.kinds import Predict
 from epixs.models.stores import observed_in
 from epixs.sampling.around import HALO, RADII, SUMMARIES, read_context, targets_of
 from epixs.sampling.context import Species, labels_of, load_species, scales_of, tracks_of
+from epixs.sampling.mixture import mixed
 from epixs.sampling.panel import Panel, packed, packed_size, unpacked
 from epixs.sampling.windows import read_windows
 
@@ -38,7 +39,7 @@ def panels_of(model: Any, axis: JointAxis) -> list[Panel]:
     panels, first = [], 0
     for part in axis.parts:
         biosample, assay = labels_of(axis, part, tracks_of(part))
-        size = packed_size(assay)
+        size = packed_size(biosample, assay)
         panels.append(unpacked(values[first : first + size], biosample, assay))
         first += size
     return panels
@@ -60,6 +61,8 @@ def predictor(trained: TrainedModel, pairs: Sequence[Pair], store: str | Path) -
     number = {name: i for i, name in enumerate(known.biosamples)}
     biosample = np.array([number[pair[1]] for pair in pairs], np.int32)
     targets = targets_of(panel, scales, at, biosample, axis.assay_index([pair[2] for pair in pairs]))
+    shares = model.mixture.numpy()[at]
+    targets = [mixed(target, panels, shares) for target in targets]
     signal = open_signal(store)
 
     @tf.function(autograph=False, reduce_retracing=True)  # type: ignore[misc, unused-ignore]
@@ -79,14 +82,13 @@ def predictor(trained: TrainedModel, pairs: Sequence[Pair], store: str | Path) -
                 "others_assay": np.where(
                     (target.others >= 0).any(axis=1), panel.assay[target.others.max(axis=1)], -1
                 ),
-                "target": np.array(target.assay),
+                "target": np.int32(target.assay),
                 "scale": np.asarray(target.scale, np.float32),
-                "member": np.array(-1),
+                "share": np.float32(target.share),
+                "linear": np.zeros(target.own.size, np.float32) if target.linear is None else target.linear,
+                "member": np.int32(-1),
             }
-            fixed = {
-                name: tf.constant(value[None], tf.float32 if name == "scale" else tf.int32)
-                for name, value in constants.items()
-            }
+            fixed = {name: tf.constant(np.asarray(value)[None]) for name, value in constants.items()}
             for first in range(0, values.size, BLOCK_BINS):
                 mine = slice(first, min(values.size, first + BLOCK_BINS))
                 own = np.empty((mine.stop - first, target.own.size, RADII.size), np.float32)

@@ -14,6 +14,8 @@ def some_inputs(targets=4, bins=6, seed=0):
         "others_assay": np.tile(np.array([2, 3], np.int32), (targets, 1)),
         "target": np.full(targets, 2, np.int32),
         "scale": np.tile(np.array([0.5, 2.0], np.float32), (targets, 1)),
+        "share": np.ones(targets, np.float32),
+        "linear": np.zeros((targets, 3), np.float32),
         "member": np.full(targets, -1, np.int32),
     }
 
@@ -61,6 +63,14 @@ def test_the_expected_scale_is_put_back(model):
     inputs = some_inputs()
     plain = model(inputs | {"scale": np.tile(np.array([0, 1], np.float32), (4, 1))})
     np.testing.assert_allclose(model(inputs), 0.5 + 2 * plain, atol=1e-5)
+
+
+def test_a_mixture_adds_the_biosamples_own_tracks(model):
+    inputs = some_inputs()
+    linear = np.random.default_rng(1).normal(size=(4, 3)).astype(np.float32)
+    mixed = model(inputs | {"share": np.full(4, 0.5, np.float32), "linear": linear}).numpy()
+    own = np.einsum("gnt,gt->gn", inputs["own"][..., 0], linear)[..., None]
+    np.testing.assert_allclose(mixed, 0.5 + 0.5 * (model(inputs) - 0.5) + 2 * own, atol=1e-5)
 
 
 def test_it_is_saved_and_loaded_by_plain_keras(model, tmp_path):

@@ -1,0 +1,136 @@
+"""What zero-shot tracks are mixed from, against plain NumPy."""
+
+import numpy as np
+
+from epixs.axis.join import joint_axis
+from epixs.sampling.around import Target
+from epixs.sampling.context import ContextSampler
+from epixs.sampling.mixture import EXPECTED, mean_of_tracks, mixed, mixture, regression
+from epixs.sampling.panel import Panel
+from tests.worlds import planted, write_store
+
+REGIONS = [("chr1", 0, 25 * 2000)]
+
+
+def panel_from(values, biosample, assay):
+    z = (values - values.mean(axis=1, keepdims=True)) / values.std(axis=1, keepdims=True)
+    panel = Panel(
+        np.array(biosample, np.int32),
+        np.array(assay, np.int32),
+        values.mean(axis=1).astype(np.float32),
+        values.std(axis=1).astype(np.float32),
+        np.corrcoef(values).astype(np.float32),
+    )
+    return panel, z
+
+
+def correlated(seed, tracks, bins=4000):
+    generator = np.random.default_rng(seed)
+    return generator.normal(size=(tracks, tracks)) @ generator.normal(size=(tracks, bins))
+
+
+def test_the_mean_of_tracks_is_that_of_their_values_standardised():
+    values = correlated(0, 3)
+    panel, z = panel_from(values, [0, 0, 0], [0, 1, 2])
+    weights = mean_of_tracks(panel, np.array([2, -1, 0], np.int32))
+    mean = (values[2] + values[0]) / 2
+    expected = (mean - mean.mean()) / mean.std()
+    np.testing.assert_allclose(weights @ np.stack([z[2], 0 * z[0], z[0]]), expected, atol=1e-4)
+    assert (mean_of_tracks(panel, np.array([-1], np.int32)) == 0).all()
+
+
+def test_the_regression_is_the_ridge_regression_of_the_other_species():
+    values = correlated(1, 3)
+    other, z = panel_from(values, [0, 0, 0], [0, 1, 5])
+    here, _ = panel_from(correlated(2, 3), [0, 0, 0], [0, 1, 7])
+    weights = regression([here, other], 0, np.array([1, 0, -1, 2], np.int32), 5)
+    x, y = z[[1, 0]], z[2]
+    expected = np.linalg.solve(x @ x.T / y.size + 0.1 * np.eye(2), x @ y / y.size)
+    np.testing.assert_allclose(weights, [*expected, 0, 0], atol=1e-4)  # assay 7 is not known there
+    assert (regression([here], 0, np.array([0, 1], np.int32), 5) == 0).all()
+
+
+def test_shares_follow_what_is_right_and_stay_where_nothing_is_known():
+    np.testing.assert_allclose(mixture([], []), EXPECTED)
+    generator = np.random.default_rng(3)
+    parts = generator.normal(size=(5000, 3))
+    right_network = mixture([parts], [parts[:, 0]])
+    right_mean = mixture([parts] * 2, [parts[:, 1]] * 2)
+    assert right_network[0] > 0.9
+    assert right_network[1:].max() < 0.1
+    assert right_mean[1] > 0.75
+    assert right_mean[0] < 0.25
+    assert (mixture([parts], [-parts[:, 1]]) >= 0).all()
+
+
+def test_only_an_assay_that_its_species_lacks_is_mixed():
+    panel, _ = panel_from(correlated(4, 2), [0, 0], [0, 1])
+    own, none = np.array([0, 1], np.int32), np.full((1, 1), -1, np.int32)
+    scale = np.array([0, 1], np.float32)
+    shares = np.array([0.5, 0.25, 0.0], np.float32)
+    known, lacking = (Target(0, 0, assay, own, none, none * 0.0, scale) for assay in (1, 5))
+    assert mixed(known, [panel], shares) is known
+    found = mixed(lacking, [panel], shares)
+    assert found.share == 0.5
+    np.testing.assert_allclose(found.linear, 0.25 * mean_of_tracks(panel, own))
+
+
+def joint(folder, **changed):
+    """Two species of 3 x 4 tracks, of which the second lacks assay a3."""
+    labels = [(f"b{b}", f"a{a}") for b in range(3) for a in range(4)]
+    stores = []
+    for seed, species in enumerate(("human", "mouse")):
+        values = changed.get(species, planted(seed, 3, 4)[:, :2000])
+        path = folder / f"{species}.zarr"
+        stores.append(write_store(path, values, labels=labels, regions=REGIONS, species=species))
+    return joint_axis(stores, [("mouse", f"b{b}", "a3") for b in range(3)])
+
+
+def test_every_second_member_has_an_assay_hidden_that_the_mixture_is_learned_from(tmp_path):
+    axis = joint(tmp_path)
+    options = {"members": 4, "targets": 8, "bins": 16, "focus": ["a3"], "seed": 2}
+    with ContextSampler(axis, **options) as made:
+        at = axis.species.index("mouse")
+        assert made.hidden == [[], [(at, 0)], [], [(at, 1)]]
+        for member, assay in ((1, 0), (3, 1)):
+            np.testing.assert_array_equal(made.held[at][member], made.species[at].panel.assay == assay)
+        asked = []
+
+        def predict(batch):
+            asked.append(batch)
+            value, scale = batch.value[:, 0], batch.inputs["scale"]  # as if the networks knew
+            return scale[:, 0] + scale[:, 1] * (value - value.mean()) / value.std()
+
+        shares = made.learn_mixture(predict)
+    assert shares.shape == (2, 3)
+    np.testing.assert_allclose(shares[1 - at], EXPECTED)
+    assert shares[at, 0] > 0.8
+    assert len(asked) == 6
+    for batch in asked:
+        hidden = batch.assay[0, 0]
+        read = np.concatenate([batch.inputs["own_assay"], batch.inputs["others_assay"]], axis=1)
+        assert not (read == hidden).any()
+
+
+def test_a_hidden_assay_is_never_seen(tmp_path):
+    """Noise in the place of the tracks that a member has hidden changes nothing that it reads in training.
+
+    Only how much each other biosample weighs changes: that is known of the species once, for all members.
+    """
+    (tmp_path / "noise").mkdir()
+    axis = joint(tmp_path)
+    values = planted(1, 3, 4)[:, :2000].copy()
+    values[[0, 4, 8]] = np.round(np.random.default_rng(7).gamma(1, 3, (3, 2000)) * 2048) / 2048
+    other = joint(tmp_path / "noise", mouse=values)
+    options = {"members": 2, "targets": 20, "bins": 16, "focus": ["a3"], "seed": 2}
+    with ContextSampler(axis, **options) as true, ContextSampler(other, **options) as noisy:
+        assert true.hidden[1] == [(axis.species.index("mouse"), 0)]
+        one, two = true.batch(0, 0), noisy.batch(0, 0)
+    mine = slice(10, 20)
+    for name in ("own_assay", "others_assay", "target"):
+        np.testing.assert_array_equal(one.inputs[name][mine], two.inputs[name][mine])
+    np.testing.assert_allclose(one.inputs["own"][mine], two.inputs["own"][mine], atol=1e-5)
+    plain = [0, 1, 2, 3, 4, *range(10, 20)]  # all but weighted means
+    others = [batch.inputs["others"][mine][..., plain] for batch in (one, two)]
+    np.testing.assert_allclose(*others, atol=1e-5)
+    np.testing.assert_array_equal(one.value[mine], two.value[mine])
