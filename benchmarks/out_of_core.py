@@ -82,7 +82,8 @@ def memory_of_training(work: Path) -> dict[str, object]:
     _, status, used = os.wait4(process.pid, 0)
     assert status == 0
     planned = estimate_cost(
-        epixs.joint_axis([store]), epixs.make_settings(hidden=HIDDEN, memory_gb=MEMORY_GB, epochs=2)
+        epixs.joint_axis([store]),
+        epixs.make_settings("avocado", hidden=HIDDEN, memory_gb=MEMORY_GB, epochs=2),
     )
     assert not planned.in_memory
     return {
@@ -106,7 +107,7 @@ def main() -> None:
         epixs.ingest(data / "catalog.tsv", data / "regions.bed", store)
         for number, pairs in enumerate(folds()[:2], 1):
             axis = epixs.joint_axis([store], pairs)
-            config = epixs.make_settings(hidden=HIDDEN)
+            config = epixs.make_settings("avocado", hidden=HIDDEN)
             cost = estimate_cost(axis, config)
             least = (cost.memory_bytes - cost.signal_bytes + fewest_bytes(axis, 1) + 1_000) / 1e9
             for way, memory_gb in (("in memory", config.training.memory_gb), ("out of core", least)):

@@ -75,7 +75,7 @@ def passes_of_stage_2(store: Path) -> int:
     """Passes over the positions that stage 2 makes by default."""
     from epixs.training.cost import EPOCHS_OVER_JOINT, planned_epochs
 
-    return EPOCHS_OVER_JOINT * planned_epochs(epixs.joint_axis([store]), epixs.make_settings())
+    return EPOCHS_OVER_JOINT * planned_epochs(epixs.joint_axis([store]), epixs.make_settings("avocado"))
 
 
 def hidden_pairs(store: Path, seed: int) -> list[tuple[str, str, str]]:
@@ -113,7 +113,7 @@ def beside_joint(stores: dict[str, Path], passes: int, work: Path) -> list[dict[
     rows = []
     for seed in SEEDS:
         config = epixs.make_settings(
-            hidden=(256, 256), held_out=HELD_OUT, seed=seed, zero_shot=False, epochs=passes
+            "avocado", hidden=(256, 256), held_out=HELD_OUT, seed=seed, zero_shot=False, epochs=passes
         )
         pairs = hidden_pairs(stores["both"], seed)
         truth = signal_of(stores["second"], pairs)

@@ -137,7 +137,7 @@ def main() -> None:
     work = Path(tempfile.mkdtemp(prefix="epixs-settings-"))
     try:
         with epixs.open_client() as client:
-            bench = Bench(options.data.resolve(), work, epixs.make_settings(hidden=HIDDEN), client)
+            bench = Bench(options.data.resolve(), work, epixs.make_settings("avocado", hidden=HIDDEN), client)
             run_missing(bench, "imputation", IMPUTATION, runs, print)
             run_missing(bench, "few regions", FEW_REGIONS, runs, print)
             run_missing(bench, "zero-shot", ZERO_SHOT, runs, print)

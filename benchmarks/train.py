@@ -115,7 +115,7 @@ class Ours:
     def __init__(self, store: Path, nodes: int, width: int) -> None:
         use_cores()
         axis = epixs.joint_axis([store])
-        self.config = epixs.make_settings(hidden=(nodes, nodes), experiments_per_position=width)
+        self.config = epixs.make_settings("avocado", hidden=(nodes, nodes), experiments_per_position=width)
         self.sampler = epixs.Sampler(axis, batch_size=BATCH, experiments_per_position=width)
         self.precision = precision_of(self.config)
         self.model = new_model(axis, self.config, precision=self.precision)
@@ -233,7 +233,7 @@ def time_to_best(
             self.seen.append((spent, score(predict)))
             self.off += time.perf_counter() - now
 
-    config = epixs.make_settings(hidden=(256, 256))
+    config = epixs.make_settings("avocado", hidden=(256, 256))
     sampler = epixs.Sampler(axis, batch_size=BATCH, held_out=config.training.held_out)
     model = new_model(axis, config, precision=precision_of(config))
     total = planned_epochs(axis, config) * sampler.steps_per_epoch

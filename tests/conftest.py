@@ -85,7 +85,7 @@ def trained(world: World, held_out):
     from epixs.training.run import train
 
     axis = joint_axis([world.store("mouse"), world.store("human")], held_out)
-    config = make_settings(hidden=(16, 16), epochs=3, batch_size=500, held_out=0.1)
+    config = make_settings("avocado", hidden=(16, 16), epochs=3, batch_size=500, held_out=0.1)
     train(axis, config, world.folder / "model")
     return open_model(world.folder / "model")
 

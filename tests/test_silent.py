@@ -25,7 +25,7 @@ from epixs.training.run import train
 from tests.worlds import planted, write_store
 
 LABELS = [(f"b{b}", f"a{a}") for b in range(4) for a in range(3)]
-CONFIG = make_settings(hidden=(8, 8), epochs=2, batch_size=500, held_out=0.1, precision="float32")
+CONFIG = make_settings("avocado", hidden=(8, 8), epochs=2, batch_size=500, held_out=0.1, precision="float32")
 
 
 def epixs(*arguments):

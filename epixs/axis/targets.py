@@ -25,6 +25,11 @@ def named_targets(axis: JointAxis, target: str) -> tuple[str, ...]:
     return names
 
 
+def targets_of(axis: JointAxis, named: str) -> tuple[tuple[str, ...], str]:
+    """Species that zero-shot imputation is meant for, and why: those that are named, else chosen ones."""
+    return (named_targets(axis, named), "as asked for") if named else choose_targets(axis)
+
+
 def choose_targets(axis: JointAxis) -> tuple[tuple[str, ...], str]:
     """Species that zero-shot imputation is meant for, and why.
 

@@ -77,7 +77,7 @@ def impute(
     start_tensorflow()
     from epixs.imputation.pairs import check_store, choose_pairs, unknown_biosamples
     from epixs.imputation.plan import plan_imputation
-    from epixs.imputation.roles import roles_in
+    from epixs.imputation.roles import ZERO_SHOT, roles_in
     from epixs.imputation.write import impute as run
     from epixs.models.folder import open_model
 
@@ -92,6 +92,10 @@ def impute(
     roles = roles_in(plan.experiments, plan.species, plan.provenance)
     counts = {role: roles.count(role) for role in dict.fromkeys(sorted(roles))}
     kinds = ", ".join(f"{count:,} {WORDS[role].format(plan.species)}" for role, count in counts.items())
+    mixture = plan.provenance.get("zero_shot_mixture", {}) if ZERO_SHOT in counts else {}
+    if mixture:
+        parts = ", ".join(f"{share:.2f} x {part}" for part, share in mixture.items())
+        say(f"zero-shot tracks of {plan.species}: {parts}")
     planned = {
         "species": plan.species,
         "experiments": plan.n_experiments,

@@ -52,7 +52,9 @@ def train(
     out: Annotated[Path, typer.Option(metavar="MODEL_DIR", help="new folder for the model")],
     exclude: Exclude = None,
     config: Annotated[Path | None, typer.Option(help="TOML with settings")] = None,
-    model: Annotated[str | None, typer.Option(help="kind of model: avocado or context")] = None,
+    model: Annotated[
+        str | None, typer.Option(help="kind of model: context or avocado; else chosen by the tracks")
+    ] = None,
     target: Annotated[
         str | None,
         typer.Option(
@@ -75,17 +77,15 @@ def train(
 ) -> None:
     """Train one model over all species jointly; keeps the best checkpoint on held-out entries."""
     from epixs.errors import EpixsWarning, TrainingError
-    from epixs.models.settings import DEFAULT_KIND, make_settings, read_settings
+    from epixs.models.settings import choose_kind, make_settings, read_settings
     from epixs.storage.files import check_new_folder
 
     if not (resume or dry_run):
         check_new_folder(out, TrainingError)
     check_present("store", *stores)
     check_present("--exclude", exclude)
-    settings = read_settings(config, model) if config else make_settings(model or DEFAULT_KIND)
-    settings = settings.replace(
-        target=target, hidden=_widths(hidden), max_minutes=max_minutes, epochs=epochs, seed=seed
-    )
+    chosen: dict[str, Any] = {"target": target, "max_minutes": max_minutes, "epochs": epochs, "seed": seed}
+    chosen["hidden"] = _widths(hidden)
     from epixs.axis.aliases import read_aliases
     from epixs.axis.join import joint_axis
 
@@ -93,7 +93,11 @@ def train(
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", EpixsWarning)  # the plan says it at length
         axis = joint_axis(stores, _excluded(exclude), aliases)
-    plan = _show_training_plan(axis, settings)
+    kind, why = (model, "as --model says") if model else choose_kind(axis)
+    settings = read_settings(config, model, default_kind=kind) if config else make_settings(kind)
+    why = why if settings.kind == kind else f"as {config} says"
+    settings = settings.replace(**chosen)
+    plan = _show_training_plan(axis, settings, why)
     if dry_run:
         start_tensorflow()
         from epixs.training.run import time_steps
@@ -379,7 +383,7 @@ def curves(model_dir: ModelDir, out: Picture) -> None:
     say(f"wrote {out}")
 
 
-def _show_training_plan(axis: Any, settings: Any) -> dict[str, Any]:
+def _show_training_plan(axis: Any, settings: Any, why: str) -> dict[str, Any]:
     """Show what will be trained and what it will take; returns the same as numbers."""
     from epixs.models.kinds import kind_named
     from epixs.training.cost import estimate_cost
@@ -388,6 +392,7 @@ def _show_training_plan(axis: Any, settings: Any) -> dict[str, Any]:
     cost = estimate_cost(axis, settings)
     notes = kind_named(settings.kind).plan_notes(axis, settings)
     rows: list[list[Any]] = [
+        ["kind of model", f"{settings.kind} ({why})"],
         ["species", ", ".join(axis.species)],
         [
             "experiments",

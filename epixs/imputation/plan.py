@@ -20,9 +20,12 @@ from epixs.storage.location import absolute
 
 
 def provenance(
-    trained: TrainedModel, factors: FactorStore | None = None, store: str | Path | None = None
+    trained: TrainedModel,
+    species: str,
+    factors: FactorStore | None = None,
+    store: str | Path | None = None,
 ) -> dict[str, Any]:
-    """What an imputed store says about where it came from.
+    """What an imputed store of a species says about where it came from.
 
     Of a kind of model that reads signal to impute, that is also the store which it reads.
     """
@@ -31,6 +34,7 @@ def provenance(
         "model_fingerprint": trained.fingerprint,
         "model_kind": trained.settings.kind,
         "training": {part.species: _training_of(part) for part in trained.axis.parts},
+        **trained.kind.provenance(trained, species),
     }
     if trained.kind.reads_signal and store is not None:
         content["signal"] = {"source": absolute(store), "plan": str(open_compendium(store).attrs["plan"])}
@@ -84,7 +88,9 @@ def plan_imputation(
         for _, biosample, assay in pairs
     ]
     experiments = pd.DataFrame(rows)[[variable.name for variable in EXPERIMENT_LABELS]]
-    return Plan("imputed", species, experiments, regions, "zero", provenance(trained, factors, store))
+    return Plan(
+        "imputed", species, experiments, regions, "zero", provenance(trained, species, factors, store)
+    )
 
 
 def imputed_accession(model: str, species: str, biosample: str, assay: str) -> str:

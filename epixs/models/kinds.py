@@ -121,6 +121,10 @@ class Kind(ABC):
         genome factors. Values are cut to what each assay has shown in training afterwards.
         """
 
+    def lacks(self, axis: JointAxis) -> str:
+        """What a set of compendia would need for this kind to be trained on it; empty if nothing."""
+        return ""
+
     def settle(self, axis: JointAxis, settings: Settings) -> Settings:
         """Decide what the settings leave open and the axis decides; done twice, it changes nothing."""
         return settings
@@ -207,6 +211,10 @@ class Kind(ABC):
     def settings_of(self, model: Any) -> ModelSettings | None:
         """The settings that a Keras model of this kind was made with; None if it is of another kind."""
         return None
+
+    def provenance(self, trained: TrainedModel, species: str) -> dict[str, Any]:
+        """What this kind adds to what an imputed store of a species says of where it comes from."""
+        return {}
 
     def check_store(self, trained: TrainedModel, store: str | Path, factors: Any = None) -> str:
         """Check that a model can impute over the bins of a store; returns the store's species.

@@ -8,11 +8,15 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from epixs.axis.axis import JointAxis
 from epixs.config import Settings, TrainingSettings
 from epixs.errors import ConfigError, closest
 from epixs.models.kinds import kind_named
 
-DEFAULT_KIND = "avocado"
+DEFAULT_KIND = "context"
+EARLIER_KIND = "avocado"
+"""Kind of all models before there were several."""
+
 TABLES = ("model", "training")
 
 
@@ -34,14 +38,27 @@ def make_settings(kind: str = DEFAULT_KIND, **settings: Any) -> Settings:
     Examples
     --------
     >>> import epixs
-    >>> epixs.make_settings(hidden=(256, 256), max_minutes=30).training.max_minutes
+    >>> epixs.make_settings(members=8, max_minutes=30).training.max_minutes
     30.0
     """
     known = kind_named(kind)
     return Settings(known.settings(), known.training).replace(**settings)
 
 
-def read_settings(path: str | Path, kind: str | None = None) -> Settings:
+def choose_kind(axis: JointAxis) -> tuple[str, str]:
+    """Choose the kind of model for a set of compendia: the default one, unless it cannot be trained on them.
+
+    Returns
+    -------
+    The kind, and why.
+    """
+    lacks = kind_named(DEFAULT_KIND).lacks(axis)
+    if lacks:
+        return EARLIER_KIND, f"{DEFAULT_KIND} needs {lacks}"
+    return DEFAULT_KIND, "the default"
+
+
+def read_settings(path: str | Path, kind: str | None = None, *, default_kind: str = DEFAULT_KIND) -> Settings:
     """Read the tables `[model]` and `[training]` of a TOML file; its other tables are left alone.
 
     Parameters
@@ -49,7 +66,9 @@ def read_settings(path: str | Path, kind: str | None = None) -> Settings:
     path
         The file.
     kind
-        Kind of model, where the file does not say it.
+        Kind of model that the file must not contradict.
+    default_kind
+        Kind where neither the file nor `kind` says it.
 
     Raises
     ------
@@ -73,7 +92,7 @@ def read_settings(path: str | Path, kind: str | None = None) -> Settings:
         if named != kind:
             raise ConfigError(f"{path}: model.kind", got=repr(named), expected=f"{kind!r}, as --model says")
         tables["model"] = {**tables["model"], "kind": kind}
-    return settings_from(tables, str(path))
+    return settings_from(tables, str(path), default_kind)
 
 
 def _refuse_strays(content: Mapping[str, Any], where: str) -> None:
@@ -98,7 +117,7 @@ def _is_table(value: Any) -> bool:
 
 def _lines_of(old: Mapping[str, Any]) -> str:
     """The same settings in the two tables of today, as far as they are known."""
-    kind = kind_named(old.get("model", DEFAULT_KIND))
+    kind = kind_named(old.get("model", EARLIER_KIND))
     model = {"kind": kind.name} | {name: old[name] for name in kind.settings.names() if name in old}
     training = {name: old[name] for name in TrainingSettings.names() if name in old}
     lines = []
@@ -108,7 +127,7 @@ def _lines_of(old: Mapping[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def settings_from(tables: Any, where: str) -> Settings:
+def settings_from(tables: Any, where: str, default_kind: str = EARLIER_KIND) -> Settings:
     """Settings from the tables `model` and `training`, as files have them.
 
     Raises
@@ -120,7 +139,7 @@ def settings_from(tables: Any, where: str) -> Settings:
     for name, table in tables.items():
         if not isinstance(table, dict):
             raise ConfigError(f"{where}: {name}", got=repr(table), expected=f"a table, [{name}]")
-    kind_name, model = tables["model"].get("kind", DEFAULT_KIND), tables["model"].copy()
+    kind_name, model = tables["model"].get("kind", default_kind), tables["model"].copy()
     model.pop("kind", None)
     try:
         kind = kind_named(kind_name)
@@ -147,6 +166,6 @@ def settings_from_flat(flat: Mapping[str, Any], where: str) -> Settings:
     """
     try:
         rest = {name: value for name, value in flat.items() if name != "model"}
-        return make_settings(flat.get("model", DEFAULT_KIND)).replace(**rest)
+        return make_settings(flat.get("model", EARLIER_KIND)).replace(**rest)
     except ConfigError as error:
         raise ConfigError(f"{where}: {error.message}") from error

@@ -23,10 +23,10 @@ Ints = npt.NDArray[np.int32]
 
 PARTS = ("network", "mean of the biosample's tracks", "regression from other species")
 
-EXPECTED = (0.9, 0.1, 0.05)
+EXPECTED = (0.95, 0.05, 0.02)
 """How much of each is taken before anything is known."""
 
-PULL = 0.3
+PULL = 1.0
 """How strongly the shares are pulled towards `EXPECTED`: few assays can be hidden in turn."""
 
 RIDGE = 0.1

@@ -101,7 +101,7 @@ def unpacked(values: Floats, biosample: Ints, assay: Ints) -> Panel:
     """A panel from its labels and what `packed` gave."""
     first, second = _pairs(biosample, assay)
     n = assay.size
-    likeness = np.zeros((n, n), np.float32)
+    likeness = np.eye(n, dtype=np.float32)
     likeness[first, second] = likeness[second, first] = values[2 * n :]
     return Panel(biosample, assay, values[:n], values[n : 2 * n], likeness)
 

@@ -38,10 +38,8 @@ ZERO_SHOT_CLASS = "protein_binding"
 
 
 SETTINGS = {
-    "demo": make_settings(
-        hidden=(128, 128), batch_size=2_000, learning_rate=1e-3, genome_multiplier=10.0, epochs=80
-    ),
-    "tiny": make_settings(hidden=(32, 32), epochs=3, batch_size=1_000, held_out=0.1),
+    "demo": make_settings(),
+    "tiny": make_settings(members=2, token=8, heads=2, hidden=(16, 16), epochs=1),
 }
 
 

@@ -37,7 +37,7 @@ def trained(stores, tmp_path_factory):
     excluded = [("mouse", "m1", "A"), ("mouse", "m2", "A_signal_p-value")]  # by either name
     axis = joint_axis(stores, excluded, TABLE)
     folder = tmp_path_factory.mktemp("model") / "m"
-    train(axis, make_settings(hidden=(16, 16), epochs=4, batch_size=500, held_out=0.1), folder)
+    train(axis, make_settings("avocado", hidden=(16, 16), epochs=4, batch_size=500, held_out=0.1), folder)
     return open_model(folder)
 
 

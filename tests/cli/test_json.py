@@ -109,7 +109,7 @@ def test_qc(store, tmp_path):
 
 
 def test_train_and_what_follows_from_it(store, tmp_path):
-    model, options = tmp_path / "model", ["--hidden", "8", "--epochs", 1]
+    model, options = tmp_path / "model", ["--model", "avocado", "--hidden", "8", "--epochs", 1]
     dry = ask("train", store, "--out", model, *options, "--dry-run")
     assert dry["plan"]["parameters"] > 0
     assert dry["plan"]["seconds_per_epoch"] > 0

@@ -68,7 +68,7 @@ def test_ingest_info_and_qc_say_what_is_odd(panel):
 
 
 def test_training_says_whether_it_is_any_good(store, tmp_path):
-    options = ["--hidden", "16,16", "--config", tmp_path / "c.toml"]
+    options = ["--model", "avocado", "--hidden", "16,16", "--config", tmp_path / "c.toml"]
     (tmp_path / "c.toml").write_text("[training]\nbatch_size = 300\nheld_out = 0.1\nlearning_rate = 0.002\n")
     poor = epixs("train", store, "--out", tmp_path / "poor", "--epochs", 1, *options)
     assert poor.exit_code == 0
@@ -95,7 +95,7 @@ def test_training_says_that_time_ran_out(store, tmp_path):
 def test_the_plan_counts_what_shapes_genome_factors_and_offers_aliases(store, tmp_path):
     labels = [(b, f"{a}_signal") for b, a in LABELS]
     other = write_store(tmp_path / "rat.zarr", planted(2, 4, 3), labels=labels, species="rat")
-    done = epixs("train", store, other, "--out", tmp_path / "m", "--hidden", "8", "--dry-run")
+    done = epixs("train", store, other, "--out", tmp_path / "m", "--model", "avocado", "--dry-run")
     assert "12 tracks" in done.stdout
     assert "zero-shot target" in done.stdout
     assert "shares no assay with the others in training" in said(done)
@@ -106,7 +106,7 @@ def test_the_plan_counts_what_shapes_genome_factors_and_offers_aliases(store, tm
     (tmp_path / "a.tsv").write_text("assay\talias\n" + "".join(f"a{i}_signal\ta{i}\n" for i in range(3)))
     (tmp_path / "none.tsv").write_text("species\tbiosample\tassay\n")
     joined = epixs(
-        "train", store, other, "--out", tmp_path / "m", "--hidden", "8", "--dry-run", "--assay-alias", tmp_path / "a.tsv",
+        "train", store, other, "--out", tmp_path / "m", "--model", "avocado", "--dry-run", "--assay-alias", tmp_path / "a.tsv",
         "--target", "rat", "--exclude", tmp_path / "none.tsv",
     )  # fmt: skip
     assert "did you mean" not in said(joined)
@@ -132,10 +132,10 @@ def test_one_track_a_factor_too_large_is_refused(tmp_path):
 def test_what_cannot_be_compared_is_said(tmp_path):
     human = write_store(tmp_path / "h.zarr", planted(1, 4, 3), labels=LABELS, species="human")
     mouse = write_store(tmp_path / "m.zarr", planted(2, 1, 3), labels=LABELS[:3])
-    few = epixs("train", human, mouse, "--out", tmp_path / "few", "--hidden", "8", "--epochs", 1)
+    few = epixs("train", human, mouse, "--out", tmp_path / "few", "--model", "avocado", "--epochs", 1)
     assert "note: nothing of mouse was held out" in said(few)
     (tmp_path / "c.toml").write_text("[training]\nheld_out = 0.2\n")
-    options = ["--hidden", "8", "--epochs", 1, "--config", tmp_path / "c.toml"]
+    options = ["--model", "avocado", "--hidden", "8", "--epochs", 1, "--config", tmp_path / "c.toml"]
     done = epixs("train", human, mouse, "--out", tmp_path / "model", *options)
     assert "note: mouse: MSE" in last_lines(done, 2)
     assert "each of its assays has one training experiment: there is nothing to compare with" in last_lines(
@@ -149,7 +149,8 @@ def test_an_extension_is_compared_with_all_that_its_model_knows(tmp_path):
     labels = [(f"b{b}", f"a{a}") for b in range(5) for a in range(3)]
     small = write_store(tmp_path / "small.zarr", values[:12], labels=labels[:12])
     grown = write_store(tmp_path / "grown.zarr", values, labels=labels)
-    assert epixs("train", small, "--out", tmp_path / "m", "--hidden", "8", "--epochs", 2).exit_code == 0
+    options = ["--model", "avocado", "--hidden", "8", "--epochs", 2]
+    assert epixs("train", small, "--out", tmp_path / "m", *options).exit_code == 0
     done = epixs("extend", tmp_path / "m", grown, "--out", tmp_path / "n", "--epochs", 1)
     assert "mouse: MSE" in last_lines(done, 1)  # one new biosample, beside averages of the known ones
     assert "assay" in last_lines(done, 1)

@@ -29,6 +29,7 @@ from epixs.training.run import train
 from tests.worlds import BINS, planted, write_store
 
 CONFIG = make_settings(
+    "avocado",
     hidden=(64, 64), batch_size=4_000, experiments_per_position=8, epochs=100, held_out=0.1, patience=0,
     biosample_factors=4, assay_factors=8, genome_factors=(6, 6, 6), genome_dropout=0.0, learning_rate=3e-3,
     genome_multiplier=3.0, precision="float32",

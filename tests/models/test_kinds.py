@@ -119,7 +119,7 @@ def test_an_interrupted_run_goes_on(stores, settings, tmp_path):
     with pytest.raises(
         TrainingError, match="of another run: model, .*got model avocado.*expected model linear"
     ):
-        train(axis, make_settings(epochs=4), tmp_path / "m", resume=True)
+        train(axis, make_settings("avocado", epochs=4), tmp_path / "m", resume=True)
     assert train(axis, settings, tmp_path / "m", resume=True)["epochs"] == 4
     whole = train(axis, settings, tmp_path / "whole")
     for name in ("held_out_mse", "held_out_tracks_mse"):

@@ -18,15 +18,15 @@ def file(tmp_path):
 
 
 def test_defaults_are_the_papers_sizes():
-    model = make_settings().model
+    model = make_settings("avocado").model
     assert (model.hidden, model.biosample_factors, model.assay_factors) == ((2048, 2048), 32, 256)
     assert model.genome_factors == (25, 40, 45)
-    assert make_settings().training.experiments_per_position == 1
+    assert make_settings("avocado").training.experiments_per_position == 1
 
 
 def test_tables_of_a_file(file):
     path = file(
-        "[model]\nhidden = [64, 64]\n\n[training]\nlearning_rate = 1\nseed = 3\n[cluster]\nworkers = 2\n"
+        "[model]\nkind = 'avocado'\nhidden = [64, 64]\n\n[training]\nlearning_rate = 1\nseed = 3\n[cluster]\nworkers = 2\n"
     )
     found = read_settings(path)
     assert (found.kind, found.model.hidden) == ("avocado", (64, 64))
@@ -40,7 +40,7 @@ def test_tables_of_a_file(file):
         ("[model]\nhiden = [1]", r"s.toml: unknown setting; got model.hiden \(did you mean 'hidden'\?\)"),
         ("[training]\nhidden = [1]", "unknown setting; got training.hidden"),
         ("[model]\nhidden = [0]", r"s.toml: setting model.hidden"),
-        ("[model]\ngenome_factors = [1, 2]", "expected 3 sizes"),
+        ("[model]\nkind = 'avocado'\ngenome_factors = [1, 2]", "expected 3 sizes"),
         ("[training]\nepochs = 1.5", "setting training.epochs"),
         ("[model]\nkind = 'transformer'", "kind of model; got 'transformer'; expected one of avocado"),
         ("[model]\nkind = ['avocado']", "kind of model"),
@@ -52,6 +52,14 @@ def test_tables_of_a_file(file):
 def test_mistakes(file, text, message):
     with pytest.raises(ConfigError, match=message):
         read_settings(file(text))
+
+
+def test_the_kind_of_a_file_that_does_not_say_it(file):
+    path = file("[model]\nhidden = [8, 8]")
+    assert read_settings(path).kind == "context"
+    assert read_settings(path, default_kind="avocado").kind == "avocado"
+    assert read_settings(path, "avocado").kind == "avocado"
+    assert settings_from({"training": {"seed": 1}}, "model.json of an earlier version").kind == "avocado"
 
 
 def test_missing_file(tmp_path):

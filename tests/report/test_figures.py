@@ -117,7 +117,9 @@ def test_regions_in_any_order_are_drawn_along_the_chromosome(tmp_path, drawn):
     values = np.tile(np.arange(2_000) / 2_000, (4, 1))
     labels = [(b, a) for b in "xy" for a in "AB"]
     store = write_store(tmp_path / "s.zarr", values, labels=labels, regions=regions)
-    train(joint_axis([store]), make_settings(hidden=(4, 4), epochs=1, held_out=0.1), tmp_path / "m")
+    train(
+        joint_axis([store]), make_settings("avocado", hidden=(4, 4), epochs=1, held_out=0.1), tmp_path / "m"
+    )
     impute(open_model(tmp_path / "m"), store, tmp_path / "i.zarr", everything=True)
     plot(tmp_path / "i.zarr", store, biosample="x", assay="A", locus="chr1", out=tmp_path / "a.png")
     for edges, _ in drawn:

@@ -22,6 +22,7 @@ from epixs.training.run import train
 from tests.patience import PATIENCE
 
 CONFIG = make_settings(
+    "avocado",
     hidden=(16, 16),
     epochs=3,
     batch_size=300,

@@ -9,7 +9,7 @@ from epixs.models.kinds import kind_named
 from epixs.models.settings import make_settings
 from epixs.training.cost import check_memory, estimate_cost, planned_epochs
 
-CONFIG = make_settings(hidden=(16, 8), batch_size=500)
+CONFIG = make_settings("avocado", hidden=(16, 8), batch_size=500)
 
 
 @pytest.fixture(scope="module")

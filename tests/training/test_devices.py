@@ -18,6 +18,7 @@ from epixs.training.run import train
 from tests.patience import PATIENCE
 
 CONFIG = make_settings(
+    "avocado",
     hidden=(16, 16), epochs=2, batch_size=1_000, held_out=0.1, patience=0, genome_dropout=0.0,
     precision="float32",
 )  # fmt: skip

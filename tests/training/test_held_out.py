@@ -104,7 +104,9 @@ def test_entries_without_weight_are_left_out(axis):
 
 @pytest.mark.parametrize("tracks", [pytest.param(0, marks=pytest.mark.slow), 2])
 def test_a_run_reports_errors_by_group_in_its_history(axis, tmp_path, tracks):
-    config = make_settings(hidden=(16, 16), epochs=3, batch_size=500, held_out=0.1, held_out_tracks=tracks)
+    config = make_settings(
+        "avocado", hidden=(16, 16), epochs=3, batch_size=500, held_out=0.1, held_out_tracks=tracks
+    )
     done = train(axis, config, tmp_path / "m")
     history = read_history(tmp_path / "m")
     best = done["best_epoch"] - 1

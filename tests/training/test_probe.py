@@ -15,7 +15,7 @@ from epixs.training.probe import seconds_per_step
 def ready(world):
     """A compiled model with dropout, and a sampler."""
     axis = joint_axis([world.store("mouse")])
-    config = make_settings(hidden=(8, 8), genome_dropout=0.3)
+    config = make_settings("avocado", hidden=(8, 8), genome_dropout=0.3)
     model = new_model(axis, config)
     kind_named("avocado").compile(model, config, 100)
     return model, Sampler(axis, batch_size=500)

@@ -15,7 +15,7 @@ from epixs.training.history import read_history
 from epixs.training.run import time_steps, train
 from tests.worlds import planted, write_store
 
-CONFIG = make_settings(hidden=(16, 16), epochs=3, batch_size=500, held_out=0.1, patience=0)
+CONFIG = make_settings("avocado", hidden=(16, 16), epochs=3, batch_size=500, held_out=0.1, patience=0)
 
 
 @pytest.fixture(scope="module")

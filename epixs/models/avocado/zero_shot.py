@@ -11,7 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from epixs.axis.axis import JointAxis
-from epixs.axis.targets import choose_targets, lacking_assays, named_targets
+from epixs.axis.targets import lacking_assays, targets_of
 
 FEW_SHAPING = 4
 """Tracks from which genome factors can hardly be learnt."""
@@ -60,7 +60,7 @@ def plan_zero_shot(axis: JointAxis, *, enabled: bool = True, target: str = "") -
     AxisError
         If a target is not on the axis.
     """
-    targets, reason = (named_targets(axis, target), "as asked for") if target else choose_targets(axis)
+    targets, reason = targets_of(axis, target)
     if not enabled:
         targets, reason = (), "zero_shot is off"
     detached = lacking_assays(axis, targets)

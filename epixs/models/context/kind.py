@@ -7,13 +7,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from epixs.axis.axis import JointAxis
-from epixs.axis.targets import choose_targets, lacking_assays
+from epixs.axis.targets import lacking_assays, targets_of
 from epixs.catalog.pairs import Pair
 from epixs.config import Settings, TrainingSettings
 from epixs.models.context.settings import KEYS, ContextSettings
-from epixs.models.kinds import Kind, Predict, Schedule
+from epixs.models.kinds import Kind, PlanNotes, Predict, Schedule
 from epixs.sampling.around import RADII
-from epixs.sampling.context import ContextSampler, labels_of, tracks_of
+from epixs.sampling.context import FEWEST_TRACKS, ContextSampler, labels_of, tracks_of
 from epixs.sampling.mixture import PARTS
 from epixs.sampling.panel import ASSAYS, OWN_TRACKS, packed_size
 from epixs.sampling.windows import bytes_per_bin
@@ -25,7 +25,9 @@ BINS = 256
 """Bins of a target in a step."""
 
 TARGETS_PER_MEMBER = 4
-ENTRIES_PER_EPOCH = 1 << 20
+ENTRIES_PER_EPOCH, MOST_PASSES = 1 << 20, 4
+"""An epoch has so many entries, but no more than so many per value of the tracks."""
+
 EPOCHS = 16
 
 
@@ -42,6 +44,12 @@ class Context(Kind):
         True  # a few held-out tracks say little: their error changes with how large each happens to be
     )
     smaller = "take fewer members"
+
+    def lacks(self, axis: JointAxis) -> str:
+        """Tracks, if there are not enough to hold any out."""
+        if axis.n_training >= FEWEST_TRACKS:
+            return ""
+        return f"at least {FEWEST_TRACKS} training tracks, and there are {axis.n_training}"
 
     def build(self, axis: JointAxis, settings: Settings, *, precision: str = "float32") -> Any:
         """Make the model."""
@@ -72,7 +80,9 @@ class Context(Kind):
         """A fixed number of entries, whatever the genome's size: there is nothing per position to learn."""
         training, members = settings.training, settings.model.members
         batch = training.batch_size or members * TARGETS_PER_MEMBER * BINS
-        return Schedule(batch, max(1, ENTRIES_PER_EPOCH // batch), training.epochs or EPOCHS)
+        values = sum(part.n_positions[0] * len(part.training) for part in axis.parts)
+        entries = min(ENTRIES_PER_EPOCH, MOST_PASSES * values)
+        return Schedule(batch, max(1, entries // batch), training.epochs or EPOCHS)
 
     def working_bytes(self, axis: JointAxis, settings: Settings, batch_size: int) -> int:
         """Memory of what is read, and of the tokens' activations and gradients."""
@@ -98,9 +108,23 @@ class Context(Kind):
             steps_per_epoch=schedule.steps_per_epoch,
             held_share=model.member_held_out,
             episodes=model.episodes,
-            focus=lacking_assays(axis, choose_targets(axis)[0]),
+            focus=lacking_assays(axis, targets_of(axis, model.target)[0]),
             species_weight=training.species_weight,
             seed=training.seed,
+        )
+
+    def settle(self, axis: JointAxis, settings: Settings) -> Settings:
+        """Name the target species of zero-shot imputation."""
+        return settings.replace(target=", ".join(targets_of(axis, settings.model.target)[0]))
+
+    def plan_notes(self, axis: JointAxis, settings: Settings) -> PlanNotes:
+        """What of zero-shot imputation is planned for."""
+        targets, why = targets_of(axis, settings.model.target)
+        lacking = lacking_assays(axis, targets) if len(axis.parts) > 1 else []
+        if not lacking:
+            return PlanNotes()
+        return PlanNotes(
+            [("zero-shot target", f"{', '.join(targets)} ({why})"), ("zero-shot assays", f"{len(lacking):,}")]
         )
 
     def begin(self, model: Any, sampler: Any) -> None:
@@ -130,6 +154,16 @@ class Context(Kind):
         if not isinstance(model, ContextNetwork):
             return None
         return ContextSettings().replace({name: model.settings[name] for name in SIZES})
+
+    def provenance(self, trained: TrainedModel, species: str) -> dict[str, Any]:
+        """What zero-shot tracks of a species are mixed from."""
+        axis = trained.axis
+        if not lacking_assays(axis, (species,)):
+            return {}
+        shares = trained.model.mixture.numpy()[axis.species.index(species)].tolist()
+        return {
+            "zero_shot_mixture": {part: round(share, 4) for part, share in zip(PARTS, shares, strict=True)}
+        }
 
     def predictor(
         self, trained: TrainedModel, pairs: Sequence[Pair], store: str | Path, factors: Any = None

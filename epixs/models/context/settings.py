@@ -23,10 +23,14 @@ class ContextSettings(ModelSettings):
         Sizes of each: width of what is made of a track, heads that weigh the tracks, widths of the layers
         behind, and length of the factors of an assay.
     member_held_out
-        Share of the tracks that each member never sees; their errors choose the checkpoint.
+        Share of the tracks that each member never sees: their errors are shown.
     episodes
         Share of the training targets whose assay is hidden from their whole species, as for zero-shot
         imputation. Of one species alone, there are none.
+    target
+        The species that zero-shot imputation is meant for, several separated by commas. Empty, it is the one
+        of which an assay is excluded as a whole that another species keeps, else the one with excluded
+        experiments, else the one with the fewest.
     """
 
     kind: ClassVar[str] = "context"
@@ -38,3 +42,4 @@ class ContextSettings(ModelSettings):
     assay_factors: int = setting(16, between(1, 65_536))
     member_held_out: float = setting(0.1, share())
     episodes: float = setting(0.5, share())
+    target: str = setting("")

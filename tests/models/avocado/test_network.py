@@ -100,7 +100,7 @@ def test_parameters_are_counted_as_planned(axis):
     from epixs.models.settings import make_settings
     from epixs.training.cost import estimate_cost
 
-    config = make_settings(hidden=(12, 9), batch_size=100)
+    config = make_settings("avocado", hidden=(12, 9), batch_size=100)
     model = build_model(axis, hidden=config.model.hidden)
     assert estimate_cost(axis, config).parameters == model.count_params()
 
