@@ -117,12 +117,29 @@ def _settle() -> None:
 
 def take_one_thread() -> None:
     """Have TensorFlow compute on one thread in a worker, which has a neighbour on each other core."""
-    with contextlib.suppress(ImportError, ValueError):
-        from distributed import get_worker
-
-        get_worker()
+    if in_worker():
         import tensorflow as tf
 
         with contextlib.suppress(RuntimeError):  # TensorFlow has started before
             tf.config.threading.set_intra_op_parallelism_threads(1)
             tf.config.threading.set_inter_op_parallelism_threads(1)
+
+
+def in_worker() -> bool:
+    """Whether this thread works on a task of a Dask worker."""
+    with contextlib.suppress(ImportError, ValueError):
+        from distributed import get_worker
+
+        get_worker()
+        return True
+    return False
+
+
+def free_threads() -> int:
+    """Threads that may compute at a time on behalf of this one: one in a worker, else one per core."""
+    return 1 if in_worker() else cores()
+
+
+def cores() -> int:
+    """Cores that this process may use."""
+    return len(os.sched_getaffinity(0))

@@ -9,6 +9,7 @@ import numpy.typing as npt
 
 from epixs.compendium.transform import STEPS_PER_UNIT
 from epixs.compiled import compiled
+from epixs.lanes import COLUMNS, LANES, difference, larger, load, root, spread, store
 from epixs.sampling.panel import Panel, reads_of
 from epixs.sampling.scales import SMALLEST_SPREAD, Scales
 from epixs.sampling.windows import Windows
@@ -125,8 +126,99 @@ def fill_context(
                 variance = max(np.float32(0), added[2, i] / count - average * average)
                 others_out[i, slot, s] = average
                 others_out[i, slot, size + s] = added[1, i] / weights
-                others_out[i, slot, 2 * size + s] = np.sqrt(variance)
+                others_out[i, slot, 2 * size + s] = np.sqrt(variance) if count > 1 else np.float32(0)
                 others_out[i, slot, 3 * size + s] = largest[i]
+
+
+@compiled()
+def fill_columns(
+    sums: npt.NDArray[np.int32],
+    column: int,
+    length: int,
+    offset: int,
+    radii: npt.NDArray[np.int64],
+    mean: Floats,
+    factor: Floats,
+    own: Ints,
+    others: Ints,
+    weight: Floats,
+    own_out: Floats,
+    others_out: Floats,
+) -> None:
+    """Fill in what is read for one target at `COLUMNS` neighbouring bins of a piece, from `offset` on.
+
+    The numbers are those of `fill_context`, as `(track, radius, bin)` and `(assay, 4 * radius, bin)`. Bins
+    beyond the end of the piece get those of the last one.
+    """
+    size = radii.size
+    values = np.empty(COLUMNS, np.float32)
+    for slot in range(own.size):
+        track = own[slot]
+        if track < 0:
+            own_out[slot] = 0
+            continue
+        for s in range(size):
+            _fill_means(sums, track, column, length, offset, radii[s], mean[track], factor[track], values)
+            at = (slot * size + s) * COLUMNS
+            for i in range(0, COLUMNS, LANES):
+                store(own_out, at + i, load(values, i))
+    nothing = spread(np.float32(0))
+    for slot in range(others.shape[0]):
+        for s in range(size):
+            count, weights = np.float32(0), np.float32(0)
+            first = (slot * SUMMARIES * size + s) * COLUMNS
+            step = size * COLUMNS
+            for k in range(others.shape[1]):
+                track = others[slot, k]
+                if track < 0:
+                    continue
+                _fill_means(sums, track, column, length, offset, radii[s], mean[track], factor[track], values)
+                share = spread(weight[slot, k])
+                for i in range(0, COLUMNS, LANES):
+                    value, at = load(values, i), first + i
+                    begun = count > 0
+                    total = load(others_out, at) if begun else nothing
+                    weighted = load(others_out, at + step) if begun else nothing
+                    squares = load(others_out, at + 2 * step) if begun else nothing
+                    largest = load(others_out, at + 3 * step) if begun else value
+                    store(others_out, at, total + value)
+                    store(others_out, at + step, weighted + share * value)
+                    store(others_out, at + 2 * step, squares + value * value)
+                    store(others_out, at + 3 * step, larger(largest, value))
+                count += np.float32(1)
+                weights += weight[slot, k]
+            for i in range(0, COLUMNS, LANES):
+                at = first + i
+                if count == 0:
+                    for j in range(SUMMARIES):
+                        store(others_out, at + j * step, nothing)
+                    continue
+                average = load(others_out, at) / spread(count)
+                variance = load(others_out, at + 2 * step) / spread(count) - average * average
+                store(others_out, at, average)
+                store(others_out, at + step, load(others_out, at + step) / spread(weights))
+                store(others_out, at + 2 * step, root(larger(variance, nothing)))
+
+
+@compiled()
+def _fill_means(
+    sums: npt.NDArray[np.int32], track: int, column: int, length: int, offset: int, radius: int,
+    mean: np.float32, factor: np.float32, out: Floats,
+) -> None:  # fmt: skip
+    """Standardised means of one track around `COLUMNS` neighbouring bins."""
+    low, high = offset - radius, offset + radius + 1
+    first = track * sums.shape[1] + column
+    if low >= 0 and high + COLUMNS - 1 <= length:
+        size, middle, gain = spread(np.float32(high - low)), spread(mean), spread(factor)
+        for i in range(0, COLUMNS, LANES):
+            total = difference(sums, first + high + i, first + low + i)
+            store(out, i, (total / size - middle) * gain)
+        return
+    for i in range(COLUMNS):
+        at = min(offset + i, length - 1)
+        low, high = max(0, at - radius), min(length, at + radius + 1)
+        total = np.float32(np.int32(sums[track, column + high] - sums[track, column + low]))
+        out[i] = (total / np.float32(high - low) - mean) * factor
 
 
 def read_context(

@@ -10,6 +10,8 @@ from typing import Any
 
 import tensorflow as tf
 
+from epixs.cluster.client import cores
+
 PROBED_ROWS = 4_096
 PROBE_ROUNDS = 10
 WORTHWHILE = 1.2
@@ -41,11 +43,6 @@ def parts_of(entries: int) -> int:
     if tf.config.list_physical_devices("GPU"):
         return 1
     return max(1, min(4 * cores(), entries // PART_ENTRIES))
-
-
-def cores() -> int:
-    """Cores that this process may use."""
-    return len(os.sched_getaffinity(0))
 
 
 def training_scope(devices: Sequence[str] | None = None) -> Any:

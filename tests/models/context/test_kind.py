@@ -78,6 +78,23 @@ def test_any_stretch_is_imputed_as_in_the_whole(stores, trained):
     )
 
 
+def test_the_bits_do_not_depend_on_stretches_threads_or_rows(stores, trained, tmp_path, monkeypatch):
+    pairs = [HIDDEN, ("mouse", "b1", "a1"), ("mouse", "b4", "a2")]
+    impute(trained[1], stores[0], tmp_path / "whole.zarr", pairs=pairs, everything=True)
+    whole = open_compendium(tmp_path / "whole.zarr").signal.to_numpy()
+    lazy = open_imputed(trained[1], stores[0], pairs=pairs, everything=True).signal
+    np.testing.assert_array_equal(lazy[:, 1_234:1_300].to_numpy(), whole[:, 1_234:1_300])
+    for threads in (1, 3):
+        with monkeypatch.context() as patch:
+            patch.setattr("epixs.models.context.predict.free_threads", lambda threads=threads: threads)
+            for name in ("CHUNK_BINS", "FEWEST_BINS", "MOST_BINS"):
+                patch.setattr(f"epixs.models.context.predict.{name}", 77)
+            np.testing.assert_array_equal(lazy[2].to_numpy(), whole[2])
+            impute(trained[1], stores[0], tmp_path / f"{threads}.zarr", pairs=pairs, everything=True)
+        parts = open_compendium(tmp_path / f"{threads}.zarr").signal.to_numpy()
+        np.testing.assert_array_equal(parts, whole)
+
+
 def test_the_statistics_travel_with_the_model(stores, trained):
     """What the model keeps of the tracks says the same as the stores: it reads them as training did."""
     model = trained[1]

@@ -1,0 +1,340 @@
+"""What a `ContextNetwork` predicts along the genome, in compiled kernels: TensorFlow takes much longer.
+
+Some tens of neighbouring bins at a time pass through the whole network while all that is worked out stays in
+the core's cache. What depends on the target alone is worked out once, and tracks that are not there take no
+time. Sums are made in one order whatever is predicted together, so the same numbers come of any stretch.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from epixs.compendium.transform import STEPS_PER_UNIT
+from epixs.compiled import compiled
+from epixs.lanes import COLUMNS, LANES, UNITS, exp, larger, load, multiply, multiply_add, spread, store
+from epixs.models.context.settings import KEYS
+from epixs.sampling.around import RADII, SUMMARIES, Target, fill_columns
+from epixs.sampling.panel import Panel
+from epixs.sampling.scales import SMALLEST_SPREAD
+from epixs.sampling.windows import Windows
+
+Floats = npt.NDArray[np.float32]
+Ints = npt.NDArray[np.int32]
+
+CACHE_LINE = 64
+
+
+class Weights(NamedTuple):
+    """What all targets have in common. Units are padded with zeros to whole panels of `UNITS`.
+
+    Parameters
+    ----------
+    own, others, token
+        Kernels in panels, shape `(member, panel, input, UNITS)`.
+    token_bias
+        Shape `(member, unit)`.
+    behind
+        Kernels in panels of the layers behind what is pooled, the last of them the readout, end to end, shape
+        `(member, number)`.
+    widths
+        Inputs of the first of those layers, and units of each.
+    heads
+        Heads that weigh the tokens.
+    """
+
+    own: Floats
+    others: Floats
+    token: Floats
+    token_bias: Floats
+    behind: Floats
+    widths: npt.NDArray[np.int64]
+    heads: int
+
+
+class ForTarget(NamedTuple):
+    """What depends on the target and not on the bin, of the tokens that it has.
+
+    Parameters
+    ----------
+    own, others, weight
+        Tracks that are read, as in `Reads`.
+    own_bias, others_bias
+        What the assay of each token adds to its first layer, shape `(member, token, unit)`.
+    asked
+        What the heads ask of a token, in panels, shape `(member, panel, unit, UNITS)`.
+    gate
+        What a pooled token is multiplied by, shape `(member, token, unit)`.
+    behind_bias
+        Of the layers behind, end to end, shape `(member, number)`.
+    scale
+        Expected mean and spread, arcsinh units.
+    share, linear
+        How much of what the networks say counts, and the weights of the own tracks that are added to it.
+    """
+
+    own: Ints
+    others: Ints
+    weight: Floats
+    own_bias: Floats
+    others_bias: Floats
+    asked: Floats
+    gate: Floats
+    behind_bias: Floats
+    scale: Floats
+    share: np.float32
+    linear: Floats
+
+    @property
+    def tracks(self) -> Ints:
+        """Numbers of all tracks that are read."""
+        read = np.unique(np.concatenate([self.own, self.others.reshape(-1)]))
+        return read[read >= 0]
+
+    def reading(self, tracks: Ints) -> ForTarget:
+        """The same of windows that hold some tracks alone, those that are read among them."""
+        own, others = (
+            np.where(wanted < 0, -1, np.searchsorted(tracks, wanted)).astype(np.int32)
+            for wanted in (self.own, self.others)
+        )
+        return self._replace(own=own, others=others)
+
+
+class Scratch(NamedTuple):
+    """What is worked out for `COLUMNS` bins, each `(..., row, COLUMNS)`."""
+
+    own: Floats
+    others: Floats
+    first: Floats
+    tokens: Floats
+    logits: Floats
+    pooled: Floats
+    hidden: Floats
+    sum: Floats
+
+
+@dataclass(frozen=True)
+class Forward:
+    """A network's weights, as they are and as kernels take them."""
+
+    raw: dict[str, Floats]
+    heads: int
+    weights: Weights
+
+    def of_target(self, target: Target, panel: Panel) -> ForTarget:
+        """Work out what depends on the target alone."""
+        raw = self.raw
+        here = [target.own >= 0, (target.others >= 0).any(axis=1)]
+        lonely = not any(slots.any() for slots in here)
+        if lonely:  # the network then takes the mean over all slots, as if each had a track without signal
+            here = [np.full(slots.shape, True) for slots in here]
+        own, others = target.own[here[0]], target.others[here[1]]
+        tracks = np.concatenate([own, others.max(axis=1, initial=-1)])
+        assays = np.where(tracks >= 0, panel.assay[tracks], 0)
+        source, asks = raw["assay"][:, assays], raw["assay"][:, target.assay]  # (K, J, d), (K, d)
+        side = np.where(np.arange(assays.size) < own.size, 1.0, -1.0)
+        wide = np.broadcast_to(asks[:, None], source.shape)
+        sides = np.broadcast_to(side[:, None], (*source.shape[:2], 1))
+        gate = 1 + _dense(raw, "gate", np.concatenate([source, wide, source * wide, sides], axis=2))
+        query = _dense(raw, "query", asks[:, None])[:, 0].reshape(-1, self.heads, KEYS)
+        key = raw["key/kernel"].reshape(query.shape[0], -1, self.heads, KEYS)
+        asked = np.einsum("kthc,khc->kth", key, query) / KEYS**0.5 * (not lonely)
+        behind = [_dense(raw, "target", asks[:, None])[:, 0], *(raw[f"{n}/bias"] for n in _behind(raw))]
+        return ForTarget(
+            own, others, target.weight[here[1]],
+            _padded(_dense(raw, "own_assay", source[:, : own.size])),
+            _padded(_dense(raw, "others_assay", source[:, own.size :])),
+            in_panels(_padded(asked, axis=1)),
+            _padded(gate),
+            np.concatenate([_padded(bias) for bias in behind], axis=1),
+            np.asarray(target.scale, np.float32),
+            np.float32(target.share),
+            np.zeros(own.size, np.float32) if target.linear is None else target.linear[here[0]],
+        )  # fmt: skip
+
+    def predict(self, windows: Windows, mean: Floats, spread: Floats, target: ForTarget) -> Floats:
+        """Predict a target at the bins that windows were asked for, arcsinh units.
+
+        `mean` and `spread` are those of the windows' tracks, whose numbers the target has.
+        """
+        out = np.empty(windows.n_bins, np.float32)
+        steps = np.float32(STEPS_PER_UNIT)
+        factor = 1 / (np.maximum(spread, np.float32(SMALLEST_SPREAD)) * steps)
+        _predict(
+            windows.sums, windows.column, windows.length, windows.low, windows.high, RADII,
+            mean * steps, factor, self.weights, target, self._scratch(target), out,
+        )  # fmt: skip
+        return out
+
+    def _scratch(self, target: ForTarget) -> Scratch:
+        weights = self.weights
+        token, heads = weights.token_bias.shape[1], target.asked.shape[1] * UNITS
+        n_own, n_others = len(target.own), len(target.others)
+        widest = int(weights.widths[1:].max())
+        return Scratch(
+            _aligned(n_own, RADII.size), _aligned(n_others, SUMMARIES * RADII.size), _aligned(token),
+            _aligned(n_own + n_others, token), _aligned(n_own + n_others, heads),
+            _aligned(int(weights.widths[0])), _aligned(2, widest), _aligned(),
+        )  # fmt: skip
+
+
+def forward_of(model: Any) -> Forward:
+    """Take the weights of a `ContextNetwork`."""
+    raw = {
+        "assay": model.factors.numpy(),
+        **{f"{layer.name}/{w.name}": w.numpy() for layer in model.layers for w in layer.weights},
+    }
+    members, heads, token = model.members, model.heads, model.token
+    pooled = raw["pooled/kernel"].reshape(members, heads, token, -1)
+    behind = [_padded(pooled, axis=2).reshape(members, -1, pooled.shape[3])]
+    behind += [_padded(raw[f"{name}/kernel"], axis=1) for name in _behind(raw)]
+    panels = [in_panels(kernel) for kernel in behind]
+    widths = [behind[0].shape[1], *(kernel.shape[1] * UNITS for kernel in panels)]
+    weights = Weights(
+        in_panels(raw["own/kernel"]),
+        in_panels(raw["others/kernel"]),
+        in_panels(_padded(raw["token/kernel"], axis=1)),
+        _padded(raw["token/bias"]),
+        np.concatenate([kernel.reshape(members, -1) for kernel in panels], axis=1),
+        np.array(widths, np.int64),
+        heads,
+    )
+    return Forward(raw, heads, weights)
+
+
+def in_panels(kernel: Floats) -> Floats:
+    """`(member, input, unit)` -> `(member, unit / UNITS, input, UNITS)`, in the order of reading."""
+    kernel = _padded(kernel)
+    panels = kernel.reshape(*kernel.shape[:2], -1, UNITS).transpose(0, 2, 1, 3)
+    return np.ascontiguousarray(panels, np.float32)
+
+
+def _behind(raw: dict[str, Floats]) -> list[str]:
+    """Layers behind the first of those behind."""
+    hidden = [name.split("/")[0] for name in raw if name.startswith("hidden_") and name.endswith("/kernel")]
+    return [*sorted(hidden, key=lambda name: int(name.split("_")[1])), "signal"]
+
+
+def _dense(raw: dict[str, Floats], name: str, values: Floats) -> Floats:
+    """A layer of all members, `(member, row, input)` -> `(member, row, unit)`."""
+    return values @ raw[f"{name}/kernel"] + raw[f"{name}/bias"][:, None]
+
+
+def _padded(values: Floats, axis: int = -1) -> Floats:
+    """Zeros up to a whole number of panels."""
+    widths = [(0, 0)] * values.ndim
+    widths[axis] = (0, -values.shape[axis] % UNITS)
+    return np.ascontiguousarray(np.pad(values, widths), np.float32)
+
+
+def _aligned(*shape: int) -> Floats:
+    """Zeros, `(*shape, COLUMNS)`, of which no vector lies across cache lines."""
+    size = int(np.prod(shape)) * COLUMNS
+    values = np.zeros(size + CACHE_LINE // 4, np.float32)
+    first = -values.ctypes.data % CACHE_LINE // 4
+    return values[first : first + size].reshape(*shape, COLUMNS)
+
+
+@compiled()
+def _predict(
+    sums: npt.NDArray[np.int32],
+    column: npt.NDArray[np.int64],
+    length: npt.NDArray[np.int64],
+    low: npt.NDArray[np.int64],
+    high: npt.NDArray[np.int64],
+    radii: npt.NDArray[np.int64],
+    mean: Floats,
+    factor: Floats,
+    weights: Weights,
+    target: ForTarget,
+    scratch: Scratch,
+    out: Floats,
+) -> None:
+    """Predict all pieces, block by block."""
+    done, members = 0, np.float32(weights.token.shape[0])
+    for piece in range(low.size):
+        for first in range(low[piece], high[piece], COLUMNS):
+            fill_columns(
+                sums, column[piece], length[piece], first, radii, mean, factor,
+                target.own, target.others, target.weight, scratch.own, scratch.others,
+            )  # fmt: skip
+            scratch.sum[:] = 0
+            for member in range(weights.token.shape[0]):
+                _add_member(member, weights, target, scratch)
+            for i in range(min(COLUMNS, high[piece] - first)):
+                value = scratch.sum[i] / members * target.share
+                for j in range(target.linear.size):
+                    value += scratch.own[j, 0, i] * target.linear[j]
+                out[done] = value * target.scale[1] + target.scale[0]
+                done += 1
+
+
+@compiled()
+def _add_member(member: int, weights: Weights, target: ForTarget, scratch: Scratch) -> None:
+    """Add what one member predicts for a block."""
+    tokens, logits, n_own = scratch.tokens, scratch.logits, len(target.own)
+    nothing = np.zeros(logits.shape[1], np.float32)
+    for j in range(len(tokens)):
+        if j < n_own:
+            bias, values = target.own_bias[member, j], scratch.own[j]
+            multiply(weights.own[member], bias, values, scratch.first, True)
+        else:
+            bias, values = target.others_bias[member, j - n_own], scratch.others[j - n_own]
+            multiply(weights.others[member], bias, values, scratch.first, True)
+        multiply(weights.token[member], weights.token_bias[member], scratch.first, tokens[j], True)
+        multiply(target.asked[member], nothing, tokens[j], logits[j], False)
+    _softmax(logits, weights.heads)
+    _pool(tokens, logits, target.gate[member], scratch.pooled, weights.heads)
+    kernel_at, bias_at, values = 0, 0, scratch.pooled
+    for layer in range(weights.widths.size - 1):
+        inputs, units = weights.widths[layer], weights.widths[layer + 1]
+        kernel = weights.behind[member, kernel_at : kernel_at + inputs * units]
+        bias = target.behind_bias[member, bias_at : bias_at + units]
+        found = scratch.hidden[layer % 2, :units]
+        last = layer == weights.widths.size - 2
+        multiply(kernel.reshape(units // UNITS, inputs, UNITS), bias, values, found, not last)
+        kernel_at, bias_at, values = kernel_at + inputs * units, bias_at + units, found
+    for i in range(0, COLUMNS, LANES):
+        store(scratch.sum, i, load(scratch.sum, i) + load(values, i))
+
+
+@compiled()
+def _softmax(logits: Floats, heads: int) -> None:
+    """Turn `(token, head, bin)` into weights that add up to 1 over the tokens."""
+    step = logits.shape[1] * COLUMNS
+    for i in range(0, heads * COLUMNS, LANES):
+        largest = load(logits, i)
+        for j in range(1, len(logits)):
+            largest = larger(largest, load(logits, j * step + i))
+        total = spread(np.float32(0))
+        for j in range(len(logits)):
+            value = exp(load(logits, j * step + i) - largest)
+            total = total + value
+            store(logits, j * step + i, value)
+        share = spread(np.float32(1)) / total
+        for j in range(len(logits)):
+            store(logits, j * step + i, load(logits, j * step + i) * share)
+
+
+@compiled()
+def _pool(tokens: Floats, weights: Floats, gate: Floats, out: Floats, heads: int) -> None:
+    """Add up the gated tokens by each head's weights, `(token, unit, bin)` -> `(head * unit, bin)`."""
+    n, token, _ = tokens.shape
+    step, by_token = weights.shape[1] * COLUMNS, token * COLUMNS
+    for j in range(n):
+        for t in range(token):
+            factor = spread(gate[j, t])
+            for i in range(0, COLUMNS, LANES):
+                at = j * by_token + t * COLUMNS + i
+                store(tokens, at, load(tokens, at) * factor)
+    for h in range(heads):
+        for t in range(token):
+            for i in range(0, COLUMNS, LANES):
+                total = spread(np.float32(0))
+                for j in range(n):
+                    weight = load(weights, j * step + h * COLUMNS + i)
+                    total = multiply_add(weight, load(tokens, j * by_token + t * COLUMNS + i), total)
+                store(out, (h * token + t) * COLUMNS + i, total)

@@ -1,0 +1,142 @@
+"""The compiled forward pass beside the Keras model itself, on tracks of random walks with edges."""
+
+import dataclasses
+
+import keras
+import numpy as np
+import pytest
+
+from epixs.models.context.forward import forward_of
+from epixs.models.context.network import ContextNetwork
+from epixs.sampling.around import RADII, SUMMARIES, Target, read_context
+from epixs.sampling.panel import Panel
+from epixs.sampling.windows import Windows
+
+LENGTHS = [700, 1, 45]
+LABELS = [(b, a) for b in range(3) for a in range(4) if (b, a) != (1, 2)]
+OWN = [track for track, (b, _) in enumerate(LABELS) if b == 1]
+LIKE = [[track for track, (b, a) in enumerate(LABELS) if b != 1 and a == assay] for assay in range(4)]
+
+
+def some_windows():
+    """Three pieces, of which the first has bins that are only looked at."""
+    generator = np.random.default_rng(5)
+    sums = np.zeros((len(LABELS), sum(LENGTHS) + len(LENGTHS)), np.int32)
+    column = np.concatenate([[0], np.cumsum(np.array(LENGTHS) + 1)[:-1]])
+    for first, length in zip(column, LENGTHS, strict=True):
+        steps = generator.gamma(1, 600, (len(LABELS), length)).astype(np.int64)
+        sums[:, first + 1 : first + length + 1] = np.cumsum(steps, axis=1)
+    low, high = np.array([30, 0, 0]), np.array([690, 1, 45])
+    return Windows(sums, None, column, np.array(LENGTHS), np.array([0, 700, 701]), low, high)
+
+
+def some_panel():
+    generator = np.random.default_rng(6)
+    biosample, assay = np.array(LABELS, np.int32).T
+    mean, spread = generator.uniform(0.2, 0.5, (2, len(LABELS))).astype(np.float32)
+    return Panel(biosample.copy(), assay.copy(), mean, spread, np.eye(len(LABELS), dtype=np.float32))
+
+
+def a_target(own, others):
+    others = np.array(others, np.int32)
+    weight = np.where(others >= 0, np.random.default_rng(7).uniform(0.5, 2, others.shape), 0)
+    scale = np.array([0.5, 2.0], np.float32)
+    return Target(0, 1, 2, np.array(own, np.int32), others, weight.astype(np.float32), scale)
+
+
+TARGETS = {
+    "all there": a_target(OWN, [LIKE[2], LIKE[0], LIKE[1], LIKE[3]]),
+    "some absent": a_target([OWN[0], -1, OWN[2]], [[LIKE[2][0], -1], [-1, -1], [-1, LIKE[1][0]], [-1, -1]]),
+    "none of its biosample": a_target([-1], [LIKE[2], LIKE[0]]),
+    "none of others": a_target(OWN, [[-1]]),
+    "a mixture": dataclasses.replace(
+        a_target([OWN[0], -1, OWN[2]], [LIKE[0], LIKE[1]]),
+        share=0.7,
+        linear=np.array([0.3, 0.0, -0.2], np.float32),
+    ),
+    "none at all": a_target([-1, -1], [[-1], [-1]]),
+}
+SIZES = {
+    "as by default": {},
+    "one member": {"members": 1},
+    "not in panels": {"token": 13, "heads": 3, "hidden": (9,), "assay_factors": 5, "members": 3},
+    "many heads": {"token": 8, "heads": 9, "hidden": (24, 8, 17), "members": 2},
+}
+
+
+def a_model(sizes):
+    keras.utils.set_random_seed(1)
+    sizes = {"token": 32, "heads": 4, "hidden": (64, 64), "members": 4, "assay_factors": 16} | sizes
+    model = ContextNetwork(4, **sizes)
+    model.build()
+    generator = np.random.default_rng(2)
+    for weight in model.weights:
+        fan = weight.shape[-2] if len(weight.shape) > 2 else 4
+        weight.assign(generator.normal(size=weight.shape) * (2 / fan) ** 0.5)
+    return model
+
+
+def by_keras(model, windows, panel, target):
+    """What the Keras model gives of the context that training reads."""
+    sizes = windows.high - windows.low
+    piece = np.repeat(np.arange(sizes.size), sizes)
+    offset = np.concatenate([np.arange(a, b) for a, b in zip(windows.low, windows.high, strict=True)])
+    own = np.empty((offset.size, target.own.size, RADII.size), np.float32)
+    others = np.empty((offset.size, len(target.others), SUMMARIES * RADII.size), np.float32)
+    read_context(panel, windows, piece, offset, target, own, others)
+    like = target.others.max(axis=1)
+    inputs = {
+        "own": own,
+        "others": others,
+        "own_assay": np.where(target.own >= 0, panel.assay[target.own], -1),
+        "others_assay": np.where(like >= 0, panel.assay[like], -1),
+        "target": np.array(target.assay),
+        "scale": target.scale,
+        "share": np.float32(target.share),
+        "linear": np.zeros(target.own.size, np.float32) if target.linear is None else target.linear,
+        "member": np.array(-1),
+    }
+    return model({name: value[None] for name, value in inputs.items()}).numpy()[0, :, 0]
+
+
+def predicted(model, windows, panel, target):
+    forward = forward_of(model)
+    return forward.predict(windows, panel.mean, panel.spread, forward.of_target(target, panel))
+
+
+@pytest.mark.parametrize("target", TARGETS)
+@pytest.mark.parametrize("sizes", SIZES)
+def test_it_predicts_what_the_keras_model_predicts(sizes, target):
+    model, windows, panel = a_model(SIZES[sizes]), some_windows(), some_panel()
+    wanted = by_keras(model, windows, panel, TARGETS[target])
+    found = predicted(model, windows, panel, TARGETS[target])
+    assert np.isfinite(wanted).all()
+    assert target == "none at all" or wanted.std() > 0.1
+    np.testing.assert_allclose(found, wanted, rtol=1e-5, atol=1e-5 * max(1.0, np.abs(wanted).max()))
+
+
+def test_a_bin_has_the_same_bits_whatever_is_predicted_with_it():
+    model, windows, panel = a_model({}), some_windows(), some_panel()
+    target = TARGETS["some absent"]
+    whole = predicted(model, windows, panel, target)
+    for low, high in [(30, 31), (33, 70), (501, 690), (660, 690)]:
+        part = Windows(
+            windows.sums, None, windows.column[:1], windows.length[:1], windows.bin[:1],
+            np.array([low]), np.array([high]),
+        )  # fmt: skip
+        np.testing.assert_array_equal(predicted(model, part, panel, target), whole[low - 30 : high - 30])
+
+
+def test_only_the_tracks_that_are_read_need_be_there():
+    model, windows, panel = a_model({}), some_windows(), some_panel()
+    forward = forward_of(model)
+    target = forward.of_target(TARGETS["some absent"], panel)
+    read = target.tracks
+    assert 0 < read.size < len(LABELS)
+    few = Windows(np.ascontiguousarray(windows.sums[read]), None, *(
+        getattr(windows, name) for name in ("column", "length", "bin", "low", "high")
+    ))  # fmt: skip
+    np.testing.assert_array_equal(
+        forward.predict(few, panel.mean[read], panel.spread[read], target.reading(read)),
+        forward.predict(windows, panel.mean, panel.spread, target),
+    )

@@ -1,0 +1,53 @@
+import numpy as np
+import pytest
+
+from epixs.lanes import COLUMNS
+from epixs.sampling.around import RADII, SUMMARIES, fill_columns, fill_context
+
+LENGTH, OWN = 900, np.array([1, -1, 3], np.int32)
+OTHERS = np.array([[0, 2, -1], [-1, -1, -1], [-1, 4, 0]], np.int32)
+WEIGHT = np.array([[0.5, 2, 0], [0, 0, 0], [0, 1.5, 1]], np.float32)
+MEAN, SPREAD = np.array([[0.3, 0.1, 0.5, 0.2, 0.4], [0.2, 0.5, 1, 0.7, 0.3]], np.float32) * 2048
+
+
+def some_sums():
+    """A piece behind another one, whose sums run over 2**31."""
+    steps = np.random.default_rng(0).integers(0, 6_000, (5, LENGTH))
+    total = 2**31 - 1_000_000 + np.concatenate([np.zeros((5, 1), np.int64), np.cumsum(steps, axis=1)], axis=1)
+    return np.ascontiguousarray(
+        np.concatenate([np.ones((5, 7)), total], axis=1).astype(np.int64).astype(np.int32)
+    )
+
+
+@pytest.mark.parametrize(
+    "offset", [0, 1, 150, 199, 200, 450, 900 - 201 - COLUMNS, 900 - 200 - COLUMNS, 880, 899]
+)
+def test_columns_hold_what_is_read_bin_by_bin(offset):
+    sums = some_sums()
+    bins = np.arange(offset, min(LENGTH, offset + COLUMNS))
+    own = np.empty((bins.size, OWN.size, RADII.size), np.float32)
+    others = np.empty((bins.size, len(OTHERS), SUMMARIES * RADII.size), np.float32)
+    place = np.full(bins.size, 7, np.int64), np.full(bins.size, LENGTH, np.int64), bins
+    gain = np.ones(OTHERS.shape, np.float32)
+    fill_context(sums, *place, RADII, MEAN, SPREAD, OWN, gain[0], OTHERS, WEIGHT, gain, own, others)
+    own_columns = np.full((OWN.size, RADII.size, COLUMNS), np.nan, np.float32)
+    others_columns = np.full((len(OTHERS), SUMMARIES * RADII.size, COLUMNS), np.nan, np.float32)
+    fill_columns(
+        sums, 7, LENGTH, offset, RADII, MEAN, 1 / SPREAD, OWN, OTHERS, WEIGHT, own_columns, others_columns
+    )
+    assert np.isfinite(own_columns).all()
+    np.testing.assert_allclose(own_columns[:, :, : bins.size].transpose(2, 0, 1), own, atol=1e-5)
+    found = others_columns[:, :, : bins.size].transpose(2, 0, 1)
+    spreads = slice(2 * RADII.size, 3 * RADII.size)  # roots of small differences
+    np.testing.assert_allclose(found[..., spreads], others[..., spreads], atol=2e-3)
+    np.testing.assert_allclose(np.delete(found, spreads, 2), np.delete(others, spreads, 2), atol=1e-5)
+
+
+def test_what_is_nowhere_is_0():
+    out = np.full((1, SUMMARIES * RADII.size, COLUMNS), np.nan, np.float32)
+    own = np.full((2, RADII.size, COLUMNS), np.nan, np.float32)
+    none = np.full((1, 2), -1, np.int32)
+    weight = np.zeros((1, 2), np.float32)
+    fill_columns(some_sums(), 7, LENGTH, 400, RADII, MEAN, 1 / SPREAD, none[0], none, weight, own, out)
+    assert (own == 0).all()
+    assert (out == 0).all()
