@@ -23,7 +23,15 @@ from epixs.sampling.mixture import mean_of_tracks, mixture, regression
 from epixs.sampling.order import species_shares
 from epixs.sampling.panel import Panel, Reads, panel_of, reads_of
 from epixs.sampling.scales import SMALLEST_SPREAD, Scales, fit_scales
-from epixs.sampling.windows import Windows, read_windows
+from epixs.sampling.stretches import (
+    POOLS_AT_ONCE,
+    STRETCH_BINS,
+    Spans,
+    Stretches,
+    choose_spans,
+    share_of_memory,
+)
+from epixs.sampling.windows import Windows, bytes_per_bin, read_windows
 
 Floats = npt.NDArray[np.float32]
 Ints = npt.NDArray[np.int32]
@@ -42,6 +50,9 @@ them are drawn, and share of those that are hidden from their species."""
 
 HELD_ENTRIES, MIXTURE_ENTRIES = 20_000, 2_000
 """Most held-out entries that are scored, and those of each hidden track from which a mixture is learned."""
+
+FEWEST_STRETCHES = 16
+"""Stretches of the genome that are in memory at once, at least."""
 
 LEFT_TO_SEE = 2
 FEWEST_TRACKS = 6
@@ -83,13 +94,13 @@ def labels_of(axis: JointAxis, part: SpeciesAxis, tracks: pd.DataFrame) -> tuple
     return biosample, axis.assay_index(tracks["assay"])
 
 
-def load_species(axis: JointAxis) -> list[Species]:
-    """Read all species' training tracks into memory, and work out what is known of them."""
-    windows, panels = [], []
-    for part in axis.parts:
-        tracks = tracks_of(part)
-        windows.append(read_tracks(part, tracks))
-        panels.append(panel_of(windows[-1], *labels_of(axis, part, tracks)))
+def load_species(axis: JointAxis, windows: Sequence[Windows] | None = None) -> list[Species]:
+    """Work out what is known of all species' training tracks, from `windows` of them, or from all of them."""
+    windows = windows or [read_tracks(part, tracks_of(part)) for part in axis.parts]
+    panels = [
+        panel_of(read, *labels_of(axis, part, tracks_of(part)))
+        for part, read in zip(axis.parts, windows, strict=True)
+    ]
     return [
         Species(part, panel, scales, read, reads_of(panel, panel.biosample, panel.assay))
         for part, panel, scales, read in zip(
@@ -104,11 +115,27 @@ def scales_of(axis: JointAxis, panels: Sequence[Panel]) -> list[Scales]:
     return fit_scales(tracks, [len(part.biosamples) for part in axis.parts], len(axis.assays))
 
 
-def read_tracks(part: SpeciesAxis, tracks: pd.DataFrame) -> Windows:
-    """Read some experiments of a species over all its bins."""
+def read_tracks(part: SpeciesAxis, tracks: pd.DataFrame, spans: Spans | None = None) -> Windows:
+    """Read some experiments of a species over stretches of its bins, or all of them."""
     rows, fill = tracks["row"].to_numpy(np.int64), tracks["signal_mean"].to_numpy(np.float32)
-    bins = (0, part.n_positions[0])
-    return read_windows(open_signal(part.source), rows, fill, [bins], part.regions, HALO)
+    spans = spans or [(0, part.n_positions[0])]
+    return read_windows(open_signal(part.source), rows, fill, spans, part.regions, HALO)
+
+
+def signal_bytes(axis: JointAxis) -> int:
+    """Memory that all training tracks take."""
+    return int(_signal_sizes(axis).sum())
+
+
+def fewest_bytes(axis: JointAxis) -> int:
+    """Least memory that training can do with."""
+    tracks = sum(len(part.training) for part in axis.parts)
+    return min(signal_bytes(axis), POOLS_AT_ONCE * FEWEST_STRETCHES * STRETCH_BINS * bytes_per_bin(tracks))
+
+
+def _signal_sizes(axis: JointAxis) -> npt.NDArray[np.int64]:
+    sizes = [part.n_positions[0] * bytes_per_bin(len(part.training)) for part in axis.parts]
+    return np.array(sizes, dtype=np.int64)
 
 
 class ContextSampler(Closing):
@@ -140,6 +167,9 @@ class ContextSampler(Closing):
         Share of each species in the targets, as in `Sampler`.
     seed
         Decides everything that is drawn.
+    memory_bytes
+        What the tracks may take. If that is less than all of them, random stretches of the genome are read,
+        and exchanged every few epochs; what is known of tracks as wholes then comes from the first of them.
     """
 
     def __init__(
@@ -155,12 +185,16 @@ class ContextSampler(Closing):
         focus: Sequence[str] = (),
         species_weight: str = "balanced",
         seed: int = 0,
+        memory_bytes: int | None = None,
     ) -> None:
         self.axis, self.seed, self.members = axis, seed, members
         self.targets, self.bins, self.steps_per_epoch = targets, bins, steps_per_epoch
-        self.species = load_species(axis)
+        whole = memory_bytes is None or memory_bytes >= signal_bytes(axis)
+        self._memory = None if whole else memory_bytes
+        self.stretches = Stretches(self._read_pool, changing=not whole)
+        self.species = load_species(axis, self.stretches.first)
         self.episodes = episodes if len(axis.parts) > 1 else 0.0
-        sizes = np.array([float(len(s.reads.own) * s.windows.n_bins) for s in self.species])
+        sizes = _signal_sizes(axis).astype(np.float64)
         known = [s.part.species for s, size in zip(self.species, sizes, strict=True) if size]
         shares = species_shares(species_weight, known, sizes[sizes > 0])
         self._shares = np.zeros(len(sizes))
@@ -175,7 +209,7 @@ class ContextSampler(Closing):
         self._own = max(s.reads.own.shape[1] for s in self.species)
         self._assays = max(s.reads.others.shape[1] for s in self.species)
         self._calls = Calls()
-        self._end = weakref.finalize(self, _end, self._calls)
+        self._end = weakref.finalize(self, _end, self._calls, self.stretches)
 
     @property
     def positions_per_step(self) -> int:
@@ -208,18 +242,34 @@ class ContextSampler(Closing):
             "member": InputSpec("int32", (None,)),
         }
 
+    def _read_pool(self, pool: int) -> list[Windows]:
+        """Windows of all species' tracks, over stretches that differ from pool to pool."""
+        parts = self.axis.parts
+        return [read_tracks(part, tracks_of(part), self._spans(at, pool)) for at, part in enumerate(parts)]
+
+    def _spans(self, at: int, pool: int) -> Spans:
+        """Stretches of a species in a pool."""
+        part = self.axis.parts[at]
+        if self._memory is None:
+            return [(0, part.n_positions[0])]
+        memory = share_of_memory(_signal_sizes(self.axis), self._memory)[at]
+        key = (self.seed, pool, at)
+        return choose_spans(part.n_positions[0], len(part.training), HALO, memory, key)
+
     def batch(self, epoch: int, step: int) -> Batch:
         """Entries of one step; `P` are its targets and `E` their bins."""
         with self._calls.one():
             generator = np.random.Generator(np.random.Philox(key=[self.seed, (epoch << 32) + step]))
             batch = self._empty(self.targets, self.bins)
+            pool = self.stretches.of_epoch(epoch)
             for row in range(self.targets):
                 member = row * self.members // self.targets
                 at = int(generator.choice(len(self.species), p=self._shares))
                 seen = ~self.held[at][member]
                 track = self._track(at, seen, generator)
-                target, gain = self._misread(self._training_target(at, track), seen, generator)
-                self._fill(batch, row, target, member, self._runs(at, generator), gain)
+                target = dataclasses.replace(self._training_target(at, track), windows=pool[at])
+                target, gain = self._misread(target, seen, generator)
+                self._fill(batch, row, target, member, pool[at], self._runs(pool[at], generator), gain)
                 batch.weight[row] *= self._weights[at][track]
             return batch
 
@@ -295,7 +345,7 @@ class ContextSampler(Closing):
             tracks = part.experiments[part.experiments["held_out"]]
             if tracks.empty:
                 continue
-            windows = read_tracks(part, tracks)
+            windows = read_tracks(part, tracks, self._spans(at, 0))
             labels = labels_of(self.axis, part, tracks)
             wanted += [(-1, target) for target in self.targets_of(at, *labels, windows)]
         return self._entries(wanted, min(count, HELD_ENTRIES), 0xE1)
@@ -338,10 +388,9 @@ class ContextSampler(Closing):
         return _without(rest, seen), gain
 
     def _runs(
-        self, at: int, generator: np.random.Generator
+        self, windows: Windows, generator: np.random.Generator
     ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
         """Piece and offset of bins, drawn in runs."""
-        windows = self.species[at].windows
         sizes = windows.high - windows.low
         ends = np.cumsum(sizes)
         drawn = np.sort(generator.integers(0, ends[-1], -(-self.bins // RUN_BINS)))
@@ -363,7 +412,7 @@ class ContextSampler(Closing):
             piece = np.searchsorted(ends, drawn, side="right")
             offset = drawn - np.concatenate([[0], ends])[piece] + windows.low[piece]
             rows = slice(number * each, (number + 1) * each)
-            self._fill(batch, rows, target, member, (piece, offset), None)
+            self._fill(batch, rows, target, member, windows, (piece, offset), None)
         return batch
 
     def _empty(self, targets: int, bins: int) -> Batch:
@@ -378,13 +427,13 @@ class ContextSampler(Closing):
         return Batch(np.zeros((targets, 3), np.int32), labels[0], labels[1], value, weight, inputs)
 
     def _fill(
-        self, batch: Batch, rows: int | slice, target: Target, member: int,
+        self, batch: Batch, rows: int | slice, target: Target, member: int, windows: Windows,
         where: tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]], gain: Floats | None,
     ) -> None:  # fmt: skip
-        """Fill in rows of a batch: one row of many bins, or many rows of one bin each."""
+        """Fill in rows of a batch from `windows`: one row of many bins, or many rows of one bin each."""
         species, inputs = self.species[target.at], batch.inputs
         piece, offset = where
-        panel, windows = species.panel, species.windows
+        panel = species.panel
         n_own, n_assays = target.own.size, target.others.shape[0]
         own, others = inputs["own"][rows], inputs["others"][rows]
         own = own.reshape(-1, *own.shape[-2:])[:, :n_own]
@@ -490,6 +539,7 @@ def _without(target: Target, seen: Mask) -> Target:
     return dataclasses.replace(target, own=own, others=others)
 
 
-def _end(calls: Calls) -> None:
+def _end(calls: Calls, stretches: Stretches) -> None:
     calls.refuse()
     calls.wait()
+    stretches.close()

@@ -13,10 +13,10 @@ from epixs.config import Settings, TrainingSettings
 from epixs.models.context.settings import KEYS, ContextSettings
 from epixs.models.kinds import Kind, PlanNotes, Predict, Schedule
 from epixs.sampling.around import RADII
-from epixs.sampling.context import FEWEST_TRACKS, ContextSampler, labels_of, tracks_of
+from epixs.sampling.context import FEWEST_TRACKS, ContextSampler, fewest_bytes, labels_of, tracks_of
+from epixs.sampling.context import signal_bytes as all_bytes
 from epixs.sampling.mixture import PARTS
 from epixs.sampling.panel import ASSAYS, OWN_TRACKS, packed_size
-from epixs.sampling.windows import bytes_per_bin
 
 if TYPE_CHECKING:
     from epixs.models.folder import TrainedModel
@@ -90,8 +90,9 @@ class Context(Kind):
         return int(batch_size * 4 * 3 * (4 * (OWN_TRACKS + ASSAYS) * model.token + sum(model.hidden)))
 
     def signal_memory(self, axis: JointAxis, settings: Settings, available: int) -> tuple[int, bool]:
-        """Bytes of the tracks in memory."""
-        return sum(part.n_positions[0] * bytes_per_bin(len(part.training)) for part in axis.parts), True
+        """Bytes of the tracks in memory, all of them if so many are available."""
+        whole = all_bytes(axis)
+        return (whole, True) if whole <= available else (max(available, fewest_bytes(axis)), False)
 
     def sampler(
         self, axis: JointAxis, settings: Settings, *, batch_size: int, signal_bytes: int | None = None
@@ -111,6 +112,7 @@ class Context(Kind):
             focus=lacking_assays(axis, targets_of(axis, model.target)[0]),
             species_weight=training.species_weight,
             seed=training.seed,
+            memory_bytes=signal_bytes,
         )
 
     def settle(self, axis: JointAxis, settings: Settings) -> Settings:
