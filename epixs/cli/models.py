@@ -192,7 +192,7 @@ def evaluate(
     if report:
         check_report_folder(report)
     check_present("store", imputed, store, *(other or ()))
-    from epixs.evaluation.metrics import METRICS
+    from epixs.evaluation.metrics import SHOWN
     from epixs.evaluation.scores import AVERAGE, ZERO_SHOT, partly_scored
     from epixs.evaluation.scores import evaluate as run
     from epixs.report.tables import write_report
@@ -205,9 +205,9 @@ def evaluate(
     for text in scores.notes:
         remark(text)
     summary = scores.summary()
-    names = ["role", "assay", "biosample", "method", *METRICS]
+    names = ["role", "assay", "biosample", "method", *SHOWN["corrected"]]
     show_table("per experiment", names, scores.scores[names].to_numpy().tolist())
-    names = ["role", "assay_class", "method", "scored", "correlated", *METRICS]
+    names = ["role", "assay_class", "method", "scored", "correlated", *SHOWN["corrected"]]
     show_table("means over experiments", names, summary[names].to_numpy().tolist())
     files = write_report(scores, report) if report else []
     for path in files:
