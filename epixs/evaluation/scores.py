@@ -150,7 +150,8 @@ def missing_correlations(scores: pd.DataFrame) -> list[str]:
     notes = []
     for role, part in scores.groupby("role", sort=False):
         correlation = next(name for name in CORRELATIONS if name in part)
-        lacking = part[part[correlation].isna() & part["mse"].notna()]
+        is_constant = part["method"] == ladder.CONSTANT.name  # never has one, nor keeps others from having it
+        lacking = part[part[correlation].isna() & part["mse"].notna() & ~is_constant]
         tracks: dict[str, list[str]] = {}
         for row in lacking.itertuples():
             tracks.setdefault(f"{row.biosample} / {row.assay}", []).append(str(row.method))
@@ -244,7 +245,7 @@ def evaluate(
     ['imputed', 'average activity']
     """
     metrics = metrics_of(mode)
-    predicted, observed = _opened(imputed), _opened(store)
+    predicted, observed = _opened(imputed), _opened(store, observed=True)
     check_fit(_name(imputed), predicted, _name(store), observed)
     training = provenance_of(predicted)["training"]
     species = str(observed.attrs["species"])
@@ -255,7 +256,7 @@ def evaluate(
     observed_rows = _rows_by_label(table, names)
     trained, replaced = _trained_labels(training[species], observed_rows, table)
     held_out = {tuple(label) for label in training[species].get("held_out", ())}
-    imputed_table = experiments_of(predicted)
+    imputed_table = _labels_of(predicted)
     imputed_rows = _rows_by_label(imputed_table, names)
     common = sorted(
         (assay, biosample, row)
@@ -341,8 +342,28 @@ def evaluate(
     return Evaluation(scores, [*notes, *missing_correlations(scores), *partly_scored(scores)])
 
 
-def _opened(place: str | Path | xr.Dataset) -> xr.Dataset:
-    return place if isinstance(place, xr.Dataset) else open_compendium(place)
+def _opened(place: str | Path | xr.Dataset, *, observed: bool = False) -> xr.Dataset:
+    """A store opened, or a Dataset of one; an observed one says which of its rows could be read."""
+    if not isinstance(place, xr.Dataset):
+        return open_compendium(place)
+    attributes, labels = ("kind", "species", "assembly"), ("biosample", "assay", "assay_class", "output_type")
+    lacking = [name for name in attributes if name not in place.attrs]
+    lacking += [
+        name for name in (*labels, *(("status", "signal_mean") if observed else ())) if name not in place
+    ]
+    if lacking:
+        raise AxisError(
+            f"{_name(place)} is not a compendium",
+            got=f"no {', '.join(lacking)}",
+            expected="a Dataset from `open_compendium`" + ("" if observed else " or `open_imputed`"),
+        )
+    return place
+
+
+def _labels_of(dataset: xr.Dataset) -> pd.DataFrame:
+    """Labels of experiments, without the summaries that a lazy Dataset lacks."""
+    names = ("biosample", "assay", "assay_class", "output_type")
+    return pd.DataFrame({name: dataset[name].to_numpy().astype(object) for name in names})
 
 
 def _name(place: str | Path | xr.Dataset) -> str:
