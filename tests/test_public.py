@@ -68,9 +68,10 @@ BY_VERB = {
     "fit_genome": {"model_dir": "trained"},
     "impute": {"model_dir": "model"},
     "curves": {"model_dir": "model"},
-    "evaluate": {"other": "others", "report": None},  # epixs.write_report
+    "evaluate": {"other": "others", "baseline": "baselines", "report": None}  # epixs.write_report
+    | dict.fromkeys(["genes", "enhancers", "blacklist", "peaks"], "annotations"),
 }
-ONLY_FROM_PYTHON = {"progress", "report", "on_probe", "devices", "console", "plan"}
+ONLY_FROM_PYTHON = {"bins", "progress", "report", "on_probe", "devices", "console", "plan"}
 
 
 @pytest.mark.parametrize("verb", VERBS, ids=lambda verb: verb.__name__)

@@ -8,7 +8,17 @@ from typing import Annotated, Any
 
 import typer
 
-from epixs.cli.options import AsJson, DryRun, Imputed, ModelDir, Observed, Picture, Scheduler, Workers
+from epixs.cli.options import (
+    AsJson,
+    DryRun,
+    Imputed,
+    ModelDir,
+    Observed,
+    Picture,
+    Scheduler,
+    ScoringMode,
+    Workers,
+)
 from epixs.cli.terminal import (
     bytes_text,
     check_present,
@@ -188,6 +198,19 @@ def evaluate(
         list[str] | None,
         typer.Option(help="other species' store for the zero-shot baselines, if it was moved"),
     ] = None,
+    mode: Annotated[
+        ScoringMode,
+        typer.Option(help="challenge: the ENCODE Imputation Challenge's own definitions and units"),
+    ] = ScoringMode.corrected,
+    baseline: Annotated[
+        list[str] | None, typer.Option(help="a further baseline of docs/baselines.md by name, or all")
+    ] = None,
+    genes: Annotated[Path | None, typer.Option(help="BED of genes, for mseprom and msegene")] = None,
+    enhancers: Annotated[Path | None, typer.Option(help="BED of enhancers, for mseenh")] = None,
+    blacklist: Annotated[Path | None, typer.Option(help="BED of bins that do not count")] = None,
+    peaks: Annotated[
+        Path | None, typer.Option(help="TSV of biosample, assay, path: each experiment's peaks, for auprc")
+    ] = None,
     json: AsJson = False,
 ) -> None:
     """Score imputed against observed tracks, beside average activity and zero-shot baselines."""
@@ -196,22 +219,32 @@ def evaluate(
     if report:
         check_report_folder(report)
     check_present("store", imputed, store, *(other or ()))
-    from epixs.evaluation.metrics import METRICS
+    from epixs.evaluation.ladder import baselines_named
+    from epixs.evaluation.metrics import SHOWN
     from epixs.evaluation.scores import AVERAGE, ZERO_SHOT, partly_scored
     from epixs.evaluation.scores import evaluate as run
+    from epixs.evaluation.strata import Annotations
     from epixs.report.tables import write_report
 
+    further = baselines_named(baseline or ())
     with progress_bar() as bar:
         task = bar.add_task("scoring experiments", total=None)
         scores = run(
-            imputed, store, others=other or (), progress=lambda d, n: bar.update(task, completed=d, total=n)
+            imputed,
+            store,
+            others=other or (),
+            mode=mode.value,
+            annotations=Annotations(genes, enhancers, blacklist, peaks),
+            baselines=further,
+            progress=lambda d, n: bar.update(task, completed=d, total=n),
         )
     for text in scores.notes:
         remark(text)
     summary = scores.summary()
-    names = ["role", "assay", "biosample", "method", *METRICS]
+    metrics = [name for name in SHOWN[mode.value] if name in summary]
+    names = ["role", "assay", "biosample", "method", *metrics]
     show_table("per experiment", names, scores.scores[names].to_numpy().tolist())
-    names = ["role", "assay_class", "method", "scored", "correlated", *METRICS]
+    names = ["role", "assay_class", "method", "scored", "correlated", *metrics]
     show_table("means over experiments", names, summary[names].to_numpy().tolist())
     files = write_report(scores, report) if report else []
     for path in files:
@@ -219,7 +252,8 @@ def evaluate(
     over = "MSE over the bins that all methods know" if partly_scored(scores.scores) else "MSE over all bins"
     verdicts = [("mse", over)]
     if not scores.scores["same_units"].all():  # errors of other units say nothing
-        verdicts.append(("spearman", "by rank, Spearman"))
+        rank = "gwspear" if mode is ScoringMode.challenge else "spearman"
+        verdicts.append((rank, "by rank, Spearman"))
     better_than = []
     for metric, how in verdicts:
         for method in (AVERAGE, *ZERO_SHOT):

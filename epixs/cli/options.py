@@ -33,6 +33,13 @@ class Size(StrEnum):
     large = "large"
 
 
+class ScoringMode(StrEnum):
+    """Whose definitions of the metrics."""
+
+    corrected = "corrected"
+    challenge = "challenge"
+
+
 AnyPath = Annotated[str, typer.Argument(metavar="PATH", help="a store, a model or genome factors")]
 ModelDir = Annotated[Path, typer.Argument(metavar="MODEL_DIR", help="folder that `epixs train` wrote")]
 Imputed = Annotated[str, typer.Argument(help="imputed store")]

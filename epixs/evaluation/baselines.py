@@ -1,169 +1,210 @@
-"""What a prediction must beat: average activity, and what a zero-shot user could do without a model.
-
-All take and give arcsinh units along one species' bins. `SignalRows` reads a track only when asked, so that
-memory stays at a few tracks whatever the size of the compendium.
-"""
+"""Recipes of baselines: each says which rows it reads, and is a pure function of a column of them."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from typing import Any, ClassVar, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
-from epixs.evaluation.metrics import pearson
-
-Track = npt.NDArray[np.float32]
-
-
-Label = tuple[str, str]
-"""`(biosample, assay)`"""
+from epixs.compendium.transform import STEPS_PER_UNIT
+from epixs.evaluation.columns import Column, Signal, Sums
+from epixs.evaluation.steps import LIMIT, MISSING, Steps, round_steps
 
 
-FIT_BINS = 100_000
+class Recipe(Protocol):
+    """How a predicted track is made, bin by bin."""
+
+    @property
+    def rows(self) -> tuple[int, ...]:
+        """Rows of the observed store that it reads."""
+        ...
+
+    @property
+    def imputed_rows(self) -> tuple[int, ...]:
+        """Rows of the imputed store that it reads."""
+        ...
+
+    def values(self, column: Column) -> Steps:
+        """The predicted steps at a column's bins, shape `(bin,)`."""
+        ...
 
 
-MAX_BIOSAMPLES = 16
-"""Other species' biosamples that a zero-shot baseline learns from, the first by name."""
+@dataclass(frozen=True)
+class Imputed:
+    """A row of the imputed store."""
+
+    row: int
+
+    rows: ClassVar[tuple[int, ...]] = ()
+
+    @property
+    def imputed_rows(self) -> tuple[int, ...]:
+        """The one row."""
+        return (self.row,)
+
+    def values(self, column: Column) -> Steps:
+        """The imputed steps."""
+        return column.imputed[self.row]
 
 
-RIDGE = 1e-3
+@dataclass(frozen=True)
+class Copy:
+    """One observed track as it is."""
+
+    row: int
+
+    imputed_rows: ClassVar[tuple[int, ...]] = ()
+
+    @property
+    def rows(self) -> tuple[int, ...]:
+        """The one row."""
+        return (self.row,)
+
+    def values(self, column: Column) -> Steps:
+        """The observed steps."""
+        return column.observed[self.row]
 
 
-@dataclass
-class SignalRows:
-    """Tracks of one species that may be used, by `(biosample, assay)`.
+@dataclass(frozen=True)
+class Mean:
+    """The mean of some tracks at each bin, arcsinh units, over those that have a value there.
 
     Parameters
     ----------
     rows
-        Row of each usable experiment in its store.
-    read
-        Reads a row, shape `(bin,)`.
+        The tracks.
+    without
+        One of them that is left out.
     """
 
-    rows: dict[Label, int]
-    read: Callable[[int], Track]
-    _totals: dict[str, tuple[npt.NDArray[np.float64], npt.NDArray[np.int64]]] = field(default_factory=dict)
+    rows: tuple[int, ...]
+    without: int | None = None
 
-    def track(self, label: Label) -> Track:
-        """One usable experiment."""
-        return self.read(self.rows[label])
+    imputed_rows: ClassVar[tuple[int, ...]] = ()
 
-    def biosamples(self, assay: str) -> list[str]:
-        """Biosamples in which an assay may be used."""
-        return [b for b, a in self.rows if a == assay]
+    def sums(self, column: Column) -> Sums:
+        """Sums over the tracks. Those of all of them are shared by the baselines of a column."""
+        sums = column.sums(self.rows)
+        return sums if self.without is None else sums.without(column.observed[self.without])
 
-    def assays(self, biosample: str) -> list[str]:
-        """Assays that may be used in a biosample."""
-        return [a for b, a in self.rows if b == biosample]
-
-    def average(self, assay: str, without: str | None = None) -> Track | None:
-        """Average activity of an assay, without one biosample's own experiment; None if nothing is left."""
-        if assay not in self._totals:
-            biosamples = self.biosamples(assay)
-            if not biosamples:
-                return None
-            self._totals.clear()  # one assay at a time: callers go assay by assay
-            shape = self.track((biosamples[0], assay)).shape
-            total, count = np.zeros(shape), np.zeros(shape, dtype=np.int64)
-            for biosample in biosamples:
-                track = self.track((biosample, assay))
-                total += np.nan_to_num(track)
-                count += ~np.isnan(track)
-            self._totals[assay] = (total, count)
-        total, count = self._totals[assay]
-        if without is not None and (without, assay) in self.rows:
-            own = self.track((without, assay))
-            total, count = total - np.nan_to_num(own), count - ~np.isnan(own)
-        if not count.any():
-            return None
+    def values(self, column: Column) -> Steps:
+        """The mean, rounded to whole steps."""
+        sums = self.sums(column)
         with np.errstate(invalid="ignore"):
-            return (total / np.where(count > 0, count, np.nan)).astype(np.float32)
+            return round_steps(sums.total / np.where(sums.count > 0, sums.count, np.nan))
+
+    def variance(self, column: Column) -> npt.NDArray[np.float64]:
+        """Variance of the tracks at each bin, squared steps; NaN where fewer than two have a value."""
+        sums = self.sums(column)
+        some = np.where(sums.count > 1, sums.count, np.nan)
+        with np.errstate(invalid="ignore"):
+            return (sums.squares - sums.total**2 / some) / some
+
+    def raw_variance(self, column: Column) -> npt.NDArray[np.float64]:
+        """As `variance`, in the tracks' own units."""
+        total, squares, count = column.raw_sums(self.used)
+        some = np.where(count > 1, count, np.nan)
+        with np.errstate(invalid="ignore"):
+            return np.maximum(0, squares / some - (total / some) ** 2)
+
+    @property
+    def used(self) -> tuple[int, ...]:
+        """The tracks but for the one that is left out."""
+        return tuple(row for row in self.rows if row != self.without)
 
 
-def biosample_mean(rows: SignalRows, biosample: str, assay: str) -> Track | None:
-    """Mean of the biosample's other assays at each bin."""
-    others = [a for a in rows.assays(biosample) if a != assay]
-    if not others:
-        return None
-    shape = rows.track((biosample, others[0])).shape
-    total, count = np.zeros(shape), np.zeros(shape, dtype=np.int64)
-    for other in others:
-        track = rows.track((biosample, other))
-        total += np.nan_to_num(track)
-        count += ~np.isnan(track)
-    with np.errstate(invalid="ignore"):
-        return (total / np.where(count > 0, count, np.nan)).astype(np.float32)
+@dataclass(frozen=True)
+class RawMean(Mean):
+    """The mean of some tracks in their own units, as arcsinh units."""
+
+    def values(self, column: Column) -> Steps:
+        """The arcsinh of the mean, rounded to whole steps."""
+        total, _, count = column.raw_sums(self.used)
+        with np.errstate(invalid="ignore"):
+            return round_steps(np.arcsinh(total / np.where(count > 0, count, np.nan)) * STEPS_PER_UNIT)
 
 
-def nearest_assay(rows: SignalRows, others: Sequence[SignalRows], biosample: str, assay: str) -> Track | None:
-    """The biosample's track of the assay that goes with the wanted one most closely in other species.
+@dataclass(frozen=True)
+class Affine:
+    """A weighted sum of tracks; a missing value is taken as `fill`. All in steps.
 
-    Closeness is the mean Pearson correlation over the other species' biosamples that have both.
+    Parameters
+    ----------
+    rows, weights, fill
+        One of each per track.
+    intercept
+        Added to the sum.
     """
-    best, best_correlation = None, -np.inf
-    for candidate in rows.assays(biosample):
-        if candidate == assay:
-            continue
-        found = []
-        for other in others:
-            shared = set(other.biosamples(assay)) & set(other.biosamples(candidate))
-            for name in sorted(shared)[:MAX_BIOSAMPLES]:
-                pair = np.stack([other.track((name, assay)), other.track((name, candidate))])
-                known = ~np.isnan(pair).any(axis=0)
-                correlation = pearson(pair[0, known], pair[1, known])
-                if not np.isnan(correlation):
-                    found.append(correlation)
-        if found and np.mean(found) > best_correlation:
-            best, best_correlation = candidate, float(np.mean(found))
-    return rows.track((biosample, best)) if best is not None else None
+
+    rows: tuple[int, ...]
+    weights: tuple[float, ...]
+    fill: tuple[float, ...]
+    intercept: float
+
+    imputed_rows: ClassVar[tuple[int, ...]] = ()
+
+    def values(self, column: Column) -> Steps:
+        """The sum, rounded to whole steps."""
+        total = np.full(column.n_bins, self.intercept)
+        for row, weight, fill in zip(self.rows, self.weights, self.fill, strict=True):
+            track = column.observed[row]
+            total += weight * np.where(track == MISSING, fill, track)
+        return round_steps(total)
 
 
-def assay_regression(
-    rows: SignalRows, others: Sequence[SignalRows], biosample: str, assay: str
-) -> Track | None:
-    """Ridge regression of the wanted assay on the biosample's assays, learned in other species.
+@dataclass(frozen=True)
+class Constant:
+    """One value at all bins, arcsinh units."""
 
-    An assay that a biosample lacks is filled with its average activity in that species (marking it
-    missing would identify the biosample).
+    value: float
+
+    rows: ClassVar[tuple[int, ...]] = ()
+    imputed_rows: ClassVar[tuple[int, ...]] = ()
+
+    def values(self, column: Column) -> Steps:
+        """The value as steps."""
+        step = int(np.clip(np.rint(self.value * STEPS_PER_UNIT), -LIMIT, LIMIT))
+        return np.full(column.n_bins, step, dtype=np.int16)
+
+
+@dataclass(frozen=True, eq=False)
+class Carried:
+    """The mean of some tracks of another species at the bin that a bin is mapped to.
+
+    Parameters
+    ----------
+    signal, other_rows
+        The other species' tracks.
+    bins
+        Bin of the other species for each bin of this one, shape `(bin,)`; -1 where there is none.
     """
-    features = [
-        a
-        for a in rows.assays(biosample)
-        if a != assay and any(other.biosamples(a) for other in others if other.biosamples(assay))
-    ]
-    if not features:
-        return None
-    designs, targets = [], []
-    for other in others:
-        for name in sorted(other.biosamples(assay))[:MAX_BIOSAMPLES]:
-            columns = [_feature(other, name, a) for a in features]
-            if any(column is None for column in columns):
-                continue
-            target = other.track((name, assay))
-            step = max(1, target.size // FIT_BINS)
-            designs.append(np.stack([c[::step] for c in columns if c is not None], axis=1))
-            targets.append(target[::step])
-    if not designs:
-        return None
-    x, y = np.concatenate(designs).astype(np.float64), np.concatenate(targets).astype(np.float64)
-    known = ~np.isnan(x).any(axis=1) & ~np.isnan(y)
-    if known.sum() < 2 * len(features):
-        return None
-    x, y = x[known], y[known]
-    centre: npt.NDArray[np.float64] = np.asarray(x.mean(axis=0))
-    mean = float(y.mean())
-    gram = (x - centre).T @ (x - centre) / len(x)
-    scale = RIDGE * max(1e-12, float(np.trace(gram)) / len(features))
-    weights = np.linalg.solve(gram + scale * np.eye(len(features)), (x - centre).T @ (y - mean) / len(x))
-    mine = np.stack([rows.track((biosample, a)) for a in features], axis=1)
-    mine = np.where(np.isnan(mine), centre, mine)
-    return np.asarray((mine - centre) @ weights + mean, dtype=np.float32)
+
+    signal: Signal
+    other_rows: tuple[int, ...]
+    bins: npt.NDArray[np.int64]
+
+    rows: ClassVar[tuple[int, ...]] = ()
+    imputed_rows: ClassVar[tuple[int, ...]] = ()
+
+    def values(self, column: Column) -> Steps:
+        """The mean, rounded to whole steps; missing where a bin is mapped nowhere."""
+        wanted = self.bins[column.start : column.stop]
+        places, inverse = np.unique(wanted[wanted >= 0], return_inverse=True)
+        mean = np.full(column.n_bins, MISSING, dtype=np.int16)
+        if places.size:
+            found = np.empty(places.size, dtype=np.int16)
+            for first, stop in _runs(places, self.signal.chunk[1]):
+                start, end = int(places[first]), int(places[stop - 1]) + 1
+                near = self.signal.read(self.other_rows, start, end)
+                whole = Mean(self.other_rows).values(Column(start, end, near))
+                found[first:stop] = whole[places[first:stop] - start]
+            mean[wanted >= 0] = found[inverse]
+        return mean
 
 
-def _feature(rows: SignalRows, biosample: str, assay: str) -> Track | None:
-    if (biosample, assay) in rows.rows:
-        return rows.track((biosample, assay))
-    return rows.average(assay)
+def _runs(places: npt.NDArray[np.int64], chunk: int) -> list[tuple[int, int]]:
+    """Slices of sorted bins that lie in one chunk each."""
+    edges: Any = np.flatnonzero(np.diff(places // chunk)) + 1
+    return list(zip([0, *edges.tolist()], [*edges.tolist(), places.size], strict=True))

@@ -1,95 +1,318 @@
-"""Metrics: each a pure function of an observed and an imputed track, shape `(bin,)`, arcsinh units.
+"""Metrics: each a function of the statistics of one predicted beside one observed track.
 
-Bins where either is NaN must be removed before (`both_known`). Definitions follow the ENCODE Imputation
-Challenge (Schreiber et al. 2023), which computed them on -log10 p; here they are on arcsinh units.
+`corrected` metrics count each bin once and are in arcsinh units but where their name ends in `_raw`.
+`challenge` metrics are those of the ENCODE Imputation Challenge (Schreiber et al. 2023) by its own scoring
+code, in the tracks' own units. `docs/metrics.md` has all definitions.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from math import nan, sqrt
+from typing import Literal
+
 import numpy as np
 import numpy.typing as npt
-from scipy.stats import rankdata
 
-Track = npt.NDArray[np.float32] | npt.NDArray[np.float64]
+from epixs.compendium.transform import STEPS_PER_UNIT
+from epixs.errors import ConfigError
+from epixs.evaluation.steps import N_STEPS, OFFSET, raw_units, to_steps
+from epixs.evaluation.streaming import Cuts, Joint, Marginals, Places, cuts_of, joint, marginals
 
+Mode = Literal["corrected", "challenge"]
 
-TOP_FRACTION = 0.01
+STRATA = ("promoters", "genes", "enhancers")
+"""Strata in the order in which statistics have them."""
 
-
-def both_known(*tracks: Track) -> npt.NDArray[np.bool_]:
-    """Bins at which no track is NaN."""
-    known = np.ones(tracks[0].shape, dtype=bool)
-    for track in tracks:
-        known &= ~np.isnan(track)
-    return known
-
-
-def mse(observed: Track, imputed: Track) -> float:
-    """Mean squared error."""
-    if not observed.size:
-        return float("nan")
-    difference = np.asarray(observed, dtype=np.float64) - imputed
-    return float(np.mean(difference * difference))
+UNIT = STEPS_PER_UNIT**2
+"""Squared steps per squared arcsinh unit."""
 
 
-def pearson(observed: Track, imputed: Track) -> float:
-    """Pearson correlation; NaN where a track is constant."""
-    if observed.size < 2:
-        return float("nan")
-    # scipy.stats.pearsonr takes four times as long on a million bins, and warns of constant tracks.
-    a = np.asarray(observed, dtype=np.float64) - np.mean(observed, dtype=np.float64)
-    b = np.asarray(imputed, dtype=np.float64) - np.mean(imputed, dtype=np.float64)
-    norm = float(np.sqrt((a @ a) * (b @ b)))
-    return float(a @ b) / norm if norm > 0 else float("nan")
+@dataclass(frozen=True)
+class PairSums:
+    """Statistics of a whole observed track and of one predicted one, number `method` of those in the sums."""
+
+    marginals: Marginals
+    cuts: Cuts
+    joint: Joint
+    method: int
+
+    @property
+    def observed(self) -> npt.NDArray[np.int64]:
+        """Counts of the observed track's steps."""
+        counts: npt.NDArray[np.int64] = self.marginals.counts[0]
+        return counts
+
+    @property
+    def predicted(self) -> npt.NDArray[np.int64]:
+        """Counts of the predicted track's steps."""
+        counts: npt.NDArray[np.int64] = self.marginals.counts[self.method + 1]
+        return counts
+
+    @property
+    def bins(self) -> int:
+        """Bins that are compared."""
+        return int(self.observed.sum())
+
+    @property
+    def top(self) -> tuple[int, int]:
+        """Bins in the top 1 % observed, and in the top 1 % predicted."""
+        (lowest, _), (lowest_predicted, _) = self.cuts.thresholds[[0, self.method + 1]].tolist()
+        return _at_least(self.observed, lowest), _at_least(self.predicted, lowest_predicted)
 
 
-def spearman(observed: Track, imputed: Track) -> float:
-    """Spearman rank correlation, ties sharing their mean rank."""
-    return pearson(rankdata(observed), rankdata(imputed))
+@dataclass(frozen=True)
+class Metric:
+    """One number of an observed and a predicted track.
 
-
-def top_bins(track: Track, fraction: float = TOP_FRACTION) -> npt.NDArray[np.bool_]:
-    """Mask of the bins whose value is among the highest `fraction` of values.
-
-    The threshold is the n-th largest value, n = `fraction` of the bins rounded down, at least 1. Every bin at
-    or above it counts, so that bins whose values tie are all in or all out: whatever the order of the bins.
+    Parameters
+    ----------
+    value
+        Computes it; NaN where it does not exist.
+    is_correlation
+        Whether it does not depend on units and is better when higher. Errors are better when lower.
+    needs
+        What it needs beside the two tracks.
     """
-    if not track.size:
-        return np.zeros(0, dtype=bool)
-    count = max(1, int(fraction * track.size))
-    threshold = np.partition(track, track.size - count)[track.size - count]
-    return np.asarray(track >= threshold)
+
+    value: Callable[[PairSums], float]
+    is_correlation: bool = False
+    needs: str = ""
 
 
-def mse_top_observed(observed: Track, imputed: Track) -> float:
-    """Mean squared error over the 1 % of bins with the highest observed signal (`mse1obs`)."""
-    top = top_bins(observed)
-    return mse(observed[top], imputed[top])
+def _at_least(counts: npt.NDArray[np.int64], step: int) -> int:
+    return int(counts[step + OFFSET :].sum())
 
 
-def mse_top_imputed(observed: Track, imputed: Track) -> float:
-    """Mean squared error over the 1 % of bins with the highest imputed signal (`mse1imp`)."""
-    top = top_bins(imputed)
-    return mse(observed[top], imputed[top])
+def _ratio(numerator: float, denominator: float) -> float:
+    return float(numerator / denominator) if denominator > 0 else nan
 
 
-METRICS = {
-    "mse": mse,
-    "pearson": pearson,
-    "spearman": spearman,
-    "mse1obs": mse_top_observed,
-    "mse1imp": mse_top_imputed,
+def mse(pair: PairSums) -> float:
+    """Mean squared error, arcsinh units."""
+    return _ratio(int(pair.joint.errors[pair.method]), pair.bins * UNIT)
+
+
+def mse_raw(pair: PairSums) -> float:
+    """Mean squared error in the track's own units."""
+    return _ratio(pair.joint.raw_errors[pair.method], pair.bins)
+
+
+def pearson(pair: PairSums) -> float:
+    """Pearson correlation in arcsinh units, from whole numbers; NaN where a track is constant."""
+    n, product = pair.bins, int(pair.joint.products[pair.method])
+    (a, aa), (b, bb) = _moments(pair.observed), _moments(pair.predicted)
+    variances = (n * aa - a * a, n * bb - b * b)
+    return _ratio(n * product - a * b, sqrt(variances[0]) * sqrt(variances[1]))
+
+
+def _moments(counts: npt.NDArray[np.int64]) -> tuple[int, int]:
+    """Sum of steps and of squared steps, exact."""
+    steps = np.arange(N_STEPS, dtype=np.int64) - OFFSET
+    weighted = counts * steps
+    return int(weighted.sum()), int((weighted * steps).sum())
+
+
+def pearson_raw(pair: PairSums) -> float:
+    """Pearson correlation in the track's own units."""
+    norms = [
+        float(counts[1:] @ (raw_units()[1:] - pair.cuts.centre[row]) ** 2)
+        for counts, row in ((pair.observed, 0), (pair.predicted, pair.method + 1))
+        if _varies(counts)
+    ]
+    return (
+        _ratio(pair.joint.raw_products[pair.method], sqrt(norms[0]) * sqrt(norms[1]))
+        if len(norms) == 2
+        else nan
+    )
+
+
+def _varies(counts: npt.NDArray[np.int64]) -> bool:
+    return int(np.count_nonzero(counts)) > 1
+
+
+def spearman(pair: PairSums) -> float:
+    """Spearman rank correlation, ties sharing their mean rank."""
+    norms = [
+        float(counts @ pair.cuts.ranks[row] ** 2)
+        for counts, row in ((pair.observed, 0), (pair.predicted, pair.method + 1))
+    ]
+    return _ratio(pair.joint.rank_products[pair.method], sqrt(norms[0]) * sqrt(norms[1]))
+
+
+def mse_top(pair: PairSums, side: int) -> float:
+    """Mean squared error over the top 1 % observed (0) or predicted (1) bins, arcsinh units."""
+    return _ratio(int(pair.joint.top_errors[pair.method, side]), pair.top[side] * UNIT)
+
+
+def mse_top_raw(pair: PairSums, side: int) -> float:
+    """As `mse_top`, in the track's own units."""
+    return _ratio(pair.joint.raw_top_errors[pair.method, side], pair.top[side])
+
+
+def match(pair: PairSums) -> float:
+    """Number of bins that are in the top 1 % of both tracks."""
+    return float(pair.joint.overlaps[pair.method, 0]) if pair.bins else nan
+
+
+def catch(pair: PairSums, side: int) -> float:
+    """Share of the top 1 % of one track that is in the top 5 % of the other."""
+    return _ratio(int(pair.joint.overlaps[pair.method, 1 + side]), pair.top[side])
+
+
+def auc_top(pair: PairSums, side: int) -> float:
+    """Area under the ROC curve of one track's values for the other one's top 1 %, ties counting half.
+
+    It is that of the Mann-Whitney statistic: from the sum of the ranks of the positive bins.
+    """
+    positive = pair.top[side]
+    pairs = positive * (pair.bins - positive)
+    return 0.5 + float(pair.joint.top_ranks[pair.method, side]) / pairs if pairs else nan
+
+
+def auprc(pair: PairSums) -> float:
+    """Average precision of the predicted values for bins in peaks; NaN without peaks."""
+    positive = pair.joint.peak_counts[pair.method]
+    return average_precision(positive, pair.predicted) if positive.size else nan
+
+
+def average_precision(positive: npt.NDArray[np.int64], every: npt.NDArray[np.int64]) -> float:
+    """Sum of precision at each value, weighted by the share of positive bins that have it."""
+    found, called = np.cumsum(positive[::-1]), np.cumsum(every[::-1])
+    at = np.flatnonzero(positive[::-1])
+    return _ratio(float((positive[::-1][at] * (found[at] / called[at])).sum()), int(positive.sum()))
+
+
+def mse_stratum(pair: PairSums, stratum: int) -> float:
+    """Mean squared error over the bins of a stratum, arcsinh units."""
+    if not pair.joint.stratum_bins.size:
+        return nan
+    errors = int(pair.joint.stratum_errors[pair.method, stratum])
+    return _ratio(errors, int(pair.joint.stratum_bins[stratum]) * UNIT)
+
+
+def mse_stratum_raw(pair: PairSums, stratum: int) -> float:
+    """As `mse_stratum`, in the track's own units."""
+    if not pair.joint.stratum_bins.size:
+        return nan
+    return _ratio(pair.joint.raw_stratum_errors[pair.method, stratum], int(pair.joint.stratum_bins[stratum]))
+
+
+def mse_spread(pair: PairSums) -> float:
+    """Mean squared error, each bin weighted by the assay's variance over biosamples; arcsinh units."""
+    return _ratio(pair.joint.spread_errors[pair.method], pair.joint.spread[0] * UNIT)
+
+
+def mse_spread_raw(pair: PairSums) -> float:
+    """As `mse_spread`, in the track's own units."""
+    return _ratio(pair.joint.raw_spread_errors[pair.method], pair.joint.spread[0])
+
+
+_OLDER = {
+    "match1": Metric(match),
+    "catch1obs": Metric(lambda pair: catch(pair, 0), is_correlation=True),
+    "catch1imp": Metric(lambda pair: catch(pair, 1), is_correlation=True),
+    "aucobs1": Metric(lambda pair: auc_top(pair, 0), is_correlation=True),
+    "aucimp1": Metric(lambda pair: auc_top(pair, 1), is_correlation=True),
 }
-"""Every metric by the name it has in tables."""
+
+METRICS: Mapping[str, Metric] = {
+    "mse": Metric(mse),
+    "pearson": Metric(pearson, is_correlation=True),
+    "spearman": Metric(spearman, is_correlation=True),
+    "mse1obs": Metric(lambda pair: mse_top(pair, 0)),
+    "mse1imp": Metric(lambda pair: mse_top(pair, 1)),
+    "mse_raw": Metric(mse_raw),
+    "pearson_raw": Metric(pearson_raw, is_correlation=True),
+    **_OLDER,
+    "mseprom": Metric(lambda pair: mse_stratum(pair, 0), needs="genes with strands"),
+    "msegene": Metric(lambda pair: mse_stratum(pair, 1), needs="genes"),
+    "mseenh": Metric(lambda pair: mse_stratum(pair, 2), needs="enhancers"),
+    "msevar": Metric(mse_spread, needs="two more biosamples with the assay"),
+    "auprc": Metric(auprc, is_correlation=True, needs="peaks"),
+}
+"""Corrected metrics by the name they have in tables; the first five are those that the command line shows."""
+
+CHALLENGE: Mapping[str, Metric] = {
+    "mse": Metric(mse_raw),
+    "gwcorr": Metric(pearson_raw, is_correlation=True),
+    "gwspear": Metric(spearman, is_correlation=True),
+    "mseprom": Metric(lambda pair: mse_stratum_raw(pair, 0), needs="genes with strands"),
+    "msegene": Metric(lambda pair: mse_stratum_raw(pair, 1), needs="genes"),
+    "mseenh": Metric(lambda pair: mse_stratum_raw(pair, 2), needs="enhancers"),
+    "msevar": Metric(mse_spread_raw, needs="two more biosamples with the assay"),
+    "mse1obs": Metric(lambda pair: mse_top_raw(pair, 0)),
+    "mse1imp": Metric(lambda pair: mse_top_raw(pair, 1)),
+    **_OLDER,
+}
+"""The challenge's metrics by its own names and definitions."""
+
+MODES: Mapping[str, Mapping[str, Metric]] = {"corrected": METRICS, "challenge": CHALLENGE}
+
+SHOWN = {
+    "corrected": ("mse", "pearson", "spearman", "mse1obs", "mse1imp"),
+    "challenge": tuple(CHALLENGE)[:9],
+}
+"""Metrics that the command line shows, by mode; tables on disk have all."""
+
+CORRELATIONS = ("pearson", "spearman", "gwcorr", "gwspear")
+"""Correlations that do not exist where a track is constant."""
+
+HIGHER_IS_BETTER = frozenset(
+    name for metrics in MODES.values() for name, metric in metrics.items() if metric.is_correlation
+) | {"match1", "skill"}
 
 
-CORRELATIONS = ("pearson", "spearman")
-"""Metrics that do not exist where a track is constant."""
+def metrics_of(mode: str) -> Mapping[str, Metric]:
+    """Metrics of a mode.
+
+    Raises
+    ------
+    ConfigError
+        If there is no such mode.
+    """
+    if mode not in MODES:
+        raise ConfigError("mode", got=repr(mode), expected=" or ".join(MODES))
+    return MODES[mode]
 
 
-def score(observed: Track, imputed: Track) -> dict[str, float]:
-    """All metrics over the bins that both tracks know."""
-    known = both_known(observed, imputed)
-    if not known.all():
-        observed, imputed = observed[known], imputed[known]
-    return {name: metric(observed, imputed) for name, metric in METRICS.items()}
+def cuts_for(mode: str, total: Marginals) -> Cuts:
+    """Ranks, means and thresholds of whole tracks as a mode defines them.
+
+    The challenge takes the n-th largest value, n = 1 % of the bins rounded down, as `sorted[-n]`: of fewer
+    than 100 bins that is `sorted[-0]`, the smallest, and every bin is on top. Corrected, n is at least 1.
+    """
+    return cuts_of(total, fewest=0 if mode == "challenge" else 1)
+
+
+def values_of(mode: str, total: Marginals, cuts: Cuts, sums: Joint) -> list[dict[str, float]]:
+    """All metrics of a mode from the statistics of whole tracks, one dict per predicted track."""
+    pairs = [PairSums(total, cuts, sums, method) for method in range(len(sums.products))]
+    return [{name: metric.value(pair) for name, metric in metrics_of(mode).items()} for pair in pairs]
+
+
+def score(
+    observed: npt.ArrayLike, imputed: npt.ArrayLike, *, mode: Mode = "corrected", places: Places | None = None
+) -> dict[str, float]:
+    """All metrics of an imputed track over the bins that both tracks know.
+
+    Parameters
+    ----------
+    observed, imputed
+        Whole tracks in arcsinh units, shape `(bin,)`; rounded to 1/2048 as in a store.
+    mode
+        `"corrected"` or `"challenge"`.
+    places
+        Which bins count, strata, peaks and the assay's variance.
+
+    Examples
+    --------
+    >>> found = score([0.0, 1.0, 2.0, 4.0], [0.0, 1.0, 3.0, 3.0])
+    >>> found["mse"], round(found["spearman"], 3)
+    (0.5, 0.949)
+    """
+    truth, steps = to_steps(observed), to_steps(imputed)[None]
+    total = marginals(truth, steps, places)
+    cuts = cuts_for(mode, total)
+    return values_of(mode, total, cuts, joint(truth, steps, cuts, places))[0]

@@ -2,46 +2,49 @@
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
+import xarray as xr
 
 from epixs.compendium.read import experiments_of, open_compendium, provenance_of, regions_of
 from epixs.errors import AxisError, EpixsError, StoreError
-from epixs.evaluation.baselines import (
-    Label,
-    SignalRows,
-    Track,
-    assay_regression,
-    biosample_mean,
-    nearest_assay,
-)
-from epixs.evaluation.metrics import CORRELATIONS, METRICS, both_known, score, top_bins
+from epixs.evaluation import ladder
+from epixs.evaluation.baselines import Imputed, Mean, Recipe
+from epixs.evaluation.columns import Signal
+from epixs.evaluation.ladder import Baseline, Label, Panel, Target
+from epixs.evaluation.metrics import CHALLENGE, CORRELATIONS, HIGHER_IS_BETTER, METRICS, Mode, metrics_of
+from epixs.evaluation.scoring import PairScore, ScoredPair, score_pairs
+from epixs.evaluation.strata import Annotations, read_strata
 
 IMPUTED = "imputed"
 
 
-AVERAGE = "average activity"
+AVERAGE = ladder.AVERAGE.name
 
 
-ZERO_SHOT = ("biosample mean", "nearest assay", "assay regression")
+ZERO_SHOT = tuple(baseline.name for baseline in ladder.ZERO_SHOT)
 
 
 HELD_OUT = "held out"
 """Role of whole experiments that chose when training stopped: not trained on, but not untouched either."""
 
 
-UNFAIR = "average activity (unfair)"
+UNFAIR = ladder.UNFAIR.name
 """Mean over the species' own experiments of an assay that training never saw: no zero-shot user has it."""
 
 
-CACHED_BYTES = 2_000_000_000
-"""Memory per store for tracks that may be read again: all of a small store, four tracks of a whole genome."""
+KNOWN_METRICS = {*METRICS, *CHALLENGE, "skill"}
+
+COUNTED = {
+    "mse": "scored", "mse1obs": "scored", "mse1imp": "scored", **dict.fromkeys(CORRELATIONS, "correlated")
+}  # fmt: skip
+"""Metrics that say how many tracks the means of errors and of correlations are over."""
 
 
 MOST_NAMED = 3
@@ -62,7 +65,8 @@ class Evaluation:
     Parameters
     ----------
     scores
-        One row an experiment and method: `biosample assay assay_class role method` and the metrics.
+        One row per experiment and method: `biosample assay assay_class role method` and the metrics.
+        `skill` is 1 - MSE / MSE of average activity on the same bins.
         `role` is `excluded` (not trained on), `zero-shot` (its assay not trained on in this species),
         `held out` (not trained on, but it chose when training stopped) or `training`.
     notes
@@ -93,13 +97,13 @@ class Evaluation:
         of whose tracks has the method, as zero-shot has no average activity, is left out.
         """
         scores = self.scores
-        if metric not in CORRELATIONS and "same_units" in scores:
+        if metric not in HIGHER_IS_BETTER and "same_units" in scores:
             scores = scores[scores["same_units"]]
         table = scores.pivot_table(index=["role", "assay", "biosample"], columns="method", values=metric)
         if method not in table or IMPUTED not in table:
             return {}
         both = table[[IMPUTED, method]].dropna()
-        sign = -1 if metric in CORRELATIONS else 1
+        sign = -1 if metric in HIGHER_IS_BETTER else 1
         better = (sign * both[IMPUTED] < sign * both[method]).groupby(level="role")
         return {str(role): (int(part.sum()), len(part)) for role, part in better}
 
@@ -117,7 +121,7 @@ def method_means(scores: pd.DataFrame) -> list[dict[str, Any]]:
     """
     methods = list(dict.fromkeys(scores["method"]))
     means: dict[str, dict[str, Any]] = {method: {"method": method} for method in methods}
-    for metric in METRICS:
+    for metric in metric_columns(scores):
         table = scores.pivot_table(index=["assay", "biosample"], columns="method", values=metric)
         table = table.reindex(columns=methods)
         shared = np.ones(len(table), dtype=bool)
@@ -127,19 +131,27 @@ def method_means(scores: pd.DataFrame) -> list[dict[str, Any]]:
             if with_it.any():
                 shared = with_it
                 compared.add(method)
-        count = "correlated" if metric in CORRELATIONS else "scored"
+        count = COUNTED.get(metric)
         for method in methods:
             tracks = int(shared.sum()) if method in compared else 0
-            means[method][count] = min(tracks, means[method].get(count, tracks))
+            if count:
+                means[method][count] = min(tracks, means[method].get(count, tracks))
             means[method][metric] = float(table.loc[shared, method].mean()) if tracks else float("nan")
     return list(means.values())
+
+
+def metric_columns(scores: pd.DataFrame) -> list[str]:
+    """Columns of a table of scores that are metrics."""
+    return [name for name in scores.columns if name in KNOWN_METRICS]
 
 
 def missing_correlations(scores: pd.DataFrame) -> list[str]:
     """A note per role on tracks that have no correlation because something is constant there, by name."""
     notes = []
     for role, part in scores.groupby("role", sort=False):
-        lacking = part[part["pearson"].isna() & part["mse"].notna()]
+        correlation = next(name for name in CORRELATIONS if name in part)
+        is_constant = part["method"] == ladder.CONSTANT.name  # never has one, nor keeps others from having it
+        lacking = part[part[correlation].isna() & part["mse"].notna() & ~is_constant]
         tracks: dict[str, list[str]] = {}
         for row in lacking.itertuples():
             tracks.setdefault(f"{row.biosample} / {row.assay}", []).append(str(row.method))
@@ -173,29 +185,51 @@ def partly_scored(scores: pd.DataFrame) -> list[str]:
 
 
 def evaluate(
-    imputed: str | Path,
-    store: str | Path,
+    imputed: str | Path | xr.Dataset,
+    store: str | Path | xr.Dataset,
     *,
     others: Sequence[str | Path] = (),
+    mode: Mode = "corrected",
+    annotations: Annotations | None = None,
+    baselines: Sequence[Baseline] = (),
+    bins: Mapping[str, npt.NDArray[np.int64]] | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> Evaluation:
     """Score what an imputed store and an observed one both hold.
 
+    All tracks are compared in whole steps of 1/2048 arcsinh units, as stores hold them: what a baseline or
+    a lazy Dataset predicts is rounded to them. No track is held in memory as a whole.
+
     Parameters
     ----------
     imputed, store
-        An imputed compendium and the observed one of the same species and bins.
+        An imputed compendium and the observed one of the same species and bins: paths, or Datasets from
+        `open_imputed` or `open_compendium`.
     others
         Compendia of other species for the zero-shot baselines; by default those the model was trained
         on, where they still are.
+    mode
+        `"corrected"`, or `"challenge"` for the metrics of the ENCODE Imputation Challenge by its own
+        definitions, in the tracks' own units.
+    annotations
+        Files of genes, enhancers, peaks and a blacklist.
+    baselines
+        Further baselines, from `epixs.evaluation.ladder.LADDER`.
+    bins
+        For another species, the bin that each bin of this one is mapped to, -1 where there is none: for
+        baselines that carry its tracks over.
     progress
-        Called with experiments done and in all.
+        Called with steps done and in all.
 
     Raises
     ------
     AxisError
         If the stores differ in species or bins, or share no experiment; if one of `others` is of a species
         that the model was not trained on, or of the same one.
+    ConfigError
+        If there is no such mode.
+    RegionError
+        If an annotation file cannot be used.
 
     Examples
     --------
@@ -210,78 +244,84 @@ def evaluate(
     >>> scores.scores["method"].unique().tolist()
     ['imputed', 'average activity']
     """
-    predicted, observed = open_compendium(imputed), open_compendium(store)
-    check_fit(imputed, predicted, store, observed)
+    metrics = metrics_of(mode)
+    predicted, observed = _opened(imputed), _opened(store, observed=True)
+    check_fit(_name(imputed), predicted, _name(store), observed)
     training = provenance_of(predicted)["training"]
     species = str(observed.attrs["species"])
     names = _aliases(training, species)
     given = _paths_by_species(training, species, others)
-    table = experiments_of(observed)
-    table = table[table["status"] == "ok"]
+    whole_table = experiments_of(observed)
+    table = whole_table[whole_table["status"] == "ok"]
     observed_rows = _rows_by_label(table, names)
     trained, replaced = _trained_labels(training[species], observed_rows, table)
     held_out = {tuple(label) for label in training[species].get("held_out", ())}
-    imputed_table = experiments_of(predicted)
+    imputed_table = _labels_of(predicted)
+    imputed_rows = _rows_by_label(imputed_table, names)
     common = sorted(
         (assay, biosample, row)
-        for (biosample, assay), row in _rows_by_label(imputed_table, names).items()
+        for (biosample, assay), row in imputed_rows.items()
         if (biosample, assay) in observed_rows
     )
     if not common:
         raise AxisError(
-            f"{imputed} and {store} share no experiment",
+            f"{_name(imputed)} and {_name(store)} share no experiment",
             got=f"{len(imputed_table)} imputed and {len(table)} observed experiments",
             expected="at least one (biosample, assay) in both",
             next_step="train with --exclude PAIRS.tsv and impute those pairs",
         )
-    read = _reader(observed)
-    usable = SignalRows({label: row for label, row in observed_rows.items() if label in trained}, read)
-    everything = SignalRows(observed_rows, read)
     notes = _left_out(observed_rows, {(b, a) for a, b, _ in common}, trained | replaced)
+    notes += _unreadable(whole_table, names, imputed_rows)
     if replaced:
         notes.append(
             f"{len(replaced)} experiments are other files than those of that name in training, and count as "
             "not "
             f"trained on: {', '.join(' / '.join(label) for label in sorted(replaced)[:MOST_NAMED])}"
         )
-    neighbours = _open_others(training, species, given, notes) if _any_zero_shot(common, trained) else []
-    pairs = [(row, observed_rows[b, a]) for a, b, row in common]
-    other_units = {i for i, o in pairs if imputed_table["output_type"][i] != table["output_type"][o]}
-    notes += _other_units(imputed_table, table, pairs)
-    rows: list[dict[str, Any]] = []
-    tied: list[str] = []
-    for done, (assay, biosample, row) in enumerate(common):
+    zero_shot_assays = {a for a, _, _ in common} - {a for _, a in trained | replaced}
+    wants_others = zero_shot_assays or any(baseline.is_zero_shot for baseline in baselines)
+    neighbours = _open_others(training, species, given, notes) if wants_others else []
+    strata = read_strata(annotations or Annotations(), regions_of(observed), mode)
+    notes += strata.notes
+    truth = Signal.open(store)
+    means = _means_by_label(table, names)
+    usable = _panel(
+        species, {label: row for label, row in observed_rows.items() if label in trained}, truth, means
+    )
+    everything = _panel(species, observed_rows, truth, means)
+    pairs = []
+    for assay, biosample, row in common:
         label = (biosample, assay)
-        zero_shot = not any(a == assay for _, a in trained | replaced)
-        role = "training" if label in trained else "zero-shot" if zero_shot else "excluded"
-        if label in held_out and not zero_shot:
+        target = Target(biosample, assay, usable, everything, tuple(neighbours), bins or {})
+        methods: dict[str, Recipe] = {IMPUTED: Imputed(row)}
+        for baseline in _compared(assay in zero_shot_assays, baselines):
+            recipe = baseline.recipe(target)
+            if recipe is not None:
+                methods[baseline.name] = recipe
+        spread = usable.mean_of(Mean, biosample, assay)
+        some = spread if spread is not None and len(spread.used) > 1 else None
+        pairs.append(ScoredPair(label, observed_rows[label], methods, some))
+    found = score_pairs(pairs, truth, Signal.open(imputed), strata, mode=mode, progress=progress)
+    at = [(row, observed_rows[b, a]) for a, b, row in common]
+    other_units = {i for i, o in at if imputed_table["output_type"][i] != table["output_type"][o]}
+    notes += _other_units(imputed_table, table, at)
+    rows: list[dict[str, Any]] = []
+    for (assay, biosample, row), scored in zip(common, found, strict=True):
+        label = (biosample, assay)
+        role = "training" if label in trained else "zero-shot" if assay in zero_shot_assays else "excluded"
+        if label in held_out and assay not in zero_shot_assays:
             role = HELD_OUT
-        truth = read(observed_rows[label])
-        methods: dict[str, Track | None] = {IMPUTED: predicted.signal[row].to_numpy()}
-        methods[AVERAGE] = usable.average(assay, without=biosample)
-        if zero_shot:
-            methods |= {
-                ZERO_SHOT[0]: biosample_mean(usable, biosample, assay),
-                ZERO_SHOT[1]: nearest_assay(usable, neighbours, biosample, assay),
-                ZERO_SHOT[2]: assay_regression(usable, neighbours, biosample, assay),
-                UNFAIR: everything.average(assay, without=biosample),
-            }
         shown = imputed_table.loc[row]
         labels = {name: str(shown[name]) for name in ("biosample", "assay", "assay_class")} | {"role": role}
-        tracks = {m: track for m, track in methods.items() if track is not None and not np.isnan(track).all()}
-        known = both_known(truth, *tracks.values())  # every method on the same bins
-        observed_bins = int((~np.isnan(truth)).sum())
-        if known.any() and top_bins(truth[known]).mean() > TIED_SHARE:
-            tied.append(f"{biosample} / {assay}")
+        average = scored.metrics.get(AVERAGE, {}).get("mse", np.nan)
         rows += [
             labels
-            | {"method": method, "bins": int(known.sum()), "observed_bins": observed_bins}
+            | {"method": method, "bins": scored.bins, "observed_bins": scored.observed_bins}
             | {"same_units": row not in other_units}
-            | score(truth[known], track[known])
-            for method, track in tracks.items()
+            | dict(values)
+            | {"skill": 1 - values["mse"] / average if average > 0 else np.nan}
+            for method, values in scored.metrics.items()
         ]
-        if progress:
-            progress(done + 1, len(common))
     columns = [
         "role",
         "assay_class",
@@ -291,16 +331,108 @@ def evaluate(
         "bins",
         "observed_bins",
         "same_units",
-        *METRICS,
+        *metrics,
+        "skill",
     ]
-    scores = pd.DataFrame(rows)[columns]
+    scores = pd.DataFrame(rows, columns=columns)
+    needy = [name for name, metric in metrics.items() if metric.needs and scores[name].isna().all()]
+    scores = scores.drop(columns=needy)
+    labels_of = [f"{b} / {a}" for a, b, _ in common]
+    notes += _oddities(labels_of, pairs, found)
+    return Evaluation(scores, [*notes, *missing_correlations(scores), *partly_scored(scores)])
+
+
+def _opened(place: str | Path | xr.Dataset, *, observed: bool = False) -> xr.Dataset:
+    """A store opened, or a Dataset of one; an observed one says which of its rows could be read."""
+    if not isinstance(place, xr.Dataset):
+        return open_compendium(place)
+    attributes, labels = ("kind", "species", "assembly"), ("biosample", "assay", "assay_class", "output_type")
+    lacking = [name for name in attributes if name not in place.attrs]
+    lacking += [
+        name for name in (*labels, *(("status", "signal_mean") if observed else ())) if name not in place
+    ]
+    if lacking:
+        raise AxisError(
+            f"{_name(place)} is not a compendium",
+            got=f"no {', '.join(lacking)}",
+            expected="a Dataset from `open_compendium`" + ("" if observed else " or `open_imputed`"),
+        )
+    return place
+
+
+def _labels_of(dataset: xr.Dataset) -> pd.DataFrame:
+    """Labels of experiments, without the summaries that a lazy Dataset lacks."""
+    names = ("biosample", "assay", "assay_class", "output_type")
+    return pd.DataFrame({name: dataset[name].to_numpy().astype(object) for name in names})
+
+
+def _name(place: str | Path | xr.Dataset) -> str:
+    """What a message calls a store or a Dataset."""
+    return f"the {place.attrs.get('kind', 'given')} Dataset" if isinstance(place, xr.Dataset) else str(place)
+
+
+def _compared(zero_shot: bool, further: Sequence[Baseline]) -> list[Baseline]:
+    """Baselines that a track is compared with: those of its role, and further ones."""
+    by_role = [ladder.AVERAGE, *((*ladder.ZERO_SHOT, ladder.UNFAIR) if zero_shot else ())]
+    return list(dict.fromkeys([*by_role, *further]))
+
+
+def _oddities(labels: Sequence[str], pairs: Sequence[ScoredPair], found: Sequence[PairScore]) -> list[str]:
+    """Notes on tracks that tie at the top, are clipped, or of which a method has no value, by name."""
+    notes = []
+    tied = [label for label, scored in zip(labels, found, strict=True) if scored.tied > TIED_SHARE]
     if tied:
         notes.append(
             f"mse1obs is over more than {TIED_SHARE:.0%} of the bins on {len(tied)} tracks, where too many "
-            "bins tie "
-            f"with the top 1 % (sparse tracks, mostly at 0): {', '.join(tied[:MOST_NAMED])}"
+            f"bins tie with the top 1 % (sparse tracks, mostly at 0): {', '.join(tied[:MOST_NAMED])}"
         )
-    return Evaluation(scores, [*notes, *missing_correlations(scores), *partly_scored(scores)])
+    clipped = [
+        f"{label} ({', '.join(f'{name}: {count:,} bins' for name, count in scored.clipped.items())})"
+        for label, scored in zip(labels, found, strict=True)
+        if scored.clipped
+    ]
+    if clipped:
+        notes.append(
+            "values beyond 16 arcsinh units (4.4 million in a track's own units) count as 16 on "
+            f"{len(clipped)} tracks: {_few(clipped)}"
+        )
+    nothing = [
+        f"{label} ({', '.join(name for name in pair.methods if name not in scored.metrics)})"
+        for label, pair, scored in zip(labels, pairs, found, strict=True)
+        if len(scored.metrics) < len(pair.methods)
+    ]
+    if nothing:
+        notes.append(
+            f"no bin has a value on {len(nothing)} tracks, by these methods, which are left out there: "
+            f"{_few(nothing)}"
+        )
+    return notes
+
+
+def _unreadable(table: pd.DataFrame, names: dict[str, str], imputed: Mapping[Label, int]) -> list[str]:
+    """A note on imputed experiments whose observed row could not be read, or was removed."""
+    lost = _rows_by_label(table[table["status"] != "ok"], names)
+    both = sorted(set(lost) & set(imputed))
+    if not both:
+        return []
+    named = [f"{' / '.join(label)} ({table['status'][lost[label]]})" for label in both]
+    return [
+        f"{len(both)} imputed experiments have no readable observed row, and are not scored: {_few(named)}"
+    ]
+
+
+def _few(named: Sequence[str]) -> str:
+    return "; ".join(named[:MOST_NAMED]) + ("; ..." if len(named) > MOST_NAMED else "")
+
+
+def _panel(species: str, rows: dict[Label, int], signal: Signal, means: Mapping[Label, float]) -> Panel:
+    return Panel(species, rows, signal, {label: means[label] for label in rows})
+
+
+def _means_by_label(table: pd.DataFrame, names: dict[str, str]) -> dict[Label, float]:
+    """Mean of each row by biosample and assay, as the store's table has it."""
+    rows = _rows_by_label(table, names)
+    return {label: float(table["signal_mean"][row]) for label, row in rows.items()}
 
 
 def _other_units(
@@ -391,24 +523,6 @@ def check_fit(imputed: str | Path, predicted: Any, store: str | Path, observed: 
         raise StoreError(f"{imputed} does not say what it was trained on", next_step="impute it again")
 
 
-def _reader(dataset: Any) -> Callable[[int], Track]:
-    """A function that reads a row, and keeps as many of the last ones as `CACHED_BYTES` hold."""
-    signal = dataset.signal
-
-    kept: int = CACHED_BYTES // (signal.sizes["bin"] * signal.dtype.itemsize)
-
-    @functools.lru_cache(maxsize=kept)
-    def read(row: int) -> Track:
-        return np.asarray(signal[row].to_numpy(), dtype=np.float32)
-
-    return read
-
-
-def _any_zero_shot(common: Sequence[tuple[str, str, int]], trained: set[Any]) -> bool:
-    assays = {assay for _, assay in trained}
-    return any(assay not in assays for assay, _, _ in common)
-
-
 def _paths_by_species(training: dict[str, Any], species: str, others: Sequence[str | Path]) -> dict[str, str]:
     """Stores of other species by name, each of one that the model was trained on."""
     given = {str(open_compendium(path).attrs["species"]): str(path) for path in others}
@@ -426,7 +540,7 @@ def _paths_by_species(training: dict[str, Any], species: str, others: Sequence[s
 
 def _open_others(
     training: dict[str, Any], species: str, given: dict[str, str], notes: list[str]
-) -> list[SignalRows]:
+) -> list[Panel]:
     """Open the other species' compendia; only experiments that training saw are used."""
     opened = []
     for name, entry in training.items():
@@ -444,12 +558,13 @@ def _open_others(
             continue
         used: set[Label] = {(b, a) for b, a in entry["experiments"]}
         table = experiments_of(dataset)
-        rows = _rows_by_label(table[table["status"] == "ok"], _aliases(training, name))
+        table, aliases = table[table["status"] == "ok"], _aliases(training, name)
+        rows = _rows_by_label(table, aliases)
         gone = used - set(rows)
         if gone:
             notes.append(
                 f"{len(gone)} experiments of {name} that training saw are removed now: no baseline uses them"
             )
         rows = {label: row for label, row in rows.items() if label in used}
-        opened.append(SignalRows(rows, _reader(dataset)))
+        opened.append(_panel(name, rows, Signal.open(path), _means_by_label(table, aliases)))
     return opened

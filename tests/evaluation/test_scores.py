@@ -1,11 +1,10 @@
 import numpy as np
 import pandas as pd
 import pytest
-import xarray as xr
 
 from epixs.compendium.read import open_compendium, provenance_of
 from epixs.errors import AxisError
-from epixs.evaluation import scores
+from epixs.evaluation.ladder import LADDER
 from epixs.evaluation.metrics import METRICS
 from epixs.evaluation.scores import (
     AVERAGE,
@@ -18,7 +17,7 @@ from epixs.evaluation.scores import (
     missing_correlations,
     partly_scored,
 )
-from epixs.imputation.write import impute
+from epixs.imputation.write import impute, open_imputed
 
 
 @pytest.fixture(scope="module")
@@ -189,10 +188,52 @@ def test_stores_must_fit(world, imputed, trained, tmp_path):
         evaluate(tmp_path / "never.zarr", world.store("mouse"))
 
 
-@pytest.mark.parametrize(("cached_bytes", "kept"), [(399, []), (999, [1, 2]), (1_200, [0, 1, 2])])
-def test_as_many_tracks_are_kept_as_the_bytes_hold(monkeypatch, cached_bytes, kept):
-    """Three tracks of 400 bytes, each read once."""
-    monkeypatch.setattr(scores, "CACHED_BYTES", cached_bytes)
-    read = scores._reader(xr.Dataset({"signal": (("experiment", "bin"), np.zeros((3, 100), np.float32))}))
-    tracks = [read(row) for row in range(3)]
-    assert [row for row in reversed(range(3)) if read(row) is tracks[row]] == kept[::-1]
+def test_the_constant_baseline_is_not_named_for_having_no_correlation():
+    rows = [row("A", IMPUTED), row("A", "constant", pearson=np.nan)]
+    assert missing_correlations(pd.DataFrame(rows)) == []
+
+
+def test_a_lazy_imputation_is_scored_as_the_store_that_it_would_be(
+    world, trained, imputed, evaluation, held_out
+):
+    lazy = open_imputed(trained, world.store("mouse"), pairs=held_out)
+    again = evaluate(lazy, open_compendium(world.store("mouse")))
+    pd.testing.assert_frame_equal(again.scores, evaluation.scores, rtol=1e-3)
+
+
+def test_a_dataset_that_is_no_compendium_is_refused(world, imputed):
+    with pytest.raises(AxisError, match="no kind, species"):
+        evaluate(imputed, open_compendium(world.store("mouse")).drop_attrs())
+    with pytest.raises(AxisError, match="no status"):
+        evaluate(imputed, open_compendium(world.store("mouse")).drop_vars("status"))
+
+
+def test_the_challenge_mode_has_its_own_columns_and_the_ladder_can_be_asked_for(world, imputed):
+    found = evaluate(imputed, world.store("mouse"), mode="challenge", baselines=LADDER)
+    assert {"gwcorr", "gwspear", "mse1obs"} <= set(found.scores.columns)
+    assert "pearson" not in found.scores.columns
+    zero = found.scores[found.scores["role"] == "zero-shot"]
+    assert {"constant", "nearest assay"} <= set(zero["method"])
+    assert found.better_than(AVERAGE, "gwspear")
+
+
+def test_skill_is_the_share_of_the_error_of_average_activity_that_is_gone(evaluation):
+    rows = evaluation.scores[evaluation.scores["role"] == "excluded"].set_index("method")
+    expected = 1 - rows.loc[IMPUTED, "mse"] / rows.loc[AVERAGE, "mse"]
+    assert rows.loc[IMPUTED, "skill"] == pytest.approx(expected)
+    assert rows.loc[AVERAGE, "skill"] == 0
+
+
+def test_noise_in_the_place_of_scored_tracks_reaches_no_baseline(world, imputed, held_out):
+    """The variance of each prediction's error would show it: a baseline that saw noise would go along with it."""
+    observed = open_compendium(world.store("mouse")).load()
+    hidden = {(biosample, assay) for _, biosample, assay in held_out}
+    labels = zip(observed.biosample.to_numpy(), observed.assay.to_numpy(), strict=True)
+    at = np.array([label in hidden for label in labels])
+    noise = np.random.default_rng(0).random((int(at.sum()), observed.sizes["bin"]))
+    observed["signal"] = observed.signal.copy(data=observed.signal.to_numpy().copy())
+    observed.signal.to_numpy()[at] = noise
+    scores = evaluate(imputed, observed).scores
+    fair = scores[scores["method"] != UNFAIR]
+    assert len(fair) > 4
+    assert fair["pearson"].abs().max() < 0.1  # bins of noise go with nothing

@@ -1,0 +1,374 @@
+"""The ladder of baselines: what a prediction must beat, from what its user must have for each of them.
+
+A baseline is a name and a rule that finds, for one target, the recipe of its track. `docs/baselines.md` has
+the formulas. What is learned in other species comes from statistics over columns, or from a sample of bins.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from epixs.compiled import compiled
+from epixs.errors import ConfigError, closest
+from epixs.evaluation.baselines import Affine, Carried, Constant, Copy, Mean, RawMean, Recipe
+from epixs.evaluation.columns import Signal, columns, sums_of
+from epixs.evaluation.steps import MISSING, Steps
+
+Label = tuple[str, str]
+"""`(biosample, assay)`"""
+
+FIT_BINS = 100_000
+"""Bins of a species that a regression is fitted to, evenly spaced."""
+
+MAX_BIOSAMPLES = 16
+"""Other species' biosamples that a zero-shot baseline learns from, the first by name."""
+
+RIDGE = 1e-3
+
+FEWEST = 1e-12
+
+
+@dataclass(frozen=True, eq=False)
+class Panel:
+    """Tracks of one species that may be used, by `(biosample, assay)`.
+
+    Parameters
+    ----------
+    species
+        Name of the species.
+    rows
+        Row of each usable experiment in its store.
+    signal
+        The store's signal.
+    means
+        Mean of each usable experiment, arcsinh units.
+    """
+
+    species: str
+    rows: Mapping[Label, int]
+    signal: Signal
+    means: Mapping[Label, float] = field(default_factory=dict)
+    _sampled: dict[int, Steps] = field(default_factory=dict)
+    _correlations: dict[tuple[str, str, str], float] = field(default_factory=dict)
+
+    @cached_property
+    def _by_assay(self) -> dict[str, list[str]]:
+        found: dict[str, list[str]] = {}
+        for biosample, assay in self.rows:
+            found.setdefault(assay, []).append(biosample)
+        return found
+
+    def biosamples(self, assay: str) -> list[str]:
+        """Biosamples in which an assay may be used."""
+        return self._by_assay.get(assay, [])
+
+    def assays(self, biosample: str) -> list[str]:
+        """Assays that may be used in a biosample."""
+        return [a for b, a in self.rows if b == biosample]
+
+    def rows_of(self, assay: str) -> tuple[int, ...]:
+        """Rows of an assay's usable experiments."""
+        return tuple(self.rows[name, assay] for name in self.biosamples(assay))
+
+    def mean_of(self, kind: type[Mean], biosample: str, assay: str) -> Mean | None:
+        """The mean of an assay's experiments but for that of one biosample; None if nothing is left."""
+        rows, own = self.rows_of(assay), self.rows.get((biosample, assay))
+        return kind(rows, own) if set(rows) - {own} else None
+
+    def sample(self, rows: Iterable[int]) -> dict[int, Steps]:
+        """Steps of some rows at about `FIT_BINS` evenly spaced bins. Each row is read once."""
+        wanted = set(rows)
+        lacking = wanted - set(self._sampled)
+        if lacking:
+            step = max(1, self.signal.n_bins // FIT_BINS)
+            found: dict[int, list[Steps]] = {row: [] for row in lacking}
+            for column in columns(self.signal, lacking):
+                for row, steps in column.observed.items():
+                    found[row].append(steps[-column.start % step :: step].copy())
+            self._sampled.update({row: np.concatenate(parts) for row, parts in found.items()})
+        return {row: self._sampled[row] for row in wanted}
+
+    def correlations(self, assay: str, others: Iterable[str]) -> dict[str, list[float]]:
+        """Pearson correlation of an assay with others in each biosample that has both, where it exists."""
+        pairs: dict[tuple[str, str, str], tuple[int, int]] = {}
+        for other in others:
+            shared = sorted(set(self.biosamples(assay)) & set(self.biosamples(other)))[:MAX_BIOSAMPLES]
+            pairs |= {
+                (name, assay, other): (self.rows[name, assay], self.rows[name, other]) for name in shared
+            }
+        lacking = {key: rows for key, rows in pairs.items() if key not in self._correlations}
+        if lacking:
+            sums = {key: np.zeros(6, dtype=np.int64) for key in lacking}
+            for column in columns(self.signal, {row for rows in lacking.values() for row in rows}):
+                for key, (mine, theirs) in lacking.items():
+                    _co_moments(column.observed[mine], column.observed[theirs], sums[key])
+            self._correlations.update({key: _pearson(*map(int, found)) for key, found in sums.items()})
+        listed: dict[str, list[float]] = {}
+        for _, _, other in pairs:
+            listed.setdefault(other, [])
+        for key in pairs:
+            if not np.isnan(self._correlations[key]):
+                listed[key[2]].append(self._correlations[key])
+        return listed
+
+
+@dataclass(frozen=True, eq=False)
+class Target:
+    """A track to predict, and what there is to predict it from.
+
+    Parameters
+    ----------
+    biosample, assay
+        Its labels.
+    panel
+        The species' experiments that training saw.
+    hidden
+        All observed experiments of the species.
+    others
+        Other species' experiments that training saw.
+    bins
+        For another species, the bin that each bin of this one is mapped to, -1 where there is none.
+    """
+
+    biosample: str
+    assay: str
+    panel: Panel
+    hidden: Panel
+    others: tuple[Panel, ...] = ()
+    bins: Mapping[str, npt.NDArray[np.int64]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Baseline:
+    """A prediction that needs no model.
+
+    Parameters
+    ----------
+    name
+        As in tables.
+    needs
+        What its user must have.
+    is_zero_shot
+        Whether a user has it to whom the assay was never measured in the species.
+    recipe
+        Finds how a target's track is made; None where its user lacks what it needs.
+    """
+
+    name: str
+    needs: str
+    is_zero_shot: bool
+    recipe: Callable[[Target], Recipe | None]
+
+
+def average_activity(target: Target) -> Recipe | None:
+    """Mean of the assay's other experiments at each bin."""
+    return target.panel.mean_of(Mean, target.biosample, target.assay)
+
+
+def raw_average_activity(target: Target) -> Recipe | None:
+    """As `average_activity`, averaged in the tracks' own units."""
+    return target.panel.mean_of(RawMean, target.biosample, target.assay)
+
+
+def hidden_average(target: Target) -> Recipe | None:
+    """As `average_activity`, of all observed experiments, those that were hidden among them."""
+    return target.hidden.mean_of(Mean, target.biosample, target.assay)
+
+
+def biosample_mean(target: Target) -> Recipe | None:
+    """Mean of the biosample's other assays at each bin."""
+    panel, biosample = target.panel, target.biosample
+    rows = tuple(panel.rows[biosample, a] for a in panel.assays(biosample) if a != target.assay)
+    return Mean(rows) if rows else None
+
+
+def nearest_assay(target: Target) -> Recipe | None:
+    """The biosample's track of the assay that goes with the wanted one most closely in other species.
+
+    Closeness is the mean Pearson correlation over the other species' biosamples that have both.
+    """
+    panel, biosample = target.panel, target.biosample
+    candidates = [a for a in panel.assays(biosample) if a != target.assay]
+    found: dict[str, list[float]] = {candidate: [] for candidate in candidates}
+    for other in target.others:
+        for candidate, values in other.correlations(target.assay, candidates).items():
+            found[candidate] += values
+    means = {candidate: float(np.mean(values)) for candidate, values in found.items() if values}
+    best = max(means, key=means.__getitem__) if means else None
+    return Copy(panel.rows[biosample, best]) if best is not None else None
+
+
+def assay_regression(target: Target) -> Recipe | None:
+    """Ridge regression of the wanted assay on the biosample's assays, learned in other species.
+
+    An assay that a biosample lacks is filled with its average activity in that species (marking it
+    missing would identify the biosample).
+    """
+    panel, biosample, assay = target.panel, target.biosample, target.assay
+    others = [other for other in target.others if other.biosamples(assay)]
+    features = [a for a in panel.assays(biosample) if a != assay and any(o.biosamples(a) for o in others)]
+    if not features:
+        return None
+    designs: list[npt.NDArray[np.float64]] = []
+    targets: list[npt.NDArray[np.float64]] = []
+    for other in others:
+        if all(other.biosamples(a) for a in features):
+            x, y = _examples(other, assay, features)
+            designs.append(x)
+            targets.append(y)
+    if not designs:
+        return None
+    x, y = np.concatenate(designs), np.concatenate(targets)
+    known = ~np.isnan(x).any(axis=1) & ~np.isnan(y)
+    if known.sum() < 2 * len(features):
+        return None
+    weights, centre, mean = ridge(x[known], y[known])
+    rows = tuple(panel.rows[biosample, a] for a in features)
+    intercept = mean - float(centre @ weights)
+    return Affine(rows, tuple(weights.tolist()), tuple(centre.tolist()), intercept)
+
+
+def ridge(
+    x: npt.NDArray[np.float64], y: npt.NDArray[np.float64]
+) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64], float]:
+    """Ridge regression: weights, shape `(feature,)`, the features' means, and the mean of `y`."""
+    centre: npt.NDArray[np.float64] = np.asarray(x.mean(axis=0))
+    mean = float(y.mean())
+    gram = (x - centre).T @ (x - centre) / len(x)
+    scale = RIDGE * max(FEWEST, float(np.trace(gram)) / x.shape[1])
+    weights = np.linalg.solve(gram + scale * np.eye(x.shape[1]), (x - centre).T @ (y - mean) / len(x))
+    return weights, centre, mean
+
+
+def constant(target: Target) -> Recipe | None:
+    """Mean of the means of the assay's other experiments; those of other species where there is none."""
+    own = (target.biosample, target.assay)
+    means = [mean for label, mean in target.panel.means.items() if label[1] == target.assay and label != own]
+    if not means:
+        means = [m for other in target.others for label, m in other.means.items() if label[1] == target.assay]
+    means = [mean for mean in means if np.isfinite(mean)]
+    return Constant(float(np.mean(means))) if means else None
+
+
+def carried_average(target: Target) -> Recipe | None:
+    """Average activity of the assay in another species, at the bin that a bin is mapped to."""
+    for other in target.others:
+        rows = other.rows_of(target.assay)
+        if rows and other.species in target.bins:
+            return Carried(other.signal, rows, target.bins[other.species])
+    return None
+
+
+AVERAGE = Baseline(
+    "average activity", "other experiments of the assay in the species", False, average_activity
+)
+
+RAW_AVERAGE = Baseline(
+    "average activity, own units",
+    "other experiments of the assay in the species",
+    False,
+    raw_average_activity,
+)
+
+BIOSAMPLE_MEAN = Baseline("biosample mean", "other assays of the biosample", True, biosample_mean)
+
+NEAREST_ASSAY = Baseline(
+    "nearest assay", "other assays of the biosample, and the assay in another species", True, nearest_assay
+)
+
+ASSAY_REGRESSION = Baseline(
+    "assay regression",
+    "other assays of the biosample, and the assay in another species",
+    True,
+    assay_regression,
+)
+
+CARRIED = Baseline(
+    "carried-over average", "the assay in another species, and a mapping of bins to it", True, carried_average
+)
+
+CONSTANT = Baseline("constant", "the mean of any experiment of the assay", True, constant)
+
+UNFAIR = Baseline(
+    "average activity (unfair)", "the very experiments of the assay that are hidden", False, hidden_average
+)
+"""The species' own experiments of an assay that training never saw: no zero-shot user has it."""
+
+LADDER = (
+    CONSTANT, BIOSAMPLE_MEAN, NEAREST_ASSAY, ASSAY_REGRESSION, CARRIED, AVERAGE, RAW_AVERAGE, UNFAIR
+)  # fmt: skip
+"""All baselines, by what their user must have."""
+
+ZERO_SHOT = (BIOSAMPLE_MEAN, NEAREST_ASSAY, ASSAY_REGRESSION)
+"""Baselines that zero-shot tracks are compared with by default."""
+
+
+def baselines_named(names: Iterable[str]) -> tuple[Baseline, ...]:
+    """Baselines by name; `all` is the whole ladder.
+
+    Raises
+    ------
+    ConfigError
+        If there is none of a name.
+    """
+    known = {baseline.name: baseline for baseline in LADDER}
+    wanted = list(dict.fromkeys(names))
+    if wanted == ["all"]:
+        return LADDER
+    unknown = [name for name in wanted if name not in known]
+    if unknown:
+        raise ConfigError(
+            "baseline",
+            got=f"{unknown[0]!r}{closest(unknown[0], known)}",
+            expected="; ".join(known) + "; or all",
+        )
+    return tuple(known[name] for name in wanted)
+
+
+def _examples(
+    other: Panel, assay: str, features: list[str]
+) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+    """Values of some assays and of the wanted one at a sample of bins, in steps, by biosample."""
+    names = sorted(other.biosamples(assay))[:MAX_BIOSAMPLES]
+    lacking = {a for a in features if any((name, a) not in other.rows for name in names)}
+    needed = {other.rows[name, a] for name in names for a in (assay, *features) if (name, a) in other.rows}
+    sampled = other.sample(needed | {row for a in lacking for row in other.rows_of(a)})
+    averages = {a: _mean([sampled[row] for row in other.rows_of(a)]) for a in lacking}
+    tracks = {(name, a): other.rows.get((name, a)) for name in names for a in (assay, *features)}
+    values = {key: averages[key[1]] if row is None else _floats(sampled[row]) for key, row in tracks.items()}
+    x = np.concatenate([np.stack([values[name, a] for a in features], axis=1) for name in names])
+    return x, np.concatenate([values[name, assay] for name in names])
+
+
+def _mean(tracks: list[Steps]) -> npt.NDArray[np.float64]:
+    sums = sums_of(tracks)
+    return sums.total / np.where(sums.count > 0, sums.count, np.nan)
+
+
+def _floats(steps: Steps) -> npt.NDArray[np.float64]:
+    return np.where(steps == MISSING, np.nan, steps.astype(np.float64))
+
+
+@compiled()
+def _co_moments(first: Any, second: Any, sums: Any) -> None:
+    """Add number, sums, sums of squares and of products over the bins that both know; exact."""
+    for i in range(first.size):
+        if first[i] != MISSING and second[i] != MISSING:
+            a, b = np.int64(first[i]), np.int64(second[i])
+            sums[0] += 1
+            sums[1] += a
+            sums[2] += b
+            sums[3] += a * a
+            sums[4] += b * b
+            sums[5] += a * b
+
+
+def _pearson(n: int, a: int, b: int, aa: int, bb: int, ab: int) -> float:
+    norm = float(np.sqrt(float(n * aa - a * a)) * np.sqrt(float(n * bb - b * b)))
+    return (n * ab - a * b) / norm if norm > 0 else float("nan")
