@@ -91,8 +91,8 @@ def by_figwig(path: str, chrom: str, size: int) -> np.ndarray:
 
 def by_inflating(path: str, chrom: str, size: int) -> None:
     file = BigWig(path)
-    first, stop = file._blocks(chrom, 0, size)
-    for leaf in file._leaves[first:stop]:
+    first, stop = file.blocks([file.number(chrom)], [0], [size])
+    for leaf in file._leaves[first[0] : stop[0]]:
         data = file._read(int(leaf["offset"]), int(leaf["length"]), "block")
         inflate(data, file._buffer)
     file.close()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+import zlib
 from math import nan as NAN
 from pathlib import Path
 
@@ -57,3 +58,31 @@ def write_uncompressed(out: Path, order: str, kind: str) -> Path:
     index += struct.pack(f"{order}IIIIQQ", 0, 0, 0, 45, data_at + 8, len(block))
     out.write_bytes(head + tree + struct.pack(f"{order}Q", 1) + block + index)
     return out
+
+
+def write_blocks(path: Path, blocks, sizes: dict[str, int] = SIZES, *, compressed: bool = True) -> Path:
+    """Write bedGraph blocks as given: each the intervals `(chrom, start, end, value)` of one chromosome, in order."""
+    width = max(map(len, sizes))
+    numbers = {chrom: number for number, chrom in enumerate(sizes)}
+    names = (name.encode().ljust(width, b"\0") for name in sizes)
+    items = (
+        name + struct.pack("<II", i, n) for i, (name, n) in enumerate(zip(names, sizes.values(), strict=True))
+    )
+    tree = struct.pack("<IIIIQQ", 0x78CA8C91, len(sizes), width, 8, len(sizes), 0)
+    tree += struct.pack("<BBH", 1, 0, len(sizes)) + b"".join(items)
+    data_at = 64 + len(tree)
+    data, leaves = b"", b""
+    for block in blocks:
+        number, low, high = numbers[block[0][0]], block[0][1], block[-1][2]
+        raw = struct.pack("<IIIIIBBH", number, low, high, 0, 0, 1, 0, len(block))
+        raw += b"".join(struct.pack("<IIf", start, end, value) for _, start, end, value in block)
+        packed = zlib.compress(raw) if compressed else raw
+        leaves += struct.pack("<IIIIQQ", number, low, number, high, data_at + 8 + len(data), len(packed))
+        data += packed
+    index_at = data_at + 8 + len(data)
+    index = struct.pack("<IIQIIIIQII", 0x2468ACE0, 256, len(blocks), 0, 0, len(sizes), 0, index_at, 1, 0)
+    index += struct.pack("<BBH", 1, 0, len(blocks)) + leaves
+    places = (0, 64, data_at, index_at)
+    head = struct.pack("<IHHQQQHHQQIQ", 0x888FFC26, 4, *places, 0, 0, 0, 0, 32_768 if compressed else 0, 0)
+    path.write_bytes(head + tree + struct.pack("<Q", len(blocks)) + data + index)
+    return path

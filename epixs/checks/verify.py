@@ -18,7 +18,7 @@ from epixs.errors import StoreError
 from epixs.genome.assembly import Assembly, load_assembly
 from epixs.ingestion.tile import TILES_AT_ONCE, TileTask, read_tile, tile_fingerprint, tile_task
 from epixs.storage.fingerprint import checksum
-from epixs.storage.ledger import Record, forget_record, read_ledger
+from epixs.storage.ledger import Record, forget_records, read_ledger
 from epixs.storage.location import absolute, is_store_fault, reaching
 from epixs.storage.lock import writing
 from epixs.storage.store import Store, open_store
@@ -150,8 +150,7 @@ def forget(path: str | Path, faults: Sequence[Fault]) -> None:
         location = absolute(path)
         with reaching(location), writing(location):
             store = reopen(open_store(location))
-            for fault in mended:
-                forget_record(store, (fault.row_group, fault.bin_range))
+            forget_records(store, {(fault.row_group, fault.bin_range) for fault in mended})
 
 
 def check_tiles(place: Store | str, checks: Sequence[_Check]) -> list[Fault | None]:

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import functools
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Protocol, TypeVar
 
 from epixs.cluster.tasks import OfTile, Progress, n_threads, run_tasks, task_groups
+from epixs.errors import StoreError
+from epixs.storage import ledger
 from epixs.storage.ledger import Record, write_record
+from epixs.storage.lock import setting_up
 from epixs.storage.store import Store, open_store
 from epixs.storage.tiling import Key
 
@@ -38,6 +41,7 @@ def run_pending(
     client: Any = None,
     progress: Callable[[Progress], None] | None = None,
     at_once: int = 1,
+    mine: Container[Key] | None = None,
 ) -> None:
     """Do the tasks that are pending, each followed by its record in the ledger. Safe to stop and to repeat.
 
@@ -55,6 +59,8 @@ def run_pending(
         Called at the beginning and after each task.
     at_once
         How many neighbours in a row group one worker does in turn at most.
+    mine
+        Tiles that no other run writes meanwhile; None for all of the store.
 
     Raises
     ------
@@ -69,11 +75,24 @@ def run_pending(
     with contextlib.closing(
         run_tasks(functools.partial(_do_and_record, work), store, groups, client)
     ) as results:
+        alone = 0
         for size in results:
             for _ in range(size):
                 done += 1
                 if progress:
                     progress(Progress(done, total))
+            alone += size
+            if alone >= ledger.RUN_OF_TILES:
+                _compact(store, mine)
+                alone = 0
+    if total > ledger.FEW:
+        _compact(store, mine)
+
+
+def _compact(store: Store, mine: Container[Key] | None) -> None:
+    """Move records together; where they cannot be, they stay, and whoever reads them says what is wrong."""
+    with contextlib.suppress(StoreError), setting_up(store.location):
+        ledger.compact(store, mine)
 
 
 def _do_and_record(

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from epixs.compendium.read import read_attributes, stored_layout
 from epixs.compendium.schema import REMOVED
-from epixs.storage.ledger import read_ledger
+from epixs.storage.ledger import read_progress
 from epixs.storage.store import LEDGER_PATH, Store, open_store, reading
 
 
@@ -39,12 +39,12 @@ def store_status(place: Store | str | Path) -> StoreStatus:
     """Read how far a store is, finished or not."""
     store = open_store(place)
     attributes = read_attributes(store)
-    records = read_ledger(store)
+    done, failed = read_progress(store)
     rows = stored_layout(store).chunk_rows
     with reading(store, "is damaged or was never quite created"):
         accessions, ledger = store.array("accession")[:], store.array(LEDGER_PATH)
     reasons: dict[int, str] = {}
-    for (group, _), record in records.items():
+    for (group, _), record in failed.items():
         for offset, row in enumerate(record.rows):
             if row.get("error"):
                 reasons.setdefault(group * rows + offset, str(row["error"]))
@@ -52,7 +52,7 @@ def store_status(place: Store | str | Path) -> StoreStatus:
     names = [str(accession) for accession in accessions]
     return StoreStatus(
         attributes["status"],
-        sum(not record.is_forgotten for record in records.values()),
+        done,
         ledger.size,
         len(names),
         [

@@ -8,7 +8,7 @@ compendia of one assembly share bins. A region covers every bin it touches. All 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -44,9 +44,16 @@ class Piece:
     @property
     def widths(self) -> npt.NDArray[np.float64]:
         """Width of each bin in bp, shape `(n_bins,)`: 25 but for a chromosome's last, partial one."""
-        widths = np.full(self.n_bins, BIN_SIZE, dtype=np.float64)
-        widths[-1] = (self.end - self.start) - BIN_SIZE * (self.n_bins - 1)
-        return widths
+        return bin_widths([self])
+
+
+def bin_widths(pieces: Sequence[Piece]) -> npt.NDArray[np.float64]:
+    """Width in bp of each bin of some pieces, one piece after the other; shape `(bin,)`."""
+    n_bins = np.array([piece.n_bins for piece in pieces], np.int64)
+    bases = np.array([piece.end - piece.start for piece in pieces], np.int64)
+    widths = np.full(n_bins.sum(), BIN_SIZE, dtype=np.float64)
+    widths[np.cumsum(n_bins) - 1] = bases - BIN_SIZE * (n_bins - 1)
+    return widths
 
 
 @dataclass(frozen=True)

@@ -23,9 +23,9 @@ from epixs.ingestion.append import grow, lost_sources
 from epixs.ingestion.begin import begin
 from epixs.ingestion.inputs import catalog_of, regions_from
 from epixs.ingestion.tile import TILES_AT_ONCE, TileTask, ingest_tiles, tile_task
-from epixs.storage.ledger import Record, forget_record, read_ledger
+from epixs.storage.ledger import Record, compact, forget_records, read_ledger
 from epixs.storage.location import absolute, is_url, reaching
-from epixs.storage.lock import setting_up, writing
+from epixs.storage.lock import is_alone, setting_up, writing
 from epixs.storage.store import UNFINISHED, Store, open_store, store_exists
 from epixs.storage.tiling import Key
 from epixs.tracks import Backend, Uncovered
@@ -183,17 +183,19 @@ def ingest(
                 store = reopen(store.refreshed())
                 if retry_failed and part is not None:
                     # Else a part that ends earlier would take these tiles for written, and finish the store.
-                    for task in pending:
-                        forget_record(store, task.key)
+                    forget_records(store, {task.key for task in pending})
         run_pending(
-            store, ingest_tiles, pending, len(tasks), client=client, progress=progress, at_once=TILES_AT_ONCE
-        )
+            store, ingest_tiles, pending, len(tasks), client=client, progress=progress, at_once=TILES_AT_ONCE,
+            mine=None if part is None else {task.key for task in tasks},
+        )  # fmt: skip
         with setting_up(location):
             store = store.refreshed()
             if part is not None and pending_tasks(store, every, read_ledger(store)):
                 return plan.experiments.assign(status=UNFINISHED)
             by_tile = {task.tile: task for task in every}
             table = finalise(store, plan, lambda tile, record: by_tile[tile].is_written(record))
+            if part is not None and is_alone(location, part):
+                compact(store)
     table.attrs["read_again"] = _changed_rows(records, pending)
     return table
 

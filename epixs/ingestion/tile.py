@@ -16,7 +16,7 @@ from epixs.compendium.transform import encode
 from epixs.compendium.write import write_block
 from epixs.errors import StoreError, TrackError
 from epixs.genome.assembly import Assembly
-from epixs.genome.regions import Piece
+from epixs.genome.regions import Piece, bin_widths
 from epixs.storage.fingerprint import checksum, digest
 from epixs.storage.ledger import Record
 from epixs.storage.location import is_store_fault
@@ -165,20 +165,16 @@ def read_row(
         If the file cannot be read as a track of the assembly, or is not in `state` before and after.
     """
     pieces = list(pieces)
-    at, bases, covered = 0, 0, 0
     with tracks.borrow(source) as track:
         if state is not None:
             track.check_state(state)
         track.prefetch(pieces)
-        for piece in pieces:
-            signal = track.read(piece)
-            values[at : at + piece.n_bins] = encode(signal.means(piece.widths, uncovered))
-            at += piece.n_bins
-            bases += piece.end - piece.start
-            covered += int(signal.covered.sum())
+        signal = track.read_all(pieces)
         if state is not None:
             track.check_state(state)
-    return bases, covered
+    widths = bin_widths(pieces)
+    values[:] = encode(signal.means(widths, uncovered))
+    return int(widths.sum()), int(signal.covered.sum())
 
 
 def read_tile(task: TileTask, tracks: OpenTracks | None = None) -> tuple[Rows, list[dict[str, Any]]]:

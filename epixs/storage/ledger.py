@@ -2,23 +2,56 @@
 
 The ledger is a Zarr array of JSON texts, one chunk a record, so that writing a record is one atomic put on
 local disk and object stores alike. A record is written after its shard: a tile without one is not done.
+
+So many objects take minutes to read from an object store. Once some have gathered, `compact` therefore
+moves records into one object, `COMPACTED`: lines `row_group/bin_range <tab> JSON text`, packed by zstd. It is
+replaced first, in one atomic write, by itself and the records; only then are their own objects deleted. So a
+record is at every moment in an object of its own, in `COMPACTED`, or the same in both; and its own object
+counts, where it has one, for whatever is written anew is written there. docs/reliability.md argues it out.
 """
 
 from __future__ import annotations
 
+import itertools
 import json
 import math
-from collections.abc import Callable, Mapping
+import re
+import struct
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
+from numcodecs.zstd import Zstd
 
 from epixs.errors import StoreError
 from epixs.storage.store import LEDGER_PATH, Store, reading
 from epixs.storage.tiling import Key
 
 MAX_TILES = 10_000_000
+
+COMPACTED = f"{LEDGER_PATH}/compacted.zst"
+"""Object that holds the records of many tiles."""
+
+MOVED = "in compacted.zst"
+"""Fill value of the ledger's array once records have left its chunks: without `COMPACTED`, they are lost."""
+
+FEW = 64
+"""Records that may stay in objects of their own: reading them takes no time to speak of."""
+
+RUN_OF_TILES = 1024
+"""After so many tiles of a run, their records are moved."""
+
+FRAME = struct.Struct("<IIII")
+"""Before each frame of `COMPACTED` comes one that zstd skips: its magic number, the 8 bytes that it holds,
+and these: the bytes of the frame that follows, packed and not."""
+
+PLACE = re.compile(rb"(\d{1,8})/(\d{1,8})")
+
+SKIPPED, SKIPPED_BYTES, MAX_FRAME = 0x184D2A50, 8, 1 << 28
+
+FRAME_LINES = 1024
+"""Lines of a frame."""
 
 
 COUNTS, TEXTS = ("bins", "zeros", "bases", "covered"), ("checksum", "source", "error")
@@ -56,12 +89,11 @@ def write_record(store: Store, key: Key, record: Record) -> None:
     store.array(LEDGER_PATH)[key] = json.dumps(asdict(record), separators=(",", ":"))
 
 
-def forget_record(store: Store, key: Key) -> None:
-    """Have a tile written again. That its rows were read before stays known: they must not be given up."""
-    text = str(store.array(LEDGER_PATH)[key])
-    if text:
-        record = _parse(store, key, text, lambda row: type(row) is dict)
-        write_record(store, key, replace(record, fingerprint=""))
+def forget_records(store: Store, keys: Container[Key]) -> None:
+    """Have tiles written again. That their rows were read before stays known: they must not be given up."""
+    for key, record in read_ledger(store, lambda row: type(row) is dict).items():
+        if key in keys:
+            write_record(store, key, replace(record, fingerprint=""))
 
 
 def is_sound_row(row: Any) -> bool:
@@ -85,18 +117,155 @@ def read_ledger(store: Store, is_sound: Callable[[Any], bool] = is_sound_row) ->
     StoreError
         If a record is damaged.
     """
+    texts = _texts(store)
+    return {key: _parse(store, key, texts[key], is_sound) for key in sorted(texts)}
+
+
+def read_progress(store: Store) -> tuple[int, dict[Key, Record]]:
+    """How many tiles are done, and the records of those with a row that could not be read.
+
+    What the others hold is not looked at: of 100,000 tiles, that would take most of the time.
+    """
+    texts = _texts(store)
+    done = sum(not text.startswith(b'{"fingerprint":""') for text in texts.values())
+    looked_at = sorted(
+        key
+        for key, text in texts.items()
+        if b'"error":' in text or not (text.startswith(b'{"fingerprint":"') and text.endswith(b"]}"))
+    )
+    records = {key: _parse(store, key, texts[key], is_sound_row) for key in looked_at}
+    return done, {key: record for key, record in records.items() if record.has_errors}
+
+
+def compact(store: Store, mine: Container[Key] | None = None, few: int = FEW) -> None:
+    """Move records from objects of their own into the one that holds many, if they are more than `few`.
+
+    Only the run that writes these tiles may do so (`mine`; None for all), and only one at a time
+    (`lock.setting_up`). A run that is killed in it leaves some of the records in both places.
+    """
     with reading(store, "has a ledger that cannot be read", next_step="ingest again"):
-        array = store.array(LEDGER_PATH)
-        if array.size > MAX_TILES or array.ndim != 2:
-            raise StoreError(
-                f"{store}: its ledger has shape {array.shape}", expected=f"{MAX_TILES} tiles at most"
-            )
-        texts = np.asarray(array[:])
+        array = _array(store)
+        tags = {key: tag for key, tag in _alone(store).items() if mine is None or key in mine}
+        if len(tags) <= few:
+            return
+        # Whatever else is in a record of its own, such as a second line, stays there for its reader to find.
+        moved = {key: text for key, text in _read_alone(array, tags).items() if b"\n" not in text}
+        if not moved:
+            return
+        held = _read_compacted(store, array)
+        if moved.keys() & {key for key, _ in held}:  # they were written again
+            parts = _packed((dict(_read_compacted(store, array)) | moved).items())
+        else:
+            parts = itertools.chain([store.get(COMPACTED) or b""], _packed(moved.items()))
+    store.put(COMPACTED, parts)
+    if array.metadata.fill_value != MOVED:
+        _say_that_records_moved(store)
+    now = _alone(store)
+    same = [key for key in moved if now.get(key) == tags[key]]
+    if same:
+        store.delete([f"{LEDGER_PATH}/c/{group}/{span}" for group, span in same])
+
+
+def _say_that_records_moved(store: Store) -> None:
+    key = f"{LEDGER_PATH}/zarr.json"
+    metadata = json.loads(store.get(key) or b"{}")
+    store.put(key, [json.dumps(metadata | {"fill_value": MOVED}, indent=2).encode()])
+
+
+def _texts(store: Store) -> dict[Key, bytes]:
+    """The JSON text of each record."""
+    with reading(store, "has a ledger that cannot be read", next_step="ingest again"):
+        array = _array(store)
+        # In this order: a record that another process is just moving is then found in one of both places.
+        alone = _read_alone(array, _alone(store))
+        return dict(_read_compacted(store, array)) | alone
+
+
+def _array(store: Store) -> Any:
+    array = store.array(LEDGER_PATH)
+    if array.size > MAX_TILES or array.ndim != 2:
+        raise StoreError(
+            f"{store}: its ledger has shape {array.shape}", expected=f"{MAX_TILES} tiles at most"
+        )
+    return array
+
+
+def _alone(store: Store) -> dict[Key, str]:
+    """Records that have an object of their own, and a tag that differs once one is written again."""
+    chunks = store.listed(f"{LEDGER_PATH}/c")
+    names = {name: PLACE.fullmatch(name.encode()) for name in chunks}
+    return {(int(m[1]), int(m[2])): chunks[name] for name, m in names.items() if m}
+
+
+def _read_alone(array: Any, keys: Iterable[Key]) -> dict[Key, bytes]:
+    """Texts of the records of some tiles, where they still have objects of their own."""
+    inside = [key for key in keys if key[0] < array.shape[0] and key[1] < array.shape[1]]
+    if not inside:
+        return {}
+    groups, spans = zip(*inside, strict=True)
+    texts = array.get_coordinate_selection((np.array(groups), np.array(spans)))
     return {
-        (int(group), int(span)): _parse(store, (int(group), int(span)), str(text), is_sound)
-        for (group, span), text in np.ndenumerate(texts)
-        if text
+        key: str(text).encode()
+        for key, text in zip(inside, np.ravel(texts), strict=True)
+        if text not in ("", MOVED)
     }
+
+
+def _read_compacted(store: Store, array: Any) -> Iterator[tuple[Key, bytes]]:
+    """Texts of the records of many tiles; of two of one tile the later one counts.
+
+    Raises
+    ------
+    StoreError
+        If they are lost or damaged.
+    """
+    data = store.get(COMPACTED)
+    if data is None:
+        if array.metadata.fill_value == MOVED:
+            raise _damaged(store, "nothing")
+        return
+    for lines in _unpacked(store, data):
+        for line in lines:
+            place, _, text = line.partition(b"\t")
+            found = PLACE.fullmatch(place)
+            key = (int(found[1]), int(found[2])) if found else (-1, -1)
+            if not (found and key[0] < array.shape[0] and key[1] < array.shape[1]):
+                raise _damaged(store, "a line that is none")
+            yield key, text
+
+
+def _unpacked(store: Store, data: bytes) -> Iterator[list[bytes]]:
+    """Lines of each frame. Sizes are claims: no more is set aside than a frame may hold."""
+    at = 0
+    while at < len(data):
+        head = data[at : at + FRAME.size]
+        magic, held, packed, size = FRAME.unpack(head) if len(head) == FRAME.size else (0, 0, 0, 0)
+        at += FRAME.size + packed
+        if (magic, held) != (SKIPPED, SKIPPED_BYTES) or at > len(data) or size > MAX_FRAME:
+            raise _damaged(store, "a frame that is none")
+        text = np.empty(size, np.uint8)
+        Zstd().decode(data[at - packed : at], out=text)
+        lines = text.tobytes().split(b"\n")
+        if lines.pop():
+            raise _damaged(store, "a line without an end")
+        yield lines
+
+
+def _packed(texts: Iterable[tuple[Key, bytes]]) -> Iterator[bytes]:
+    """Frames of the lines of some records."""
+    waiting = iter(sorted(texts))
+    while few := list(itertools.islice(waiting, FRAME_LINES)):
+        lines = b"".join(b"%d/%d\t%s\n" % (*key, text) for key, text in few)
+        frame = Zstd(level=1, checksum=True).encode(lines)
+        yield FRAME.pack(SKIPPED, SKIPPED_BYTES, len(frame), len(lines)) + frame
+
+
+def _damaged(store: Store, what: str) -> StoreError:
+    return StoreError(
+        f"{store}: its ledger is missing or damaged",
+        got=f"{what} in {COMPACTED}",
+        next_step="bring it back from a copy, or make the store again elsewhere",
+    )
 
 
 def check_written(
@@ -117,7 +286,7 @@ def check_written(
             )
 
 
-def _parse(store: Store, key: Key, text: str, is_sound: Callable[[Any], bool]) -> Record:
+def _parse(store: Store, key: Key, text: bytes, is_sound: Callable[[Any], bool]) -> Record:
     try:
         record = Record(**json.loads(text))
         sound = type(record.fingerprint) is str and type(record.rows) is list

@@ -6,7 +6,7 @@ import contextlib
 import functools
 import os
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -133,6 +133,33 @@ def put_object(location: str, key: str, parts: Iterable[bytes]) -> None:
     obstore.put(objects(location), key, iter(parts), use_multipart=False)
 
 
+def get_object(location: str, key: str) -> bytes | None:
+    """One object, whole; None if it is not there."""
+    try:
+        return bytes(obstore.get(objects(location), key).bytes())
+    except FileNotFoundError:
+        return None
+
+
+def list_objects(location: str, prefix: str) -> dict[str, str]:
+    """Names of all objects in a folder of a store, each with a tag that changes when it is written again."""
+    pages: Any = obstore.list(objects(location), prefix=prefix)
+    return {
+        str(entry["path"]).removeprefix(f"{prefix}/"): f"{entry['e_tag']} {entry['last_modified']}"
+        for page in pages
+        for entry in page
+    }
+
+
+def delete_objects(location: str, keys: Sequence[str]) -> None:
+    """Delete objects, those that are there."""
+    if not is_url(location):
+        for folder in {(Path(location) / key).parent for key in keys}:
+            _refuse_to_leave(Path(location), folder / "any")
+    with contextlib.suppress(FileNotFoundError):
+        obstore.delete(objects(location), list(keys))
+
+
 def object_names(location: str, most: int = 10) -> list[str]:
     """A few of the names that lie anywhere under a folder or URL; none where there is no folder."""
     try:
@@ -151,7 +178,7 @@ def sweep(location: str) -> None:
 
 
 def _refuse_to_leave(store: Path, target: Path) -> None:
-    """Refuse to write through a symbolic link that leads out of a store."""
+    """Refuse to write or delete through a symbolic link that leads out of a store."""
     inside, outside = os.path.realpath(store), os.path.realpath(target.parent)
     if os.path.commonpath([inside, outside]) != inside:
         raise StoreError(

@@ -95,6 +95,16 @@ def writing(store: str | Path, part: tuple[int, int] | None = None) -> Iterator[
         yield
 
 
+def is_alone(store: str | Path, part: tuple[int, int]) -> bool:
+    """Whether no other part of a run is at work; while `setting_up` is held, none can begin."""
+    try:
+        for ending in set(_parts_held(store)) - {_ending(part)}:
+            _refuse_if_held(store, _lock(store, ending))
+    except StoreError:
+        return False
+    return True
+
+
 @contextlib.contextmanager
 def setting_up(store: str | Path) -> Iterator[None]:
     """Wait for the other parts of a run to be out of a store's shared metadata, and keep them out of it."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -18,9 +18,12 @@ import zarr
 from epixs.errors import StoreError
 from epixs.storage.location import (
     absolute,
+    delete_objects,
+    get_object,
     has_object,
     is_store_fault,
     is_url,
+    list_objects,
     object_names,
     put_object,
     reaching,
@@ -83,6 +86,18 @@ class Store:
     def put(self, key: str, parts: Iterable[bytes]) -> None:
         """Write one object of the store, given in parts, whole or not at all."""
         put_object(self.location, key, parts)
+
+    def get(self, key: str) -> bytes | None:
+        """One object of the store, whole; None if it is not there."""
+        return get_object(self.location, key)
+
+    def listed(self, folder: str) -> dict[str, str]:
+        """Names of all objects in a folder of the store, and a tag that changes when one is written again."""
+        return list_objects(self.location, folder)
+
+    def delete(self, keys: Sequence[str]) -> None:
+        """Delete objects of the store, those that are there."""
+        delete_objects(self.location, keys)
 
     def refreshed(self) -> Store:
         """The store as it is now."""

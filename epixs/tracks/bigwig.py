@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import itertools
 import struct
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -30,7 +30,7 @@ HEADER = "IHHQQQHHQQIQ"
 HEADER_BYTES = 64
 SECTION_BYTES = 24
 RUN_BYTES = 1 << 19
-"""Blocks that lie behind one another in the file are read together, so many bytes at a time."""
+"""Blocks are read and inflated together, so many bytes of the file at a time."""
 
 MAX_BLOCK = 1 << 20
 """Bytes of a block, inflated or not: 65,535 items are 786,444."""
@@ -53,7 +53,7 @@ AGAIN = "download it again and compare its md5sum"
 
 @dataclass(frozen=True)
 class Run:
-    """Data blocks of one chromosome, inflated and laid behind one another.
+    """Data blocks, inflated and laid behind one another.
 
     Parameters
     ----------
@@ -132,22 +132,59 @@ class BigWig:
         TrackError
             If a block cannot be inflated.
         """
-        first, stop = self._blocks(chrom, start, end)
-        while first < stop:
-            last = self._run_end(first, stop)
-            yield self._inflated(first, last)
-            first = last
+        first, stop = self.blocks([self.number(chrom)], [start], [end])
+        for _, run in self.runs_of(first, stop):
+            yield run
 
-    def prefetch(self, stretches: Iterable[tuple[str, int, int]]) -> None:
-        """Say which `(chrom, start, end)` will be read, so that a remote file is asked for them together."""
-        if not self._source.is_remote:
-            return
-        wanted = np.zeros(self._leaves.size, dtype=bool)
-        for chrom, start, end in stretches:
-            if chrom in self.chroms:
-                first, stop = self._blocks(chrom, start, end)
-                wanted[first:stop] = True
-        leaves = self._leaves[wanted]
+    def blocks(
+        self, numbers: npt.ArrayLike, starts: npt.ArrayLike, ends: npt.ArrayLike
+    ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+        """First block that could have an item in each stretch, and the one after the last.
+
+        Parameters
+        ----------
+        numbers, starts, ends
+            The file's number of each stretch's chromosome, its first base and the one after its last; shape
+            `(stretch,)`.
+        """
+        chrom = np.asarray(numbers, np.uint64) << np.uint64(32)
+        low, high = (chrom | np.asarray(bases, np.uint64) for bases in (starts, ends))
+        first = np.searchsorted(self._reached, low, side="right")
+        stop = np.searchsorted(self._starts, high)
+        # Blocks are in order, so those of a stretch are neighbours. One more on either side, and all in
+        # between, are looked at too: a damaged index could have hidden one of them.
+        most = self._leaves.size
+        return np.maximum(0, first - 1), np.minimum(np.maximum(first, stop) + 1, most)
+
+    def runs_of(
+        self, first: npt.NDArray[np.int64], stop: npt.NDArray[np.int64]
+    ) -> Iterator[tuple[npt.NDArray[np.int64], Run]]:
+        """The blocks of some stretches, as from `blocks`, in order: each is read and inflated once.
+
+        Returns
+        -------
+        Numbers of a run's blocks, ascending, and the run. All blocks of one stretch come behind one another.
+
+        Raises
+        ------
+        TrackError
+            If a block cannot be inflated.
+        """
+        wanted = self._wanted(first, stop)
+        at = 0
+        while at < wanted.size:
+            run = wanted[at : at + self._run_length(wanted[at : at + MOST_BLOCKS_A_RUN])]
+            yield run, self._inflated(run)
+            at += run.size
+
+    @property
+    def is_remote(self) -> bool:
+        """Whether it pays to say beforehand what will be read."""
+        return self._source.is_remote
+
+    def prefetch(self, numbers: npt.ArrayLike, starts: npt.ArrayLike, ends: npt.ArrayLike) -> None:
+        """Say which stretches will be read, so that a remote file is asked for them together."""
+        leaves = self._leaves[self._wanted(*self.blocks(numbers, starts, ends))]
         lows, sizes = leaves["offset"].tolist(), leaves["length"].tolist()
         self._source.prefetch([(low, low + size) for low, size in zip(lows, sizes, strict=True)])
 
@@ -155,45 +192,50 @@ class BigWig:
         """Let go of what was fetched, but for the index."""
         self._source.release()
 
-    def _blocks(self, chrom: str, start: int, end: int) -> tuple[int, int]:
-        """First block that could have an item in a stretch, and the one after the last."""
-        number = self.number(chrom)
-        low, high = (np.uint64(number) << np.uint64(32) | np.uint64(base) for base in (start, end))
-        first = int(np.searchsorted(self._reached, low, side="right"))
-        stop = int(np.searchsorted(self._starts, high))
-        # Blocks are in order, so those of a stretch are neighbours. One more on either side, and all in
-        # between, are looked at too: a damaged index could have hidden one of them.
-        return max(0, first - 1), min(max(first, stop) + 1, self._leaves.size)
+    @staticmethod
+    def _wanted(first: npt.NDArray[np.int64], stop: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+        """Numbers of all blocks of some stretches, ascending, each once."""
+        if not first.size:
+            return first
+        lowest = first.min()
+        opened = np.zeros(max(int(stop.max() - lowest), 0) + 1, np.int64)
+        np.add.at(opened, first - lowest, 1)
+        np.add.at(opened, np.maximum(stop, first) - lowest, -1)
+        wanted: npt.NDArray[np.int64] = lowest + np.flatnonzero(np.cumsum(opened))
+        return wanted
 
-    def _run_end(self, first: int, stop: int) -> int:
-        """Where a run of blocks ends that lie behind one another, or that are `RUN_BYTES` together."""
-        leaves = self._leaves[first : min(stop, first + MOST_BLOCKS_A_RUN)]
-        ends = leaves["offset"] + leaves["length"]
-        apart = np.flatnonzero(leaves["offset"][1:] != ends[:-1])
-        near = int(apart[0]) + 1 if apart.size else leaves.size
-        within = int(np.searchsorted(np.cumsum(leaves["length"]), RUN_BYTES))
+    def _run_length(self, blocks: npt.NDArray[np.int64]) -> int:
+        """How many of some blocks are a run: `RUN_BYTES` of the file together, or one that is larger."""
+        within = int(np.searchsorted(np.cumsum(self._leaves["length"][blocks]), RUN_BYTES))
         most = MAX_RUN // self._buffer if self._buffer else within
-        return first + max(1, min(near, within, most))
+        return max(1, min(within, most))
 
-    def _inflated(self, first: int, stop: int) -> Run:
-        """Read and inflate blocks that lie behind one another."""
-        leaves = self._leaves[first:stop]
-        begin = int(leaves["offset"][0])
-        data = self._read(begin, int(leaves["length"].sum()), "data blocks")
+    def _inflated(self, blocks: npt.NDArray[np.int64]) -> Run:
+        """Read and inflate blocks, those that lie behind one another in the file together."""
+        leaves = self._leaves[blocks]
         offsets = np.concatenate([[0], np.cumsum(leaves["length"], dtype=np.int64)])
+        begins = leaves["offset"].astype(np.int64)
+        apart = 1 + np.flatnonzero(np.diff(begins) != np.diff(offsets[:-1]))
+        parts = [
+            self._read(int(begins[a]), int(offsets[b] - offsets[a]), "data blocks")
+            for a, b in itertools.pairwise([0, *apart.tolist(), blocks.size])
+        ]
+        data = parts[0] if len(parts) == 1 else b"".join(parts)
         if self._buffer:
-            raw, begins = self._inflate(data, offsets, first)
+            raw, begins = self._inflate(data, offsets, blocks)
         else:
             raw, begins = in_words([data[a:b] for a, b in itertools.pairwise(offsets.tolist())])
         words = raw.view(f"{self.order}u4").astype(np.uint32, copy=False)
-        boxes = np.stack([self._starts[first:stop], self._ends[first:stop]], axis=1)
+        boxes = np.stack([self._starts[blocks], self._ends[blocks]], axis=1)
         return Run(words, begins // 4, boxes)
 
-    def _inflate(self, data: bytes, offsets: npt.NDArray[np.int64], first: int) -> tuple[Any, Any]:
+    def _inflate(
+        self, data: bytes, offsets: npt.NDArray[np.int64], blocks: npt.NDArray[np.int64]
+    ) -> tuple[Any, Any]:
         try:
             return inflate_run(data, offsets, self._buffer)
         except InflateError as error:
-            where = f"a block of its data near base {int(self._leaves['start'][first + error.block])}"
+            where = f"a block of its data near base {int(self._leaves['start'][blocks[error.block]])}"
             raise self.damaged(f"{where} cannot be inflated ({error})") from error
 
     def _read(self, offset: int, length: int, what: str) -> bytes:

@@ -6,7 +6,7 @@ can bring the whole process down in it.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -51,6 +51,13 @@ class ReferenceTrack(Track):
 
     def release(self) -> None:
         """Nothing was fetched ahead."""
+
+    def read_all(self, pieces: Sequence[Piece]) -> BinnedSignal:
+        """Sum the track over the bins of many pieces, one after the other."""
+        signals = [self.read(piece) for piece in pieces]
+        return BinnedSignal(
+            *(np.concatenate([getattr(s, name) for s in signals]) for name in ("sums", "covered"))
+        )
 
     def read(self, piece: Piece) -> BinnedSignal:
         """Sum the track over the bins of one piece, base by base."""

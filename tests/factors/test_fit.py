@@ -21,7 +21,7 @@ from epixs.imputation.write import impute, open_imputed
 from epixs.models.folder import open_model
 from epixs.models.settings import make_settings
 from epixs.sampling import Sampler
-from epixs.storage.ledger import forget_record
+from epixs.storage.ledger import forget_records
 from epixs.storage.store import open_store
 from epixs.storage.tiling import Layout
 from epixs.training.dataset import dataset_of
@@ -130,7 +130,7 @@ def test_each_block_is_made_again_alone_to_the_bit(made, tmp_path):
     copy = tmp_path / "factors"
     shutil.copytree(made / "factors", copy)
     for block in (2, 0):
-        forget_record(open_store(copy), (0, block))
+        forget_records(open_store(copy), {(0, block)})
         shutil.rmtree(copy / "factors_25bp" / "c" / str(block))
     with pytest.raises(StoreError, match="lacks factors of bins"):
         open_factors(copy).read(0, 100)
@@ -148,7 +148,7 @@ def test_threads_of_one_worker_take_turns(made, tmp_path):
     copy = tmp_path / "factors"
     shutil.copytree(made / "factors", copy)
     for block in (0, 2):
-        forget_record(open_store(copy), (0, block))
+        forget_records(open_store(copy), {(0, block)})
     seen = []
     with ThreadPoolExecutor(2) as threads:
         fit_genome(

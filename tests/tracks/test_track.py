@@ -1,3 +1,6 @@
+import contextlib
+import itertools
+
 import numpy as np
 import pyBigWig
 import pytest
@@ -8,6 +11,8 @@ from epixs.errors import TrackError
 from epixs.genome.assembly import Assembly
 from epixs.genome.regions import Piece
 from epixs.tracks import Track
+from epixs.tracks.inflate import inflate_run
+from tests.bigwigs import write_blocks
 
 SIZES = {"chr1": 10_010, "chr2": 5_000}
 ASSEMBLY = Assembly("small", SIZES)
@@ -129,3 +134,123 @@ def test_bases_are_never_laid_out(write_bigwig):
     with Track(path) as track:
         got = track.read(Piece("chr1", 3_999_999_000, 4_000_000_000, 0))
     assert got.sums.tolist() == [50.0] * 40
+
+
+def cut(intervals, length):
+    """Blocks of so many intervals at most, each of one chromosome."""
+    return [
+        list(items)[at : at + length]
+        for _, found in itertools.groupby(intervals, key=lambda interval: interval[0])
+        for items in [list(found)]
+        for at in range(0, len(items), length)
+    ]
+
+
+@contextlib.contextmanager
+def inflated_blocks():
+    """How many data blocks are inflated while it lasts, call by call."""
+    with pytest.MonkeyPatch.context() as patch:
+        counts = []
+        patch.setattr(
+            "epixs.tracks.bigwig.inflate_run",
+            lambda data, offsets, limit: counts.append(offsets.size - 1) or inflate_run(data, offsets, limit),
+        )
+        yield counts
+
+
+def assert_same(track, pieces):
+    """`read_all` gives what `read` gives piece by piece, to the bit; returns it."""
+    got = track.read_all(pieces)
+    alone = [track.read(piece) for piece in pieces]
+    assert got.sums.tobytes() == np.concatenate([signal.sums for signal in alone]).tobytes()
+    assert got.covered.tobytes() == np.concatenate([signal.covered for signal in alone]).tobytes()
+    return got
+
+
+small_pieces = st.lists(
+    st.tuples(st.sampled_from(list(SIZES)), st.integers(0, 199), st.integers(1, 60)), min_size=1, max_size=40
+)
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    steps=steps,
+    second=steps,
+    places=small_pieces,
+    length=st.integers(1, 9),
+    run_bytes=st.sampled_from([1, 200, 1 << 19]),
+    compressed=st.booleans(),
+)
+def test_many_pieces_are_read_as_each_alone(
+    tmp_path_factory, steps, second, places, length, run_bytes, compressed
+):
+    """Pieces of two chromosomes in any order, over one another or apart, and blocks that are cut anyhow."""
+    intervals = []
+    for chrom, of_chrom in zip(SIZES, (steps, second), strict=True):
+        at = 0
+        for gap, width, value in of_chrom:
+            if at + gap + width <= SIZES[chrom]:
+                intervals.append((chrom, at + gap, at + gap + width, value))
+                at += gap + width
+    intervals = intervals or [("chr1", 0, 1, 0.0)]
+    pieces = [Piece(c, 25 * start, min(SIZES[c], 25 * (start + span)), 0) for c, start, span in places]
+    path = tmp_path_factory.mktemp("blocks") / "a.bw"
+    with (
+        Track(write_blocks(path, cut(intervals, length), compressed=compressed)) as track,
+        pytest.MonkeyPatch.context() as patch,
+    ):
+        patch.setattr("epixs.tracks.bigwig.RUN_BYTES", run_bytes)
+        got = assert_same(track, pieces)
+        sums, covered = zip(*(slow_bins(intervals, piece) for piece in pieces), strict=True)
+        np.testing.assert_allclose(got.sums, np.concatenate(sums), rtol=1e-6, atol=1e-3)
+        assert got.covered.tolist() == np.concatenate(covered).tolist()
+        with inflated_blocks() as counts:
+            track.read_all(pieces)
+        assert sum(counts) <= len(cut(intervals, length))
+
+
+def test_each_block_is_inflated_once_for_all_pieces(tmp_path, monkeypatch):
+    """400 pieces over 10 blocks; memory stays that of a run, of two blocks here."""
+    blocks = cut([("chr1", 10 * i, 10 * i + 10, float(i)) for i in range(1_000)], 100)
+    pieces = [Piece("chr1", 25 * i, 25 * (i + 1), i) for i in range(400)]
+    with Track(write_blocks(tmp_path / "a.bw", blocks)) as track:
+        monkeypatch.setattr("epixs.tracks.bigwig.MAX_RUN", 2 * 32_768)
+        with inflated_blocks() as counts:
+            got = assert_same(track, pieces)
+        assert counts[:5] == [2, 2, 2, 2, 2]
+        assert len(counts) > 400  # and each piece alone, in comparison
+        assert got.sums[:2].tolist() == [0 * 10 + 1 * 10 + 2 * 5, 2 * 5 + 3 * 10 + 4 * 10]
+
+
+def test_pieces_far_apart_read_nothing_between(tmp_path):
+    blocks = cut([("chr1", 10 * i, 10 * i + 10, float(i)) for i in range(1_000)], 10)
+    with Track(write_blocks(tmp_path / "a.bw", blocks)) as track, inflated_blocks() as counts:
+        track.read_all([Piece("chr1", 9_000, 9_025, 1), Piece("chr1", 1_000, 1_025, 0)])
+    assert sum(counts) == 6  # one block for each, and one on either side
+
+
+@pytest.mark.parametrize(
+    ("fault", "message"),
+    [
+        (("chr1", 500, 510, float("inf")), "infinite value at chr1:500"),
+        (("chr1", 490, 510, 1.0), "near chr1:490"),
+    ],
+)
+def test_what_is_wrong_with_one_of_many_pieces_is_said(tmp_path, fault, message):
+    intervals = [("chr1", 10 * i, 10 * i + 10, 1.0) for i in range(100)]
+    intervals[50] = fault
+    pieces = [Piece("chr1", 25 * i, 25 * (i + 1), i) for i in range(40)]
+    with Track(write_blocks(tmp_path / "a.bw", cut(intervals, 25))) as track:
+        assert track.read_all(pieces[:5]).covered.tolist() == [25] * 5  # none of its neighbourhood is wrong
+        with pytest.raises(TrackError, match=message):
+            track.read_all(pieces)
+
+
+def test_many_pieces_of_which_one_is_not_in_the_file(write_bigwig):
+    pieces = [Piece("chr1", 25 * i, 25 * (i + 1), i) for i in range(4)]
+    with Track(write_bigwig("a.bw", [("chr1", 0, 10, 1.0)], sizes={"chr1": 10_010})) as track:
+        with pytest.raises(TrackError, match="no chromosome chr2"):
+            track.read_all([*pieces, Piece("chr2", 0, 25, 4)])
+        with pytest.raises(TrackError, match="ends before the region"):
+            track.read_all([*pieces, Piece("chr1", 10_000, 10_025, 4)])
+        assert track.read_all([]).sums.size == 0
