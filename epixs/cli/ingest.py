@@ -104,6 +104,9 @@ def ingest(
     out: Annotated[str, typer.Option(help="Zarr store to write, or to go on with; also s3://...")],
     regions: Annotated[Path | None, typer.Option(help="BED of the regions to hold")] = None,
     species: Annotated[str | None, typer.Option(help="which species of the catalog")] = None,
+    chrom_alias: Annotated[
+        Path | None, typer.Option(help="other names of its chromosomes: a chromAlias table of UCSC")
+    ] = None,
     append: Annotated[
         bool, typer.Option("--append", help="add the catalog's experiments, and the regions, to the store")
     ] = False,
@@ -135,7 +138,7 @@ def ingest(
     from epixs.ingestion.run import ingest as run
     from epixs.storage.store import UNFINISHED
 
-    table = read_catalog(catalog, species, check_files=False)
+    table = read_catalog(catalog, species, check_files=False, chrom_alias=chrom_alias)
     placed, notes = read_regions(regions, table.assembly) if regions else (None, [])
     for note in notes:
         remark(note)
@@ -164,7 +167,8 @@ def ingest(
             progress=counting(bar, "ingesting tiles"),
         )
     if json:
-        print_json({"store": out, "plan": planned, "experiments": done})
+        notes = done.attrs.get("notes", [])
+        print_json({"store": out, "plan": planned, "experiments": done, "notes": notes})
     if (done["status"] == UNFINISHED).all():
         say(f"{out}: part {tile} is written; the store is finished by the last part")
         return
@@ -182,6 +186,8 @@ def ingest(
     if again:
         remark(f"{counted(again, 'experiment')} read again: their files had changed since they were read")
     _remark_on_sizes(table.experiments, done)
+    for text in done.attrs.get("notes", ()):
+        remark(text)
     for text in remarks_on(done, plan.species, mode):
         remark(text)
     if len(failed):

@@ -9,9 +9,13 @@ from epixs.genome.bed import read_regions
 from epixs.genome.regions import Regions
 
 
-def catalog_of(catalog: Catalog | str | Path, species: str | None) -> Catalog:
+def catalog_of(
+    catalog: Catalog | str | Path, species: str | None, chrom_alias: str | Path | None = None
+) -> Catalog:
     """A catalog as it is, or read from a path."""
-    return catalog if isinstance(catalog, Catalog) else read_catalog(catalog, species, check_files=False)
+    if isinstance(catalog, Catalog):
+        return catalog
+    return read_catalog(catalog, species, check_files=False, chrom_alias=chrom_alias)
 
 
 def regions_from(regions: Regions | str | Path, catalog: Catalog) -> Regions:

@@ -30,13 +30,14 @@ def open_tracks(
     uncovered: Uncovered = "zero",
     *,
     species: str | None = None,
+    chrom_alias: str | Path | None = None,
     backend: Backend = "epixs",
 ) -> xr.Dataset:
     """Open bigWigs lazily as the Dataset that `ingest` would write.
 
     Parameters
     ----------
-    catalog, regions, species, uncovered, backend
+    catalog, regions, species, chrom_alias, uncovered, backend
         As in `ingest`.
 
     Returns
@@ -60,7 +61,7 @@ def open_tracks(
     >>> float(tracks["signal"][0].mean()) > 0  # one bigWig is read, now
     True
     """
-    catalog = catalog_of(catalog, species)
+    catalog = catalog_of(catalog, species, chrom_alias)
     regions = regions_from(regions, catalog)
     # Nothing remote is asked before a block is computed.
     states = [[path, -1, -1] if is_url(path) else source_state(path) for path in catalog.experiments["path"]]

@@ -99,6 +99,7 @@ def ingest(
     path: str | Path,
     *,
     species: str | None = None,
+    chrom_alias: str | Path | None = None,
     uncovered: Uncovered = "zero",
     client: Any = None,
     retry_failed: bool = False,
@@ -117,6 +118,8 @@ def ingest(
         may be None: those of the store.
     species
         Which species, where a path is given to a catalog that holds several.
+    chrom_alias
+        Where a path is given to a catalog: other names of its chromosomes, a chromAlias table of UCSC.
     path
         The store to write.
     uncovered
@@ -142,7 +145,7 @@ def ingest(
     -------
     The experiment table; `status` is `"ok"` or says why a row could not be read. With `part`, and while tiles
     of other parts are missing, it is `"unfinished"`. `attrs["read_again"]` counts rows that were read again
-    because their files had changed.
+    because their files had changed; `attrs["notes"]` says what was unusual about files.
 
     Raises
     ------
@@ -164,7 +167,7 @@ def ingest(
     """
     if part is not None and not 1 <= part[0] <= part[1]:
         raise ConfigError("part", got=f"{part[0]}/{part[1]}", expected="I/N with 1 <= I <= N")
-    catalog = catalog_of(catalog, species)
+    catalog = catalog_of(catalog, species, chrom_alias)
     regions = None if regions is None else regions_from(regions, catalog)
     location = absolute(path)
     with reaching(location), writing(location, part):

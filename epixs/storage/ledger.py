@@ -34,7 +34,8 @@ class Record:
         Digest of what all rows share: coordinates and settings, or a model.
     rows
         One dict a row: `checksum` of its values, `source` (digest of the path, size and version it was read
-        from; not in an imputed store), and `error` or the entries of `row_statistics`.
+        from; not in an imputed store), and `error` or the entries of `row_statistics`; `notes` where its file
+        was unusual.
     """
 
     fingerprint: str
@@ -67,6 +68,9 @@ def forget_record(store: Store, key: Key) -> None:
 def is_sound_row(row: Any) -> bool:
     """Whether a row's entry has the types of one: what a store holds is a claim."""
     if type(row) is not dict or not all(type(row.get(name, "")) is str for name in TEXTS):
+        return False
+    notes = row.get("notes", {})
+    if type(notes) is not dict or not all(type(value) in (int, str) for value in notes.values()):
         return False
     if row.get("error"):
         return True

@@ -1,0 +1,205 @@
+"""Files that everybody else reads, and files that are something else, through the command line."""
+
+import gzip
+import json
+
+import numpy as np
+import pandas as pd
+import pyBigWig
+import pytest
+import xarray as xr
+from typer.testing import CliRunner
+
+from epixs.cli.app import app
+
+SIZES = {"chr1": 10_010, "chr2": 5_000, "chrM": 500}
+COLUMNS = ["species", "assembly", "biosample", "assay", "assay_class", "accession", "output_type", "path"]
+
+
+def epixs(*arguments):
+    return CliRunner().invoke(app, [str(a) for a in arguments])
+
+
+def flat(result):
+    """All that was said, on one line; never a traceback."""
+    assert result.exception is None or isinstance(result.exception, SystemExit), result.exception
+    return " ".join((result.stdout + " " + result.stderr).split())
+
+
+def write(path, items, sizes=SIZES, **options):
+    """Write items `(chrom, start, end, value)` as a bigWig."""
+    with pyBigWig.open(str(path), "w") as file:
+        file.addHeader(list(sizes.items()), maxZooms=0)
+        chroms, starts, ends, values = (list(column) for column in zip(*items, strict=True))
+        file.addEntries(chroms, starts, ends=ends, values=values, **options)
+    return path
+
+
+GOOD = [("chr1", 100 * i, 100 * i + 50, float(i % 7 + 1)) for i in range(100)]
+GOOD += [("chr2", 30 * i, 30 * i + 30, 1.5) for i in range(100)]
+
+
+@pytest.fixture
+def ingest(tmp_path):
+    """Ingest one good track and others beside it; returns what was said and the opened store."""
+
+    def run(*others, bed="chr1\t0\t10010\nchr2\t0\t5000\n", options=(), assembly="small", sizes=SIZES):
+        if sizes:
+            (tmp_path / f"{assembly}.chrom.sizes").write_text(
+                "".join(f"{c}\t{n}\n" for c, n in sizes.items())
+            )
+        paths = [write(tmp_path / "good.bw", GOOD), *others]
+        rows = [
+            ["toy", assembly, f"b{i}", "a", "histone", path.name.split(".")[0].upper(), "signal", path.name]
+            for i, path in enumerate(paths)
+        ]
+        pd.DataFrame(rows, columns=COLUMNS).to_csv(tmp_path / "c.tsv", sep="\t", index=False)
+        (tmp_path / "r.bed").write_text(bed)
+        out = tmp_path / "out.zarr"
+        result = epixs(
+            "ingest",
+            tmp_path / "c.tsv",
+            "--regions",
+            tmp_path / "r.bed",
+            "--out",
+            out,
+            "--workers",
+            1,
+            *options,
+        )
+        return result, xr.open_zarr(out, chunks=None) if out.exists() else None
+
+    return run
+
+
+def test_a_chromosome_left_out_by_its_writer_has_no_value(ingest, tmp_path):
+    """bedGraphToBigWig lists only chromosomes with data."""
+    female = write(tmp_path / "female.bw", GOOD[:100], {"chr1": 10_010})
+    result, store = ingest(female)
+    assert result.exit_code == 0, result.output
+    assert "1 pair of file and chromosome without data" in flat(result)
+    assert "all of it counts as 0: FEMALE (chr2)" in flat(result)
+    assert store.status.values.tolist() == ["ok", "ok"]
+    np.testing.assert_array_equal(store.signal[1, :401], store.signal[0, :401])
+    assert (store.signal[1, 401:] == 0).all()
+    noted = "1 chromosome not in the file, without values (chr2)"
+    assert store.source_notes.values.tolist() == ["", noted]
+    assert f"FEMALE: {noted}" in flat(epixs("status", tmp_path / "out.zarr"))
+    again, _ = ingest(female)
+    assert "1 pair of file and chromosome" in flat(again)
+
+
+def test_a_chromosome_left_out_is_missing_where_bases_without_a_value_are(ingest, tmp_path):
+    female = write(tmp_path / "female.bw", GOOD[:100], {"chr1": 10_010})
+    result, store = ingest(female, options=["--uncovered", "nan"])
+    assert "all of it is missing (NaN): FEMALE (chr2)" in flat(result)
+    assert store.signal[1, 401:].isna().all()
+
+
+def test_a_file_with_none_of_the_regions_chromosomes_is_refused(ingest, tmp_path):
+    other = write(tmp_path / "other.bw", [("chrM", 0, 10, 1.0)], {"chrM": 500})
+    result, store = ingest(other)
+    assert result.exit_code == 1
+    assert "no chromosome of small among those of the regions; got chrM; expected chr1, chr2" in flat(result)
+    assert store.signal[1].isna().all()
+
+
+def test_items_without_width_and_overlapping_items(ingest, tmp_path):
+    items = [
+        *GOOD[:99],
+        ("chr1", 9_900, 9_900, 9.0),
+        ("chr1", 9_900, 9_950, 2.0),
+        ("chr1", 9_925, 9_950, 4.0),
+    ]
+    odd = write(tmp_path / "odd.bw", items, validate=False)
+    result, store = ingest(odd)
+    assert result.exit_code == 0, result.output
+    assert store.status.values.tolist() == ["ok", "ok"]
+    expected = np.rint(np.arcsinh([2.0, 4.0]) * 2048) / 2048
+    assert store.signal[1, 396:398].values.tolist() == expected.tolist()
+    said = "1 item without width (nothing to add); 1 item over earlier ones (the later one counts)"
+    assert f"unusual items in 1 file: ODD: {said}" in flat(result)
+    state = json.loads(epixs("status", tmp_path / "out.zarr", "--json").stdout)
+    assert state["noted"] == [{"accession": "ODD", "note": said}]
+    qc = json.loads(
+        epixs("qc", tmp_path / "out.zarr", "--report", tmp_path / "qc", "--workers", 1, "--json").stdout
+    )
+    assert said in qc["experiments"][1]["notes"]
+    for backend in ("epixs", "pybigwig"):
+        checked = epixs("verify", tmp_path / "out.zarr", "--sources", "--backend", backend, "--workers", 1)
+        assert checked.exit_code == 0, checked.output
+
+
+def test_the_other_mitochondrion_is_no_other_assembly(ingest, tmp_path):
+    rcrs = write(tmp_path / "rcrs.bw", GOOD, SIZES | {"chrM": 498})
+    result, store = ingest(rcrs)
+    assert result.exit_code == 0, result.output
+    said = "another length of chromosomes that the regions do not touch, in 1 file: RCRS (chrM (498 bp))"
+    assert said in flat(result)
+    np.testing.assert_array_equal(store.signal[0], store.signal[1])
+
+
+def test_a_file_of_another_assembly_is_refused(ingest, tmp_path):
+    other = write(tmp_path / "other.bw", GOOD, {"chr1": 10_010, "chr2": 5_001, "chrM": 499})
+    result, store = ingest(other, bed="chr1\t0\t10010\n")
+    assert result.exit_code == 1
+    assert "is not on small: chr2; got 5001 bp; expected 5000 bp" in flat(result)
+    assert store.signal[1].isna().all()
+
+
+def test_names_with_and_without_chr(ingest, tmp_path):
+    ensembl = [(chrom.removeprefix("chr"), *rest) for chrom, *rest in GOOD]
+    other = write(tmp_path / "ensembl.bw", ensembl, {"1": 10_010, "2": 5_000, "MT": 500})
+    result, store = ingest(other)
+    assert result.exit_code == 0, result.output
+    assert (
+        "other names of chromosomes in 1 file, which mean the same: ENSEMBL (1 for chr1, 2 for chr2)"
+        in flat(result)
+    )
+    np.testing.assert_array_equal(store.signal[0], store.signal[1])
+
+
+def test_regions_in_other_names(ingest):
+    result, store = ingest(bed="1\t0\t10010\n2\t0\t5000\n")
+    assert result.exit_code == 0, result.output
+    assert "other names of chromosomes than small: 1 is chr1, 2 is chr2" in flat(result)
+    assert store.region_chrom.values.tolist() == ["chr1", "chr2"]
+
+
+@pytest.mark.parametrize("beside", [True, False])
+def test_names_by_an_alias_table(ingest, tmp_path, beside):
+    refseq = {"chr1": "NC_1.2", "chr2": "NC_2.2", "chrM": "NC_3.2"}
+    items = [(refseq[chrom], *rest) for chrom, *rest in GOOD]
+    other = write(tmp_path / "refseq.bw", items, {refseq[c]: n for c, n in SIZES.items()})
+    refused, store = ingest(other)
+    assert "can be given with --chrom-alias" in flat(refused)
+    table = tmp_path / ("small.chromAlias.txt" if beside else "names.txt")
+    table.write_text("# ucsc\trefseq\n" + "".join(f"{own}\t{name}\n" for own, name in refseq.items()))
+    options = [] if beside else ["--chrom-alias", table]
+    result, store = ingest(other, options=[*options, "--retry-failed"])
+    assert result.exit_code == 0, result.output
+    assert "REFSEQ (NC_1.2 for chr1, NC_2.2 for chr2)" in flat(result)
+    np.testing.assert_array_equal(store.signal[0], store.signal[1])
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (lambda bigwig: gzip.compress(bigwig), "got a gzipped bigWig; expected a bigWig. Decompress it with gunzip"),
+        (lambda _: b"track type=wiggle_0\nfixedStep chrom=chr1 start=1 step=25\n1\n", "got wiggle text; expected a bigWig. Convert it with wigToBigWig"),
+        (lambda _: b"chr1\t0\t25\t1.5\n", "got bedGraph text; expected a bigWig. Convert it with bedGraphToBigWig"),
+    ],
+)  # fmt: skip
+def test_what_is_handed_out_as_bigwig_is_said(ingest, tmp_path, content, said):
+    (tmp_path / "x.bw").write_bytes(content(write(tmp_path / "y.bw", GOOD).read_bytes()))
+    result, _ = ingest(tmp_path / "x.bw")
+    assert result.exit_code == 1
+    assert said in flat(result)
+
+
+def test_a_header_alone_is_said_to_be_that(ingest, tmp_path):
+    file = pyBigWig.open(str(tmp_path / "head.bw"), "w")
+    file.addHeader(list(SIZES.items()), maxZooms=0)
+    file.close()
+    result, _ = ingest(tmp_path / "head.bw")
+    assert "head.bw has a header and no data" in flat(result)
