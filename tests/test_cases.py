@@ -32,7 +32,7 @@ def epixs(*arguments):
 def test_values(tmp_path, case, accession, chrom, nonzero, first, value, total):
     folder, out = CASES / case, tmp_path / "x.zarr"
     done = epixs(
-        "ingest", folder / "catalog.tsv", "--regions", folder / "regions.bed", "--out", out, "--workers", "1"
+        "ingest", folder / "catalog.tsv", "--regions", folder / "regions.bed", "--out", out, "--tile", "1/1"
     )
     assert done.exit_code == 0, done.output
     store = xr.open_zarr(out, chunks=None)
@@ -63,7 +63,7 @@ def test_what_is_no_bigwig(tmp_path):
     folder = CASES / "not_quite_bigwig"
     done = epixs(
         "ingest", folder / "catalog.tsv", "--regions", folder / "regions.bed", "--out", tmp_path / "x.zarr",
-        "--workers", "1",
+        "--tile", "1/1",
     )  # fmt: skip
     assert done.exit_code == 1
     said = " ".join(done.stderr.split())

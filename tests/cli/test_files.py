@@ -10,7 +10,9 @@ import pytest
 import xarray as xr
 from typer.testing import CliRunner
 
+from epixs.checks.verify import verify
 from epixs.cli.app import app
+from epixs.report.qc_page import qc
 
 SIZES = {"chr1": 10_010, "chr2": 5_000, "chrM": 500}
 COLUMNS = ["species", "assembly", "biosample", "assay", "assay_class", "accession", "output_type", "path"]
@@ -63,8 +65,8 @@ def ingest(tmp_path):
             tmp_path / "r.bed",
             "--out",
             out,
-            "--workers",
-            1,
+            "--tile",
+            "1/1",
             *options,
         )
         return result, xr.open_zarr(out, chunks=None) if out.exists() else None
@@ -93,7 +95,7 @@ def test_a_chromosome_left_out_is_missing_where_bases_without_a_value_are(ingest
     female = write(tmp_path / "female.bw", GOOD[:100], {"chr1": 10_010})
     result, store = ingest(female, options=["--uncovered", "nan"])
     assert "all of it is missing (NaN): FEMALE (chr2)" in flat(result)
-    assert store.signal[1, 401:].isna().all()
+    assert np.isnan(store.signal[1, 401:]).all()
 
 
 def test_a_file_with_none_of_the_regions_chromosomes_is_refused(ingest, tmp_path):
@@ -101,7 +103,7 @@ def test_a_file_with_none_of_the_regions_chromosomes_is_refused(ingest, tmp_path
     result, store = ingest(other)
     assert result.exit_code == 1
     assert "no chromosome of small among those of the regions; got chrM; expected chr1, chr2" in flat(result)
-    assert store.signal[1].isna().all()
+    assert np.isnan(store.signal[1]).all()
 
 
 def test_items_without_width_and_overlapping_items(ingest, tmp_path):
@@ -121,13 +123,9 @@ def test_items_without_width_and_overlapping_items(ingest, tmp_path):
     assert f"unusual items in 1 file: ODD: {said}" in flat(result)
     state = json.loads(epixs("status", tmp_path / "out.zarr", "--json").stdout)
     assert state["noted"] == [{"accession": "ODD", "note": said}]
-    qc = json.loads(
-        epixs("qc", tmp_path / "out.zarr", "--report", tmp_path / "qc", "--workers", 1, "--json").stdout
-    )
-    assert said in qc["experiments"][1]["notes"]
+    assert said in qc(tmp_path / "out.zarr")["notes"][1]
     for backend in ("epixs", "pybigwig"):
-        checked = epixs("verify", tmp_path / "out.zarr", "--sources", "--backend", backend, "--workers", 1)
-        assert checked.exit_code == 0, checked.output
+        assert verify(tmp_path / "out.zarr", sources=True, backend=backend) == []
 
 
 def test_the_other_mitochondrion_is_no_other_assembly(ingest, tmp_path):
@@ -144,7 +142,7 @@ def test_a_file_of_another_assembly_is_refused(ingest, tmp_path):
     result, store = ingest(other, bed="chr1\t0\t10010\n")
     assert result.exit_code == 1
     assert "is not on small: chr2; got 5001 bp; expected 5000 bp" in flat(result)
-    assert store.signal[1].isna().all()
+    assert np.isnan(store.signal[1]).all()
 
 
 def test_names_with_and_without_chr(ingest, tmp_path):
