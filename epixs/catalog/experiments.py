@@ -16,14 +16,14 @@ import pandas as pd
 
 from epixs.catalog.tsv import read_tsv
 from epixs.errors import CatalogError, RegionError
-from epixs.genome.assembly import Assembly, load_assembly, reference_folder
+from epixs.genome.assembly import Assembly, find_assembly, reference_folder
 from epixs.storage.files import write_new
 from epixs.storage.location import is_url
 
 REQUIRED = ("species", "assembly", "biosample", "assay", "assay_class", "accession", "output_type", "path")
 
 
-OPTIONAL = ("strand", "md5sum", "size")
+OPTIONAL = ("strand", "md5sum", "size", "perturbed")
 
 
 ASSAY_CLASSES = ("histone", "protein_binding", "transcription", "accessibility", "other")
@@ -44,7 +44,7 @@ class Catalog:
     species
         For instance `"mouse"`.
     assembly
-        With its chromosome sizes.
+        With its chromosome sizes; without, where only the headers of its tracks tell them.
     experiments
         One row an experiment, columns `REQUIRED + OPTIONAL`, all text; `path` is absolute or a URL. The
         index is the line number in the file.
@@ -120,7 +120,7 @@ def read_catalog(
     _raise_problems(path, problems)
     try:
         names = Path(chrom_alias) if chrom_alias else None
-        assembly = load_assembly(table["assembly"].iloc[0], path.parent, names)
+        assembly = find_assembly(table["assembly"].iloc[0], path.parent, names)
     except RegionError as error:
         raise CatalogError(f"{path}, row {table.index[0]}, column assembly: {error.message}") from error
     return Catalog(species, assembly, table)

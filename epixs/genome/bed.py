@@ -47,6 +47,12 @@ def make_regions(assembly: Assembly, rows: list[tuple[str, int, int, str]]) -> t
     RegionError
         If a chromosome is not in the assembly or an interval lies outside its chromosome.
     """
+    if not assembly.chrom_sizes:
+        raise RegionError(
+            f"nothing says how long the chromosomes of {assembly.name} are",
+            next_step=f"put {assembly.name}.chrom.sizes (name, tab, length) beside the catalog, or give the "
+            "paths to `epixs ingest`, which takes them from the headers of the tracks",
+        )
     if not rows:
         raise RegionError("no region given", expected="at least one line of chrom, start, end")
     notes: list[str] = []

@@ -58,5 +58,7 @@ def no_regions(path: str) -> ConfigError:
     """The error of a new store without regions."""
     return ConfigError(
         f"{path} does not exist yet, and there are no regions",
-        expected="a BED of the regions that it shall hold, with --regions",
+        expected="a BED of the regions that it shall hold, with --regions; or `--regions genome`",
+        next_step="to train on, about 1 % of the genome is enough: the Pilot Regions (catalog/regions), for "
+        "other species half a megabase here and there on all chromosomes (docs/training.md makes such a BED)",
     )

@@ -83,18 +83,28 @@ class _Tree:
 class BigWig:
     """An open bigWig file, its chromosomes and index read and checked.
 
+    Parameters
+    ----------
+    path
+        A local file or a URL.
+    header_only
+        Read the chromosomes alone and close the file.
+
     Raises
     ------
     TrackError
         If the file is missing, not a bigWig, truncated or damaged.
     """
 
-    def __init__(self, path: str | Path) -> None:
+    def __init__(self, path: str | Path, *, header_only: bool = False) -> None:
         self._source = open_source(path)
         self.path, self.size = self._source.name, self._source.size
         try:
             self._read_header()
             self.chroms = self._read_chroms()
+            if header_only:
+                self._source.close()
+                return
             self._leaves = self._read_index()
             self._starts, self._ends = (_place(self._leaves, side) for side in ("start", "end"))
             self._reached = np.maximum.accumulate(self._ends)
@@ -345,6 +355,17 @@ class BigWig:
         if found.size and found["length"].max() > MAX_BLOCK:
             raise self.damaged("its index points to a block of impossible size")
         return found
+
+
+def chrom_sizes_of(path: str | Path) -> dict[str, int]:
+    """Length of each chromosome that a bigWig lists; its index and data are not looked at.
+
+    Raises
+    ------
+    TrackError
+        If it is no bigWig, or its header is damaged.
+    """
+    return BigWig(path, header_only=True).chrom_sizes
 
 
 def _place(boxes: npt.NDArray[np.void], side: str) -> npt.NDArray[np.uint64]:

@@ -45,7 +45,14 @@ GOOD += [("chr2", 30 * i, 30 * i + 30, 1.5) for i in range(100)]
 def ingest(tmp_path):
     """Ingest one good track and others beside it; returns what was said and the opened store."""
 
-    def run(*others, bed="chr1\t0\t10010\nchr2\t0\t5000\n", options=(), assembly="small", sizes=SIZES):
+    def run(
+        *others,
+        bed="chr1\t0\t10010\nchr2\t0\t5000\n",
+        options=(),
+        assembly="small",
+        sizes=SIZES,
+        regions=None,
+    ):
         if sizes:
             (tmp_path / f"{assembly}.chrom.sizes").write_text(
                 "".join(f"{c}\t{n}\n" for c, n in sizes.items())
@@ -62,7 +69,7 @@ def ingest(tmp_path):
             "ingest",
             tmp_path / "c.tsv",
             "--regions",
-            tmp_path / "r.bed",
+            regions or tmp_path / "r.bed",
             "--out",
             out,
             "--tile",
@@ -201,3 +208,65 @@ def test_a_header_alone_is_said_to_be_that(ingest, tmp_path):
     file.close()
     result, _ = ingest(tmp_path / "head.bw")
     assert "head.bw has a header and no data" in flat(result)
+
+
+def test_the_whole_genome_of_an_assembly_that_nothing_is_known_of(ingest, tmp_path):
+    """Lengths come from the headers, the names from most files; the store keeps both."""
+    ensembl = [(chrom.removeprefix("chr"), *rest) for chrom, *rest in GOOD]
+    others = [
+        write(tmp_path / "ensembl.bw", ensembl, {"1": 10_010, "2": 5_000, "3": 75}),
+        write(tmp_path / "more.bw", GOOD, {"chr1": 10_010, "chr2": 5_000, "chrUn_7": 100}),
+        write(tmp_path / "wrong.bw", GOOD, {"chr1": 9_999, "chr2": 4_999, "chr9": 800}),
+    ]
+    result, store = ingest(*others, sizes=None, assembly="draft1", regions="genome")
+    assert result.exit_code == 1
+    assert (
+        "epixs does not know draft1: the lengths of its 5 chromosomes are those in the headers of 4"
+        in flat(result)
+    )
+    assert "wrong.bw is not on draft1: chr1; got 9999 bp; expected 10010 bp" in flat(result)
+    lengths = {"chr1": 10_010, "chr2": 5_000, "chrM": 500, "chrUn_7": 100, "3": 75}
+    assert (
+        dict(zip(store.region_chrom.values.tolist(), store.region_end.values.tolist(), strict=True))
+        == lengths
+    )
+    assert store.region_chrom_size.values.tolist() == store.region_end.values.tolist()
+    np.testing.assert_array_equal(store.signal[0], store.signal[1])
+    for path in others:
+        path.unlink()
+    again, store = ingest(sizes=None, assembly="draft1", regions="genome", options=["--append"])
+    assert again.exit_code == 1  # for the row that could not be read
+    assert len(store.region_chrom) == 5
+
+
+def test_verify_needs_no_file_beside_the_store(ingest, tmp_path):
+    table = tmp_path / "names.txt"
+    table.write_text("chr1\tNC_1.2\nchr2\tNC_2.2\n")
+    items = [({"chr1": "NC_1.2", "chr2": "NC_2.2"}[chrom], *rest) for chrom, *rest in GOOD]
+    other = write(tmp_path / "refseq.bw", items, {"NC_1.2": 10_010, "NC_2.2": 5_000})
+    result, _ = ingest(other, options=["--chrom-alias", table])
+    assert result.exit_code == 0, result.output
+    table.unlink()
+    (tmp_path / "small.chrom.sizes").unlink()
+    assert verify(tmp_path / "out.zarr", sources=True) == []
+
+
+@pytest.mark.parametrize("name", ["main.chrom.sizes", "main.fa.fai"])
+def test_chromosomes_that_a_table_of_sizes_names(ingest, tmp_path, name):
+    (tmp_path / name).write_text("chr2\t5000\t10\t60\t61\n")
+    result, store = ingest(regions=tmp_path / name)
+    assert result.exit_code == 0, result.output
+    assert store.region_chrom.values.tolist() == ["chr2"]
+    (tmp_path / name).write_text("chr2\t5001\n")
+    refused = epixs("ingest", tmp_path / "c.tsv", "--regions", tmp_path / name, "--out", tmp_path / "b.zarr")
+    assert f"{name} is not of small: chr2; got 5001 bp; expected 5000 bp" in flat(refused)
+
+
+def test_no_header_at_all_tells_no_lengths(ingest, tmp_path):
+    ingest(sizes=None, assembly="draft1", regions="genome")
+    (tmp_path / "good.bw").write_text("<html>")
+    refused = epixs("ingest", tmp_path / "c.tsv", "--regions", "genome", "--out", tmp_path / "b.zarr")
+    assert refused.exit_code == 2
+    assert "chromosome sizes of draft1, which epixs does not know, cannot be taken from the headers" in flat(
+        refused
+    )
