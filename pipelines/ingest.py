@@ -34,20 +34,18 @@ def main(settings_path: str) -> int:
         print("dashboard:", client.dashboard_link)
         for entry in settings["compendium"]:
             store = entry["store"] if "://" in entry["store"] else path.parent / entry["store"]
-            catalog = epixs.read_catalog(
-                path.parent / entry["catalog"], entry.get("species"), check_files=False
-            )
-            regions, notes = epixs.read_regions(path.parent / entry["regions"], catalog.assembly)
-            for note in notes:
-                print("note:", note)
+            regions = entry["regions"]
             table = epixs.ingest(
-                catalog,
-                regions,
+                path.parent / entry["catalog"],
+                regions if regions == "genome" else path.parent / regions,
                 store,
+                species=entry.get("species"),
                 uncovered=entry.get("uncovered", "zero"),
                 client=client,
                 progress=lambda p: print(f"\r{p.tiles_done}/{p.tiles} tiles", end="", flush=True),
             )
+            for note in table.attrs.get("notes", ()):
+                print("note:", note)
             print(f"\n{store}: {(table['status'] == 'ok').sum()} of {len(table)} experiments")
             for row in table[table["status"] != "ok"].itertuples():
                 print(f"  {row.accession}: {row.status}", file=sys.stderr)

@@ -16,14 +16,14 @@ import pandas as pd
 
 from epixs.catalog.tsv import read_tsv
 from epixs.errors import CatalogError, RegionError
-from epixs.genome.assembly import Assembly, load_assembly, reference_folder
+from epixs.genome.assembly import Assembly, find_assembly, reference_folder
 from epixs.storage.files import write_new
 from epixs.storage.location import is_url
 
 REQUIRED = ("species", "assembly", "biosample", "assay", "assay_class", "accession", "output_type", "path")
 
 
-OPTIONAL = ("strand", "md5sum", "size")
+OPTIONAL = ("strand", "md5sum", "size", "perturbed")
 
 
 ASSAY_CLASSES = ("histone", "protein_binding", "transcription", "accessibility", "other")
@@ -44,7 +44,7 @@ class Catalog:
     species
         For instance `"mouse"`.
     assembly
-        With its chromosome sizes.
+        With its chromosome sizes; without, where only the headers of its tracks tell them.
     experiments
         One row an experiment, columns `REQUIRED + OPTIONAL`, all text; `path` is absolute or a URL. The
         index is the line number in the file.
@@ -71,7 +71,13 @@ def output_types() -> set[str]:
     return {line.strip() for line in extra if line.strip() and not line.startswith("#")}
 
 
-def read_catalog(path: str | Path, species: str | None = None, *, check_files: bool = True) -> Catalog:
+def read_catalog(
+    path: str | Path,
+    species: str | None = None,
+    *,
+    check_files: bool = True,
+    chrom_alias: str | Path | None = None,
+) -> Catalog:
     """Read and validate the experiments of one species.
 
     Parameters
@@ -82,6 +88,9 @@ def read_catalog(path: str | Path, species: str | None = None, *, check_files: b
         Needed where the file holds more than one.
     check_files
         Whether a local file that does not exist is a problem.
+    chrom_alias
+        A table of other names of the assembly's chromosomes, as UCSC has them; if there is none, it is looked
+        for as `ASSEMBLY.chromAlias.txt` beside the catalog.
 
     Raises
     ------
@@ -110,7 +119,8 @@ def read_catalog(path: str | Path, species: str | None = None, *, check_files: b
         problems += missing_files(table)
     _raise_problems(path, problems)
     try:
-        assembly = load_assembly(table["assembly"].iloc[0], beside=path.parent)
+        names = Path(chrom_alias) if chrom_alias else None
+        assembly = find_assembly(table["assembly"].iloc[0], path.parent, names)
     except RegionError as error:
         raise CatalogError(f"{path}, row {table.index[0]}, column assembly: {error.message}") from error
     return Catalog(species, assembly, table)

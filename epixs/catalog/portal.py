@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
-import functools
+import os
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
 
-from epixs.catalog.experiments import core_experiments, slug, vocabulary, write_catalog
+from epixs.catalog.biosamples import biosample_names
+from epixs.catalog.experiments import core_experiments, slug, write_catalog
+from epixs.catalog.manifest import PORTAL, read_manifests
+from epixs.catalog.recognise import recognise
 from epixs.catalog.tsv import read_tsv
-from epixs.errors import CatalogError
-from epixs.genome.assembly import reference_folder
+from epixs.catalog.vocabulary import Organism, assay_rule, is_perturbed, read_organisms, strand_of
+from epixs.errors import CatalogError, closest
 from epixs.storage.files import write_new
+from epixs.storage.location import is_url
 
 NEEDED = (
     "File accession",
@@ -49,27 +54,17 @@ OLDER_NAMES = {"Assembly": "File assembly"}
 """Columns as older tables of the portal have them."""
 
 
+MOST_NAMED = 4
+
+
 LABELS = ["species", "biosample", "assay"]
 
 
 REPORT_COLUMNS = ("Accession", "Biosample summary")
 
 
-TREATMENT = ("Biosample treatments", "Biosample treatments amount", "Biosample treatments duration")
-
-
-MODIFICATION = "Biosample genetic modifications"
-
-
-PLAIN_COLUMNS = ("Biosample term id", "Biosample term name", "Biosample type", "Biosample organism")
-"""Columns about a biosample that do not tell one from another of the same term."""
-
-
 SERIES = ("Lab", "Project", "Donor(s)", "Experiment date released")
 """Columns that experiments of one series share, the most telling first."""
-
-
-PERTURBATIONS = re.compile(r"CRISPR|RNAi|RNA interference|shRNA|siRNA", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -92,6 +87,8 @@ class Selection:
         one.
     outside_core
         Species of which the Core filter left no experiment.
+    notes
+        What was assumed, in sentences.
     """
 
     table: pd.DataFrame
@@ -100,22 +97,25 @@ class Selection:
     unnamed: tuple[str, ...] = ()
     audited: tuple[str, ...] = ()
     outside_core: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
 
 
 def make_catalog(
-    metadata: str | Path,
+    metadata: str | Path | Sequence[str | Path],
     out: str | Path,
     *,
     report: str | Path | None = None,
     core: bool = False,
-    keep_perturbed: bool = False,
+    keep_perturbed: bool | None = None,
     assembly: str | None = None,
+    species: str | None = None,
+    organisms: str | Path | None = None,
 ) -> Selection:
-    """Turn a portal table into a catalog with one bigWig per (biosample, assay).
+    """Turn a portal table, or published manifests, into a catalog with one bigWig per (biosample, assay).
 
     Parameters
     ----------
-    metadata, report, core, keep_perturbed, assembly
+    metadata, report, core, keep_perturbed, assembly, species, organisms
         As in `select_experiments`.
     out
         The catalog TSV to write. Experiments that were not chosen, and may be of other biosamples under the
@@ -140,13 +140,24 @@ def make_catalog(
     >>> chosen.dropped["not released"]
     1
     """
+    paths = _paths(metadata)
     chosen = select_experiments(
-        metadata, report=report, core=core, keep_perturbed=keep_perturbed, assembly=assembly
+        paths,
+        report=report,
+        core=core,
+        keep_perturbed=keep_perturbed,
+        assembly=assembly,
+        species=species,
+        organisms=organisms,
     )
-    write_catalog(chosen.table, out, paths_from=Path(metadata).parent)
+    write_catalog(chosen.table, out, paths_from=paths[0].parent)
     if len(chosen.others):
         write_new(others_beside(out), chosen.others.to_csv(sep="\t", index=False), CatalogError)
     return chosen
+
+
+def _paths(metadata: str | Path | Sequence[str | Path]) -> list[Path]:
+    return [Path(path) for path in ([metadata] if isinstance(metadata, str | Path) else metadata)]
 
 
 def others_beside(catalog: str | Path) -> Path:
@@ -155,57 +166,80 @@ def others_beside(catalog: str | Path) -> Path:
 
 
 def select_experiments(
-    metadata: str | Path,
+    metadata: str | Path | Sequence[str | Path],
     *,
     report: str | Path | None = None,
     core: bool = False,
-    keep_perturbed: bool = False,
+    keep_perturbed: bool | None = None,
     assembly: str | None = None,
+    species: str | None = None,
+    organisms: str | Path | None = None,
 ) -> Selection:
     """Choose one bigWig per (biosample, assay) from a portal table.
 
     Parameters
     ----------
     metadata
-        The portal's `metadata.tsv`; may hold several organisms.
+        The portal's `metadata.tsv`; may hold several organisms. Or the manifests that were published with the
+        reference model, one or both. Several of one sort are put together.
     report
         The portal's experiment report, whose "Biosample summary" then names biosamples: it tells life stages
         apart, of which `metadata.tsv` has no column.
     core
         Apply the Core filter (at least 5 assays per biosample and 5 biosamples per assay).
     keep_perturbed
-        Keep RNA-seq after CRISPR, shRNA or siRNA, which the paper leaves out.
+        Whether to keep RNA-seq after CRISPR, shRNA or siRNA, marked `perturbed`. By default it is left out of
+        a portal table, and kept of a manifest.
     assembly
         Instead of the newest assembly each organism has, for instance `"hg19"`.
+    species
+        Take this species alone; or the name for an organism of the table that `catalog/organisms.tsv` does
+        not have, on `assembly`. Of a manifest, which does not say it, its species (human).
+    organisms
+        A table of further organisms, with the columns of `catalog/organisms.tsv`.
 
     Raises
     ------
     CatalogError
         If the table lacks a column or nothing is left.
     """
-    files = _read_metadata(Path(metadata))
+    paths = _paths(metadata)
+    sorts = {recognise(path) for path in paths}
+    if len(sorts) > 1:
+        raise CatalogError("a portal table and a published manifest do not go into one catalog", got=paths)
+    if sorts == {"manifest"}:
+        if report or organisms:
+            raise CatalogError(f"{paths[0]} is a manifest: --report and --organisms are for a portal table")
+        return _from_manifests(paths, species, assembly, core, keep_perturbed is not False)
+    files = _read_metadata(paths)
+    known = _organisms_in(files, read_organisms(organisms), species, assembly)
     summaries = read_report(report) if report else {}
     dropped: dict[str, int] = {}
 
     def keep(mask: pd.Series[bool], reason: str) -> None:
         nonlocal files
-        mask = mask.astype(bool)  # an empty column would have lost its type
-        if not mask.all():
-            dropped[reason] = int((~mask).sum())
-        files = files[mask]
+        files = _kept(files, mask, reason, dropped)
 
     keep(files["File format"].str.lower() == "bigwig", "not a bigWig")
     keep(files["File Status"] == "released", "not released")
-    files = _name(files)
+    files = _name(files, known)
     if summaries:
         named = files["Experiment accession"].map(summaries)
         files = files.assign(biosample=named.where(named.notna(), files["biosample"]))
-    keep(files["species"] != "", "organism not in catalog/organisms.tsv")
+    strangers = _few(files.loc[files["species"] == "", "Biosample organism"])
+    named_by = "--species and --assembly name one, --organisms several"
+    keep(files["species"] != "", f"organism not in catalog/organisms.tsv ({strangers}): {named_by}")
+    if species:
+        keep(files["species"] == species, f"another species than {species}")
     keep(files["assay"] != "", "assay not in catalog/assays.tsv, or a control")
     if not keep_perturbed:
-        keep(~files["perturbed"], "RNA-seq of a perturbed biosample (CRISPR, shRNA, siRNA)")
+        keep(~files["perturbed"].astype(bool), "RNA-seq of a perturbed biosample (CRISPR, shRNA, siRNA)")
     keep(files["Output type"] == files["output_type"], "another output type than the assay needs")
-    keep(files["assembly_rank"] >= 0, "assembly not in catalog/organisms.tsv")
+    strangers = _few(files.loc[files["assembly_rank"] < 0, "File assembly"])
+    keep(
+        files["assembly_rank"] >= 0,
+        f"assembly not in catalog/organisms.tsv ({strangers}): --assembly takes one",
+    )
     wanted = files["assembly"] == assembly if assembly else files["assembly_rank"] == _best_rank(files)
     keep(wanted, "another assembly than the preferred one")
     files = _ranked(files)
@@ -213,32 +247,123 @@ def select_experiments(
     files = _by_series(files)
     others = _others(files)
     keep(~files.duplicated(LABELS), "another experiment of the same biosample and assay")
-    species = set(files["species"])
+    all_species = set(files["species"])
     if core:
         kept = core_experiments(files).index
         keep(files.index.to_series().isin(kept), "outside the Core")
-    if files.empty:
-        raise CatalogError(
-            f"{metadata}: no experiment is left",
-            got="; ".join(f"{count} files: {reason}" for reason, count in dropped.items()),
-            expected="released bigWigs of a known organism, assay and output type",
-        )
-    table = files.sort_values(["species", "biosample", "assay"]).reset_index(drop=True)
+    table = _table_of(files, paths, dropped)
     audited = table.loc[table["Audit ERROR"] != "", "accession"]
     unnamed = sorted(set(table["Experiment accession"]) - set(summaries)) if summaries else []
-    lost = sorted(species - set(table["species"]))
+    lost = sorted(all_species - set(table["species"]))
     return Selection(table, dropped, others, tuple(unnamed), tuple(audited), tuple(lost))
 
 
-def _read_metadata(path: Path) -> pd.DataFrame:
-    table = read_tsv(
-        path,
-        NEEDED,
-        what="metadata",
-        error=CatalogError,
-        next_step="download metadata.tsv from the ENCODE portal",
-        renamed=OLDER_NAMES,
-    )
+def _from_manifests(
+    paths: Sequence[Path], species: str | None, assembly: str | None, core: bool, keep_perturbed: bool
+) -> Selection:
+    """What published manifests list: all of it, unless told otherwise."""
+    files = read_manifests(paths, species, assembly)
+    dropped: dict[str, int] = {}
+    files = _kept(files, ~files.duplicated("accession"), "listed before", dropped)
+    files = _kept(files, ~files.duplicated(LABELS), "another file of the same biosample and assay", dropped)
+    if not keep_perturbed:
+        files = _kept(
+            files, ~files["perturbed"], "RNA-seq of a perturbed biosample (CRISPR, shRNA, siRNA)", dropped
+        )
+    if core:
+        kept = files.index.to_series().isin(core_experiments(files).index)
+        files = _kept(files, kept, "outside the Core", dropped)
+    table = _table_of(files, paths, dropped)
+    where = f"{table['species'].iloc[0]} on {table['assembly'].iloc[0]}"
+    note = f"a manifest does not say its species and assembly: taken for {where} (--species, --assembly)"
+    return Selection(table, dropped, files.iloc[:0], notes=() if species and assembly else (note,))
+
+
+def _kept(files: pd.DataFrame, mask: pd.Series[bool], reason: str, dropped: dict[str, int]) -> pd.DataFrame:
+    """Files of a mask; how many others there are is counted under the reason."""
+    mask = mask.astype(bool)  # an empty column would have lost its type
+    if not mask.all():
+        dropped[reason] = int((~mask).sum())
+    return files[mask]
+
+
+def _table_of(files: pd.DataFrame, paths: Sequence[Path], dropped: dict[str, int]) -> pd.DataFrame:
+    """What was chosen, in order; `perturbed` is a column of it where some are."""
+    if files.empty:
+        raise CatalogError(
+            f"{' and '.join(map(str, paths))}: no experiment is left",
+            got="; ".join(f"{count} files: {reason}" for reason, count in dropped.items())
+            or "an empty table",
+            expected="released bigWigs of a known organism, assay and output type",
+        )
+    table = files.sort_values(["species", "biosample", "assay"]).reset_index(drop=True)
+    perturbed = table.pop("perturbed").astype(bool)
+    return table.assign(perturbed=perturbed.map({True: "yes", False: ""})) if perturbed.any() else table
+
+
+def _few(names: pd.Series[str]) -> str:
+    """The first few distinct names."""
+    distinct = sorted({name or "none given" for name in names})
+    return ", ".join(distinct[:MOST_NAMED]) + (", ..." if len(distinct) > MOST_NAMED else "")
+
+
+def _organisms_in(
+    files: pd.DataFrame, known: dict[str, Organism], species: str | None, assembly: str | None
+) -> dict[str, Organism]:
+    """What the organisms of a table are called, with what the caller says of an unknown one."""
+    bigwigs = files[files["File format"].str.lower() == "bigwig"]
+    by_organism = {
+        str(name): sorted(set(rows["File assembly"]) - {""})
+        for name, rows in bigwigs.groupby("Biosample organism")
+    }
+    unknown = [name for name in by_organism if name and name not in known]
+    found = {name: known[name] for name in by_organism if name in known}
+    if species and species not in {organism.species for organism in found.values()}:
+        if len(unknown) != 1:
+            names = [organism.species for organism in found.values()]
+            raise CatalogError(
+                f"--species: {'the table has no' if not unknown else 'which organism is'} {species}",
+                got=", ".join(unknown) or f"{species!r}{closest(species, names)}",
+                expected=" or ".join(names) if not unknown else "one organism that is not known",
+                next_step="" if not unknown else "name them in a table: --organisms",
+            )
+        there = by_organism[unknown[0]]
+        if assembly is None and len(there) != 1:
+            raise CatalogError(
+                f"{unknown[0]} comes on several assemblies",
+                got=", ".join(there),
+                next_step="name one: --assembly",
+            )
+        found[unknown[0]] = Organism(species, {name: (name, rank) for rank, name in enumerate(there)})
+    if assembly:
+        for name, organism in found.items():
+            if assembly in by_organism[name]:
+                ranks = {assembly: (assembly, len(organism.assemblies)), **organism.assemblies}
+                found[name] = Organism(organism.species, ranks)
+    return found
+
+
+def _read_metadata(paths: Sequence[Path]) -> pd.DataFrame:
+    """Rows of portal tables; paths in them that are relative become so to the first table's folder."""
+    tables = []
+    for path in paths:
+        table = read_tsv(
+            path,
+            NEEDED,
+            what="metadata",
+            error=CatalogError,
+            next_step="download metadata.tsv from the ENCODE portal",
+            renamed=OLDER_NAMES,
+        )
+        if path.parent != paths[0].parent:
+            table["File download URL"] = [
+                url
+                if is_url(url) or url.startswith("/")
+                else os.path.relpath(path.parent / url, paths[0].parent)
+                for url in table["File download URL"]
+            ]
+        tables.append(table)
+    table = pd.concat(tables, ignore_index=True).fillna("").drop_duplicates("File accession")
     for column in HELPFUL:
         if column not in table.columns:
             table[column] = ""
@@ -274,150 +399,40 @@ def _best_rank(files: pd.DataFrame) -> pd.Series[int]:
     return files.groupby("species")["assembly_rank"].transform("min")
 
 
-def biosample_names(files: pd.DataFrame) -> pd.Series[str]:
-    """Name of each file's biosample: its term, and whatever else of the table tells biosamples apart.
-
-    That is treatments with amount and duration, genetic modifications, other columns about the biosample
-    (older tables have life stage, age, sex and the like), and the type where a term comes with several.
-    """
-    modifications = [name for name in files.columns if name.startswith(MODIFICATION)]
-    known = (*PLAIN_COLUMNS, *TREATMENT)
-    further = [
-        name
-        for name in files.columns
-        if name.startswith("Biosample ") and name not in known and not name.startswith(MODIFICATION)
-    ]
-    types = {}
-    if "Biosample type" in files.columns:
-        kinds = files.groupby("Biosample term name")["Biosample type"].nunique()
-        types = {str(term): "Biosample type" for term, count in kinds.items() if count > 1}
-    names = []
-    for record in files.to_dict("records"):
-        term = str(record["Biosample term name"])
-        telling = [*filter(None, [types.get(term)]), *further]
-        details = [str(record[name]) for name in telling if record[name]]
-        name = f"{term} ({', '.join(details)})" if details else term
-        modified = " ".join(dict.fromkeys(str(record[column]) for column in modifications if record[column]))
-        name += f" genetically modified ({modified})" if modified else ""
-        treated = _treatments(*(str(record.get(column, "")) for column in TREATMENT))
-        names.append(f"{name} treated with {treated}" if treated else name)
-    return pd.Series(names, index=files.index, dtype=object)
-
-
-def _treatments(names: str, amounts: str, durations: str) -> str:
-    """`"dexamethasone"`, `"100 nM"`, `"4 hour"` -> `"100 nM dexamethasone for 4 hour"`; lists by commas."""
-    each = [[part.strip() for part in text.split(",")] for text in (names, amounts, durations)]
-    count = len(each[0])
-    if not all(len(parts) == count or parts == [""] for parts in each):  # which belong together is not said
-        each, count = [[names], [amounts], [durations]], 1
-    columns = [parts if len(parts) == count else [""] * count for parts in each]
-    treatments = [
-        " ".join(part for part in (amount, name, duration and f"for {duration}") if part)
-        for name, amount, duration in zip(*columns, strict=True)
-    ]
-    return ", ".join(treatment for treatment in treatments if treatment)
-
-
-def _name(files: pd.DataFrame) -> pd.DataFrame:
+def _name(files: pd.DataFrame, organisms: dict[str, Organism]) -> pd.DataFrame:
     """Add the catalog's columns to portal rows; what is unknown gets an empty name."""
-    organisms = pd.read_csv(reference_folder() / "organisms.tsv", sep="\t", dtype=str, keep_default_na=False)
-    species = dict(zip(organisms["organism"], organisms["species"], strict=True))
-    rank: dict[tuple[str, str], tuple[str, int]] = {}
-    for record in organisms.itertuples():
-        order: dict[str, int] = {}
-        for pair in str(record.assemblies).split(","):
-            portal, _, ours = pair.partition("=")
-            rank[str(record.organism), portal] = (
-                ours or portal,
-                order.setdefault(ours or portal, len(order)),
-            )
     rows = [
-        _name_row({str(k): str(v) for k, v in record.items()}, species, rank)
+        _name_row({str(k): str(v) for k, v in record.items()}, organisms)
         for record in files.to_dict("records")
     ]
-    names = [
-        "species",
-        "assembly",
-        "assembly_rank",
-        "assay",
-        "assay_class",
-        "output_type",
-        "strand",
-    ]
+    names = ["species", "assembly", "assembly_rank", "assay", "assay_class", "output_type", "strand"]
     named = pd.DataFrame(rows, index=files.index, columns=[*names, "perturbed"])
     return files.join(named).assign(
         biosample=biosample_names(files),
         accession=files["File accession"],
-        path=files["File download URL"].map(
-            lambda url: f"https://www.encodeproject.org{url}" if url.startswith("/") else url
-        ),
+        path=files["File download URL"].map(lambda url: f"{PORTAL}{url}" if url.startswith("/") else url),
         size=files["Size"],
     )
 
 
-def _name_row(
-    record: dict[str, str], species: dict[str, str], rank: dict[tuple[str, str], tuple[str, int]]
-) -> tuple[object, ...]:
-    assembly, order = rank.get((record["Biosample organism"], record["File assembly"]), ("", -1))
+def _name_row(record: dict[str, str], organisms: dict[str, Organism]) -> tuple[object, ...]:
+    organism = organisms.get(record["Biosample organism"], Organism("", {}))
+    assembly, order = organism.assemblies.get(record["File assembly"], ("", -1))
     target = re.sub(r"-[a-z]+$", "", record["Experiment target"])
-    rule, output_type = _assay_rule(record["Assay"], target, record["Output type"])
+    rule, output_type = assay_rule(record["Assay"], target, record["Output type"])
     if rule is None:
-        return (
-            species.get(record["Biosample organism"], ""),
-            assembly,
-            order,
-            "",
-            "",
-            "",
-            "",
-            False,
-        )
-    strand = next((side for side in ("plus", "minus") if output_type.startswith(side)), "")
+        return organism.species, assembly, order, "", "", "", "", False
     parts = [rule["name"], target if rule["targeted"] == "yes" else "", output_type]
     return (
-        species.get(record["Biosample organism"], ""),
+        organism.species,
         assembly,
         order,
         "_".join(slug(part) for part in parts if part),
         rule["assay_class"],
         output_type,
-        strand,
-        rule["perturbed"] == "yes" or _is_perturbed(rule, record["Biosample genetic modifications methods"]),
+        strand_of(output_type),
+        rule["perturbed"] == "yes" or is_perturbed(rule, record["Biosample genetic modifications methods"]),
     )
-
-
-def _is_perturbed(rule: dict[str, str], modifications: str) -> bool:
-    """Whether RNA was sequenced after an edit or a knock-down that its assay name does not tell."""
-    return rule["assay_class"] == "transcription" and bool(PERTURBATIONS.search(modifications))
-
-
-def _assay_rule(assay: str, target: str, output_type: str) -> tuple[dict[str, str] | None, str]:
-    """Find the vocabulary's row for a portal assay, and the output type to take from it.
-
-    Strand-split signals are preferred where the file is one strand of it; an assay with both gives the
-    unstranded name only to unstranded files.
-    """
-    for rule in _rules():
-        if rule["portal_assay"] != assay:
-            continue
-        if rule["targeted"] == "yes":
-            if (
-                not target
-                or target.lower() in ("control", "input library", "input control")
-                or "IgG" in target
-            ):
-                return None, ""
-            is_histone = re.match(r"^(macro)?H(1|2A|2B|3|4)([A-Z0-9.-]|$)", target) is not None
-            if (rule["assay_class"] == "histone") != is_histone:
-                continue
-        wanted = rule["output_types"].split("|")
-        return rule, output_type if output_type in wanted else wanted[0]
-    return None, ""
-
-
-@functools.cache
-def _rules() -> tuple[dict[str, str], ...]:
-    return tuple({str(k): str(v) for k, v in row.items()} for row in vocabulary().to_dict("records"))
 
 
 def _by_series(files: pd.DataFrame) -> pd.DataFrame:

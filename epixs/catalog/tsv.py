@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from epixs.errors import EpixsError
+from epixs.storage.files import text_encoding
 
 MAX_BYTES = 1 << 30
 
@@ -37,7 +38,7 @@ def read_tsv(
     Parameters
     ----------
     path
-        TSV file, uncompressed, UTF-8.
+        TSV file, uncompressed, UTF-8 or, as spreadsheets save it, UTF-16.
     required
         Columns it must have.
     what, error
@@ -61,9 +62,11 @@ def read_tsv(
     if path.stat().st_size > MAX_BYTES:
         raise error(f"{path} is too large", got=f"{path.stat().st_size:,} bytes", expected="at most 1 GiB")
     with path.open("rb") as file:
-        if file.read(len(GZIP)) == GZIP:
-            raise error(f"{path} is gzipped", expected="text", next_step=f"unpack it: `gunzip -k {path}`")
-    skip = 1 if preamble and _header_is_second(path, required) else 0
+        head = file.read(4)
+    if head.startswith(GZIP):
+        raise error(f"{path} is gzipped", expected="text", next_step=f"unpack it: `gunzip -k {path}`")
+    encoding = text_encoding(head)
+    skip = 1 if preamble and _header_is_second(path, required, encoding) else 0
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error", pd.errors.ParserWarning)  # cells beyond the header's are dropped
@@ -76,7 +79,7 @@ def read_tsv(
                 index_col=False,
                 skip_blank_lines=False,
                 compression=None,
-                encoding="utf-8-sig",
+                encoding=encoding,
                 skiprows=skip,
             )
     except pd.errors.ParserWarning as cause:
@@ -85,13 +88,26 @@ def read_tsv(
             expected="as many tabs in every row",
             next_step="look for a tab within a cell, or a column without a name",
         ) from cause
-    except (UnicodeDecodeError, pd.errors.ParserError, pd.errors.EmptyDataError) as cause:
+    except UnicodeError as cause:
+        raise error(
+            f"{path} is not UTF-8 text: {cause}",
+            expected="a tab-separated table",
+            next_step="save it as text in UTF-8, with tabs between the cells",
+        ) from cause
+    except (pd.errors.ParserError, pd.errors.EmptyDataError) as cause:
         raise error(f"{path} is not a tab-separated table: {cause}") from cause
     twice = sorted({str(column) for column in required if f"{column}.1" in table.columns})
     if twice:
         raise error(f"{path} has a column twice", got=twice[0], expected="each column once")
     if len(table.columns) == 1 and "," in table.columns[0]:
         raise error(f"{path} is comma-separated", expected="tabs", next_step=next_step)
+    if len(table.columns) == 1 and set(required) <= set(str(table.columns[0]).split()):
+        raise error(
+            f"{path} has spaces between its columns",
+            got=repr(str(table.columns[0])[:80]),
+            expected="tabs: names may hold spaces",
+            next_step="replace those between columns by tabs",
+        )
     filled = [any(cell.strip() for cell in row) for row in table.itertuples(index=False)]
     table = table.loc[np.array(filled, dtype=bool)]
     other = {old: new for old, new in (renamed or {}).items() if new not in table.columns}
@@ -107,8 +123,8 @@ def read_tsv(
     return table
 
 
-def _header_is_second(path: Path, required: Sequence[str]) -> bool:
+def _header_is_second(path: Path, required: Sequence[str], encoding: str) -> bool:
     """Whether the second line of a file, and not the first, has the columns that are required."""
-    with path.open(encoding="utf-8-sig", errors="replace") as file:
+    with path.open(encoding=encoding, errors="replace") as file:
         first, second = ({*file.readline(MAX_LINE).rstrip("\r\n").split("\t")} for _ in range(2))
     return not set(required) <= first and set(required) <= second

@@ -173,6 +173,8 @@ def _notes(row: Any, table: pd.DataFrame) -> str:
     if np.isnan(row.signal_max):
         return "has no value in these regions"
     notes = []
+    if row.source_notes:
+        notes.append(row.source_notes)
     if row.signal_min < 0:
         notes.append(f"negative values in {row.negative_fraction:.1%} of bins (kept)")
     if row.clipped_bins > 0:

@@ -12,6 +12,7 @@ import numpy as np
 
 from epixs.cluster.tasks import Progress, n_threads, run_tasks, task_groups
 from epixs.compendium.create import reopen
+from epixs.compendium.plan import Plan
 from epixs.compendium.read import read_attributes, read_block, stored_plan
 from epixs.compendium.transform import STEPS_PER_UNIT
 from epixs.errors import StoreError
@@ -66,7 +67,7 @@ def verify(
     sources
         Read the bigWigs again as well and compare what they hold now.
     assembly
-        Theirs, where epixs does not know it and its chromosome sizes do not lie beside the first of them.
+        Theirs, where the store is of an early version and does not have the sizes of their chromosomes.
     backend
         With what: `"pybigwig"` is slow and independent of our own reader.
     repair
@@ -119,7 +120,7 @@ def _checks(store: Store, sources: bool, assembly: Assembly | None, backend: Bac
         raise StoreError(f"{store} is {plan.kind}", expected="an observed store: no other has source files")
     records = read_ledger(store)
     if sources and assembly is None:
-        assembly = load_assembly(plan.regions.assembly, Path(plan.experiments["source"].iloc[0]).parent)
+        assembly = _assembly_of(plan)
     return [
         _Check(
             tile,
@@ -129,6 +130,14 @@ def _checks(store: Store, sources: bool, assembly: Assembly | None, backend: Bac
         )
         for tile in plan.tiles()
     ]
+
+
+def _assembly_of(plan: Plan) -> Assembly:
+    """Chromosome sizes and other names as the store has them; one of an earlier version has none."""
+    name, sizes = plan.regions.assembly, plan.regions.chrom_sizes
+    if set(sizes) == set(plan.regions.chrom):
+        return Assembly(name, sizes, plan.chrom_alias)
+    return load_assembly(name, Path(plan.experiments["source"].iloc[0]).parent)
 
 
 @dataclass(frozen=True)

@@ -26,28 +26,55 @@ from epixs.cli.terminal import (
     show_table,
 )
 
+GENOME = "genome"
+"""As in `epixs.genome.bed`, which takes time to import."""
+
 
 def catalog(
-    metadata: Annotated[Path, typer.Argument(help="metadata.tsv of the ENCODE portal")],
+    metadata: Annotated[
+        list[Path], typer.Argument(help="metadata.tsv of the ENCODE portal, or the reference's manifests")
+    ],
     out: Annotated[Path, typer.Option(help="catalog TSV to write")],
     core: Annotated[
         bool, typer.Option("--core", help=">= 5 assays per biosample and biosamples per assay")
     ] = False,
-    keep_perturbed: Annotated[bool, typer.Option(help="keep RNA-seq after CRISPR, shRNA or siRNA")] = False,
+    keep_perturbed: Annotated[
+        bool | None,
+        typer.Option(
+            "--keep-perturbed/--drop-perturbed",
+            help="RNA-seq after CRISPR, shRNA or siRNA: dropped, but kept of a manifest",
+        ),
+    ] = None,
     assembly: Annotated[str | None, typer.Option(help="instead of each organism's newest")] = None,
     report: Annotated[
         Path | None,
         typer.Option(help="the portal's experiment report (TSV), which names biosamples by summary"),
     ] = None,
+    species: Annotated[
+        str | None, typer.Option(help="this one alone; or the name for an organism that epixs does not know")
+    ] = None,
+    organisms: Annotated[
+        Path | None,
+        typer.Option(metavar="TSV", help="further organisms: columns organism, species, assemblies"),
+    ] = None,
     json: AsJson = False,
 ) -> None:
     """Turn an ENCODE portal metadata.tsv into a catalog: one bigWig per (biosample, assay)."""
-    check_present("metadata", metadata)
+    check_present("metadata", *metadata)
     from epixs.catalog.portal import make_catalog
 
     chosen = make_catalog(
-        metadata, out, core=core, keep_perturbed=keep_perturbed, assembly=assembly, report=report
+        metadata,
+        out,
+        core=core,
+        keep_perturbed=keep_perturbed,
+        assembly=assembly,
+        report=report,
+        species=species,
+        organisms=organisms,
     )
+    for text in chosen.notes:
+        remark(text)
     for species in chosen.outside_core:
         remark(f"no experiment of {species} is in the Core; without --core it keeps its own")
     for reason, count in chosen.dropped.items():
@@ -61,6 +88,12 @@ def catalog(
         if isinstance(key, tuple)
     ]
     show_table(str(out), columns, rows)
+    if "perturbed" in chosen.table.columns:
+        perturbed = int((chosen.table["perturbed"] == "yes").sum())
+        remark(
+            f"{counted(perturbed, 'experiment')} after CRISPR, shRNA or siRNA, marked `perturbed` in the "
+            "catalog; --drop-perturbed leaves them out"
+        )
     if json:
         counted_species = [dict(zip(columns, row, strict=True)) for row in rows]
         print_json(
@@ -102,8 +135,14 @@ def _remark_on_biosamples(selection: Any, catalog: Path, report: Path | None) ->
 def ingest(
     catalog: Annotated[Path, typer.Argument(help="catalog TSV")],
     out: Annotated[str, typer.Option(help="Zarr store to write, or to go on with; also s3://...")],
-    regions: Annotated[Path | None, typer.Option(help="BED of the regions to hold")] = None,
+    regions: Annotated[
+        str | None,
+        typer.Option(help="BED of the regions to hold; or a chrom.sizes table, or genome: all of it"),
+    ] = None,
     species: Annotated[str | None, typer.Option(help="which species of the catalog")] = None,
+    chrom_alias: Annotated[
+        Path | None, typer.Option(help="other names of its chromosomes: a chromAlias table of UCSC")
+    ] = None,
     append: Annotated[
         bool, typer.Option("--append", help="add the catalog's experiments, and the regions, to the store")
     ] = False,
@@ -123,20 +162,20 @@ def ingest(
 ) -> None:
     """Align bigWigs into one Zarr compendium. Run again, it resumes."""
     check_present("catalog", catalog)
-    check_present("regions file", regions)
+    check_present("regions file", None if regions == GENOME else regions)
     part = _part(tile)
     mode: Any = uncovered.value
-    from epixs.catalog.experiments import read_catalog
     from epixs.checks.remarks import remarks_on
     from epixs.cluster.client import open_client
     from epixs.compendium.schema import REMOVED
-    from epixs.genome.bed import read_regions
+    from epixs.ingestion.inputs import read_inputs
     from epixs.ingestion.preview import preview
     from epixs.ingestion.run import ingest as run
     from epixs.storage.store import UNFINISHED
 
-    table = read_catalog(catalog, species, check_files=False)
-    placed, notes = read_regions(regions, table.assembly) if regions else (None, [])
+    table, placed, notes = read_inputs(
+        catalog, regions, out, species=species, chrom_alias=chrom_alias, append=append
+    )
     for note in notes:
         remark(note)
     plan = preview(out, table, placed, mode, append=append)
@@ -164,7 +203,8 @@ def ingest(
             progress=counting(bar, "ingesting tiles"),
         )
     if json:
-        print_json({"store": out, "plan": planned, "experiments": done})
+        notes = done.attrs.get("notes", [])
+        print_json({"store": out, "plan": planned, "experiments": done, "notes": notes})
     if (done["status"] == UNFINISHED).all():
         say(f"{out}: part {tile} is written; the store is finished by the last part")
         return
@@ -182,6 +222,8 @@ def ingest(
     if again:
         remark(f"{counted(again, 'experiment')} read again: their files had changed since they were read")
     _remark_on_sizes(table.experiments, done)
+    for text in done.attrs.get("notes", ()):
+        remark(text)
     for text in remarks_on(done, plan.species, mode):
         remark(text)
     if len(failed):

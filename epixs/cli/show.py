@@ -18,6 +18,8 @@ from epixs.cli.terminal import (
     show_table,
 )
 
+MOST_NOTED = 12
+
 AGAIN = "run the command that writes it again: it resumes where it stopped"
 
 
@@ -40,6 +42,10 @@ def status(path: AnyPath, json: AsJson = False) -> None:
         )
     for name, reason in state.removed:
         say(f"  {name} is removed: {reason}")
+    for name, note in state.noted[:MOST_NOTED]:
+        say(f"  {name}: {note}")
+    if len(state.noted) > MOST_NOTED:
+        say(f"  and {len(state.noted) - MOST_NOTED:,} more: `source_notes` of the store has them all")
     if state.holds != "model" and not state.is_done:
         say(AGAIN)
     fail_rows(state.failed)
@@ -85,7 +91,8 @@ def _of_status(state: Any) -> dict[str, Any]:
         name: [{"accession": accession, "reason": reason} for accession, reason in getattr(state, name)]
         for name in ("failed", "removed")
     }
-    return {**vars(state), **failures}
+    notes = [{"accession": accession, "note": note} for accession, note in state.noted]
+    return {**vars(state), **failures, "noted": notes}
 
 
 def _fact(value: Any) -> str:

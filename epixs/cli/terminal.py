@@ -106,7 +106,7 @@ MADE_BY = {
     "model folder": "train one with `epixs train`",
     "metadata": "download metadata.tsv from the ENCODE portal",
     "catalog": "catalog/README.md describes the columns; `epixs catalog` makes one",
-    "regions file": "give a BED file with --regions",
+    "regions file": "give a BED file with --regions, or `--regions genome`",
     "--exclude": "give a tab-separated file with the columns species, biosample and assay",
     "--pairs": "give a tab-separated file with the columns species, biosample and assay",
 }

@@ -59,6 +59,7 @@ def store_attributes(plan: Plan) -> dict[str, Any]:
         "provenance": json.dumps(plan.provenance),
         "plan": plan.fingerprint,
         "plan_settings": json.dumps(plan.settings),
+        **({"chrom_alias": json.dumps(dict(plan.chrom_alias))} if plan.chrom_alias else {}),
     }
 
 
@@ -73,6 +74,9 @@ def plan_coordinates(plan: Plan) -> dict[str, npt.NDArray[Any]]:
         "region_start": np.asarray(regions.start, dtype=np.int64),
         "region_end": np.asarray(regions.end, dtype=np.int64),
         "region_first_bin": regions.first_bin,
+        "region_chrom_size": np.array(
+            [regions.chrom_sizes.get(c, -1) for c in regions.chrom], dtype=np.int64
+        ),
     }
 
 

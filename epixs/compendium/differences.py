@@ -20,10 +20,17 @@ def plan_differences(store: Store, plan: Plan, attributes: Mapping[str, Any]) ->
         plan.settings,
         attributes.get("plan_settings"),
         {
+            "regions": lambda: [different_regions(plan, stored_plan(store))],
             "experiments": lambda: different_experiments(plan.experiments, stored_plan(store).experiments),
             "provenance": lambda: different_provenance(plan.provenance, attributes.get("provenance")),
         },
     )
+
+
+def different_regions(mine: Plan, theirs: Plan) -> str:
+    """In what the regions of a run differ from a store's: their numbers, and the first that differs."""
+    first = mine.regions.first_difference(theirs.regions)
+    return f"regions {mine.settings['regions']}, the store has {theirs.settings['regions']}: {first}"
 
 
 def different_experiments(mine: pd.DataFrame, theirs: pd.DataFrame) -> list[str]:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
@@ -73,6 +73,9 @@ class Plan:
         Layout of a store that is there already; a new one gets its own.
     states
         Path, size and version of each source when the plan was made; None where it is gone, or not asked.
+    chrom_alias
+        Other names of the regions' chromosomes that sources may have, as `Assembly.aliases`; no part of what
+        the store holds.
     """
 
     kind: str
@@ -83,6 +86,7 @@ class Plan:
     provenance: dict[str, Any]
     fixed_layout: Layout | None = None
     states: Sequence[Any] = ()
+    chrom_alias: Mapping[str, str] = field(default_factory=dict)
 
     @cached_property
     def layout(self) -> Layout:
@@ -156,6 +160,8 @@ class Plan:
             "regions": _columns(self.regions, REGION_FIELDS),
             "uncovered": self.uncovered,
             "provenance": self.provenance,
+            "chrom_sizes": dict(self.regions.chrom_sizes),
+            "chrom_alias": dict(self.chrom_alias),
         }
 
     @classmethod
@@ -168,17 +174,23 @@ class Plan:
             If it is not one.
         """
         name, chrom, start, end = (tuple(column) for column in content["regions"])
-        regions = Regions(str(content["assembly"]), name, chrom, start, end)
+        sizes, alias = content.get("chrom_sizes", {}), content.get("chrom_alias", {})
+        regions = Regions(str(content["assembly"]), name, chrom, start, end, sizes)
         table = pd.DataFrame(content["experiments"])[[variable.name for variable in EXPERIMENT_LABELS]]
         texts = [content["kind"], content["species"], *regions.name, *regions.chrom]
         texts += [text for column in LABELS for text in table[column]]
         if not regions.sound or content["uncovered"] not in ("zero", "nan") or table.empty:
             raise ValueError("not a plan")
-        if not all(type(text) is str for text in texts) or type(content["provenance"]) is not dict:
+        texts += [*sizes, *alias, *alias.values()]
+        numbers = all(type(size) is int for size in sizes.values())
+        if (
+            not all(type(text) is str for text in texts)
+            or type(content["provenance"]) is not dict
+            or not numbers
+        ):
             raise TypeError("not a plan")
-        return cls(
-            content["kind"], content["species"], table, regions, content["uncovered"], content["provenance"]
-        )
+        labels = (content["kind"], content["species"], table, regions)
+        return cls(*labels, content["uncovered"], content["provenance"], chrom_alias=alias)
 
 
 def _columns(regions: Regions, names: tuple[str, ...]) -> list[list[Any]]:

@@ -26,6 +26,7 @@ from epixs.compendium.schema import (
     REGION_TABLE,
     REMOVED,
     SIGNAL,
+    TABLES,
 )
 from epixs.errors import StoreError
 from epixs.genome.regions import MAX_BINS, Regions
@@ -170,9 +171,12 @@ def open_compendium(place: Store | str | Path, *, unfinished: bool = False) -> x
                 if name != BIN_INDEX.name
             }
         )
-    if KIND.name not in dataset.coords:
-        kinds = np.full(dataset.sizes["experiment"], attributes["kind"], dtype=object)
-        dataset = dataset.assign_coords({KIND.name: (KIND.dims, kinds)})
+    for variable in TABLES:
+        if variable.name not in dataset.coords:  # a store of an earlier version
+            value = attributes["kind"] if variable is KIND else variable.fill
+            dtype: Any = object if variable.dtype == "string" else variable.dtype
+            values = np.full(dataset.sizes[variable.dims[0]], value, dtype=dtype)
+            dataset = dataset.assign_coords({variable.name: (variable.dims, values)})
     if "growth" not in attributes:
         _check_rows(store, dataset, attributes)
         _check_bins(store, dataset)
@@ -273,7 +277,8 @@ def regions_of(dataset: xr.Dataset) -> Regions:
     StoreError
         If the table is damaged, or not there.
     """
-    lacking = [variable.name for variable in REGION_TABLE if variable.name not in dataset.coords]
+    needed = [variable.name for variable in REGION_TABLE if variable.name not in ADDED]
+    lacking = [name for name in needed if name not in dataset.coords]
     if lacking:
         raise StoreError(
             "this Dataset has no region table",
@@ -281,12 +286,15 @@ def regions_of(dataset: xr.Dataset) -> Regions:
             expected="the coordinates of a compendium",
             next_step="keep the Dataset: a DataArray alone, such as `ds.signal`, loses them",
         )
+    chroms = tuple(map(str, dataset.region_chrom.values))
+    sizes = dataset.coords.get("region_chrom_size", dataset.region_end * 0 - 1).to_numpy()
     regions = Regions(
         str(dataset.attrs["assembly"]),
         tuple(map(str, dataset.region_name.values)),
-        tuple(map(str, dataset.region_chrom.values)),
+        chroms,
         tuple(map(int, dataset.region_start.values)),
         tuple(map(int, dataset.region_end.values)),
+        {chrom: int(size) for chrom, size in zip(chroms, sizes, strict=True) if size >= 0},
     )
     if not regions.sound or not np.array_equal(regions.first_bin, dataset.region_first_bin.to_numpy()):
         raise StoreError("the store's region table is damaged", next_step="ingest again")
@@ -330,7 +338,15 @@ def _plan_of(dataset: xr.Dataset, attributes: dict[str, Any]) -> Plan:
         regions_of(dataset),
         attributes["uncovered"],
         provenance if isinstance(provenance, dict) else {},
+        chrom_alias=_alias_of(attributes),
     )
+
+
+def _alias_of(attributes: dict[str, Any]) -> dict[str, str]:
+    """Other names of chromosomes that a store was made with; none where its attribute is no table of them."""
+    alias = attributes.get("chrom_alias")
+    whole = isinstance(alias, dict) and all(isinstance(value, str) for value in alias.values())
+    return dict(alias) if isinstance(alias, dict) and whole else {}
 
 
 def stored_layout(place: Store | str | Path, signal: Any = None) -> Layout:

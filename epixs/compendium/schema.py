@@ -11,7 +11,7 @@ REMOVED = "removed"
 """Attribute with the reasons of removed experiments, and how their `status` begins."""
 
 
-JSON_ATTRIBUTES = (REMOVED, "provenance", "plan_settings")
+JSON_ATTRIBUTES = (REMOVED, "provenance", "plan_settings", "chrom_alias")
 """Attributes that hold JSON as text: flat ones can be written wherever a Dataset is, netCDF among it."""
 
 
@@ -55,6 +55,9 @@ EXPERIMENT_SUMMARIES = (
     Variable("signal_max", ("experiment",), "float64", np.nan, "largest value of the row, arcsinh units"),
     Variable("zero_fraction", ("experiment",), "float64", np.nan, "share of the row's bins that are 0"),
     Variable("covered_fraction", ("experiment",), "float64", np.nan, "share of bases that have a value"),
+    Variable(
+        "source_notes", ("experiment",), "string", "", "what was unusual in the file, and how it was read"
+    ),
 )
 
 
@@ -64,6 +67,9 @@ REGION_TABLE = (
     Variable("region_start", ("region",), "int64", -1, "first base, 0-based, a multiple of 25"),
     Variable("region_end", ("region",), "int64", -1, "base after the last"),
     Variable("region_first_bin", ("region",), "int64", -1, "the region's first bin along `bin`"),
+    Variable(
+        "region_chrom_size", ("region",), "int64", -1, "length of its chromosome in bp; -1 where unknown"
+    ),
 )
 
 
@@ -85,7 +91,7 @@ TABLES = (*EXPERIMENT_LABELS, KIND, *EXPERIMENT_SUMMARIES, *REGION_TABLE)
 COORDINATES = (*TABLES, BIN_INDEX)
 
 
-ADDED = (KIND.name, BIN_INDEX.name)
+ADDED = (KIND.name, BIN_INDEX.name, "source_notes", "region_chrom_size")
 """Coordinates that stores of earlier versions lack; `open_compendium` adds them."""
 
 
@@ -104,4 +110,5 @@ ATTRIBUTES = {
     "plan_settings": "JSON text: what `plan` was made of",
     "provenance": "JSON text: an imputed store's model, training experiments and sources",
     "removed": "JSON text: the reason of each accession that was removed",
+    "chrom_alias": "JSON text: other names of the regions' chromosomes, where a table of them was given",
 }

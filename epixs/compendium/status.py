@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+from epixs.compendium.notes import in_words, merged_notes
 from epixs.compendium.read import read_attributes, stored_layout
 from epixs.compendium.schema import REMOVED
 from epixs.storage.ledger import read_progress
@@ -25,6 +27,8 @@ class StoreStatus:
         Rows of the store.
     failed, removed
         `(accession, reason)` of those that could not be read, and of those that were removed.
+    noted
+        `(accession, note)` of those whose files were unusual in what bears on their values.
     """
 
     status: str
@@ -33,19 +37,23 @@ class StoreStatus:
     experiments: int
     failed: list[tuple[str, str]]
     removed: list[tuple[str, str]]
+    noted: list[tuple[str, str]]
 
 
 def store_status(place: Store | str | Path) -> StoreStatus:
     """Read how far a store is, finished or not."""
     store = open_store(place)
     attributes = read_attributes(store)
-    done, failed = read_progress(store)
+    done, remarkable = read_progress(store)
     rows = stored_layout(store).chunk_rows
     with reading(store, "is damaged or was never quite created"):
         accessions, ledger = store.array("accession")[:], store.array(LEDGER_PATH)
     reasons: dict[int, str] = {}
-    for (group, _), record in failed.items():
+    parts: dict[int, list[dict[str, Any]]] = {}
+    for (group, _), record in remarkable.items():
         for offset, row in enumerate(record.rows):
+            if row.get("notes"):
+                parts.setdefault(group * rows + offset, []).append(row)
             if row.get("error"):
                 reasons.setdefault(group * rows + offset, str(row["error"]))
     marks = attributes[REMOVED]
@@ -61,4 +69,9 @@ def store_status(place: Store | str | Path) -> StoreStatus:
             if at < len(names) and names[at] not in marks
         ],
         [(name, marks[name]) for name in names if name in marks],
+        [
+            (names[at], text)
+            for at, found in sorted(parts.items())
+            if at < len(names) and at not in reasons and (text := in_words(merged_notes(found)))
+        ],
     )

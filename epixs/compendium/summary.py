@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from epixs.compendium.notes import in_words, merged_notes, notes_on_files
 from epixs.compendium.plan import Plan
 from epixs.compendium.schema import (
     EXPERIMENT_SUMMARIES,
@@ -52,11 +53,15 @@ def _count(values: npt.NDArray[np.float32]) -> tuple[Any, Any, Any]:
 def summarise(
     plan: Plan, records: Mapping[Key, Record], removed: Mapping[str, str] | None = None
 ) -> pd.DataFrame:
-    """Join the per-tile row statistics of the ledger into one row an experiment."""
+    """Join the per-tile row statistics of the ledger into one row an experiment.
+
+    `attrs["notes"]` says in sentences what was unusual about the files.
+    """
     groups: dict[int, list[Record]] = {}
     for (group, _), record in sorted(records.items()):
         groups.setdefault(group, []).append(record)
     rows: list[dict[str, Any]] = []
+    notes: dict[str, dict[str, Any]] = {}
     for row, accession in enumerate(plan.experiments["accession"]):
         group, offset = divmod(row, plan.layout.chunk_rows)
         records_of_row = groups.get(group, [])
@@ -66,11 +71,15 @@ def summarise(
                 got=f"no entry for {accession}",
                 next_step="ingest again",
             )
-        entry = _summary([record.rows[offset] for record in records_of_row])
+        parts = [record.rows[offset] for record in records_of_row]
+        notes[accession] = merged_notes(parts)
+        entry = _summary(parts) | {"source_notes": in_words(notes[accession])}
         if removed and accession in removed:
             entry["status"] = f"{REMOVED}: {removed[accession]}"
         rows.append(entry)
-    return pd.DataFrame(rows, columns=[v.name for v in EXPERIMENT_SUMMARIES])
+    table = pd.DataFrame(rows, columns=[v.name for v in EXPERIMENT_SUMMARIES])
+    table.attrs["notes"] = notes_on_files(notes, plan.uncovered)
+    return table
 
 
 def _summary(parts: list[dict[str, Any]]) -> dict[str, Any]:

@@ -25,6 +25,7 @@ from epixs.compendium.schema import (
     EXPERIMENT_LABELS,
     EXPERIMENT_SUMMARIES,
     KIND,
+    REGION_TABLE,
     REMOVED,
     SIGNAL,
     Variable,
@@ -91,7 +92,8 @@ def finalise(store: Store, plan: Plan, is_done: Callable[[Tile, Record], bool]) 
 
     Returns
     -------
-    The experiment table with its summaries; `status` says which rows could not be read.
+    The experiment table with its summaries; `status` says which rows could not be read, `attrs["notes"]` what
+    was unusual about the files.
 
     Raises
     ------
@@ -115,12 +117,17 @@ def finalise(store: Store, plan: Plan, is_done: Callable[[Tile, Record], bool]) 
             _add_coordinates(root, plan)
         mark(store, {"status": COMPLETE})
     sweep(store.location)
-    return pd.concat([plan.experiments, summary], axis=1)
+    table = pd.concat([plan.experiments, summary], axis=1)
+    table.attrs["notes"] = summary.attrs["notes"]
+    return table
 
 
 def _add_coordinates(root: Any, plan: Plan) -> None:
     """Give a store of an earlier version the coordinates that it lacks."""
-    write_label(root, KIND, plan_coordinates(plan)[KIND.name])
+    labels = plan_coordinates(plan)
+    for variable in (KIND, *REGION_TABLE):
+        if variable.name not in root:
+            write_label(root, variable, labels[variable.name])
     write_bin_index(root, plan.n_bins)
     root[SIGNAL.name].attrs["coordinates"] = coordinates_attribute()
 

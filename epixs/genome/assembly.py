@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import gzip
 import re
+import zlib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from epixs.errors import RegionError
 from epixs.genome.locus import MAX_CHROMOSOME
+from epixs.storage.files import text_encoding
 
 
 def reference_folder() -> Path:
@@ -20,10 +23,21 @@ def reference_folder() -> Path:
 
 @dataclass(frozen=True)
 class Assembly:
-    """A genome assembly: its name and the length of each of its chromosomes in bp."""
+    """A genome assembly.
+
+    Parameters
+    ----------
+    name
+        For instance `"hg38"`.
+    chrom_sizes
+        Length of each of its chromosomes in bp; empty while only the headers of its tracks would tell.
+    aliases
+        Names of chromosomes, each with one that stands for all names of the same chromosome.
+    """
 
     name: str
     chrom_sizes: Mapping[str, int]
+    aliases: Mapping[str, str] = field(default_factory=dict)
 
 
 def known_assemblies() -> list[str]:
@@ -33,10 +47,18 @@ def known_assemblies() -> list[str]:
     return sorted(path.name.removesuffix(suffix) for path in found)
 
 
+MAX_TABLE = 1 << 30
+"""Size of a table of chromosomes beyond which it is not read, in bytes."""
+
+
+ALIAS_SOURCES = frozenset({"assembly", "ensembl", "genbank", "ncbi", "refseq", "ucsc"})
+"""Where names come from, in the last column of older alias tables."""
+
+
 OTHER_NAMES = {"GRCh38": "hg38", "GRCh37": "hg19", "GRCm38": "mm10", "NCBIM37": "mm9"}
 
 
-def load_assembly(name: str, beside: Path | None = None) -> Assembly:
+def load_assembly(name: str, beside: Path | None = None, chrom_alias: Path | None = None) -> Assembly:
     """Find the chromosome sizes of an assembly.
 
     Parameters
@@ -45,28 +67,45 @@ def load_assembly(name: str, beside: Path | None = None) -> Assembly:
         For instance `"hg38"`.
     beside
         Folder that is searched first for `NAME.chrom.sizes`, so that any genome can be used by
-        putting that file beside the catalog.
+        putting that file beside the catalog; and for `NAME.chromAlias.txt`.
+    chrom_alias
+        A table of other names of its chromosomes, as UCSC has them, instead of one in that folder.
 
     Raises
     ------
     RegionError
         If the name is not known, or its file is not a table of names and lengths.
     """
-    if not re.fullmatch(r"[A-Za-z0-9_.\-]+", name):
-        raise RegionError("assembly name", got=repr(name), expected="letters, digits, '_', '.' and '-'")
-    folders = ([beside] if beside else []) + [reference_folder() / "chrom_sizes"]
-    for folder in folders:
-        path = folder / f"{name}.chrom.sizes"
-        if path.is_file():
-            return Assembly(name, read_chrom_sizes(path))
-    if name in OTHER_NAMES:
-        raise RegionError("assembly name", got=repr(name), expected=f"{OTHER_NAMES[name]}, as UCSC names it")
+    found = find_assembly(name, beside, chrom_alias)
+    if found.chrom_sizes:
+        return found
     raise RegionError(
         "unknown assembly",
         got=repr(name),
         expected=f"one of {', '.join(known_assemblies())}",
         next_step=f"for another genome, put {name}.chrom.sizes (name, tab, length) beside the catalog",
     )
+
+
+def find_assembly(name: str, beside: Path | None = None, chrom_alias: Path | None = None) -> Assembly:
+    """Find an assembly as `load_assembly` does; one that is not known has no chromosome sizes yet.
+
+    Raises
+    ------
+    RegionError
+        If the name is none, or another one of a known assembly, or a file is not what it should be.
+    """
+    if not re.fullmatch(r"[A-Za-z0-9_.\-]+", name):
+        raise RegionError("assembly name", got=repr(name), expected="letters, digits, '_', '.' and '-'")
+    folders = ([beside] if beside else []) + [reference_folder() / "chrom_sizes"]
+    tables = [folder / f"{name}.chrom.sizes" for folder in folders]
+    sizes = next((read_chrom_sizes(path) for path in tables if path.is_file()), {})
+    if not sizes and name in OTHER_NAMES:
+        raise RegionError("assembly name", got=repr(name), expected=f"{OTHER_NAMES[name]}, as UCSC names it")
+    if chrom_alias is None and beside is not None:
+        usual = [beside / f"{name}.chromAlias.txt{ending}" for ending in ("", ".gz")]
+        chrom_alias = next((path for path in usual if path.is_file()), None)
+    return Assembly(name, sizes, read_chrom_alias(chrom_alias) if chrom_alias else {})
 
 
 def read_chrom_sizes(path: Path) -> dict[str, int]:
@@ -77,10 +116,7 @@ def read_chrom_sizes(path: Path) -> dict[str, int]:
     RegionError
         If the file cannot be read, or is not such a table.
     """
-    try:
-        lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
-    except OSError as error:
-        raise RegionError(f"{path} cannot be read", got=error.strerror or type(error).__name__) from error
+    lines = read_lines(path)
     sizes: dict[str, int] = {}
     for number, line in enumerate(lines, 1):
         fields = line.split()
@@ -95,6 +131,68 @@ def read_chrom_sizes(path: Path) -> dict[str, int]:
     if not sizes:
         raise RegionError(f"{path} names no chromosome", expected="lines of a name, a tab and a length")
     return sizes
+
+
+def read_lines(path: Path) -> list[str]:
+    """Lines of a text file, plain or gzipped.
+
+    Raises
+    ------
+    RegionError
+        If it cannot be read, or is no text.
+    """
+    opener = gzip.open if path.suffix == ".gz" else open
+    try:
+        with opener(path, "rb") as file:
+            content = file.read(MAX_TABLE + 1)
+    except (OSError, EOFError, zlib.error) as error:
+        why = getattr(error, "strerror", None) or type(error).__name__
+        raise RegionError(f"{path} cannot be read", got=why) from error
+    if len(content) > MAX_TABLE:
+        raise RegionError(f"{path} is too large", expected=f"at most {MAX_TABLE >> 30} GiB of text")
+    try:
+        return content.decode(text_encoding(content)).splitlines()
+    except UnicodeDecodeError as error:
+        raise RegionError(f"{path} is not a text file", got=str(error)) from error
+
+
+def read_chrom_alias(path: Path) -> dict[str, str]:
+    """One name for each name of a chromosome, the same for all that mean the same one.
+
+    Reads the chromAlias tables of UCSC: one row per sequence and a column per source of names; or, the older
+    form, one row per alias with the source last.
+
+    Raises
+    ------
+    RegionError
+        If the file cannot be read, or no row has two names.
+    """
+    lines = read_lines(path)
+    same: dict[str, str] = {}
+
+    def first(name: str) -> str:
+        while same.setdefault(name, name) != name:
+            same[name] = name = same[same[name]]
+        return name
+
+    pairs = 0
+    for line in lines:
+        names = [name for cell in line.split("\t") if (name := cell.strip())]
+        if line[:1] == "#" or len(names) < 2:
+            continue
+        if len(names) == 3 and set(names[2].lower().split(",")) <= ALIAS_SOURCES:
+            names = names[:2]
+        for name in names[1:]:
+            pairs += 1
+            same[first(name)] = first(names[0])
+    if not pairs:
+        raise RegionError(
+            f"{path} is not a table of chromosome names",
+            got=repr(lines[0][:80]) if lines else "nothing",
+            expected="the names of one chromosome per line, with tabs between them",
+            next_step="for many genomes UCSC has such a table: ASSEMBLY.chromAlias.txt",
+        )
+    return {name: first(name) for name in list(same)}
 
 
 def is_number(text: str) -> bool:

@@ -1,16 +1,27 @@
-"""BED files and intervals -> regions on the 25 bp grid."""
+"""BED files, whole chromosomes and intervals -> regions on the 25 bp grid."""
 
 from __future__ import annotations
 
-import gzip
-import zlib
+from collections.abc import Iterable
 from pathlib import Path
 
 from epixs.errors import RegionError
-from epixs.genome.assembly import Assembly, is_number
+from epixs.genome.assembly import Assembly, is_number, read_chrom_sizes, read_lines
+from epixs.genome.names import match_chromosomes
 from epixs.genome.regions import BIN_SIZE, Regions
 
 MAX_NOTES = 20
+
+MOST_NAMED = 4
+
+GENOME = "genome"
+"""Instead of the path of a BED: all chromosomes of the assembly, whole."""
+
+SIZES_SUFFIXES = (".sizes", ".fai")
+"""How the names of files end that give chromosomes and their lengths, and no intervals."""
+
+HEADER = ("start", "chromstart", "chrom_start", "txstart")
+"""What the second column of a BED's header is called."""
 
 
 def make_regions(assembly: Assembly, rows: list[tuple[str, int, int, str]]) -> tuple[Regions, list[str]]:
@@ -28,15 +39,24 @@ def make_regions(assembly: Assembly, rows: list[tuple[str, int, int, str]]) -> t
     regions
         In the order of the rows; a merged region stands where its first part stood.
     notes
-        One sentence for each merge; a merged region keeps its first part's name.
+        One sentence for each merge; a merged region keeps its first part's name. And one if chromosomes have
+        other names in the rows.
 
     Raises
     ------
     RegionError
         If a chromosome is not in the assembly or an interval lies outside its chromosome.
     """
+    if not assembly.chrom_sizes:
+        raise RegionError(
+            f"nothing says how long the chromosomes of {assembly.name} are",
+            next_step=f"put {assembly.name}.chrom.sizes (name, tab, length) beside the catalog, or give the "
+            "paths to `epixs ingest`, which takes them from the headers of the tracks",
+        )
     if not rows:
         raise RegionError("no region given", expected="at least one line of chrom, start, end")
+    notes: list[str] = []
+    rows = _in_names_of(assembly, rows, notes)
     placed = []
     for order, (chrom, start, end, name) in enumerate(rows):
         size = assembly.chrom_sizes.get(chrom)
@@ -56,52 +76,123 @@ def make_regions(assembly: Assembly, rows: list[tuple[str, int, int, str]]) -> t
         low, high = start // BIN_SIZE * BIN_SIZE, min(size, -(-end // BIN_SIZE) * BIN_SIZE)
         placed.append((chrom, low, high, order, name))
     merged: list[tuple[str, int, int, int, str]] = []
-    notes: list[str] = []
+    merges = 0
     for chrom, low, high, order, name in sorted(placed):
         if merged and merged[-1][0] == chrom and low < merged[-1][2]:
             last = merged.pop()
             merged.append((chrom, last[1], max(high, last[2]), min(order, last[3]), last[4]))
-            if len(notes) < MAX_NOTES:
+            merges += 1
+            if merges <= MAX_NOTES:
                 notes.append(f"regions {last[4]} and {name} overlap on {chrom} and were merged")
         else:
             merged.append((chrom, low, high, order, name))
-    if len(placed) - len(merged) > MAX_NOTES:
-        notes.append(f"and {len(placed) - len(merged) - MAX_NOTES} more overlapping regions were merged")
+    if merges > MAX_NOTES:
+        notes.append(f"and {merges - MAX_NOTES} more overlapping regions were merged")
     merged.sort(key=lambda row: row[3])
     chroms, starts, ends, _, names = zip(*merged, strict=True)
-    return Regions(assembly.name, names, chroms, starts, ends), notes
+    sizes = {chrom: assembly.chrom_sizes[chrom] for chrom in dict.fromkeys(chroms)}
+    return Regions(assembly.name, names, chroms, starts, ends, sizes), notes
+
+
+def _in_names_of(
+    assembly: Assembly, rows: list[tuple[str, int, int, str]], notes: list[str]
+) -> list[tuple[str, int, int, str]]:
+    """Intervals with the assembly's own names of their chromosomes."""
+    given = dict.fromkeys((row[0] for row in rows), 0)
+    if given.keys() <= assembly.chrom_sizes.keys():
+        return rows
+    own = {name: chrom for chrom, name in match_chromosomes(given, assembly).names.items()}
+    other = [f"{name} is {chrom}" for name, chrom in own.items() if name != chrom]
+    if other:
+        more = ", ..." if len(other) > MOST_NAMED else ""
+        notes.append(
+            f"the regions have other names of chromosomes than {assembly.name}: "
+            f"{', '.join(other[:MOST_NAMED])}{more}"
+        )
+    return [(own.get(chrom, chrom), start, end, name) for chrom, start, end, name in rows]
+
+
+def whole_genome(assembly: Assembly) -> Regions:
+    """All chromosomes of an assembly, whole, in its order."""
+    return make_regions(assembly, _whole(assembly.chrom_sizes.items()))[0]
 
 
 def read_regions(path: str | Path, assembly: Assembly) -> tuple[Regions, list[str]]:
     """Read a BED file (plain or gzipped) into regions; see `make_regions`.
+
+    Parameters
+    ----------
+    path
+        A BED; or a table of chromosomes and their lengths (`hg38.chrom.sizes`, `genome.fa.fai`), which are
+        taken whole; or `"genome"`: all chromosomes of the assembly.
+    assembly
+        Whose chromosomes they are.
 
     Raises
     ------
     RegionError
         Naming the file and line that cannot be used.
     """
+    if str(path) == GENOME:
+        return whole_genome(assembly), []
     path = Path(path)
     if not path.is_file():
-        raise RegionError(f"regions file {path} does not exist", next_step="give a BED file with --regions")
-    rows = []
-    opener = gzip.open if path.suffix == ".gz" else open
-    try:
-        with opener(path, "rt", encoding="utf-8-sig") as lines:
-            for number, line in enumerate(lines, 1):
-                fields = line.split()
-                if not fields or fields[0].startswith("#") or fields[0] in ("track", "browser"):
-                    continue
-                if len(fields) < 3 or not (is_number(fields[1]) and is_number(fields[2])):
-                    raise RegionError(
-                        f"{path}, line {number}",
-                        got=repr(line.strip()),
-                        expected="chrom, start, end [, name]",
-                    )
-                chrom, start, end = fields[0], int(fields[1]), int(fields[2])
-                rows.append((chrom, start, end, fields[3] if len(fields) > 3 else f"{chrom}:{start}-{end}"))
-    except (UnicodeDecodeError, OSError, EOFError, zlib.error) as error:
-        raise RegionError(f"{path} is not a text file", expected="a BED file") from error
+        raise RegionError(
+            f"regions file {path} does not exist",
+            next_step=f"give a BED file with --regions, or `--regions {GENOME}` for all chromosomes",
+        )
+    rows = _whole(_sizes_in(path, assembly).items()) if holds_sizes(path) else _rows_of(path)
     try:
         return make_regions(assembly, rows)
     except RegionError as error:
         raise RegionError(f"{path}: {error.message}") from error
+
+
+def holds_sizes(path: Path) -> bool:
+    """Whether a file gives chromosomes and their lengths, by its name."""
+    return path.name.removesuffix(".gz").endswith(SIZES_SUFFIXES)
+
+
+def _whole(sizes: Iterable[tuple[str, int]]) -> list[tuple[str, int, int, str]]:
+    return [(chrom, 0, size, chrom) for chrom, size in sizes]
+
+
+def _sizes_in(path: Path, assembly: Assembly) -> dict[str, int]:
+    """Chromosomes to take whole; their lengths have to be the assembly's."""
+    sizes = read_chrom_sizes(path)
+    found = match_chromosomes(sizes, assembly)
+    for chrom in found.other_lengths:
+        raise RegionError(
+            f"{path} is not of {assembly.name}: {chrom}",
+            got=f"{sizes[found.names[chrom]]} bp",
+            expected=f"{assembly.chrom_sizes[chrom]} bp",
+        )
+    return sizes
+
+
+def _rows_of(path: Path) -> list[tuple[str, int, int, str]]:
+    """Intervals of a BED: what is no comment, no track line and no line of column names."""
+    try:
+        lines = read_lines(path)
+    except RegionError as error:
+        raise RegionError(f"{path} is not a text file", expected="a BED file") from error
+    rows: list[tuple[str, int, int, str]] = []
+    for number, line in enumerate(lines, 1):
+        fields = line.split()
+        if not fields or fields[0].startswith("#") or fields[0] in ("track", "browser"):
+            continue
+        if not rows and len(fields) > 2 and fields[1].lower() in HEADER:
+            continue
+        if len(fields) < 3 or not (is_number(fields[1]) and is_number(fields[2])):
+            sizes = len(fields) == 2 and is_number(fields[1])
+            raise RegionError(
+                f"{path}, line {number}",
+                got=repr(line.strip()[:200]),
+                expected="chrom, start, end [, name]",
+                next_step="a table of chromosomes and their lengths is read as one if its name ends in .sizes"
+                if sizes
+                else None,
+            )
+        chrom, start, end = fields[0], int(fields[1]), int(fields[2])
+        rows.append((chrom, start, end, fields[3] if len(fields) > 3 else f"{chrom}:{start}-{end}"))
+    return rows

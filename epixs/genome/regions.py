@@ -8,8 +8,8 @@ compendia of one assembly share bins. A region covers every bin it touches. All 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import cached_property
 
 import numpy as np
@@ -66,6 +66,8 @@ class Regions:
         Name of the assembly the coordinates are on.
     name, chrom, start, end
         One entry a region; `start` is a multiple of 25, `end` too unless it is a chromosome's end.
+    chrom_sizes
+        Length of each of their chromosomes in bp, as far as it is known; no part of what regions are.
     """
 
     assembly: str
@@ -73,6 +75,7 @@ class Regions:
     chrom: tuple[str, ...]
     start: tuple[int, ...]
     end: tuple[int, ...]
+    chrom_sizes: Mapping[str, int] = field(default_factory=dict, compare=False)
 
     def __len__(self) -> int:
         return len(self.name)
@@ -143,7 +146,8 @@ class Regions:
             if start < end:
                 rows.append((name, chrom, start, end))
         names, chroms, starts, ends = zip(*rows, strict=True)
-        return Regions(self.assembly, names, chroms, starts, ends)
+        sizes = {**other.chrom_sizes, **self.chrom_sizes}
+        return Regions(self.assembly, names, chroms, starts, ends, sizes)
 
     def window(self, start: int, stop: int) -> Regions:
         """The bins `[start, stop)` alone, as regions of their own."""
@@ -152,7 +156,7 @@ class Regions:
             index = int(np.searchsorted(self.first_bin, piece.first_bin, side="right")) - 1
             rows.append((self.name[index], piece.chrom, piece.start, piece.end))
         names, chroms, starts, ends = zip(*rows, strict=True)
-        return Regions(self.assembly, names, chroms, starts, ends)
+        return Regions(self.assembly, names, chroms, starts, ends, self.chrom_sizes)
 
     def first_difference(self, other: Regions) -> str:
         """The first region that is not the same in others, as it is here and there; empty if all are."""

@@ -64,7 +64,8 @@ def grown_plan(
         raise StoreError(f"cannot append to {store}", got=" / ".join(settings), expected=" / ".join(theirs))
     table = catalog.experiments
     states = dict(zip(table["accession"], states_of(table["path"], known), strict=True))
-    given = plan_ingest(catalog, regions or now.regions, uncovered, list(states.values())).experiments
+    planned = plan_ingest(catalog, regions or now.regions, uncovered, list(states.values()))
+    given = planned.experiments
     _refuse_contradictions(store, now.experiments, given)
     new = given[~given["accession"].isin(now.experiments["accession"])]
     experiments = now.experiments.copy()
@@ -77,6 +78,7 @@ def grown_plan(
         now,
         experiments=pd.concat([experiments, new], ignore_index=True),
         regions=now.regions.extended(regions) if regions else now.regions,
+        chrom_alias={**now.chrom_alias, **planned.chrom_alias},
     )
     named = plan.experiments["accession"].isin(list(states))
     there = np.array([is_url(source) or os.path.exists(source) for source in plan.experiments["source"]])

@@ -35,7 +35,7 @@ def refuse_if_nothing_is_readable(plan: Plan, assembly: Assembly) -> None:
     TrackError
         With the reason of the first file.
     """
-    chroms = dict.fromkeys(plan.regions.chrom)
+    chroms = tuple(dict.fromkeys(plan.regions.chrom))
     reasons = []
     for source in plan.experiments["source"].head(MOST_TRIED):
         try:

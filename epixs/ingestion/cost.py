@@ -98,7 +98,7 @@ def _probe_seconds(plan: Plan, assembly: Assembly) -> float | None:
     piece = next(plan.regions.pieces(0, min(plan.n_bins, PROBED_BINS)))
     values = np.empty(piece.n_bins, dtype=np.float32)
     for source in plan.experiments["source"].head(PROBED_FILES):
-        with OpenTracks(assembly, ()) as tracks:
+        with OpenTracks(assembly, tuple(dict.fromkeys(plan.regions.chrom))) as tracks:
             try:
                 read_row(source, [piece], plan.uncovered, values, tracks)  # compile and warm up
                 started = time.perf_counter()

@@ -1,19 +1,124 @@
-"""Catalogs and regions, given as values or as paths."""
+"""Catalogs and regions, given as values or as paths; and what the tracks' own headers say of an assembly."""
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 from epixs.catalog.experiments import Catalog, read_catalog
-from epixs.genome.bed import read_regions
+from epixs.compendium.read import stored_plan
+from epixs.errors import TrackError
+from epixs.genome.assembly import Assembly, read_chrom_sizes
+from epixs.genome.bed import GENOME, holds_sizes, read_regions
+from epixs.genome.names import match_chromosomes, plain_name
 from epixs.genome.regions import Regions
+from epixs.storage.location import absolute, reaching
+from epixs.storage.store import store_exists
+from epixs.tracks.bigwig import chrom_sizes_of
+from epixs.tracks.remote import REQUESTS_AT_ONCE
+
+Sizes = Mapping[str, int]
 
 
-def catalog_of(catalog: Catalog | str | Path, species: str | None) -> Catalog:
-    """A catalog as it is, or read from a path."""
-    return catalog if isinstance(catalog, Catalog) else read_catalog(catalog, species, check_files=False)
+def read_inputs(
+    catalog: Catalog | str | Path,
+    regions: Regions | str | Path | None,
+    path: str | Path | None = None,
+    *,
+    species: str | None = None,
+    chrom_alias: str | Path | None = None,
+    append: bool = False,
+) -> tuple[Catalog, Regions | None, list[str]]:
+    """Read what is to be ingested, as far as it is not read already.
+
+    Where nothing says how long the chromosomes of the catalog's assembly are, the store does that is there
+    already, or a table of sizes given for regions, or the headers of the tracks.
+
+    Returns
+    -------
+    The catalog, the regions, and what should be known of them, in sentences.
+
+    Raises
+    ------
+    CatalogError, RegionError
+        If they cannot be used.
+    TrackError
+        If chromosome sizes are to come from headers and not one can be read.
+    """
+    if not isinstance(catalog, Catalog):
+        catalog = read_catalog(catalog, species, check_files=False, chrom_alias=chrom_alias)
+    notes: list[str] = []
+    if not catalog.assembly.chrom_sizes:
+        known = _stored_sizes(path)
+        whole = str(regions) == GENOME
+        if (
+            not isinstance(regions, Regions)
+            and regions is not None
+            and not whole
+            and holds_sizes(Path(regions))
+        ):
+            known = {**read_chrom_sizes(Path(regions)), **known}
+        if not (whole and known) or append:  # else a file that can be read only now would add regions
+            known, notes = _with_headers(catalog, known)
+        catalog = replace(catalog, assembly=replace(catalog.assembly, chrom_sizes=known))
+    if regions is None or isinstance(regions, Regions):
+        return catalog, regions, notes
+    placed, more = read_regions(regions, catalog.assembly)
+    return catalog, placed, notes + more
 
 
-def regions_from(regions: Regions | str | Path, catalog: Catalog) -> Regions:
-    """Regions as they are, or read from a BED."""
-    return regions if isinstance(regions, Regions) else read_regions(regions, catalog.assembly)[0]
+def _stored_sizes(path: str | Path | None) -> dict[str, int]:
+    """Chromosome sizes that a store keeps; none where there is no store."""
+    if path is None:
+        return {}
+    location = absolute(path)
+    with reaching(location):
+        return dict(stored_plan(location).regions.chrom_sizes) if store_exists(location) else {}
+
+
+def _with_headers(catalog: Catalog, known: Sizes) -> tuple[dict[str, int], list[str]]:
+    """Chromosome sizes, with those in the headers of a catalog's tracks that are not known yet.
+
+    Files that most others agree with go first: theirs are the names. One that is on another assembly adds
+    nothing.
+    """
+    name = catalog.assembly.name
+    reasons: list[str] = []
+
+    def header(path: str) -> Sizes:
+        try:
+            return chrom_sizes_of(path)
+        except TrackError as error:
+            reasons.append(error.message)
+            return {}
+
+    with ThreadPoolExecutor(REQUESTS_AT_ONCE) as pool:
+        headers = [sizes for sizes in pool.map(header, catalog.experiments["path"]) if sizes]
+    if not headers and not known:
+        raise TrackError(
+            f"chromosome sizes of {name}, which epixs does not know, cannot be taken from the headers of "
+            f"{len(reasons)} files: not one can be read. The first: {reasons[0] if reasons else 'empty'}"
+        )
+    longest = [max(sizes.items(), key=lambda item: item[1]) for sizes in headers]
+    common = Counter(longest)
+    order = sorted(range(len(headers)), key=lambda at: -common[longest[at]])
+    sizes = dict(known)
+    for at in order:
+        found = match_chromosomes(headers[at], Assembly(name, sizes, catalog.assembly.aliases))
+        if not sizes or 2 * len(found.other_lengths) <= len(found.names):
+            taken, unclear = set(found.names.values()), {plain_name(chrom) for chrom in found.ambiguous}
+            sizes |= {
+                chrom: size
+                for chrom, size in headers[at].items()
+                if chrom not in taken and plain_name(chrom) not in unclear
+            }
+    if len(sizes) == len(known):
+        return sizes, []
+    note = (
+        f"epixs does not know {name}: the lengths of its {len(sizes):,} chromosomes are those in the headers "
+        f"of {len(headers):,} file{'s' * (len(headers) != 1)}"
+    )
+    return sizes, [note]

@@ -12,10 +12,10 @@ import xarray as xr
 from epixs.catalog.experiments import Catalog
 from epixs.compendium.lazy import lazy_dataset
 from epixs.compendium.plan import Plan
-from epixs.errors import TrackError
+from epixs.errors import RegionError, TrackError
 from epixs.genome.assembly import Assembly
 from epixs.genome.regions import Regions
-from epixs.ingestion.inputs import catalog_of, regions_from
+from epixs.ingestion.inputs import read_inputs
 from epixs.ingestion.plan import plan_ingest
 from epixs.ingestion.tile import read_tile, tile_task
 from epixs.storage.location import is_url
@@ -30,13 +30,14 @@ def open_tracks(
     uncovered: Uncovered = "zero",
     *,
     species: str | None = None,
+    chrom_alias: str | Path | None = None,
     backend: Backend = "epixs",
 ) -> xr.Dataset:
     """Open bigWigs lazily as the Dataset that `ingest` would write.
 
     Parameters
     ----------
-    catalog, regions, species, uncovered, backend
+    catalog, regions, species, chrom_alias, uncovered, backend
         As in `ingest`.
 
     Returns
@@ -60,11 +61,12 @@ def open_tracks(
     >>> float(tracks["signal"][0].mean()) > 0  # one bigWig is read, now
     True
     """
-    catalog = catalog_of(catalog, species)
-    regions = regions_from(regions, catalog)
+    catalog, placed, _ = read_inputs(catalog, regions, species=species, chrom_alias=chrom_alias)
+    if placed is None:
+        raise RegionError("there are no regions", expected="a BED, or 'genome'")
     # Nothing remote is asked before a block is computed.
     states = [[path, -1, -1] if is_url(path) else source_state(path) for path in catalog.experiments["path"]]
-    plan = plan_ingest(catalog, regions, uncovered, states)
+    plan = plan_ingest(catalog, placed, uncovered, states)
     return lazy_dataset(plan, functools.partial(_strict_tile, plan, catalog.assembly, backend))
 
 

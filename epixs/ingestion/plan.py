@@ -8,6 +8,7 @@ from epixs.catalog.experiments import Catalog
 from epixs.compendium.plan import Plan
 from epixs.compendium.schema import EXPERIMENT_LABELS
 from epixs.errors import ConfigError
+from epixs.genome.assembly import Assembly
 from epixs.genome.regions import Regions
 from epixs.ingestion.tile import State
 from epixs.tracks import Uncovered
@@ -26,7 +27,23 @@ def plan_ingest(
     sizes = [state[1] for state in states]
     experiments = table.assign(source=table["path"], source_size=sizes).reset_index(drop=True)
     names = [variable.name for variable in EXPERIMENT_LABELS]
-    return Plan("observed", catalog.species, experiments[names], regions, uncovered, {}, states=states)
+    alias = _alias_of(catalog.assembly, regions)
+    return Plan(
+        "observed",
+        catalog.species,
+        experiments[names],
+        regions,
+        uncovered,
+        {},
+        states=states,
+        chrom_alias=alias,
+    )
+
+
+def _alias_of(assembly: Assembly, regions: Regions) -> dict[str, str]:
+    """The part of an assembly's alias table that is about chromosomes of some regions."""
+    touched = {assembly.aliases[chrom] for chrom in dict.fromkeys(regions.chrom) if chrom in assembly.aliases}
+    return {name: same for name, same in assembly.aliases.items() if same in touched}
 
 
 def states_of(sources: Iterable[str], known: Plan | None = None) -> list[State]:
@@ -41,5 +58,7 @@ def no_regions(path: str) -> ConfigError:
     """The error of a new store without regions."""
     return ConfigError(
         f"{path} does not exist yet, and there are no regions",
-        expected="a BED of the regions that it shall hold, with --regions",
+        expected="a BED of the regions that it shall hold, with --regions; or `--regions genome`",
+        next_step="to train on, about 1 % of the genome is enough: the Pilot Regions (catalog/regions), for "
+        "other species half a megabase here and there on all chromosomes (docs/training.md makes such a BED)",
     )

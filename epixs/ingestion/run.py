@@ -21,7 +21,7 @@ from epixs.errors import ConfigError
 from epixs.genome.regions import Regions
 from epixs.ingestion.append import grow, lost_sources
 from epixs.ingestion.begin import begin
-from epixs.ingestion.inputs import catalog_of, regions_from
+from epixs.ingestion.inputs import read_inputs
 from epixs.ingestion.tile import TILES_AT_ONCE, TileTask, ingest_tiles, tile_task
 from epixs.storage.ledger import Record, compact, forget_records, read_ledger
 from epixs.storage.location import absolute, is_url, reaching
@@ -99,6 +99,7 @@ def ingest(
     path: str | Path,
     *,
     species: str | None = None,
+    chrom_alias: str | Path | None = None,
     uncovered: Uncovered = "zero",
     client: Any = None,
     retry_failed: bool = False,
@@ -113,10 +114,13 @@ def ingest(
     Parameters
     ----------
     catalog, regions
-        What to read and where: read already, or the paths of a catalog TSV and a BED. With `append`, regions
+        What to read and where: read already, or the paths of a catalog TSV and a BED. Instead of a BED, a
+        table of chromosomes and their lengths, or `"genome"`: all chromosomes, whole. With `append`, regions
         may be None: those of the store.
     species
         Which species, where a path is given to a catalog that holds several.
+    chrom_alias
+        Where a path is given to a catalog: other names of its chromosomes, a chromAlias table of UCSC.
     path
         The store to write.
     uncovered
@@ -142,7 +146,7 @@ def ingest(
     -------
     The experiment table; `status` is `"ok"` or says why a row could not be read. With `part`, and while tiles
     of other parts are missing, it is `"unfinished"`. `attrs["read_again"]` counts rows that were read again
-    because their files had changed.
+    because their files had changed; `attrs["notes"]` says what was unusual about files.
 
     Raises
     ------
@@ -164,8 +168,9 @@ def ingest(
     """
     if part is not None and not 1 <= part[0] <= part[1]:
         raise ConfigError("part", got=f"{part[0]}/{part[1]}", expected="I/N with 1 <= I <= N")
-    catalog = catalog_of(catalog, species)
-    regions = None if regions is None else regions_from(regions, catalog)
+    catalog, regions, notes = read_inputs(
+        catalog, regions, path, species=species, chrom_alias=chrom_alias, append=append
+    )
     location = absolute(path)
     with reaching(location), writing(location, part):
         with setting_up(location):
@@ -196,6 +201,7 @@ def ingest(
             table = finalise(store, plan, lambda tile, record: by_tile[tile].is_written(record))
             if part is not None and is_alone(location, part):
                 compact(store)
+    table.attrs["notes"] = notes + table.attrs["notes"]
     table.attrs["read_again"] = _changed_rows(records, pending)
     return table
 

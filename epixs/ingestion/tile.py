@@ -22,7 +22,7 @@ from epixs.storage.ledger import Record
 from epixs.storage.location import is_store_fault
 from epixs.storage.store import Store
 from epixs.storage.tiling import Key, Tile
-from epixs.tracks import Backend, Uncovered
+from epixs.tracks import Backend, Placement, Uncovered
 from epixs.tracks.opened import KEPT_BYTES, OpenTracks
 
 Rows = list[npt.NDArray[np.float32]]
@@ -31,6 +31,10 @@ Rows = list[npt.NDArray[np.float32]]
 
 State = Sequence[Any]
 """Path or URL, size and version of a source: what tells that it was replaced."""
+
+
+NAMED = 3
+"""Chromosomes that the ledger names, of those that are unusual in a file."""
 
 
 TILES_AT_ONCE = 8
@@ -64,6 +68,23 @@ class Row:
 
 
 @dataclass(frozen=True)
+class RowRead:
+    """What reading one row found.
+
+    Parameters
+    ----------
+    bases, covered
+        Bases read, and those that have a value.
+    notes
+        What was unusual about the file, as the ledger holds it: `compendium.summary` has the words.
+    """
+
+    bases: int
+    covered: int
+    notes: dict[str, Any]
+
+
+@dataclass(frozen=True)
 class TileTask:
     """All that a worker needs to read one tile; small, and the same wherever it runs.
 
@@ -80,7 +101,7 @@ class TileTask:
     pieces
         Where the tile's bins lie.
     chroms
-        All chromosomes of the store, so that a track without one of them fails in every tile and leaves no
+        All chromosomes of the store, so that a track of another assembly fails in every tile and leaves no
         half row.
     """
 
@@ -152,12 +173,12 @@ def read_row(
     values: npt.NDArray[np.float32],
     tracks: OpenTracks,
     state: State | None = None,
-) -> tuple[int, int]:
+) -> RowRead:
     """Read one track over some pieces into `values`, shape `(bin,)`, arcsinh units.
 
     Returns
     -------
-    Bases read, and those that have a value.
+    How much of it has a value, and what was unusual about the file.
 
     Raises
     ------
@@ -172,9 +193,26 @@ def read_row(
         signal = track.read_all(pieces)
         if state is not None:
             track.check_state(state)
+        notes = _placed(track.placement)
     widths = bin_widths(pieces)
     values[:] = encode(signal.means(widths, uncovered))
-    return int(widths.sum()), int(signal.covered.sum())
+    notes |= {"without_width": signal.without_width, "overlapping": signal.overlapping}
+    known = {name: value for name, value in notes.items() if value}
+    return RowRead(int(widths.sum()), int(signal.covered.sum()), known)
+
+
+def _placed(placement: Placement) -> dict[str, Any]:
+    """What the ledger holds of how a file's chromosomes lie on the assembly."""
+    return {
+        "absent": len(placement.absent),
+        "first_absent": _first(placement.absent),
+        "renamed": _first(placement.renamed),
+        "other_lengths": _first(placement.other_lengths),
+    }
+
+
+def _first(names: Sequence[str]) -> str:
+    return ", ".join(names[:NAMED]) + (", ..." if len(names) > NAMED else "")
 
 
 def read_tile(task: TileTask, tracks: OpenTracks | None = None) -> tuple[Rows, list[dict[str, Any]]]:
@@ -195,12 +233,13 @@ def read_tile(task: TileTask, tracks: OpenTracks | None = None) -> tuple[Rows, l
             entries.append(row.kept)
             continue
         try:
-            bases, covered = read_row(row.source, task.pieces, task.uncovered, into, tracks, row.state)
+            read = read_row(row.source, task.pieces, task.uncovered, into, tracks, row.state)
         except TrackError as error:
             into.fill(np.nan)
             entry: dict[str, Any] = {"checksum": checksum(into), "error": error.message}
         else:
-            entry = row_statistics(into, bases, covered)
+            entry = row_statistics(into, read.bases, read.covered)
+            entry |= {"notes": read.notes} if read.notes else {}
         entries.append(entry | ({"source": digest(list(row.state))} if row.state else {}))
     return values, entries
 

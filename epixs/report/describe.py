@@ -47,6 +47,8 @@ class Status:
         Rows of a compendium.
     failed, removed
         Of its experiments `(accession, reason)`: those that could not be read, and those that were removed.
+    noted
+        Of its experiments `(accession, note)`: those whose files were unusual, and how they were read.
     best_epoch
         Of a model: the epoch whose weights were kept.
     verdicts
@@ -61,6 +63,7 @@ class Status:
     experiments: int | None = None
     failed: list[tuple[str, str]] = field(default_factory=list)
     removed: list[tuple[str, str]] = field(default_factory=list)
+    noted: list[tuple[str, str]] = field(default_factory=list)
     best_epoch: int | None = None
     verdicts: list[Verdict] = field(default_factory=list)
 
@@ -100,6 +103,7 @@ def status(path: str | Path) -> Status:
         store.experiments,
         store.failed,
         store.removed,
+        store.noted,
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import hashlib
 import os
 from pathlib import Path
@@ -10,6 +11,11 @@ from epixs.errors import ConfigError, EpixsError
 
 REPORT_FILES = ("scores.tsv", "summary.tsv", "qc.html", "qc.tsv")
 """What `evaluate` and `qc` write into a report folder."""
+
+
+def text_encoding(head: bytes) -> str:
+    """Encoding of a text file by its first bytes: UTF-8, or UTF-16 as spreadsheets save it."""
+    return "utf-16" if head.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) else "utf-8-sig"
 
 
 def write_text(path: Path, text: str) -> None:

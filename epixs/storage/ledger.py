@@ -67,7 +67,8 @@ class Record:
         Digest of what all rows share: coordinates and settings, or a model.
     rows
         One dict a row: `checksum` of its values, `source` (digest of the path, size and version it was read
-        from; not in an imputed store), and `error` or the entries of `row_statistics`.
+        from; not in an imputed store), and `error` or the entries of `row_statistics`; `notes` where its file
+        was unusual.
     """
 
     fingerprint: str
@@ -82,6 +83,11 @@ class Record:
     def has_errors(self) -> bool:
         """Whether a row of the tile could not be read."""
         return any(row.get("error") for row in self.rows)
+
+    @property
+    def is_remarkable(self) -> bool:
+        """Whether there is something to say of a row of the tile."""
+        return any(row.get("error") or row.get("notes") for row in self.rows)
 
 
 def write_record(store: Store, key: Key, record: Record) -> None:
@@ -99,6 +105,9 @@ def forget_records(store: Store, keys: Container[Key]) -> None:
 def is_sound_row(row: Any) -> bool:
     """Whether a row's entry has the types of one: what a store holds is a claim."""
     if type(row) is not dict or not all(type(row.get(name, "")) is str for name in TEXTS):
+        return False
+    notes = row.get("notes", {})
+    if type(notes) is not dict or not all(type(value) in (int, str) for value in notes.values()):
         return False
     if row.get("error"):
         return True
@@ -122,7 +131,7 @@ def read_ledger(store: Store, is_sound: Callable[[Any], bool] = is_sound_row) ->
 
 
 def read_progress(store: Store) -> tuple[int, dict[Key, Record]]:
-    """How many tiles are done, and the records of those with a row that could not be read.
+    """How many tiles are done, and the records of those with a row that has an error or notes.
 
     What the others hold is not looked at: of 100,000 tiles, that would take most of the time.
     """
@@ -131,10 +140,12 @@ def read_progress(store: Store) -> tuple[int, dict[Key, Record]]:
     looked_at = sorted(
         key
         for key, text in texts.items()
-        if b'"error":' in text or not (text.startswith(b'{"fingerprint":"') and text.endswith(b"]}"))
+        if b'"error":' in text
+        or b'"notes":' in text
+        or not (text.startswith(b'{"fingerprint":"') and text.endswith(b"]}"))
     )
     records = {key: _parse(store, key, texts[key], is_sound_row) for key in looked_at}
-    return done, {key: record for key, record in records.items() if record.has_errors}
+    return done, {key: record for key, record in records.items() if record.is_remarkable}
 
 
 def compact(store: Store, mine: Container[Key] | None = None, few: int = FEW) -> None:

@@ -1,5 +1,5 @@
 """bigWig -> exact per-bin sums and covered bases."""
 
-from epixs.tracks.track import Backend, BinnedSignal, Track, Uncovered
+from epixs.tracks.track import Backend, BinnedSignal, Placement, Track, Uncovered
 
-__all__ = ["Backend", "BinnedSignal", "Track", "Uncovered"]
+__all__ = ["Backend", "BinnedSignal", "Placement", "Track", "Uncovered"]

@@ -20,10 +20,9 @@ import numpy.typing as npt
 
 from epixs.errors import TrackError
 from epixs.tracks.inflate import InflateError, in_words, inflate_run
+from epixs.tracks.sniff import AGAIN, BIGWIG_MAGIC, LOOK_AT, is_magic, what_is
 from epixs.tracks.source import open_source
 
-BIGWIG_MAGIC = 0x888FFC26
-BIGBED_MAGIC = 0x8789F2EB
 CHROM_TREE_MAGIC = 0x78CA8C91
 INDEX_MAGIC = 0x2468ACE0
 HEADER = "IHHQQQHHQQIQ"
@@ -38,8 +37,9 @@ MAX_BLOCK = 1 << 20
 MAX_RUN, MOST_BLOCKS_A_RUN = 1 << 24, 1 << 12
 """Bytes that the blocks of a run, unless it is a single one, may hold when inflated; and blocks of a run."""
 
-MAX_BLOCKS, MAX_CHROMS = 1 << 22, 1 << 19
-"""Of a file: more than a mammal's genome, base by base, and than the scaffolds of any assembly."""
+MAX_BLOCKS, MAX_CHROMS = 1 << 28, 1 << 24
+"""Blocks and chromosomes of a file: more than the largest genome (160 Gb) has base by base, 1,024 values per
+block, and more than the contigs of any draft. What a file claims is bound by its own size besides."""
 
 MOST_OVER_ONE_PLACE = 8
 """Blocks that the index may place over one base; as a rule it is one, two where a box is rounded."""
@@ -48,7 +48,7 @@ TREE_BYTES = 64
 """What nodes of a tree may take for each of its items, all levels together: twice what they should."""
 
 MAX_NAME = 1 << 12
-AGAIN = "download it again and compare its md5sum"
+"""Bytes of the name of a chromosome."""
 
 
 @dataclass(frozen=True)
@@ -83,18 +83,28 @@ class _Tree:
 class BigWig:
     """An open bigWig file, its chromosomes and index read and checked.
 
+    Parameters
+    ----------
+    path
+        A local file or a URL.
+    header_only
+        Read the chromosomes alone and close the file.
+
     Raises
     ------
     TrackError
         If the file is missing, not a bigWig, truncated or damaged.
     """
 
-    def __init__(self, path: str | Path) -> None:
+    def __init__(self, path: str | Path, *, header_only: bool = False) -> None:
         self._source = open_source(path)
         self.path, self.size = self._source.name, self._source.size
         try:
             self._read_header()
             self.chroms = self._read_chroms()
+            if header_only:
+                self._source.close()
+                return
             self._leaves = self._read_index()
             self._starts, self._ends = (_place(self._leaves, side) for side in ("start", "end"))
             self._reached = np.maximum.accumulate(self._ends)
@@ -255,8 +265,17 @@ class BigWig:
             next_step=AGAIN,
         )
 
+    def beyond(self, what: str, got: int, limit: int) -> TrackError:
+        """The error for what may be whole, and is more than we read."""
+        return TrackError(
+            f"{self.path} passes a limit of epixs, and need not be damaged: {what}",
+            got=f"{got:,}",
+            expected=f"{limit:,} at most",
+            next_step="please report it: the limit is meant to lie beyond any real file",
+        )
+
     def _read_header(self) -> None:
-        head = self._source.read(0, min(HEADER_BYTES, self.size))
+        head = self._source.read(0, min(LOOK_AT, self.size))
         if not head:
             raise TrackError(f"{self.path} is empty", got="0 bytes", expected="a bigWig", next_step=AGAIN)
         if head.lstrip()[:1] == b"<":
@@ -266,24 +285,34 @@ class BigWig:
                 expected="a bigWig",
                 next_step=AGAIN,
             )
-        little, big = (struct.pack(f"{order}I", BIGWIG_MAGIC) for order in "<>")
-        if head[:4] not in (little, big):
-            bigbed = head[:4] in (struct.pack("<I", BIGBED_MAGIC), struct.pack(">I", BIGBED_MAGIC))
-            kind = "a bigBed" if bigbed else f"bytes {head[:4].hex()}"
-            raise TrackError(f"{self.path} is not a bigWig", got=kind, expected="a bigWig", next_step=AGAIN)
+        if not is_magic(head, BIGWIG_MAGIC):
+            kind, way_out = what_is(head)
+            raise TrackError(f"{self.path} is not a bigWig", got=kind, expected="a bigWig", next_step=way_out)
         if len(head) < HEADER_BYTES:
             raise self.damaged("its header ends early")
-        self.order = "<" if head[:4] == little else ">"
-        fields = struct.unpack(self.order + HEADER, head)
+        self.order = "<" if head[:4] == struct.pack("<I", BIGWIG_MAGIC) else ">"
+        fields = struct.unpack_from(self.order + HEADER, head)
         self._chrom_tree, self._data, self._index, self._buffer = fields[3], fields[4], fields[5], fields[10]
+        if self._index == 0 or self._chrom_tree == 0 or self.size == HEADER_BYTES:
+            raise TrackError(
+                f"{self.path} has a header and no data",
+                got="a bigWig without an index" if self._chrom_tree else "the header of a bigWig alone",
+                expected="a bigWig with values",
+                next_step="what wrote it ended before it was closed, or wrote no value: write it again, or "
+                "leave it out of the catalog",
+            )
         self._buffer = min(self._buffer, MAX_BLOCK)  # some writers claim more than they ever use
 
     def _read_chroms(self) -> dict[str, tuple[int, int]]:
         """Number and length of each chromosome."""
         head = self._read(self._chrom_tree, 32, "chromosome tree")
         magic, _, key_size, value_size, count, _ = struct.unpack(f"{self.order}IIIIQQ", head)
-        if magic != CHROM_TREE_MAGIC or value_size != 8 or not 0 < key_size <= MAX_NAME or count > MAX_CHROMS:
+        if magic != CHROM_TREE_MAGIC or value_size != 8 or key_size == 0 or count > self.size // 8:
             raise self.damaged("its chromosome tree has no valid head")
+        if key_size > MAX_NAME:
+            raise self.beyond("bytes of a chromosome's name", key_size, MAX_NAME)
+        if count > MAX_CHROMS:
+            raise self.beyond("chromosomes", count, MAX_CHROMS)
         chroms: dict[str, tuple[int, int]] = {}
         waiting = [self._chrom_tree + 32]
         width = key_size + 8
@@ -325,8 +354,10 @@ class BigWig:
         """All leaves of the index: where each block lies on the genome and in the file."""
         head = self._read(self._index, 48, "index")
         magic, _, count = struct.unpack_from(f"{self.order}IIQ", head)
-        if magic != INDEX_MAGIC or count > min(self.size // 32, MAX_BLOCKS):
+        if magic != INDEX_MAGIC or count > self.size // 32:
             raise self.damaged("its index has no valid head")
+        if count > MAX_BLOCKS:
+            raise self.beyond("data blocks", count, MAX_BLOCKS)
         box = [(name, f"{self.order}u4") for name in ("start_chrom", "start", "end_chrom", "end")]
         branch = np.dtype([*box, ("child", f"{self.order}u8")])
         leaf = np.dtype([*box, ("offset", f"{self.order}u8"), ("length", f"{self.order}u8")])
@@ -356,7 +387,7 @@ class BigWig:
         if np.any(starts > _place(found, "end")) or np.any(starts[1:] < starts[:-1]):
             raise self.damaged("its index is out of order")
         if np.any(starts[MOST_OVER_ONE_PLACE:] < reached[:-MOST_OVER_ONE_PLACE]):
-            raise self.damaged("its index places too many blocks over one another")
+            raise self.beyond("data blocks over one another", MOST_OVER_ONE_PLACE + 1, MOST_OVER_ONE_PLACE)
         in_file = found[np.argsort(found["offset"], kind="stable")]
         ends = in_file["offset"] + in_file["length"]
         if found.size and (in_file["offset"][0] < self._data or ends.max() > self.size):
@@ -366,6 +397,17 @@ class BigWig:
         if found.size and found["length"].max() > MAX_BLOCK:
             raise self.damaged("its index points to a block of impossible size")
         return found
+
+
+def chrom_sizes_of(path: str | Path) -> dict[str, int]:
+    """Length of each chromosome that a bigWig lists; its index and data are not looked at.
+
+    Raises
+    ------
+    TrackError
+        If it is no bigWig, or its header is damaged.
+    """
+    return BigWig(path, header_only=True).chrom_sizes
 
 
 def _place(boxes: npt.NDArray[np.void], side: str) -> npt.NDArray[np.uint64]:

@@ -6,7 +6,7 @@ tiles of a row group reads it once.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from types import TracebackType
 from typing import Self
@@ -20,8 +20,10 @@ KEPT_BYTES = 1 << 26
 """Indexes of kept tracks take no more memory than this."""
 
 
-def open_checked(source: str, assembly: Assembly, chroms: Iterable[str], backend: Backend = "epixs") -> Track:
-    """Open a track and check that it is on the assembly and has all chromosomes.
+def open_checked(
+    source: str, assembly: Assembly, chroms: Sequence[str] = (), backend: Backend = "epixs"
+) -> Track:
+    """Open a track and find the assembly's chromosomes in it; see `Track.check_assembly`.
 
     Raises
     ------
@@ -30,9 +32,7 @@ def open_checked(source: str, assembly: Assembly, chroms: Iterable[str], backend
     """
     track = Track(source) if backend == "epixs" else ReferenceTrack(source)
     try:
-        track.check_assembly(assembly)
-        for chrom in chroms:
-            track.check_chromosome(chrom)
+        track.check_assembly(assembly, chroms)
     except TrackError:
         track.close()
         raise
@@ -59,7 +59,7 @@ class OpenTracks:
     def __init__(
         self,
         assembly: Assembly,
-        chroms: Iterable[str],
+        chroms: Sequence[str] = (),
         backend: Backend = "epixs",
         kept_bytes: int = KEPT_BYTES,
     ) -> None:

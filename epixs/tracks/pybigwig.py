@@ -16,9 +16,7 @@ from epixs.errors import TrackError
 from epixs.genome.regions import BIN_SIZE, Piece
 from epixs.storage.location import is_url
 from epixs.tracks.source import source_state
-from epixs.tracks.track import BinnedSignal, Track
-
-BINS_AT_ONCE = 40_000
+from epixs.tracks.track import BINS_LAID_OUT, BinnedSignal, Placement, Track, sum_bases
 
 
 class ReferenceTrack(Track):
@@ -35,6 +33,8 @@ class ReferenceTrack(Track):
         try:
             self._file = pyBigWig.open(self.path)
             self.chrom_sizes = dict(self._file.chroms())
+            self._names = {chrom: chrom for chrom in self.chrom_sizes}
+            self.placement = Placement()
         except (RuntimeError, OSError, AttributeError, TypeError) as error:
             raise TrackError(f"{path} cannot be read with pyBigWig", got=str(error)) from error
 
@@ -55,23 +55,22 @@ class ReferenceTrack(Track):
     def read_all(self, pieces: Sequence[Piece]) -> BinnedSignal:
         """Sum the track over the bins of many pieces, one after the other."""
         signals = [self.read(piece) for piece in pieces]
-        return BinnedSignal(
-            *(np.concatenate([getattr(s, name) for s in signals]) for name in ("sums", "covered"))
-        )
+        sums, covered = (np.concatenate([getattr(s, name) for s in signals]) for name in ("sums", "covered"))
+        return BinnedSignal(sums, covered)
 
     def read(self, piece: Piece) -> BinnedSignal:
         """Sum the track over the bins of one piece, base by base."""
-        self.check_chromosome(piece.chrom)
         sums, covered = np.zeros(piece.n_bins), np.zeros(piece.n_bins, dtype=np.uint8)
-        for first in range(0, piece.n_bins, BINS_AT_ONCE):
-            bins = min(BINS_AT_ONCE, piece.n_bins - first)
+        chrom = self._names.get(piece.chrom)
+        if chrom is None:
+            return BinnedSignal(sums, covered)
+        for first in range(0, piece.n_bins, BINS_LAID_OUT):
+            bins = min(BINS_LAID_OUT, piece.n_bins - first)
             start = piece.start + first * BIN_SIZE
             values = np.full(bins * BIN_SIZE, np.nan)
             end = min(piece.end, start + values.size)
-            values[: end - start] = self._file.values(piece.chrom, start, end, numpy=True)
+            values[: end - start] = self._file.values(chrom, start, end, numpy=True)
             if np.isinf(values).any():
                 raise TrackError(f"{self.path} holds an infinite value", got="inf", expected="finite values")
-            bases = values.reshape(bins, BIN_SIZE)
-            sums[first : first + bins] = np.nansum(bases, axis=1)
-            covered[first : first + bins] = (~np.isnan(bases)).sum(axis=1)
+            sums[first : first + bins], covered[first : first + bins] = sum_bases(values)
         return BinnedSignal(sums, covered)

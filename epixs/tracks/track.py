@@ -1,4 +1,4 @@
-"""bigWig -> exact per-bin sums and covered bases. The bases themselves are never laid out."""
+"""bigWig -> exact per-bin sums and covered bases. Bases are laid out only where items overlap."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ import numpy.typing as npt
 from epixs.compiled import compiled
 from epixs.errors import TrackError
 from epixs.genome.assembly import Assembly
+from epixs.genome.names import match_chromosomes
 from epixs.genome.regions import BIN_SIZE, Piece
 from epixs.tracks.bigwig import SECTION_BYTES, BigWig
 
@@ -30,9 +31,15 @@ ONE, TWO, THREE = np.uint64(1), np.uint64(2), np.uint64(3)
 SPARE = 3
 """Bins beyond the last, to which the kernel adds nothing."""
 
-FINE, INFINITE, UNSORTED, ENDS_EARLY, NO_HEAD, ELSEWHERE = range(6)
+BINS_LAID_OUT = 40_000
+"""Bins whose bases are laid out at once, where items overlap."""
+
+MOST_LAID_OVER = 64
+"""Times that the bases of a stretch may be laid over one another, on average."""
+
+FINE, INFINITE, UNSORTED, ENDS_EARLY, NO_HEAD, ELSEWHERE, OVERLAP, TOO_DEEP = range(8)
 FAULTS = {
-    UNSORTED: "items overlap or are out of order",
+    UNSORTED: "items are out of order, or end before they start",
     ENDS_EARLY: "a block ends early",
     NO_HEAD: "a block has no valid head",
     ELSEWHERE: "a block does not lie where the index says",
@@ -49,10 +56,16 @@ class BinnedSignal:
         Sum of the values over each bin's covered bases, shape `(bin,)`, the track's own units.
     covered
         Bases of each bin that have a value, shape `(bin,)`.
+    without_width
+        Items that end where they start, and add nothing.
+    overlapping
+        Items that begin where an earlier one has not ended: the later one counts.
     """
 
     sums: npt.NDArray[np.float64]
     covered: npt.NDArray[np.uint8]
+    without_width: int = 0
+    overlapping: int = 0
 
     def means(self, widths: npt.NDArray[np.float64], uncovered: Uncovered) -> npt.NDArray[np.float64]:
         """Mean of each bin, shape `(bin,)`.
@@ -71,6 +84,25 @@ class BinnedSignal:
             return np.where(self.covered > 0, self.sums / self.covered, np.nan)
 
 
+@dataclass(frozen=True)
+class Placement:
+    """How a file's chromosomes lie on an assembly.
+
+    Parameters
+    ----------
+    absent
+        Chromosomes to be read that the file has not: no base of them has a value.
+    renamed
+        Those that it calls differently: `"1 for chr1"`.
+    other_lengths
+        Those that are not to be read and have another length in it: `"chrM (16,569 bp)"`.
+    """
+
+    absent: tuple[str, ...] = ()
+    renamed: tuple[str, ...] = ()
+    other_lengths: tuple[str, ...] = ()
+
+
 @compiled()
 def _add_run(
     words: npt.NDArray[Any],
@@ -84,8 +116,14 @@ def _add_run(
     last_end: Any,
     sums: npt.NDArray[np.float64],
     covered: npt.NDArray[np.uint8],
+    bases: npt.NDArray[np.float32],
+    odd: npt.NDArray[np.int64],
 ) -> tuple[Any, Any]:
     """Add all items of a run of blocks to the bins of `[low, high)`.
+
+    If `bases`, shape `(high - low,)`, has a place for each base, values are laid out there instead, later
+    ones over earlier ones; else items that overlap inside `[low, high)` end the run with `OVERLAP`. `odd`
+    counts items without width, items that overlap, and bases laid out.
 
     A block is `chromosome, start, end, step, span, (kind, count)` and its items: `start, end, value` for
     bedGraph, `start, value` for variableStep, `value` for fixedStep. Nothing in it is believed: not its
@@ -93,7 +131,7 @@ def _add_run(
 
     Returns
     -------
-    What was found (`FINE` or a fault), and the end of the last item or where the fault is.
+    What was found (`FINE` or a fault), and how far the items reached or where the fault is.
     """
     for block in range(first_word.size - 1):
         at, stop = first_word[block], first_word[block + 1]
@@ -114,7 +152,7 @@ def _add_run(
         if chrom != number:
             continue
         at += HEAD_WORDS
-        before = last_end
+        end = before = first
         binned = first % BIN_SIZE == 0 and np.int64(finish & WORD) % BIN_SIZE == 0
         for i in range(count):
             if kind == BEDGRAPH:
@@ -126,14 +164,28 @@ def _add_run(
                 start = first + i * step
                 end = start + span
             at += 4 - kind
-            if start < last_end or end <= start:
-                return UNSORTED, start
-            if start < first:
-                return ELSEWHERE, start
-            last_end = end
-            if end <= low or start >= high:
+            if start < last_end or end <= start or start < first:
+                if start < first:
+                    return ELSEWHERE, start
+                if start < before or end < start:
+                    return UNSORTED, start
+                if end == start:
+                    odd[0] += low <= start < high
+                elif max(start, low) < min(end, last_end, high):
+                    odd[1] += 1
+                    if not bases.size:
+                        return OVERLAP, start
+            before = start
+            last_end = max(last_end, end)
+            if end <= low or start >= high or end == start:
                 continue
             value = np.float64(values[at - 1])
+            if bases.size and not np.isinf(value):
+                odd[2] += min(end, high) - max(start, low)
+                if odd[2] > MOST_LAID_OVER * bases.size:
+                    return TOO_DEEP, start
+                bases[max(start, low) - low : min(end, high) - low] = value
+                continue
             if not np.isfinite(value):
                 if np.isnan(value):
                     continue
@@ -167,7 +219,7 @@ def _add_run(
                 width = (end - edge) % BIN_SIZE
                 sums[index] += value * width
                 covered[index] += width
-        if last_end != before and last_end > np.int64(finish & WORD):
+        if end > np.int64(finish & WORD):  # of the last item, as some writers have it where items overlap
             return ELSEWHERE, np.int64(boxes[block, 0] & WORD)
     return FINE, last_end
 
@@ -185,6 +237,7 @@ def _add_run_to_each(
     state: npt.NDArray[np.int64],
     sums: npt.NDArray[np.float64],
     covered: npt.NDArray[np.uint8],
+    odd: npt.NDArray[np.int64],
 ) -> None:
     """`_add_run` for each of many stretches, from the blocks of the run that belong to it.
 
@@ -199,7 +252,10 @@ def _add_run_to_each(
     state
         What was found so far, and where the last item ended; shape `(stretch, 2)`. A stretch with a fault is
         left alone from there on.
+    odd
+        As in `_add_run`, shape `(stretch, 3)`.
     """
+    nowhere = np.empty(0, np.float32)
     reached = np.full(boxes.shape[0], -1, np.int64)  # where the items of a block end, once they were checked
     for i in range(stretches.shape[0]):
         number, low, high = stretches[i, 0], stretches[i, 1], stretches[i, 2]
@@ -218,7 +274,7 @@ def _add_run_to_each(
                 continue
             state[i, 0], state[i, 1] = _add_run(
                 words, values, first_word[block : block + 2], boxes[block : block + 1], big_endian,
-                number, low, high, state[i, 1], sums[into], covered[into],
+                number, low, high, state[i, 1], sums[into], covered[into], nowhere, odd[i],
             )  # fmt: skip
             if state[i, 0] == FINE and words[at] == number:
                 reached[block] = state[i, 1]
@@ -263,6 +319,8 @@ class Track:
         self.path = self._bigwig.path
         self.chrom_sizes = self._bigwig.chrom_sizes
         self.index_bytes = self._bigwig.index_bytes
+        self._names = {chrom: chrom for chrom in self.chrom_sizes}
+        self.placement = Placement()
 
     def __enter__(self) -> Self:
         return self
@@ -302,51 +360,65 @@ class Track:
                 next_step="run the same command again when nobody writes to it",
             )
 
-    def check_assembly(self, assembly: Assembly) -> None:
-        """Compare the file's chromosomes with the assembly's.
+    def check_assembly(self, assembly: Assembly, chroms: Sequence[str] = ()) -> None:
+        """Find an assembly's chromosomes in the file, by whichever names; `placement` says how they lie.
+
+        Parameters
+        ----------
+        assembly
+            Theirs are the names by which the file is read from now on.
+        chroms
+            Chromosomes that will be read, if not all. Of one that the file lacks, no base has a value:
+            writers leave out chromosomes without data.
 
         Raises
         ------
         TrackError
-            If a chromosome has another length than in the assembly, or no chromosome is shared.
+            If a chromosome to be read has another length than in the assembly, or most others have, or the
+            file has none of them.
         """
-        shared = [chrom for chrom in self.chrom_sizes if chrom in assembly.chrom_sizes]
-        if not shared:
+        found = match_chromosomes(self.chrom_sizes, assembly)
+        wanted = [chrom for chrom in chroms if chrom in found.names] if chroms else list(found.names)
+        unclear = [chrom for chrom in chroms if chrom in found.ambiguous]
+        if unclear:
             raise TrackError(
-                f"{self.path} has no chromosome of {assembly.name}",
+                f"{self.path}: which chromosome is {unclear[0]} of {assembly.name}?",
+                got="several that it could be",
+                expected="one name for it",
+                next_step="say so in a table of names: --chrom-alias, or "
+                f"{assembly.name}.chromAlias.txt beside the catalog",
+            )
+        if not wanted:
+            raise TrackError(
+                f"{self.path} has no chromosome of {assembly.name}"
+                + (" among those of the regions" if found.names else ""),
                 got=", ".join(list(self.chrom_sizes)[:4]) or "no chromosome",
-                expected=", ".join(list(assembly.chrom_sizes)[:4]),
-                next_step="check the assembly and the chromosome names of the file",
+                expected=", ".join(list(chroms or assembly.chrom_sizes)[:4]),
+                next_step="check the assembly and the chromosome names of the file; other names of the same "
+                "chromosomes can be given with --chrom-alias",
             )
-        for chrom in shared:
-            if self.chrom_sizes[chrom] != assembly.chrom_sizes[chrom]:
-                raise TrackError(
-                    f"{self.path} is not on {assembly.name}: {chrom}",
-                    got=f"{self.chrom_sizes[chrom]} bp",
-                    expected=f"{assembly.chrom_sizes[chrom]} bp",
-                    next_step="correct the catalog's assembly or use the file of that assembly",
-                )
-
-    def check_chromosome(self, chrom: str) -> None:
-        """Check that the file has a chromosome.
-
-        Raises
-        ------
-        TrackError
-            If it has not.
-        """
-        if chrom not in self.chrom_sizes:
+        wrong = set(found.other_lengths)
+        others = [chrom for chrom in found.names if chrom in wrong]
+        refused = [chrom for chrom in wanted if chrom in wrong]
+        if not refused and 2 * len(others) > len(found.names):
+            refused = others
+        for chrom in refused:
             raise TrackError(
-                f"{self.path} has no chromosome {chrom}",
-                got=f"{len(self.chrom_sizes)} chromosomes ({', '.join(list(self.chrom_sizes)[:4])}, ...)",
-                expected=f"{chrom}, which the regions need",
-                next_step=f"leave the regions on {chrom} out of the BED or replace the file",
+                f"{self.path} is not on {assembly.name}: {chrom}",
+                got=f"{self.chrom_sizes[found.names[chrom]]} bp",
+                expected=f"{assembly.chrom_sizes[chrom]} bp",
+                next_step="correct the catalog's assembly or use the file of that assembly",
             )
+        self._names = found.names
+        renamed = [f"{found.names[chrom]} for {chrom}" for chrom in wanted if found.names[chrom] != chrom]
+        absent = [chrom for chrom in chroms if chrom not in found.names]
+        lengths = [f"{chrom} ({self.chrom_sizes[found.names[chrom]]:,} bp)" for chrom in others]
+        self.placement = Placement(tuple(absent), tuple(renamed), tuple(lengths))
 
     def prefetch(self, pieces: Iterable[Piece]) -> None:
         """Say what will be read, so that a remote file is asked for all of it together."""
         if self._bigwig.is_remote:
-            held = [piece for piece in pieces if piece.chrom in self.chrom_sizes]
+            held = [piece for piece in pieces if piece.chrom in self._names]
             self._bigwig.prefetch(*self._stretches(held).T)
 
     def release(self) -> None:
@@ -354,40 +426,75 @@ class Track:
         self._bigwig.release()
 
     def read(self, piece: Piece) -> BinnedSignal:
-        """Sum the track over the bins of one piece.
+        """Sum the track over the bins of one piece; a chromosome that the file lacks has no value.
 
         Raises
         ------
         TrackError
-            If the chromosome is absent, a block is damaged, items overlap or a value is infinite.
+            If a block is damaged or a value is infinite.
         """
-        self.check_chromosome(piece.chrom)
-        if piece.end > self.chrom_sizes[piece.chrom]:
+        chrom = self._names.get(piece.chrom)
+        if chrom is None:
+            return BinnedSignal(np.zeros(piece.n_bins), np.zeros(piece.n_bins, dtype=np.uint8))
+        if piece.end > self.chrom_sizes[chrom]:
             raise TrackError(
                 f"{self.path}: {piece.chrom} ends before the region",
-                got=f"{self.chrom_sizes[piece.chrom]} bp",
+                got=f"{self.chrom_sizes[chrom]} bp",
                 expected=f"at least {piece.end} bp",
                 next_step="check that the file is on the catalog's assembly",
             )
         sums = np.zeros(piece.n_bins + SPARE)
         covered = np.zeros(piece.n_bins + SPARE, dtype=np.uint8)
+        odd = np.zeros(3, dtype=np.int64)
+        if not self._add(chrom, piece.start, piece.end, sums, covered, np.empty(0, dtype=np.float32), odd):
+            return self._read_laid_out(chrom, piece)
+        return BinnedSignal(sums[: piece.n_bins], covered[: piece.n_bins], int(odd[0]))
+
+    def _read_laid_out(self, chrom: str, piece: Piece) -> BinnedSignal:
+        """Sum over bins by way of their bases: what later items cover of earlier ones, they alone tell."""
+        sums, covered = np.empty(piece.n_bins), np.empty(piece.n_bins, dtype=np.uint8)
+        odd = np.zeros(3, dtype=np.int64)
+        for first in range(0, piece.n_bins, BINS_LAID_OUT):
+            stop = min(piece.n_bins, first + BINS_LAID_OUT)
+            start, end = piece.start + first * BIN_SIZE, min(piece.end, piece.start + stop * BIN_SIZE)
+            bases, odd[2] = np.full((stop - first) * BIN_SIZE, np.nan, dtype=np.float32), 0
+            self._add(chrom, start, end, sums, covered, bases, odd)
+            sums[first:stop], covered[first:stop] = sum_bases(bases)
+        return BinnedSignal(sums, covered, int(odd[0]), int(odd[1]))
+
+    def _add(
+        self,
+        chrom: str,
+        start: int,
+        end: int,
+        sums: npt.NDArray[np.float64],
+        covered: npt.NDArray[np.uint8],
+        bases: npt.NDArray[np.float32],
+        odd: npt.NDArray[np.int64],
+    ) -> bool:
+        """Add all items in a stretch to bins, or lay them out on bases; false where only the latter does."""
         at = 0
-        for run in self._bigwig.runs(piece.chrom, piece.start, piece.end):
+        for run in self._bigwig.runs(chrom, start, end):
             found, at = _add_run(
                 run.words, run.words.view(np.float32), run.first_word, run.boxes,
-                self._bigwig.order == ">", self._bigwig.number(piece.chrom), piece.start, piece.end, at,
-                sums, covered,
+                self._bigwig.order == ">", self._bigwig.number(chrom), start, end, at,
+                sums, covered, bases, odd,
             )  # fmt: skip
+            if found == OVERLAP:
+                return False
+            if found == TOO_DEEP:
+                what = f"times that items overlap near {chrom}:{at}"
+                raise self._bigwig.beyond(what, MOST_LAID_OVER + 1, MOST_LAID_OVER)
             if found == INFINITE:
                 raise TrackError(
-                    f"{self.path} holds an infinite value at {piece.chrom}:{at}",
+                    f"{self.path} holds an infinite value at {chrom}:{at}",
                     got="inf",
                     expected="finite values (NaN or no value where nothing was measured)",
                     next_step="export the track again with a finite cap",
                 )
             if found != FINE:
-                raise self._bigwig.damaged(f"{FAULTS[found]} near {piece.chrom}:{at}")
-        return BinnedSignal(sums[: piece.n_bins], covered[: piece.n_bins])
+                raise self._bigwig.damaged(f"{FAULTS[found]} near {chrom}:{at}")
+        return True
 
     def read_all(self, pieces: Sequence[Piece]) -> BinnedSignal:
         """Sum the track over the bins of many pieces, which come behind one another as the pieces do.
@@ -404,12 +511,16 @@ class Track:
         place = np.stack([stop - n_bins - SPARE, stop], axis=1)
         sums = np.zeros(int(stop[-1]) if pieces else 0)
         covered = np.zeros(sums.size, dtype=np.uint8)
-        for at in self._add_all(pieces, place, sums, covered):
-            alone = self.read(pieces[at])
+        alone, without_width = self._add_all(pieces, place, sums, covered)
+        overlapping = 0
+        for at in alone:
+            found = self.read(pieces[at])
             bins = slice(place[at, 0], place[at, 1] - SPARE)
-            sums[bins], covered[bins] = alone.sums, alone.covered
+            sums[bins], covered[bins] = found.sums, found.covered
+            without_width += found.without_width
+            overlapping += found.overlapping
         _close_up(place, sums, covered)
-        return BinnedSignal(sums[: n_bins.sum()], covered[: n_bins.sum()])
+        return BinnedSignal(sums[: n_bins.sum()], covered[: n_bins.sum()], without_width, overlapping)
 
     def _add_all(
         self,
@@ -417,12 +528,13 @@ class Track:
         place: npt.NDArray[np.int64],
         sums: npt.NDArray[np.float64],
         covered: npt.NDArray[np.uint8],
-    ) -> list[int]:
+    ) -> tuple[list[int], int]:
         """Add all items of some pieces to their bins; returns those that have to be read alone.
 
-        Those are pieces with which something is wrong: `read` says what.
+        Those are pieces with which something is wrong, or unusual: `read` says what. Of the others, the items
+        without width are counted.
         """
-        ends = self.chrom_sizes
+        ends = {chrom: self.chrom_sizes[name] for chrom, name in self._names.items()}
         held = np.array([piece.end <= ends.get(piece.chrom, -1) for piece in pieces], dtype=bool)
         alone: list[int] = np.flatnonzero(~held).tolist()
         stretches = self._stretches([piece for piece, here in zip(pieces, held, strict=True) if here])
@@ -430,7 +542,7 @@ class Track:
         stretches, place = stretches[order], place[held][order]
         first, stop = self._bigwig.blocks(*stretches.T)
         reached = np.maximum.accumulate(stop)
-        state = np.zeros((order.size, 2), np.int64)
+        state, odd = np.zeros((order.size, 2), np.int64), np.zeros((order.size, 3), np.int64)
         for blocks, run in self._bigwig.runs_of(first, stop):
             # In order, the pieces that have blocks in this run are neighbours, but for some between them.
             few = slice(
@@ -441,12 +553,22 @@ class Track:
             _add_run_to_each(
                 run.words, run.words.view(np.float32), run.first_word, run.boxes,
                 self._bigwig.order == ">", stretches[few], in_run, place[few], state[few], sums, covered,
+                odd[few],
             )  # fmt: skip
         alone.extend(np.flatnonzero(held)[order[state[:, 0] != FINE]].tolist())
-        return alone
+        return alone, int(odd[state[:, 0] == FINE, 0].sum())
 
     def _stretches(self, pieces: Sequence[Piece]) -> npt.NDArray[np.int64]:
         """Number of the chromosome, first base and the one after the last of pieces, shape `(piece, 3)`."""
-        numbers = {chrom: number for chrom, (number, _) in self._bigwig.chroms.items()}
+        numbers = {chrom: self._bigwig.number(name) for chrom, name in self._names.items()}
         table = [(numbers[piece.chrom], piece.start, piece.end) for piece in pieces]
         return np.array(table, np.int64).reshape(-1, 3)
+
+
+def sum_bases(
+    bases: npt.NDArray[np.floating[Any]],
+) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.uint8]]:
+    """Sum and number of the known values of each bin, from those of its bases, shape `(bin * 25,)`."""
+    each = bases.reshape(-1, BIN_SIZE)
+    known = ~np.isnan(each)
+    return np.where(known, each, 0).sum(axis=1, dtype=np.float64), known.sum(axis=1).astype(np.uint8)

@@ -45,7 +45,7 @@ def test_a_good_catalog(tmp_path):
             "row 3, column biosample and assay: got 'H1', 'ChIP-seq_H3K4me3.*first in row 2",
         ),
         ([{}, {"biosample": "H9"}], "row 3, column accession: got 'A1' again"),
-        ([{"assembly": "hg99"}], "row 2, column assembly: unknown assembly; got 'hg99'"),
+        ([{"assembly": "GRCh38"}], "row 2, column assembly: assembly name; got 'GRCh38'; expected hg38"),
         ([{"path": "gone.bw"}], "row 2, column path: got '.*gone.bw', which does not exist"),
         (
             [{}, {"assembly": "hg38", "biosample": "H9", "accession": "A2"}],

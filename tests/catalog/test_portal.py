@@ -299,3 +299,82 @@ def test_simulated_portal_table_makes_a_valid_catalog_of_two_species(world):
     assert not selection.table["accession"].str.startswith("SIMX").any()
     write_catalog(selection.table, world.folder / "again.tsv")
     assert len(read_catalog(world.folder / "again.tsv", "mouse").experiments) > 5
+
+
+FLY = {
+    "Biosample organism": "Drosophila melanogaster",
+    "File assembly": "dm6",
+    "Experiment target": "H3K4me3-dmelanogaster",
+    "File accession": "F2",
+    "Experiment accession": "E2",
+}
+
+
+def test_an_organism_that_is_not_known_is_named_and_can_be_given_a_name(tmp_path):
+    reason = next(iter(select(tmp_path, {}, FLY).dropped))
+    assert "(Drosophila melanogaster): --species and --assembly name one" in reason
+    older = FLY | {"File accession": "F3", "File assembly": "dm3"}
+    chosen = select(tmp_path, {}, FLY, older, species="fly", assembly="dm6")
+    assert chosen.table[["species", "assembly", "assay", "accession"]].to_numpy().tolist() == [
+        ["fly", "dm6", "ChIP-seq_H3K4me3_signal_p-value", "F2"]
+    ]
+    assert chosen.dropped["another species than fly"] == 1
+    assert select(tmp_path, {}, FLY, species="fly").table["assembly"].tolist() == ["dm6"]
+    with pytest.raises(CatalogError, match="comes on several assemblies; got dm3, dm6. Name one: --assembly"):
+        select(tmp_path, FLY, older, species="fly")
+
+
+def test_several_organisms_that_are_not_known_need_a_table(tmp_path):
+    worm = FLY | {
+        "Biosample organism": "Caenorhabditis elegans",
+        "File assembly": "ce11",
+        "File accession": "F4",
+    }
+    worm |= {"Experiment accession": "E4"}
+    with pytest.raises(
+        CatalogError, match="which organism is fly; got Caenorhabditis elegans, Drosophila melano"
+    ):
+        select(tmp_path, FLY, worm, species="fly")
+    table = tmp_path / "organisms.tsv"
+    table.write_text(
+        "organism\tspecies\tassemblies\nDrosophila melanogaster\tfly\tdm6,BDGP6=dm6,dm3\nCaenorhabditis elegans\tworm\tce11\n"
+    )
+    chosen = select(tmp_path, {}, FLY | {"File assembly": "BDGP6"}, worm, organisms=table)
+    assert dict(zip(chosen.table["species"], chosen.table["assembly"], strict=True)) == {
+        "human": "hg38", "fly": "dm6", "worm": "ce11",
+    }  # fmt: skip
+    table.write_text("organism\tspecies\tassemblies\nDrosophila melanogaster\t\tdm6\n")
+    with pytest.raises(CatalogError, match="line 2; .*expected an organism, a species and its assemblies"):
+        select(tmp_path, FLY, organisms=table)
+
+
+def test_one_known_species_alone(tmp_path):
+    mouse = {
+        "Biosample organism": "Mus musculus",
+        "File assembly": "mm10",
+        "Experiment target": "H3K4me3-mouse",
+    }
+    mouse |= {"File accession": "F2", "Experiment accession": "E2"}
+    assert select(tmp_path, {}, mouse, species="mouse").table["accession"].tolist() == ["F2"]
+    with pytest.raises(CatalogError, match=r"the table has no mice; got 'mice'.*expected human or mouse"):
+        select(tmp_path, {}, mouse, species="mice")
+
+
+def test_an_assembly_that_is_not_known_can_be_asked_for(tmp_path):
+    new = {"File assembly": "T2T-CHM13", "File accession": "F2"}
+    assert "(T2T-CHM13): --assembly takes one" in " ".join(select(tmp_path, {}, new).dropped)
+    assert select(tmp_path, {}, new, assembly="T2T-CHM13").table["accession"].tolist() == ["F2"]
+
+
+def test_several_portal_tables_go_together(tmp_path):
+    (tmp_path / "b").mkdir()
+    rows = [
+        ROW,
+        ROW | {"File accession": "F2", "Experiment accession": "E2", "Experiment target": "H3K9me3-human"},
+    ]
+    for folder, row in zip((".", "b"), rows, strict=True):
+        pd.DataFrame([row | {"File download URL": "x.bw"}]).to_csv(
+            tmp_path / folder / "m.tsv", sep="\t", index=False
+        )
+    table = select_experiments([tmp_path / "m.tsv", tmp_path / "b" / "m.tsv"]).table
+    assert table["path"].tolist() == ["x.bw", "b/x.bw"]

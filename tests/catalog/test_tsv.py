@@ -29,7 +29,9 @@ def test_blank_lines_are_left_out_and_lines_keep_their_numbers(tmp_path):
         (b"a\tc\n1\t2\n", "missing column b; got a, c; expected a, b. Add it"),
         (b"a,b\n1,2\n", "is comma-separated; expected tabs. Add it"),
         (b"", "is not a tab-separated table"),
-        (b"a\tb\n\xff\xfe\t1\n", "is not a tab-separated table"),
+        (b"a\tb\n\xff\xfe\t1\n", "is not UTF-8 text: .*Save it as text in UTF-8"),
+        (b"\xff\xfea\0\t\0b", "is not a tab-separated table|is not UTF-8 text"),
+        (b"a b  c\n1 2 3\n", "has spaces between its columns; got 'a b  c'; expected tabs"),
         (b"\x1f\x8b\x08\x00nonsense", "is gzipped; expected text. Unpack it"),
         (b"a\tb\n1\t2\t3\t4\n1\t2\t3\t4\t5\n", "is not a tab-separated table"),
         (b"a\tb\n1\t2\t3\n4\t5\n", "a row has more cells than the header has columns"),
@@ -39,6 +41,13 @@ def test_what_is_no_table(tmp_path, content, message):
     (tmp_path / "t.tsv").write_bytes(content)
     with pytest.raises(CatalogError, match=message):
         read(tmp_path / "t.tsv")
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-be", "utf-16-le"])
+def test_what_a_spreadsheet_saves_as_unicode_text(tmp_path, encoding):
+    text = "a\tb\r\nleber (weiß)\t2\r\n"
+    (tmp_path / "t.tsv").write_bytes((text if encoding == "utf-16" else "\ufeff" + text).encode(encoding))
+    assert read(tmp_path / "t.tsv").to_numpy().tolist() == [["leber (weiß)", "2"]]
 
 
 def test_what_is_no_file(tmp_path):

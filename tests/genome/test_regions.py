@@ -93,6 +93,38 @@ def test_bed_files_plain_and_gzipped(tmp_path):
     assert plain.name == ("first", "chr2:100-200")
 
 
+@pytest.mark.parametrize(
+    "head",
+    [
+        "chrom\tstart\tend\n",
+        "#chrom\tstart\tend\n",
+        "seqnames start end width strand\n",
+        "\n\nchr\tchromStart\tchromEnd\tname\n",
+    ],
+)
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-16"])
+def test_a_line_of_column_names_is_no_region(tmp_path, head, encoding):
+    (tmp_path / "a.bed").write_text(head + "chr1\t0\t50\n\nchr2 100 200\n", encoding=encoding)
+    assert read_regions(tmp_path / "a.bed", SMALL)[0].chrom == ("chr1", "chr2")
+    (tmp_path / "a.bed").write_text("chr1\t0\t50\n" + head.replace("#", ""), encoding=encoding)
+    with pytest.raises(RegionError, match=r"a\.bed, line \d; got .*expected chrom, start, end"):
+        read_regions(tmp_path / "a.bed", SMALL)
+
+
+def test_whole_chromosomes(tmp_path):
+    regions, notes = read_regions("genome", SMALL)
+    assert (regions.chrom, regions.end, regions.n_bins, notes) == (("chr1", "chr2"), (10_010, 5_000), 601, [])
+    (tmp_path / "a.chrom.sizes").write_text("2\t5000\n")
+    regions, notes = read_regions(tmp_path / "a.chrom.sizes", SMALL)
+    assert (regions.chrom, regions.chrom_sizes) == (("chr2",), {"chr2": 5_000})
+    assert notes == ["the regions have other names of chromosomes than small: 2 is chr2"]
+    (tmp_path / "a.bed").write_text("chr2\t5000\n")
+    with pytest.raises(RegionError, match=r"read as one if its name ends in \.sizes"):
+        read_regions(tmp_path / "a.bed", SMALL)
+    with pytest.raises(RegionError, match="nothing says how long the chromosomes of new are"):
+        read_regions("genome", Assembly("new", {}))
+
+
 @pytest.mark.parametrize("text", ["chr1\t0\n", "chr1\tx\t5\n", "", "chr1\t-5\t10\n"])
 def test_bad_bed(tmp_path, text):
     (tmp_path / "a.bed").write_text(text)

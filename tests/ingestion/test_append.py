@@ -161,7 +161,8 @@ def test_regions_over_which_a_held_track_cannot_be_read_are_refused_and_nothing_
     catalog, write_bigwig, tmp_path
 ):
     path = tmp_path / "a.zarr"
-    short = write_bigwig("1.bw", [("chr1", 0, 9_000, 2.0)], sizes={"chr1": 10_010})  # has no chr2
+    other = {"chr1": 10_010, "chr2": 4_999}  # of another length where the regions to add lie
+    short = write_bigwig("1.bw", [("chr1", 0, 9_000, 2.0)], sizes=other)
     ingest(some(catalog, 0, 1), REGIONS, path)
     before = open_compendium(path).load()
     for asked in (some(catalog, 0, 1), some(catalog, 2)):

@@ -207,7 +207,8 @@ def test_another_catalog_is_refused(panel, tmp_path):
     ingest(catalog, regions, tmp_path / "a.zarr")
     fewer, _ = make_regions(catalog.assembly, [("chr1", 9_000, 10_010, "end")])
     with pytest.raises(
-        StoreError, match=r"something else; got regions 1 with 41 bins \(.*\), the store has 2 with 77 bins"
+        StoreError,
+        match=r"something else; got regions 1 with 41 bins \(.*\), the store has 2 with 77 bins \(.*\): region 2, chr2:100-1,000, is missing",
     ):
         ingest(catalog, fewer, tmp_path / "a.zarr")
 
@@ -245,15 +246,15 @@ def test_a_store_is_unfinished_while_it_is_written_again(panel, tmp_path, monkey
         open_compendium(tmp_path / "a.zarr")
 
 
-def test_a_track_without_one_of_the_chromosomes_leaves_no_half_row(
+def test_a_track_with_one_chromosome_of_another_assembly_leaves_no_half_row(
     panel, tmp_path, write_bigwig, monkeypatch
 ):
     monkeypatch.setattr("epixs.compendium.plan.CHUNK_BINS", 8)
     monkeypatch.setattr("epixs.compendium.plan.FEWEST_SHARD_CHUNKS", 1)
     catalog, regions = panel
-    write_bigwig("1.bw", [("chr1", 0, 10_010, 1.0)], sizes={"chr1": 10_010})
+    write_bigwig("1.bw", [("chr1", 0, 10_010, 1.0)], sizes={"chr1": 10_010, "chr2": 4_000})
     table = ingest(catalog, regions, tmp_path / "a.zarr")
-    assert "has no chromosome chr2" in table["status"][1]
+    assert "is not on small: chr2; got 4000 bp" in table["status"][1]
     assert np.isnan(open_compendium(tmp_path / "a.zarr").signal[1].to_numpy()).all()
 
 

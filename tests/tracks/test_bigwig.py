@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from epixs.errors import TrackError
 from epixs.genome.assembly import Assembly
 from epixs.genome.regions import Piece
-from epixs.tracks import Track
+from epixs.tracks import Track, bigwig
 from epixs.tracks.bigwig import BigWig
 from tests.bigwigs import KINDS, write_uncompressed
 
@@ -40,7 +40,10 @@ def read(path):
         (b"", "is empty"),
         (b"<!DOCTYPE html><html>404</html>", "HTML or XML page"),
         (b"\n <html>", "HTML or XML page"),
-        (b"chr1\t0\t10\t1.0\n" * 20, "is not a bigWig"),
+        (
+            b"chr1\t0\t10\t1.0\n" * 20,
+            "not a bigWig; got bedGraph text; expected a bigWig. Convert it with bedGraphTo",
+        ),
         (struct.pack("<I", 0x8789F2EB) + b"\0" * 80, "got a bigBed"),
         (struct.pack("<I", 0x888FFC26) + b"\0" * 10, "truncated: its header ends early"),
     ],
@@ -139,6 +142,11 @@ def test_nodes_that_lie_across_one_another(whole, tmp_path):
         tracemalloc.stop()
 
 
+def read_chr1(path):
+    with Track(path) as track:
+        return track.read(Piece("chr1", 0, 10_010, 0))
+
+
 def rebuild(whole, tmp_path, payload, name="made.bw"):
     """Replace the first block's content, compressed, in place of the old one (padded to its length)."""
     content = bytearray(whole.read_bytes())
@@ -159,10 +167,16 @@ def section(items, start=0, end=5_000):
     return head + b"".join(struct.pack("<IIf", *item) for item in items)
 
 
-def test_overlapping_and_unsorted_items(whole, tmp_path):
-    for items in ([(0, 20, 1.0), (10, 30, 1.0)], [(100, 110, 1.0), (0, 10, 1.0)], [(10, 10, 1.0)]):
+def test_unsorted_and_backward_items_are_damage(whole, tmp_path):
+    for items in (
+        [(100, 110, 1.0), (0, 10, 1.0)],
+        [(10, 5, 1.0)],
+        [(0, 10, 1.0), (20, 19, 1.0), (30, 40, 1.0)],
+    ):
         path = rebuild(whole, tmp_path, section(items))
-        with pytest.raises(TrackError, match="overlap or are out of order"):
+        with pytest.raises(
+            TrackError, match="damaged or truncated: items are out of order, or end before they"
+        ):
             read(path)
 
 
@@ -246,7 +260,45 @@ def test_many_blocks_over_one_place(tmp_path):
     """Each would be looked at for each region."""
     one = section([], 0, 0)
     path = made(tmp_path, one * 20, [(0, 10_010, 24 * i, 24) for i in range(20)])
-    with pytest.raises(TrackError, match="too many blocks over one another"):
+    with pytest.raises(
+        TrackError, match="passes a limit of epixs, and need not be damaged: data blocks over one"
+    ):
+        BigWig(path)
+
+
+def test_items_laid_over_one_another_without_end(tmp_path):
+    """65,535 items of the whole chromosome: as many values a base, if each were laid out."""
+    block = section([(0, 10_010, 1.0)] * 65_535, 0, 10_010)
+    path = made(tmp_path, block, [(0, 10_010, 0, len(block))])
+    with pytest.raises(
+        TrackError, match="passes a limit of epixs, and need not be damaged: times that items overlap"
+    ):
+        read_chr1(path)
+
+
+def test_more_blocks_and_chromosomes_than_a_mammal_has_are_no_damage(tmp_path, monkeypatch):
+    block = section([(0, 10, 1.0)])
+    path = made(tmp_path, block, [(0, 5_000, 0, len(block))])
+    assert bigwig.MAX_BLOCKS * 1_024 > 160e9  # the largest genome, base by base
+    for name, what in (
+        ("MAX_BLOCKS", "data blocks"),
+        ("MAX_CHROMS", "chromosomes"),
+        ("MAX_NAME", "bytes of a"),
+    ):
+        with monkeypatch.context() as patch:
+            patch.setattr(bigwig, name, 0)
+            with pytest.raises(TrackError, match=f"passes a limit of epixs, and need not be damaged: {what}"):
+                BigWig(path)
+
+
+@pytest.mark.parametrize("cut", [None, 64])
+def test_a_header_alone_is_said_to_be_that(tmp_path, cut):
+    path = tmp_path / "a.bw"
+    file = pyBigWig.open(str(path), "w")
+    file.addHeader([("chr1", 10_010)], maxZooms=0)
+    file.close()
+    path.write_bytes(path.read_bytes()[:cut])
+    with pytest.raises(TrackError, match="has a header and no data"):
         BigWig(path)
 
 

@@ -91,12 +91,99 @@ def test_wrong_assembly(write_bigwig):
             track.check_assembly(Assembly("other", {"scaffold1": 5}))
 
 
-def test_absent_chromosome(write_bigwig):
+def test_a_chromosome_that_the_file_lacks_has_no_value(write_bigwig):
+    with Track(write_bigwig("a.bw", [("chr1", 0, 10, 1.0)], sizes={"chr1": 10_010})) as track:
+        track.check_assembly(ASSEMBLY, ("chr1", "chr2"))
+        assert track.placement.absent == ("chr2",)
+        signal = track.read(Piece("chr2", 0, 100, 0))
+        assert signal.sums.tolist() == signal.covered.tolist() == [0, 0, 0, 0]
+        with pytest.raises(TrackError, match="no chromosome of small among those of the regions"):
+            track.check_assembly(ASSEMBLY, ("chr2",))
+
+
+def test_other_names_of_the_same_chromosomes(write_bigwig):
+    """Named in one way, read by the names of the assembly."""
+    with Track(
+        write_bigwig("a.bw", [("1", 0, 10, 1.0), ("MT", 0, 5, 2.0)], sizes={"1": 10_010, "MT": 50})
+    ) as track:
+        track.check_assembly(Assembly("small", {"chr1": 10_010, "chrM": 50}), ("chr1", "chrM"))
+        assert track.placement.renamed == ("1 for chr1", "MT for chrM")
+        assert track.read(Piece("chr1", 0, 25, 0)).sums.tolist() == [10.0]
+        assert track.read(Piece("chrM", 0, 25, 0)).sums.tolist() == [10.0]
+
+
+def test_lengths_matter_where_regions_lie(write_bigwig):
+    """The mitochondrion of another reference is no other assembly; most chromosomes of other lengths are."""
+    sizes = {"chr1": 10_010, "chr2": 5_000, "chrM": 101}
+    with Track(write_bigwig("a.bw", [("chr1", 0, 10, 1.0)], sizes=sizes)) as track:
+        rcrs = Assembly("small", {"chr1": 10_010, "chr2": 5_000, "chrM": 100})
+        track.check_assembly(rcrs, ("chr1",))
+        assert track.placement.other_lengths == ("chrM (101 bp)",)
+        with pytest.raises(TrackError, match="is not on small: chrM; got 101 bp; expected 100 bp"):
+            track.check_assembly(rcrs, ("chr1", "chrM"))
+        with pytest.raises(TrackError, match="is not on other: chr2; got 5000 bp; expected 5001 bp"):
+            track.check_assembly(Assembly("other", {"chr1": 10_010, "chr2": 5_001, "chrM": 100}), ("chr1",))
+
+
+def test_a_chromosome_with_two_possible_names_is_not_guessed(write_bigwig):
+    sizes = {"1": 100, "Chr1": 100, "chr2": 100}
     with (
-        Track(write_bigwig("a.bw", [("chr1", 0, 10, 1.0)], sizes={"chr1": 10_010})) as track,
-        pytest.raises(TrackError, match="has no chromosome chr2"),
+        Track(write_bigwig("a.bw", [("1", 0, 10, 1.0)], sizes=sizes)) as track,
+        pytest.raises(TrackError, match=r"which chromosome is chr1 of x\?.*--chrom-alias"),
     ):
-        track.read(Piece("chr2", 0, 100, 0))
+        track.check_assembly(Assembly("x", {"chr1": 100, "chr2": 100}), ("chr1", "chr2"))
+
+
+def write_anyhow(path, items, sizes=SIZES):
+    """Write items of chr1 that pyBigWig would refuse, unless told not to look."""
+    with pyBigWig.open(str(path), "w") as file:
+        file.addHeader(list(sizes.items()), maxZooms=0)
+        starts, ends, values = (list(column) for column in zip(*items, strict=True))
+        file.addEntries(["chr1"] * len(items), starts, ends=ends, values=values, validate=False)
+    return path
+
+
+any_items = st.lists(
+    st.tuples(
+        st.integers(0, 30), st.integers(0, 90), st.one_of(st.floats(-99, 99, width=16), st.just(float("nan")))
+    ),
+    min_size=1,
+    max_size=50,
+)
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=60, deadline=None)
+@given(steps=any_items, laid=st.sampled_from([3, 40_000]))
+def test_items_without_width_and_over_one_another_are_read_as_pybigwig_reads_them(tmp_path, steps, laid):
+    at, items = 0, []
+    for gap, width, value in steps:
+        at += gap
+        items.append((at, at + width, value))
+    path = write_anyhow(tmp_path / "a.bw", items)
+    piece = Piece("chr1", 0, 10_010, 0)
+    with pyBigWig.open(str(path)) as file:
+        bases = file.values("chr1", 0, 10_010, numpy=True)
+    bases = np.append(bases, np.full(15, np.nan)).reshape(-1, 25)
+    with Track(path) as track, pytest.MonkeyPatch.context() as patch:
+        patch.setattr("epixs.tracks.track.BINS_LAID_OUT", laid)
+        got = track.read(piece)
+    np.testing.assert_allclose(got.sums, np.nansum(bases, axis=1), rtol=1e-6, atol=1e-6)
+    assert got.covered.tolist() == (~np.isnan(bases)).sum(axis=1).tolist()
+    assert got.without_width == sum(start == end for start, end, _ in items)
+    reach = np.maximum.accumulate([0, *(end for _, end, _ in items)])[:-1]
+    over = sum(start < min(end, reached) for (start, end, _), reached in zip(items, reach, strict=True))
+    assert (got.overlapping > 0) == (over > 0)
+    assert laid < 40_000 or got.overlapping == over
+
+
+def test_the_later_of_two_items_counts_and_both_are_counted(tmp_path):
+    items = [(0, 100, 1.0), (50, 60, 3.0), (60, 60, 9.0), (200, 225, 1.0), (200, 225, 2.0)]
+    with Track(write_anyhow(tmp_path / "a.bw", items)) as track:
+        got = track.read(Piece("chr1", 0, 250, 0))
+        apart = track.read(Piece("chr1", 100, 200, 0))
+    assert got.sums.tolist() == [25, 25, 45, 25, 0, 0, 0, 0, 50, 0]
+    assert (got.without_width, got.overlapping) == (1, 2)
+    assert (apart.sums.tolist(), apart.overlapping) == ([0] * 4, 0)
 
 
 def test_chromosome_shorter_than_the_region(write_bigwig):
@@ -232,13 +319,13 @@ def test_pieces_far_apart_read_nothing_between(tmp_path):
 @pytest.mark.parametrize(
     ("fault", "message"),
     [
-        (("chr1", 500, 510, float("inf")), "infinite value at chr1:500"),
-        (("chr1", 490, 510, 1.0), "near chr1:490"),
+        (("chr1", 600, 610, float("inf")), "infinite value at chr1:600"),
+        (("chr1", 580, 610, 1.0), "near chr1:580"),
     ],
 )
 def test_what_is_wrong_with_one_of_many_pieces_is_said(tmp_path, fault, message):
     intervals = [("chr1", 10 * i, 10 * i + 10, 1.0) for i in range(100)]
-    intervals[50] = fault
+    intervals[60] = fault
     pieces = [Piece("chr1", 25 * i, 25 * (i + 1), i) for i in range(40)]
     with Track(write_blocks(tmp_path / "a.bw", cut(intervals, 25))) as track:
         assert track.read_all(pieces[:5]).covered.tolist() == [25] * 5  # none of its neighbourhood is wrong
@@ -246,11 +333,21 @@ def test_what_is_wrong_with_one_of_many_pieces_is_said(tmp_path, fault, message)
             track.read_all(pieces)
 
 
+def test_items_that_overlap_or_have_no_width_count_in_many_pieces_as_in_each(tmp_path):
+    intervals = [("chr1", 10 * i, 10 * i + 10, float(i)) for i in range(100)]
+    intervals[50] = ("chr1", 490, 510, 7.0)
+    intervals[80] = ("chr1", 800, 800, 1.0)
+    pieces = [Piece("chr1", 25 * i, 25 * (i + 1), i) for i in range(40)]
+    with Track(write_blocks(tmp_path / "a.bw", cut(intervals, 25))) as track:
+        got = assert_same(track, pieces)
+        assert (got.without_width, got.overlapping) == (1, 1)
+
+
 def test_many_pieces_of_which_one_is_not_in_the_file(write_bigwig):
     pieces = [Piece("chr1", 25 * i, 25 * (i + 1), i) for i in range(4)]
     with Track(write_bigwig("a.bw", [("chr1", 0, 10, 1.0)], sizes={"chr1": 10_010})) as track:
-        with pytest.raises(TrackError, match="no chromosome chr2"):
-            track.read_all([*pieces, Piece("chr2", 0, 25, 4)])
+        lacking = track.read_all([*pieces, Piece("chr2", 0, 25, 4)])
+        assert lacking.covered.tolist() == [10, 0, 0, 0, 0]
         with pytest.raises(TrackError, match="ends before the region"):
             track.read_all([*pieces, Piece("chr1", 10_000, 10_025, 4)])
         assert track.read_all([]).sums.size == 0

@@ -36,6 +36,11 @@ print(json.dumps(done["held_out_mse"]))
 """
 
 
+def test_where_the_system_does_not_say_which_cores_are_ours(monkeypatch):
+    monkeypatch.delattr(os, "sched_getaffinity", raising=False)  # as on macOS
+    assert devices.cores() == os.cpu_count()
+
+
 @pytest.mark.slow
 def test_two_devices_train_what_one_does(world, tmp_path):
     command = [sys.executable, "-c", MIRRORED, str(world.store("mouse")), str(tmp_path / "two")]

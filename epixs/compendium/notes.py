@@ -1,0 +1,80 @@
+"""What was unusual about the files that rows were read from, from the ledger to words.
+
+`absent`, `renamed` and `other_lengths` are of a file's chromosomes, the same in all tiles; `without_width`
+and `overlapping` count items of each tile.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+COUNTED = ("without_width", "overlapping")
+
+
+MOST_NAMED = 3
+
+
+Notes = Mapping[str, Any]
+"""Of one file: numbers, and names of the first few chromosomes."""
+
+
+def merged_notes(parts: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
+    """Notes on one row's file, from its entries in all tiles."""
+    notes: dict[str, Any] = {}
+    for part in parts:
+        for name, value in part.get("notes", {}).items():
+            known = notes.setdefault(name, type(value)())
+            if type(value) is type(known):  # what a ledger holds is a claim
+                notes[name] = known + value if name in COUNTED else max(known, value)
+    return notes
+
+
+def in_words(notes: Notes) -> str:
+    """What of a file's notes bears on its values; empty for most files."""
+    texts = []
+    if absent := notes.get("absent"):
+        first = notes.get("first_absent", "")
+        texts.append(f"{_counted(absent, 'chromosome')} not in the file, without values ({first})")
+    if empty := notes.get("without_width"):
+        texts.append(f"{_counted(empty, 'item')} without width (nothing to add)")
+    if over := notes.get("overlapping"):
+        texts.append(f"{_counted(over, 'item')} over earlier ones (the later one counts)")
+    return "; ".join(texts)
+
+
+def notes_on_files(notes: Mapping[str, Notes], uncovered: str) -> list[str]:
+    """All that was unusual about files, one sentence per kind; `notes` are by accession."""
+    filled = "counts as 0" if uncovered == "zero" else "is missing (NaN)"
+    pairs = sum(found.get("absent", 0) for found in notes.values())
+    texts = {
+        "absent": f"{_counted(pairs, 'pair')} of file and chromosome without data: the file does not list a "
+        f"chromosome of the regions, and all of it {filled}",
+        "renamed": "other names of chromosomes in {files}, which mean the same",
+        "other_lengths": "another length of chromosomes that the regions do not touch, in {files}",
+    }
+    named = {"absent": "first_absent"}
+    sentences = []
+    for name, text in texts.items():
+        which = [
+            f"{file} ({found.get(named.get(name, name))})" for file, found in notes.items() if found.get(name)
+        ]
+        if which:
+            sentences.append(f"{text.format(files=_counted(len(which), 'file'))}: {_first(which)}")
+    odd = {name: [file for file, found in notes.items() if found.get(name)] for name in COUNTED}
+    files = [*dict.fromkeys(file for one in odd.values() for file in one)]
+    if files:
+        which = [
+            f"{file}: {in_words({name: notes[file].get(name, 0) for name in COUNTED})}" for file in files
+        ]
+        sentences.append(f"unusual items in {_counted(len(files), 'file')}: {_first(which)}")
+    return sentences
+
+
+def _counted(count: int, what: str) -> str:
+    return f"{count:,} {what}{'s' * (count != 1)}"
+
+
+def _first(texts: list[str]) -> str:
+    more = len(texts) - MOST_NAMED
+    return "; ".join(texts[:MOST_NAMED]) + (f"; and {more:,} more" if more > 0 else "")
