@@ -59,3 +59,17 @@ def lacking_assays(axis: JointAxis, targets: tuple[str, ...]) -> list[str]:
     trained = {part.species: set(part.training["assay"]) for part in axis.parts}
     everywhere = set().union(*trained.values())
     return sorted(assay for assay in everywhere if any(assay not in trained[name] for name in targets))
+
+
+def wanted_assays(axis: JointAxis, named: str) -> list[str]:
+    """Zero-shot assays that will be asked for, as far as can be told.
+
+    Those of which a target species has excluded experiments and no other; all that it lacks if it is named.
+    """
+    targets, _ = targets_of(axis, named)
+    lacking = lacking_assays(axis, targets)
+    if named:
+        return lacking
+    tables = [axis.part(name).experiments for name in targets]
+    excluded = {assay for table in tables for assay in table.loc[table["excluded"], "assay"]}
+    return [assay for assay in lacking if assay in excluded]

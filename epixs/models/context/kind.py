@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from epixs.axis.axis import JointAxis
-from epixs.axis.targets import lacking_assays, targets_of
+from epixs.axis.targets import lacking_assays, targets_of, wanted_assays
 from epixs.catalog.pairs import Pair
 from epixs.config import Settings, TrainingSettings
 from epixs.models.context.settings import KEYS, ContextSettings
@@ -99,7 +99,7 @@ class Context(Kind):
     ) -> ContextSampler:
         """What draws targets and the tracks around them."""
         model, training = settings.model, settings.training
-        schedule = self.schedule(axis, settings)
+        schedule, focus = self.schedule(axis, settings), wanted_assays(axis, model.target)
         targets = -(-max(1, batch_size // BINS) // model.members) * model.members
         return ContextSampler(
             axis,
@@ -108,25 +108,21 @@ class Context(Kind):
             bins=max(1, batch_size // targets),
             steps_per_epoch=schedule.steps_per_epoch,
             held_share=model.member_held_out,
-            episodes=model.episodes,
-            focus=lacking_assays(axis, targets_of(axis, model.target)[0]),
+            episodes=model.episodes if focus else model.episodes / 2,
+            focus=focus,
             species_weight=training.species_weight,
             seed=training.seed,
             memory_bytes=signal_bytes,
         )
 
-    def settle(self, axis: JointAxis, settings: Settings) -> Settings:
-        """Name the target species of zero-shot imputation."""
-        return settings.replace(target=", ".join(targets_of(axis, settings.model.target)[0]))
-
     def plan_notes(self, axis: JointAxis, settings: Settings) -> PlanNotes:
         """What of zero-shot imputation is planned for."""
         targets, why = targets_of(axis, settings.model.target)
-        lacking = lacking_assays(axis, targets) if len(axis.parts) > 1 else []
-        if not lacking:
+        wanted = wanted_assays(axis, settings.model.target)
+        if not wanted:
             return PlanNotes()
         return PlanNotes(
-            [("zero-shot target", f"{', '.join(targets)} ({why})"), ("zero-shot assays", f"{len(lacking):,}")]
+            [("zero-shot target", f"{', '.join(targets)} ({why})"), ("zero-shot assays", f"{len(wanted):,}")]
         )
 
     def begin(self, model: Any, sampler: Any) -> None:

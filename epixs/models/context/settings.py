@@ -26,11 +26,10 @@ class ContextSettings(ModelSettings):
         Share of the tracks that each member never sees: their errors are shown.
     episodes
         Share of the training targets whose assay is hidden from their whole species, as for zero-shot
-        imputation. Of one species alone, there are none.
+        imputation; half of that where none is asked for. Of one species alone, there are none.
     target
-        The species that zero-shot imputation is meant for, several separated by commas. Empty, it is the one
-        of which an assay is excluded as a whole that another species keeps, else the one with excluded
-        experiments, else the one with the fewest.
+        Species that zero-shot imputation is meant for, several separated by commas: all assays that they lack
+        are trained for. Empty, it is meant for assays that are excluded as a whole.
     """
 
     kind: ClassVar[str] = "context"
