@@ -100,9 +100,11 @@ def _create(
                 dtype="float32",
                 fill_value=np.nan,
                 compressors=None,  # factors are noise to a compressor
-                dimension_names=("position", "factor")
-                if len(shape) == 2
-                else ("position", "inner", "factor"),
+                # Lengths differ from array to array, and xarray wants one length for each name.
+                dimension_names=(
+                    "position",
+                    *(f"{part}_{name}" for part in ("inner", "factor")[3 - len(shape) :]),
+                ),
             )
         for name, values in shared.items():
             array = store.group.create_array(

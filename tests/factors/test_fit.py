@@ -273,7 +273,8 @@ def test_stores_of_earlier_versions_open(made, tmp_path):
 
 def test_plain_xarray_reads_factors_and_their_tree(made, tmp_path):
     with xr.open_zarr(made / "factors", consolidated=False) as dataset:
-        assert dataset.factors_5kbp.dims == ("position", "factor")
+        assert dataset.factors_5kbp.dims == ("position", "factor_factors_5kbp")
+        assert dataset.factors_25bp.dims == ("position", "inner_factors_25bp", "factor_factors_25bp")
         dataset[["factors_5kbp"]].to_netcdf(tmp_path / "a.nc", engine="scipy")
     assert "shared" in xr.open_datatree(made / "factors", engine="zarr", consolidated=False).children
 
