@@ -70,7 +70,7 @@ BY_VERB = {
     "curves": {"model_dir": "model"},
     "evaluate": {"other": "others", "report": None},  # epixs.write_report
 }
-ONLY_FROM_PYTHON = {"progress", "report", "on_probe", "devices", "console", "plan"}
+ONLY_FROM_PYTHON = {"axis", "progress", "report", "on_probe", "devices", "console", "plan"}
 
 
 @pytest.mark.parametrize("verb", VERBS, ids=lambda verb: verb.__name__)
