@@ -34,10 +34,12 @@ from .axis.join import joint_axis as joint_axis
 
 # Sampling and models
 from .sampling import Sampler as Sampler
+from .models.kinds import new_sampler as new_sampler
 from .training.dataset import training_dataset as training_dataset
 from .training.dataset import held_out_dataset as held_out_dataset
 from .models.avocado.network import DeepTensorFactorization as DeepTensorFactorization
 from .models.avocado.network import build_model as build_model
+from .models.folder import new_model as new_model
 from .models.avocado.optimizer import RowwiseAdam as RowwiseAdam
 from .models.context.network import ContextNetwork as ContextNetwork
 

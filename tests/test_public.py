@@ -71,7 +71,7 @@ BY_VERB = {
     "evaluate": {"other": "others", "baseline": "baselines", "report": None}  # epixs.write_report
     | dict.fromkeys(["genes", "enhancers", "blacklist", "peaks"], "annotations"),
 }
-ONLY_FROM_PYTHON = {"bins", "progress", "report", "on_probe", "devices", "console", "plan"}
+ONLY_FROM_PYTHON = {"axis", "bins", "progress", "report", "on_probe", "devices", "console", "plan"}
 
 
 @pytest.mark.parametrize("verb", VERBS, ids=lambda verb: verb.__name__)

@@ -15,11 +15,14 @@ def blocks(language: str) -> list[str]:
 @pytest.fixture
 def names(world, trained, tmp_path):
     """What the README calls things -> what they are called here."""
+    from epixs.compendium.read import open_compendium
     from epixs.imputation.write import impute
 
     imputed = tmp_path / "mouse.imputed.zarr"
     impute(trained, world.store("mouse"), imputed)
+    first = open_compendium(imputed).experiment.to_numpy()[0]
     return {
+        '"liver / ChIP-seq_H3K4me3_signal_p-value"': repr(first),
         '"mouse.imputed.zarr"': repr(str(imputed)),
         '"mouse.zarr"': repr(str(world.store("mouse"))),
         '"human.zarr"': repr(str(world.store("human"))),

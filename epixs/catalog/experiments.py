@@ -32,6 +32,10 @@ ASSAY_CLASSES = ("histone", "protein_binding", "transcription", "accessibility",
 CORE_MINIMUM = 5
 
 
+MISSING = "(missing)"
+"""What no label may be: in stores it stands for a label that a row lacks."""
+
+
 PROBLEMS_SHOWN = 12
 
 
@@ -166,6 +170,8 @@ def _row_problems(table: pd.DataFrame) -> Iterable[str]:
         for column in ("species", "assembly", "biosample", "assay", "accession", "output_type", "path"):
             if not record[column]:
                 yield f"row {row}, column {column}: got nothing; expected a value"
+            elif record[column] == MISSING:
+                yield f"row {row}, column {column}: got {MISSING!r}; expected a name, for it stands for none"
         if is_url(record["path"]) and "@" in urlsplit(record["path"]).netloc:
             yield (
                 f"row {row}, column path: got a URL with a user name or password; expected none, for stores "

@@ -107,6 +107,8 @@ def train(
         if json:
             print_json({"plan": {**plan, **vars(probe)}})
         return
+    if resume:
+        _say_where_it_stands(out)
     with on_interrupt(lambda: _what_training_left(out)):
         start_tensorflow()
         from epixs.training.run import train as run
@@ -166,6 +168,8 @@ def extend(
             f"{counted(plan.untouched, 'new experiment')} of biosamples and assays that the model knows: "
             "nothing to fit, never trained on"
         )
+    if resume:
+        _say_where_it_stands(out)
     with on_interrupt(lambda: _what_training_left(out)):
         done = _with_progress(
             functools.partial(
@@ -282,6 +286,15 @@ def _say_how_it_ended(out: Path, done: dict[str, Any], axis: Any) -> list[Any]:
     """Show errors beside the baselines, worst assays first; the last lines have to be true by themselves."""
     from epixs.training.verdict import verdicts_on
 
+    if "had_ended" in done:
+        verdicts = verdicts_on(done["errors"])
+        best = f"epoch {done['best_epoch']} of {done['epochs']} is kept" if done["epochs"] else "no history"
+        say(
+            "; ".join(
+                [f"{out}: this run has ended, nothing is left to do", best, *(v.short for v in verdicts)]
+            )
+        )
+        return verdicts
     tracks = "held_out_tracks_mse" in done
     what = "whole tracks" if tracks else done["held_out"]
     errors = sorted(
@@ -527,6 +540,18 @@ def _with_progress(fit: Callable[..., dict[str, Any]]) -> dict[str, Any]:
             )
 
         return fit(report=report, on_probe=_show_probe)
+
+
+def _say_where_it_stands(out: Path) -> None:
+    """Say where `--resume` goes on; of a run that has ended, its last line does."""
+    from epixs.training.checkpoint import standing
+
+    state = standing(out)
+    if state is not None:
+        after = f", after {counted(state.step, 'step')} of it" if state.step else ""
+        say(f"{out}: goes on in epoch {state.epoch + 1}{after}")
+    elif not (out / "model.json").is_file():
+        say(f"{out}: there is no run to go on with, so one begins")
 
 
 def _what_training_left(out: Path) -> str:

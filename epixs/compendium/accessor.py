@@ -10,9 +10,10 @@ import numpy.typing as npt
 import pandas as pd
 import xarray as xr
 
+from epixs.compendium.plan import experiment_names
 from epixs.compendium.read import experiments_of, regions_of
-from epixs.compendium.schema import BIN_INDEX
-from epixs.errors import EpixsWarning, RegionError
+from epixs.compendium.schema import BIN_INDEX, EXPERIMENT, SIGNAL
+from epixs.errors import EpixsWarning, RegionError, StoreError
 from epixs.genome.locus import parse_locus
 from epixs.genome.regions import BIN_SIZE, Regions
 
@@ -51,6 +52,49 @@ class EpixsAccessor:
             If a bin lies outside the compendium, or the Dataset does not say which bins it holds.
         """
         return self.regions.table(self._held if bins is None else bins)
+
+    def to_dataframe(self, locus: str | None = None) -> pd.DataFrame:
+        """The signal of a locus as a table: `chrom`, `start` and `end`, then a column per experiment.
+
+        Parameters
+        ----------
+        locus
+            As in `sel`; by default all bins that the Dataset holds.
+
+        Returns
+        -------
+        One row per bin, in arcsinh units. Columns are named `"biosample / assay"`; the accession follows
+        where that comes twice, as it may where observed and imputed experiments were put together.
+
+        Raises
+        ------
+        RegionError
+            As `sel` and `bins`.
+        StoreError
+            If the Dataset has no experiments, or not their labels.
+
+        Examples
+        --------
+        >>> table = dataset.epixs.to_dataframe("chr19:3,000,000-3,100,000")  # doctest: +SKIP
+        """
+        chosen = self._dataset if locus is None else self.sel(locus)
+        place: pd.DataFrame = chosen.epixs.bins()[["chrom", "start", "end"]]
+        signal = chosen[SIGNAL.name]
+        if EXPERIMENT.name not in signal.dims:  # one was selected
+            signal = signal.expand_dims(EXPERIMENT.name)
+        names = ("biosample", "assay", "accession")
+        lacking = [name for name in names if name not in signal.coords]
+        if lacking or set(signal.dims) != set(SIGNAL.dims):
+            raise StoreError(
+                "this Dataset has no rows of experiments",
+                got=f"dimensions {', '.join(map(str, signal.dims))}"
+                + (f", no {', '.join(lacking)}" if lacking else ""),
+                expected="experiments with their labels, by bins",
+                next_step="make the table of what the store gave, and group or unstack the table",
+            )
+        labels = pd.DataFrame({name: np.atleast_1d(signal[name].to_numpy()) for name in names}, dtype=object)
+        values = signal.transpose(*reversed(SIGNAL.dims)).to_numpy()
+        return pd.concat([place, pd.DataFrame(values, columns=experiment_names(labels))], axis=1)
 
     def sel(self, locus: str) -> xr.Dataset:
         """Select the bins that a locus touches, with their coordinates.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime
 import json
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,13 +16,15 @@ import zarr
 from zarr.codecs import BloscCodec
 
 from epixs.compendium.differences import plan_differences
-from epixs.compendium.plan import Plan
+from epixs.compendium.plan import Plan, experiment_names
 from epixs.compendium.read import INDEX_CHUNK, read_attributes, stored_layout
 from epixs.compendium.schema import (
     BIN_INDEX,
     COORDINATES,
+    EXPERIMENT,
     EXPERIMENT_LABELS,
     KIND,
+    REMOVED,
     SIGNAL,
     TABLES,
     Variable,
@@ -63,11 +65,12 @@ def store_attributes(plan: Plan) -> dict[str, Any]:
     }
 
 
-def plan_coordinates(plan: Plan) -> dict[str, npt.NDArray[Any]]:
-    """Labels of a plan's experiments and regions, by the schema's names."""
+def plan_coordinates(plan: Plan, removed: Collection[str] = ()) -> dict[str, npt.NDArray[Any]]:
+    """Labels of a plan's experiments, of which some may be removed, and regions, by the schema's names."""
     regions = plan.regions
     labels = {variable.name: plan.experiments[variable.name].to_numpy() for variable in EXPERIMENT_LABELS}
     return labels | {
+        EXPERIMENT.name: experiment_names(plan.experiments, removed),
         KIND.name: np.full(plan.n_experiments, plan.kind, dtype=object),
         "region_name": np.asarray(regions.name, dtype=object),
         "region_chrom": np.asarray(regions.chrom, dtype=object),
@@ -116,9 +119,9 @@ def create_store(place: str | Path, plan: Plan, *, again: bool = False) -> Store
     return store
 
 
-def _write_labels(root: Any, plan: Plan) -> None:
+def _write_labels(root: Any, plan: Plan, removed: Collection[str] = ()) -> None:
     """Write all coordinates of a plan; the summaries, which only its tiles can tell, are empty."""
-    labels = plan_coordinates(plan)
+    labels = plan_coordinates(plan, removed)
     for variable in TABLES:
         dtype: Any = object if variable.dtype == "string" else variable.dtype
         empty = np.full(plan.n_experiments, variable.fill, dtype=dtype)
@@ -136,7 +139,7 @@ def write_bin_index(root: Any, n_bins: int) -> None:
         fill_value=BIN_INDEX.fill,
         compressors=BloscCodec(cname="zstd", clevel=5, shuffle="bitshuffle", typesize=8),
         dimension_names=BIN_INDEX.dims,
-        attributes={"long_name": BIN_INDEX.doc},
+        attributes=BIN_INDEX.attributes,
         overwrite=True,
     )
     for start in range(0, n_bins, INDEX_CHUNK):
@@ -153,7 +156,7 @@ def write_label(root: Any, variable: Variable, values: npt.NDArray[Any]) -> None
         dtype=variable.dtype,
         fill_value=variable.fill,
         dimension_names=variable.dims,
-        attributes={"long_name": variable.doc},
+        attributes=variable.attributes,
         overwrite=True,
     )
     array[:] = values
@@ -243,12 +246,12 @@ def grow_store(store: Store, plan: Plan) -> Store:
     `stored_plan` takes them from there and growing again completes it. Shards that are full are not touched.
     """
     store = mark(store, {"status": UNFINISHED, "growth": plan.to_dict()})
-    _write_labels(store.group, plan)
+    _write_labels(store.group, plan, read_attributes(store)[REMOVED])
     store.array(SIGNAL.name).resize((plan.n_experiments, plan.n_bins))
     store.array(LEDGER_PATH).resize(plan.grid)
     return mark(store, store_attributes(plan), without="growth")
 
 
 def coordinates_attribute() -> str:
-    """What tells xarray which variables are coordinates of the signal."""
-    return " ".join(variable.name for variable in COORDINATES)
+    """What tells xarray which variables are coordinates of the signal; of its dimensions it knows."""
+    return " ".join(variable.name for variable in COORDINATES if variable.name not in SIGNAL.dims)

@@ -13,7 +13,7 @@ import xarray as xr
 
 from epixs.compendium.create import plan_coordinates, store_attributes
 from epixs.compendium.plan import Plan
-from epixs.compendium.read import lazy_bin_index
+from epixs.compendium.read import coordinate, lazy_bin_index
 from epixs.compendium.schema import BIN_INDEX, COORDINATES, SIGNAL
 from epixs.storage.tiling import Tile
 
@@ -67,6 +67,6 @@ def lazy_dataset(
     nothing = np.empty((0, 0), dtype=np.float32)  # else Dask would read a block to see what it is
     array: Any = da.from_array(values, chunks=block, name=False, asarray=False, meta=nothing)
     labels = plan_coordinates(plan) | {BIN_INDEX.name: lazy_bin_index(plan.n_bins)}
-    coordinates = {v.name: (v.dims, labels[v.name]) for v in COORDINATES if v.name in labels}
+    coordinates = {v.name: coordinate(v, labels[v.name]) for v in COORDINATES if v.name in labels}
     signal = (SIGNAL.dims, array, {"long_name": SIGNAL.doc, "units": "arcsinh units"})
     return xr.Dataset({SIGNAL.name: signal}, coords=coordinates, attrs=store_attributes(plan))

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import pandas as pd
 
 from epixs.compendium.schema import EXPERIMENT_LABELS
@@ -39,6 +41,24 @@ FEWEST_TILES = 16
 
 COMPRESSION_RATIO = 0.40
 """Stored over uncompressed bytes, measured on 16 real histone tracks (docs/store.md)."""
+
+
+def experiment_names(experiments: pd.DataFrame, removed: Collection[str] = ()) -> npt.NDArray[np.object_]:
+    """Name each experiment "biosample / assay", so that observed and imputed ones of a pair have one name.
+
+    Each name comes once: the accession follows where an experiment was removed, of which there may be another
+    one, and where two pairs would be written alike.
+
+    Examples
+    --------
+    >>> table = pd.DataFrame({"biosample": ["liver"], "assay": ["H3K4me3"], "accession": ["ENCFF1"]})
+    >>> experiment_names(table)
+    array(['liver / H3K4me3'], dtype=object)
+    """
+    pairs, accessions = experiments["biosample"] + " / " + experiments["assay"], experiments["accession"]
+    long = pairs + " / " + accessions
+    names = long.where(accessions.isin(list(removed)), pairs)
+    return long.where(names.duplicated(), names).to_numpy(dtype=object)
 
 
 def choose_layout(n_experiments: int, n_bins: int) -> Layout:

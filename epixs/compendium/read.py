@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,11 +13,12 @@ import pandas as pd
 import xarray as xr
 import zarr
 
-from epixs.compendium.plan import Plan
+from epixs.compendium.plan import Plan, experiment_names
 from epixs.compendium.schema import (
     ADDED,
     BIN_INDEX,
     COORDINATES,
+    EXPERIMENT,
     EXPERIMENT_LABELS,
     EXPERIMENT_SUMMARIES,
     JSON_ATTRIBUTES,
@@ -27,10 +27,11 @@ from epixs.compendium.schema import (
     REMOVED,
     SIGNAL,
     TABLES,
+    Variable,
 )
 from epixs.errors import StoreError
 from epixs.genome.regions import MAX_BINS, Regions
-from epixs.storage.store import LEDGER_PATH, Store, open_store, reading
+from epixs.storage.store import LEDGER_PATH, Store, open_store, read_json, reading
 from epixs.storage.tiling import Layout, Tile
 
 MAX_EXPERIMENTS = 1_000_000
@@ -89,7 +90,7 @@ def read_attributes(place: Store | str | Path) -> dict[str, Any]:
         )
     for name in JSON_ATTRIBUTES:
         if name in attributes:
-            attributes[name] = _from_json(store, name, attributes[name])
+            attributes[name] = read_json(store, name, attributes[name])
     marks = attributes.setdefault(REMOVED, {})
     if type(marks) is not dict or not all(type(reason) is str for reason in marks.values()):
         raise StoreError(
@@ -100,17 +101,9 @@ def read_attributes(place: Store | str | Path) -> dict[str, Any]:
     return attributes
 
 
-def _from_json(store: Store | str, name: str, value: Any) -> Any:
-    """An attribute that holds JSON as text; stores of earlier versions hold it as it is."""
-    try:
-        return json.loads(value) if isinstance(value, str) else value
-    except (ValueError, RecursionError) as error:
-        raise StoreError(f"{store} is damaged: attribute {name}", got=type(error).__name__) from error
-
-
 def provenance_of(dataset: xr.Dataset) -> dict[str, Any]:
     """What an opened imputed store says of its model and training; empty where it says nothing."""
-    found = _from_json("the store", "provenance", dataset.attrs.get("provenance", {}))
+    found = read_json("the store", "provenance", dataset.attrs.get("provenance", {}))
     return found if isinstance(found, dict) else {}
 
 
@@ -159,28 +152,48 @@ def open_compendium(place: Store | str | Path, *, unfinished: bool = False) -> x
         # Between a change of attributes and consolidating again, a kill leaves a store without the latter.
         group = zarr.open_group(zarr_store, mode="r")
         whole = group.metadata.consolidated_metadata is not None
-        dataset: xr.Dataset = xr.open_zarr(zarr_store, consolidated=whole)
+        # What has the name of a dimension xarray loads at once, whatever size it claims.
+        dataset: xr.Dataset = xr.open_zarr(
+            zarr_store, consolidated=whole, drop_variables=[*SIGNAL.dims, *REGION_TABLE[0].dims]
+        )
     _check_bounds(store, dataset)
+    # Dask's chunks are those within a shard. Were a copy to have shards, several tasks would write one.
+    dataset.signal.encoding.pop("shards", None)
     with reading(store, "is damaged: its labels cannot be read"):
         # The labels are small; loaded, they can be compared, grouped and used as masks right away. Loaded
         # here: a task that asks its own cluster to do so gives up its place there to another one meanwhile.
-        dataset = dataset.assign_coords(
-            {
-                name: labels.load(scheduler="synchronous")
-                for name, labels in dataset.coords.items()
-                if name != BIN_INDEX.name
-            }
-        )
+        loaded = {
+            name: labels.load(scheduler="synchronous")
+            for name, labels in dataset.coords.items()
+            if name != BIN_INDEX.name
+        }
+        ours = {v.name: coordinate(v, loaded[v.name].to_numpy()) for v in TABLES if v.name in loaded}
+        dataset = dataset.assign_coords(loaded | ours)
     for variable in TABLES:
-        if variable.name not in dataset.coords:  # a store of an earlier version
+        if (
+            variable is not EXPERIMENT and variable.name not in dataset.coords
+        ):  # a store of an earlier version
             value = attributes["kind"] if variable is KIND else variable.fill
             dtype: Any = object if variable.dtype == "string" else variable.dtype
             values = np.full(dataset.sizes[variable.dims[0]], value, dtype=dtype)
-            dataset = dataset.assign_coords({variable.name: (variable.dims, values)})
+            dataset = dataset.assign_coords({variable.name: coordinate(variable, values)})
     if "growth" not in attributes:
         _check_rows(store, dataset, attributes)
         _check_bins(store, dataset)
-    return dataset.assign_coords({BIN_INDEX.name: (BIN_INDEX.dims, lazy_bin_index(dataset.sizes["bin"]))})
+    names = experiment_names(experiments_of(dataset), attributes[REMOVED])
+    return dataset.assign_coords(
+        {
+            EXPERIMENT.name: coordinate(EXPERIMENT, names),
+            BIN_INDEX.name: coordinate(BIN_INDEX, lazy_bin_index(dataset.sizes["bin"])),
+        }
+    )
+
+
+def coordinate(variable: Variable, values: Any) -> xr.Variable:
+    """A coordinate as xarray opens it from a store; texts are Python's strings."""
+    if variable.dtype == "string":
+        values = values.astype(object)
+    return xr.Variable(variable.dims, values, {"long_name": variable.doc}, variable.encoding)
 
 
 def lazy_bin_index(n_bins: int) -> Any:

@@ -9,8 +9,9 @@ from pathlib import Path
 import pandas as pd
 
 from epixs.compendium.create import consolidate
+from epixs.compendium.plan import experiment_names
 from epixs.compendium.read import read_attributes, stored_plan
-from epixs.compendium.schema import EXPERIMENT_SUMMARIES, REMOVED
+from epixs.compendium.schema import EXPERIMENT, EXPERIMENT_SUMMARIES, REMOVED
 from epixs.compendium.summary import summarise
 from epixs.compendium.write import put_label
 from epixs.errors import StoreError
@@ -109,6 +110,8 @@ def _mark(
         summary = summarise(plan, read_ledger(store), marks)
         status = next(v for v in EXPERIMENT_SUMMARIES if v.name == "status")
         put_label(store.group, status, summary["status"].to_numpy())
+        if EXPERIMENT.name in store.group:  # stores of earlier versions get it with all else that they lack
+            put_label(store.group, EXPERIMENT, experiment_names(plan.experiments, marks))
         consolidate(store)
     return dict(attributes[REMOVED])
 

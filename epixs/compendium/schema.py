@@ -7,6 +7,8 @@ from typing import Any
 
 import numpy as np
 
+from epixs.catalog.experiments import MISSING
+
 REMOVED = "removed"
 """Attribute with the reasons of removed experiments, and how their `status` begins."""
 
@@ -25,6 +27,21 @@ class Variable:
     fill: Any
     doc: str
 
+    @property
+    def attributes(self) -> dict[str, str]:
+        """Attributes of the array on disk."""
+        return {"long_name": self.doc, **self.encoding}
+
+    @property
+    def encoding(self) -> dict[str, str]:
+        """Those among them that xarray takes for itself.
+
+        With `missing_value`, xarray reads Zarr's strings as Python's, which stand beside NaN in rows that a
+        join leaves without a label, and writes and reads such rows again. Without it they are numpy's
+        StringDType, which does neither.
+        """
+        return {"missing_value": MISSING} if self.dtype == "string" else {}
+
 
 SIGNAL = Variable(
     "signal",
@@ -33,6 +50,13 @@ SIGNAL = Variable(
     np.nan,
     "arcsinh of the mean over the bin, rounded to 1/2048; NaN where missing",
 )
+
+
+EXPERIMENT = Variable(
+    "experiment", ("experiment",), "string", "", "biosample / assay; a removed one's accession follows"
+)
+"""Names of the rows, each once. xarray loads what has the name of its dimension and aligns by it: so observed
+and imputed rows of one biosample and assay come to lie beside each other."""
 
 
 EXPERIMENT_LABELS = (
@@ -84,14 +108,14 @@ BIN_INDEX = Variable(
 Chunked, so that no reader has to load it as a whole."""
 
 
-TABLES = (*EXPERIMENT_LABELS, KIND, *EXPERIMENT_SUMMARIES, *REGION_TABLE)
+TABLES = (EXPERIMENT, *EXPERIMENT_LABELS, KIND, *EXPERIMENT_SUMMARIES, *REGION_TABLE)
 """Coordinates that are small and written whole."""
 
 
 COORDINATES = (*TABLES, BIN_INDEX)
 
 
-ADDED = (KIND.name, BIN_INDEX.name, "source_notes", "region_chrom_size")
+ADDED = (EXPERIMENT.name, KIND.name, BIN_INDEX.name, "source_notes", "region_chrom_size")
 """Coordinates that stores of earlier versions lack; `open_compendium` adds them."""
 
 

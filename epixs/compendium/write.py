@@ -18,10 +18,12 @@ from epixs.compendium.create import (
     write_bin_index,
     write_label,
 )
-from epixs.compendium.plan import Plan
+from epixs.compendium.plan import Plan, experiment_names
 from epixs.compendium.read import open_signal, read_attributes, stored_layout
 from epixs.compendium.schema import (
     ADDED,
+    COORDINATES,
+    EXPERIMENT,
     EXPERIMENT_LABELS,
     EXPERIMENT_SUMMARIES,
     KIND,
@@ -102,19 +104,21 @@ def finalise(store: Store, plan: Plan, is_done: Callable[[Tile, Record], bool]) 
     """
     records = read_ledger(store)
     check_written(store, records, {tile.key: functools.partial(is_done, tile) for tile in plan.tiles()})
-    summary = summarise(plan, records, read_attributes(store)[REMOVED])
+    removed = read_attributes(store)[REMOVED]
+    summary = summarise(plan, records, removed)
     files = [variable for variable in EXPERIMENT_LABELS if variable.name in ("source", "source_size")]
     columns = {v: summary[v.name].to_numpy() for v in EXPERIMENT_SUMMARIES}
     columns |= {v: plan.experiments[v.name].to_numpy() for v in files}
+    columns[EXPERIMENT] = experiment_names(plan.experiments, removed)  # last: a store with it lacks nothing
     root = store.group
     changed = {v: values for v, values in columns.items() if not _holds(root, v, values)}
     lacking = any(name not in root for name in ADDED)
     if changed or lacking or not store.is_complete:
         store = reopen(store)
+        if lacking:
+            _bring_up_to_date(root, plan)
         for variable, values in changed.items():
             put_label(root, variable, values)
-        if lacking:
-            _add_coordinates(root, plan)
         mark(store, {"status": COMPLETE})
     sweep(store.location)
     table = pd.concat([plan.experiments, summary], axis=1)
@@ -122,13 +126,16 @@ def finalise(store: Store, plan: Plan, is_done: Callable[[Tile, Record], bool]) 
     return table
 
 
-def _add_coordinates(root: Any, plan: Plan) -> None:
-    """Give a store of an earlier version the coordinates that it lacks."""
+def _bring_up_to_date(root: Any, plan: Plan) -> None:
+    """Give a store of an earlier version the coordinates and attributes that it lacks."""
     labels = plan_coordinates(plan)
     for variable in (KIND, *REGION_TABLE):
         if variable.name not in root:
             write_label(root, variable, labels[variable.name])
     write_bin_index(root, plan.n_bins)
+    for variable in COORDINATES:
+        if variable is not EXPERIMENT and variable.name in root:
+            root[variable.name].attrs.update(variable.attributes)
     root[SIGNAL.name].attrs["coordinates"] = coordinates_attribute()
 
 

@@ -8,6 +8,7 @@ that all blocks have in common, and `ledger/record` one record a block.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,6 +33,7 @@ from epixs.storage.store import (
     find_or_make,
     make_store,
     open_store,
+    read_json,
     reading,
 )
 from epixs.storage.tiling import Key
@@ -65,11 +67,16 @@ def prepare_factors(
 
 
 def _check_same(store: Store, plan: FactorPlan) -> None:
-    differ = differences(plan.identity, factor_store(store).attributes.get("identity"))
+    differ = differences(plan.identity, _attribute(factor_store(store), "identity"))
     if differ:
         raise StoreError(
             f"{store} holds other genome factors: {'; '.join(differ)}", next_step="choose another --out"
         )
+
+
+def _attribute(store: Store, name: str) -> Any:
+    """An attribute that is JSON, None where it is not there."""
+    return read_json(store, name, store.attributes.get(name))
 
 
 def _create(
@@ -78,8 +85,8 @@ def _create(
     attributes = {
         "kind": "factors",
         "status": UNFINISHED,
-        "identity": plan.identity,
-        "axis": axis_to_dict(plan.axis),
+        "identity": json.dumps(plan.identity),
+        "axis": json.dumps(axis_to_dict(plan.axis)),
     }
 
     def fill(store: Store) -> None:
@@ -93,9 +100,11 @@ def _create(
                 dtype="float32",
                 fill_value=np.nan,
                 compressors=None,  # factors are noise to a compressor
-                dimension_names=("position", "factor")
-                if len(shape) == 2
-                else ("position", "inner", "factor"),
+                # Lengths differ from array to array, and xarray wants one length for each name.
+                dimension_names=(
+                    "position",
+                    *(f"{part}_{name}" for part in ("inner", "factor")[3 - len(shape) :]),
+                ),
             )
         for name, values in shared.items():
             array = store.group.create_array(
@@ -104,6 +113,7 @@ def _create(
                 chunks=values.shape,
                 dtype="float32",
                 fill_value=np.nan,
+                dimension_names=[f"{name}_{i}" for i in range(values.ndim)],
             )
             array[...] = values
 
@@ -159,8 +169,8 @@ def read_factor_plan(store: Store) -> FactorPlan:
         If it is damaged.
     """
     with reading(factor_store(store)):
-        identity = store.attributes["identity"]
-        axis = axis_from_dict(store.attributes["axis"], whole=False)
+        identity = _attribute(store, "identity")
+        axis = axis_from_dict(_attribute(store, "axis"), whole=False)
         small, middle, large = (int(n) for n in identity["sizes"])
         sizes = (small, middle, large)
         plan = FactorPlan(

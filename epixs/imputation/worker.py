@@ -62,7 +62,9 @@ class OpenedModel:
                 "a model that exists only in memory cannot be sent to workers",
                 got=f"a Keras model {str(folder)!r}",
                 expected="a model folder, which workers can open",
-                next_step="`epixs.save_model(model, folder)`, then give `epixs.open_model(folder)`",
+                next_step="`epixs.save_model(model, folder)`, then give `epixs.open_model(folder)`"
+                if self.trained.kind.is_kept
+                else "impute in the process that has it, without `client`",
             )
         factors = self.factors
         return SavedModel(

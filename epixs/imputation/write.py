@@ -14,6 +14,7 @@ import numpy.typing as npt
 import pandas as pd
 import xarray as xr
 
+from epixs.axis.axis import JointAxis
 from epixs.catalog.pairs import Pair
 from epixs.cluster.resume import run_pending, unwritten
 from epixs.cluster.tasks import Progress
@@ -61,6 +62,7 @@ def impute(
     pairs: Sequence[Pair] | None = None,
     everything: bool = False,
     factors: FactorStore | None = None,
+    axis: JointAxis | None = None,
     client: Any = None,
     progress: Callable[[Progress], None] | None = None,
 ) -> pd.DataFrame:
@@ -69,7 +71,8 @@ def impute(
     Parameters
     ----------
     model
-        From `open_model`; or a Keras model from `build_model` that a script of one's own has fitted.
+        From `open_model`; or a Keras model that a script of one's own has fitted, from `build_model` or of
+        any architecture that takes what a batch holds (docs/training.md).
     store
         The species' compendium, whose bins are imputed.
     out
@@ -80,6 +83,8 @@ def impute(
         Impute the pairs that were trained on as well.
     factors
         From `open_factors`: genome factors of the store's regions, where the model was trained on others.
+    axis
+        What a Keras model was fitted over, where it does not know that by itself.
     client
         A `distributed.Client`, whose workers open the model from its folder; or a
         `concurrent.futures.ThreadPoolExecutor`. Without one, tiles are imputed one after the other in this
@@ -98,7 +103,8 @@ def impute(
     StoreError
         If `out` holds something else, or another run is writing it.
     TrainingError
-        If workers are to impute with a model that no folder holds.
+        If workers are to impute with a model that no folder holds, or nothing says what a model was fitted
+        over.
 
     Examples
     --------
@@ -112,7 +118,7 @@ def impute(
     >>> len(imputed)  # 3 biosamples x 11 assays, but for the 27 that were measured
     6
     """
-    trained = as_trained(model)
+    trained = as_trained(model, axis)
     with reaching(absolute(store)):
         species = check_store(trained, store, factors)
     chosen = choose_pairs(trained, species, pairs=pairs, everything=everything)
@@ -156,12 +162,13 @@ def open_imputed(
     pairs: Sequence[Pair] | None = None,
     everything: bool = False,
     factors: FactorStore | None = None,
+    axis: JointAxis | None = None,
 ) -> xr.Dataset:
     """The Dataset that `impute` would write, computed block by block only when it is read.
 
     Parameters
     ----------
-    model, store, pairs, everything, factors
+    model, store, pairs, everything, factors, axis
         As in `impute`.
 
     Returns
@@ -169,7 +176,7 @@ def open_imputed(
     `signal` with dims `("experiment", "bin")`, float32 in arcsinh units, backed by Dask. A block is one
     experiment over some 400 kb. Dask workers open the model from its folder.
     """
-    trained = as_trained(model)
+    trained = as_trained(model, axis)
     species = check_store(trained, store, factors)
     chosen = choose_pairs(trained, species, pairs=pairs, everything=everything)
     plan = plan_imputation(trained, chosen, factors, store)

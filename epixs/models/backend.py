@@ -5,8 +5,11 @@ Keras reads `KERAS_BACKEND` once, when it is imported. Our layers and optimizer 
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
+from collections.abc import Iterator
+from typing import Any
 
 from epixs.errors import ConfigError
 
@@ -24,4 +27,21 @@ if chosen != "tensorflow":
 
 import keras
 
-__all__ = ["keras"]
+__all__ = ["keras", "without_optimizer"]
+
+
+@contextlib.contextmanager
+def without_optimizer(model: Any) -> Iterator[None]:
+    """Let a model be saved without its optimiser, whose moments are twice as large as the weights.
+
+    Keras 3 has an argument for leaving them out, which the `.keras` format ignores.
+    """
+    compiled = model.compiled
+    optimizer = model.optimizer if compiled else None
+    if compiled:
+        model.optimizer, model.compiled = None, False
+    try:
+        yield
+    finally:
+        if compiled:
+            model.optimizer, model.compiled = optimizer, True

@@ -5,11 +5,9 @@ Both are written so that whatever interrupts, the folder holds a matching pair; 
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import json
 import os
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,7 +18,7 @@ from epixs.axis.axis import JointAxis
 from epixs.axis.serialize import axis_to_dict
 from epixs.config import Settings
 from epixs.errors import TrainingError
-from epixs.models.backend import keras
+from epixs.models.backend import keras, without_optimizer
 from epixs.models.description import DESCRIPTION_FILE, MODEL_FILE, read_description, signal_bounds
 from epixs.models.kinds import Kind, kind_named, kind_of
 from epixs.storage.files import check_new_folder, file_sha256, write_text
@@ -62,7 +60,21 @@ class TrainedModel:
 
 
 def new_model(axis: JointAxis, settings: Settings, *, precision: str = "float32") -> Any:
-    """Make the model that settings describe, not yet compiled."""
+    """Make the model that settings describe, of whichever kind, not yet compiled.
+
+    Parameters
+    ----------
+    axis
+        What the model is for.
+    settings
+        From `make_settings` or `read_settings`; their `seed` decides the weights that it begins with.
+    precision
+        Of products and activations in training, `"float32"` or `"bfloat16"`.
+
+    Returns
+    -------
+    A `keras.Model` that reads the inputs of `new_sampler`'s batches.
+    """
     keras.utils.set_random_seed(settings.training.seed)
     return kind_named(settings.kind).build(axis, settings, precision=precision)
 
@@ -83,7 +95,7 @@ def write_model(
     their checksum: at any moment one of the two weight files is the one that it names.
     """
     partial = folder / PARTIAL_FILE
-    with kind_named(settings.kind).as_kept(model), _without_optimizer(model):
+    with kind_named(settings.kind).as_kept(model), without_optimizer(model):
         model.save(partial)
     content: dict[str, Any] = {
         "epixs_version": epixs_version(),
@@ -106,11 +118,11 @@ def save_model(model: Any, folder: str | Path, axis: JointAxis | None = None) ->
     Parameters
     ----------
     model
-        From `build_model`, fitted by `model.fit`.
+        From `build_model` or `new_model`, fitted by `model.fit`; or opened from its `.keras` file.
     folder
         New or empty folder, or one that holds such a model already.
     axis
-        What it was fitted over; by default that of `build_model`.
+        What it was fitted over; a model that was not opened from a file knows that by itself.
 
     Raises
     ------
@@ -119,6 +131,13 @@ def save_model(model: Any, folder: str | Path, axis: JointAxis | None = None) ->
     """
     folder = Path(folder)
     trained = as_trained(model, axis)
+    if not trained.kind.is_kept:
+        raise TrainingError(
+            f"a model folder cannot hold a {type(model).__name__} of one's own architecture",
+            expected="a model of a kind of epixs, from `epixs.build_model` or `epixs.new_model`",
+            next_step="keep it with `model.save`, and impute where it is opened: "
+            "`epixs.impute(model, store, out, axis=axis)`",
+        )
     if not (folder / DESCRIPTION_FILE).is_file():
         check_new_folder(folder, TrainingError)
     folder.mkdir(parents=True, exist_ok=True)
@@ -131,46 +150,36 @@ def as_trained(model: Any, axis: JointAxis | None = None) -> TrainedModel:
     Raises
     ------
     TrainingError
-        If it is no model of epixs, or nothing says what it was fitted over.
+        If it is no Keras model, or nothing says what it was fitted over.
     """
     if isinstance(model, TrainedModel):
         return model
-    known = kind_of(model)
-    if known is None:
+    if not isinstance(model, keras.Model):
         raise TrainingError(
-            "model", got=type(model).__name__, expected="one from `epixs.build_model` or `epixs.open_model`"
+            "model",
+            got=type(model).__name__,
+            expected="one from `epixs.build_model` or `epixs.open_model`, or a Keras model of your own",
         )
     axis = axis or getattr(model, "axis", None)
     if axis is None:
         raise TrainingError(
             "this model does not say what its numbers stand for",
             got="a model without the joint axis that it was fitted over, as a `.keras` file gives it",
-            expected="the axis of `epixs.build_model`",
-            next_step="`epixs.save_model(model, folder, axis=axis)`, and `epixs.open_model(folder)`",
+            expected="the axis that its sampler drew from",
+            next_step="`epixs.save_model(model, folder, axis=axis)` and `epixs.open_model(folder)`; or "
+            "`axis=axis` where it imputes",
         )
+    bounds = {assay: (low, high) for assay, (low, high) in signal_bounds(axis).items()}
+    known = kind_of(model)
+    if known is None:
+        from epixs.models.own import own_model
+
+        return own_model(model, axis, bounds)
     kind, own = known
     settings = Settings(own, kind.training)
     weights = hashlib.sha256(b"".join(np.ascontiguousarray(w).tobytes() for w in model.get_weights()))
     fingerprint = digest([weights.hexdigest(), axis_to_dict(axis)])
-    bounds = {assay: (low, high) for assay, (low, high) in signal_bounds(axis).items()}
     return TrainedModel(Path(model.name), model, axis, settings, bounds, fingerprint)
-
-
-@contextlib.contextmanager
-def _without_optimizer(model: Any) -> Iterator[None]:
-    """Let a model be saved without its optimiser, whose moments are twice as large as the weights.
-
-    Keras 3 has an argument for leaving them out, which the `.keras` format ignores.
-    """
-    compiled = model.compiled
-    optimizer = model.optimizer if compiled else None
-    if compiled:
-        model.optimizer, model.compiled = None, False
-    try:
-        yield
-    finally:
-        if compiled:
-            model.optimizer, model.compiled = optimizer, True
 
 
 def open_model(folder: str | Path) -> TrainedModel:

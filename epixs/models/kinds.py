@@ -88,6 +88,9 @@ class Kind(ABC):
     held_out: ClassVar[str] = "held-out blocks of tracks that are trained on elsewhere"
     """Which entries the sampler holds out."""
 
+    is_kept: ClassVar[bool] = True
+    """Whether a model folder can hold one."""
+
     keeps_last: ClassVar[bool] = False
     """Whether the last epoch's weights are kept, and not those of the lowest held-out error."""
 
@@ -243,6 +246,30 @@ class Kind(ABC):
         raise TrainingError(
             f"models of kind {self.name} cannot be extended", next_step="train anew with all stores"
         )
+
+
+def new_sampler(axis: JointAxis, settings: Settings, *, memory_bytes: int | None = None) -> BatchSampler:
+    """Make the sampler whose batches hold what a model of these settings reads.
+
+    Parameters
+    ----------
+    axis
+        What to draw from.
+    settings
+        As of `new_model`; a `batch_size` of 0 is planned as for `train`.
+    memory_bytes
+        What the training signal may take, for kinds that can read it from the stores; by default it is kept
+        in memory.
+
+    Raises
+    ------
+    TrainingError
+        If there is nothing to train on.
+    """
+    kind = kind_named(settings.kind)
+    settings = kind.settle(axis, settings)
+    batch_size = kind.schedule(axis, settings).batch_size
+    return kind.sampler(axis, settings, batch_size=batch_size, signal_bytes=memory_bytes)
 
 
 _registered: dict[str, Kind] = {}

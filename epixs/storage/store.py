@@ -7,6 +7,7 @@ with a record in the ledger for each, and marked complete when every tile has on
 from __future__ import annotations
 
 import contextlib
+import json
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -190,6 +191,20 @@ def reading(store: Store, problem: str = "is damaged", next_step: str | None = N
         ) from error
 
 
+def read_json(store: Store | str, name: str, value: Any) -> Any:
+    """An attribute that holds JSON as text; stores of earlier versions hold it as it is.
+
+    Raises
+    ------
+    StoreError
+        If it is no JSON.
+    """
+    try:
+        return json.loads(value) if isinstance(value, str) else value
+    except (ValueError, RecursionError) as error:
+        raise StoreError(f"{store} is damaged: attribute {name}", got=type(error).__name__) from error
+
+
 def store_exists(location: str) -> bool:
     """Whether there is a Zarr group at an absolute path or URL, rather than nothing yet.
 
@@ -228,7 +243,14 @@ def make_store(
     group = zarr.create_group(zarr_store(location), zarr_format=3, attributes=begun, overwrite=again)
     store = Store(location, group, dict(begun))
     fill(store)
-    group.create_array(LEDGER_PATH, shape=grid, chunks=(1, 1), dtype="string", fill_value="")
+    group.create_array(
+        LEDGER_PATH,
+        shape=grid,
+        chunks=(1, 1),
+        dtype="string",
+        fill_value="",
+        dimension_names=("row_group", "bin_range"),
+    )
     return store.with_attributes({}, without=CREATING)
 
 

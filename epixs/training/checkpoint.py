@@ -111,15 +111,46 @@ def read_state(folder: Path, identity: dict[str, Any]) -> RunState | None:
     TrainingError
         If the checkpoint is damaged, or of other stores or settings: naming what differs.
     """
+    found = _content_of(folder)
+    if found is None:
+        return None
+    check_identity(folder / CHECKPOINT_FILE, identity, found[0])
+    return found[1]
+
+
+def standing(folder: Path) -> RunState | None:
+    """Where the run in a folder stands, whatever it is; None if it has no checkpoint.
+
+    Raises
+    ------
+    TrainingError
+        If the checkpoint is damaged.
+    """
+    found = _content_of(folder)
+    return found[1] if found else None
+
+
+def _content_of(folder: Path) -> tuple[dict[str, Any], RunState] | None:
+    """Identity and state of a checkpoint."""
     path = folder / CHECKPOINT_FILE
     if not path.is_file():
         return None
     text = bytes(_read(path, STATE, None, MAX_STATE_BYTES))
     try:
         content = json.loads(text)
-        theirs, state = dict(content["identity"]), _state_from(content["run"])
+        return dict(content["identity"]), _state_from(content["run"])
     except (ValueError, LookupError, TypeError, RecursionError) as error:
         raise _damaged(path, error) from error
+
+
+def check_identity(path: Path, identity: dict[str, Any], theirs: dict[str, Any]) -> None:
+    """Check that what a path holds is of the run that `identity` is of.
+
+    Raises
+    ------
+    TrainingError
+        Naming what differs.
+    """
     mine = dict(identity)
     if mine.get("precision") == "auto":  # chosen when the run began, and kept
         mine["precision"] = theirs.get("precision")
@@ -132,7 +163,6 @@ def read_state(folder: Path, identity: dict[str, Any]) -> RunState | None:
             expected="; ".join(f"{name} {theirs.get(name)}" for name in named) or "those of that run",
             next_step="give the stores, --exclude and settings of that run, or another --out",
         )
-    return state
 
 
 def _state_from(content: Any) -> RunState:

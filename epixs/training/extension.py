@@ -20,6 +20,7 @@ from epixs.models.folder import TrainedModel, new_model, write_model
 from epixs.models.kinds import require_genome_factors
 from epixs.training.callbacks import EpochReport
 from epixs.training.cost import EPOCHS_OVER_JOINT, planned_epochs
+from epixs.training.ended import ended_run
 from epixs.training.plan import plan_run
 from epixs.training.run import Probe, carry_out, collecting_only_here, new_folder
 
@@ -219,6 +220,8 @@ def extend(
     )
     if not epochs:
         settings = settings.replace(epochs=EPOCHS_OVER_JOINT * planned_epochs(plan.fit_axis, settings))
+    if resume and (ended := ended_run(plan.axis, trained.settings, out, extends=trained.fingerprint)):
+        return ended
     run = plan_run(plan.fit_axis, settings, out, resume=resume, force=force, extends=trained.fingerprint)
     model = new_model(plan.axis, trained.settings)
     trained.kind.take_over(model, plan.axis, trained)

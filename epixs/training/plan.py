@@ -10,7 +10,6 @@ from typing import Any
 from epixs.axis.axis import JointAxis
 from epixs.config import Settings
 from epixs.errors import TrainingError
-from epixs.models.description import DESCRIPTION_FILE
 from epixs.models.kinds import Kind, kind_named
 from epixs.sampling import BatchSampler
 from epixs.sampling.draws import PACKED_LIMIT
@@ -136,10 +135,6 @@ def check_scales(axis: JointAxis) -> None:
 def _state_in(out: Path, identity: dict[str, Any], *, resume: bool) -> RunState | None:
     """Where the run in a folder stands that is to go on; None where one begins."""
     state = read_state(out, identity) if resume else None
-    if resume and state is None and (out / DESCRIPTION_FILE).is_file():
-        raise TrainingError(
-            f"the run in {out} has ended", next_step="use its model, or train into another --out"
-        )
     if state is None:
         check_new_folder(out, TrainingError)
     return state

@@ -33,6 +33,7 @@ from epixs.training.callbacks import (
 from epixs.training.cost import check_memory, estimate_cost
 from epixs.training.dataset import training_dataset
 from epixs.training.devices import parts_of, training_scope, use_cores
+from epixs.training.ended import ended_run
 from epixs.training.plan import TrainingRun, plan_run, precision_of, settled
 from epixs.training.probe import seconds_per_step
 
@@ -85,7 +86,8 @@ def train(
     out
         New or empty folder for `model.keras`, `model.json` and `history.csv`.
     resume
-        Go on with the run in `out`, where it was interrupted; begin it, if there is none yet.
+        Go on with the run in `out`, where it was interrupted; begin it, if there is none yet. Where it has
+        ended, nothing is done.
     force
         Start even if more memory is needed than `memory_gb`.
     tensorboard
@@ -102,7 +104,8 @@ def train(
     What `model.json` says of the run, `held_out_mse`, `best_epoch` and `epochs`; whether `patience` ended
     it (`stopped_early`) or `max_minutes` before its last planned step (`time_ran_out`); `planned_epochs`,
     and `wanted_epochs`, which would be planned without a time limit; which entries are `held_out`; and
-    `errors`, a `GroupError` per species and per assay, of the epoch that was kept.
+    `errors`, a `GroupError` per species and per assay, of the epoch that was kept. Of a run that had ended
+    before, `had_ended` and what its folder says of these.
 
     Raises
     ------
@@ -124,6 +127,8 @@ def train(
     >>> epixs.status("model").status
     'finished'
     """
+    if resume and (ended := ended_run(*settled(axis, settings), out)):
+        return ended
     use_cores()
     run = plan_run(axis, settings, out, resume=resume, force=force)
     with new_folder(run.folder), collecting_only_here(), run.sampler() as sampler:

@@ -57,6 +57,7 @@ def test_a_good_catalog(tmp_path):
         ),
         ([{"assay_class": "histones"}], "row 2, column assay_class: got 'histones'; expected one of histone"),
         ([{"biosample": ""}], "row 2, column biosample: got nothing"),
+        ([{"biosample": "(missing)"}], r"row 2, column biosample: got '\(missing\)'; expected a name"),
     ],
 )
 def test_each_mistake_names_row_column_got_and_expected(tmp_path, rows, message):

@@ -1,10 +1,15 @@
 """What somebody believes who sees only the last lines of a command."""
 
+import json
+
 import numpy as np
 import pytest
 from typer.testing import CliRunner
 
+from epixs.axis.join import joint_axis
 from epixs.cli.app import app
+from epixs.models.settings import read_settings
+from epixs.training.run import train
 from tests.worlds import planted, write_store
 
 
@@ -77,10 +82,37 @@ def test_training_says_whether_it_is_any_good(store, tmp_path):
     assert "is worse than" in last_lines(poor, 1) or "better than this model" in last_lines(poor, 1)
     last = poor.stdout.splitlines()[-1]  # of what is left where standard error goes elsewhere
     assert "in epoch 1 of 1; mouse: worse than" in last
+    again = epixs("train", store, "--out", tmp_path / "poor", "--epochs", 1, *options, "--resume", "--json")
+    assert again.exit_code == 0
+    assert "this run has ended, nothing is left to do; epoch 1 of 1 is kept; mouse: worse than" in said(again)
+    assert json.loads(again.stdout)["had_ended"] is True
+    other = epixs("train", store, "--out", tmp_path / "poor", "--epochs", 2, *options, "--resume")
+    assert other.exit_code == 2
+    assert "is of another run: epochs; got epochs 2; expected epochs 1" in said(other)
     good = epixs("train", store, "--out", tmp_path / "good", "--epochs", 60, *options)
     assert "warning" not in last_lines(good, 1)
     assert "better than average activity on 3 of 3 assays" in last_lines(good, 1)
     assert "; mouse: better than average activity" in good.stdout.splitlines()[-2]
+
+
+def test_resuming_says_where(store, tmp_path):
+    (tmp_path / "c.toml").write_text(
+        '[model]\nkind = "avocado"\nhidden = [8, 8]\n'
+        "[training]\nbatch_size = 300\nheld_out = 0.1\nepochs = 3\ncheckpoint_minutes = 0.0\n"
+    )
+    command = ["train", store, "--out", tmp_path / "m", "--config", tmp_path / "c.toml", "--resume"]
+
+    def stop(report):
+        if report.epoch == 2 and report.step == report.steps_per_epoch:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        train(joint_axis([store]), read_settings(tmp_path / "c.toml"), tmp_path / "m", report=stop)
+    done = epixs(*command)
+    assert done.exit_code == 0
+    assert "goes on in epoch 3\n" in done.output
+    begun = epixs(*command[:3], tmp_path / "n", *command[4:])
+    assert "there is no run to go on with, so one begins" in begun.output
 
 
 def test_training_says_that_time_ran_out(store, tmp_path):

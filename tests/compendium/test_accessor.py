@@ -116,3 +116,38 @@ def test_a_locus_that_reaches_outside_the_regions_says_so(human):
     with pytest.warns(EpixsWarning, match="reaches outside the regions: 4 of its 44 bins are there"):
         found = human.epixs.sel(f"{chrom}:{first - 1_000}-{first + 100}")
     assert found.sizes["bin"] == 4
+
+
+def test_a_locus_as_a_table(human, expected):
+    table = human.epixs.to_dataframe(LOCUS)
+    pairs = [f"{b} / {a}" for b, a in zip(human.biosample.to_numpy(), human.assay.to_numpy(), strict=True)]
+    assert list(table.columns) == ["chrom", "start", "end", *pairs]
+    assert table.iloc[0, :3].tolist() == ["chr21", 20_002_500, 20_002_525]
+    assert np.array_equal(table[pairs].to_numpy(), expected.T)
+    one = human.isel(experiment=3, bin=slice(1_600, 1_660)).epixs.to_dataframe()
+    assert list(one.columns) == ["chrom", "start", "end", pairs[3]]
+    assert np.array_equal(one[pairs[3]], expected[3])
+
+
+def test_a_table_of_observed_and_imputed_tells_them_apart(human, expected):
+    """Columns of one name would be one column of most tables that are made of it."""
+    human = human.load()
+    imputed = human.isel(experiment=[2]).assign_coords(accession=("experiment", ["imputed-1"]))
+    both = xr.concat([human.isel(experiment=[1, 2]), imputed], "experiment")
+    columns = list(both.epixs.to_dataframe(LOCUS).columns[3:])
+    assert columns[2] == f"{columns[1]} / imputed-1"
+    named = both.isel(experiment=[0, 1]).load().set_index(experiment=["biosample", "assay"])
+    assert list(named.epixs.to_dataframe(LOCUS).columns[3:]) == columns[:2]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda d: d.mean("experiment"),
+        lambda d: d.drop_vars("assay"),
+        lambda d: d.set_index(experiment=["biosample", "assay"]).unstack("experiment"),
+    ],
+)
+def test_a_table_of_what_has_no_experiments_is_refused(human, change):
+    with pytest.raises(StoreError, match="no rows of experiments"):
+        change(human.isel(bin=slice(1_600, 1_660)).load()).epixs.to_dataframe()

@@ -3,7 +3,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from epixs.cluster.tasks import Progress
-from epixs.compendium.plan import Plan, choose_layout
+from epixs.compendium.plan import Plan, choose_layout, experiment_names
 from epixs.compendium.schema import EXPERIMENT_LABELS
 from epixs.genome.assembly import Assembly
 from epixs.genome.bed import make_regions
@@ -57,3 +57,20 @@ def test_digest_does_not_depend_on_the_order_of_keys():
 
 def test_progress_is_a_value():
     assert Progress(1, 2) == Progress(1, 2)
+
+
+def test_each_experiment_has_a_name_of_its_own():
+    rows = [
+        ("liver", "H3K4me3", "A1"),  # removed: the next one is the liver's
+        ("liver", "H3K4me3", "A2"),
+        ("a / b", "c", "A3"),
+        ("a", "b / c", "A4"),  # another pair that is written alike
+    ]
+    table = pd.DataFrame(rows, columns=["biosample", "assay", "accession"])
+    assert experiment_names(table, {"A1": "why"}).tolist() == [
+        "liver / H3K4me3 / A1",
+        "liver / H3K4me3",
+        "a / b / c",
+        "a / b / c / A4",
+    ]
+    assert experiment_names(table[:1]).tolist() == ["liver / H3K4me3"]

@@ -11,7 +11,7 @@ from epixs.compendium import create
 from epixs.compendium import read as reading
 from epixs.compendium.create import create_store, prepare_store
 from epixs.compendium.read import experiments_of, open_compendium, read_attributes, regions_of, stored_plan
-from epixs.compendium.remove import remove_experiments
+from epixs.compendium.remove import remove_experiments, restore_experiments
 from epixs.compendium.status import store_status
 from epixs.compendium.summary import row_statistics
 from epixs.compendium.write import finalise, write_block
@@ -341,22 +341,71 @@ def test_rows_of_another_kind_appended_to_a_store_are_found(tmp_path, finished):
         open_compendium(finished)
 
 
-def test_stores_of_earlier_versions_open_and_are_brought_up_to_date(finished, plan):
-    root = zarr.open_group(finished, mode="r+", use_consolidated=False)
+def make_earlier(path):
+    """Take away what stores of earlier versions lack."""
+    added = ("experiment", "kind", "bin_index")
+    root = zarr.open_group(path, mode="r+", use_consolidated=False)
     names = root["signal"].attrs["coordinates"].split()
-    root["signal"].attrs["coordinates"] = " ".join(
-        name for name in names if name not in ("kind", "bin_index")
-    )
-    for name in ("kind", "bin_index"):
-        shutil.rmtree(finished / name)
-    create.consolidate(open_store(finished))
+    root["signal"].attrs["coordinates"] = " ".join(name for name in names if name not in added)
+    for name in added:
+        shutil.rmtree(path / name)
+    for _, array in root.arrays():
+        array.attrs.put({name: value for name, value in array.attrs.items() if name != "missing_value"})
+    create.consolidate(open_store(path))
+
+
+def test_stores_of_earlier_versions_open_and_are_brought_up_to_date(finished, plan):
+    new = open_compendium(finished)
+    make_earlier(finished)
     dataset = open_compendium(finished)
+    assert dataset.identical(new)
+    assert dataset.assay.dtype == object
     assert dataset.kind.to_numpy().tolist() == ["observed"] * 20
+    assert dataset.experiment.to_numpy()[3] == "biosample3 / assay3"
     assert dataset.isel(bin=slice(10, 20)).epixs.bins()["bin"].tolist() == list(range(10, 20))
     finalise(open_store(finished), plan, by_f)  # as the same command does
     with xr.open_zarr(finished) as again:
-        assert {"kind", "bin_index"} <= set(again.coords)
+        assert {"experiment", "kind", "bin_index"} <= set(again.coords)
+        assert again.assay.dtype == object
+        assert again.experiment.to_numpy().tolist() == dataset.experiment.to_numpy().tolist()
         assert np.array_equal(again.bin_index, np.arange(40_000))
+
+
+def test_removing_from_a_store_of_an_earlier_version_does_not_half_update_it(finished, plan):
+    make_earlier(finished)
+    remove_experiments(finished, ["accession3"], "why")
+    assert "experiment" not in zarr.open_group(finished, mode="r")
+    assert open_compendium(finished).experiment.to_numpy()[3] == "biosample3 / assay3 / accession3"
+    finalise(open_store(finished), plan, by_f)
+    with xr.open_zarr(finished) as again:
+        assert again.experiment.to_numpy()[3] == "biosample3 / assay3 / accession3"
+        assert again.status.to_numpy()[3] == "removed: why"
+        assert again.md5sum.dtype == object
+
+
+def test_a_removed_experiment_gives_up_its_name(finished):
+    def names():
+        with xr.open_zarr(finished) as dataset:
+            assert (
+                dataset.experiment.to_numpy().tolist()
+                == open_compendium(finished).experiment.to_numpy().tolist()
+            )
+            return dataset.experiment.to_numpy()[:2].tolist()
+
+    assert names() == ["biosample0 / assay0", "biosample1 / assay1"]
+    remove_experiments(finished, ["accession1"], "why")
+    assert names() == ["biosample0 / assay0", "biosample1 / assay1 / accession1"]
+    restore_experiments(finished, ["accession1"])
+    assert names() == ["biosample0 / assay0", "biosample1 / assay1"]
+
+
+@pytest.mark.parametrize("name", ["experiment", "bin", "region"])
+def test_what_has_the_name_of_a_dimension_is_not_loaded_by_its_size(finished, name):
+    """xarray loads such variables when it opens a store."""
+    huge = {"shape": (1 << 50,), "chunks": (1 << 50,), "dtype": "int64", "dimension_names": (name,)}
+    zarr.open_group(finished, mode="r+").create_array(name, overwrite=True, **huge)
+    create.consolidate(open_store(finished))
+    assert open_compendium(finished).sizes["experiment"] == 20
 
 
 def test_a_damaged_bin_index_is_refused(finished):

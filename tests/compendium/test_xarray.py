@@ -49,6 +49,47 @@ def test_observed_and_imputed_together_stay_apart_by_kind(both):
     assert np.array_equal(joined.bin_index, np.arange(joined.sizes["bin"]))
 
 
+def test_observed_and_imputed_are_aligned_by_their_names(both):
+    """An imputed row beside the one that was measured, by hand."""
+    observed, imputed = both
+    difference = (observed.signal - imputed.signal).load()
+    pairs = [[*zip(d.biosample.to_numpy(), d.assay.to_numpy(), strict=True)] for d in both]
+    common = [pair for pair in pairs[0] if pair in pairs[1]]
+    assert difference.experiment.to_numpy().tolist() == [f"{b} / {a}" for b, a in common]
+    for pair, row in zip(common, difference.to_numpy(), strict=True):
+        mine, its = (d.signal[of.index(pair)].to_numpy() for d, of in zip(both, pairs, strict=True))
+        assert np.array_equal(row, mine - its)
+
+
+def test_a_store_opens_as_a_tree_and_beside_others(paths):
+    tree = xr.open_datatree(paths[0], engine="zarr")
+    assert tree["ledger/record"].dims == ("row_group", "bin_range")
+    with xr.open_mfdataset(paths, engine="zarr", combine="nested", concat_dim="experiment") as dataset:
+        assert dataset.sizes["experiment"] == sum(xr.open_zarr(path).sizes["experiment"] for path in paths)
+
+
+def test_a_join_that_left_labels_out_is_written_and_read(paths, tmp_path):
+    # A number that is missing is NaN, and so no whole number: xarray warns where it is written as one.
+    observed, imputed = (xr.open_zarr(path).drop_vars("source_size") for path in paths)
+    few = observed.isel(experiment=[0, 1])
+    joined = few.combine_first(imputed[["signal"]].reset_coords(drop=True))
+    joined = joined.chunk(experiment=16, bin=16_384)
+    joined.to_zarr(tmp_path / "a.zarr", align_chunks=True, consolidated=False)
+    again = xr.open_zarr(tmp_path / "a.zarr", chunks=None, consolidated=False)
+    labels = dict(zip(again.experiment.to_numpy(), again.assay.to_numpy(), strict=True))
+    known = dict(zip(few.experiment.to_numpy(), few.assay.to_numpy(), strict=True))
+    for name in few.experiment.to_numpy():
+        assert labels.pop(name) == known[name]
+    assert [label != label for label in labels.values()] == [True] * len(labels) != []
+
+
+def test_a_track_is_drawn(paths):
+    matplotlib = pytest.importorskip("matplotlib", reason="needs the extra viz")
+    matplotlib.use("Agg")
+    (line,) = xr.open_zarr(paths[0]).signal[0, :100].plot()
+    assert len(line.get_ydata()) == 100
+
+
 def test_what_was_read_is_written_again(both, tmp_path):
     _, imputed = both
     imputed.load().to_netcdf(tmp_path / "a.nc", engine="scipy")

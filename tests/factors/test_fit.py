@@ -1,10 +1,12 @@
 """Stage 2: factors of other regions, each block reproducible, resumed, and as good as a joint fit."""
 
+import json
 import shutil
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
+import xarray as xr
 import zarr
 from typer.testing import CliRunner
 
@@ -242,12 +244,40 @@ def test_stores_of_other_fits_and_other_things_are_refused(made, tmp_path):
 def test_damaged_stores_are_refused(made, tmp_path, change):
     copy = tmp_path / "factors"
     shutil.copytree(made / "factors", copy)
-    root = zarr.open_group(str(copy), mode="r+")
-    attributes = dict(root.attrs)
+    attributes = put_json_as_it_is(copy)
     change(attributes)
-    root.attrs.put(attributes)
+    zarr.open_group(str(copy), mode="r+").attrs.put(attributes)
     with pytest.raises(StoreError, match="is damaged"):
         open_factors(copy)
+
+
+def put_json_as_it_is(path):
+    """Attributes as stores of earlier versions have them."""
+    root = zarr.open_group(str(path), mode="r+")
+    attributes = dict(root.attrs)
+    for name in ("identity", "axis"):
+        attributes[name] = json.loads(attributes[name])
+    root.attrs.put(attributes)
+    return attributes
+
+
+def test_stores_of_earlier_versions_open(made, tmp_path):
+    shutil.copytree(made / "factors", tmp_path / "factors")
+    new = open_factors(tmp_path / "factors")
+    put_json_as_it_is(tmp_path / "factors")
+    assert open_factors(tmp_path / "factors").fingerprint == new.fingerprint
+    resumed = fit_genome(
+        open_model(made / "model"), made / "elsewhere.zarr", tmp_path / "factors", epochs=EPOCHS
+    )
+    assert resumed["loss"] > 0
+
+
+def test_plain_xarray_reads_factors_and_their_tree(made, tmp_path):
+    with xr.open_zarr(made / "factors", consolidated=False) as dataset:
+        assert dataset.factors_5kbp.dims == ("position", "factor_factors_5kbp")
+        assert dataset.factors_25bp.dims == ("position", "inner_factors_25bp", "factor_factors_25bp")
+        dataset[["factors_5kbp"]].to_netcdf(tmp_path / "a.nc", engine="scipy")
+    assert "shared" in xr.open_datatree(made / "factors", engine="zarr", consolidated=False).children
 
 
 def test_the_verbs(made, tmp_path):

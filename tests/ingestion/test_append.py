@@ -137,6 +137,11 @@ def test_contradictions_are_refused_before_anything_is_written(catalog, tmp_path
     assert store_status(path).status == "complete"
 
 
+def names_in(path):
+    with xr.open_zarr(path) as dataset:
+        return dataset.experiment.to_numpy().tolist()
+
+
 def test_removed_experiments_keep_their_mark_and_make_room(catalog, tmp_path):
     path = tmp_path / "a.zarr"
     ingest(some(catalog, 0, 1), REGIONS, path)
@@ -147,12 +152,14 @@ def test_removed_experiments_keep_their_mark_and_make_room(catalog, tmp_path):
     table = ingest(other, None, path, append=True)
     assert table["status"].tolist() == ["removed: wrong antibody", "ok", "ok"]
     assert table["biosample"].tolist() == ["b0", "b1", "b0"]
+    assert names_in(path) == ["b0 / a / A0", "b1 / a", "b0 / a"]
     with pytest.raises(StoreError, match=r"would hold b0 / a twice; got A0, A2"):
         restore_experiments(path, ["A0"])
     remove_experiments(path, ["A2"], "the first was right")
     restore_experiments(path, ["A0"])
     status = experiments_of(open_compendium(path))["status"]
     assert status.tolist() == ["ok", "ok", "removed: the first was right"]
+    assert names_in(path) == ["b0 / a", "b1 / a", "b0 / a / A2"]
     with pytest.raises(StoreError, match="no such experiment; got A9"):
         remove_experiments(path, ["A9"], "never there")
 

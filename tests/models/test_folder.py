@@ -124,8 +124,8 @@ def test_a_model_fitted_by_a_script_is_saved_and_imputed_from(world, tmp_path):
     assert open_model(tmp_path / "n").model.settings == open_model(tmp_path / "m").model.settings
     with pytest.raises(TrainingError, match=r"is a Keras file.*epixs\.save_model"):
         open_model(tmp_path / "plain.keras")
-    with pytest.raises(TrainingError, match="got Sequential; expected one from `epixs.build_model`"):
-        impute(keras.Sequential(), world.store("mouse"), tmp_path / "c.zarr")
+    with pytest.raises(TrainingError, match="got object; expected one from `epixs.build_model`"):
+        impute(object(), world.store("mouse"), tmp_path / "c.zarr")
 
 
 def test_a_fitted_model_is_exported_as_keras_does(world, tmp_path):

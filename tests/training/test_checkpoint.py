@@ -125,8 +125,23 @@ def test_what_differs_is_named(world, axis, tmp_path):
         train(axis, CONFIG, tmp_path / "m")
     done = train(axis, CONFIG, tmp_path / "m", resume=True)
     assert done["epochs"] == 3
-    with pytest.raises(TrainingError, match=r"the run in .* has ended"):
-        train(axis, CONFIG, tmp_path / "m", resume=True)
+
+
+def test_resuming_what_has_ended_does_nothing(world, axis, tmp_path):
+    out = tmp_path / "m"
+    done = train(axis, CONFIG.replace(precision="auto"), out)
+    before = {path.name: path.read_bytes() for path in out.iterdir()}
+    again = train(axis, CONFIG.replace(precision="auto", max_minutes=5.0), out, resume=True)
+    assert again["had_ended"]
+    assert {path.name: path.read_bytes() for path in out.iterdir()} == before
+    for name in ("held_out_mse", "best_epoch", "epochs", "held_out", "keeps_last"):
+        assert again[name] == done[name]
+    errors = {(e.species, e.assay): e.model for e in done["errors"]}
+    assert {(e.species, e.assay): e.model for e in again["errors"]} == pytest.approx(errors)
+    with pytest.raises(TrainingError, match=r"of another run: learning_rate; got learning_rate 0\.1"):
+        train(axis, CONFIG.replace(learning_rate=0.1), out, resume=True)
+    with pytest.raises(TrainingError, match=r"of another run: store of human"):
+        train(joint_axis([world.store("mouse")]), CONFIG, out, resume=True)
 
 
 def test_resuming_what_never_began_begins_it(axis, tmp_path):

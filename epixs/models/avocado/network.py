@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Sequence
 from typing import Any
 
@@ -13,7 +14,7 @@ from epixs.models.avocado import optimizer as optimizer  # named in files of com
 from epixs.models.avocado.dense import TallDense
 from epixs.models.avocado.factors import GenomeFactors, LabelFactors, look_up
 from epixs.models.avocado.zero_shot import plan_zero_shot
-from epixs.models.backend import keras
+from epixs.models.backend import keras, without_optimizer
 
 
 @keras.saving.register_keras_serializable(package="epixs")
@@ -166,6 +167,15 @@ class DeepTensorFactorization(keras.Model):
         for number, layer in enumerate([*self.hidden, self.readout], 2):
             named |= {f"layer{number}_kernel": layer.kernel, f"layer{number}_bias": layer.bias}
         return named
+
+    def save(self, filepath: Any, overwrite: bool = True, zipped: bool | None = None, **options: Any) -> None:
+        """Save as Keras does; `include_optimizer=False` leaves the optimiser's moments out.
+
+        They are twice as large as the weights. Keras has the argument, and ignores it in the `.keras` format.
+        """
+        leave_out = not options.pop("include_optimizer", True)
+        with without_optimizer(self) if leave_out else contextlib.nullcontext():
+            super().save(filepath, overwrite, zipped, **options)
 
     def export(
         self,

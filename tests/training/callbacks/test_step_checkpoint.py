@@ -8,6 +8,7 @@ import keras
 import numpy as np
 import pytest
 
+from epixs.compendium.read import open_compendium
 from epixs.errors import TrainingError
 from epixs.models.folder import open_model
 from epixs.training.callbacks import BestWeights, HeldOutScores, History, StepCheckpoint
@@ -68,13 +69,21 @@ def test_a_fit_interrupted_in_the_middle_of_an_epoch_goes_on_as_if_nothing_had_h
     assert not list((tmp_path / "m").glob("*checkpoint*"))
 
 
-def test_the_example_of_the_documents_runs(axis, tmp_path, monkeypatch):
+def test_the_examples_of_the_documents_run(axis, tmp_path, monkeypatch):
     text = (Path(__file__).parents[3] / "docs" / "training.md").read_text()
-    code = re.search(r"```python\n(.*?callbacks\..*?)```", text, re.S)
-    assert code is not None
+    blocks = re.findall(r"```python\n(.*?)```", text.split("## A fit of one's own")[1], re.S)
+    assert len(blocks) == 3
     monkeypatch.chdir(tmp_path)
     (tmp_path / "mouse.zarr").symlink_to(axis.parts[0].source)
-    exec(compile(code.group(1), "docs/training.md", "exec"), {})
+    scope = {}
+    for code in blocks:
+        exec(
+            compile(code.replace("steps_per_epoch=100", "steps_per_epoch=2"), "docs/training.md", "exec"),
+            scope,
+        )
     history = read_history(tmp_path / "mine")
     assert history["epoch"] == [1, 2, 3]
-    assert open_model(tmp_path / "mine").axis.species == ("mouse",)
+    for folder, kind in (("mine", "avocado"), ("fitted", "context")):
+        trained = open_model(tmp_path / folder)
+        assert (trained.axis.species, trained.settings.kind) == (("mouse",), kind)
+    assert open_compendium(tmp_path / "mine.imputed.zarr").sizes["experiment"] > 0
