@@ -63,6 +63,9 @@ from .evaluation.scores import evaluate as evaluate
 from .report.tables import write_report as write_report
 from .report.figures import plot as plot
 
+# Tracks for genome browsers
+from .exports.run import export as export
+
 # Errors
 from .errors import EpixsError as EpixsError
 from .errors import EpixsWarning as EpixsWarning

@@ -68,6 +68,13 @@ BY_VERB = {
     "fit_genome": {"model_dir": "trained"},
     "impute": {"model_dir": "model"},
     "curves": {"model_dir": "model"},
+    # With --model, what is exported is the Dataset of `epixs.open_imputed`.
+    "export": {
+        "biosample": "biosamples",
+        "assay": "assays",
+        "chrom_sizes": "assembly",
+        **dict.fromkeys(["stores", "model", "everything", "factors"], "compendia"),
+    },
     "evaluate": {"other": "others", "report": None},  # epixs.write_report
 }
 ONLY_FROM_PYTHON = {"progress", "report", "on_probe", "devices", "console", "plan"}
