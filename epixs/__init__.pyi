@@ -65,6 +65,7 @@ from .report.figures import plot as plot
 
 # Tracks for genome browsers
 from .exports.run import export as export
+from .exports.browser.browse import browse as browse
 
 # Errors
 from .errors import EpixsError as EpixsError

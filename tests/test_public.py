@@ -75,9 +75,10 @@ BY_VERB = {
         "chrom_sizes": "assembly",
         **dict.fromkeys(["stores", "model", "everything", "factors"], "compendia"),
     },
+    "browse": {"chrom_sizes": "assembly", **dict.fromkeys(["stores", "model", "factors"], "compendia")},
     "evaluate": {"other": "others", "report": None},  # epixs.write_report
 }
-ONLY_FROM_PYTHON = {"progress", "report", "on_probe", "devices", "console", "plan"}
+ONLY_FROM_PYTHON = {"progress", "report", "on_probe", "devices", "console", "plan", "ready", "until"}
 
 
 @pytest.mark.parametrize("verb", VERBS, ids=lambda verb: verb.__name__)

@@ -1,4 +1,4 @@
-"""`epixs export`: from stores and models to what genome browsers open."""
+"""`epixs export` and `browse`: from stores and models to what genome browsers open, and to a page."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from epixs.cli.terminal import (
     check_present,
     counted,
     counting,
+    on_interrupt,
     print_json,
     progress_bar,
     remark,
@@ -108,6 +109,56 @@ def export(
         say(f"put {folder} where a web server shows it, and give a genome browser the URL of its hub.txt")
     if json:
         print_json({"folder": folder, "tracks": tracks, "notes": notes})
+
+
+def browse(
+    stores: Annotated[list[str], typer.Argument(metavar="STORE...", help="stores, observed or imputed")],
+    model: Annotated[
+        Path | None,
+        typer.Option(help="also show what this model imputes for each store, computed as one scrolls"),
+    ] = None,
+    factors: Factors = None,
+    locus: Annotated[
+        str | None, typer.Option(help="where to open, for instance chr19:3,000,000-3,100,000")
+    ] = None,
+    genes: Annotated[Path | None, typer.Option(help="BED, GFF or GTF file of genes to find and draw")] = None,
+    chrom_sizes: Annotated[
+        Path | None, typer.Option(help="chromosome sizes of a genome that epixs does not know")
+    ] = None,
+    host: Annotated[
+        str, typer.Option(help="address to serve on; others than this machine's show it to others")
+    ] = ("127.0.0.1"),
+    port: Annotated[int, typer.Option(min=0, max=65535, help="port; 0 takes a free one")] = 0,
+) -> None:
+    """Show tracks on the genome in a web browser, observed beside imputed, until Ctrl-C."""
+    from epixs.errors import ConfigError
+
+    if factors and model is None:
+        raise ConfigError("--factors", got="--factors without --model", expected="both, or neither")
+    check_present("store", *stores, factors)
+    check_present("model folder", model)
+    check_present("file", chrom_sizes, genes)
+    from epixs.exports.browser.browse import browse as run
+    from epixs.exports.browser.server import igv_script
+    from epixs.genome.assembly import Assembly, read_chrom_sizes
+
+    igv_script()
+    lazy = _imputed(model, stores, None, everything=True, factors=factors) if model else []
+
+    def ready(url: str) -> None:
+        say(f"open {url}")
+        remark("the page is there until Ctrl-C; who has this URL sees the tracks")
+
+    with on_interrupt(lambda: "the page is closed"):
+        run(
+            [*stores, *lazy],
+            locus=locus,
+            genes=genes,
+            assembly=Assembly("given", read_chrom_sizes(chrom_sizes)) if chrom_sizes else None,
+            host=host,
+            port=port,
+            ready=ready,
+        )
 
 
 def _imputed(

@@ -15,7 +15,7 @@ import pandas as pd
 
 from epixs.errors import RegionError, StoreError
 from epixs.exports.hub_check import EMAIL, LONG_LABEL, SHORT_LABEL, check_hub
-from epixs.exports.names import one_line, safe_names
+from epixs.exports.names import inert, safe_names
 from epixs.exports.twobit import two_bit_sizes, write_unknown_sequence
 from epixs.genome.assembly import Assembly
 from epixs.storage.files import write_text
@@ -109,8 +109,8 @@ def write_hub(
     kinds = " and ".join(KINDS[kind].lower() for kind in KINDS if kind in set(tracks["kind"]))
     hub = {
         "hub": f"epixs_{digest(sorted(tracks['fingerprint']))[:12]}",
-        "shortLabel": _line(f"epixs {species}", SHORT_LABEL),
-        "longLabel": _line(f"epixs: {kinds} tracks of {species}", LONG_LABEL),
+        "shortLabel": inert(f"epixs {species}", SHORT_LABEL),
+        "longLabel": inert(f"epixs: {kinds} tracks of {species}", LONG_LABEL),
         "genomesFile": "genomes.txt",
         "email": email or PLACEHOLDER_EMAIL,
     }
@@ -162,8 +162,8 @@ def _composite(name: str, group: pd.DataFrame, priority: int) -> dict[str, str]:
         "track": name,
         "compositeTrack": "on",
         "group": "epixs",
-        "shortLabel": _line(_short(first["assay"]), SHORT_LABEL),
-        "longLabel": _line(f"{first['assay']} in {first['species']} ({units})", LONG_LABEL),
+        "shortLabel": inert(_short(first["assay"]), SHORT_LABEL),
+        "longLabel": inert(f"{first['assay']} in {first['species']} ({units})", LONG_LABEL),
         "type": f"bigWig {low} {high}",
         "visibility": "full",
         "priority": str(priority),
@@ -190,8 +190,8 @@ def _track(name: str, parent: str, row: Mapping[Any, Any], tag: str) -> dict[str
         "track": name,
         "parent": f"{parent} on",
         "bigDataUrl": Path(row["file"]).name,
-        "shortLabel": _line(f"{mark}{row['biosample']}", SHORT_LABEL),
-        "longLabel": _line(f"{said}: {row['biosample']}, {row['assay']} ({units})", LONG_LABEL),
+        "shortLabel": inert(f"{mark}{row['biosample']}", SHORT_LABEL),
+        "longLabel": inert(f"{said}: {row['biosample']}, {row['assay']} ({units})", LONG_LABEL),
         "type": f"bigWig {low} {high}",
         "subGroups": f"kind={kind} biosample={tag}",
         "color": ",".join(map(str, colour_of(str(row["assay_class"]), kind))),
@@ -252,8 +252,8 @@ def _own_genome(
         "groups": f"{name}/groups.txt",
         "twoBitPath": f"{name}/{name}.2bit",
         "chromSizes": f"{name}/{name}.chrom.sizes",
-        "description": _line(f"{assembly.name} ({group['species'].iloc[0]})", LONG_LABEL),
-        "organism": _line(str(group["species"].iloc[0]), LONG_LABEL),
+        "description": inert(f"{assembly.name} ({group['species'].iloc[0]})", LONG_LABEL),
+        "organism": inert(str(group["species"].iloc[0]), LONG_LABEL),
         "defaultPos": f"{longest}:1-{min(sizes[longest], 100_000)}",
         "orderKey": "4800",
     }
@@ -274,13 +274,7 @@ def _check_sequence(two_bit: Path, assembly: Assembly) -> None:
 
 def _member(label: str) -> str:
     """A label in a list of subgroups: without blanks, which end it there; underscores are shown as blanks."""
-    return _line(label).replace(" ", "_").replace("=", "-")
-
-
-def _line(text: str, most: int | None = None) -> str:
-    """Text as a value in a hub's file: one line without markup or a backslash, which would continue it."""
-    inert = str(text).translate(str.maketrans('<>&"\\', "()+'/"))
-    return one_line(inert, most) or "-"
+    return inert(label).replace(" ", "_").replace("=", "-")
 
 
 def _text_of(stanzas: Sequence[Mapping[str, str]]) -> str:

@@ -47,6 +47,11 @@ def _cleaned(label: str, allowed: str) -> str:
     return name if re.match(r"[A-Za-z]", name) else f"t_{name}"[:MOST_SIGNS]
 
 
+def inert(text: str, most: int | None = None) -> str:
+    """Text that others show: one line without markup, or a backslash, which continues lines of hubs."""
+    return one_line(str(text).translate(str.maketrans('<>&"\\', "()+'/")), most) or "-"
+
+
 def one_line(text: str, most: int | None = None) -> str:
     """Text on one line, without control characters; one that is too long ends with `...`."""
     line = " ".join("".join(sign if sign.isprintable() else " " for sign in text).split())

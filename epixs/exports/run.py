@@ -129,7 +129,7 @@ def export(
     several: Sequence[Any] = compendia if isinstance(compendia, (list, tuple)) else [compendia]
     sources = [open_export_source(compendium) for compendium in several]
     rows, notes = choose_rows(sources, biosamples=biosamples, assays=assays, pairs=pairs)
-    assemblies = {source.regions.assembly: _assembly_of(source, assembly) for source in sources}
+    assemblies = {source.regions.assembly: assembly_of(source, assembly) for source in sources}
     only = {name: read_regions(regions, known)[0] if regions else None for name, known in assemblies.items()}
     targets = _targets(sources, rows, assemblies, only, raw=raw, subfolders=hub is not None)
     with writing(folder):
@@ -180,7 +180,7 @@ def _folder(bigwig: str | Path | None, hub: str | Path | None) -> Path:
     return folder
 
 
-def _assembly_of(source: Source, given: Assembly | None) -> Assembly:
+def assembly_of(source: Source, given: Assembly | None) -> Assembly:
     """Chromosome sizes of a source's assembly: those given, or known, or beside its store."""
     name = source.regions.assembly
     if given is not None:
