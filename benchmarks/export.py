@@ -28,7 +28,7 @@ from epixs.genome.bed import make_regions
 from epixs.report.tables import markdown_table
 from epixs.storage.tiling import Tile
 
-MOST_SECONDS = 600
+MOST_SECONDS = 300
 WRITERS = ("epixs", "pybigtools", "pyBigWig")
 
 

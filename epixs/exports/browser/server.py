@@ -24,7 +24,6 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import tornado.httpserver
-import tornado.netutil
 import tornado.web
 
 from epixs.errors import ConfigError, EpixsError, RegionError
@@ -277,14 +276,16 @@ def serving(session: Session, *, host: str = "127.0.0.1", port: int = 0) -> Iter
     """
     igv_script()
     try:
-        sockets = tornado.netutil.bind_sockets(port, host)[:1]
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        listening = socket.create_server((host, port), family=family)
     except (OSError, UnicodeError) as error:
         raise ConfigError(
             f"the page cannot be served on {host}, port {port}",
             got=str(error),
             next_step="name another --port",
         ) from error
-    port = sockets[0].getsockname()[1]
+    listening.setblocking(False)
+    port = listening.getsockname()[1]
     common = {"session": session, "host": host, "port": port}
     application = _Application(
         [
@@ -304,7 +305,7 @@ def serving(session: Session, *, host: str = "127.0.0.1", port: int = 0) -> Iter
 
     async def serve() -> None:
         server = tornado.httpserver.HTTPServer(application, max_buffer_size=1 << 20)
-        server.add_sockets(sockets)
+        server.add_socket(listening)
         started.set()
         try:
             await asyncio.Event().wait()  # until it is cancelled

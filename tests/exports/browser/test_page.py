@@ -168,3 +168,15 @@ def test_it_switches_the_species(page):
     drawn(page)
     assert signals(page)
     assert all(name.startswith("observed") for name in signals(page))
+
+
+def test_choices_in_quick_succession_end_with_the_last(page):
+    for select in ("#biosample", "#assay", "#biosample"):
+        options = page.locator(f"{select} option").all_text_contents()
+        page.locator(select).select_option(
+            next(one for one in options if one != page.locator(select).input_value())
+        )
+    drawn(page)
+    chosen = [page.locator(select).input_value() for select in ("#biosample", "#assay")]
+    assert signals(page)
+    assert all(all(label in name for label in chosen) for name in signals(page))

@@ -76,20 +76,36 @@ function chosenTracks() {
     .sort((a, b) => order(a) - order(b));
 }
 
+/* Wait until all is drawn: igv.js ends its drawing with errors where a track is taken away meanwhile. */
+async function settled() {
+  for (let quiet = 0; quiet < 5; quiet = page.asked === page.answered ? quiet + 1 : 0) {
+    await new Promise(requestAnimationFrame);
+  }
+  await page.browser.updateViews();
+}
+
+/* Each removal has igv.js scale what is left, again without waiting. */
+async function remove(names) {
+  for (const name of names) {
+    await settled();
+    page.browser.removeTrackByName(name);
+  }
+  await settled();
+}
+
 async function show() {
-  document.body.dataset.ready = "false";
   const wanted = chosenTracks();
-  for (const name of page.current.filter((name) => !page.kept.includes(name))) page.browser.removeTrackByName(name);
+  await remove(page.current.filter((name) => !page.kept.includes(name)));
   page.current = [];
   for (const track of wanted) {
     const config = configOf(track);
     if (!page.kept.includes(config.name)) await page.browser.loadTrack(config);
     page.current.push(config.name);
   }
+  await settled();
   const kinds = wanted.map((track) => track.kind);
   element("said").textContent = kinds.includes("observed") ? (kinds.includes("imputed") ? "" : "measured, not imputed here")
     : kinds.length ? "never measured: imputed alone" : "neither measured nor imputed here";
-  document.body.dataset.ready = "true";
 }
 
 function choices() {
@@ -104,17 +120,23 @@ async function open(locus) {
     id: group.assembly, name: `${group.species} (${group.assembly})`, format: "chromsizes",
     fastaURL: new URL(`sizes?genome=${group.genome}`, location).href, wholeGenomeView: false, indexed: false,
   };
-  if (page.browser) igv.removeBrowser(page.browser);
   Object.assign(page, { kept: [], current: [] });
-  page.browser = await igv.createBrowser(element("igv"), {
-    reference, locus: locus || group.locus, loadDefaultGenomes: false, genomeList: [], showIdeogram: false,
-    showSVGButton: true, showChromosomeWidget: true, showSampleNames: false,
-    search: { url: new URL("search", location).href + "?q=$FEATURE$", coords: 0 },
-    tracks: page.genes
-      ? [{ type: "annotation", name: "genes", featureSource: new Genes(), height: 60, displayMode: "EXPANDED",
-           color: "rgb(60,60,60)", order: 1, visibilityWindow: 20000000 }]
-      : [],
-  });
+  if (page.browser) {  // one browser for all species: what igv.js leaves of a removed one still answers, with errors
+    await settled();
+    await page.browser.loadGenome({ ...reference, locus: locus || group.locus });
+  } else {
+    page.browser = await igv.createBrowser(element("igv"), {
+      reference, locus: locus || group.locus, loadDefaultGenomes: false, genomeList: [], showIdeogram: false,
+      showSVGButton: true, showChromosomeWidget: true, showSampleNames: false, tracks: [],
+      search: { url: new URL("search", location).href + "?q=$FEATURE$", coords: 0 },
+    });
+  }
+  if (page.genes) {
+    await page.browser.loadTrack({
+      type: "annotation", name: "genes", featureSource: new Genes(), height: 60, displayMode: "EXPANDED",
+      color: "rgb(60,60,60)", order: 1, visibilityWindow: 20000000,
+    });
+  }
   for (const view of [...page.browser.trackViews]) if (view.track.type === "sequence") page.browser.removeTrack(view.track);
   choices();
   const first = group.tracks.find((track) => track.kind === "imputed") || group.tracks[0];
@@ -123,13 +145,19 @@ async function open(locus) {
   await show();
 }
 
+/* One thing after another, and each to its end. */
+let running = Promise.resolve();
+let waiting = 0;
 function guarded(action) {
-  return async () => {
-    try {
-      await action();
-    } catch (error) {
+  return () => {
+    document.body.dataset.ready = "false";
+    waiting += 1;
+    running = running.then(action).catch((error) => {
       element("said").textContent = String(error.message || error);
-    }
+    }).finally(() => {
+      waiting -= 1;
+      document.body.dataset.ready = String(waiting === 0);
+    });
   };
 }
 
@@ -142,7 +170,7 @@ async function start() {
   element("biosample").onchange = element("assay").onchange = guarded(show);
   element("keep").onclick = () => { page.kept = [...new Set([...page.kept, ...page.current])]; };
   element("clear").onclick = guarded(async () => {
-    for (const name of page.kept) if (!page.current.includes(name)) page.browser.removeTrackByName(name);
+    await remove(page.kept.filter((name) => !page.current.includes(name)));
     page.kept = [];
   });
   await open(found.locus);
