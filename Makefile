@@ -1,7 +1,7 @@
 # `make demo` and `make test` need nothing but Python 3.11 or newer and a package index.
 PYTHON ?= python3
 # What is installed beside the plain dependencies; `make EXTRAS= test` goes without.
-EXTRAS ?= [viz,cluster]
+EXTRAS ?= [viz,cluster,browse]
 BIN := .venv/bin
 STAMP := .venv/.installed
 

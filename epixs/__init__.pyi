@@ -65,6 +65,10 @@ from .evaluation.scores import evaluate as evaluate
 from .report.tables import write_report as write_report
 from .report.figures import plot as plot
 
+# Tracks for genome browsers
+from .exports.run import export as export
+from .exports.browser.browse import browse as browse
+
 # Errors
 from .errors import EpixsError as EpixsError
 from .errors import EpixsWarning as EpixsWarning

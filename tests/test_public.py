@@ -68,10 +68,20 @@ BY_VERB = {
     "fit_genome": {"model_dir": "trained"},
     "impute": {"model_dir": "model"},
     "curves": {"model_dir": "model"},
+    # With --model, what is exported is the Dataset of `epixs.open_imputed`.
+    "export": {
+        "biosample": "biosamples",
+        "assay": "assays",
+        "chrom_sizes": "assembly",
+        **dict.fromkeys(["stores", "model", "everything", "factors"], "compendia"),
+    },
+    "browse": {"chrom_sizes": "assembly", **dict.fromkeys(["stores", "model", "factors"], "compendia")},
     "evaluate": {"other": "others", "baseline": "baselines", "report": None}  # epixs.write_report
     | dict.fromkeys(["genes", "enhancers", "blacklist", "peaks"], "annotations"),
 }
-ONLY_FROM_PYTHON = {"axis", "bins", "progress", "report", "on_probe", "devices", "console", "plan"}
+ONLY_FROM_PYTHON = {
+    "axis", "bins", "progress", "report", "on_probe", "devices", "console", "plan", "ready", "until",
+}  # fmt: skip
 
 
 @pytest.mark.parametrize("verb", VERBS, ids=lambda verb: verb.__name__)

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from epixs.cli.exports import browse, export
 from epixs.cli.ingest import catalog, ingest
 from epixs.cli.models import evaluate, impute, plot
 from epixs.cli.show import info, status
@@ -17,7 +18,7 @@ from epixs.cli.worlds import demo, simulate
 
 VERBS = (
     catalog, ingest, status, info, verify, qc, remove, train, curves, extend, fit_genome, impute, evaluate,
-    plot, simulate, demo,
+    plot, export, browse, simulate, demo,
 )  # fmt: skip
 
 app = typer.Typer(

@@ -11,6 +11,7 @@ import typer
 from epixs.cli.options import (
     AsJson,
     DryRun,
+    Factors,
     Imputed,
     ModelDir,
     Observed,
@@ -47,9 +48,7 @@ def impute(
     out: Annotated[str, typer.Option(help="imputed store to write, or to go on with")],
     pairs: Annotated[Path | None, typer.Option(help="TSV of species, biosample, assay to impute")] = None,
     everything: Annotated[bool, typer.Option("--all", help="also what was trained on")] = False,
-    factors: Annotated[
-        str | None, typer.Option(help="genome factors of the store's regions, from `epixs fit-genome`")
-    ] = None,
+    factors: Factors = None,
     workers: Workers = None,
     scheduler: Scheduler = None,
     dry_run: DryRun = False,

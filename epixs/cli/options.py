@@ -61,6 +61,9 @@ DryRun = Annotated[bool, typer.Option("--dry-run", help="show the plan and its c
 Picture = Annotated[Path, typer.Option("--out", help="picture to write (.png, .svg, .pdf)")]
 WorldSize = Annotated[Size, typer.Option(help="how large a world")]
 WorldSeed = Annotated[int, typer.Option(help="the same seed gives the same world")]
+Factors = Annotated[
+    str | None, typer.Option(help="genome factors of the store's regions, from `epixs fit-genome`")
+]
 AsJson = Annotated[
     bool,
     typer.Option(

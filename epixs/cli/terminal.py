@@ -107,6 +107,7 @@ MADE_BY = {
     "metadata": "download metadata.tsv from the ENCODE portal",
     "catalog": "catalog/README.md describes the columns; `epixs catalog` makes one",
     "regions file": "give a BED file with --regions, or `--regions genome`",
+    "file": "check the path",
     "--exclude": "give a tab-separated file with the columns species, biosample and assay",
     "--pairs": "give a tab-separated file with the columns species, biosample and assay",
 }

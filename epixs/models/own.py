@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -22,7 +22,7 @@ from epixs.catalog.pairs import Pair
 from epixs.config import ModelSettings, Settings, TrainingSettings
 from epixs.errors import TrainingError
 from epixs.models.backend import keras
-from epixs.models.context.predict import predictor as context_predictor
+from epixs.models.context.predict import predictor_by
 from epixs.models.folder import TrainedModel
 from epixs.models.kinds import Kind, Predict
 from epixs.models.stores import check_bins, check_species
@@ -32,7 +32,9 @@ BLOCK_BINS = 1 << 14
 """Bins predicted at once."""
 
 LABEL_INPUTS = ("position", "biosample", "assay")
-CONTEXT_INPUTS = ("own", "own_assay", "others", "others_assay", "target", "scale", "member")
+CONTEXT_INPUTS = (
+    "own", "own_assay", "others", "others_assay", "target", "scale", "share", "linear", "member",
+)  # fmt: skip
 """What batches of the two samplers give."""
 
 
@@ -109,24 +111,17 @@ class OwnContext(Own):
         self, trained: TrainedModel, pairs: Sequence[Pair], store: str | Path, factors: Any = None
     ) -> Predict:
         """Predict from the tracks observed in a store."""
-        return context_predictor(replace(trained, model=_Reading(trained.model)), pairs, store)
+        model = trained.model
+        names = input_names(model)
+
+        def call(inputs: dict[str, Any]) -> Any:
+            return model({name: inputs[name] for name in names}, training=False)
+
+        return predictor_by(call, trained, pairs, store)
 
     def check_store(self, trained: TrainedModel, store: str | Path, factors: Any = None) -> str:
         """Check that the store has the tracks that the model reads."""
         return Kind.check_store(self, trained, store, factors)
-
-
-@dataclass(frozen=True)
-class _Reading:
-    """A model as that of the kind `context` is called; statistics of tracks come from the stores."""
-
-    model: Any
-    statistics: Any = field(default_factory=lambda: tf.zeros(1))
-
-    def __call__(self, inputs: dict[str, Any], training: bool = False) -> Any:
-        """Predict, `(G, N, 1)`, from those inputs that the model has."""
-        names = input_names(self.model)
-        return self.model({name: inputs[name] for name in names}, training=training)
 
 
 @dataclass(frozen=True)

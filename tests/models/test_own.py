@@ -25,7 +25,7 @@ from tests.worlds import BINS, planted, write_store
 LABELS = [(f"b{b}", f"a{a}") for b in range(5) for a in range(4)]
 HIDDEN = ("mouse", "b1", "a2")
 SETTINGS = {
-    "avocado": make_settings(hidden=(8, 8), batch_size=500, held_out=0.1),
+    "avocado": make_settings("avocado", hidden=(8, 8), batch_size=500, held_out=0.1),
     "context": make_settings("context", token=8, heads=2, hidden=(8,), members=2, assay_factors=4, batch_size=512),
 }  # fmt: skip
 

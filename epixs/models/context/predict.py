@@ -2,28 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import tensorflow as tf
 
 from epixs.axis.axis import JointAxis
 from epixs.catalog.pairs import Pair
 from epixs.cluster.client import free_threads
 from epixs.compendium.plan import CHUNK_BINS
 from epixs.compendium.read import open_signal
+from epixs.genome.regions import Regions
 from epixs.models.context.forward import forward_of
 from epixs.models.folder import TrainedModel
 from epixs.models.kinds import Predict
 from epixs.models.stores import observed_in
-from epixs.sampling.around import HALO, targets_of
+from epixs.sampling.around import HALO, RADII, SUMMARIES, Target, read_context, targets_of
 from epixs.sampling.context import Species, labels_of, load_species, scales_of, tracks_of
 from epixs.sampling.mixture import mixed
 from epixs.sampling.panel import Panel, packed, packed_size, unpacked
-from epixs.sampling.windows import read_windows
+from epixs.sampling.windows import Windows, read_windows
+
+BLOCK_BINS = 4_096
+"""Bins that a Keras model predicts at once."""
 
 FEWEST_BINS, MOST_BINS = 4 * CHUNK_BINS, 16 * CHUNK_BINS
 """Bins that a thread reads at once: of fewer, the chunks at the edges, which are read twice, take too long;
@@ -49,12 +55,40 @@ def panels_of(model: Any, axis: JointAxis) -> list[Panel]:
     return panels
 
 
-def predictor(trained: TrainedModel, pairs: Sequence[Pair], store: str | Path) -> Predict:
-    """Prepare to predict pairs of one species over the bins of a store."""
+@dataclass(frozen=True)
+class Ready:
+    """What is read to predict some pairs of one species over the bins of a store.
+
+    Parameters
+    ----------
+    signal, regions
+        Of the store.
+    rows, fill
+        Row of each track in it, and what a missing bin counts as.
+    at, panels
+        Number of the species, and the statistics of all species' tracks.
+    targets
+        The pairs.
+    """
+
+    signal: Any
+    regions: Regions
+    rows: npt.NDArray[np.int64]
+    fill: npt.NDArray[np.float32]
+    at: int
+    panels: list[Panel]
+    targets: list[Target]
+
+    def windows(self, span: tuple[int, int], tracks: npt.NDArray[Any] | slice = slice(None)) -> Windows:
+        """Read some tracks over a stretch of the store's bins."""
+        return read_windows(self.signal, self.rows[tracks], self.fill[tracks], [span], self.regions, HALO)
+
+
+def get_ready(trained: TrainedModel, pairs: Sequence[Pair], store: str | Path, panels: list[Panel]) -> Ready:
+    """Find out what is read to predict some pairs of one species."""
     axis = trained.axis
     at = axis.species.index(pairs[0][0])
     known, here = axis.parts[at], observed_in(trained, store)
-    panels = panels_of(trained.model, axis)
     panel, scales = panels[at], scales_of(axis, panels)[at]
     tracks = tracks_of(known)
     place = here.experiments.set_index(["biosample", "assay"])["row"]
@@ -65,9 +99,15 @@ def predictor(trained: TrainedModel, pairs: Sequence[Pair], store: str | Path) -
     number = {name: i for i, name in enumerate(known.biosamples)}
     biosample = np.array([number[pair[1]] for pair in pairs], np.int32)
     targets = targets_of(panel, scales, at, biosample, axis.assay_index([pair[2] for pair in pairs]))
-    forward, shares = forward_of(trained.model), trained.model.mixture.numpy()[at]
-    prepared = [forward.of_target(mixed(target, panels, shares), panel) for target in targets]
-    signal = open_signal(store)
+    return Ready(open_signal(store), here.regions, rows, fill, at, panels, targets)
+
+
+def predictor(trained: TrainedModel, pairs: Sequence[Pair], store: str | Path) -> Predict:
+    """Prepare to predict pairs of one species over the bins of a store."""
+    ready = get_ready(trained, pairs, store, panels_of(trained.model, trained.axis))
+    panel = ready.panels[ready.at]
+    forward, shares = forward_of(trained.model), trained.model.mixture.numpy()[ready.at]
+    prepared = [forward.of_target(mixed(target, ready.panels, shares), panel) for target in ready.targets]
 
     def predict(start: int, stop: int, which: slice) -> npt.NDArray[np.float32]:
         read = np.unique(np.concatenate([target.tracks for target in prepared[which]]))
@@ -75,7 +115,7 @@ def predictor(trained: TrainedModel, pairs: Sequence[Pair], store: str | Path) -
         mean, spread = panel.mean[read], panel.spread[read]
 
         def stretch(span: tuple[int, int]) -> npt.NDArray[np.float32]:
-            windows = read_windows(signal, rows[read], fill[read], [span], here.regions, HALO)
+            windows = ready.windows(span, read)
             return np.stack([forward.predict(windows, mean, spread, target) for target in mine])
 
         threads = free_threads()
@@ -84,6 +124,45 @@ def predictor(trained: TrainedModel, pairs: Sequence[Pair], store: str | Path) -
             return np.concatenate([stretch(span) for span in spans], axis=1)
         with ThreadPoolExecutor(threads) as pool:
             return np.concatenate(list(pool.map(stretch, spans)), axis=1)
+
+    return predict
+
+
+def predictor_by(
+    call: Callable[[dict[str, Any]], Any], trained: TrainedModel, pairs: Sequence[Pair], store: str | Path
+) -> Predict:
+    """The same by any Keras model that reads what a batch of `ContextSampler` holds."""
+    ready = get_ready(trained, pairs, store, [one.panel for one in load_species(trained.axis)])
+    panel = ready.panels[ready.at]
+    forward = tf.function(call, autograph=False, reduce_retracing=True)
+
+    def predict(start: int, stop: int, which: slice) -> npt.NDArray[np.float32]:
+        windows = ready.windows((start, stop))
+        sizes = windows.high - windows.low
+        piece = np.repeat(np.arange(sizes.size), sizes)
+        offset = np.concatenate([np.arange(a, b) for a, b in zip(windows.low, windows.high, strict=True)])
+        found = np.empty((len(ready.targets[which]), stop - start), np.float32)
+        for row, target in enumerate(ready.targets[which]):
+            first = target.others.max(axis=1)
+            fixed = {
+                "own_assay": np.where(target.own >= 0, panel.assay[target.own], -1),
+                "others_assay": np.where(first >= 0, panel.assay[first], -1),
+                "target": np.int32(target.assay),
+                "scale": target.scale,
+                "share": np.float32(1),
+                "linear": np.zeros(target.own.size, np.float32),
+                "member": np.int32(-1),
+            }
+            for begin in range(0, stop - start, BLOCK_BINS):
+                mine = slice(begin, min(stop - start, begin + BLOCK_BINS))
+                n = mine.stop - begin
+                own = np.empty((n, target.own.size, RADII.size), np.float32)
+                others = np.empty((n, target.others.shape[0], SUMMARIES * RADII.size), np.float32)
+                read_context(panel, windows, piece[mine], offset[mine], target, own, others)
+                inputs = fixed | {"own": own, "others": others}
+                batch = {name: tf.constant(np.asarray(value)[None]) for name, value in inputs.items()}
+                found[row, mine] = forward(batch).numpy().reshape(-1)
+        return found
 
     return predict
 

@@ -1,0 +1,177 @@
+"""`epixs export` and `browse`: from stores and models to what genome browsers open, and to a page."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from epixs.cli.options import AsJson, Factors, Scheduler, Workers
+from epixs.cli.terminal import (
+    bytes_text,
+    check_present,
+    counted,
+    counting,
+    on_interrupt,
+    print_json,
+    progress_bar,
+    remark,
+    say,
+    start_tensorflow,
+)
+
+
+def export(
+    stores: Annotated[list[str], typer.Argument(metavar="STORE...", help="stores, observed or imputed")],
+    bigwig: Annotated[Path | None, typer.Option(help="folder for bigWigs and their table")] = None,
+    hub: Annotated[Path | None, typer.Option(help="folder for a track hub with its bigWigs")] = None,
+    raw: Annotated[
+        bool, typer.Option("--raw", help="the tracks' own units; by default arcsinh units")
+    ] = False,
+    biosample: Annotated[list[str] | None, typer.Option(help="only this one; may be repeated")] = None,
+    assay: Annotated[list[str] | None, typer.Option(help="only this one; may be repeated")] = None,
+    pairs: Annotated[Path | None, typer.Option(help="TSV of species, biosample, assay to export")] = None,
+    regions: Annotated[Path | None, typer.Option(help="BED file: only bins that it touches")] = None,
+    model: Annotated[
+        Path | None, typer.Option(help="export what this model imputes for each store, computed on the way")
+    ] = None,
+    everything: Annotated[bool, typer.Option("--all", help="with --model: also what was trained on")] = False,
+    factors: Factors = None,
+    chrom_sizes: Annotated[
+        Path | None, typer.Option(help="chromosome sizes of a genome that epixs does not know")
+    ] = None,
+    two_bit: Annotated[
+        Path | None, typer.Option(help="with --hub: sequence of a genome that UCSC does not know")
+    ] = None,
+    email: Annotated[str | None, typer.Option(help="with --hub: whom to ask about it")] = None,
+    workers: Workers = None,
+    scheduler: Scheduler = None,
+    json: AsJson = False,
+) -> None:
+    """Write tracks as bigWigs, alone or with a track hub for genome browsers; run again, it resumes."""
+    from epixs.errors import ConfigError
+
+    for option, given in (("--all", everything), ("--factors", factors)):
+        if given and model is None:
+            raise ConfigError(option, got=f"{option} without --model", expected="both, or neither")
+    for name, path in (("--two-bit", two_bit), ("--email", email)):
+        if path is not None and hub is None:
+            raise ConfigError(name, got=f"{name} without --hub", expected="both, or neither")
+    check_present("store", *stores, factors)
+    check_present("model folder", model)
+    check_present("--pairs", pairs)
+    check_present("regions file", regions)
+    check_present("file", chrom_sizes, two_bit)
+    from epixs.catalog.pairs import read_pairs
+    from epixs.cluster.client import open_client
+    from epixs.exports.run import export as run
+    from epixs.genome.assembly import Assembly, read_chrom_sizes
+
+    wanted = read_pairs(pairs, what="--pairs") if pairs else None
+    compendia: Any = stores
+    if model is not None:
+        compendia, wanted = _imputed(model, stores, wanted, everything=everything, factors=factors), None
+    with contextlib.ExitStack() as stack:
+        if workers is not None or scheduler is not None:
+            client = stack.enter_context(open_client(workers, scheduler))
+        elif model is None:
+            client = stack.enter_context(ThreadPoolExecutor(os.cpu_count()))
+        else:  # a model computes on all cores
+            client = None
+        bar = stack.enter_context(progress_bar())
+        tracks = run(
+            compendia,
+            bigwig=bigwig,
+            hub=hub,
+            raw=raw,
+            biosamples=biosample or (),
+            assays=assay or (),
+            pairs=wanted,
+            regions=regions,
+            assembly=Assembly("given", read_chrom_sizes(chrom_sizes)) if chrom_sizes else None,
+            two_bit=two_bit,
+            email=email,
+            client=client,
+            progress=counting(bar, "writing bins"),
+        )
+    notes = tracks.attrs["notes"]
+    for text in notes:
+        remark(text)
+    folder = bigwig or hub
+    size = bytes_text(tracks["size"].sum())
+    what = "arcsinh of the tracks' own units" if not raw else "the tracks' own units"
+    say(f"{folder}: {counted(len(tracks), 'bigWig')} in {what}, {size}")
+    if hub is not None:
+        say(f"put {folder} where a web server shows it, and give a genome browser the URL of its hub.txt")
+    if json:
+        print_json({"folder": folder, "tracks": tracks, "notes": notes})
+
+
+def browse(
+    stores: Annotated[list[str], typer.Argument(metavar="STORE...", help="stores, observed or imputed")],
+    model: Annotated[
+        Path | None,
+        typer.Option(help="also show what this model imputes for each store, computed as one scrolls"),
+    ] = None,
+    factors: Factors = None,
+    locus: Annotated[
+        str | None, typer.Option(help="where to open, for instance chr19:3,000,000-3,100,000")
+    ] = None,
+    genes: Annotated[Path | None, typer.Option(help="BED, GFF or GTF file of genes to find and draw")] = None,
+    chrom_sizes: Annotated[
+        Path | None, typer.Option(help="chromosome sizes of a genome that epixs does not know")
+    ] = None,
+    host: Annotated[
+        str, typer.Option(help="address to serve on; others than this machine's show it to others")
+    ] = ("127.0.0.1"),
+    port: Annotated[int, typer.Option(min=0, max=65535, help="port; 0 takes a free one")] = 0,
+) -> None:
+    """Show tracks on the genome in a web browser, observed beside imputed, until Ctrl-C."""
+    from epixs.errors import ConfigError
+
+    if factors and model is None:
+        raise ConfigError("--factors", got="--factors without --model", expected="both, or neither")
+    check_present("store", *stores, factors)
+    check_present("model folder", model)
+    check_present("file", chrom_sizes, genes)
+    from epixs.exports.browser.browse import browse as run
+    from epixs.exports.browser.server import igv_script
+    from epixs.genome.assembly import Assembly, read_chrom_sizes
+
+    igv_script()
+    lazy = _imputed(model, stores, None, everything=True, factors=factors) if model else []
+
+    def ready(url: str) -> None:
+        say(f"open {url}")
+        remark("the page is there until Ctrl-C; who has this URL sees the tracks")
+
+    with on_interrupt(lambda: "the page is closed"):
+        run(
+            [*stores, *lazy],
+            locus=locus,
+            genes=genes,
+            assembly=Assembly("given", read_chrom_sizes(chrom_sizes)) if chrom_sizes else None,
+            host=host,
+            port=port,
+            ready=ready,
+        )
+
+
+def _imputed(
+    model: Path, stores: list[str], pairs: Any, *, everything: bool, factors: str | None
+) -> list[Any]:
+    """What a model imputes for each store, computed when it is read."""
+    start_tensorflow()
+    from epixs.factors.store import open_factors
+    from epixs.imputation.write import open_imputed
+    from epixs.models.folder import open_model
+
+    trained = open_model(model)
+    fitted = open_factors(factors) if factors else None
+    return [
+        open_imputed(trained, store, pairs=pairs, everything=everything, factors=fitted) for store in stores
+    ]

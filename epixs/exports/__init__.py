@@ -1,0 +1,1 @@
+"""From compendia to what other programs open: bigWigs and track hubs."""

@@ -1,0 +1,1 @@
+"""A page that shows observed and imputed tracks on a genome, computed as one scrolls."""

@@ -1,0 +1,94 @@
+"""Open some compendia, or what a model imputes, as a page in a browser."""
+
+from __future__ import annotations
+
+import secrets
+import threading
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import xarray as xr
+
+from epixs.errors import ConfigError
+from epixs.exports.browser.genes import read_genes
+from epixs.exports.browser.server import Session, serving
+from epixs.exports.browser.views import Track
+from epixs.exports.run import assembly_of
+from epixs.exports.source import choose_rows, open_export_source
+from epixs.genome.assembly import Assembly
+from epixs.genome.locus import parse_locus
+
+
+def browse(
+    compendia: str | Path | xr.Dataset | Sequence[str | Path | xr.Dataset],
+    *,
+    locus: str | None = None,
+    genes: str | Path | None = None,
+    assembly: Assembly | None = None,
+    host: str = "127.0.0.1",
+    port: int = 0,
+    ready: Callable[[str], None] = print,
+    until: threading.Event | None = None,
+) -> None:
+    """Serve a page that shows tracks on the genome, observed beside imputed, until it is interrupted.
+
+    Parameters
+    ----------
+    compendia
+        Stores, observed or imputed; or Datasets, as `open_compendium` and `open_imputed` give them: what is
+        lazy is computed as one scrolls.
+    locus
+        Where the page opens.
+    genes
+        BED, GFF or GTF file of genes to find and draw.
+    assembly
+        Chromosome sizes of a genome that epixs does not know.
+    host, port
+        Where to serve it: on this machine alone by default, on a port that is free.
+    ready
+        Called with the URL to open. It holds a token: who has it sees the tracks.
+    until
+        Ends the page when it is set.
+
+    Raises
+    ------
+    ConfigError
+        If igv.js is not installed, or the address cannot be taken.
+    RegionError
+        If chromosome sizes are not known, or the locus or the genes cannot be read.
+    StoreError
+        If a compendium is unfinished or damaged.
+    """
+    session = make_session(compendia, locus=locus, genes=genes, assembly=assembly)
+    for track in session.tracks:
+        if track.is_live:  # a model is made ready by the first thing that it is asked
+            track.warm()
+            break
+    with serving(session, host=host, port=port) as url:
+        ready(url)
+        (until or threading.Event()).wait()
+
+
+def make_session(
+    compendia: Any,
+    *,
+    locus: str | None = None,
+    genes: str | Path | None = None,
+    assembly: Assembly | None = None,
+) -> Session:
+    """What a page shows of some compendia; see `browse`."""
+    several: Sequence[Any] = compendia if isinstance(compendia, (list, tuple)) else [compendia]
+    sources = [open_export_source(compendium) for compendium in several]
+    rows, _ = choose_rows(sources)
+    tracks = []
+    for source, its_rows in zip(sources, rows, strict=True):
+        known = assembly_of(source, assembly)
+        tracks += [Track(source, row, known) for row in its_rows]
+    where = None
+    if locus is not None:
+        chrom, start, end = parse_locus(locus, tracks[0].assembly.chrom_sizes)
+        if not any(chrom in track.assembly.chrom_sizes for track in tracks):
+            raise ConfigError("--locus", got=locus, expected="a chromosome of the assembly")
+        where = f"{chrom}:{start + 1}-{end}"
+    return Session(tracks, secrets.token_urlsafe(24), read_genes(genes) if genes else None, where)

@@ -1,0 +1,179 @@
+"use strict";
+
+/* The page: igv.js draws; what it draws is asked from /data, at the resolution of the screen. */
+
+const element = (id) => document.getElementById(id);
+const page = { browser: null, species: [], kept: [], current: [], genes: false, asked: 0, answered: 0 };
+window.epixs = page;
+
+async function ask(path, query) {
+  document.body.dataset.asked = String(++page.asked);
+  try {
+    const answer = await fetch(query ? `${path}?${new URLSearchParams(query)}` : path);
+    if (!answer.ok) throw new Error((await answer.text()).trim());
+    return await answer.json();
+  } finally {
+    document.body.dataset.answered = String(++page.answered);
+  }
+}
+
+/* A feature source of igv.js: values of one track. */
+class Signal {
+  constructor(track) {
+    this.track = track;
+    this.windowFunctions = ["mean", "min", "max"];
+  }
+
+  async getFeatures({ chr, start, end, bpPerPixel, windowFunction }) {
+    const found = await ask("data", {
+      track: this.track.id, chrom: chr, start: Math.max(0, Math.floor(start)), end: Math.ceil(end),
+      bases_per_pixel: Math.max(0.000001, bpPerPixel).toFixed(6),
+      how: this.windowFunctions.includes(windowFunction) ? windowFunction : "mean",
+    });
+    return found.value.map((value, at) => ({ chr, start: found.start[at], end: found.end[at], value }));
+  }
+
+  async getHeader() { return undefined; }
+  supportsWholeGenome() { return false; }
+}
+
+/* A feature source of igv.js: genes. */
+class Genes {
+  async getFeatures({ chr, start, end }) {
+    const genes = await ask("genes", { chrom: chr, start: Math.max(0, Math.floor(start)), end: Math.ceil(end) });
+    return genes.map((gene) => ({ chr, start: gene.start, end: gene.end, name: gene.name, strand: gene.strand }));
+  }
+
+  async getHeader() { return undefined; }
+  async defaultVisibilityWindow() { return undefined; }
+  supportsWholeGenome() { return false; }
+}
+
+function configOf(track) {
+  const kind = track.kind === "imputed" ? "IMPUTED" : "observed";
+  const config = {
+    type: "wig", name: `${kind}: ${track.biosample}, ${track.assay}`, id: `track-${track.id}`,
+    featureSource: new Signal(track), color: track.colour, height: 90, autoscale: true,
+    autoscaleGroup: `${track.assay} ${track.units}`, graphType: "bar", removable: true,
+    order: 10 + page.kept.length + (track.kind === "imputed" ? 1 : 0),
+  };
+  if (track.most_bases) config.visibilityWindow = track.most_bases;
+  return config;
+}
+
+function chosenSpecies() { return page.species[element("species").selectedIndex]; }
+
+function fill(select, names, wanted) {
+  select.replaceChildren(...[...new Set(names)].sort().map((name) => new Option(name, name)));
+  if (names.includes(wanted)) select.value = wanted;
+}
+
+/* The experiments that share the chosen labels: what was measured, and what was imputed. */
+function chosenTracks() {
+  const order = (track) => (track.kind === "observed" ? 0 : 1);
+  return chosenSpecies().tracks
+    .filter((track) => track.biosample === element("biosample").value && track.assay === element("assay").value)
+    .sort((a, b) => order(a) - order(b));
+}
+
+/* Wait until all is drawn: igv.js ends its drawing with errors where a track is taken away meanwhile. */
+async function settled() {
+  for (let quiet = 0; quiet < 5; quiet = page.asked === page.answered ? quiet + 1 : 0) {
+    await new Promise(requestAnimationFrame);
+  }
+  await page.browser.updateViews();
+}
+
+/* Each removal has igv.js scale what is left, again without waiting. */
+async function remove(names) {
+  for (const name of names) {
+    await settled();
+    page.browser.removeTrackByName(name);
+  }
+  await settled();
+}
+
+async function show() {
+  const wanted = chosenTracks();
+  await remove(page.current.filter((name) => !page.kept.includes(name)));
+  page.current = [];
+  for (const track of wanted) {
+    const config = configOf(track);
+    if (!page.kept.includes(config.name)) await page.browser.loadTrack(config);
+    page.current.push(config.name);
+  }
+  await settled();
+  const kinds = wanted.map((track) => track.kind);
+  element("said").textContent = kinds.includes("observed") ? (kinds.includes("imputed") ? "" : "measured, not imputed here")
+    : kinds.length ? "never measured: imputed alone" : "neither measured nor imputed here";
+}
+
+function choices() {
+  const tracks = chosenSpecies().tracks;
+  fill(element("biosample"), tracks.map((track) => track.biosample), element("biosample").value);
+  fill(element("assay"), tracks.map((track) => track.assay), element("assay").value);
+}
+
+async function open(locus) {
+  const group = chosenSpecies();
+  const reference = {
+    id: group.assembly, name: `${group.species} (${group.assembly})`, format: "chromsizes",
+    fastaURL: new URL(`sizes?genome=${group.genome}`, location).href, wholeGenomeView: false, indexed: false,
+  };
+  Object.assign(page, { kept: [], current: [] });
+  if (page.browser) {  // one browser for all species: what igv.js leaves of a removed one still answers, with errors
+    await settled();
+    await page.browser.loadGenome({ ...reference, locus: locus || group.locus });
+  } else {
+    page.browser = await igv.createBrowser(element("igv"), {
+      reference, locus: locus || group.locus, loadDefaultGenomes: false, genomeList: [], showIdeogram: false,
+      showSVGButton: true, showChromosomeWidget: true, showSampleNames: false, tracks: [],
+      search: { url: new URL("search", location).href + "?q=$FEATURE$", coords: 0 },
+    });
+  }
+  if (page.genes) {
+    await page.browser.loadTrack({
+      type: "annotation", name: "genes", featureSource: new Genes(), height: 60, displayMode: "EXPANDED",
+      color: "rgb(60,60,60)", order: 1, visibilityWindow: 20000000,
+    });
+  }
+  for (const view of [...page.browser.trackViews]) if (view.track.type === "sequence") page.browser.removeTrack(view.track);
+  choices();
+  const first = group.tracks.find((track) => track.kind === "imputed") || group.tracks[0];
+  element("biosample").value = first.biosample;
+  element("assay").value = first.assay;
+  await show();
+}
+
+/* One thing after another, and each to its end. */
+let running = Promise.resolve();
+let waiting = 0;
+function guarded(action) {
+  return () => {
+    document.body.dataset.ready = "false";
+    waiting += 1;
+    running = running.then(action).catch((error) => {
+      element("said").textContent = String(error.message || error);
+    }).finally(() => {
+      waiting -= 1;
+      document.body.dataset.ready = String(waiting === 0);
+    });
+  };
+}
+
+async function start() {
+  history.replaceState(null, "", location.pathname);  // the cookie has the token now
+  const found = await ask("catalogue");
+  Object.assign(page, { species: found.species, genes: found.genes });
+  element("species").replaceChildren(...found.species.map((group) => new Option(`${group.species} (${group.assembly})`)));
+  element("species").onchange = guarded(() => open());
+  element("biosample").onchange = element("assay").onchange = guarded(show);
+  element("keep").onclick = () => { page.kept = [...new Set([...page.kept, ...page.current])]; };
+  element("clear").onclick = guarded(async () => {
+    await remove(page.kept.filter((name) => !page.current.includes(name)));
+    page.kept = [];
+  });
+  await open(found.locus);
+}
+
+guarded(start)();

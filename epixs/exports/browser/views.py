@@ -1,0 +1,194 @@
+"""What a page may ask for: the tracks of some compendia, and the values of one in a stretch of the genome."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from epixs.errors import RegionError
+from epixs.exports.hub import colour_of
+from epixs.exports.names import inert
+from epixs.exports.places import BLOCK_BINS
+from epixs.exports.source import Source
+from epixs.genome.assembly import Assembly
+from epixs.genome.regions import BIN_SIZE
+
+MOST_WINDOWS = 8_192
+"""Values of an answer at most, however few bases per pixel are asked for."""
+
+
+LIVE_BINS = 200_000
+"""Bins of a stretch, at most, that a model is asked for: 5 Mb."""
+
+
+WARM_BINS = 20_000
+
+
+WINDOW_FUNCTIONS = ("mean", "min", "max")
+
+
+@dataclass(frozen=True, eq=False)
+class View:
+    """Values of a track in windows of a stretch: arrays of one shape. Windows without a value are absent."""
+
+    start: npt.NDArray[np.int64]
+    end: npt.NDArray[np.int64]
+    value: npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True, eq=False)
+class Track:
+    """One row of a source, as a page shows it."""
+
+    source: Source
+    row: int
+    assembly: Assembly
+    _computing: threading.Lock = field(default_factory=threading.Lock)
+
+    @property
+    def is_live(self) -> bool:
+        """Whether values are computed as they are asked for."""
+        return not isinstance(self.source.signal, str)
+
+    def label(self, name: str) -> str:
+        """One of the row's labels."""
+        return str(self.source.labels[name][self.row])
+
+    def described(self, number: int) -> dict[str, Any]:
+        """What the page is told of the track; texts are inert."""
+        kind, output_type = self.label("kind"), self.label("output_type")
+        return {
+            "id": number,
+            "kind": kind,
+            "biosample": inert(self.label("biosample")),
+            "assay": inert(self.label("assay")),
+            "units": inert(f"arcsinh of {output_type}"),
+            "colour": "rgb({},{},{})".format(*colour_of(self.label("assay_class"), kind)),
+            "most_bases": LIVE_BINS * BIN_SIZE if self.is_live and self._longest > LIVE_BINS else None,
+        }
+
+    @property
+    def _longest(self) -> int:
+        """Bins of the chromosome with the most of them."""
+        counts: dict[str, int] = {}
+        regions = self.source.regions
+        for chrom, bins in zip(regions.chrom, regions.n_bins_each.tolist(), strict=True):
+            counts[chrom] = counts.get(chrom, 0) + bins
+        return max(counts.values())
+
+    def view(self, chrom: str, start: int, end: int, bases_per_pixel: float, how: str = "mean") -> View:
+        """Values in windows about as wide as a pixel.
+
+        Parameters
+        ----------
+        chrom, start, end
+            The stretch.
+        bases_per_pixel
+            Of the screen. A window is 25 bp or a doubling of it, so wide that it spans a pixel.
+        how
+            One of `WINDOW_FUNCTIONS`: what of a window's bins is shown, in arcsinh units.
+
+        Raises
+        ------
+        RegionError
+            If it would take a model more than `LIVE_BINS` bins.
+        """
+        width = BIN_SIZE
+        while width < bases_per_pixel or (end - start) / width > MOST_WINDOWS:
+            width *= 2
+        stretches = self._stretches(chrom, start, end)
+        bins = sum(stop - first for first, stop, _, _ in stretches)
+        if self.is_live and bins > LIVE_BINS:
+            raise RegionError(
+                "too wide a view for a model", got=f"{bins:,} bins", expected=f"{LIVE_BINS:,} at most"
+            )
+        windows = _Windows(start // width, -(-end // width), how)
+        if bins:
+            read = self.source.reader([self.row])
+            for first, stop, base, last_base in stretches:
+                for at in range(first, stop, BLOCK_BINS):
+                    upto = min(stop, at + BLOCK_BINS)
+                    with self._computing:
+                        values = read(at, upto)[0]
+                    starts = base + BIN_SIZE * np.arange(at - first, upto - first)
+                    windows.add(starts // width, starts, np.minimum(starts + BIN_SIZE, last_base), values)
+        return windows.view()
+
+    def warm(self) -> None:
+        """Compute a little, so that what is asked first need not wait for what is done once."""
+        self.source.reader([self.row])(0, min(WARM_BINS, self.source.regions.n_bins))
+
+    def _stretches(self, chrom: str, start: int, end: int) -> list[tuple[int, int, int, int]]:
+        """Bins `[first, stop)` that a stretch touches, the first base, and where their region ends."""
+        regions = self.source.regions
+        found = []
+        for index in np.flatnonzero(np.asarray(regions.chrom, dtype=object) == chrom).tolist():
+            low, high = max(start, regions.start[index]), min(end, regions.end[index])
+            if low < high:
+                offset = (low - regions.start[index]) // BIN_SIZE
+                stop = -(-(high - regions.start[index]) // BIN_SIZE)
+                first = int(regions.first_bin[index])
+                base = regions.start[index] + BIN_SIZE * offset
+                found.append((first + offset, first + stop, base, regions.end[index]))
+        return found
+
+
+class _Windows:
+    """Windows of a view that are being filled."""
+
+    def __init__(self, first: int, stop: int, how: str) -> None:
+        count = stop - first
+        self._first, self._how = first, how
+        self._bins = np.zeros(count)
+        self._value = (
+            np.zeros(count) if how == "mean" else np.full(count, np.inf if how == "min" else -np.inf)
+        )
+        self._start, self._end = np.full(count, np.iinfo(np.int64).max), np.zeros(count, np.int64)
+
+    def add(self, window: Any, start: Any, end: Any, values: Any) -> None:
+        """Take in bins; those without a value are left out."""
+        known = ~np.isnan(values)
+        at, values = (window - self._first)[known], values[known].astype(np.float64)
+        np.add.at(self._bins, at, 1)
+        {"mean": np.add, "min": np.minimum, "max": np.maximum}[self._how].at(self._value, at, values)
+        np.minimum.at(self._start, at, start[known])
+        np.maximum.at(self._end, at, end[known])
+
+    def view(self) -> View:
+        """The windows that have a value."""
+        some = self._bins > 0
+        value = self._value[some] / (self._bins[some] if self._how == "mean" else 1)
+        return View(self._start[some], self._end[some], value)
+
+
+def catalogue(tracks: Sequence[Track]) -> list[dict[str, Any]]:
+    """What a page can show: per species and assembly, its tracks."""
+    groups: dict[tuple[str, str], dict[str, Any]] = {}
+    for number, track in enumerate(tracks):
+        key = track.source.species, track.assembly.name
+        group = groups.setdefault(
+            key,
+            {"species": inert(key[0]), "assembly": inert(key[1]), "genome": len(groups), "tracks": [],
+             "locus": _first_locus(track)},
+        )  # fmt: skip
+        group["tracks"].append(track.described(number))
+    return list(groups.values())
+
+
+def genomes_of(tracks: Sequence[Track]) -> list[Mapping[str, int]]:
+    """Chromosome sizes of each group of `catalogue`."""
+    groups: dict[tuple[str, str], Mapping[str, int]] = {}
+    for track in tracks:
+        groups.setdefault((track.source.species, track.assembly.name), track.assembly.chrom_sizes)
+    return list(groups.values())
+
+
+def _first_locus(track: Track) -> str:
+    """Where a page opens: the first megabase that the track has."""
+    regions = track.source.regions
+    return f"{regions.chrom[0]}:{regions.start[0] + 1}-{min(regions.end[0], regions.start[0] + 1_000_000)}"

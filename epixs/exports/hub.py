@@ -1,0 +1,282 @@
+"""Track hubs: bigWigs in a genome browser, one composite track per assay.
+
+Formats as in UCSC's "Track Database Definition Document" and "Assembly Hubs"; `hub_check` reads them back.
+"""
+
+from __future__ import annotations
+
+import math
+import shutil
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from epixs.errors import RegionError, StoreError
+from epixs.exports.hub_check import EMAIL, LONG_LABEL, SHORT_LABEL, check_hub
+from epixs.exports.names import inert, safe_names
+from epixs.exports.twobit import two_bit_sizes, write_unknown_sequence
+from epixs.genome.assembly import Assembly
+from epixs.storage.files import write_text
+from epixs.storage.fingerprint import digest
+
+NAMES = "A-Za-z0-9_"
+"""Signs of the names of tracks and groups."""
+
+
+COLOURS = {
+    "histone": (0, 114, 178),
+    "protein_binding": (213, 94, 0),
+    "transcription": (0, 158, 115),
+    "accessibility": (204, 121, 167),
+    "other": (110, 110, 110),
+}
+"""Red, green and blue of each assay class, apart for the colour-blind too. What is imputed is paler."""
+
+
+KINDS = {"observed": "Observed", "imputed": "Imputed"}
+
+
+UCSC_ASSEMBLIES = frozenset(
+    """
+    hg38 hg19 hg18 hs1 mm39 mm10 mm9 rn7 rn6 rn5 danRer11 danRer10 danRer7 dm6 dm3 ce11 ce10 sacCer3
+    susScr11 susScr3 bosTau9 bosTau8 bosTau7 oviAri4 oviAri3 equCab3 equCab2 canFam6 canFam5 canFam4 canFam3
+    felCat9 felCat8 galGal6 galGal5 galGal4 panTro6 panTro5 panPan3 gorGor6 ponAbe3 rheMac10 rheMac8 macFas5
+    calJac4 calJac3 papAnu4 micMur2 oryCun2 cavPor3 monDom5 xenTro10 xenTro9 xenLae2 oryLat2 gasAcu1 fr3
+    tetNig2 anoCar2 melGal5 taeGut2 chlSab2 vicPac2 loxAfr3 ornAna2 criGriChoV2
+    """.split()  # noqa: SIM905
+)
+"""Assemblies that UCSC's browser knows by these names; all others bring their own genome."""
+
+
+PLACEHOLDER_EMAIL = "nobody@example.org"
+
+
+def is_email(text: str) -> bool:
+    """Whether a text can be an address in `hub.txt`."""
+    return EMAIL.fullmatch(text) is not None
+
+
+def write_hub(
+    folder: Path,
+    tracks: pd.DataFrame,
+    assemblies: Mapping[str, Assembly],
+    *,
+    two_bit: str | Path | None = None,
+    email: str | None = None,
+) -> list[str]:
+    """Write the files of a hub around bigWigs that are there.
+
+    Parameters
+    ----------
+    folder
+        The hub.
+    tracks
+        The table of its tracks; `file` says where each lies in the folder.
+    assemblies
+        Chromosomes of each assembly.
+    two_bit
+        Sequence of the assembly that UCSC does not know.
+    email
+        Whom to ask.
+
+    Returns
+    -------
+    Notes on what a user should know of the hub.
+
+    Raises
+    ------
+    RegionError
+        If the sequence does not fit.
+    StoreError
+        If the hub would not be valid.
+    """
+    notes = []
+    stanzas = []
+    for name, group in tracks.groupby("assembly", sort=False):
+        assembly = assemblies[str(name)]
+        subfolder = Path(str(group["file"].iloc[0])).parent.name
+        write_text(folder / subfolder / "trackDb.txt", _text_of(_track_stanzas(group)))
+        genome = {"genome": str(name), "trackDb": f"{subfolder}/trackDb.txt"}
+        if name not in UCSC_ASSEMBLIES:
+            own, about = _own_genome(folder / subfolder, assembly, group, two_bit)
+            genome = {"genome": subfolder, **{key: genome[key] for key in ("trackDb",)}, **own}
+            notes += about
+        stanzas.append(genome)
+    write_text(folder / "genomes.txt", _text_of(stanzas))
+    species = ", ".join(dict.fromkeys(tracks["species"]))
+    kinds = " and ".join(KINDS[kind].lower() for kind in KINDS if kind in set(tracks["kind"]))
+    hub = {
+        "hub": f"epixs_{digest(sorted(tracks['fingerprint']))[:12]}",
+        "shortLabel": inert(f"epixs {species}", SHORT_LABEL),
+        "longLabel": inert(f"epixs: {kinds} tracks of {species}", LONG_LABEL),
+        "genomesFile": "genomes.txt",
+        "email": email or PLACEHOLDER_EMAIL,
+    }
+    write_text(folder / "hub.txt", _text_of([hub]))
+    if email is None:
+        notes.append(f"hub.txt names {PLACEHOLDER_EMAIL}; --email says whom to ask about the hub")
+    faults = check_hub(folder)
+    if faults:
+        raise StoreError(f"{folder} is not a valid hub", got="; ".join(faults[:3]))
+    return notes
+
+
+def _track_stanzas(tracks: pd.DataFrame) -> list[dict[str, str]]:
+    """Composite tracks of one assembly, each followed by its tracks."""
+    units = [group for _, group in tracks.groupby(["species", "assay", "scale"], sort=False)]
+    parents = safe_names([f"epixs {' '.join(_keys(group))}" for group in units], NAMES, marked=False)
+    labels = [
+        f"{row['kind']} {row['biosample']} {row['assay']} {row['species']}"
+        for group in units
+        for row in group.to_dict("records")
+    ]
+    names = iter(safe_names(labels, NAMES, marked=False))
+    stanzas = []
+    for priority, (parent, group) in enumerate(zip(parents, units, strict=True), 1):
+        stanzas.append(_composite(parent, group, priority))
+        tags = _tags(group)
+        for row in group.to_dict("records"):
+            stanzas.append(_track(next(names), parent, row, tags[row["biosample"]]))
+    return stanzas
+
+
+def _keys(group: pd.DataFrame) -> list[str]:
+    return [str(group[name].iloc[0]) for name in ("species", "assay", "scale")]
+
+
+def _tags(group: pd.DataFrame) -> dict[str, str]:
+    """The name of each biosample in a composite's subgroups."""
+    biosamples = list(dict.fromkeys(group["biosample"]))
+    return dict(zip(biosamples, safe_names(biosamples, NAMES, marked=False), strict=True))
+
+
+def _composite(name: str, group: pd.DataFrame, priority: int) -> dict[str, str]:
+    first = group.iloc[0]
+    low, high = _limits(group)
+    biosamples = " ".join(f"{tag}={_member(label)}" for label, tag in _tags(group).items())
+    kinds = " ".join(f"{kind}={KINDS[kind]}" for kind in KINDS if kind in set(group["kind"]))
+    units = _units(first["output_type"], first["scale"])
+    return {
+        "track": name,
+        "compositeTrack": "on",
+        "group": "epixs",
+        "shortLabel": inert(_short(first["assay"]), SHORT_LABEL),
+        "longLabel": inert(f"{first['assay']} in {first['species']} ({units})", LONG_LABEL),
+        "type": f"bigWig {low} {high}",
+        "visibility": "full",
+        "priority": str(priority),
+        "subGroup1": f"kind Kind {kinds}",
+        "subGroup2": f"biosample Biosample {biosamples}",
+        "dimensions": "dimX=kind dimY=biosample",
+        "sortOrder": "biosample=+ kind=-",
+        "dragAndDrop": "subTracks",
+        "autoScale": "off",
+        "viewLimits": f"{low}:{high}",
+        "alwaysZero": "on",
+        "maxHeightPixels": "128:36:11",
+        "windowingFunction": "mean",
+    }
+
+
+def _track(name: str, parent: str, row: Mapping[Any, Any], tag: str) -> dict[str, str]:
+    kind = str(row["kind"])
+    low, high = _limits(pd.DataFrame([row]))
+    mark = "imp. " if kind == "imputed" else ""
+    said = "IMPUTED" if kind == "imputed" else KINDS.get(kind, kind)
+    units = _units(row["output_type"], row["scale"])
+    return {
+        "track": name,
+        "parent": f"{parent} on",
+        "bigDataUrl": Path(row["file"]).name,
+        "shortLabel": inert(f"{mark}{row['biosample']}", SHORT_LABEL),
+        "longLabel": inert(f"{said}: {row['biosample']}, {row['assay']} ({units})", LONG_LABEL),
+        "type": f"bigWig {low} {high}",
+        "subGroups": f"kind={kind} biosample={tag}",
+        "color": ",".join(map(str, colour_of(str(row["assay_class"]), kind))),
+    }
+
+
+def colour_of(assay_class: str, kind: str) -> tuple[int, ...]:
+    """Red, green and blue of a track: by its class, and paler where it is imputed."""
+    colour = COLOURS.get(assay_class, COLOURS["other"])
+    return tuple((part + 255) // 2 for part in colour) if kind == "imputed" else colour
+
+
+def _limits(group: pd.DataFrame) -> tuple[str, str]:
+    """What a view of some tracks shows: all but a few bins of the highest, in round numbers."""
+    low, high = float(group["low"].min()), float(group["high"].max())
+    return f"{_round(low, math.floor):g}", f"{max(_round(high, math.ceil), _round(low, math.floor) + 0.1):g}"
+
+
+def _round(value: float, whole: Any) -> float:
+    """A number outwards to two digits."""
+    if value == 0:
+        return 0.0
+    step = 10.0 ** (math.floor(math.log10(abs(value))) - 1)
+    return float(whole(round(value / step, 6)) * step)
+
+
+def _units(output_type: str, scale: str) -> str:
+    return f"arcsinh of {output_type}" if scale == "arcsinh" else str(output_type)
+
+
+def _short(assay: str) -> str:
+    """What tells an assay from others within few signs: its target, where it has one."""
+    parts = assay.split("_")
+    return parts[1] if len(parts) > 2 and parts[0].endswith("-seq") and parts[1][:1].isupper() else assay
+
+
+def _own_genome(
+    folder: Path, assembly: Assembly, group: pd.DataFrame, two_bit: str | Path | None
+) -> tuple[dict[str, str], list[str]]:
+    """Files of an assembly that UCSC does not know, and their lines in `genomes.txt`; notes."""
+    name, notes = folder.name, []
+    sizes = dict(assembly.chrom_sizes)
+    sequence = folder / f"{name}.2bit"
+    if two_bit is None:
+        write_unknown_sequence(sequence, sizes)
+        notes.append(
+            f"UCSC does not know {assembly.name}: the hub brings a genome of N, "
+            f"{sequence.stat().st_size:,} bytes; --two-bit gives the sequence"
+        )
+    else:
+        _check_sequence(Path(two_bit), assembly)
+        shutil.copyfile(two_bit, sequence)
+    write_text(folder / f"{name}.chrom.sizes", "".join(f"{chrom}\t{size}\n" for chrom, size in sizes.items()))
+    write_text(folder / "groups.txt", _text_of([{"name": "epixs", "label": "epixs", "priority": "1",
+                                                  "defaultIsClosed": "0"}]))  # fmt: skip
+    longest = max(sizes, key=lambda chrom: sizes[chrom])
+    stanza = {
+        "groups": f"{name}/groups.txt",
+        "twoBitPath": f"{name}/{name}.2bit",
+        "chromSizes": f"{name}/{name}.chrom.sizes",
+        "description": inert(f"{assembly.name} ({group['species'].iloc[0]})", LONG_LABEL),
+        "organism": inert(str(group["species"].iloc[0]), LONG_LABEL),
+        "defaultPos": f"{longest}:1-{min(sizes[longest], 100_000)}",
+        "orderKey": "4800",
+    }
+    return stanza, notes
+
+
+def _check_sequence(two_bit: Path, assembly: Assembly) -> None:
+    held = two_bit_sizes(two_bit)
+    different = [chrom for chrom, size in assembly.chrom_sizes.items() if held.get(chrom) != size]
+    if different:
+        chrom = different[0]
+        raise RegionError(
+            f"{two_bit} is not the sequence of {assembly.name}",
+            got=f"{chrom} of {held[chrom]:,} bases" if chrom in held else f"no {chrom}",
+            expected=f"{chrom} of {assembly.chrom_sizes[chrom]:,} bases",
+        )
+
+
+def _member(label: str) -> str:
+    """A label in a list of subgroups: without blanks, which end it there; underscores are shown as blanks."""
+    return inert(label).replace(" ", "_").replace("=", "-")
+
+
+def _text_of(stanzas: Sequence[Mapping[str, str]]) -> str:
+    """Stanzas as text, with a blank line after each."""
+    return "".join("".join(f"{key} {value}\n" for key, value in stanza.items()) + "\n" for stanza in stanzas)

@@ -1,0 +1,202 @@
+"""Check a track hub against UCSC's public specification: its files, labels, names, colours and bigWigs."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Generator, Iterator, Mapping
+from pathlib import Path
+
+from epixs.errors import EpixsError
+from epixs.exports.twobit import two_bit_sizes
+from epixs.genome.assembly import read_chrom_sizes
+from epixs.tracks.bigwig import BigWig
+
+SHORT_LABEL, LONG_LABEL = 17, 80
+"""Signs of labels that browsers show in full."""
+
+
+HUB_KEYS = ("hub", "shortLabel", "longLabel", "genomesFile", "email")
+
+
+OWN_GENOME_KEYS = ("twoBitPath", "groups", "description", "organism", "defaultPos", "orderKey")
+
+
+TRACK_KEYS = ("track", "shortLabel", "longLabel", "type")
+
+
+EMAIL = re.compile(r"[\w.+-]+@[\w.-]+", re.ASCII)
+
+
+_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,127}")
+
+
+_COLOUR = re.compile(r"(\d{1,3}),(\d{1,3}),(\d{1,3})")
+
+
+_BIGWIG = re.compile(r"bigWig -?[0-9.]+(e[+-]?\d+)? -?[0-9.]+(e[+-]?\d+)?")
+
+_LIMITS = re.compile(r"(-?[0-9.]+(?:e[+-]?\d+)?):(-?[0-9.]+(?:e[+-]?\d+)?)")
+
+
+def check_hub(folder: str | Path) -> list[str]:
+    """What is wrong with a hub, as sentences; nothing where it is valid."""
+    folder = Path(folder)
+    return list(_faults(folder))
+
+
+def _faults(folder: Path) -> Iterator[str]:
+    hubs = yield from _stanzas(folder, "hub.txt")
+    if len(hubs) != 1:
+        yield f"hub.txt: {len(hubs)} stanzas instead of 1"
+        return
+    yield from _lacking("hub.txt", hubs[0], HUB_KEYS)
+    yield from _labels("hub.txt", hubs[0])
+    if EMAIL.fullmatch(hubs[0].get("email", "")) is None:
+        yield "hub.txt: email is none"
+    genomes = yield from _stanzas(folder, hubs[0].get("genomesFile", ""))
+    if not genomes:
+        yield "genomes.txt: no genome"
+    for genome in genomes:
+        yield from _genome(folder, genome)
+
+
+def _genome(folder: Path, genome: Mapping[str, str]) -> Iterator[str]:
+    name = genome.get("genome", "")
+    yield from _lacking(f"genome {name!r}", genome, ("genome", "trackDb"))
+    if re.fullmatch(r"[A-Za-z0-9_.\-]+", name) is None:
+        yield f"genome {name!r}: not a name"
+    sizes: dict[str, int] | None = None
+    if "twoBitPath" in genome:
+        yield from _lacking(f"genome {name}", genome, OWN_GENOME_KEYS)
+        try:
+            sizes = two_bit_sizes(folder / genome["twoBitPath"])
+            if "chromSizes" in genome and read_chrom_sizes(folder / genome["chromSizes"]) != {
+                chrom: sizes.get(chrom) for chrom in read_chrom_sizes(folder / genome["chromSizes"])
+            }:
+                yield f"genome {name}: chromSizes and twoBitPath differ"
+        except EpixsError as error:
+            yield f"genome {name}: {error}"
+        groups = yield from _stanzas(folder, genome.get("groups", ""))
+        for group in groups:
+            yield from _lacking(
+                f"genome {name}, groups", group, ("name", "label", "priority", "defaultIsClosed")
+            )
+        place = re.fullmatch(r"(.+):(\d+)-(\d+)", genome.get("defaultPos", ""))
+        if place is None or not 1 <= int(place[2]) <= int(place[3]) <= (sizes or {}).get(place[1], 0):
+            yield f"genome {name}: defaultPos lies outside the genome"
+    where = genome.get("trackDb", "")
+    tracks = yield from _stanzas(folder, where)
+    yield from _tracks((folder / where).parent, tracks, sizes)
+
+
+def _tracks(folder: Path, tracks: list[dict[str, str]], sizes: Mapping[str, int] | None) -> Iterator[str]:
+    composites: dict[str, dict[str, str]] = {}
+    seen: set[str] = set()
+    for track in tracks:
+        name = track.get("track", "")
+        what = f"track {name!r}"
+        yield from _lacking(what, track, TRACK_KEYS)
+        yield from _labels(what, track)
+        if _NAME.fullmatch(name) is None:
+            yield f"{what}: not a name"
+        if name in seen:
+            yield f"{what}: twice"
+        seen.add(name)
+        if _BIGWIG.fullmatch(track.get("type", "")) is None:
+            yield f"{what}: type {track.get('type')!r}"
+        limits = _LIMITS.fullmatch(track.get("viewLimits", "0:1"))
+        if limits is None or not float(limits[1]) < float(limits[2]):
+            yield f"{what}: viewLimits {track['viewLimits']!r}"
+        if track.get("compositeTrack") == "on":
+            composites[name] = track
+            yield from _dimensions(what, track)
+        else:
+            yield from _member(what, track, composites)
+            yield from _data(what, folder, track, sizes)
+    yield from (
+        f"track {name!r}: no track in it"
+        for name in composites
+        if not any(track.get("parent", "").split(" ")[0] == name for track in tracks)
+    )
+
+
+def _member(what: str, track: Mapping[str, str], composites: Mapping[str, dict[str, str]]) -> Iterator[str]:
+    """Check a track against the composite before it."""
+    parent = track.get("parent", "").split(" ")
+    if parent[0] not in composites or parent[1:] not in ([], ["on"], ["off"]):
+        yield f"{what}: parent {track.get('parent')!r}"
+        return
+    groups = _subgroups(composites[parent[0]])
+    mine = dict(pair.partition("=")[::2] for pair in track.get("subGroups", "").split())
+    for group, members in groups.items():
+        if mine.get(group) not in members:
+            yield f"{what}: {group} {mine.get(group)!r} is not among its composite's"
+
+
+def _data(
+    what: str, folder: Path, track: Mapping[str, str], sizes: Mapping[str, int] | None
+) -> Iterator[str]:
+    colour = _COLOUR.fullmatch(track.get("color", "0,0,0"))
+    if colour is None or any(int(part) > 255 for part in colour.groups()):
+        yield f"{what}: color {track['color']!r}"
+    url = track.get("bigDataUrl", "")
+    if re.fullmatch(r"[A-Za-z0-9_.+/-]+", url) is None or ".." in url.split("/") or url.startswith("/"):
+        yield f"{what}: bigDataUrl {url!r}"
+        return
+    try:
+        file = BigWig(folder / url)
+    except EpixsError as error:
+        yield f"{what}: {error}"
+        return
+    file.close()
+    if sizes is not None and any(sizes.get(chrom) != size for chrom, size in file.chrom_sizes.items()):
+        yield f"{what}: chromosomes that its genome does not have"
+
+
+def _dimensions(what: str, track: Mapping[str, str]) -> Iterator[str]:
+    groups = _subgroups(track)
+    if any(not members for members in groups.values()):
+        yield f"{what}: a subgroup without members"
+    for key in ("dimensions", "sortOrder"):
+        for pair in track.get(key, "").split():
+            group = pair.partition("=")[2 if key == "dimensions" else 0]
+            if group not in groups:
+                yield f"{what}: {key} names {group!r}, which is no subgroup"
+
+
+def _subgroups(track: Mapping[str, str]) -> dict[str, dict[str, str]]:
+    """The subgroups of a composite, and their members."""
+    lines = [value.split() for key, value in track.items() if re.fullmatch(r"subGroup\d+", key)]
+    return {line[0]: dict(pair.partition("=")[::2] for pair in line[2:]) for line in lines if line}
+
+
+def _labels(what: str, stanza: Mapping[str, str]) -> Iterator[str]:
+    for key, most in (("shortLabel", SHORT_LABEL), ("longLabel", LONG_LABEL)):
+        if len(stanza.get(key, "")) > most:
+            yield f"{what}: {key} has more than {most} signs"
+        if re.search("[<>]", stanza.get(key, "")):
+            yield f"{what}: {key} has markup"
+
+
+def _lacking(what: str, stanza: Mapping[str, str], keys: tuple[str, ...]) -> Iterator[str]:
+    yield from (f"{what}: no {key}" for key in keys if not stanza.get(key))
+
+
+def _stanzas(folder: Path, name: str) -> Generator[str, None, list[dict[str, str]]]:
+    """Read a file of a hub as stanzas, its return value; faults of its lines."""
+    path = folder / name
+    if not name or not path.is_file() or folder.resolve() not in path.resolve().parents:
+        yield f"{name or 'a file'} is not there"
+        return []
+    stanzas: list[dict[str, str]] = [{}]
+    for number, line in enumerate(path.read_text(encoding="utf-8").split("\n"), 1):
+        if not line.strip():
+            stanzas.append({})
+            continue
+        key, _, value = line.strip().partition(" ")
+        if re.fullmatch(r"[A-Za-z]\w*", key) is None or not value or value.endswith("\\"):
+            yield f"{name}, line {number}: not a name and a value"
+        if key in stanzas[-1]:
+            yield f"{name}, line {number}: {key} twice"
+        stanzas[-1][key] = value
+    return [stanza for stanza in stanzas if stanza]

@@ -1,0 +1,58 @@
+"""Names for files and hubs, made from labels that people wrote."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Sequence
+
+from epixs.storage.fingerprint import digest
+
+MOST_SIGNS = 120
+"""Signs of a name, at most: files may have 255 bytes, and UCSC's tracks 128 signs."""
+
+
+DIGEST_SIGNS = 8
+
+
+def safe_names(labels: Sequence[str], allowed: str = r"A-Za-z0-9_.+-", *, marked: bool = True) -> list[str]:
+    """One name per label: only allowed signs, begins with a letter, and no two alike in any case of letters.
+
+    A name that would be another's too ends with a digest of its label. If `marked`, so does one that is not
+    the label itself; then its name does not depend on what else is named.
+
+    Examples
+    --------
+    >>> safe_names(["heart", "left ventricle"])
+    ['heart', 'left_ventricle-3ed82489']
+    """
+    cleaned = [_cleaned(label, allowed) for label in labels]
+    count = Counter(name.lower() for name in cleaned)
+    taken = {name for name in count if count[name] == 1}
+    mark = "-" if allowed.endswith("-") else "_"
+    names = []
+    for label, name in zip(labels, cleaned, strict=True):
+        if count[name.lower()] > 1 or (marked and name != label):
+            taken.discard(name.lower())
+            short, tries = name[: MOST_SIGNS - DIGEST_SIGNS - 1], 0
+            while tries == 0 or name.lower() in taken:
+                name, tries = f"{short}{mark}{digest([label, tries])[:DIGEST_SIGNS]}", tries + 1
+            taken.add(name.lower())
+        names.append(name)
+    return names
+
+
+def _cleaned(label: str, allowed: str) -> str:
+    name = re.sub(rf"[^{allowed}]+|\.\.+", "_", label)[:MOST_SIGNS]
+    return name if re.match(r"[A-Za-z]", name) else f"t_{name}"[:MOST_SIGNS]
+
+
+def inert(text: str, most: int | None = None) -> str:
+    """Text that others show: one line without markup, or a backslash, which continues lines of hubs."""
+    return one_line(str(text).translate(str.maketrans('<>&"\\', "()+'/")), most) or "-"
+
+
+def one_line(text: str, most: int | None = None) -> str:
+    """Text on one line, without control characters; one that is too long ends with `...`."""
+    line = " ".join("".join(sign if sign.isprintable() else " " for sign in text).split())
+    return line if most is None or len(line) <= most else f"{line[: most - 3].rstrip()}..."

@@ -1,0 +1,112 @@
+"""The bins of a compendium in genome order, block by block, with their coordinates."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from epixs.errors import RegionError
+from epixs.genome.regions import BIN_SIZE, Regions
+
+BLOCK_BINS = 1 << 19
+"""Bins that are read and written at a time, at most."""
+
+
+class Place(NamedTuple):
+    """Bins that lie behind one another on a chromosome and in the compendium."""
+
+    chrom: int
+    start: int
+    end: int
+    first_bin: int
+
+    @property
+    def n_bins(self) -> int:
+        """Number of bins."""
+        return -(-(self.end - self.start) // BIN_SIZE)
+
+
+def places_in_order(
+    regions: Regions, chrom_sizes: Mapping[str, int], only: Regions | None = None
+) -> list[Place]:
+    """The bins of a compendium, in the order of an assembly's chromosomes.
+
+    Parameters
+    ----------
+    regions
+        Of the compendium.
+    chrom_sizes
+        Length of each chromosome of the assembly.
+    only
+        If given, only bins that these regions touch too.
+
+    Raises
+    ------
+    RegionError
+        If a region lies on no chromosome of the assembly, or none of `only` in the compendium.
+    """
+    number = {name: index for index, name in enumerate(chrom_sizes)}
+    found = []
+    wanted: dict[str, list[tuple[int, int]]] = {}
+    for chrom, start, end in zip(only.chrom, only.start, only.end, strict=True) if only else ():
+        wanted.setdefault(chrom, []).append((start, end))
+    first_bins = regions.first_bin.tolist()
+    for chrom, start, end, first in zip(regions.chrom, regions.start, regions.end, first_bins, strict=True):
+        if chrom not in number or end > chrom_sizes[chrom]:
+            raise RegionError(
+                f"chromosome sizes of {regions.assembly}",
+                got=f"a region {chrom}:{start:,}-{end:,}, and {chrom} "
+                + (f"has {chrom_sizes[chrom]:,} bases" if chrom in number else "is not among them"),
+                expected="the sizes of the assembly that the store was made with",
+                next_step="give them with --chrom-sizes",
+            )
+        for low, high in wanted.get(chrom, []) if only else [(start, end)]:
+            low, high = max(low, start), min(high, end)
+            if low < high:
+                found.append(Place(number[chrom], low, high, first + (low - start) // BIN_SIZE))
+    if not found:
+        raise RegionError("none of the regions asked for lies in the store", next_step="see `epixs info`")
+    return sorted(found)
+
+
+def blocks_of(places: list[Place], most: int = BLOCK_BINS) -> Iterator[list[Place]]:
+    """Cut places into blocks of at most `most` bins."""
+    block: list[Place] = []
+    left = most
+    for chrom, start, end, first in places:
+        while start < end:
+            stop = min(end, start + left * BIN_SIZE)
+            block.append(Place(chrom, start, stop, first))
+            left -= block[-1].n_bins
+            first += block[-1].n_bins
+            start = stop
+            if not left:
+                yield block
+                block, left = [], most
+    if block:
+        yield block
+
+
+def stretches_of(block: list[Place]) -> list[tuple[int, int]]:
+    """Bins `[start, stop)` of a block as a store holds them: neighbours there are read together."""
+    found: list[tuple[int, int]] = []
+    for place in block:
+        if found and found[-1][1] == place.first_bin:
+            found[-1] = found[-1][0], place.first_bin + place.n_bins
+        else:
+            found.append((place.first_bin, place.first_bin + place.n_bins))
+    return found
+
+
+def coordinates(block: list[Place]) -> tuple[npt.NDArray[np.int64], ...]:
+    """Chromosome, start and end of each bin of a block; arrays of one shape."""
+    counts = np.array([place.n_bins for place in block])
+    chrom, start, end = (
+        np.repeat(np.array(column, dtype=np.int64), counts) for column in list(zip(*block, strict=True))[:3]
+    )
+    inside = np.arange(counts.sum()) - np.repeat(np.cumsum(counts) - counts, counts)
+    start += BIN_SIZE * inside
+    return chrom, start, np.minimum(start + BIN_SIZE, end)

@@ -1,0 +1,323 @@
+"""Rows of compendia -> bigWigs, alone or with a track hub; run again, it writes what is not there yet."""
+
+from __future__ import annotations
+
+import functools
+import threading
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import xarray as xr
+
+from epixs.catalog.pairs import Pair
+from epixs.cluster.tasks import Progress, n_threads, run_tasks
+from epixs.errors import ConfigError
+from epixs.exports.hub import is_email, write_hub
+from epixs.exports.names import safe_names
+from epixs.exports.places import Place, places_in_order
+from epixs.exports.source import Source, choose_rows, open_export_source
+from epixs.exports.table import TABLE, read_table, tracks_table, write_table
+from epixs.exports.tracks import TrackTask, sweep, write_tracks
+from epixs.genome.assembly import Assembly, load_assembly
+from epixs.genome.bed import read_regions
+from epixs.genome.regions import Regions
+from epixs.storage.fingerprint import digest
+from epixs.storage.location import is_url
+from epixs.storage.lock import writing
+
+FORMAT = 1
+"""Of the files: another one where the same signal gives other files."""
+
+
+ROWS_AT_ONCE = 16
+"""Rows that are read together, at most: those of a chunk."""
+
+
+@dataclass(frozen=True, eq=False)
+class _Target:
+    """One row, what its file will be called, and what the file depends on."""
+
+    source: Source
+    row: int
+    file: str
+    places: list[Place]
+    assembly: Assembly
+    fingerprint: str
+
+
+def export(
+    compendia: str | Path | xr.Dataset | Sequence[str | Path | xr.Dataset],
+    *,
+    bigwig: str | Path | None = None,
+    hub: str | Path | None = None,
+    raw: bool = False,
+    biosamples: Collection[str] = (),
+    assays: Collection[str] = (),
+    pairs: Collection[Pair] | None = None,
+    regions: str | Path | None = None,
+    assembly: Assembly | None = None,
+    two_bit: str | Path | None = None,
+    email: str | None = None,
+    client: Any = None,
+    progress: Callable[[Progress], None] | None = None,
+) -> pd.DataFrame:
+    """Write tracks of compendia as bigWigs, alone or with a track hub; run again, it resumes.
+
+    A file has one value per 25 bp bin, in genome order: equal neighbours are one item, and bins without a
+    value, or outside the regions, are absent. It is there as a whole or not at all.
+
+    Parameters
+    ----------
+    compendia
+        Stores, observed or imputed; or Datasets, as `open_compendium` and `open_imputed` give them: what is
+        lazy is computed as it is written.
+    bigwig
+        Folder for bigWigs: new, empty, or of an earlier export.
+    hub
+        Folder for a track hub with its bigWigs, instead.
+    raw
+        Write the tracks' own units, the hyperbolic sine of what is stored. By default files hold arcsinh
+        units, in which weak and strong signal are both visible; their names say which.
+    biosamples, assays, pairs
+        What to write; by default all that could be read. What is given of each restricts the choice.
+    regions
+        BED file: write only bins that its intervals touch.
+    assembly
+        Chromosome sizes of a genome that epixs does not know.
+    two_bit
+        For a hub, the sequence of a genome that UCSC does not know; without it, the hub has a genome of N.
+    email
+        For a hub: whom to ask about it.
+    client
+        A `distributed.Client`, or a `concurrent.futures.ThreadPoolExecutor`; without one, in this process.
+    progress
+        Called with the number of bins written so far, and in all.
+
+    Returns
+    -------
+    One row per file, as `tracks.tsv` in the folder has it: labels, `low` and `high` (a range for display),
+    `bases` with a value; `attrs["notes"]` says what was left out.
+
+    Raises
+    ------
+    AxisError
+        If something asked for is not there.
+    RegionError
+        If chromosome sizes are not known or do not fit, or no bin is left.
+    ConfigError
+        If the folder is missing or holds something else.
+    StoreError
+        If a compendium is unfinished or damaged.
+
+    Examples
+    --------
+    >>> import epixs
+    >>> files = epixs.simulate("world", size="tiny")
+    >>> chosen = epixs.make_catalog("world/metadata.tsv", "catalog.tsv")
+    >>> table = epixs.ingest("catalog.tsv", "world/mouse.bed", "mouse.zarr", species="mouse")
+    >>> tracks = epixs.export("mouse.zarr", bigwig="tracks", biosamples=["simulated-mouse-00"])
+    >>> tracks["file"][0]
+    'mouse.simulated-mouse-00.ChIP-seq_H3K4me3_signal_p-value.observed.arcsinh.bigWig'
+    """
+    folder = _folder(bigwig, hub)
+    if email is not None and not is_email(email):
+        raise ConfigError("email", got=repr(email), expected="an address such as me@lab.org")
+    several: Sequence[Any] = compendia if isinstance(compendia, (list, tuple)) else [compendia]
+    sources = [open_export_source(compendium) for compendium in several]
+    rows, notes = choose_rows(sources, biosamples=biosamples, assays=assays, pairs=pairs)
+    assemblies = {source.regions.assembly: assembly_of(source, assembly) for source in sources}
+    only = {name: read_regions(regions, known)[0] if regions else None for name, known in assemblies.items()}
+    targets = _targets(sources, rows, assemblies, only, raw=raw, subfolders=hub is not None)
+    with writing(folder):
+        folder.mkdir(exist_ok=True)
+        before = read_table(folder)
+        sweep(folder)
+        written = {name: record for name, record in before.items() if (folder / name).is_file()}
+        write_table(folder, written.values())
+        kept = {target.file: written[target.file] for target in targets if _is_there(folder, target, written)}
+        pending = [target for target in targets if target.file not in kept]
+        for target, found in _write(folder, pending, client, progress, raw=raw):
+            if found is None:
+                written.pop(target.file, None)
+                accession = target.source.labels["accession"][target.row]
+                notes.append(f"{target.source.name}: {accession} has no value there: no file")
+            else:
+                kept[target.file] = written[target.file] = _record(target, found, raw=raw)
+            write_table(folder, written.values())
+        table = tracks_table(kept[target.file] for target in targets if target.file in kept)
+        if hub is not None:
+            used = {name: assemblies[name] for name in dict.fromkeys(table["assembly"])}
+            notes += write_hub(folder, table, used, two_bit=two_bit, email=email)
+    table.attrs["notes"] = notes
+    return table
+
+
+def _folder(bigwig: str | Path | None, hub: str | Path | None) -> Path:
+    """The folder to write to, checked."""
+    if (bigwig is None) == (hub is None):
+        got = "neither" if bigwig is None else "both: a hub has its own bigWigs"
+        raise ConfigError("--bigwig and --hub", got=got, expected="one of them")
+    given = str(bigwig if hub is None else hub)
+    if is_url(given):
+        raise ConfigError(
+            "tracks", got=given, expected="a local folder", next_step="copy the folder when it is whole"
+        )
+    folder = Path(given)
+    if not folder.parent.is_dir():
+        raise ConfigError(f"folder {folder}: no folder {folder.parent}", next_step="make that folder first")
+    if folder.exists() and not folder.is_dir():
+        raise ConfigError(f"{folder} is a file", expected="a folder for tracks")
+    if folder.is_dir() and any(folder.iterdir()) and not (folder / TABLE).is_file():
+        raise ConfigError(
+            f"{folder} is not empty",
+            expected="a new or empty folder, or one with tracks of an earlier export",
+            next_step="name another folder",
+        )
+    return folder
+
+
+def assembly_of(source: Source, given: Assembly | None) -> Assembly:
+    """Chromosome sizes of a source's assembly: those given, or known, or beside its store."""
+    name = source.regions.assembly
+    if given is not None:
+        return Assembly(name, given.chrom_sizes)
+    beside = (
+        Path(source.signal).parent if isinstance(source.signal, str) and not is_url(source.signal) else None
+    )
+    return load_assembly(name, beside)
+
+
+def _targets(
+    sources: Sequence[Source],
+    rows: Sequence[Sequence[int]],
+    assemblies: Mapping[str, Assembly],
+    only: Mapping[str, Regions | None],
+    *,
+    raw: bool,
+    subfolders: bool,
+) -> list[_Target]:
+    """All rows that are wanted, with their files."""
+    folders = dict(zip(assemblies, safe_names(list(assemblies)), strict=True))
+    every = [(source, row) for source, its_rows in zip(sources, rows, strict=True) for row in its_rows]
+    names = iter(safe_names([_label(source, row, raw=raw) for source, row in every]))
+    targets = []
+    for source, its_rows in zip(sources, rows, strict=True):
+        known = assemblies[source.regions.assembly]
+        if not its_rows:
+            continue
+        places = places_in_order(source.regions, known.chrom_sizes, only[known.name])
+        where = digest([FORMAT, source.plan, raw, places, list(known.chrom_sizes.items())])
+        for row in its_rows:
+            file = f"{next(names)}.bigWig"
+            file = f"{folders[known.name]}/{file}" if subfolders else file
+            content = digest([where, source.labels.loc[row].to_dict()])
+            targets.append(_Target(source, row, file, places, known, content))
+    return targets
+
+
+def _label(source: Source, row: int, *, raw: bool) -> str:
+    biosample, assay, kind = (str(source.labels[name][row]) for name in ("biosample", "assay", "kind"))
+    return ".".join([source.species, biosample, assay, kind, _scale(raw=raw)])
+
+
+def _scale(*, raw: bool) -> str:
+    return "raw" if raw else "arcsinh"
+
+
+def _is_there(folder: Path, target: _Target, written: Mapping[str, Mapping[str, Any]]) -> bool:
+    """Whether a file was written from what it would be written from now."""
+    record = written.get(target.file)
+    return (
+        record is not None
+        and record["fingerprint"] == target.fingerprint
+        and (folder / target.file).stat().st_size == record["size"]
+    )
+
+
+def _record(target: _Target, found: Mapping[str, Any], *, raw: bool) -> dict[str, Any]:
+    """What the table of tracks says of a file."""
+    labels = target.source.labels.loc[target.row]
+    names = ("kind", "biosample", "assay", "assay_class", "accession", "output_type")
+    return {
+        "file": target.file,
+        "species": target.source.species,
+        "assembly": target.assembly.name,
+        **{name: str(labels[name]) for name in names},
+        "scale": _scale(raw=raw),
+        **found,
+        "fingerprint": target.fingerprint,
+    }
+
+
+def _write(
+    folder: Path,
+    pending: Sequence[_Target],
+    client: Any,
+    progress: Callable[[Progress], None] | None,
+    *,
+    raw: bool,
+) -> Iterable[tuple[_Target, dict[str, Any] | None]]:
+    """Write files, several at a time; each with what was found in it."""
+    groups = _groups(pending, n_threads(client))
+    total = sum(place.n_bins for target in pending for place in target.places)
+    done, lock = 0, threading.Lock()
+
+    def moved(bins: int) -> None:
+        nonlocal done
+        with lock:
+            done += bins
+            if progress:
+                progress(Progress(done, total))
+
+    moved(0)
+    here = client is None or isinstance(client, ThreadPoolExecutor)
+    for target in pending:
+        (folder / target.file).parent.mkdir(exist_ok=True)
+    tasks = [_task(folder, group, raw=raw) for group in groups]
+    work = functools.partial(_work, moved if here else None)
+    for number, found in run_tasks(work, str(folder), list(enumerate(tasks)), client):
+        if not here:
+            moved(sum(place.n_bins for target in groups[number] for place in target.places))
+        yield from zip(groups[number], found, strict=True)
+
+
+def _work(
+    moved: Callable[[int], None] | None, _: Any, task: tuple[int, TrackTask]
+) -> tuple[int, list[dict[str, Any] | None]]:
+    """Write the files of a task; gives its number too."""
+    return task[0], write_tracks(task[1], moved)
+
+
+def _groups(pending: Sequence[_Target], threads: int) -> list[list[_Target]]:
+    """Targets that are read together: of one chunk, and so many that each thread has some."""
+    most = max(1, min(ROWS_AT_ONCE, -(-len(pending) // threads)))
+    groups: list[list[_Target]] = []
+    for target in pending:
+        last = groups[-1] if groups else []
+        together = (
+            last
+            and last[0].source is target.source
+            and last[0].row // ROWS_AT_ONCE == target.row // ROWS_AT_ONCE
+            and len(last) < most
+        )
+        if together:
+            last.append(target)
+        else:
+            groups.append([target])
+    return groups
+
+
+def _task(folder: Path, group: Sequence[_Target], *, raw: bool) -> TrackTask:
+    first = group[0]
+    return TrackTask(
+        first.source,
+        tuple(target.row for target in group),
+        tuple(str((folder / target.file).absolute()) for target in group),
+        first.places,
+        dict(first.assembly.chrom_sizes),
+        raw,
+    )

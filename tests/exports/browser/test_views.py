@@ -1,0 +1,101 @@
+import numpy as np
+import pytest
+
+import epixs
+from epixs.errors import RegionError
+from epixs.exports.browser import views
+from epixs.exports.browser.browse import make_session
+from epixs.exports.browser.views import MOST_WINDOWS, catalogue, genomes_of
+from epixs.genome.assembly import Assembly
+from tests.exports.test_names import HOSTILE
+from tests.worlds import write_store
+
+SIZES = {"chr2": 100_010, "chr10": 500}
+SMALL = Assembly("mm10", SIZES)
+REGIONS = [("chr2", 90_000, 100_010), ("chr10", 100, 200), ("chr2", 0, 5_000), ("chr2", 5_025, 6_000)]
+
+
+@pytest.fixture
+def tracks(tmp_path):
+    bins = 401 + 4 + 200 + 39
+    values = np.random.default_rng(0).gamma(1, 1, (2, bins))
+    values[:, 410:420] = np.nan
+    store = write_store(tmp_path / "s.zarr", values, labels=[("a", "A"), ("b", "A")], regions=REGIONS)
+    return make_session(store, assembly=SMALL).tracks
+
+
+def by_hand(track, chrom, start, end, width, how):
+    """Windows counted bin by bin."""
+    dataset = epixs.open_compendium(track.source.signal)
+    table = dataset.epixs.bins()
+    values = dataset.signal[track.row].to_numpy().astype(np.float64)
+    windows = {}
+    for row, value in zip(table.itertuples(), values, strict=True):
+        if row.chrom == chrom and row.end > start and row.start < end and not np.isnan(value):
+            windows.setdefault(row.start // width, []).append((row.start, row.end, value))
+    function = {"mean": np.mean, "min": np.min, "max": np.max}[how]
+    return [
+        (min(b[0] for b in bins), max(b[1] for b in bins), function([b[2] for b in bins]))
+        for _, bins in sorted(windows.items())
+    ]
+
+
+@pytest.mark.parametrize("how", ["mean", "min", "max"])
+@pytest.mark.parametrize(
+    ("chrom", "start", "end", "pixel", "width"),
+    [
+        ("chr2", 0, 100_010, 0.5, 25),
+        ("chr2", 0, 100_010, 25, 25),
+        ("chr2", 0, 100_010, 26, 50),
+        ("chr2", 0, 100_010, 1000, 1600),
+        ("chr2", 4_990, 5_040, 1, 25),
+        ("chr2", 99_999, 100_010, 1, 25),
+        ("chr10", 0, 500, 80, 100),
+        ("chr10", 300, 500, 80, 100),
+        ("chr3", 0, 500, 80, 100),
+    ],
+)
+def test_a_view_is_what_one_counts_by_hand(tracks, monkeypatch, how, chrom, start, end, pixel, width):
+    monkeypatch.setattr(views, "BLOCK_BINS", 64)
+    view = tracks[1].view(chrom, start, end, pixel, how)
+    want = by_hand(tracks[1], chrom, start, end, width, how)
+    assert list(zip(view.start.tolist(), view.end.tolist(), strict=True)) == [row[:2] for row in want]
+    np.testing.assert_allclose(view.value, [row[2] for row in want], rtol=1e-12)
+
+
+def test_an_answer_is_bounded_whatever_is_asked(tracks):
+    sizes = {"chr2": 2**32 - 1, "chr10": 500}
+    track = views.Track(tracks[0].source, 0, Assembly("mm10", sizes))
+    assert track.view("chr2", 0, 2**32 - 1, 1e-9).start.size <= MOST_WINDOWS
+
+
+def test_a_model_is_not_asked_for_a_chromosome(trained, world, held_out, monkeypatch):
+    lazy = epixs.open_imputed(trained, world.store("mouse"), pairs=held_out)
+    (track, *_) = make_session(lazy).tracks
+    assert track.is_live
+    view = track.view("chr19", 10_000_000, 10_001_000, 1)
+    want = lazy.signal[0].isel(bin=slice(40)).to_numpy()
+    np.testing.assert_allclose(view.value, want, atol=1e-6)
+    assert track.described(0)["most_bases"] is None
+    monkeypatch.setattr(views, "LIVE_BINS", 100)
+    assert track.described(0)["most_bases"] == 2_500
+    with pytest.raises(RegionError, match="too wide a view"):
+        track.view("chr19", 10_000_000, 10_010_000, 1)
+
+
+def test_the_catalogue_groups_by_species_and_is_inert(world, tmp_path):
+    session = make_session([world.store("mouse"), world.store("human")])
+    groups = catalogue(session.tracks)
+    assert [(g["species"], g["assembly"], g["genome"]) for g in groups] == [
+        ("mouse", "mm10", 0),
+        ("human", "hg38", 1),
+    ]
+    assert [len(sizes) for sizes in genomes_of(session.tracks)] == [
+        len(epixs.load_assembly(name).chrom_sizes) for name in ("mm10", "hg38")
+    ]
+    labels = [(name, "A") for name in dict.fromkeys(HOSTILE)]
+    store = write_store(
+        tmp_path / "s.zarr", np.ones((len(labels), 8)), labels=labels, unit="<script>alert(1)</script>"
+    )
+    told = str(catalogue(make_session(store).tracks))
+    assert not set(told) & set("<>&\n\0")

@@ -1,0 +1,39 @@
+import pytest
+
+from epixs.exports.names import MOST_SIGNS, one_line, safe_names
+
+
+def test_plain_labels_stay_and_others_are_marked():
+    plain, changed = safe_names(["liver", "left ventricle"])
+    assert plain == "liver"
+    assert changed.startswith("left_ventricle-")
+    assert safe_names(["left ventricle", "x"])[0] == changed  # whatever else is named
+
+
+HOSTILE = [
+    "../../etc/passwd", "/etc/passwd", "", ".", "..", "-rf", "a\nb", "a\tb", "a b", "a_b", "A_B", "\0", "ü" * 300,
+    "x" * 300, "x" * 299 + "y", "<script>", "con", "a/b", "a\\b", "%2e%2e", "~root", "$(id)", "a", "a", "A",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("marked", [True, False])
+@pytest.mark.parametrize("allowed", ["A-Za-z0-9_.+-", "A-Za-z0-9_"])
+def test_hostile_labels_give_names_that_are_safe_and_differ(allowed, marked):
+    names = safe_names(HOSTILE, allowed, marked=marked)
+    assert len({name.lower() for name in names}) == len(HOSTILE)
+    for name in names:
+        assert name[0].isalpha()
+        assert len(name) <= MOST_SIGNS
+        assert all(sign.isascii() and (sign.isalnum() or sign in "_.+-") for sign in name)
+        assert allowed.endswith("-") or not set(name) & set(".+-")
+
+
+def test_a_label_made_to_look_like_anothers_name_does_not_get_it():
+    (marked,) = safe_names(["left ventricle"])
+    assert len(set(safe_names(["left ventricle", marked]))) == 2
+    assert len(set(safe_names([marked, "left ventricle"]))) == 2
+
+
+def test_text_on_one_line():
+    assert one_line("a\n b\tc\x1b[0m\u202e") == "a b c [0m"
+    assert one_line("abcdefghij", 8) == "abcde..."
