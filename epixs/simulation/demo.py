@@ -38,7 +38,7 @@ ZERO_SHOT_CLASS = "protein_binding"
 
 
 SETTINGS = {
-    "demo": make_settings(),
+    "demo": make_settings(epochs=6),
     "tiny": make_settings(members=2, token=8, heads=2, hidden=(16, 16), epochs=1),
 }
 
