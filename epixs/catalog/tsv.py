@@ -108,6 +108,13 @@ def read_tsv(
             expected="tabs: names may hold spaces",
             next_step="replace those between columns by tabs",
         )
+    if len(table.columns) == 1 < len(required) and table.columns[0] not in required:
+        raise error(
+            f"{path} is not a tab-separated table",
+            got=repr(str(table.columns[0])[:80]),
+            expected=f"a header line with the columns {', '.join(required)}",
+            next_step=next_step,
+        )
     filled = [any(cell.strip() for cell in row) for row in table.itertuples(index=False)]
     table = table.loc[np.array(filled, dtype=bool)]
     other = {old: new for old, new in (renamed or {}).items() if new not in table.columns}

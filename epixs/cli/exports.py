@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Annotated, Any
@@ -67,7 +66,7 @@ def export(
     check_present("regions file", regions)
     check_present("file", chrom_sizes, two_bit)
     from epixs.catalog.pairs import read_pairs
-    from epixs.cluster.client import open_client
+    from epixs.cluster.client import cores, open_client
     from epixs.exports.run import export as run
     from epixs.genome.assembly import Assembly, read_chrom_sizes
 
@@ -79,7 +78,7 @@ def export(
         if workers is not None or scheduler is not None:
             client = stack.enter_context(open_client(workers, scheduler))
         elif model is None:
-            client = stack.enter_context(ThreadPoolExecutor(os.cpu_count()))
+            client = stack.enter_context(ThreadPoolExecutor(cores()))
         else:  # a model computes on all cores
             client = None
         bar = stack.enter_context(progress_bar())

@@ -16,8 +16,8 @@ from epixs.cli.terminal import as_json, out
 from epixs.compendium.read import open_compendium
 from tests.worlds import planted, write_store
 
-SILENT = {"simulate", "demo", "plot", "curves"}
-"""Verbs that write files or pictures and find nothing out."""
+SILENT = {"simulate", "demo", "plot", "curves", "browse"}
+"""Verbs that write files or pictures and find nothing out, or serve a page until they are stopped."""
 
 LABELS = [(f"b{b}", f"a{a}") for b in range(4) for a in range(3)]
 

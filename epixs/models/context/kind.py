@@ -125,6 +125,11 @@ class Context(Kind):
             [("zero-shot target", f"{', '.join(targets)} ({why})"), ("zero-shot assays", f"{len(wanted):,}")]
         )
 
+    def described(self, axis: JointAxis, settings: Settings) -> list[tuple[str, str]]:
+        """Sizes, and what zero-shot imputation is meant for."""
+        sizes = [row for row in super().described(axis, settings) if row[0] != "target"]
+        return [*sizes, *self.plan_notes(axis, settings).rows]
+
     def begin(self, model: Any, sampler: Any) -> None:
         """Keep what the sampler has found out about the tracks: imputation reads them as training did."""
         from epixs.models.context.predict import statistics_of
