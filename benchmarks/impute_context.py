@@ -80,7 +80,7 @@ def main() -> None:
         lowest = floor(model, (ASSAYS - 1, ASSAYS))
         missing = [("mouse", f"b{n}", f"a{n}") for n in range(BIOSAMPLES)]
         from epixs.models.context.predict import statistics_of
-        from epixs.sampling.context import load_species
+        from epixs.sampling.species import load_species
 
         model.statistics.assign(statistics_of(load_species(axis)))
         epixs.impute(model, store, folder / "first.zarr", pairs=missing[:1])  # compiles

@@ -36,7 +36,7 @@ class Batch:
     value
         Arcsinh units, float32, shape `(P, E)`.
     weight
-        1 where an entry may be trained on, else 0, float32, shape `(P, E)`.
+        How much an entry counts in training, 0 where it may not be trained on; float32, shape `(P, E)`.
     inputs
         Arrays that the model reads, by name, with `P` rows each; by default `position`, `biosample` and
         `assay`.

@@ -5,15 +5,12 @@ from __future__ import annotations
 import dataclasses
 import weakref
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import pandas as pd
 
-from epixs.axis.axis import JointAxis, SpeciesAxis
-from epixs.compendium.read import open_signal
+from epixs.axis.axis import JointAxis
 from epixs.compendium.transform import STEPS_PER_UNIT
 from epixs.errors import TrainingError
 from epixs.sampling.around import HALO, RADII, SUMMARIES, Target, read_context, targets_of
@@ -21,17 +18,16 @@ from epixs.sampling.batch import Batch, InputSpec
 from epixs.sampling.calls import Calls, Closing
 from epixs.sampling.mixture import mean_of_tracks, mixture, regression
 from epixs.sampling.order import species_shares
-from epixs.sampling.panel import Panel, Reads, panel_of, reads_of
-from epixs.sampling.scales import SMALLEST_SPREAD, Scales, fit_scales
+from epixs.sampling.scales import SMALLEST_SPREAD
+from epixs.sampling.species import labels_of, load_species, read_tracks, signal_bytes, signal_sizes, tracks_of
 from epixs.sampling.stretches import (
-    POOLS_AT_ONCE,
-    STRETCH_BINS,
     Spans,
     Stretches,
     choose_spans,
     share_of_memory,
 )
-from epixs.sampling.windows import Windows, bytes_per_bin, read_windows
+from epixs.sampling.unseen import FEWEST_TRACKS, hide_assays, hold_out_by_member
+from epixs.sampling.windows import Windows
 
 Floats = npt.NDArray[np.float32]
 Ints = npt.NDArray[np.int32]
@@ -50,92 +46,6 @@ them are drawn, and share of those that are hidden from their species."""
 
 HELD_ENTRIES, MIXTURE_ENTRIES = 20_000, 2_000
 """Most held-out entries that are scored, and those of each hidden track from which a mixture is learned."""
-
-FEWEST_STRETCHES = 16
-"""Stretches of the genome that are in memory at once, at least."""
-
-LEFT_TO_SEE = 2
-FEWEST_TRACKS = 6
-"""Members hold tracks out from so many on."""
-
-
-@dataclass(frozen=True)
-class Species:
-    """One species' training tracks: what is stored and known of them, and which are read for each.
-
-    Parameters
-    ----------
-    part
-        The species; tracks are its training experiments in the order of their rows in the store.
-    panel, scales
-        Statistics of the tracks, and what they let expect of others.
-    windows
-        The tracks in memory.
-    reads
-        Of each track as a target.
-    """
-
-    part: SpeciesAxis
-    panel: Panel
-    scales: Scales
-    windows: Windows
-    reads: Reads
-
-
-def tracks_of(part: SpeciesAxis) -> pd.DataFrame:
-    """The training experiments of a species in the order in which models know them."""
-    return part.training.sort_values("row", ignore_index=True)
-
-
-def labels_of(axis: JointAxis, part: SpeciesAxis, tracks: pd.DataFrame) -> tuple[Ints, Ints]:
-    """Numbers of biosamples within the species, and of assays on the joint axis."""
-    number = {name: i for i, name in enumerate(part.biosamples)}
-    biosample = np.array([number[name] for name in tracks["biosample"]], dtype=np.int32)
-    return biosample, axis.assay_index(tracks["assay"])
-
-
-def load_species(axis: JointAxis, windows: Sequence[Windows] | None = None) -> list[Species]:
-    """Work out what is known of all species' training tracks, from `windows` of them, or from all of them."""
-    windows = windows or [read_tracks(part, tracks_of(part)) for part in axis.parts]
-    panels = [
-        panel_of(read, *labels_of(axis, part, tracks_of(part)))
-        for part, read in zip(axis.parts, windows, strict=True)
-    ]
-    return [
-        Species(part, panel, scales, read, reads_of(panel, panel.biosample, panel.assay))
-        for part, panel, scales, read in zip(
-            axis.parts, panels, scales_of(axis, panels), windows, strict=True
-        )
-    ]
-
-
-def scales_of(axis: JointAxis, panels: Sequence[Panel]) -> list[Scales]:
-    """Fit means and spreads of all species' tracks."""
-    tracks = [(p.biosample, p.assay, p.mean.astype(float), p.spread.astype(float)) for p in panels]
-    return fit_scales(tracks, [len(part.biosamples) for part in axis.parts], len(axis.assays))
-
-
-def read_tracks(part: SpeciesAxis, tracks: pd.DataFrame, spans: Spans | None = None) -> Windows:
-    """Read some experiments of a species over stretches of its bins, or all of them."""
-    rows, fill = tracks["row"].to_numpy(np.int64), tracks["signal_mean"].to_numpy(np.float32)
-    spans = spans or [(0, part.n_positions[0])]
-    return read_windows(open_signal(part.source), rows, fill, spans, part.regions, HALO)
-
-
-def signal_bytes(axis: JointAxis) -> int:
-    """Memory that all training tracks take."""
-    return int(_signal_sizes(axis).sum())
-
-
-def fewest_bytes(axis: JointAxis) -> int:
-    """Least memory that training can do with."""
-    tracks = sum(len(part.training) for part in axis.parts)
-    return min(signal_bytes(axis), POOLS_AT_ONCE * FEWEST_STRETCHES * STRETCH_BINS * bytes_per_bin(tracks))
-
-
-def _signal_sizes(axis: JointAxis) -> npt.NDArray[np.int64]:
-    sizes = [part.n_positions[0] * bytes_per_bin(len(part.training)) for part in axis.parts]
-    return np.array(sizes, dtype=np.int64)
 
 
 class ContextSampler(Closing):
@@ -194,7 +104,7 @@ class ContextSampler(Closing):
         self.stretches = Stretches(self._read_pool, changing=not whole)
         self.species = load_species(axis, self.stretches.first)
         self.episodes = episodes if len(axis.parts) > 1 else 0.0
-        sizes = _signal_sizes(axis).astype(np.float64)
+        sizes = signal_sizes(axis).astype(np.float64)
         known = [s.part.species for s, size in zip(self.species, sizes, strict=True) if size]
         shares = species_shares(species_weight, known, sizes[sizes > 0])
         self._shares = np.zeros(len(sizes))
@@ -252,7 +162,7 @@ class ContextSampler(Closing):
         part = self.axis.parts[at]
         if self._memory is None:
             return [(0, part.n_positions[0])]
-        memory = share_of_memory(_signal_sizes(self.axis), self._memory)[at]
+        memory = share_of_memory(signal_sizes(self.axis), self._memory)[at]
         key = (self.seed, pool, at)
         return choose_spans(part.n_positions[0], len(part.training), HALO, memory, key)
 
@@ -466,65 +376,6 @@ class ContextSampler(Closing):
             known = (~held.missing[target.track, column]).astype(np.float32)
         batch.value[rows] = value.reshape(batch.value[rows].shape)
         batch.weight[rows] = known.reshape(batch.weight[rows].shape)
-
-
-def hold_out_by_member(
-    panels: Sequence[Panel],
-    members: int,
-    share: float,
-    seed: int,
-    needed: Sequence[Mask] = (),
-    hidden: Sequence[Sequence[tuple[int, int]]] = (),
-) -> list[Mask]:
-    """Choose the tracks that each member never sees, shape `(member, track)` per species.
-
-    Only tracks whose biosample and assay have two others that the member sees, and none that is `needed`;
-    first those that no member before holds out. A member with hidden assays holds out their tracks instead.
-    """
-    sizes = [panel.assay.size for panel in panels]
-    held = [np.zeros((members, size), np.bool_) for size in sizes]
-    every = [(at, track) for at, size in enumerate(sizes) for track in range(size)]
-    if len(every) < FEWEST_TRACKS:
-        return held
-    count = max(1, round(share * len(every)))
-    for member in range(members):
-        for at, assay in hidden[member] if hidden else ():
-            held[at][member] = panels[at].assay == assay
-        if any(mask[member].any() for mask in held):
-            continue
-        order = np.random.Generator(np.random.PCG64([seed, 0x4D, member])).permutation(len(every))
-        often = [sum(int(held[at][m, track]) for m in range(member)) for at, track in every]
-        left = count
-        for number in sorted(order.tolist(), key=lambda n: often[n]):
-            at, track = every[number]
-            panel, mine = panels[at], held[at][member]
-            mine[track] = True
-            same = [getattr(panel, name) == getattr(panel, name)[track] for name in ("biosample", "assay")]
-            spared = not needed or not needed[at][track]
-            if left and spared and all((label & ~mine).sum() >= LEFT_TO_SEE for label in same):
-                left -= 1
-            else:
-                mine[track] = False
-    return held
-
-
-def hide_assays(
-    panels: Sequence[Panel], members: int, focus: npt.NDArray[np.integer]
-) -> list[list[tuple[int, int]]]:
-    """Choose the assay that every second member has hidden from it in each species that lacks one in `focus`.
-
-    In turn those that another species has too, as long as two others are left; `(species, assay)` per member.
-    """
-    hidden: list[list[tuple[int, int]]] = [[] for _ in range(members)]
-    for at, panel in enumerate(panels):
-        mine = np.unique(panel.assay)
-        theirs = [other.assay for number, other in enumerate(panels) if number != at]
-        shared = np.intersect1d(mine, np.concatenate([np.zeros(0, np.int32), *theirs]))
-        if np.isin(focus, mine).all() or mine.size <= LEFT_TO_SEE or not shared.size:
-            continue
-        for turn, member in enumerate(range(1, members, 2)):
-            hidden[member].append((at, int(shared[turn % shared.size])))
-    return hidden
 
 
 def _among(tracks: Ints, mask: Mask) -> Mask:

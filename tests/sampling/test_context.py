@@ -6,8 +6,8 @@ import pytest
 from epixs.axis.join import joint_axis
 from epixs.errors import TrainingError
 from epixs.sampling.around import RADII, read_context, targets_of
-from epixs.sampling.context import HELD_ENTRIES, ContextSampler, hold_out_by_member, tracks_of
-from epixs.sampling.panel import Panel
+from epixs.sampling.context import HELD_ENTRIES, ContextSampler
+from epixs.sampling.species import tracks_of
 from tests.worlds import planted, write_store
 
 LABELS = [(f"b{b}", f"a{a}") for b in range(3) for a in range(3)]
@@ -136,17 +136,6 @@ def test_held_out_entries_are_those_that_each_member_never_sees(sampler):
         mine = batch.inputs["member"] == member
         tracks = set((batch.biosample[mine, 0] * 3 + batch.assay[mine, 0]).tolist())
         assert tracks == set(np.flatnonzero(sampler.held[0][member]).tolist())
-
-
-def test_members_hold_out_different_tracks_and_keep_one_of_each_label():
-    pairs = np.array([(b, a) for b in range(6) for a in range(5) if (b, a) != (0, 0)], np.int32)
-    panel = Panel(pairs[:, 0], pairs[:, 1], *np.ones((2, len(pairs)), np.float32), np.eye(len(pairs)))
-    held = hold_out_by_member([panel], 4, 0.2, 0)[0]
-    assert (held.sum(axis=1) == 6).all()
-    assert held.any(axis=0).sum() == 24  # none twice
-    for mask in held:
-        assert set(pairs[~mask, 0]) == set(range(6))
-        assert set(pairs[~mask, 1]) == set(range(5))
 
 
 def test_too_few_tracks_cannot_be_held_out(tmp_path):

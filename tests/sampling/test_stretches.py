@@ -4,7 +4,8 @@ import numpy as np
 
 from epixs.axis.join import joint_axis
 from epixs.compendium.read import open_signal
-from epixs.sampling.context import ContextSampler, signal_bytes, tracks_of
+from epixs.sampling.context import ContextSampler
+from epixs.sampling.species import signal_bytes, tracks_of
 from epixs.sampling.stretches import EPOCHS_PER_POOL, STRETCH_BINS, Stretches, choose_spans
 from tests.worlds import write_store
 

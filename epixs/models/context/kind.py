@@ -13,10 +13,12 @@ from epixs.config import Settings, TrainingSettings
 from epixs.models.context.settings import KEYS, ContextSettings
 from epixs.models.kinds import Kind, PlanNotes, Predict, Schedule
 from epixs.sampling.around import RADII
-from epixs.sampling.context import FEWEST_TRACKS, ContextSampler, fewest_bytes, labels_of, tracks_of
-from epixs.sampling.context import signal_bytes as all_bytes
+from epixs.sampling.context import ContextSampler
 from epixs.sampling.mixture import PARTS
 from epixs.sampling.panel import ASSAYS, OWN_TRACKS, packed_size
+from epixs.sampling.species import fewest_bytes, labels_of, tracks_of
+from epixs.sampling.species import signal_bytes as all_bytes
+from epixs.sampling.unseen import FEWEST_TRACKS
 
 if TYPE_CHECKING:
     from epixs.models.folder import TrainedModel

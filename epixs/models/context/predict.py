@@ -23,9 +23,9 @@ from epixs.models.folder import TrainedModel
 from epixs.models.kinds import Predict
 from epixs.models.stores import observed_in
 from epixs.sampling.around import HALO, RADII, SUMMARIES, Target, read_context, targets_of
-from epixs.sampling.context import Species, labels_of, load_species, scales_of, tracks_of
 from epixs.sampling.mixture import mixed
 from epixs.sampling.panel import Panel, packed, packed_size, unpacked
+from epixs.sampling.species import Species, labels_of, load_species, scales_of, tracks_of
 from epixs.sampling.windows import Windows, read_windows
 
 BLOCK_BINS = 4_096
