@@ -8,12 +8,13 @@ from typing import Annotated
 import typer
 
 from epixs.cli.exports import browse, export
+from epixs.cli.growth import extend, fit_genome
 from epixs.cli.ingest import catalog, ingest
 from epixs.cli.models import evaluate, impute, plot
 from epixs.cli.show import info, status
 from epixs.cli.stores import qc, remove, verify
 from epixs.cli.terminal import Verbs, say
-from epixs.cli.training import curves, extend, fit_genome, train
+from epixs.cli.training import curves, train
 from epixs.cli.worlds import demo, simulate
 
 VERBS = (

@@ -15,8 +15,9 @@ import numpy as np
 from epixs.errors import TrackError
 from epixs.genome.regions import BIN_SIZE, Piece
 from epixs.storage.location import is_url
+from epixs.tracks.items import sum_bases
 from epixs.tracks.source import source_state
-from epixs.tracks.track import BINS_LAID_OUT, BinnedSignal, Placement, Track, sum_bases
+from epixs.tracks.track import BINS_LAID_OUT, BinnedSignal, Placement, Track
 
 
 class ReferenceTrack(Track):
