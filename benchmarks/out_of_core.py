@@ -28,7 +28,7 @@ from epixs.compendium.plan import Plan
 from epixs.compendium.schema import EXPERIMENT_LABELS
 from epixs.compendium.summary import row_statistics
 from epixs.compendium.write import finalise, write_block
-from epixs.evaluation.scores import IMPUTED
+from epixs.evaluation.table import IMPUTED
 from epixs.genome.assembly import Assembly
 from epixs.genome.bed import make_regions
 from epixs.report.tables import markdown_table

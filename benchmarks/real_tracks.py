@@ -19,7 +19,7 @@ import pandas as pd
 
 import epixs
 from epixs.evaluation.metrics import SHOWN
-from epixs.evaluation.scores import AVERAGE, IMPUTED, UNFAIR, ZERO_SHOT
+from epixs.evaluation.table import AVERAGE, IMPUTED, UNFAIR, ZERO_SHOT
 from epixs.report.figures import plot
 from epixs.report.tables import markdown_table
 

@@ -17,7 +17,7 @@ import pandas as pd
 
 import epixs
 from benchmarks.real_tracks import DOCS, HIDDEN, Bench, folds, short
-from epixs.evaluation.scores import AVERAGE, IMPUTED
+from epixs.evaluation.table import AVERAGE, IMPUTED
 from epixs.report.tables import markdown_table
 
 FEW = 8

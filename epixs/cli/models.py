@@ -220,9 +220,9 @@ def evaluate(
     check_present("store", imputed, store, *(other or ()))
     from epixs.evaluation.ladder import baselines_named
     from epixs.evaluation.metrics import SHOWN
-    from epixs.evaluation.scores import AVERAGE, ZERO_SHOT, partly_scored
     from epixs.evaluation.scores import evaluate as run
     from epixs.evaluation.strata import Annotations
+    from epixs.evaluation.table import AVERAGE, ZERO_SHOT, partly_scored
     from epixs.report.tables import write_report
 
     further = baselines_named(baseline or ())

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,170 +17,21 @@ from epixs.evaluation import ladder
 from epixs.evaluation.baselines import Imputed, Mean, Recipe
 from epixs.evaluation.columns import Signal
 from epixs.evaluation.ladder import Baseline, Label, Panel, Target
-from epixs.evaluation.metrics import CHALLENGE, CORRELATIONS, HIGHER_IS_BETTER, METRICS, Mode, metrics_of
+from epixs.evaluation.metrics import Mode, metrics_of
 from epixs.evaluation.scoring import PairScore, ScoredPair, score_pairs
 from epixs.evaluation.strata import Annotations, read_strata
-
-IMPUTED = "imputed"
-
-
-AVERAGE = ladder.AVERAGE.name
-
-
-ZERO_SHOT = tuple(baseline.name for baseline in ladder.ZERO_SHOT)
-
-
-HELD_OUT = "held out"
-"""Role of whole experiments that chose when training stopped: not trained on, but not untouched either."""
-
-
-UNFAIR = ladder.UNFAIR.name
-"""Mean over the species' own experiments of an assay that training never saw: no zero-shot user has it."""
-
-
-KNOWN_METRICS = {*METRICS, *CHALLENGE, "skill"}
-
-COUNTED = {
-    "mse": "scored", "mse1obs": "scored", "mse1imp": "scored", **dict.fromkeys(CORRELATIONS, "correlated")
-}  # fmt: skip
-"""Metrics that say how many tracks the means of errors and of correlations are over."""
-
-
-MOST_NAMED = 3
-
+from epixs.evaluation.table import (
+    AVERAGE,
+    HELD_OUT,
+    IMPUTED,
+    MOST_NAMED,
+    Evaluation,
+    missing_correlations,
+    partly_scored,
+)
 
 TIED_SHARE = 0.02
 """Share of bins in the top 1 % from which on ties are worth a note."""
-
-
-WHOLE_SHARE = 0.95
-"""Share of the observed bins that has to be scored for a track to count as scored as a whole."""
-
-
-@dataclass(frozen=True)
-class Evaluation:
-    """Scores of every experiment that both stores hold.
-
-    Parameters
-    ----------
-    scores
-        One row per experiment and method: `biosample assay assay_class role method` and the metrics.
-        `skill` is 1 - MSE / MSE of average activity on the same bins.
-        `role` is `excluded` (not trained on), `zero-shot` (its assay not trained on in this species),
-        `held out` (not trained on, but it chose when training stopped) or `training`.
-    notes
-        What could not be computed, and why.
-    """
-
-    scores: pd.DataFrame
-    notes: list[str]
-
-    def summary(self) -> pd.DataFrame:
-        """Means over experiments: per role, overall and by assay class, one row per method.
-
-        All methods of a row's group are averaged over the same tracks: `scored` of the group's `experiments`
-        for errors, `correlated` for correlations, which do not exist where a track is constant.
-        """
-        groups = []
-        for role, part in self.scores.groupby("role", sort=False):
-            for name, rows in [("overall", part), *part.groupby("assay_class", sort=True)]:
-                head = {"role": role, "assay_class": name}
-                head["experiments"] = int((rows["method"] == IMPUTED).sum())
-                groups += [head | means for means in method_means(rows)]
-        return pd.DataFrame(groups)
-
-    def better_than(self, method: str = AVERAGE, metric: str = "mse") -> dict[str, tuple[int, int]]:
-        """Per role, on how many tracks imputed is better than another method by a metric, and of how many.
-
-        An error is only compared where the observed units are those of training (`same_units`). A role none
-        of whose tracks has the method, as zero-shot has no average activity, is left out.
-        """
-        scores = self.scores
-        if metric not in HIGHER_IS_BETTER and "same_units" in scores:
-            scores = scores[scores["same_units"]]
-        table = scores.pivot_table(index=["role", "assay", "biosample"], columns="method", values=metric)
-        if method not in table or IMPUTED not in table:
-            return {}
-        both = table[[IMPUTED, method]].dropna()
-        sign = -1 if metric in HIGHER_IS_BETTER else 1
-        better = (sign * both[IMPUTED] < sign * both[method]).groupby(level="role")
-        return {str(role): (int(part.sum()), len(part)) for role, part in better}
-
-
-def method_means(scores: pd.DataFrame) -> list[dict[str, Any]]:
-    """Mean of each metric for each method, over the tracks on which all of them have it.
-
-    A method that has a metric on none of the tracks that the methods before it share (imputed first, then by
-    the number of their tracks) gets NaN, rather than leaving the others nothing to be compared on.
-
-    Returns
-    -------
-    One dict per method: `method`, `scored` and `correlated` (number of tracks that means of errors and of
-    correlations are taken over) and the metrics.
-    """
-    methods = list(dict.fromkeys(scores["method"]))
-    means: dict[str, dict[str, Any]] = {method: {"method": method} for method in methods}
-    for metric in metric_columns(scores):
-        table = scores.pivot_table(index=["assay", "biosample"], columns="method", values=metric)
-        table = table.reindex(columns=methods)
-        shared = np.ones(len(table), dtype=bool)
-        compared: set[str] = set()
-        for method in sorted(methods, key=lambda name: (name != IMPUTED, -table[name].count())):
-            with_it = shared & table[method].notna().to_numpy()
-            if with_it.any():
-                shared = with_it
-                compared.add(method)
-        count = COUNTED.get(metric)
-        for method in methods:
-            tracks = int(shared.sum()) if method in compared else 0
-            if count:
-                means[method][count] = min(tracks, means[method].get(count, tracks))
-            means[method][metric] = float(table.loc[shared, method].mean()) if tracks else float("nan")
-    return list(means.values())
-
-
-def metric_columns(scores: pd.DataFrame) -> list[str]:
-    """Columns of a table of scores that are metrics."""
-    return [name for name in scores.columns if name in KNOWN_METRICS]
-
-
-def missing_correlations(scores: pd.DataFrame) -> list[str]:
-    """A note per role on tracks that have no correlation because something is constant there, by name."""
-    notes = []
-    for role, part in scores.groupby("role", sort=False):
-        correlation = next(name for name in CORRELATIONS if name in part)
-        is_constant = part["method"] == ladder.CONSTANT.name  # never has one, nor keeps others from having it
-        lacking = part[part[correlation].isna() & part["mse"].notna() & ~is_constant]
-        tracks: dict[str, list[str]] = {}
-        for row in lacking.itertuples():
-            tracks.setdefault(f"{row.biosample} / {row.assay}", []).append(str(row.method))
-        if tracks:
-            total = int((part["method"] == IMPUTED).sum())
-            named = [f"{name} ({', '.join(methods)})" for name, methods in tracks.items()]
-            more = ", ..." if len(named) > MOST_NAMED else ""
-            notes.append(
-                f"no correlation on {len(tracks)} of {total} {role} tracks, where the observed track or that "
-                f"of a method is constant; left out of all methods' mean correlations: "
-                f"{', '.join(named[:MOST_NAMED])}{more}"
-            )
-    return notes
-
-
-def partly_scored(scores: pd.DataFrame) -> list[str]:
-    """A note, if tracks are scored on few of their observed bins, for a method has no value on the others."""
-    tracks = scores.drop_duplicates(["role", "assay", "biosample"])
-    share = tracks["bins"] / tracks["observed_bins"].where(tracks["observed_bins"] > 0)
-    few = tracks.assign(share=share)[share < WHOLE_SHARE].sort_values("share", kind="stable")
-    if few.empty:
-        return []
-    least = few.iloc[0]
-    return [
-        f"WARNING: {len(few)} of {len(tracks)} tracks are scored on fewer bins than were observed, those "
-        "that every "
-        f"method has a value for: as few as {least['share']:.1%} ({least['biosample']} / {least['assay']}). "
-        "The other "
-        "bins count for no method; scores.tsv has both numbers (bins, observed_bins)"
-    ]
 
 
 def evaluate(

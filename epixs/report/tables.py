@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from epixs.evaluation.scores import Evaluation
+from epixs.evaluation.table import Evaluation
 
 
 def write_report(evaluation: Evaluation, folder: str | Path) -> list[Path]:

@@ -44,32 +44,24 @@ class Stretches:
     """
 
     def __init__(self, read: Callable[[int], list[Windows]], *, changing: bool) -> None:
-        self.first = read(0)
-        self._read, self._changing = read, changing
+        self.first, self._read = read(0), read
         self._pools: dict[int, Future[list[Windows]]] = {}
         self._lock = threading.Lock()
         self._ahead = ThreadPoolExecutor(1, thread_name_prefix="epixs-stretches") if changing else None
 
     def of_epoch(self, epoch: int) -> list[Windows]:
         """Windows of all species in an epoch; those of the next pool are read meanwhile."""
-        pool = epoch // EPOCHS_PER_POOL
-        if not self._changing or pool == 0 or self._ahead is None:
-            if self._ahead is not None:
-                self._begin(pool + 1)
+        if self._ahead is None:
             return self.first
+        pool = epoch // EPOCHS_PER_POOL
         with self._lock:
+            for number in (pool, pool + 1):
+                if number and number not in self._pools:
+                    self._pools[number] = self._ahead.submit(self._read, number)
             for old in [number for number in self._pools if number < pool - 1]:
                 del self._pools[old]
-        found = self._begin(pool)
-        self._begin(pool + 1)
-        return found.result()
-
-    def _begin(self, pool: int) -> Future[list[Windows]]:
-        assert self._ahead is not None
-        with self._lock:
-            if pool not in self._pools:
-                self._pools[pool] = self._ahead.submit(self._read, pool)
-            return self._pools[pool]
+            found = self._pools.get(pool)
+        return found.result() if found else self.first
 
     def close(self) -> None:
         """Read no more."""

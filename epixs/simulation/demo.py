@@ -20,7 +20,8 @@ from epixs.catalog.pairs import Pair
 from epixs.catalog.portal import select_experiments
 from epixs.cluster.client import open_client
 from epixs.errors import ConfigError, StoreError
-from epixs.evaluation.scores import AVERAGE, IMPUTED, UNFAIR, ZERO_SHOT, Evaluation, evaluate, method_means
+from epixs.evaluation.scores import evaluate
+from epixs.evaluation.table import AVERAGE, IMPUTED, UNFAIR, ZERO_SHOT, Evaluation, method_means
 from epixs.genome.bed import read_regions
 from epixs.imputation.write import impute
 from epixs.ingestion.run import ingest

@@ -6,13 +6,13 @@ from epixs.compendium.read import open_compendium, provenance_of
 from epixs.errors import AxisError
 from epixs.evaluation.ladder import LADDER
 from epixs.evaluation.metrics import METRICS
-from epixs.evaluation.scores import (
+from epixs.evaluation.scores import evaluate
+from epixs.evaluation.table import (
     AVERAGE,
     IMPUTED,
     UNFAIR,
     ZERO_SHOT,
     Evaluation,
-    evaluate,
     method_means,
     missing_correlations,
     partly_scored,

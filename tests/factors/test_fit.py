@@ -14,7 +14,8 @@ from epixs.axis.join import joint_axis
 from epixs.cli.app import app
 from epixs.cluster.client import open_client
 from epixs.errors import AxisError, StoreError
-from epixs.evaluation.scores import AVERAGE, IMPUTED, evaluate
+from epixs.evaluation.scores import evaluate
+from epixs.evaluation.table import AVERAGE, IMPUTED
 from epixs.factors import selection
 from epixs.factors.fit import fit_genome
 from epixs.factors.selection import plan_factors

@@ -14,7 +14,8 @@ from epixs.cli.app import app
 from epixs.compendium.read import open_compendium, provenance_of
 from epixs.config import ModelSettings, setting
 from epixs.errors import AxisError, ConfigError, StoreError, TrainingError
-from epixs.evaluation.scores import AVERAGE, IMPUTED, evaluate
+from epixs.evaluation.scores import evaluate
+from epixs.evaluation.table import AVERAGE, IMPUTED
 from epixs.factors.selection import plan_factors
 from epixs.imputation.write import impute, open_imputed
 from epixs.models import kinds

@@ -2,7 +2,7 @@ import numpy as np
 import pandas as pd
 
 from epixs.evaluation.metrics import METRICS
-from epixs.evaluation.scores import Evaluation
+from epixs.evaluation.table import Evaluation
 from epixs.report.tables import markdown_table, write_report
 from epixs.storage.files import check_report_folder
 

@@ -5,7 +5,7 @@ from rich.console import Console
 
 from epixs.axis.join import joint_axis
 from epixs.errors import StoreError
-from epixs.evaluation.scores import AVERAGE, IMPUTED
+from epixs.evaluation.table import AVERAGE, IMPUTED
 from epixs.simulation.demo import choose_excluded, demo
 
 

@@ -9,7 +9,8 @@ from typer.testing import CliRunner
 from epixs.axis.join import joint_axis
 from epixs.cli.app import app
 from epixs.errors import AxisError, TrainingError
-from epixs.evaluation.scores import AVERAGE, IMPUTED, evaluate
+from epixs.evaluation.scores import evaluate
+from epixs.evaluation.table import AVERAGE, IMPUTED
 from epixs.imputation.predict import Predictor
 from epixs.imputation.write import impute
 from epixs.models.folder import open_model
