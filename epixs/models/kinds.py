@@ -42,6 +42,11 @@ Predict = Callable[[int, int, slice], npt.NDArray[np.float32]]
 """Predicts bins `[start, stop)` for a slice of the pairs: arcsinh units, shape `(pair, bin)`."""
 
 
+Spreads = Callable[[npt.NDArray[np.float32], slice], npt.NDArray[np.float32]]
+"""Spread of the errors of what was predicted, for a slice of the pairs: both `(pair, bin)`, arcsinh units.
+NaN if it is not known."""
+
+
 @dataclass(frozen=True)
 class Schedule:
     """Entries per step, steps per epoch, and epochs of a run without a time limit."""
@@ -218,6 +223,10 @@ class Kind(ABC):
     def provenance(self, trained: TrainedModel, species: str) -> dict[str, Any]:
         """What this kind adds to what an imputed store of a species says of where it comes from."""
         return {}
+
+    def spreads(self, trained: TrainedModel, pairs: Sequence[Pair]) -> Spreads | None:
+        """What tells how far predictions of some pairs may be off; None if this kind does not know."""
+        return None
 
     def check_store(self, trained: TrainedModel, store: str | Path, factors: Any = None) -> str:
         """Check that a model can impute over the bins of a store; returns the store's species.

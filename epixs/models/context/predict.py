@@ -20,9 +20,10 @@ from epixs.compendium.read import open_signal
 from epixs.genome.regions import Regions
 from epixs.models.context.forward import forward_of
 from epixs.models.folder import TrainedModel
-from epixs.models.kinds import Predict
+from epixs.models.kinds import Predict, Spreads
 from epixs.models.stores import observed_in
 from epixs.sampling.around import HALO, RADII, SUMMARIES, Target, read_context, targets_of
+from epixs.sampling.intervals import HALF_WIDTH, half_widths
 from epixs.sampling.mixture import mixed
 from epixs.sampling.panel import Panel, packed, packed_size, unpacked
 from epixs.sampling.species import Species, labels_of, load_species, scales_of, tracks_of
@@ -126,6 +127,34 @@ def predictor(trained: TrainedModel, pairs: Sequence[Pair], store: str | Path) -
             return np.concatenate(list(pool.map(stretch, spans)), axis=1)
 
     return predict
+
+
+def spreads_of(trained: TrainedModel, pairs: Sequence[Pair]) -> Spreads | None:
+    """Spread of the errors of some pairs of one species, from what is predicted; None if none was learned."""
+    model, axis = trained.model, trained.axis
+    widths = model.intervals.numpy()
+    if not widths[0, 1].any():
+        return None
+    at = axis.species.index(pairs[0][0])
+    panels = panels_of(model, axis)
+    scales, known = scales_of(axis, panels)[at], axis.parts[at]
+    number = {name: i for i, name in enumerate(known.biosamples)}
+    biosample = np.array([number[pair[1]] for pair in pairs], np.int32)
+    assay = axis.assay_index([pair[2] for pair in pairs])
+    scale = scales.of_all(biosample, assay, (panels[at].biosample, panels[at].assay))
+    factor = model.assay_errors.numpy()[at, assay] / np.float32(HALF_WIDTH)
+    is_zero_shot = ~np.isin(assay, panels[at].assay)
+
+    def spreads(values: npt.NDArray[np.float32], rows: slice) -> npt.NDArray[np.float32]:
+        found = np.full_like(values, np.nan)
+        for row, pair in enumerate(range(len(pairs))[rows]):
+            mine = widths[int(is_zero_shot[pair])]
+            if mine[1].any():
+                mean, spread = scale[pair]
+                found[row] = half_widths(mine, (values[row] - mean) / spread) * (spread * factor[pair])
+        return found
+
+    return spreads
 
 
 def predictor_by(
