@@ -99,6 +99,9 @@ class Kind(ABC):
     keeps_last: ClassVar[bool] = False
     """Whether the last epoch's weights are kept, and not those of the lowest held-out error."""
 
+    limits: ClassVar[tuple[str, ...]] = ()
+    """What a model card says this kind cannot do, one sentence each."""
+
     smaller: ClassVar[str] = "take a smaller model"
     """Advice if it needs more memory than allowed."""
 

@@ -26,6 +26,10 @@ class Avocado(Kind):
 
     settings = AvocadoSettings
     has_genome_factors = True
+    limits = (
+        "It knows the regions that it was trained on; for others, `epixs fit-genome` comes first.",
+        "Zero-shot tracks are often worse than plain averages of the biosample's other tracks.",
+    )
     smaller = "reduce genome_factors and hidden"
 
     def build(self, axis: JointAxis, settings: Settings, *, precision: str = "float32") -> Any:

@@ -47,6 +47,12 @@ class Context(Kind):
     keeps_last = (
         True  # a few held-out tracks say little: their error changes with how large each happens to be
     )
+    limits = (
+        "It reads the tracks of the store that it imputes: damaged or mislabelled tracks there spoil what is "
+        "imputed beside them.",
+        "`spread` holds for tracks like those it was trained on; of one track it may cover a tenth more.",
+        "A zero-shot track of an assay that behaves differently in other species is wrong where it does.",
+    )
     smaller = "take fewer members"
 
     def lacks(self, axis: JointAxis) -> str:
