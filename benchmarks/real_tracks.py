@@ -20,7 +20,7 @@ import pandas as pd
 import epixs
 from epixs.evaluation.metrics import SHOWN
 from epixs.evaluation.table import AVERAGE, IMPUTED, UNFAIR, ZERO_SHOT
-from epixs.report.figures import plot
+from epixs.report.plot import plot
 from epixs.report.tables import markdown_table
 
 PICTURED_FOLD, PICTURED, PICTURED_LOCUS = 2, "H3K4me3", "chr5:131,400,000-132,200,000"

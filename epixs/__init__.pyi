@@ -50,7 +50,7 @@ from .models.settings import read_settings as read_settings
 from .training import callbacks as callbacks
 from .training.run import train as train
 from .training.extension import extend as extend
-from .report.figures import curves as curves
+from .report.figures.curves import curves as curves
 from .models.folder import save_model as save_model
 from .models.folder import open_model as open_model
 
@@ -63,7 +63,7 @@ from .imputation.write import open_imputed as open_imputed
 from .imputation.write import impute as impute
 from .evaluation.scores import evaluate as evaluate
 from .report.tables import write_report as write_report
-from .report.figures import plot as plot
+from .report.plot import plot as plot
 
 # Tracks for genome browsers
 from .exports.run import export as export

@@ -17,7 +17,7 @@ from epixs.imputation.pairs import choose_pairs
 from epixs.imputation.write import impute
 from epixs.models.folder import open_model
 from epixs.models.settings import make_settings, read_settings
-from epixs.report.figures import plot
+from epixs.report.plot import plot
 from epixs.sampling.order import species_shares
 from epixs.training.extension import plan_extension
 from epixs.training.history import read_history

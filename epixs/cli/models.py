@@ -12,6 +12,8 @@ from epixs.cli.options import (
     AsJson,
     DryRun,
     Factors,
+    FigureKind,
+    Genes,
     Imputed,
     ModelDir,
     Observed,
@@ -192,7 +194,16 @@ def _names_of(axis: Any, species: str) -> set[str]:
 def evaluate(
     imputed: Imputed,
     store: Observed,
-    report: Annotated[Path | None, typer.Option(help="folder for scores.tsv and summary.tsv")] = None,
+    report: Annotated[
+        Path | None,
+        typer.Option(help="folder for a page, report.html, and the tables scores.tsv and summary.tsv"),
+    ] = None,
+    model: Annotated[
+        Path | None, typer.Option(help="the model's folder: factors and learning curves, on the page")
+    ] = None,
+    locus: Annotated[
+        list[str] | None, typer.Option(help="where the page shows the best and the worst track")
+    ] = None,
     other: Annotated[
         list[str] | None,
         typer.Option(help="other species' store for the zero-shot baselines, if it was moved"),
@@ -204,7 +215,9 @@ def evaluate(
     baseline: Annotated[
         list[str] | None, typer.Option(help="a further baseline of docs/baselines.md by name, or all")
     ] = None,
-    genes: Annotated[Path | None, typer.Option(help="BED of genes, for mseprom and msegene")] = None,
+    genes: Annotated[
+        Path | None, typer.Option(help="BED of genes, for mseprom and msegene, and to draw on the page")
+    ] = None,
     enhancers: Annotated[Path | None, typer.Option(help="BED of enhancers, for mseenh")] = None,
     blacklist: Annotated[Path | None, typer.Option(help="BED of bins that do not count")] = None,
     peaks: Annotated[
@@ -213,18 +226,34 @@ def evaluate(
     json: AsJson = False,
 ) -> None:
     """Score imputed against observed tracks, beside average activity and zero-shot baselines."""
+    from epixs.errors import ConfigError
     from epixs.storage.files import check_report_folder
 
     if report:
         check_report_folder(report)
+    elif model or locus:
+        raise ConfigError(
+            "--model and --locus", got="no --report", expected="a folder for the page that shows them"
+        )
     check_present("store", imputed, store, *(other or ()))
+    check_present("model folder", model)
     from epixs.evaluation.ladder import baselines_named
     from epixs.evaluation.metrics import SHOWN
     from epixs.evaluation.scores import evaluate as run
     from epixs.evaluation.strata import Annotations
     from epixs.evaluation.table import AVERAGE, ZERO_SHOT, partly_scored
+    from epixs.report.evaluation_page import Sources
     from epixs.report.tables import write_report
 
+    shown: dict[str, Any] = {
+        "imputed": imputed,
+        "store": store,
+        "model": model,
+        "loci": tuple(locus or ()),
+        "genes": genes,
+    }
+    if report:
+        Sources.open(**shown)  # what is wrong with them is said before anything is scored
     further = baselines_named(baseline or ())
     with progress_bar() as bar:
         task = bar.add_task("scoring experiments", total=None)
@@ -245,7 +274,9 @@ def evaluate(
     show_table("per experiment", names, scores.scores[names].to_numpy().tolist())
     names = ["role", "assay_class", "method", "scored", "correlated", *metrics]
     show_table("means over experiments", names, summary[names].to_numpy().tolist())
-    files = write_report(scores, report) if report else []
+    if report and model:
+        start_tensorflow()
+    files = write_report(scores, report, **shown) if report else []
     for path in files:
         say(f"wrote {path}")
     over = "MSE over the bins that all methods know" if partly_scored(scores.scores) else "MSE over all bins"
@@ -270,15 +301,39 @@ def evaluate(
 def plot(
     imputed: Imputed,
     store: Observed,
-    biosample: Annotated[str, typer.Option(help="as `epixs info` lists it")],
-    assay: Annotated[str, typer.Option(help="as `epixs info` lists it")],
-    locus: Annotated[str, typer.Option(help="for instance chr19:3,000,000-3,100,000")],
     out: Picture,
+    biosample: Annotated[str | None, typer.Option(help="as `epixs info` lists it; by default any")] = None,
+    assay: Annotated[str | None, typer.Option(help="as `epixs info` lists it; by default any")] = None,
+    locus: Annotated[str | None, typer.Option(help="for instance chr19:3,000,000-3,100,000")] = None,
+    figure: Annotated[
+        FigureKind,
+        typer.Option(
+            help="locus: tracks along --locus; density: observed against imputed; skill: a matrix of all"
+        ),
+    ] = FigureKind.locus,
+    genes: Genes = None,
 ) -> None:
-    """Draw one experiment along a locus: observed, imputed and average activity."""
-    check_present("store", imputed, store)
-    from epixs.report.figures import plot as run
+    """Draw a figure for a paper: tracks along a locus, values against each other, or skill as a matrix.
 
-    for text in run(imputed, store, biosample=biosample, assay=assay, locus=locus, out=out):
+    epixs plot mouse.imputed.zarr mouse.zarr --assay H3K4me3 --locus chr19:5,000,000-5,200,000 --out a.svg
+    """
+    check_present("store", imputed, store)
+    check_present("file", genes)
+    from epixs.report.plot import plot as run
+
+    with progress_bar() as bar:
+        task = bar.add_task("drawing", total=None)
+        notes = run(
+            imputed,
+            store,
+            out=out,
+            figure=figure.value,
+            biosample=biosample,
+            assay=assay,
+            locus=locus,
+            genes=genes,
+            progress=lambda done, total: bar.update(task, completed=done, total=total),
+        )
+    for text in notes:
         remark(text)
     say(f"wrote {out}")

@@ -40,6 +40,14 @@ class ScoringMode(StrEnum):
     challenge = "challenge"
 
 
+class FigureKind(StrEnum):
+    """What `epixs plot` draws."""
+
+    locus = "locus"
+    density = "density"
+    skill = "skill"
+
+
 AnyPath = Annotated[str, typer.Argument(metavar="PATH", help="a store, a model or genome factors")]
 ModelDir = Annotated[Path, typer.Argument(metavar="MODEL_DIR", help="folder that `epixs train` wrote")]
 Imputed = Annotated[str, typer.Argument(help="imputed store")]
@@ -59,6 +67,7 @@ Resume = Annotated[bool, typer.Option("--resume", help="go on with the run in --
 Force = Annotated[bool, typer.Option("--force", help="start even if it needs more memory than memory_gb")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="show the plan and its cost; write nothing")]
 Picture = Annotated[Path, typer.Option("--out", help="picture to write (.png, .svg, .pdf)")]
+Genes = Annotated[Path | None, typer.Option(help="BED, GFF or GTF file of genes to draw along loci")]
 WorldSize = Annotated[Size, typer.Option(help="how large a world")]
 WorldSeed = Annotated[int, typer.Option(help="the same seed gives the same world")]
 Factors = Annotated[

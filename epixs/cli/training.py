@@ -117,7 +117,7 @@ def train(
 def curves(model_dir: ModelDir, out: Picture) -> None:
     """Draw the learning curves of a run: loss and held-out error by epoch."""
     check_present("model folder", model_dir)
-    from epixs.report.figures import curves as run
+    from epixs.report.figures.curves import curves as run
 
     run(model_dir, out=out)
     say(f"wrote {out}")

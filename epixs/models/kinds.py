@@ -223,6 +223,13 @@ class Kind(ABC):
         """The settings that a Keras model of this kind was made with; None if it is of another kind."""
         return None
 
+    def label_factors(self, model: Any) -> dict[str, npt.NDArray[np.float32]]:
+        """What a model has learned of each `assay` and each `biosample` of its axis, by these names.
+
+        Shape `(label, factor)`; a kind that has no factors of either leaves it out.
+        """
+        return {}
+
     def provenance(self, trained: TrainedModel, species: str) -> dict[str, Any]:
         """What this kind adds to what an imputed store of a species says of where it comes from."""
         return {}

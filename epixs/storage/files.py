@@ -9,7 +9,7 @@ from pathlib import Path
 
 from epixs.errors import ConfigError, EpixsError
 
-REPORT_FILES = ("scores.tsv", "summary.tsv", "qc.html", "qc.tsv")
+REPORT_FILES = ("scores.tsv", "summary.tsv", "report.html", "qc.html", "qc.tsv")
 """What `evaluate` and `qc` write into a report folder."""
 
 

@@ -17,7 +17,7 @@ def evaluation():
 
 def test_report_files_hold_scores_and_means(tmp_path):
     written = write_report(evaluation(), tmp_path / "new" / "report")
-    assert [path.name for path in written] == ["scores.tsv", "summary.tsv"]
+    assert [path.name for path in written] == ["scores.tsv", "summary.tsv", "report.html"]
     check_report_folder(written[0].parent)
     scores = pd.read_csv(written[0], sep="\t")
     assert scores["mse"].tolist() == [1 / 3, 0.3]  # to the last digit

@@ -7,6 +7,9 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+import numpy.typing as npt
+
 from epixs.axis.axis import JointAxis
 from epixs.catalog.pairs import Pair
 from epixs.config import Settings
@@ -110,6 +113,10 @@ class Avocado(Kind):
         names = ("hidden", "biosample_factors", "assay_factors", "genome_factors", "genome_dropout")
         sizes = {name: model.settings[name] for name in names}
         return AvocadoSettings(**sizes, zero_shot=bool(model.settings["detached_assays"]))
+
+    def label_factors(self, model: Any) -> dict[str, npt.NDArray[np.float32]]:
+        """Factors of assays and of biosamples."""
+        return {name: np.asarray(getattr(model, name).table.numpy()) for name in ("assay", "biosample")}
 
     def check_store(self, trained: TrainedModel, store: str | Path, factors: Any = None) -> str:
         """Check that the store's bins are those that the model, or its fitted factors, stand for."""

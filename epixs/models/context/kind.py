@@ -6,6 +6,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+import numpy.typing as npt
+
 from epixs.axis.axis import JointAxis
 from epixs.axis.targets import lacking_assays, targets_of, wanted_assays
 from epixs.catalog.pairs import Pair
@@ -174,6 +177,11 @@ class Context(Kind):
         if not isinstance(model, ContextNetwork):
             return None
         return ContextSettings().replace({name: model.settings[name] for name in SIZES})
+
+    def label_factors(self, model: Any) -> dict[str, npt.NDArray[np.float32]]:
+        """Factors of assays, those of all members side by side."""
+        factors = np.asarray(model.factors.numpy())
+        return {"assay": factors.transpose(1, 0, 2).reshape(factors.shape[1], -1)}
 
     def provenance(self, trained: TrainedModel, species: str) -> dict[str, Any]:
         """What zero-shot tracks of a species are mixed from, and what `spread` means."""
