@@ -16,6 +16,7 @@ from epixs.cli.options import (
     ModelDir,
     Observed,
     Picture,
+    Quiet,
     Scheduler,
     ScoringMode,
     Workers,
@@ -32,6 +33,7 @@ from epixs.cli.terminal import (
     say,
     show_table,
     start_tensorflow,
+    waiting,
 )
 
 WORDS = {
@@ -53,6 +55,7 @@ def impute(
     scheduler: Scheduler = None,
     dry_run: DryRun = False,
     json: AsJson = False,
+    quiet: Quiet = False,
 ) -> None:
     """Impute what was not measured: by default every pair the model was not trained on.
 
@@ -211,6 +214,7 @@ def evaluate(
         Path | None, typer.Option(help="TSV of biosample, assay, path: each experiment's peaks, for auprc")
     ] = None,
     json: AsJson = False,
+    quiet: Quiet = False,
 ) -> None:
     """Score imputed against observed tracks, beside average activity and zero-shot baselines."""
     from epixs.storage.files import check_report_folder
@@ -274,11 +278,14 @@ def plot(
     assay: Annotated[str, typer.Option(help="as `epixs info` lists it")],
     locus: Annotated[str, typer.Option(help="for instance chr19:3,000,000-3,100,000")],
     out: Picture,
+    quiet: Quiet = False,
 ) -> None:
     """Draw one experiment along a locus: observed, imputed and average activity."""
     check_present("store", imputed, store)
     from epixs.report.figures import plot as run
 
-    for text in run(imputed, store, biosample=biosample, assay=assay, locus=locus, out=out):
+    with waiting("drawing"):
+        noted = run(imputed, store, biosample=biosample, assay=assay, locus=locus, out=out)
+    for text in noted:
         remark(text)
     say(f"wrote {out}")
