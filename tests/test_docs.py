@@ -97,6 +97,7 @@ def documented(world, tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:Consolidated metadata")  # Zarr's own, of what xarray writes
 @pytest.mark.parametrize(
     "page", [p for p in PAGES if snippets(p) and p.name not in ELSEWHERE], ids=lambda page: page.name
 )
