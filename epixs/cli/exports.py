@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
-from epixs.cli.options import AsJson, Factors, Scheduler, Workers
+from epixs.cli.options import AsJson, Factors, Quiet, Scheduler, Workers
 from epixs.cli.terminal import (
     bytes_text,
     check_present,
@@ -50,6 +50,7 @@ def export(
     workers: Workers = None,
     scheduler: Scheduler = None,
     json: AsJson = False,
+    quiet: Quiet = False,
 ) -> None:
     """Write tracks as bigWigs, alone or with a track hub for genome browsers; run again, it resumes."""
     from epixs.errors import ConfigError
@@ -128,6 +129,7 @@ def browse(
         str, typer.Option(help="address to serve on; others than this machine's show it to others")
     ] = ("127.0.0.1"),
     port: Annotated[int, typer.Option(min=0, max=65535, help="port; 0 takes a free one")] = 0,
+    quiet: Quiet = False,
 ) -> None:
     """Show tracks on the genome in a web browser, observed beside imputed, until Ctrl-C."""
     from epixs.errors import ConfigError

@@ -19,6 +19,7 @@ from epixs.cli.options import (
     Force,
     MaxMinutes,
     ModelDir,
+    Quiet,
     Resume,
     Scheduler,
     Seed,
@@ -60,6 +61,7 @@ def extend(
     resume: Resume = False,
     force: Force = False,
     json: AsJson = False,
+    quiet: Quiet = False,
 ) -> None:
     """Fit new biosamples, assays or a new species, and leave all that the model knows as it is."""
     from epixs.errors import TrainingError
@@ -131,6 +133,7 @@ def fit_genome(
     scheduler: Scheduler = None,
     dry_run: DryRun = False,
     json: AsJson = False,
+    quiet: Quiet = False,
 ) -> None:
     """Fit genome factors of any regions, block by block, all else frozen. Run again, it resumes."""
     check_present("model folder", model_dir)

@@ -18,6 +18,7 @@ from epixs.cli.options import (
     ModelDir,
     Observed,
     Picture,
+    Quiet,
     Scheduler,
     ScoringMode,
     Workers,
@@ -34,6 +35,7 @@ from epixs.cli.terminal import (
     say,
     show_table,
     start_tensorflow,
+    waiting,
 )
 
 WORDS = {
@@ -55,6 +57,7 @@ def impute(
     scheduler: Scheduler = None,
     dry_run: DryRun = False,
     json: AsJson = False,
+    quiet: Quiet = False,
 ) -> None:
     """Impute what was not measured: by default every pair the model was not trained on.
 
@@ -224,6 +227,7 @@ def evaluate(
         Path | None, typer.Option(help="TSV of biosample, assay, path: each experiment's peaks, for auprc")
     ] = None,
     json: AsJson = False,
+    quiet: Quiet = False,
 ) -> None:
     """Score imputed against observed tracks, beside average activity and zero-shot baselines."""
     from epixs.errors import ConfigError
@@ -312,11 +316,9 @@ def plot(
         ),
     ] = FigureKind.locus,
     genes: Genes = None,
+    quiet: Quiet = False,
 ) -> None:
-    """Draw a figure for a paper: tracks along a locus, values against each other, or skill as a matrix.
-
-    epixs plot mouse.imputed.zarr mouse.zarr --assay H3K4me3 --locus chr19:5,000,000-5,200,000 --out a.svg
-    """
+    """Draw a figure for a paper: tracks along a locus, values against each other, or skill as a matrix."""
     check_present("store", imputed, store)
     check_present("file", genes)
     from epixs.report.plot import plot as run

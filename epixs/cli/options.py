@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from epixs.cli.terminal import reserve_stdout
+from epixs.cli.terminal import leave_out_notes, reserve_stdout
 
 
 class Uncovered(StrEnum):
@@ -77,5 +77,15 @@ AsJson = Annotated[
     bool,
     typer.Option(
         "--json", callback=reserve_stdout, is_eager=True, help="one JSON object on stdout, all else on stderr"
+    ),
+]
+Quiet = Annotated[
+    bool,
+    typer.Option(
+        "--quiet",
+        "-q",
+        callback=leave_out_notes,
+        is_eager=True,
+        help="no progress and no notes; warnings stay",
     ),
 ]

@@ -19,6 +19,7 @@ from epixs.cli.options import (
     MaxMinutes,
     ModelDir,
     Picture,
+    Quiet,
     Resume,
     Seed,
 )
@@ -28,6 +29,7 @@ from epixs.cli.terminal import (
     print_json,
     say,
     start_tensorflow,
+    waiting,
 )
 from epixs.cli.training_shown import (
     excluded,
@@ -68,6 +70,7 @@ def train(
     ] = False,
     dry_run: DryRun = False,
     json: AsJson = False,
+    quiet: Quiet = False,
 ) -> None:
     """Train one model over all species jointly; keeps the best checkpoint on held-out entries."""
     from epixs.errors import EpixsWarning, TrainingError
@@ -114,12 +117,13 @@ def train(
         print_json({"model": out, "plan": plan, **with_units(done), "verdicts": verdicts})
 
 
-def curves(model_dir: ModelDir, out: Picture) -> None:
+def curves(model_dir: ModelDir, out: Picture, quiet: Quiet = False) -> None:
     """Draw the learning curves of a run: loss and held-out error by epoch."""
     check_present("model folder", model_dir)
     from epixs.report.figures.curves import curves as run
 
-    run(model_dir, out=out)
+    with waiting("drawing"):
+        run(model_dir, out=out)
     say(f"wrote {out}")
 
 

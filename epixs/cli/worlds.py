@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from epixs.cli.options import Size, WorldFolder, WorldSeed, WorldSize
-from epixs.cli.terminal import counted, on_interrupt, out, say, start_tensorflow
+from epixs.cli.options import Quiet, Size, WorldFolder, WorldSeed, WorldSize
+from epixs.cli.terminal import counted, counting, on_interrupt, out, progress_bar, say, start_tensorflow
 
 
-def simulate(folder: WorldFolder, size: WorldSize = Size.demo, seed: WorldSeed = 0) -> None:
+def simulate(
+    folder: WorldFolder, size: WorldSize = Size.demo, seed: WorldSeed = 0, quiet: Quiet = False
+) -> None:
     """Write a simulated two-species world as bigWigs, with a portal-style metadata.tsv."""
     from epixs.simulation.simulate import simulate as run
 
-    files = run(folder, size=size.value, seed=seed)
+    with progress_bar() as bar:
+        files = run(folder, size=size.value, seed=seed, progress=counting(bar, "writing tracks"))
     say(
         f"{folder}: {counted(len(files), 'file')}; "
         f"next: epixs catalog {folder}/metadata.tsv --out {folder}/catalog.tsv"

@@ -17,6 +17,7 @@ import numpy.typing as npt
 import pandas as pd
 import pyBigWig
 
+from epixs.cluster.tasks import Progress
 from epixs.errors import ConfigError, StoreError
 from epixs.genome.assembly import load_assembly
 from epixs.genome.regions import BIN_SIZE
@@ -157,7 +158,13 @@ class Element:
     activity: Array
 
 
-def simulate(folder: str | Path, *, size: str = "demo", seed: int = 0) -> list[Path]:
+def simulate(
+    folder: str | Path,
+    *,
+    size: str = "demo",
+    seed: int = 0,
+    progress: Callable[[Progress], None] | None = None,
+) -> list[Path]:
     """Write a world: `tracks/*.bigWig`, a portal-style `metadata.tsv` and `SPECIES.bed` for each species.
 
     Parameters
@@ -168,6 +175,8 @@ def simulate(folder: str | Path, *, size: str = "demo", seed: int = 0) -> list[P
         `"demo"`, `"tiny"` or `"large"`.
     seed
         The same seed gives the same files.
+    progress
+        Called after each track.
 
     Returns
     -------
@@ -194,7 +203,7 @@ def simulate(folder: str | Path, *, size: str = "demo", seed: int = 0) -> list[P
         programs = generator.dirichlet(np.full(N_PROGRAMS, 0.35), species.n_biosamples)
         genome = [_elements(n_bins, programs, generator) for _, _, n_bins in species.regions]
         chosen = _measured(species, generator)
-        for biosample, assay_index in chosen:
+        for number, (biosample, assay_index) in enumerate(chosen, 1):
             assay = ASSAYS[assay_index]
             accession = f"SIM{index}{biosample:02d}{assay_index:02d}"
             depth = float(np.exp(generator.normal(0, 0.15)))
@@ -206,6 +215,8 @@ def simulate(folder: str | Path, *, size: str = "demo", seed: int = 0) -> list[P
             _write_bigwig(path, species, tracks)
             written.append(path)
             rows.append(_metadata_row(species, assay, biosample, accession, path.stat().st_size))
+            if progress is not None:
+                progress(Progress(number, len(chosen)))
         bed = folder / f"{species.species}.bed"
         lines = [f"{c}\t{s}\t{s + n * BIN_SIZE}\t{c}-simulated\n" for c, s, n in species.regions]
         bed.write_text("".join(lines), encoding="utf-8")
