@@ -73,8 +73,12 @@ def extend(
     check_present("store", store)
     check_present("--exclude", exclude)
     from epixs.axis.aliases import read_aliases
+    from epixs.compendium.read import open_compendium
+    from epixs.models.description import read_description
 
     pairs, aliases = excluded(exclude), read_aliases(assay_alias) if assay_alias else []
+    read_description(model_dir)
+    open_compendium(store)
     start_tensorflow()
     from epixs.models.folder import open_model
     from epixs.training.devices import use_cores
@@ -140,8 +144,10 @@ def fit_genome(
     check_present("store", store)
     check_present("--exclude", exclude)
     from epixs.cluster.client import open_client
+    from epixs.models.description import check_before_loading
 
     pairs = tuple(excluded(exclude))
+    check_before_loading(model_dir, store)
     start_tensorflow()
     from epixs.factors.fit import fit_genome as run
     from epixs.factors.selection import factor_cost, plan_factors

@@ -80,10 +80,10 @@ def impute(
     from epixs.cluster.client import open_client
     from epixs.compendium.read import open_compendium
     from epixs.factors.store import open_factors
-    from epixs.models.description import read_description
+    from epixs.models.description import check_before_loading
 
     wanted = read_pairs(pairs, what="--pairs") if pairs else None
-    if read_description(model_dir).interrupted:
+    if check_before_loading(model_dir, store).interrupted:
         remark(
             f"training of {model_dir} was interrupted: these are its best weights until then; "
             "`epixs train ... --resume` goes on with it"

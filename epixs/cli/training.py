@@ -74,13 +74,14 @@ def train(
 ) -> None:
     """Train one model over all species jointly; keeps the best checkpoint on held-out entries."""
     from epixs.errors import EpixsWarning, TrainingError
-    from epixs.models.settings import choose_kind, make_settings, read_settings
     from epixs.storage.files import check_new_folder
 
     if not (resume or dry_run):
         check_new_folder(out, TrainingError)
     check_present("store", *stores)
     check_present("--exclude", exclude)
+    from epixs.models.settings import choose_kind, make_settings, read_settings
+
     chosen: dict[str, Any] = {"target": target, "max_minutes": max_minutes, "epochs": epochs, "seed": seed}
     chosen["hidden"] = _widths(hidden)
     from epixs.axis.aliases import read_aliases

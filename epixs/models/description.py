@@ -13,6 +13,7 @@ from epixs.axis.serialize import axis_from_dict
 from epixs.config import Settings
 from epixs.errors import AxisError, TrainingError
 from epixs.models.settings import settings_from, settings_from_flat
+from epixs.models.stores import known_species
 from epixs.storage.files import CHECKPOINT_FILE
 from epixs.storage.fingerprint import digest
 
@@ -124,6 +125,21 @@ def read_description(folder: Path) -> Description:
         fingerprint,
         (folder / CHECKPOINT_FILE).is_file(),
     )
+
+
+def check_before_loading(folder: Path, store: str | Path) -> Description:
+    """Check a store's species by what a model's folder says, and return that: no TensorFlow is needed.
+
+    Raises
+    ------
+    AxisError
+        If the store is of another species, or the description is damaged.
+    TrainingError
+        If the folder holds no model.
+    """
+    said = read_description(folder)
+    known_species(said.axis, folder, store)
+    return said
 
 
 def _pair_of_numbers(assay: str, found: Any) -> tuple[float, float]:
