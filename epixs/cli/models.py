@@ -35,7 +35,6 @@ from epixs.cli.terminal import (
     say,
     show_table,
     start_tensorflow,
-    waiting,
 )
 
 WORDS = {

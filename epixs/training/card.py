@@ -50,9 +50,9 @@ def write_card(folder: Path, errors: Sequence[GroupError], held_out: str) -> Non
         *_excluded(axis),
         "## Scores",
         "",
-        f"Mean squared errors in arcsinh units on {held_out}, beside those of two baselines that know the same "
-        "experiments. `history.csv` has those of every epoch. How good an imputed track is that nobody measured "
-        "is best found out by excluding such tracks: `epixs train --exclude`, then `epixs evaluate`.",
+        f"Mean squared errors in arcsinh units on {held_out}, beside those of two baselines that know the "
+        "same experiments. `history.csv` has those of every epoch. How good an imputed track is that nobody "
+        "measured is best found out by excluding such tracks: `epixs train --exclude`, then `epixs evaluate`.",
         "",
         *_table(
             ("species", "assay", "model", "average activity", "mean"),
@@ -62,8 +62,8 @@ def write_card(folder: Path, errors: Sequence[GroupError], held_out: str) -> Non
         "",
         "## Use",
         "",
-        f"Imputes signal tracks at 25 bp, in arcsinh units, of the biosamples of {', '.join(axis.species)} and the "
-        "assays above it was trained on: `epixs impute MODEL STORE --out IMPUTED`.",
+        f"Imputes signal tracks at 25 bp, in arcsinh units, of the biosamples of {', '.join(axis.species)} "
+        "and the assays that it was trained on: `epixs impute MODEL STORE --out IMPUTED`.",
         "",
         "## Limits",
         "",
@@ -78,9 +78,9 @@ def write_card(folder: Path, errors: Sequence[GroupError], held_out: str) -> Non
 
 
 LIMITS = (
-    "Imputed tracks are predictions. They do not show what is particular to a biosample unless other tracks of "
-    "it do, and are no evidence that an experiment would find a peak.",
-    "The size of an unmeasured track is expected from few others: ranks and shapes are more certain than heights.",
+    "Imputed tracks are predictions. They do not show what is particular to a biosample unless other tracks "
+    "of it do, and are no evidence that an experiment would find a peak.",
+    "The size of an unmeasured track is expected from few others: shapes are more certain than heights.",
     "It is not meant for diagnosis, or for any decision about a person.",
 )
 
