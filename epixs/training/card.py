@@ -52,7 +52,7 @@ def write_card(folder: Path, errors: Sequence[GroupError], held_out: str) -> Non
         "",
         f"Mean squared errors in arcsinh units on {held_out}, beside those of two baselines that know the "
         "same experiments. `history.csv` has those of every epoch. How good an imputed track is that nobody "
-        "measured is best found out by excluding such tracks: `epixs train --exclude`, then `epixs evaluate`.",
+        "measured is best found out by excluding such tracks: `epixs train --exclude`, `epixs evaluate`.",
         "",
         *_table(
             ("species", "assay", "model", "average activity", "mean"),
