@@ -218,7 +218,7 @@ def _config_of(content: Mapping[str, Any], folder: Path) -> Config:
     sets = [_read(TrainingSet, entry, folder) for entry in _entries(content, "training_set")]
     _check_names("training_set", [one.name for one in sets])
     entries = _entries(content, "model")
-    names = [str(entry.get("name", entry.get("kind", DEFAULT_KIND))) for entry in entries]
+    names = [entry.get("name", entry.get("kind", DEFAULT_KIND)) for entry in entries]
     _check_names("model", names)
     return Config(
         _read(SplitSettings, content.get("split", {}), folder),
@@ -238,11 +238,11 @@ def _entries(content: Mapping[str, Any], name: str) -> list[dict[str, Any]]:
     return entries
 
 
-def _check_names(table: str, names: Sequence[str]) -> None:
+def _check_names(table: str, names: Sequence[Any]) -> None:
     taken = {baseline.name for baseline in LADDER}
     valid, expected = _name()
     for name in names:
-        if not valid(name):
+        if not isinstance(name, str) or not valid(name):
             raise ConfigError(f"setting {table}.name", got=repr(name), expected=expected)
         if names.count(name) > 1:
             raise ConfigError(f"setting {table}.name", got=f"{name!r} twice", expected="each name once")
