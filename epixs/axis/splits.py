@@ -177,7 +177,16 @@ def split(
     >>> [len(fold.pairs) for fold in folds]
     [9, 9, 9]
     """
-    parts = joint_axis(stores).parts
+    made = split_parts(joint_axis(stores).parts, by, folds, assay_class, seed)
+    if out is not None:
+        made.write(out)
+    return made
+
+
+def split_parts(
+    parts: Sequence[SpeciesAxis], by: str, folds: int | None, assay_class: str, seed: int
+) -> Split:
+    """Split the experiments of some species; see `split`."""
     if by not in BY:
         raise ConfigError("--by", got=f"{by!r}{closest(by, BY)}", expected=" or ".join(BY))
     known = sorted({str(name) for part in parts for name in part.experiments["assay_class"]})
@@ -218,10 +227,7 @@ def split(
         )
     if by == "region":
         made = _with_regions(made, parts, seed)
-    result = Split(by, seed, tuple(made), tuple(sorted(kept)))
-    if out is not None:
-        result.write(out)
-    return result
+    return Split(by, seed, tuple(made), tuple(sorted(kept)))
 
 
 Label = tuple[str, str]
