@@ -31,6 +31,7 @@ from .report.qc_page import qc as qc
 from .catalog.pairs import read_pairs as read_pairs
 from .axis.aliases import read_aliases as read_aliases
 from .axis.join import joint_axis as joint_axis
+from .axis.splits import split as split
 
 # Sampling and models
 from .sampling import Sampler as Sampler
@@ -63,6 +64,7 @@ from .imputation.write import open_imputed as open_imputed
 from .imputation.write import impute as impute
 from .evaluation.scores import evaluate as evaluate
 from .report.tables import write_report as write_report
+from .crossvalidation.run import crossvalidate as crossvalidate
 from .report.plot import plot as plot
 
 # Tracks for genome browsers

@@ -17,6 +17,12 @@ Rule = tuple[Callable[[Any], bool], str]
 """A check of a value, and what it expects in words."""
 
 
+class Texts(tuple[str, ...]):
+    """Several texts, as the default of a setting; other tuples are of whole numbers."""
+
+    __slots__ = ()
+
+
 def setting(default: Any, *rules: Rule) -> Any:
     """Declare a setting by its default, which gives its type too, and the rules that its values obey."""
     return dataclasses.field(default=default, metadata={"rules": rules})
@@ -91,7 +97,11 @@ class CheckedSettings:
 
 def _typed(name: str, value: object, default: object) -> object:
     """Give a value its setting's type, or say why it cannot have it."""
-    if isinstance(default, tuple):
+    if isinstance(default, Texts):
+        if isinstance(value, (list, tuple)) and all(type(text) is str for text in value):
+            return Texts(value)
+        expected = "a list of texts"
+    elif isinstance(default, tuple):
         if isinstance(value, (list, tuple)) and all(type(n) is int for n in value):
             return tuple(value)
         expected = "a list of whole numbers"

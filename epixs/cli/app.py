@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from epixs.cli.crossvalidation import crossvalidate, split
 from epixs.cli.exports import browse, export
 from epixs.cli.growth import extend, fit_genome
 from epixs.cli.ingest import catalog, ingest
@@ -18,8 +19,8 @@ from epixs.cli.training import curves, train
 from epixs.cli.worlds import demo, simulate
 
 VERBS = (
-    catalog, ingest, status, info, verify, qc, remove, train, curves, extend, fit_genome, impute, evaluate,
-    plot, export, browse, simulate, demo,
+    catalog, ingest, status, info, verify, qc, remove, split, train, curves, extend, fit_genome, impute,
+    evaluate, crossvalidate, plot, export, browse, simulate, demo,
 )  # fmt: skip
 
 app = typer.Typer(

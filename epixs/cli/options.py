@@ -33,6 +33,16 @@ class Size(StrEnum):
     large = "large"
 
 
+class SplitBy(StrEnum):
+    """What a split keeps together."""
+
+    experiment = "experiment"
+    assay = "assay"
+    by_class = "class"
+    biosample = "biosample"
+    region = "region"
+
+
 class ScoringMode(StrEnum):
     """Whose definitions of the metrics."""
 
