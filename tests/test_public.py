@@ -81,7 +81,13 @@ BY_VERB = {
         **dict.fromkeys(["stores", "model", "everything", "factors"], "compendia"),
     },
     "browse": {"chrom_sizes": "assembly", **dict.fromkeys(["stores", "model", "factors"], "compendia")},
-    "evaluate": {"other": "others", "baseline": "baselines", "report": None}  # epixs.write_report
+    "evaluate": {
+        "other": "others",
+        "baseline": "baselines",
+        "report": None,
+        "model": None,
+        "locus": None,
+    }  # epixs.write_report
     | dict.fromkeys(["genes", "enhancers", "blacklist", "peaks"], "annotations"),
 }
 ONLY_FROM_PYTHON = {

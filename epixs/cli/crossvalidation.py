@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
-from epixs.cli.options import AsJson, DryRun, Scheduler, SplitBy, Workers
+from epixs.cli.options import AsJson, DryRun, Quiet, Scheduler, SplitBy, Workers
 from epixs.cli.terminal import (
     bytes_text,
     check_present,
@@ -34,6 +34,7 @@ def split(
     assay_class: Annotated[str, typer.Option(help="hold out only experiments of this class")] = "",
     seed: Annotated[int, typer.Option(min=0, help="decides which fold each comes into")] = 0,
     json: AsJson = False,
+    quiet: Quiet = False,
 ) -> None:
     """Split experiments into folds, each a table that `epixs train --exclude` reads."""
     check_present("store", *stores)
@@ -75,6 +76,7 @@ def crossvalidate(
     scheduler: Scheduler = None,
     dry_run: DryRun = False,
     json: AsJson = False,
+    quiet: Quiet = False,
 ) -> None:
     """Train without each fold, impute it and score it, for all models and training sets. Resumes."""
     from epixs.crossvalidation.settings import read_config

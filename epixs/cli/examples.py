@@ -11,6 +11,7 @@ epixs ingest world/catalog.tsv --species mouse \\
     "verify": "epixs verify mouse.zarr --sources",
     "qc": "epixs qc mouse.zarr --report mouse-qc",
     "remove": 'epixs remove mouse.zarr SIM10107 --reason "wrong antibody"',
+    "split": "epixs split mouse.zarr --by experiment --folds 3 --out folds",
     "train": """\
 printf 'species\\tbiosample\\tassay\\n' > exclude.tsv
 printf 'mouse\\tsimulated-mouse-00\\tChIP-seq_H3K27ac_signal_p-value\\n' >> exclude.tsv
@@ -23,6 +24,25 @@ epixs extend model human.zarr --out model2""",
     "fit-genome": "epixs fit-genome model mouse.zarr --out factors.zarr",
     "impute": "epixs impute model mouse.zarr --out imputed.zarr",
     "evaluate": "epixs evaluate imputed.zarr mouse.zarr --report scores",
+    "crossvalidate": """\
+cat > crossvalidation.toml <<'END'
+[split]
+store = "mouse.zarr"
+folds = 2
+[[training_set]]
+name = "mouse"
+[[training_set]]
+name = "mouse and human"
+others = ["human.zarr"]
+[[model]]
+name = "paper"
+kind = "avocado"
+hidden = [16, 16]
+training = {epochs = 2}
+[run]
+folder = "crossvalidation"
+END
+epixs crossvalidate crossvalidation.toml""",
     "plot": """\
 epixs plot imputed.zarr mouse.zarr --biosample simulated-mouse-00 \\
   --assay ChIP-seq_H3K27ac_signal_p-value \\

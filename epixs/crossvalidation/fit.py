@@ -86,8 +86,8 @@ def rows_of(fit: Fit, evaluation: Evaluation) -> pd.DataFrame:
         species=fit.pairs[0][0],
     )
     rest = [name for name in found.columns if name not in LABELS]
-    chosen = labelled if fit.has_baselines else labelled[is_own]
-    return pd.concat([chosen[~is_own], chosen[is_own]])[[*LABELS, *rest]]
+    baselines = labelled[~is_own] if fit.has_baselines else labelled[:0]
+    return pd.concat([baselines, labelled[is_own]])[[*LABELS, *rest]]
 
 
 def clear(folder: Path, keep: str) -> None:

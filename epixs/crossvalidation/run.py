@@ -102,11 +102,9 @@ def crossvalidate(
 
 
 def read_scores(path: str | Path) -> pd.DataFrame:
-    """Read a table of scores: labels as text, and every digit of a number."""
+    """Read a table of scores: labels as text."""
     labels = dict.fromkeys([*LABELS, "role"], str)
-    return pd.read_csv(
-        path, sep="\t", dtype=labels, na_values=["NA"], keep_default_na=False, float_precision="round_trip"
-    )
+    return pd.read_csv(path, sep="\t", dtype=labels, na_values=["NA"], keep_default_na=False)
 
 
 def _check_folder(folder: Path) -> None:

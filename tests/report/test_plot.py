@@ -75,6 +75,11 @@ def drawn(monkeypatch):
     return rows
 
 
+def by_windows(values):
+    """Of 2,000 bins two at a time are drawn as their mean: a picture has no more columns."""
+    return values.reshape(-1, 2).mean(axis=1)
+
+
 def test_removed_experiments_are_not_drawn(world, trained, held_out, tmp_path, drawn):
     store = shutil.copytree(world.store("mouse"), tmp_path / "mouse.zarr")
     _, biosample, assay = held_out[-1]
@@ -88,10 +93,10 @@ def test_removed_experiments_are_not_drawn(world, trained, held_out, tmp_path, d
     notes = plot(tmp_path / "i.zarr", store, **what)
     assert f"{biosample} / {assay} cannot be used (removed: wrong antibody): no observed panel" in notes
     left = [row for row in same.index[same["biosample"] != biosample] if table["accession"][row] not in gone]
-    average = open_compendium(store).signal[left].mean("experiment").to_numpy()
+    average = by_windows(open_compendium(store).signal[left].mean("experiment").to_numpy())
     assert len(drawn) == 1 + bool(left)
     if left:
-        np.testing.assert_allclose(drawn[-1][1], average)
+        np.testing.assert_allclose(drawn[-1][1], average, rtol=1e-5)
 
 
 def test_regions_in_any_order_are_drawn_along_the_chromosome(tmp_path, drawn):
@@ -107,4 +112,5 @@ def test_regions_in_any_order_are_drawn_along_the_chromosome(tmp_path, drawn):
     for edges, _ in drawn:
         assert (np.diff(edges[:, 0]) > 0).all()
     observed = drawn[0][1]
-    np.testing.assert_allclose(observed, np.concatenate([values[0, 1_000:], values[0, :1_000]]), atol=1e-3)
+    along = by_windows(np.concatenate([values[0, 1_000:], values[0, :1_000]]))
+    np.testing.assert_allclose(observed, along, atol=1e-3)
