@@ -3,16 +3,27 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Annotated
+
+import typer
 
 from epixs.cli.options import Size, WorldFolder, WorldSeed, WorldSize
 from epixs.cli.terminal import counted, on_interrupt, out, say, start_tensorflow
 
 
-def simulate(folder: WorldFolder, size: WorldSize = Size.demo, seed: WorldSeed = 0) -> None:
+def simulate(
+    folder: WorldFolder,
+    size: WorldSize = Size.demo,
+    seed: WorldSeed = 0,
+    differs: Annotated[
+        list[str] | None,
+        typer.Option(metavar="TARGET", help="a target such as H3K27ac that marks other elements in mouse"),
+    ] = None,
+) -> None:
     """Write a simulated two-species world as bigWigs, with a portal-style metadata.tsv."""
     from epixs.simulation.simulate import simulate as run
 
-    files = run(folder, size=size.value, seed=seed)
+    files = run(folder, size=size.value, seed=seed, differs=differs or ())
     say(
         f"{folder}: {counted(len(files), 'file')}; "
         f"next: epixs catalog {folder}/metadata.tsv --out {folder}/catalog.tsv"
