@@ -63,6 +63,12 @@ from .imputation.write import open_imputed as open_imputed
 from .imputation.write import impute as impute
 from .evaluation.scores import evaluate as evaluate
 from .report.tables import write_report as write_report
+from .evaluation.comparison import tables as tables
+from .report.tables import typeset as typeset
+from .evaluation.species import species_differences as species_differences
+from .evaluation.significance import paired_wilcoxon as paired_wilcoxon
+from .evaluation.significance import bootstrap_interval as bootstrap_interval
+from .evaluation.significance import challenge_ranking as challenge_ranking
 from .report.figures import plot as plot
 
 # Tracks for genome browsers

@@ -10,7 +10,7 @@ import typer
 from epixs.cli.exports import browse, export
 from epixs.cli.growth import extend, fit_genome
 from epixs.cli.ingest import catalog, ingest
-from epixs.cli.models import evaluate, impute, plot
+from epixs.cli.models import evaluate, impute, plot, tables
 from epixs.cli.show import info, status
 from epixs.cli.stores import qc, remove, verify
 from epixs.cli.terminal import Verbs, say
@@ -19,7 +19,7 @@ from epixs.cli.worlds import demo, simulate
 
 VERBS = (
     catalog, ingest, status, info, verify, qc, remove, train, curves, extend, fit_genome, impute, evaluate,
-    plot, export, browse, simulate, demo,
+    tables, plot, export, browse, simulate, demo,
 )  # fmt: skip
 
 app = typer.Typer(

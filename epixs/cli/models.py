@@ -1,4 +1,4 @@
-"""`epixs impute`, `evaluate` and `plot`: from models to imputations, scores and pictures."""
+"""`epixs impute`, `evaluate`, `tables` and `plot`: from models to imputations, scores and pictures."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import typer
 
 from epixs.cli.options import (
     AsJson,
+    Cluster,
     DryRun,
     Factors,
     Imputed,
@@ -18,6 +19,7 @@ from epixs.cli.options import (
     Picture,
     Scheduler,
     ScoringMode,
+    TableFormat,
     Workers,
 )
 from epixs.cli.terminal import (
@@ -265,6 +267,39 @@ def evaluate(
     if json:
         found = {"scores": scores.scores, "summary": summary, "better_than": better_than}
         print_json({"imputed": imputed, "store": store, **found, "notes": scores.notes, "files": files})
+
+
+def tables(
+    run: Annotated[
+        Path, typer.Argument(metavar="RUN", help="folder of `epixs crossvalidate` or `evaluate --report`")
+    ],
+    format: Annotated[
+        TableFormat | None, typer.Option(help="print the tables in this format, and nothing else")
+    ] = None,
+    baseline: Annotated[
+        str | None,
+        typer.Option(help="compare with this training set, model or baseline, not with one species"),
+    ] = None,
+    metric: Annotated[str, typer.Option(help="column of the scores")] = "mse",
+    cluster: Annotated[Cluster, typer.Option(help="what the intervals draw")] = Cluster.biosample,
+    seed: Annotated[int, typer.Option(min=0, help="of the intervals' draws")] = 0,
+    json: AsJson = False,
+) -> None:
+    """Make the paper's tables of a run, with intervals and tests, and compare the species by assay."""
+    check_present("run", run)
+    from epixs.evaluation.comparison import tables as make
+    from epixs.report.tables import printed_tables, typeset
+
+    found = make(run, metric=metric, baseline=baseline, cluster=cluster.value, seed=seed)
+    if json:
+        print_json({"run": run, **vars(found)})
+    elif format:
+        say(typeset(found, format.value).rstrip("\n"))
+    if not json and not format:
+        for title, table in printed_tables(found).items():
+            show_table(title, list(table.columns), table.to_numpy().tolist())
+    for text in found.notes:
+        remark(text)
 
 
 def plot(

@@ -25,6 +25,7 @@ from epixs.evaluation.table import (
     HELD_OUT,
     IMPUTED,
     MOST_NAMED,
+    TRACKS,
     Evaluation,
     missing_correlations,
     partly_scored,
@@ -162,7 +163,10 @@ def evaluate(
         if label in held_out and assay not in zero_shot_assays:
             role = HELD_OUT
         shown = imputed_table.loc[row]
-        labels = {name: str(shown[name]) for name in ("biosample", "assay", "assay_class")} | {"role": role}
+        labels: dict[str, Any] = {
+            name: str(shown[name]) for name in ("biosample", "assay", "assay_class")
+        } | {"role": role}
+        labels |= {TRACKS: sum(b == biosample and a != assay for b, a in trained)}
         average = scored.metrics.get(AVERAGE, {}).get("mse", np.nan)
         rows += [
             labels
@@ -177,6 +181,7 @@ def evaluate(
         "assay_class",
         "assay",
         "biosample",
+        TRACKS,
         "method",
         "bins",
         "observed_bins",

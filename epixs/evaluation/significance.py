@@ -177,6 +177,37 @@ def bootstrap_interval(
     return Interval(mean, float(low), float(high))
 
 
+CLUSTERS = ("biosample", "experiment")
+"""What intervals draw."""
+
+
+@dataclass(frozen=True)
+class Resampling:
+    """How intervals are made: what is drawn, how often, and from which seed."""
+
+    cluster: str = CLUSTERS[0]
+    draws: int = DRAWS
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.cluster not in CLUSTERS:
+            raise ConfigError("cluster", got=repr(self.cluster), expected=" or ".join(CLUSTERS))
+
+    def interval(self, values: pd.Series, *, by_assay: bool = False) -> Interval:
+        """Interval of the mean of values that are labelled by experiment."""
+        labels = values.index
+        drawn = list(
+            zip(labels.get_level_values("species"), labels.get_level_values("biosample"), strict=True)
+        )
+        return bootstrap_interval(
+            values.to_numpy(),
+            clusters=drawn if self.cluster == "biosample" else None,
+            groups=list(labels.get_level_values("assay")) if by_assay else None,
+            draws=self.draws,
+            seed=self.seed,
+        )
+
+
 def _codes(
     labels: Sequence[object] | npt.NDArray[np.float64] | None, values: Floats, known: npt.NDArray[np.bool_]
 ) -> tuple[npt.NDArray[np.intp], int]:

@@ -30,6 +30,9 @@ UNFAIR = ladder.UNFAIR.name
 
 MOST_NAMED = 3
 
+TRACKS = "biosample_tracks"
+"""Column with the number of training experiments of a scored experiment's biosample, itself left out."""
+
 KNOWN_METRICS = {*METRICS, *CHALLENGE, "skill"}
 
 COUNTED = {
@@ -50,6 +53,7 @@ class Evaluation:
     ----------
     scores
         One row per experiment and method: `biosample assay assay_class role method` and the metrics.
+        `biosample_tracks` is the number of the biosample's other experiments that were trained on.
         `skill` is 1 - MSE / MSE of average activity on the same bins.
         `role` is `excluded` (not trained on), `zero-shot` (its assay not trained on in this species),
         `held out` (not trained on, but it chose when training stopped) or `training`.
