@@ -28,6 +28,7 @@ from epixs.cli.terminal import (
     counted,
     counting,
     listed,
+    plain,
     print_json,
     progress_bar,
     remark,
@@ -242,7 +243,8 @@ def evaluate(
     for text in scores.notes:
         remark(text)
     summary = scores.summary()
-    metrics = [name for name in SHOWN[mode.value] if name in summary]
+    shown = SHOWN[mode.value] if scores.scores["same_units"].all() else (*SHOWN[mode.value], "mse_affine")
+    metrics = [name for name in shown if name in summary]
     names = ["role", "assay", "biosample", "method", *metrics]
     show_table("per experiment", names, scores.scores[names].to_numpy().tolist())
     names = ["role", "assay_class", "method", "scored", "correlated", *metrics]
@@ -255,6 +257,8 @@ def evaluate(
     if not scores.scores["same_units"].all():  # errors of other units say nothing
         rank = "gwspear" if mode is ScoringMode.challenge else "spearman"
         verdicts.append((rank, "by rank, Spearman"))
+        if mode is ScoringMode.corrected:
+            verdicts.append(("mse_affine", "by MSE of the best affine fit, as units differ"))
     better_than = []
     for metric, how in verdicts:
         for method in (AVERAGE, *ZERO_SHOT):
@@ -264,8 +268,11 @@ def evaluate(
                 better_than.append(
                     {"role": role, "method": method, "metric": metric, "better": better, "tracks": tracks}
                 )
+    if odd_rows := scores.odd_rows_note():
+        remark(odd_rows)
     if json:
         found = {"scores": scores.scores, "summary": summary, "better_than": better_than}
+        found["odd_rows"] = scores.odd_rows
         print_json({"imputed": imputed, "store": store, **found, "notes": scores.notes, "files": files})
 
 
@@ -294,7 +301,7 @@ def tables(
     if json:
         print_json({"run": run, **vars(found)})
     elif format:
-        say(typeset(found, format.value).rstrip("\n"))
+        typer.echo(plain(typeset(found, format.value)), nl=False)  # `say` would make spaces of tabs
     if not json and not format:
         for title, table in printed_tables(found).items():
             show_table(title, list(table.columns), table.to_numpy().tolist())
