@@ -66,6 +66,12 @@ from .evaluation.scores import evaluate as evaluate
 from .report.tables import write_report as write_report
 from .crossvalidation.run import crossvalidate as crossvalidate
 from .report.plot import plot as plot
+from .evaluation.comparison import tables as tables
+from .report.tables import typeset as typeset
+from .evaluation.species import species_differences as species_differences
+from .evaluation.significance import paired_wilcoxon as paired_wilcoxon
+from .evaluation.significance import bootstrap_interval as bootstrap_interval
+from .evaluation.significance import challenge_ranking as challenge_ranking
 
 # Tracks for genome browsers
 from .exports.run import export as export

@@ -73,6 +73,7 @@ BY_VERB = {
     "fit_genome": {"model_dir": "trained"},
     "impute": {"model_dir": "model"},
     "curves": {"model_dir": "model"},
+    "tables": {"format": None},  # epixs.typeset
     # With --model, what is exported is the Dataset of `epixs.open_imputed`.
     "export": {
         "biosample": "biosamples",
@@ -91,7 +92,7 @@ BY_VERB = {
     | dict.fromkeys(["genes", "enhancers", "blacklist", "peaks"], "annotations"),
 }
 ONLY_FROM_PYTHON = {
-    "axis", "bins", "progress", "report", "on_probe", "devices", "console", "plan", "ready", "until",
+    "axis", "bins", "progress", "report", "on_probe", "devices", "console", "plan", "ready", "until", "draws",
 }  # fmt: skip
 
 

@@ -43,6 +43,7 @@ training = {epochs = 2}
 folder = "crossvalidation"
 END
 epixs crossvalidate crossvalidation.toml""",
+    "tables": "epixs tables crossvalidation --format markdown",
     "plot": """\
 epixs plot imputed.zarr mouse.zarr --biosample simulated-mouse-00 \\
   --assay ChIP-seq_H3K27ac_signal_p-value \\

@@ -1,4 +1,4 @@
-"""`epixs impute`, `evaluate` and `plot`: from models to imputations, scores and pictures."""
+"""`epixs impute`, `evaluate`, `tables` and `plot`: from models to imputations, scores and pictures."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import typer
 
 from epixs.cli.options import (
     AsJson,
+    Cluster,
     DryRun,
     Factors,
     FigureKind,
@@ -21,6 +22,7 @@ from epixs.cli.options import (
     Quiet,
     Scheduler,
     ScoringMode,
+    TableFormat,
     Workers,
 )
 from epixs.cli.terminal import (
@@ -29,6 +31,7 @@ from epixs.cli.terminal import (
     counted,
     counting,
     listed,
+    plain,
     print_json,
     progress_bar,
     remark,
@@ -272,7 +275,8 @@ def evaluate(
     for text in scores.notes:
         remark(text)
     summary = scores.summary()
-    metrics = [name for name in SHOWN[mode.value] if name in summary]
+    wanted = SHOWN[mode.value] if scores.scores["same_units"].all() else (*SHOWN[mode.value], "mse_affine")
+    metrics = [name for name in wanted if name in summary]
     names = ["role", "assay", "biosample", "method", *metrics]
     show_table("per experiment", names, scores.scores[names].to_numpy().tolist())
     names = ["role", "assay_class", "method", "scored", "correlated", *metrics]
@@ -287,6 +291,8 @@ def evaluate(
     if not scores.scores["same_units"].all():  # errors of other units say nothing
         rank = "gwspear" if mode is ScoringMode.challenge else "spearman"
         verdicts.append((rank, "by rank, Spearman"))
+        if mode is ScoringMode.corrected:
+            verdicts.append(("mse_affine", "by MSE of the best affine fit, as units differ"))
     better_than = []
     for metric, how in verdicts:
         for method in (AVERAGE, *ZERO_SHOT):
@@ -296,9 +302,46 @@ def evaluate(
                 better_than.append(
                     {"role": role, "method": method, "metric": metric, "better": better, "tracks": tracks}
                 )
+    if odd_rows := scores.odd_rows_note():
+        remark(odd_rows)
     if json:
         found = {"scores": scores.scores, "summary": summary, "better_than": better_than}
+        found["odd_rows"] = scores.odd_rows
         print_json({"imputed": imputed, "store": store, **found, "notes": scores.notes, "files": files})
+
+
+def tables(
+    run: Annotated[
+        Path, typer.Argument(metavar="RUN", help="folder of `epixs crossvalidate` or `evaluate --report`")
+    ],
+    format: Annotated[
+        TableFormat | None, typer.Option(help="print the tables in this format, and nothing else")
+    ] = None,
+    baseline: Annotated[
+        str | None,
+        typer.Option(help="compare with this training set, model or baseline, not with one species"),
+    ] = None,
+    metric: Annotated[str, typer.Option(help="column of the scores")] = "mse",
+    cluster: Annotated[Cluster, typer.Option(help="what the intervals draw")] = Cluster.biosample,
+    seed: Annotated[int, typer.Option(min=0, help="of the intervals' draws")] = 0,
+    json: AsJson = False,
+    quiet: Quiet = False,
+) -> None:
+    """Make the paper's tables of a run, with intervals and tests, and compare the species by assay."""
+    check_present("run", run)
+    from epixs.evaluation.comparison import tables as make
+    from epixs.report.tables import printed_tables, typeset
+
+    found = make(run, metric=metric, baseline=baseline, cluster=cluster.value, seed=seed)
+    if json:
+        print_json({"run": run, **vars(found)})
+    elif format:
+        typer.echo(plain(typeset(found, format.value)), nl=False)  # `say` would make spaces of tabs
+    if not json and not format:
+        for title, table in printed_tables(found).items():
+            show_table(title, list(table.columns), table.to_numpy().tolist())
+    for text in found.notes:
+        remark(text)
 
 
 def plot(

@@ -58,6 +58,22 @@ class FigureKind(StrEnum):
     skill = "skill"
 
 
+class TableFormat(StrEnum):
+    """How the tables of a run are written."""
+
+    tsv = "tsv"
+    markdown = "markdown"
+    latex = "latex"
+    html = "html"
+
+
+class Cluster(StrEnum):
+    """What bootstrap intervals draw."""
+
+    biosample = "biosample"
+    experiment = "experiment"
+
+
 AnyPath = Annotated[str, typer.Argument(metavar="PATH", help="a store, a model or genome factors")]
 ModelDir = Annotated[Path, typer.Argument(metavar="MODEL_DIR", help="folder that `epixs train` wrote")]
 Imputed = Annotated[str, typer.Argument(help="imputed store")]

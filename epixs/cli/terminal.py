@@ -133,6 +133,7 @@ def as_json(value: Any) -> Any:
 
 MADE_BY = {
     "store": "make one with `epixs ingest` or `epixs impute`",
+    "run": "make one with `epixs crossvalidate`, or with `epixs evaluate --report`",
     "model folder": "train one with `epixs train`",
     "metadata": "download metadata.tsv from the ENCODE portal",
     "catalog": "catalog/README.md describes the columns; `epixs catalog` makes one",
