@@ -14,7 +14,6 @@ import pandas as pd
 from epixs.axis.join import joint_axis
 from epixs.cluster.client import take_one_thread
 from epixs.compendium.read import open_compendium, regions_of
-from epixs.compendium.subset import copy_regions
 from epixs.crossvalidation.plan import Fit
 from epixs.crossvalidation.settings import ALL, MODELS, NOBODY, ScoringSettings
 from epixs.errors import EpixsError
@@ -26,6 +25,7 @@ from epixs.factors.fit import fit_genome
 from epixs.factors.store import open_factors
 from epixs.genome.regions import Regions
 from epixs.imputation.write import impute
+from epixs.ingestion.subset import copy_regions
 from epixs.models.folder import open_model
 from epixs.storage.files import CHECKPOINT_FILE
 from epixs.storage.fingerprint import crc32
@@ -68,7 +68,7 @@ def carry_out(run: str, keep: str, store: Store, fits: Sequence[Fit]) -> Iterato
             "epixs_version": epixs_version(),
             "remarks": list(evaluation.notes),
         }
-        yield Record(fit.fingerprint(), [row])  # entered in the ledger before anything is deleted
+        yield Record(fit.fingerprint, [row])  # entered in the ledger before anything is deleted
         clear(folder, keep)
         gc.collect()
 

@@ -6,6 +6,7 @@ import importlib.metadata
 import platform
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -89,6 +90,7 @@ class Fit:
         what = f"{self.training_set}, {self.model}, seed {self.seed}, fold {self.fold.name}"
         return f"fit {self.number + 1} ({what})"
 
+    @cached_property
     def fingerprint(self) -> str:
         """Digest of everything that decides its scores."""
         fold = [self.fold.name, self.fold.pairs, self.fold.regions]
@@ -98,7 +100,7 @@ class Fit:
 
     def is_written(self, record: Record | None) -> bool:
         """Whether a ledger record is that of this fit."""
-        return record is not None and record.fingerprint == self.fingerprint()
+        return record is not None and record.fingerprint == self.fingerprint
 
     def axis(self) -> JointAxis:
         """What is trained over."""
@@ -143,7 +145,7 @@ class CrossValidation:
             **self.config.to_dict(),
             "stores": {one["source"]: f"{one['plan']} {one['experiments']}" for one in self.stores},
             "folds": self.split.fingerprint,
-            "fits": digest([fit.fingerprint() for fit in self.fits]),
+            "fits": digest([fit.fingerprint for fit in self.fits]),
         }
 
     def to_dict(self) -> dict[str, Any]:
@@ -173,7 +175,7 @@ class CrossValidation:
                     "seed": fit.seed,
                     "fold": fit.fold.name,
                     "scored": len(fit.pairs),
-                    "fingerprint": fit.fingerprint(),
+                    "fingerprint": fit.fingerprint,
                 }
                 for fit in self.fits
             ],
