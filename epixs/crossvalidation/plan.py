@@ -301,8 +301,15 @@ def _described(part: SpeciesAxis) -> dict[str, str]:
 def _outside(one: TrainingSet, axis: JointAxis) -> list[Pair]:
     """Experiments that a training set leaves out, whatever the fold."""
     pairs = [] if not one.exclude else read_pairs(one.exclude, what=f"training_set.exclude of {one.name}")
-    if one.core:
-        pairs += [pair for part in axis.parts[1:] for pair in outside_core(part, one.core)]
+    for part in axis.parts[1:] if one.core else ():
+        outside = outside_core(part, one.core)
+        if len(outside) == len(part.experiments):
+            raise ConfigError(
+                f"training_set.core of {one.name}",
+                got=f"{one.core}, which nothing of {part.species} meets",
+                expected="fewer: biosamples with so many assays, and assays in so many biosamples",
+            )
+        pairs += outside
     return [axis.joint_pair(pair) for pair in pairs]
 
 

@@ -70,6 +70,14 @@ def test_the_core_is_dense_and_as_large_as_can_be(stores):
     assert len(outside_core(sparse, 3)) == 6
 
 
+def test_a_core_that_nothing_is_in_is_refused(stores):
+    path = write_config(stores, JOINT + "core = 5\n", AVOCADO)
+    with pytest.raises(
+        ConfigError, match=r"training_set.core of mouse \+ human; got 5, which nothing of human"
+    ):
+        plan_crossvalidation(path)
+
+
 def test_a_training_set_may_leave_out_more(stores):
     (stores / "some.tsv").write_text("species\tbiosample\tassay\nhuman\tb0\ta0\n")
     plan = plan_crossvalidation(write_config(stores, JOINT + 'exclude = "some.tsv"\n', AVOCADO))
