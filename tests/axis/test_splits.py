@@ -59,7 +59,9 @@ def test_folds_partition_the_experiments(labels, folds, seed, by):
     assert set(every) == pairs_of(labels)
     if by == "assay":
         assert not made.kept
-        assert sum(len({pair[2] for pair in fold.pairs}) for fold in made.folds) == len({a for _, a in labels})
+        assert sum(len({pair[2] for pair in fold.pairs}) for fold in made.folds) == len(
+            {a for _, a in labels}
+        )
 
 
 @settings(max_examples=60, deadline=None)
