@@ -165,9 +165,11 @@ def test_configurations_of_cross_validations_are_complete(world, tmp_path):
     folds = {}
     for path in paths:
         assert len(read_config(path).models) == 2
-        text = path.read_text().replace("core = 5", "core = 3")
+        text = path.read_text().replace("core = 6", "core = 3")
         for species in ("mouse", "human"):
             text = text.replace(f'"{species}.zarr"', f'"{world.store(species)}"')
+        if path.stem == "crossvalidate-table2":  # the small world has two such assays
+            text = text.replace("folds = 3", "folds = 2")
         (tmp_path / path.name).write_text(text)
         if "table" in path.name:
             plan = plan_crossvalidation(tmp_path / path.name)
