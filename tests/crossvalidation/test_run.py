@@ -164,7 +164,7 @@ def test_what_is_to_be_kept_is_kept(keep, stores, tmp_path):
     config = write_config(stores, ALONE, AVOCADO, run=f'keep = "{keep}"', name=f"{keep}.toml")
     crossvalidate(config, out=tmp_path / "run")
     kept = {path.name for path in (tmp_path / "run" / "fits" / "0001").iterdir()}
-    assert kept == ({"model"} if keep == "models" else {"model", "imputed.zarr", "trained"})
+    assert kept == ({"model"} if keep == "models" else {"model", "imputed.zarr"})
 
 
 @pytest.mark.slow
