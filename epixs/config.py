@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+import tomllib
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, ClassVar, Self
 
 from epixs.errors import ConfigError, closest
@@ -21,6 +23,25 @@ class Texts(tuple[str, ...]):
     """Several texts, as the default of a setting; other tuples are of whole numbers."""
 
     __slots__ = ()
+
+
+def read_toml(path: Path, next_step: str) -> dict[str, Any]:
+    """Read a TOML file.
+
+    Raises
+    ------
+    ConfigError
+        If there is none, with `next_step`, or it is no TOML.
+    """
+    if not path.is_file():
+        raise ConfigError(
+            f"configuration {path} {'is a folder' if path.is_dir() else 'does not exist'}",
+            next_step=next_step,
+        )
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path} is not TOML: {error}") from error
 
 
 def setting(default: Any, *rules: Rule) -> Any:

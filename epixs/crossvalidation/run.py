@@ -18,6 +18,7 @@ from epixs.crossvalidation.fit import LABELS, carry_out, clear, scores_key, writ
 from epixs.crossvalidation.plan import CrossValidation, Fit, plan_crossvalidation
 from epixs.crossvalidation.settings import ALL, Config
 from epixs.errors import ConfigError
+from epixs.evaluation.runs import PLAN_FILE, SCORES_FILE
 from epixs.storage.files import write_text
 from epixs.storage.fingerprint import crc32
 from epixs.storage.ledger import Record, read_ledger
@@ -36,9 +37,6 @@ from epixs.storage.tiling import Key
 
 KIND = "crossvalidation"
 """Kind of the store of tasks."""
-
-PLAN_FILE, SCORES_FILE = "crossvalidation.json", "scores.tsv"
-"""Files of a run."""
 
 
 def crossvalidate(
