@@ -41,6 +41,7 @@ def write_store(
     accessions: list[str] | None = None,
     assay_class: str = "histone",
     unit: str = "signal",
+    assembly: str = "mm10",
 ) -> Path:
     """A finished store of some values, shape `(experiment, bin)`, and `(biosample, assay)` labels."""
     places = regions or [("chr1", 0, 25 * values.shape[1])]
@@ -57,7 +58,7 @@ def write_store(
     names, chroms, starts, ends = zip(
         *[(f"r{i}", chrom, start, end) for i, (chrom, start, end) in enumerate(places)], strict=True
     )
-    where = Regions("mm10", names, chroms, starts, ends)
+    where = Regions(assembly, names, chroms, starts, ends)
     plan = Plan("observed", species, table, where, "nan", {}, layout)
     with writing(path):
         store, plan = prepare_store(path, plan)

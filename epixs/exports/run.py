@@ -22,7 +22,7 @@ from epixs.exports.places import Place, places_in_order
 from epixs.exports.source import Source, choose_rows, open_export_source
 from epixs.exports.table import TABLE, read_table, tracks_table, write_table
 from epixs.exports.tracks import TrackTask, sweep, write_tracks
-from epixs.genome.assembly import Assembly, load_assembly
+from epixs.genome.assembly import Assembly, find_assembly, load_assembly
 from epixs.genome.bed import read_regions
 from epixs.genome.regions import Regions
 from epixs.storage.fingerprint import digest
@@ -87,7 +87,7 @@ def export(
     regions
         BED file: write only bins that its intervals touch.
     assembly
-        Chromosome sizes of a genome that epixs does not know.
+        Chromosome sizes of a genome that epixs does not know; by default, of the chromosomes in the store.
     two_bit
         For a hub, the sequence of a genome that UCSC does not know; without it, the hub has a genome of N.
     email
@@ -181,13 +181,17 @@ def _folder(bigwig: str | Path | None, hub: str | Path | None) -> Path:
 
 
 def assembly_of(source: Source, given: Assembly | None) -> Assembly:
-    """Chromosome sizes of a source's assembly: those given, or known, or beside its store."""
-    name = source.regions.assembly
+    """Chromosome sizes of a source's assembly: those given, known, beside its store, or kept in it."""
+    regions = source.regions
+    name = regions.assembly
     if given is not None:
         return Assembly(name, given.chrom_sizes)
     beside = (
         Path(source.signal).parent if isinstance(source.signal, str) and not is_url(source.signal) else None
     )
+    kept = set(regions.chrom_sizes) == set(regions.chrom)
+    if kept and not find_assembly(name, beside).chrom_sizes:
+        return Assembly(name, regions.chrom_sizes)
     return load_assembly(name, beside)
 
 

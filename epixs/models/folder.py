@@ -210,7 +210,11 @@ def open_model(folder: str | Path) -> TrainedModel:
     try:
         model.load_weights(weights)
     except Exception as error:  # keras raises many types for a damaged archive
-        raise TrainingError(f"{weights} cannot be loaded", got=f"{type(error).__name__}: {error}") from error
+        raise TrainingError(
+            f"{weights} cannot be loaded",
+            got=f"{type(error).__name__}: {str(error).partition('.')[0]}",
+            next_step="if an earlier version of epixs wrote it, train it again",
+        ) from error
     return TrainedModel(folder, model, axis, settings, said.bounds, said.fingerprint)
 
 

@@ -344,14 +344,29 @@ def test_a_folder_with_something_else_is_refused(small, tmp_path):
             epixs.export(small, assembly=SMALL, **both)
 
 
-def test_an_assembly_of_ones_own_is_found_beside_the_store_or_given(panel, tmp_path):
+def test_an_assembly_of_ones_own_is_found_beside_the_store_or_in_it(panel, tmp_path):
     catalog, regions = panel
     epixs.ingest(catalog, regions, tmp_path / "deep.zarr")
     beside = epixs.export(tmp_path / "deep.zarr", bigwig=tmp_path / "out")
-    assert len(beside) == 3
     os.rename(tmp_path / "small.chrom.sizes", tmp_path / "elsewhere")
+    within = epixs.export(tmp_path / "deep.zarr", bigwig=tmp_path / "out2")
+    assert beside["file"].tolist() == within["file"].tolist()
+    assert len(within) == 3
+    held = set(epixs.open_compendium(tmp_path / "deep.zarr").region_chrom.to_numpy())
+    for file in within["file"]:
+        some, every = per_base(tmp_path / "out2" / file), per_base(tmp_path / "out" / file)
+        assert set(some) == held
+        for chrom, values in some.items():
+            np.testing.assert_array_equal(values, every[chrom])
+
+
+def test_a_store_that_does_not_know_its_chromosomes_is_refused(tmp_path):
+    signal = values_of(1)
+    store = write_store(
+        tmp_path / "s.zarr", signal, labels=[("liver", "A")], regions=REGIONS, assembly="mine"
+    )
     with pytest.raises(RegionError, match="unknown assembly"):
-        epixs.export(tmp_path / "deep.zarr", bigwig=tmp_path / "out2")
+        epixs.export(store, bigwig=tmp_path / "out")
 
 
 def test_a_damaged_table_is_not_believed(small, tmp_path):

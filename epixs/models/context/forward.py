@@ -74,6 +74,8 @@ class ForTarget(NamedTuple):
         Expected mean and spread, arcsinh units.
     share, linear
         How much of what the networks say counts, and the weights of the own tracks that are added to it.
+    same
+        Which of `others` is the target's own assay, whose average is added; -1 if none is.
     """
 
     own: Ints
@@ -87,6 +89,7 @@ class ForTarget(NamedTuple):
     scale: Floats
     share: np.float32
     linear: Floats
+    same: int
 
     @property
     def tracks(self) -> Ints:
@@ -135,6 +138,8 @@ class Forward:
         tracks = np.concatenate([own, others.max(axis=1, initial=-1)])
         assays = np.where(tracks >= 0, panel.assay[tracks], 0)
         source, asks = raw["assay"][:, assays], raw["assay"][:, target.assay]  # (K, J, d), (K, d)
+        same = np.flatnonzero(((tracks >= 0) & (assays == target.assay))[own.size :])
+        asks = asks if same.size else asks + raw["absent"]
         side = np.where(np.arange(assays.size) < own.size, 1.0, -1.0)
         wide = np.broadcast_to(asks[:, None], source.shape)
         sides = np.broadcast_to(side[:, None], (*source.shape[:2], 1))
@@ -153,6 +158,7 @@ class Forward:
             np.asarray(target.scale, np.float32),
             np.float32(target.share),
             np.zeros(own.size, np.float32) if target.linear is None else target.linear[here[0]],
+            int(same[0]) if same.size else -1,
         )  # fmt: skip
 
     def predict(self, windows: Windows, mean: Floats, spread: Floats, target: ForTarget) -> Floats:
@@ -185,6 +191,7 @@ def forward_of(model: Any) -> Forward:
     """Take the weights of a `ContextNetwork`."""
     raw = {
         "assay": model.factors.numpy(),
+        "absent": model.absent.numpy(),
         **{f"{layer.name}/{w.name}": w.numpy() for layer in model.layers for w in layer.weights},
     }
     members, heads, token = model.members, model.heads, model.token
@@ -254,7 +261,7 @@ def _predict(
     out: Floats,
 ) -> None:
     """Predict all pieces, block by block."""
-    done, members = 0, np.float32(weights.token.shape[0])
+    done, members, n_radii = 0, np.float32(weights.token.shape[0]), radii.size
     for piece in range(low.size):
         for first in range(low[piece], high[piece], COLUMNS):
             fill_columns(
@@ -265,7 +272,14 @@ def _predict(
             for member in range(weights.token.shape[0]):
                 _add_member(member, weights, target, scratch)
             for i in range(min(COLUMNS, high[piece] - first)):
-                value = scratch.sum[i] / members * target.share
+                value = scratch.sum[i] / members
+                if target.same >= 0:
+                    average, weighted = (
+                        scratch.others[target.same, 0, i],
+                        scratch.others[target.same, n_radii, i],
+                    )
+                    value += (average + weighted) * np.float32(0.5)
+                value *= target.share
                 for j in range(target.linear.size):
                     value += scratch.own[j, 0, i] * target.linear[j]
                 out[done] = value * target.scale[1] + target.scale[0]

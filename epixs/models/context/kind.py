@@ -15,7 +15,7 @@ from epixs.catalog.pairs import Pair
 from epixs.config import Settings, TrainingSettings
 from epixs.models.context.settings import KEYS, ContextSettings
 from epixs.models.kinds import Kind, PlanNotes, Predict, Schedule, Spreads
-from epixs.sampling.around import RADII
+from epixs.sampling.around import RADII, SUMMARIES
 from epixs.sampling.context import ContextSampler
 from epixs.sampling.intervals import COVERED, HALF_WIDTH, KNOTS
 from epixs.sampling.learned import learn_intervals, learn_mixture
@@ -82,8 +82,8 @@ class Context(Kind):
         model = settings.model
         d, token, heads, hidden = model.assay_factors, model.token, model.heads, model.hidden
         keys = KEYS * heads
-        each = len(axis.assays) * d
-        each += 5 * RADII.size * token + 2 * (d + 1) * token + (token + 1) * token
+        each = (len(axis.assays) + 1) * d
+        each += (SUMMARIES + 1) * RADII.size * token + 2 * (d + 1) * token + (token + 1) * token
         each += (d + 1) * keys + token * keys + (3 * d + 2) * token
         each += heads * token * hidden[0] + (d + 1) * hidden[0]
         each += sum((a + 1) * b for a, b in zip(hidden, (*hidden[1:], 1), strict=True))

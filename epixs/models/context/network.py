@@ -3,7 +3,8 @@
 Each track (or summary of an assay's tracks in other biosamples) is a token: its standardised means around the
 bin and the factors of its assay pass two dense layers, whatever they are read for. For a target, heads weigh
 the tokens by what its assay asks of them, and dense layers turn what they pool into the target's standardised
-value. The expected mean and spread of the target put it back into arcsinh units.
+value, or its difference from the average of the target's own assay where the species has that assay. The
+expected mean and spread of the target put it back into arcsinh units.
 
 Several such networks, the members, are trained side by side, each on its own share of the targets; what the
 model predicts is their mean.
@@ -18,6 +19,7 @@ import tensorflow as tf
 
 from epixs.models.backend import keras
 from epixs.models.context.settings import KEYS
+from epixs.sampling.around import SUMMARIES
 from epixs.sampling.intervals import KNOTS
 from epixs.sampling.mixture import PARTS
 
@@ -136,7 +138,8 @@ class ContextNetwork(keras.Model):
             "heads": heads, "hidden": list(hidden), "members": members,
             "statistics": statistics, "species": species,
         }  # fmt: skip
-        d, self.members, self.heads, self.token = assay_factors, members, heads, token
+        d, self.radii = assay_factors, radii
+        self.members, self.heads, self.token = members, heads, token
         normal = keras.initializers.RandomNormal(stddev=ASSAY_SPREAD)
         self.factors = self.add_weight(name="assay", shape=(members, n_assays, d), initializer=normal)
         self.statistics = self.add_weight(
@@ -156,7 +159,7 @@ class ContextNetwork(keras.Model):
             return MemberDense(members, inputs, units, name=name, **options)
 
         self.of_own = dense("own", radii, token, bias=False)
-        self.of_others = dense("others", 4 * radii, token, bias=False)
+        self.of_others = dense("others", SUMMARIES * radii, token, bias=False)
         self.of_own_assay = dense("own_assay", d, token)
         self.of_others_assay = dense("others_assay", d, token)
         self.encode = dense("token", token, token)
@@ -169,6 +172,9 @@ class ContextNetwork(keras.Model):
             dense(f"hidden_{i}", a, b) for i, (a, b) in enumerate(itertools.pairwise(hidden), 2)
         ]
         self.readout = dense("signal", hidden[-1], 1, gain=0.1)
+        self.absent = self.add_weight(
+            name="absent", shape=(members, d), initializer=keras.initializers.RandomNormal(stddev=1.0)
+        )
 
     def build(self, input_shape: Any = None) -> None:
         """Make all weights."""
@@ -208,6 +214,8 @@ class ContextNetwork(keras.Model):
     def standardised(self, inputs: dict[str, Any]) -> Any:
         """The targets' standardised values, `(members, g, N, 1)`, of inputs `(members or 1, g, ...)`."""
         target = self._factors_of(inputs["target"])  # (K, g, d)
+        is_absent = 1.0 - tf.reduce_max(self._same(inputs), axis=2, keepdims=True)  # (K or 1, g, 1)
+        target += is_absent * self.absent[:, None]
         assays = tf.concat([inputs["own_assay"], inputs["others_assay"]], axis=2)
         n_own = tf.shape(inputs["own_assay"])[2]
         source = self._factors_of(assays)  # (K, g, J, d)
@@ -227,7 +235,17 @@ class ContextNetwork(keras.Model):
         hidden = tf.nn.relu(self.pooled(pooled) + self.of_target(target)[:, :, None])
         for layer in self.layers_behind:
             hidden = tf.nn.relu(layer(hidden))
-        return self.readout(hidden)
+        return self.readout(hidden) + self._average(inputs)
+
+    def _same(self, inputs: dict[str, Any]) -> Any:
+        """Which averages are of the target's own assay, `(members or 1, g, assay)`: 1 or 0."""
+        target = tf.cast(inputs["target"], inputs["others_assay"].dtype)
+        return tf.cast(inputs["others_assay"] == target[..., None], tf.float32)
+
+    def _average(self, inputs: dict[str, Any]) -> Any:
+        """The average of the target's own assay at the bin, half of it weighted: `(K or 1, g, N, 1)`."""
+        plain, weighted = inputs["others"][..., :1], inputs["others"][..., self.radii : self.radii + 1]
+        return tf.reduce_sum((plain + weighted) / 2 * self._same(inputs)[:, :, None, :, None], axis=3)
 
     def _factors_of(self, assay: Any) -> Any:
         """Factors of assays `(members or 1, ...)`, those of -1 among them, which count for nothing."""
