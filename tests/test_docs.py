@@ -4,6 +4,7 @@ import json
 import re
 from pathlib import Path
 
+from docs.make_settings import PAGE, page
 from epixs.config import TrainingSettings
 from epixs.models.kinds import KINDS, kind_named
 
@@ -33,6 +34,10 @@ def test_every_module_is_in_the_architecture():
         name = path.relative_to(ROOT / "epixs").as_posix()
         folder = f"{name.split('/')[0]}/"
         assert path.name.startswith("__") or name in text or f"| `{folder}` |" in text, name
+
+
+def test_the_tables_of_settings_are_those_that_the_types_give():
+    assert page() == PAGE.read_text(), "python -m docs.make_settings"
 
 
 def test_every_setting_is_documented_with_its_default():
