@@ -35,6 +35,10 @@ class Content(TypedDict):
     settings: NotRequired[Any]
     config: NotRequired[dict[str, Any]]
     extends: NotRequired[str]
+    held_out_mse: NotRequired[float]
+    held_out_tracks_mse: NotRequired[float]
+    best_epoch: NotRequired[float]
+    epochs: NotRequired[float]
 
 
 @dataclass(frozen=True)
@@ -130,7 +134,7 @@ def read_description(folder: Path) -> Description:
         axis,
         settings,
         content["bounds"],
-        checked(dict[str, float], {k: v for k, v in raw.items() if k in SCORES}, damaged, AxisError),
+        {name: float(raw[name]) for name in SCORES if name in raw},
         content.get("extends", ""),
         content["weights_sha256"],
         content["fingerprint"],
