@@ -4,7 +4,7 @@ import json
 import re
 from pathlib import Path
 
-from docs.make_settings import PAGE, page
+from docs import make_settings
 from epixs.config import TrainingSettings
 from epixs.models.kinds import KINDS, kind_named
 
@@ -37,7 +37,7 @@ def test_every_module_is_in_the_architecture():
 
 
 def test_the_tables_of_settings_are_those_that_the_types_give():
-    assert page() == PAGE.read_text(), "python -m docs.make_settings"
+    assert make_settings.page() == make_settings.PAGE.read_text(), "python -m docs.make_settings"
 
 
 def test_every_setting_is_documented_with_its_default():
