@@ -32,10 +32,13 @@ def checked(
     try:
         return msgspec.convert(content, kind)
     except msgspec.ValidationError as refused:
-        text, _, place = str(refused).replace("`", "").partition(" - at ")
-        path = place.removeprefix("$").removeprefix(".")
+        # The last place counts, for a value in the text may hold what looks like one.
+        text, at, place = str(refused).replace("`", "").rpartition(" - at ")
+        text, path = (text, place.removeprefix("$").removeprefix(".")) if at else (place, "")
         known = "[...]" not in path and not path.startswith("key ")  # msgspec names no key of a mapping
         expected, _, got = text.removeprefix("Expected ").partition(", got ")
+        if text.startswith("Invalid enum value "):
+            expected, got = "another value", ""
         if text.startswith("Object missing required field "):
             got, expected = f"no {text.split()[-1]}", ""
         elif known:
