@@ -3,83 +3,95 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterable, Mapping
+import typing
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar, Self
+from typing import Annotated, Any, ClassVar, Literal, Self
+
+import msgspec
+from msgspec import Meta
 
 from epixs.errors import ConfigError, closest
 
 PRECISIONS = ("auto", "float32", "bfloat16")
 
-POSITIVE, NOT_NEGATIVE = "a positive number", "0 or more"
+Rule = Any
+"""A `msgspec.Meta` that says in words what it allows, a check with words, or a type for the field's own."""
 
-Rule = tuple[Callable[[Any], bool], str]
-"""A check of a value, and what it expects in words."""
-
-
-class Texts(tuple[str, ...]):
-    """Several texts, as the default of a setting; other tuples are of whole numbers."""
-
-    __slots__ = ()
+IN_WORDS: dict[Any, str] = {
+    int: "a whole number",
+    float: "a number",
+    bool: "true or false",
+    str: "a text",
+    tuple[str, ...]: "a list of texts",
+}
+"""Types in words; all other types are lists of whole numbers."""
 
 
 def setting(default: Any, *rules: Rule) -> Any:
-    """Declare a setting by its default, which gives its type too, and the rules that its values obey."""
+    """Declare a setting by its default and the rules that its values obey."""
     return dataclasses.field(default=default, metadata={"rules": rules})
 
 
-def positive() -> Rule:
-    """Numbers above 0."""
-    return lambda value: value > 0, POSITIVE
+def positive() -> Meta:
+    """Allow numbers above 0."""
+    return Meta(gt=0, description="above 0")
 
 
-def not_negative() -> Rule:
-    """Numbers from 0 on."""
-    return lambda value: value >= 0, NOT_NEGATIVE
+def not_negative() -> Meta:
+    """Allow numbers from 0 on."""
+    return Meta(ge=0, description="0 or more")
 
 
-def between(low: int, high: int) -> Rule:
-    """Whole numbers from `low` to `high`."""
-    return lambda value: low <= value <= high, f"{low:,} to {high:,}"
+def between(low: int, high: int) -> Meta:
+    """Allow whole numbers from `low` to `high`."""
+    return Meta(ge=low, le=high, description=f"{low:,} to {high:,}")
 
 
-def share() -> Rule:
-    """Shares of a whole, which they are not."""
-    return lambda value: 0 <= value < 1, "at least 0 and below 1"
+def share() -> Meta:
+    """Allow shares of a whole, but not the whole."""
+    return Meta(ge=0, lt=1, description="at least 0 and below 1")
 
 
-def sizes(most: int = 65_536, count: int | None = None) -> Rule:
-    """Lists of sizes, of a fixed length or at least one."""
-    how_many = "at least one size" if count is None else f"{count} sizes"
-    return (
-        lambda value: (
-            all(0 < n <= most for n in value) and (len(value) >= 1 if count is None else len(value) == count)
-        ),
-        f"{how_many}, 1 to {most:,} each",
-    )
+def sizes(most: int = 65_536, count: int | None = None) -> Any:
+    """Allow lists of sizes, of a fixed length or at least one."""
+    size = Annotated[int, Meta(ge=1, le=most)]
+    words = f"{'one or more' if count is None else f'{count} of them'}, 1 to {most:,} each"
+    return Annotated[tuple[size, ...], Meta(min_length=count or 1, max_length=count, description=words)]
 
 
-def one_of(choices: Iterable[str]) -> Rule:
-    """Texts of a list."""
-    known = tuple(choices)
-    return lambda value: value in known, " or ".join(known)
+def one_of(choices: Iterable[str]) -> Any:
+    """Allow the texts of a list."""
+    return Literal[*choices]
 
 
 @dataclass(frozen=True)
 class CheckedSettings:
-    """Settings of one table, each checked against its default's type and its rules."""
+    """Settings of one table, each checked against its declared type and its rules."""
 
     table: ClassVar[str] = ""
     """Name of the table of a settings file that they stand in."""
 
     def __post_init__(self) -> None:
-        for field in dataclasses.fields(self):
-            name = f"{self.table}.{field.name}"
-            value = _typed(name, getattr(self, field.name), field.default)
-            object.__setattr__(self, field.name, value)
-            for holds, expected in field.metadata.get("rules", ()):
-                if not holds(value):
-                    raise ConfigError(f"setting {name}", got=repr(value), expected=expected)
+        for name, kind in self.types().items():
+            value = getattr(self, name)
+            try:
+                object.__setattr__(self, name, _fitting(value, kind))
+            except ValueError as error:
+                raise ConfigError(
+                    f"setting {self.table}.{name}", got=repr(value), expected=in_words(kind)
+                ) from error
+
+    @classmethod
+    def types(cls) -> dict[str, Any]:
+        """Types of the settings by name, with their rules."""
+        hints, types = typing.get_type_hints(cls), {}
+        for field in dataclasses.fields(cls):
+            types[field.name] = hints[field.name]
+            for rule in field.metadata.get("rules", ()):
+                adds = isinstance(rule, Meta | tuple)
+                types[field.name] = Annotated[types[field.name], rule] if adds else rule
+        return types
 
     @classmethod
     def names(cls) -> tuple[str, ...]:
@@ -95,25 +107,22 @@ class CheckedSettings:
         return {k: list(v) if isinstance(v, tuple) else v for k, v in dataclasses.asdict(self).items()}
 
 
-def _typed(name: str, value: object, default: object) -> object:
-    """Give a value its setting's type, or say why it cannot have it."""
-    if isinstance(default, Texts):
-        if isinstance(value, (list, tuple)) and all(type(text) is str for text in value):
-            return Texts(value)
-        expected = "a list of texts"
-    elif isinstance(default, tuple):
-        if isinstance(value, (list, tuple)) and all(type(n) is int for n in value):
-            return tuple(value)
-        expected = "a list of whole numbers"
-    elif isinstance(default, float):
-        if type(value) in (int, float):
-            return float(value)  # type: ignore[arg-type]
-        expected = "a number"
-    else:
-        if type(value) is type(default):
-            return value
-        expected = f"a value like {default!r}"
-    raise ConfigError(f"setting {name}", got=repr(value), expected=expected)
+def _fitting(value: object, kind: Any) -> Any:
+    """A value of a type, in whose annotations pairs of a check and words may stand."""
+    found = msgspec.convert(value, kind)
+    for rule in getattr(kind, "__metadata__", ()):
+        if isinstance(rule, tuple) and not rule[0](found):
+            raise ValueError(rule[1])
+    return found
+
+
+def in_words(kind: Any) -> str:
+    """Which values a setting of a type may have."""
+    if typing.get_origin(kind) is Literal:
+        return " or ".join(typing.get_args(kind))
+    plain, *rules = typing.get_args(kind) if typing.get_origin(kind) is Annotated else (kind,)
+    words = [IN_WORDS.get(plain, "a list of whole numbers")]
+    return ", ".join(words + [rule[1] if isinstance(rule, tuple) else rule.description for rule in rules])
 
 
 @dataclass(frozen=True)
@@ -177,15 +186,13 @@ class TrainingSettings(CheckedSettings):
     checkpoint_minutes: float = setting(10.0, not_negative())
     learning_rate: float = setting(2.5e-4, positive())
     weight_decay: float = setting(0.0, not_negative())
-    held_out: float = setting(
-        0.02, share(), (lambda value: value > 0, "above 0, or nothing could choose the checkpoint")
-    )
+    held_out: float = setting(0.02, Meta(gt=0, lt=1, description="above 0 and below 1"))
     held_out_tracks: int = setting(0, not_negative())
     species_weight: str = setting("by_bins")
     patience: int = setting(5, not_negative())
     precision: str = setting("auto", one_of(PRECISIONS))
     memory_gb: float = setting(16.0, positive())
-    seed: int = setting(0, not_negative(), (lambda value: value < 2**32, "below 2**32"))
+    seed: int = setting(0, between(0, 2**32 - 1))
 
 
 @dataclass(frozen=True)

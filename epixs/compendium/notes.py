@@ -11,9 +11,7 @@ from typing import Any
 
 COUNTED = ("without_width", "overlapping")
 
-
 MOST_NAMED = 3
-
 
 Notes = Mapping[str, Any]
 """Of one file: numbers, and names of the first few chromosomes."""

@@ -143,7 +143,7 @@ def _prepare(location: str, plan: CrossValidation) -> Store:
 
 
 def _records(store: Store) -> Mapping[Key, Record]:
-    return read_ledger(store, lambda row: type(row) is dict)
+    return read_ledger(store, dict)
 
 
 def _pending(store: Store, plan: CrossValidation) -> list[Fit]:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, ClassVar, TypeVar, get_args
 
 from epixs.axis.splits import BY
-from epixs.config import CheckedSettings, Rule, Settings, Texts, not_negative, one_of, setting
+from epixs.config import CheckedSettings, Rule, Settings, not_negative, one_of, setting
 from epixs.errors import ConfigError, closest
 from epixs.evaluation.ladder import LADDER
 from epixs.evaluation.metrics import Mode
@@ -81,7 +81,7 @@ class TrainingSet(CheckedSettings):
     table: ClassVar[str] = "training_set"
 
     name: str = setting("", _name())
-    others: tuple[str, ...] = setting(Texts())
+    others: tuple[str, ...] = setting(())
     core: int = setting(0, not_negative())
     exclude: str = setting("")
 
@@ -131,7 +131,7 @@ class ScoringSettings(CheckedSettings):
     table: ClassVar[str] = "evaluation"
 
     mode: str = setting("corrected", one_of(get_args(Mode)))
-    baselines: tuple[str, ...] = setting(Texts())
+    baselines: tuple[str, ...] = setting(())
     genes: str = setting("")
     enhancers: str = setting("")
     blacklist: str = setting("")
@@ -265,7 +265,7 @@ def _read(kind: type[Table], content: Any, folder: Path) -> Table:
     for name in PATHS[kind.table]:
         value = getattr(found, name)
         changes[name] = (
-            _beside(folder, value) if isinstance(value, str) else Texts(_beside(folder, one) for one in value)
+            _beside(folder, value) if isinstance(value, str) else tuple(_beside(folder, one) for one in value)
         )
     return replace(found, **changes)
 

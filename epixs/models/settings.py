@@ -19,6 +19,9 @@ EARLIER_KIND = "avocado"
 
 TABLES = ("model", "training")
 
+MAX_BYTES = 1 << 20
+"""Maximum size of a settings file, checked before it is read."""
+
 
 def make_settings(kind: str = DEFAULT_KIND, **settings: Any) -> Settings:
     """Settings of a training run, each by its name; what is not named keeps its default.
@@ -81,6 +84,8 @@ def read_settings(path: str | Path, kind: str | None = None, *, default_kind: st
             f"configuration {path} {'is a folder' if path.is_dir() else 'does not exist'}",
             next_step="give a TOML file with --config, or leave it out for the defaults",
         )
+    if path.stat().st_size > MAX_BYTES:
+        raise ConfigError(f"configuration {path} is too large", expected=f"at most {MAX_BYTES:,} bytes")
     try:
         content = tomllib.loads(path.read_text(encoding="utf-8"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:

@@ -212,7 +212,7 @@ def test_damaged_marks_are_refused_not_taken_for_none(tmp_path, plan, removed):
     create_store(path, plan)
     zarr.open_group(path, mode="r+").attrs["removed"] = removed
     for read in (store_status, stored_plan):
-        with pytest.raises(StoreError, match="damaged: attribute removed"):
+        with pytest.raises(StoreError, match="damaged: removed"):
             read(path)
 
 

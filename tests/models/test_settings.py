@@ -40,7 +40,7 @@ def test_tables_of_a_file(file):
         ("[model]\nhiden = [1]", r"s.toml: unknown setting; got model.hiden \(did you mean 'hidden'\?\)"),
         ("[training]\nhidden = [1]", "unknown setting; got training.hidden"),
         ("[model]\nhidden = [0]", r"s.toml: setting model.hidden"),
-        ("[model]\nkind = 'avocado'\ngenome_factors = [1, 2]", "expected 3 sizes"),
+        ("[model]\nkind = 'avocado'\ngenome_factors = [1, 2]", "3 of them, 1 to 65,536 each"),
         ("[training]\nepochs = 1.5", "setting training.epochs"),
         ("[model]\nkind = 'transformer'", "kind of model; got 'transformer'; expected one of avocado"),
         ("[model]\nkind = ['avocado']", "kind of model"),
@@ -67,6 +67,11 @@ def test_missing_file(tmp_path):
         read_settings(tmp_path / "none.toml")
     with pytest.raises(ConfigError, match="is a folder"):
         read_settings(tmp_path)
+
+
+def test_a_file_is_not_read_whatever_its_size(file):
+    with pytest.raises(ConfigError, match="is too large; expected at most 1,048,576 bytes"):
+        read_settings(file("#" * (1 << 20) + "\n"))
 
 
 @pytest.mark.parametrize("head", ["[train]\n", ""])

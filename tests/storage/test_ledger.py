@@ -38,7 +38,7 @@ def test_records_round_trip(store):
     record = Record("finger", [GOOD, {"error": "x is empty"}])
     write_record(store, TILE, record)
     assert read_ledger(store) == {(0, 0): record}
-    assert record.has_errors
+    assert record.is_remarkable
 
 
 @pytest.mark.parametrize(

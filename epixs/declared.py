@@ -1,0 +1,54 @@
+"""Check what files claim against declared types: what does not fit is one error that names the field."""
+
+from __future__ import annotations
+
+import re
+import reprlib
+import sys
+from typing import Annotated, Any
+
+import msgspec
+from msgspec import Meta
+
+from epixs.errors import EpixsError
+
+Count = Annotated[int, Meta(ge=0, lt=1 << 62)]
+"""Whole number that fits into 64 bits, even where a few are added up."""
+
+Finite = Annotated[float, Meta(ge=-sys.float_info.max, le=sys.float_info.max)]
+"""Number that is neither NaN nor infinite."""
+
+
+def checked(
+    kind: Any, content: object, problem: str, error: type[EpixsError], next_step: str | None = None
+) -> Any:
+    """Convert what JSON or TOML holds to a declared type: a dataclass, a `TypedDict`, or made of such.
+
+    Raises
+    ------
+    EpixsError
+        Of type `error`, with `problem` and the path of the first field that does not fit.
+    """
+    try:
+        return msgspec.convert(content, kind)
+    except msgspec.ValidationError as refused:
+        # The last place counts, for a value in the text may hold what looks like one.
+        text, at, place = str(refused).replace("`", "").rpartition(" - at ")
+        text, path = (text, place.removeprefix("$").removeprefix(".")) if at else (place, "")
+        known = "[...]" not in path and not path.startswith("key ")  # msgspec names no key of a mapping
+        expected, _, got = text.removeprefix("Expected ").partition(", got ")
+        if text.startswith("Invalid enum value "):
+            expected, got = "another value", ""
+        if text.startswith("Object missing required field "):
+            got, expected = f"no {text.split()[-1]}", ""
+        elif known:
+            got = reprlib.repr(_value_at(content, path))
+        where = f"{problem}: {path}" if path else problem
+        raise error(where, got=got or None, expected=expected or None, next_step=next_step) from refused
+
+
+def _value_at(content: Any, path: str) -> Any:
+    """The value at a path such as `species[0].regions[3]`."""
+    for index, name in re.findall(r"\[(\d+)\]|([^.\[\]]+)", path):
+        content = content[int(index) if index else name]
+    return content
