@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
+import tomllib
 import typing
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, Self
 
 import msgspec
@@ -14,6 +16,9 @@ from msgspec import Meta
 from epixs.errors import ConfigError, closest
 
 PRECISIONS = ("auto", "float32", "bfloat16")
+
+MAX_TOML_BYTES = 1 << 20
+"""Maximum size of a settings file, checked before it is read."""
 
 Rule = Any
 """A `msgspec.Meta` that says in words what it allows, a check with words, or a type for the field's own."""
@@ -26,6 +31,27 @@ IN_WORDS: dict[Any, str] = {
     tuple[str, ...]: "a list of texts",
 }
 """Types in words; all other types are lists of whole numbers."""
+
+
+def read_toml(path: Path, next_step: str) -> dict[str, Any]:
+    """Read a TOML file.
+
+    Raises
+    ------
+    ConfigError
+        If there is none, with `next_step`, it is too large, or it is no TOML.
+    """
+    if not path.is_file():
+        raise ConfigError(
+            f"configuration {path} {'is a folder' if path.is_dir() else 'does not exist'}",
+            next_step=next_step,
+        )
+    if path.stat().st_size > MAX_TOML_BYTES:
+        raise ConfigError(f"configuration {path} is too large", expected=f"at most {MAX_TOML_BYTES:,} bytes")
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path} is not TOML: {error}") from error
 
 
 def setting(default: Any, *rules: Rule) -> Any:

@@ -150,6 +150,12 @@ def _show_plan(plan: Any) -> None:
             f"{counted(len(split.kept), 'experiment')} always trained on: held out, an assay or a biosample "
             f"would have none left: {listed([' / '.join(pair[1:]) for pair in split.kept])}"
         )
+    same: dict[Any, list[str]] = {}
+    for fit in plan.fits:
+        names = same.setdefault((fit.stores, fit.fold, frozenset(fit.exclude)), [])
+        names += [fit.training_set] if fit.training_set not in names else []
+    for several in dict.fromkeys(tuple(names) for names in same.values() if len(names) > 1):
+        remark(f"WARNING: {' and '.join(several)} are the same experiments: each fit would be done twice")
     lacking: dict[str, list[str]] = {}
     for training_set, _, pair in plan.not_imputed:
         lacking.setdefault(training_set, []).append(" / ".join(pair[1:]))

@@ -248,7 +248,7 @@ def evaluate(
     from epixs.evaluation.scores import evaluate as run
     from epixs.evaluation.strata import Annotations
     from epixs.evaluation.table import AVERAGE, ZERO_SHOT, partly_scored
-    from epixs.report.evaluation_page import Sources
+    from epixs.report.page_parts import Sources
     from epixs.report.tables import write_report
 
     shown: dict[str, Any] = {

@@ -14,11 +14,11 @@ import pandas as pd
 from epixs.axis.join import joint_axis
 from epixs.cluster.client import take_one_thread
 from epixs.compendium.read import open_compendium, regions_of
-from epixs.compendium.subset import copy_regions
 from epixs.crossvalidation.plan import Fit
-from epixs.crossvalidation.settings import ALL, MODELS, NOBODY, ScoringSettings
+from epixs.crossvalidation.settings import ALL, MODELS, ScoringSettings
 from epixs.errors import EpixsError
 from epixs.evaluation.ladder import baselines_named
+from epixs.evaluation.runs import NOBODY
 from epixs.evaluation.scores import evaluate
 from epixs.evaluation.strata import Annotations
 from epixs.evaluation.table import IMPUTED, Evaluation
@@ -26,8 +26,8 @@ from epixs.factors.fit import fit_genome
 from epixs.factors.store import open_factors
 from epixs.genome.regions import Regions
 from epixs.imputation.write import impute
+from epixs.ingestion.subset import copy_regions
 from epixs.models.folder import open_model
-from epixs.storage.files import CHECKPOINT_FILE
 from epixs.storage.fingerprint import crc32
 from epixs.storage.ledger import Record
 from epixs.storage.store import Store
@@ -36,9 +36,6 @@ from epixs.training.run import train
 
 LABELS = ("training_set", "model", "seed", "fold", "method", "species", "biosample", "assay", "class")
 """First columns of the table of scores."""
-
-TRAINED_FILE = "trained"
-"""Stands beside a model that was trained to its end."""
 
 
 def scores_key(fit: Fit) -> str:
@@ -68,7 +65,7 @@ def carry_out(run: str, keep: str, store: Store, fits: Sequence[Fit]) -> Iterato
             "epixs_version": epixs_version(),
             "remarks": list(evaluation.notes),
         }
-        yield Record(fit.fingerprint(), [row])  # entered in the ledger before anything is deleted
+        yield Record(fit.fingerprint, [row])  # entered in the ledger before anything is deleted
         clear(folder, keep)
         gc.collect()
 
@@ -105,7 +102,7 @@ def _fitted_and_scored(fit: Fit, folder: Path, regions: Path) -> Evaluation:
     take_one_thread()
     folder.mkdir(parents=True, exist_ok=True)
     trained_on, scored = _stores_of(fit, regions)
-    _train(fit, trained_on, folder)
+    train(joint_axis(trained_on, fit.exclude, fit.aliases), fit.settings, folder / "model", resume=True)
     trained = open_model(folder / "model")
     factors = None
     if scored != trained_on[0] and trained.kind.has_genome_factors:
@@ -120,18 +117,6 @@ def _fitted_and_scored(fit: Fit, folder: Path, regions: Path) -> Evaluation:
         annotations=_annotations(settings),
         baselines=baselines_named(settings.baselines),
     )
-
-
-def _train(fit: Fit, stores: Sequence[str], folder: Path) -> None:
-    """Train the model, or go on from its checkpoint; without one, what a killed run left is deleted."""
-    model, ended = folder / "model", folder / TRAINED_FILE
-    if ended.exists():
-        return
-    resume = (model / CHECKPOINT_FILE).is_file()
-    if model.exists() and not resume:
-        shutil.rmtree(model)
-    train(joint_axis(stores, fit.exclude, fit.aliases), fit.settings, model, resume=resume)
-    ended.touch()
 
 
 def _annotations(settings: ScoringSettings) -> Annotations:

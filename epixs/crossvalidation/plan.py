@@ -6,6 +6,7 @@ import importlib.metadata
 import platform
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -89,6 +90,7 @@ class Fit:
         what = f"{self.training_set}, {self.model}, seed {self.seed}, fold {self.fold.name}"
         return f"fit {self.number + 1} ({what})"
 
+    @cached_property
     def fingerprint(self) -> str:
         """Digest of everything that decides its scores."""
         fold = [self.fold.name, self.fold.pairs, self.fold.regions]
@@ -98,7 +100,7 @@ class Fit:
 
     def is_written(self, record: Record | None) -> bool:
         """Whether a ledger record is that of this fit."""
-        return record is not None and record.fingerprint == self.fingerprint()
+        return record is not None and record.fingerprint == self.fingerprint
 
     def axis(self) -> JointAxis:
         """What is trained over."""
@@ -143,7 +145,7 @@ class CrossValidation:
             **self.config.to_dict(),
             "stores": {one["source"]: f"{one['plan']} {one['experiments']}" for one in self.stores},
             "folds": self.split.fingerprint,
-            "fits": digest([fit.fingerprint() for fit in self.fits]),
+            "fits": digest([fit.fingerprint for fit in self.fits]),
         }
 
     def to_dict(self) -> dict[str, Any]:
@@ -173,7 +175,7 @@ class CrossValidation:
                     "seed": fit.seed,
                     "fold": fit.fold.name,
                     "scored": len(fit.pairs),
-                    "fingerprint": fit.fingerprint(),
+                    "fingerprint": fit.fingerprint,
                 }
                 for fit in self.fits
             ],
@@ -299,8 +301,15 @@ def _described(part: SpeciesAxis) -> dict[str, str]:
 def _outside(one: TrainingSet, axis: JointAxis) -> list[Pair]:
     """Experiments that a training set leaves out, whatever the fold."""
     pairs = [] if not one.exclude else read_pairs(one.exclude, what=f"training_set.exclude of {one.name}")
-    if one.core:
-        pairs += [pair for part in axis.parts[1:] for pair in outside_core(part, one.core)]
+    for part in axis.parts[1:] if one.core else ():
+        outside = outside_core(part, one.core)
+        if len(outside) == len(part.experiments):
+            raise ConfigError(
+                f"training_set.core of {one.name}",
+                got=f"{one.core}, which nothing of {part.species} meets",
+                expected="fewer: biosamples with so many assays, and assays in so many biosamples",
+            )
+        pairs += outside
     return [axis.joint_pair(pair) for pair in pairs]
 
 

@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import functools
 import json
+import shutil
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from epixs.cluster.resume import run_pending, unwritten
 from epixs.cluster.tasks import Progress
 from epixs.crossvalidation.fit import LABELS, carry_out, clear, scores_key, write_region_stores
 from epixs.crossvalidation.plan import CrossValidation, Fit, plan_crossvalidation
-from epixs.crossvalidation.settings import Config
+from epixs.crossvalidation.settings import ALL, Config
 from epixs.errors import ConfigError
+from epixs.evaluation.runs import PLAN_FILE, SCORES_FILE
 from epixs.storage.files import write_text
 from epixs.storage.fingerprint import crc32
 from epixs.storage.ledger import Record, read_ledger
@@ -34,9 +37,6 @@ from epixs.storage.tiling import Key
 
 KIND = "crossvalidation"
 """Kind of the store of tasks."""
-
-PLAN_FILE, SCORES_FILE = "crossvalidation.json", "scores.tsv"
-"""Files of a run."""
 
 
 def crossvalidate(
@@ -92,6 +92,8 @@ def crossvalidate(
         for fit in plan.fits:  # what a run that was killed did not come to delete
             clear(folder / "fits" / fit.name, plan.config.run.keep)
         _remove_if_empty(folder / "fits")
+        if plan.config.run.keep != ALL:
+            shutil.rmtree(folder / "regions", ignore_errors=True)
         records = _records(store)
         _write_scores(store, plan, folder / SCORES_FILE)
         store.with_attributes({"status": COMPLETE})
@@ -102,9 +104,17 @@ def crossvalidate(
 
 
 def read_scores(path: str | Path) -> pd.DataFrame:
-    """Read a table of scores: labels as text."""
-    labels = dict.fromkeys([*LABELS, "role"], str)
-    return pd.read_csv(path, sep="\t", dtype=labels, na_values=["NA"], keep_default_na=False)
+    """Read a table of scores: labels as text, and every digit of a number."""
+    table = pd.read_csv(path, sep="\t", dtype=str, keep_default_na=False)
+    for name in table.columns.difference([*LABELS, "role"]):
+        values = table[name]
+        if name == "same_units":
+            table[name] = values == "True"
+        elif name in ("bins", "observed_bins"):
+            table[name] = values.astype(int)
+        else:  # Python's reading is exact, that of `read_csv` in its last digit is not
+            table[name] = np.array([float(text) if text != "NA" else np.nan for text in values])
+    return table
 
 
 def _check_folder(folder: Path) -> None:

@@ -2,25 +2,22 @@
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar, TypeVar, get_args
 
 from epixs.axis.splits import BY
-from epixs.config import CheckedSettings, Rule, Settings, not_negative, one_of, setting
+from epixs.config import CheckedSettings, Rule, Settings, not_negative, one_of, read_toml, setting
 from epixs.errors import ConfigError, closest
 from epixs.evaluation.ladder import LADDER
 from epixs.evaluation.metrics import Mode
+from epixs.evaluation.runs import NOBODY
 from epixs.models.settings import DEFAULT_KIND, settings_from
 from epixs.storage.location import is_url
 
 NOTHING, MODELS, ALL = "nothing", "models", "all"
 """What is kept of a fit beside its scores: nothing, the model, or the model and what it imputed."""
-
-NOBODY = "-"
-"""Stands for model and seed in the rows of baselines."""
 
 
 def _given(what: str) -> Rule:
@@ -192,15 +189,7 @@ def read_config(path: str | Path) -> Config:
         If the file is no TOML, or a setting is unknown, missing or impossible: naming it.
     """
     path = Path(path)
-    if not path.is_file():
-        raise ConfigError(
-            f"configuration {path} {'is a folder' if path.is_dir() else 'does not exist'}",
-            next_step="give a TOML file, such as those in pipelines/",
-        )
-    try:
-        content = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path} is not TOML: {error}") from error
+    content = read_toml(path, "give a TOML file, such as those in pipelines/")
     try:
         return _config_of(content, path.parent.resolve())
     except ConfigError as error:

@@ -36,6 +36,7 @@ TRAINED_ON, ZERO_SHOT = "training", "zero-shot"
 """Roles of experiments that are in no table, and in the second one."""
 
 SCORES_FILE, PLAN_FILE = "scores.tsv", "crossvalidation.json"
+"""Files of a run; an evaluation has no plan."""
 
 MAX_PLAN_BYTES = 1 << 28
 

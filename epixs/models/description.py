@@ -14,7 +14,7 @@ from epixs.declared import Finite, checked
 from epixs.errors import AxisError, TrainingError
 from epixs.models.settings import settings_from, settings_from_flat
 from epixs.models.stores import known_species
-from epixs.storage.files import CHECKPOINT_FILE
+from epixs.storage.files import is_unfinished_run
 from epixs.storage.fingerprint import digest
 
 MODEL_FILE = "model.keras"
@@ -139,7 +139,7 @@ def read_description(folder: Path) -> Description:
         content.get("extends", ""),
         content["weights_sha256"],
         content["fingerprint"],
-        (folder / CHECKPOINT_FILE).is_file(),
+        is_unfinished_run(folder),
     )
 
 

@@ -9,7 +9,9 @@ import numpy as np
 import numpy.typing as npt
 from scipy.special import ndtr
 
-from epixs.report.comparison import SPREAD, Z80, Comparison, Track
+from epixs.compendium.schema import SPREAD
+from epixs.report.comparison import Comparison, Track
+from epixs.sampling.intervals import HALF_WIDTH
 
 MOST_SPREADS, PER_SPREAD = 5, 100
 """Distances are counted up to so many spreads, in steps of a hundredth."""
@@ -45,7 +47,7 @@ class Calibration:
     @property
     def within_80(self) -> float:
         """Share of the bins within the interval that is meant to hold 80 %."""
-        return float(np.interp(Z80, distances(), self.observed))
+        return float(np.interp(HALF_WIDTH, distances(), self.observed))
 
 
 def distances() -> npt.NDArray[np.float64]:
@@ -68,7 +70,7 @@ def calibrations(pair: Comparison, tracks: list[Track]) -> Iterator[Calibration]
             continue
         counts = np.zeros(MOST_SPREADS * PER_SPREAD + 1, dtype=np.int64)
         for _, values in pair.blocks(track):
-            counts += count_distances(values["observed"], values["imputed"], values[SPREAD])
+            counts += count_distances(values["observed"], values["imputed"], values[SPREAD.name])
         yield Calibration(track.biosample, track.assay, counts)
 
 

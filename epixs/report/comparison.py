@@ -16,17 +16,12 @@ import xarray as xr
 
 from epixs.catalog.pairs import why_unknown
 from epixs.compendium.read import experiments_of, open_compendium, provenance_of, regions_of
+from epixs.compendium.schema import SPREAD
 from epixs.errors import AxisError, EpixsWarning
 from epixs.evaluation.columns import Signal
 from epixs.evaluation.scores import check_fit
 from epixs.evaluation.steps import to_units
 from epixs.genome.regions import Regions
-
-SPREAD = "spread"
-"""Variable of an imputed store that says how far off a value may be in arcsinh units, if a model knows."""
-
-Z80 = 1.2816
-"""Within so many spreads of the imputed value lie 80 % of what a spread is about, if it is right."""
 
 BLOCK_BINS = 1 << 20
 """Bins of whole tracks that are read at a time."""
@@ -110,7 +105,10 @@ class Comparison:
     @property
     def has_spread(self) -> bool:
         """Whether the imputed compendium says how far off its values may be."""
-        return SPREAD in self.predicted and self.predicted[SPREAD].dims == self.predicted["signal"].dims
+        return (
+            SPREAD.name in self.predicted
+            and self.predicted[SPREAD.name].dims == self.predicted["signal"].dims
+        )
 
     @cached_property
     def _training(self) -> dict[str, Any]:
@@ -230,7 +228,7 @@ class Comparison:
             rows = self.observed["signal"][list(track.average)].isel(bin=bins)
             found["average"] = rows.mean("experiment").to_numpy()
         if self.has_spread:
-            found[SPREAD] = self.predicted[SPREAD][track.imputed].isel(bin=bins).to_numpy()
+            found[SPREAD.name] = self.predicted[SPREAD.name][track.imputed].isel(bin=bins).to_numpy()
         return found
 
     def blocks(
@@ -249,7 +247,7 @@ class Comparison:
                 "imputed": to_units(guess.read([track.imputed], start, stop)[track.imputed]),
             }
             if self.has_spread:
-                found[SPREAD] = self.predicted[SPREAD][track.imputed, start:stop].to_numpy()
+                found[SPREAD.name] = self.predicted[SPREAD.name][track.imputed, start:stop].to_numpy()
             yield start, found
 
 

@@ -15,7 +15,8 @@ from epixs.errors import ConfigError
 from epixs.evaluation.comparison import Tables
 from epixs.evaluation.runs import NOBODY, method_name
 from epixs.evaluation.table import Evaluation
-from epixs.report.evaluation_page import Sources, evaluation_html
+from epixs.report.evaluation_page import evaluation_html
+from epixs.report.page_parts import Sources
 from epixs.storage.files import write_text
 
 FORMATS = ("tsv", "markdown", "latex", "html")

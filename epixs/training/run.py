@@ -20,6 +20,7 @@ from epixs.models.backend import keras
 from epixs.models.folder import new_model, write_model
 from epixs.models.kinds import kind_named
 from epixs.sampling import BatchSampler
+from epixs.storage.files import BEGUN_FILE
 from epixs.training.callbacks import (
     BestWeights,
     Deadline,
@@ -190,7 +191,8 @@ def new_folder(folder: Path) -> Iterator[None]:
     try:
         yield
     except BaseException:
-        if made and not any(folder.iterdir()):
+        if made and {path.name for path in folder.iterdir()} <= {BEGUN_FILE}:
+            (folder / BEGUN_FILE).unlink(missing_ok=True)
             folder.rmdir()
         raise
 

@@ -12,7 +12,8 @@ from epixs.errors import AxisError
 from epixs.evaluation.table import AVERAGE, IMPUTED, Evaluation
 from epixs.imputation.write import impute
 from epixs.models.settings import make_settings
-from epixs.report.evaluation_page import Sources, evaluation_html
+from epixs.report.evaluation_page import evaluation_html
+from epixs.report.page_parts import Sources
 from epixs.report.tables import write_report
 from epixs.training.run import train
 from tests.patience import PATIENCE

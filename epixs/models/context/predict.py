@@ -29,6 +29,8 @@ from epixs.sampling.panel import Panel, packed, packed_size, unpacked
 from epixs.sampling.species import Species, labels_of, load_species, scales_of, tracks_of
 from epixs.sampling.windows import Windows, read_windows
 
+Ints = npt.NDArray[np.int32]
+
 BLOCK_BINS = 4_096
 """Bins that a Keras model predicts at once."""
 
@@ -97,10 +99,14 @@ def get_ready(trained: TrainedModel, pairs: Sequence[Pair], store: str | Path, p
         [place[b, a] for b, a in zip(tracks["biosample"], tracks["assay"], strict=True)], np.int64
     )
     fill = tracks["signal_mean"].to_numpy(np.float32)
-    number = {name: i for i, name in enumerate(known.biosamples)}
-    biosample = np.array([number[pair[1]] for pair in pairs], np.int32)
-    targets = targets_of(panel, scales, at, biosample, axis.assay_index([pair[2] for pair in pairs]))
+    targets = targets_of(panel, scales, at, *_numbers(axis, pairs))
     return Ready(open_signal(store), here.regions, rows, fill, at, panels, targets)
+
+
+def _numbers(axis: JointAxis, pairs: Sequence[Pair]) -> tuple[Ints, Ints]:
+    """Numbers of the biosamples of pairs of one species within it, and of their assays on the joint axis."""
+    number = {name: i for i, name in enumerate(axis.part(pairs[0][0]).biosamples)}
+    return np.array([number[b] for _, b, _ in pairs], np.int32), axis.assay_index([a for *_, a in pairs])
 
 
 def predictor(trained: TrainedModel, pairs: Sequence[Pair], store: str | Path) -> Predict:
@@ -137,11 +143,8 @@ def spreads_of(trained: TrainedModel, pairs: Sequence[Pair]) -> Spreads | None:
         return None
     at = axis.species.index(pairs[0][0])
     panels = panels_of(model, axis)
-    scales, known = scales_of(axis, panels)[at], axis.parts[at]
-    number = {name: i for i, name in enumerate(known.biosamples)}
-    biosample = np.array([number[pair[1]] for pair in pairs], np.int32)
-    assay = axis.assay_index([pair[2] for pair in pairs])
-    scale = scales.of_all(biosample, assay, (panels[at].biosample, panels[at].assay))
+    biosample, assay = _numbers(axis, pairs)
+    scale = scales_of(axis, panels)[at].of_all(biosample, assay, (panels[at].biosample, panels[at].assay))
     factor = model.assay_errors.numpy()[at, assay] / np.float32(HALF_WIDTH)
     is_zero_shot = ~np.isin(assay, panels[at].assay)
 

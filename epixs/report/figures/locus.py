@@ -9,10 +9,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from epixs.compendium.schema import SPREAD
 from epixs.exports.browser.genes import Gene, Genes
 from epixs.exports.colours import BASELINE, IMPUTED, OBSERVED, PALE, as_hex
-from epixs.report.comparison import SPREAD, Z80, Comparison, Place, Track
+from epixs.report.comparison import Comparison, Place, Track
 from epixs.report.figures.canvas import short_names, shown
+from epixs.sampling.intervals import HALF_WIDTH
 
 MOST_WINDOWS = 1_200
 """Values of a track that are drawn; of more bins, each is the mean of as many as it takes."""
@@ -99,8 +101,8 @@ def _rows(track: Track, values: Mapping[str, Floats]) -> list[Row]:
     if "observed" in values:
         rows.append(Row("observed", as_hex(OBSERVED), values["observed"]))
     guess, band = values["imputed"], None
-    if SPREAD in values:
-        band = guess - Z80 * values[SPREAD], guess + Z80 * values[SPREAD]
+    if SPREAD.name in values:
+        band = guess - HALF_WIDTH * values[SPREAD.name], guess + HALF_WIDTH * values[SPREAD.name]
     rows.append(Row("imputed" + ("\nand 80 % interval" if band else ""), as_hex(IMPUTED), guess, band))
     if "average" in values:
         count = len(track.average)

@@ -55,11 +55,12 @@ def test_drawing_leaves_no_figure_open_and_no_style_behind():
     import matplotlib.pyplot as plt
 
     size, mine = matplotlib.rcParams["font.size"], plt.figure()
+    before = plt.get_fignums()
     with drawing() as ours:
         ours.figure()
         assert matplotlib.rcParams["font.size"] == 8
     assert matplotlib.rcParams["font.size"] == size
-    assert plt.get_fignums() == [mine.number]
+    assert plt.get_fignums() == before
     plt.close(mine)
 
 

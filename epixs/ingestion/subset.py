@@ -18,7 +18,7 @@ from epixs.compendium.schema import EXPERIMENT_LABELS
 from epixs.compendium.summary import row_statistics
 from epixs.compendium.write import finalise, write_block
 from epixs.genome.regions import BIN_SIZE, Regions
-from epixs.storage.fingerprint import digest
+from epixs.ingestion.tile import tile_fingerprint
 from epixs.storage.ledger import Record, read_ledger
 from epixs.storage.location import absolute, reaching
 from epixs.storage.lock import writing
@@ -28,7 +28,7 @@ from epixs.storage.tiling import Key, Tile
 
 @dataclass(frozen=True)
 class CopyTask:
-    """One tile to copy: its bins in the other store, and the digest of what it depends on."""
+    """One tile to copy: its bins in the other store, and the digest of where it lies."""
 
     tile: Tile
     bins: tuple[tuple[int, int], ...]
@@ -71,7 +71,7 @@ def copy_regions(source: str | Path, regions: Regions, out: str | Path) -> None:
         for tile in plan.tiles():
             bins = tuple(_bins_of(whole, regions, tile))
             rows = tuple(map(int, table.index[tile.first_row : tile.stop_row]))
-            tasks.append(CopyTask(tile, bins, rows, digest([str(dataset.attrs["plan"]), rows, bins])))
+            tasks.append(CopyTask(tile, bins, rows, tile_fingerprint(plan, tile)))
         pending = unwritten(tasks, read_ledger(store))
         if pending:
             store = reopen(store)
