@@ -5,10 +5,10 @@ from __future__ import annotations
 import dataclasses
 import tomllib
 import typing
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal, Self
+from typing import Annotated, Any, ClassVar, Self
 
 import msgspec
 from msgspec import Meta
@@ -20,8 +20,8 @@ PRECISIONS = ("auto", "float32", "bfloat16")
 MAX_TOML_BYTES = 1 << 20
 """Maximum size of a settings file, checked before it is read."""
 
-Rule = Any
-"""A `msgspec.Meta` that says in words what it allows, a check with words, or a type for the field's own."""
+Rule = tuple[Callable[[Any], bool], str]
+"""A check of a value, and what it expects in words, where a `msgspec.Meta` cannot say it."""
 
 IN_WORDS: dict[Any, str] = {
     int: "a whole number",
@@ -50,45 +50,34 @@ def read_toml(path: Path, next_step: str) -> dict[str, Any]:
         raise ConfigError(f"configuration {path} is too large", expected=f"at most {MAX_TOML_BYTES:,} bytes")
     try:
         return tomllib.loads(path.read_text(encoding="utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except (ValueError, RecursionError) as error:
         raise ConfigError(f"{path} is not TOML: {error}") from error
 
 
-def setting(default: Any, *rules: Rule) -> Any:
-    """Declare a setting by its default and the rules that its values obey."""
-    return dataclasses.field(default=default, metadata={"rules": rules})
-
-
-def positive() -> Meta:
-    """Allow numbers above 0."""
-    return Meta(gt=0, description="above 0")
-
-
-def not_negative() -> Meta:
-    """Allow numbers from 0 on."""
-    return Meta(ge=0, description="0 or more")
-
-
 def between(low: int, high: int) -> Meta:
-    """Allow whole numbers from `low` to `high`."""
+    """Allow numbers from `low` to `high`."""
     return Meta(ge=low, le=high, description=f"{low:,} to {high:,}")
 
 
-def share() -> Meta:
-    """Allow shares of a whole, but not the whole."""
-    return Meta(ge=0, lt=1, description="at least 0 and below 1")
+MOST = 1_000_000_000
+"""Largest number unless a smaller one is: what is computed from it is finite and an integer of 64 bits."""
+
+POSITIVE, NOT_NEGATIVE = Meta(gt=0, le=MOST, description=f"above 0, at most {MOST:,}"), between(0, MOST)
+
+SEED = between(0, 2**32 - 1)
+
+SHARE = Meta(ge=0, lt=1, description="at least 0 and below 1")
+"""A share of a whole, but not the whole."""
 
 
-def sizes(most: int = 65_536, count: int | None = None) -> Any:
-    """Allow lists of sizes, of a fixed length or at least one."""
-    size = Annotated[int, Meta(ge=1, le=most)]
-    words = f"{'one or more' if count is None else f'{count} of them'}, 1 to {most:,} each"
-    return Annotated[tuple[size, ...], Meta(min_length=count or 1, max_length=count, description=words)]
+def sizes(most: int = 65_536, count: str = "one or more") -> Rule:
+    """Allow lists of sizes, at least one."""
+    return lambda values: values and all(0 < size <= most for size in values), f"{count}, 1 to {most:,} each"
 
 
-def one_of(choices: Iterable[str]) -> Any:
+def one_of(choices: Collection[str]) -> Rule:
     """Allow the texts of a list."""
-    return Literal[*choices]
+    return lambda text: text in choices, " or ".join(choices)
 
 
 @dataclass(frozen=True)
@@ -111,18 +100,32 @@ class CheckedSettings:
     @classmethod
     def types(cls) -> dict[str, Any]:
         """Types of the settings by name, with their rules."""
-        hints, types = typing.get_type_hints(cls), {}
-        for field in dataclasses.fields(cls):
-            types[field.name] = hints[field.name]
-            for rule in field.metadata.get("rules", ()):
-                adds = isinstance(rule, Meta | tuple)
-                types[field.name] = Annotated[types[field.name], rule] if adds else rule
-        return types
+        hints = typing.get_type_hints(cls, include_extras=True)
+        return {name: hints[name] for name in cls.names()}
 
     @classmethod
     def names(cls) -> tuple[str, ...]:
         """Names of the settings."""
         return tuple(field.name for field in dataclasses.fields(cls))
+
+    @classmethod
+    def from_table(cls, content: Any, defaults: Self | None = None) -> Self:
+        """Settings from their table in a file; one that is not in it keeps its default.
+
+        Raises
+        ------
+        ConfigError
+            Naming the setting that is unknown or impossible.
+        """
+        if not isinstance(content, dict):
+            raise ConfigError(cls.table, got=repr(content), expected=f"a table, [{cls.table}]")
+        if unknown := sorted(content.keys() - set(cls.names())):
+            raise ConfigError(
+                "unknown setting",
+                got=f"{cls.table}.{unknown[0]}{closest(unknown[0], cls.names())}",
+                expected=f"one of {', '.join(cls.names())}",
+            )
+        return defaults.replace(content) if defaults else cls(**content)
 
     def replace(self, changes: Mapping[str, Any]) -> Self:
         """A copy with the values of those changes that are settings of this table."""
@@ -144,10 +147,8 @@ def _fitting(value: object, kind: Any) -> Any:
 
 def in_words(kind: Any) -> str:
     """Which values a setting of a type may have."""
-    if typing.get_origin(kind) is Literal:
-        return " or ".join(typing.get_args(kind))
     plain, *rules = typing.get_args(kind) if typing.get_origin(kind) is Annotated else (kind,)
-    words = [IN_WORDS.get(plain, "a list of whole numbers")]
+    words = [] if plain is str and rules else [IN_WORDS.get(plain, "a list of whole numbers")]
     return ", ".join(words + [rule[1] if isinstance(rule, tuple) else rule.description for rule in rules])
 
 
@@ -205,20 +206,20 @@ class TrainingSettings(CheckedSettings):
 
     table: ClassVar[str] = "training"
 
-    batch_size: int = setting(0, between(0, 10_000_000))
-    experiments_per_position: int = setting(1, between(1, 10_000_000))
-    epochs: int = setting(0, not_negative())
-    max_minutes: float = setting(0.0, not_negative())
-    checkpoint_minutes: float = setting(10.0, not_negative())
-    learning_rate: float = setting(2.5e-4, positive())
-    weight_decay: float = setting(0.0, not_negative())
-    held_out: float = setting(0.02, Meta(gt=0, lt=1, description="above 0 and below 1"))
-    held_out_tracks: int = setting(0, not_negative())
-    species_weight: str = setting("by_bins")
-    patience: int = setting(5, not_negative())
-    precision: str = setting("auto", one_of(PRECISIONS))
-    memory_gb: float = setting(16.0, positive())
-    seed: int = setting(0, between(0, 2**32 - 1))
+    batch_size: Annotated[int, between(0, 10_000_000)] = 0
+    experiments_per_position: Annotated[int, between(1, 10_000_000)] = 1
+    epochs: Annotated[int, NOT_NEGATIVE] = 0
+    max_minutes: Annotated[float, NOT_NEGATIVE] = 0.0
+    checkpoint_minutes: Annotated[float, NOT_NEGATIVE] = 10.0
+    learning_rate: Annotated[float, POSITIVE] = 2.5e-4
+    weight_decay: Annotated[float, NOT_NEGATIVE] = 0.0
+    held_out: Annotated[float, Meta(gt=0, lt=1, description="above 0 and below 1")] = 0.02
+    held_out_tracks: Annotated[int, NOT_NEGATIVE] = 0
+    species_weight: str = "by_bins"
+    patience: Annotated[int, NOT_NEGATIVE] = 5
+    precision: Annotated[str, one_of(PRECISIONS)] = "auto"
+    memory_gb: Annotated[float, POSITIVE] = 16.0
+    seed: Annotated[int, SEED] = 0
 
 
 @dataclass(frozen=True)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import re
 import reprlib
 import sys
+from pathlib import Path
 from typing import Annotated, Any
 
 import msgspec
@@ -45,6 +47,35 @@ def checked(
             got = reprlib.repr(_value_at(content, path))
         where = f"{problem}: {path}" if path else problem
         raise error(where, got=got or None, expected=expected or None, next_step=next_step) from refused
+
+
+def parsed(
+    kind: Any, text: str | bytes, problem: str, error: type[EpixsError], next_step: str | None = None
+) -> Any:
+    """Read JSON as `checked` does; a name that comes twice in a table is refused."""
+    try:
+        content = json.loads(text, object_pairs_hook=_each_once)
+    except (ValueError, RecursionError) as refused:
+        raise error(problem, got=f"{type(refused).__name__}: {refused}", next_step=next_step) from refused
+    return checked(kind, content, problem, error, next_step)
+
+
+def read_json(
+    kind: Any, path: Path, most_bytes: int, error: type[EpixsError], next_step: str | None = None
+) -> Any:
+    """Read a JSON file as `checked` does, unless it is larger than it can rightly be."""
+    size = path.stat().st_size
+    if size > most_bytes:
+        raise error(f"{path} is too large", got=f"{size:,} bytes", expected=f"at most {most_bytes:,}")
+    return parsed(kind, path.read_bytes(), f"{path} is damaged", error, next_step)
+
+
+def _each_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        names = [name for name, _ in pairs]
+        raise ValueError(f"{reprlib.repr(next(n for n in names if names.count(n) > 1))} comes twice")
+    return found
 
 
 def _value_at(content: Any, path: str) -> Any:

@@ -1,9 +1,9 @@
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
 import pytest
 
-from epixs.config import ModelSettings, Settings, TrainingSettings, between, setting, sizes
+from epixs.config import ModelSettings, Settings, TrainingSettings, between, sizes
 from epixs.errors import ConfigError
 
 
@@ -11,9 +11,9 @@ from epixs.errors import ConfigError
 class Tiny(ModelSettings):
     kind: ClassVar[str] = "tiny"
 
-    width: int = setting(3, between(1, 9))
-    layers: tuple[int, ...] = setting((4,), sizes())
-    tags: tuple[str, ...] = setting((), (lambda tags: len(tags) == len(set(tags)), "each once"))
+    width: Annotated[int, between(1, 9)] = 3
+    layers: Annotated[tuple[int, ...], sizes()] = (4,)
+    tags: Annotated[tuple[str, ...], (lambda tags: len(tags) == len(set(tags)), "each once")] = ()
 
 
 SETTINGS = Settings(Tiny(), TrainingSettings())

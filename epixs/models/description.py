@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NotRequired, TypedDict
@@ -10,7 +9,7 @@ from typing import Any, NotRequired, TypedDict
 from epixs.axis.axis import JointAxis
 from epixs.axis.serialize import axis_from_dict
 from epixs.config import Settings
-from epixs.declared import Finite, checked
+from epixs.declared import Finite, checked, read_json
 from epixs.errors import AxisError, TrainingError
 from epixs.models.settings import settings_from, settings_from_flat
 from epixs.models.stores import known_species
@@ -107,14 +106,7 @@ def read_description(folder: Path) -> Description:
             expected=f"{MODEL_FILE} and {DESCRIPTION_FILE}",
             next_step="train one with `epixs train`",
         )
-    size = path.stat().st_size
-    if size > MAX_DESCRIPTION_BYTES:
-        raise AxisError(f"{path} is too large", got=f"{size:,} bytes", expected="at most 1 GiB")
-    damaged = f"{path} is damaged"
-    try:
-        raw = json.loads(path.read_text(encoding="utf-8"))
-    except (ValueError, RecursionError) as error:
-        raise AxisError(damaged, got=f"{type(error).__name__}: {error}") from error
+    raw, damaged = read_json(Any, path, MAX_DESCRIPTION_BYTES, AxisError), f"{path} is damaged"
     content: Content = checked(Content, raw, damaged, AxisError)
     del raw["fingerprint"]
     if digest(raw) != content["fingerprint"]:

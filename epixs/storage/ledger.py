@@ -20,11 +20,10 @@ from collections.abc import Callable, Container, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import Any, TypedDict
 
-import msgspec
 import numpy as np
 from numcodecs.zstd import Zstd
 
-from epixs.declared import Count, Finite
+from epixs.declared import Count, Finite, checked, parsed
 from epixs.errors import StoreError
 from epixs.storage.store import LEDGER_PATH, Store, reading
 from epixs.storage.tiling import Key
@@ -55,6 +54,17 @@ FRAME_LINES = 1024
 """Lines of a frame."""
 
 
+class Notes(TypedDict, total=False):
+    """What was unusual in the file of a row: numbers, and names of the first few chromosomes."""
+
+    absent: Count
+    first_absent: str
+    renamed: str
+    other_lengths: str
+    without_width: Count
+    overlapping: Count
+
+
 class Row(TypedDict, total=False):
     """What the ledger holds of one row of a tile of tracks.
 
@@ -66,7 +76,7 @@ class Row(TypedDict, total=False):
     checksum: str
     source: str
     error: str
-    notes: dict[str, int | str]
+    notes: Notes
     bins: Count
     zeros: Count
     bases: Count
@@ -294,18 +304,12 @@ def check_written(
 
 
 def _parse(store: Store, key: Key, text: bytes, row: Any) -> Record:
-    try:
-        record = msgspec.convert(json.loads(text), Record)
-        rows = msgspec.convert(record.rows, list[row])
-        if row is Row and not all(map(_is_whole, rows)):
-            raise ValueError("a row lacks a number")
-    except (ValueError, RecursionError) as error:
-        name = "/".join(map(str, key))
-        raise StoreError(f"{store}: ledger record {name} is damaged", next_step="ingest again") from error
+    problem = f"{store}: ledger record {'/'.join(map(str, key))} is damaged"
+    record: Record = parsed(Record, text, problem, StoreError, "ingest again")
+    checked(list[row], record.rows, f"{problem}: rows", StoreError, "ingest again")
+    for at, entry in enumerate(record.rows if row is Row else ()):
+        numbers = ["bins", "zeros", "bases", "covered", "sum", *(["min", "max"] if entry.get("bins") else [])]
+        lacking = [name for name in numbers if name not in entry]
+        if lacking and not entry.get("error"):
+            raise StoreError(f"{problem}: rows: [{at}]", got=f"no {lacking[0]}", next_step="ingest again")
     return record
-
-
-def _is_whole(row: Row) -> bool:
-    """Whether a row that was read has all its numbers."""
-    numbers = {"bins", "zeros", "bases", "covered", "sum"} | ({"min", "max"} if row.get("bins") else set())
-    return bool(row.get("error")) or row.keys() >= numbers

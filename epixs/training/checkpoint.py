@@ -22,7 +22,7 @@ from msgspec import Meta
 from epixs.axis.axis import JointAxis
 from epixs.axis.serialize import axis_to_dict
 from epixs.config import Settings
-from epixs.declared import Count, checked
+from epixs.declared import Count, checked, parsed, read_json
 from epixs.errors import TrainingError
 from epixs.storage.files import BEGUN_FILE, CHECKPOINT_FILE, write_text
 from epixs.storage.fingerprint import digest
@@ -110,14 +110,7 @@ def has_begun(folder: Path, identity: dict[str, Any]) -> bool:
     path = folder / BEGUN_FILE
     if not path.is_file():
         return False
-    whole = path.stat().st_size <= MAX_STATE_BYTES
-    try:
-        found = json.loads(path.read_text(encoding="utf-8")) if whole else None
-    except (ValueError, RecursionError):
-        found = None
-    if type(found) is not dict:
-        raise TrainingError(f"{path} is damaged", next_step="delete the folder and train anew")
-    check_identity(path, identity, found)
+    check_identity(path, identity, read_json(dict[str, Any], path, MAX_STATE_BYTES, TrainingError, NEXT_STEP))
     return True
 
 
@@ -175,11 +168,11 @@ def _content_of(folder: Path) -> tuple[dict[str, Any], RunState] | None:
     if not path.is_file():
         return None
     text = bytes(_read(path, STATE, None, MAX_STATE_BYTES))
+    raw = parsed(Any, text, f"{path} is damaged", TrainingError, NEXT_STEP)
+    content: _Content = checked(_Content, raw, f"{path} is damaged", TrainingError, NEXT_STEP)
     try:
-        raw = json.loads(text)
-        content: _Content = checked(_Content, raw, f"{path} is damaged", TrainingError, NEXT_STEP)
         return content["identity"], _consistent(content["run"], raw["run"])
-    except (ValueError, RecursionError) as error:
+    except ValueError as error:
         raise _damaged(path, error) from error
 
 
