@@ -21,6 +21,10 @@ Finite = Annotated[float, Meta(ge=-sys.float_info.max, le=sys.float_info.max)]
 """Number that is neither NaN nor infinite."""
 
 
+MOST_SHOWN = 200
+"""Characters of a value in an error."""
+
+
 def checked(
     kind: Any, content: object, problem: str, error: type[EpixsError], next_step: str | None = None
 ) -> Any:
@@ -39,14 +43,20 @@ def checked(
         text, path = (text, place.removeprefix("$").removeprefix(".")) if at else (place, "")
         known = "[...]" not in path and not path.startswith("key ")  # msgspec names no key of a mapping
         expected, _, got = text.removeprefix("Expected ").partition(", got ")
-        if text.startswith("Invalid enum value "):
+        if text.startswith(("Invalid enum value ", "Number out of range")):
             expected, got = "another value", ""
         if text.startswith("Object missing required field "):
             got, expected = f"no {text.split()[-1]}", ""
         elif known:
             got = reprlib.repr(_value_at(content, path))
-        where = f"{problem}: {path}" if path else problem
+        where = problem + (path if path.startswith("[") else f": {path}" if path else "")
         raise error(where, got=got or None, expected=expected or None, next_step=next_step) from refused
+
+
+def shortened(value: object) -> str:
+    """A value as text, in one short line whatever a file makes of it."""
+    text = str(value)
+    return text if text.isprintable() and len(text) < MOST_SHOWN else reprlib.repr(value)
 
 
 def parsed(

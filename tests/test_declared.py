@@ -1,9 +1,10 @@
+import json
 from typing import Annotated, Literal, NotRequired, TypedDict
 
 import pytest
 from msgspec import Meta
 
-from epixs.declared import Count, Finite, checked
+from epixs.declared import Count, Finite, checked, parsed, read_json, shortened
 from epixs.errors import StoreError
 
 
@@ -44,6 +45,41 @@ def test_what_does_not_fit_is_named_by_its_path(content, message):
     with pytest.raises(StoreError) as refused:
         checked(Table, content, "t is damaged", StoreError, "make it again")
     assert str(refused.value) == f"{message}. Make it again"
+
+
+@pytest.mark.parametrize(
+    ("text", "got"),
+    [
+        ("", "JSONDecodeError"),
+        ('{"kind": "a"', "JSONDecodeError"),
+        ("[" * 100_000, "RecursionError"),
+        ("1" * 5_000, "ValueError"),
+        (b"\xff\x00\x01", "UnicodeDecodeError"),
+        ('{"kind": "a", "number": 1, "number": 2}', "ValueError: 'number' comes twice"),
+        ("NaN", "nan; expected object"),
+    ],
+)
+def test_what_is_no_json_or_says_something_twice_is_refused(text, got, tmp_path):
+    with pytest.raises(StoreError, match=f"^t; got {got}"):
+        parsed(Row, text, "t", StoreError)
+    path = tmp_path / "a.json"
+    path.write_bytes(text if isinstance(text, bytes) else text.encode())
+    with pytest.raises(StoreError, match=f"a.json is damaged; got {got}"):
+        read_json(Row, path, 1 << 20, StoreError)
+
+
+def test_a_file_that_is_too_large_is_not_read(tmp_path):
+    path = tmp_path / "a.json"
+    path.write_text(json.dumps(GOOD))
+    assert read_json(Row, path, 30, StoreError) == GOOD
+    with pytest.raises(StoreError, match="a.json is too large; got 26 bytes; expected at most 25"):
+        read_json(Row, path, 25, StoreError)
+
+
+def test_values_are_shown_on_one_short_line():
+    assert shortened([1, "a b"]) == "[1, 'a b']"
+    assert shortened("a\nb") == "'a\\nb'"
+    assert len(shortened("x" * 1_000)) < 50
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf"), "1", None])

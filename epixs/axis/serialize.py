@@ -9,7 +9,7 @@ from msgspec import Meta
 
 from epixs.axis.axis import JointAxis, SpeciesAxis
 from epixs.declared import Count, Finite, checked
-from epixs.errors import AxisError
+from epixs.errors import AxisError, EpixsError
 from epixs.genome.regions import Regions
 
 AT_LEAST_ONE = Meta(min_length=1)
@@ -82,15 +82,21 @@ def axis_to_dict(axis: JointAxis) -> dict[str, Any]:
     }
 
 
-def axis_from_dict(content: Any, *, whole: bool = True) -> JointAxis:
+def axis_from_dict(
+    content: Any,
+    problem: str = "the axis is damaged",
+    error: type[EpixsError] = AxisError,
+    *,
+    whole: bool = True,
+) -> JointAxis:
     """Inverse of `axis_to_dict`; one that is not whole has labels without an experiment.
 
     Raises
     ------
-    AxisError
-        If something is missing, or contradicts something else.
+    EpixsError
+        Of type `error`, with `problem`, if something is missing, or contradicts something else.
     """
-    saved: SavedAxis = checked(SavedAxis, content, "the model's axis is damaged", AxisError)
+    saved: SavedAxis = checked(SavedAxis, content, problem, error)
     try:
         parts = tuple(_species_from(entry, whole) for entry in saved["species"])
         axis = JointAxis(parts, tuple(_names(saved["assays"])), saved["assay_classes"])
@@ -101,8 +107,8 @@ def axis_from_dict(content: Any, *, whole: bool = True) -> JointAxis:
             raise ValueError("the experiments have other assays")
         if whole and measured != set(axis.assays):
             raise ValueError("the assays are not those of the experiments")
-    except (ValueError, OverflowError) as error:
-        raise AxisError("the model's axis is damaged", got=str(error)) from error
+    except (ValueError, OverflowError) as refused:
+        raise error(problem, got=str(refused)) from refused
     return axis
 
 

@@ -131,8 +131,8 @@ class Attributes(TypedDict):
     assembly: str
     uncovered: Uncovered  # how bases without a value were counted
     plan: str  # fingerprint of the experiments, regions and settings that the store was planned from
-    plan_settings: NotRequired[Any]  # what `plan` was made of
-    provenance: NotRequired[dict[str, Any]]  # of an imputed store, `Provenance`
+    plan_settings: NotRequired[dict[str, Any]]  # what `plan` was made of
+    provenance: NotRequired[Provenance]  # of an imputed store
     removed: NotRequired[dict[str, str]]  # the reason of each accession that was removed
     chrom_alias: NotRequired[dict[str, str]]  # other names of chromosomes, where a table of them was given
 

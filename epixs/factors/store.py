@@ -180,7 +180,8 @@ def read_factor_plan(store: Store) -> FactorPlan:
     with reading(factor_store(store)):
         content = _attribute(store, "identity")
         identity: SavedIdentity = checked(SavedIdentity, content, f"{store} is damaged: identity", StoreError)
-        axis = axis_from_dict(_attribute(store, "axis"), whole=False)
+        problem = f"{store} is damaged: axis"
+        axis = axis_from_dict(_attribute(store, "axis"), problem, StoreError, whole=False)
         plan = FactorPlan(
             axis, identity["model"], identity["sizes"], identity["block_positions"], identity["settings"]
         )

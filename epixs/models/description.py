@@ -117,7 +117,7 @@ def read_description(folder: Path) -> Description:
         settings = settings_from_flat(content["config"], str(path))
     else:
         settings = settings_from(content.get("settings"), str(path))
-    axis = axis_from_dict(content["axis"])
+    axis = axis_from_dict(content["axis"], f"{damaged}: axis")
     for assay, (low, high) in content["bounds"].items():
         if low > high:
             raise AxisError(f"{damaged}: bounds of {assay}", got=f"{low!r}, {high!r}")

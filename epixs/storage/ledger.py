@@ -305,11 +305,12 @@ def check_written(
 
 def _parse(store: Store, key: Key, text: bytes, row: Any) -> Record:
     problem = f"{store}: ledger record {'/'.join(map(str, key))} is damaged"
-    record: Record = parsed(Record, text, problem, StoreError, "ingest again")
-    checked(list[row], record.rows, f"{problem}: rows", StoreError, "ingest again")
+    next_step = "make the store again elsewhere"
+    record: Record = parsed(Record, text, problem, StoreError, next_step)
+    checked(list[row], record.rows, f"{problem}: rows", StoreError, next_step)
     for at, entry in enumerate(record.rows if row is Row else ()):
         numbers = ["bins", "zeros", "bases", "covered", "sum", *(["min", "max"] if entry.get("bins") else [])]
         lacking = [name for name in numbers if name not in entry]
         if lacking and not entry.get("error"):
-            raise StoreError(f"{problem}: rows: [{at}]", got=f"no {lacking[0]}", next_step="ingest again")
+            raise StoreError(f"{problem}: rows[{at}]", got=f"no {lacking[0]}", next_step=next_step)
     return record

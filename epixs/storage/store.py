@@ -15,7 +15,7 @@ from typing import Any
 
 import zarr
 
-from epixs.declared import parsed
+from epixs.declared import parsed, shortened
 from epixs.errors import StoreError
 from epixs.storage.location import (
     absolute,
@@ -309,5 +309,5 @@ def differences(
         elif isinstance(mine, dict) and isinstance(theirs, dict):
             texts += [f"{name}: {text}" for text in differences(mine, theirs)]
         else:
-            texts.append(f"{name} {mine}, the store has {theirs}")
+            texts.append(f"{name} {shortened(mine)}, the store has {shortened(theirs)}")
     return texts

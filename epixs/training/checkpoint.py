@@ -22,7 +22,7 @@ from msgspec import Meta
 from epixs.axis.axis import JointAxis
 from epixs.axis.serialize import axis_to_dict
 from epixs.config import Settings
-from epixs.declared import Count, checked, parsed, read_json
+from epixs.declared import Count, checked, parsed, read_json, shortened
 from epixs.errors import TrainingError
 from epixs.storage.files import BEGUN_FILE, CHECKPOINT_FILE, write_text
 from epixs.storage.fingerprint import digest
@@ -192,8 +192,9 @@ def check_identity(path: Path, identity: dict[str, Any], theirs: dict[str, Any])
         named = [name for name in differ if name != "axis"]  # a digest, which says nothing to anybody
         raise TrainingError(
             f"{path} is of another run: {', '.join(named) or 'excluded experiments or labels'}",
-            got="; ".join(f"{name} {mine.get(name)}" for name in named) or "others",
-            expected="; ".join(f"{name} {theirs.get(name)}" for name in named) or "those of that run",
+            got="; ".join(f"{name} {shortened(mine.get(name))}" for name in named) or "others",
+            expected="; ".join(f"{name} {shortened(theirs.get(name))}" for name in named)
+            or "those of that run",
             next_step="give the stores, --exclude and settings of that run, or another --out",
         )
 

@@ -129,14 +129,18 @@ def test_bounds_may_be_whole_numbers_as_other_writers_of_json_write_them(copy):
         (
             (*EXPERIMENT, "row"),
             -1,
-            r"axis is damaged: species\[0\]\.experiments\[0\]\.row; got -1; expected int >= 0",
+            r"model\.json is damaged: axis: species\[0\]\.experiments\[0\]\.row; got -1; expected int >= 0",
         ),
         (
             (*SPECIES, "regions", 0, 2),
             "x" * 99,
             r"species\[0\]\.regions\[0\]\[2\]; got 'x+\.\.\.x+'; expected int$",
         ),
-        (("axis", "assay_classes"), None, r"axis is damaged: assay_classes; got None; expected object"),
+        (
+            ("axis", "assay_classes"),
+            None,
+            r"model\.json is damaged: axis: assay_classes; got None; expected object",
+        ),
         (("held_out_mse",), "low", r"model\.json is damaged: held_out_mse; got 'low'; expected float"),
         (("extends",), 1, r"model\.json is damaged: extends; got 1; expected str"),
         (("bounds",), {"a": [1.0, "b"]}, r"is damaged: bounds\[\.\.\.\]\[1\]; got str; expected float"),
