@@ -76,7 +76,7 @@ def read_json(
     """Read a JSON file as `checked` does, unless it is larger than it can rightly be."""
     size = path.stat().st_size
     if size > most_bytes:
-        raise error(f"{path} is too large", got=f"{size:,} bytes", expected=f"at most {most_bytes:,}")
+        raise error(f"{path} is too large", got=f"{size:,} bytes", expected=f"at most {most_bytes:,} bytes")
     return parsed(kind, path.read_bytes(), f"{path} is damaged", error, next_step)
 
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, NotRequired, TypedDict
+from typing import Annotated, Any, NotRequired, TypedDict
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
+from msgspec import Meta
 
 from epixs.compendium.schema import EXPERIMENT_LABELS, SIGNAL, SPREAD, Variable
 from epixs.compendium.transform import STEPS_PER_UNIT, TRANSFORM
@@ -25,6 +26,9 @@ CHUNK_ROWS = 16
 
 CHUNK_BINS = 16_384
 """A chunk of 16 experiments x 16,384 bins of float32 is 1 MiB."""
+
+Size = Annotated[int, Meta(ge=-1, lt=1 << 62)]
+"""Length of a file or chromosome; -1 where unknown."""
 
 LABELS = ("accession", "biosample", "assay", "assay_class", "output_type", "strand", "md5sum")
 
@@ -196,7 +200,9 @@ class Plan:
         """
         saved: SavedPlan = checked(SavedPlan, content, problem, StoreError)
         columns = {variable.name: saved["experiments"].get(variable.name) for variable in EXPERIMENT_LABELS}
-        checked(dict[str, list[str]], {name: columns[name] for name in LABELS}, problem, StoreError)
+        for variable in EXPERIMENT_LABELS:
+            kind = list[str] if variable.dtype == "string" else list[Size]
+            checked(kind, columns[variable.name], f"{problem}: experiments.{variable.name}", StoreError)
         regions = Regions(saved["assembly"], *saved["regions"], saved.get("chrom_sizes", {}))
         table = pd.DataFrame(columns)
         if not regions.sound or table.empty:
@@ -216,7 +222,7 @@ class SavedPlan(TypedDict):
     regions: tuple[tuple[str, ...], tuple[str, ...], tuple[int, ...], tuple[int, ...]]
     uncovered: Uncovered
     provenance: dict[str, Any]
-    chrom_sizes: NotRequired[dict[str, int]]
+    chrom_sizes: NotRequired[dict[str, Size]]
     chrom_alias: NotRequired[dict[str, str]]
 
 
