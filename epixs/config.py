@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import sys
 import tomllib
 import typing
 from collections.abc import Callable, Collection, Mapping
@@ -62,7 +63,9 @@ def between(low: int, high: int) -> Meta:
 MOST = 1_000_000_000
 """Largest number unless a smaller one is: what is computed from it is finite and an integer of 64 bits."""
 
-POSITIVE, NOT_NEGATIVE = Meta(gt=0, le=MOST, description=f"above 0, at most {MOST:,}"), between(0, MOST)
+POSITIVE = Meta(gt=0, le=sys.float_info.max, description="above 0 and finite")
+
+NOT_NEGATIVE = between(0, MOST)
 
 SEED = between(0, 2**32 - 1)
 
@@ -218,7 +221,7 @@ class TrainingSettings(CheckedSettings):
     species_weight: str = "by_bins"
     patience: Annotated[int, NOT_NEGATIVE] = 5
     precision: Annotated[str, one_of(PRECISIONS)] = "auto"
-    memory_gb: Annotated[float, POSITIVE] = 16.0
+    memory_gb: Annotated[float, Meta(gt=0, le=MOST, description=f"above 0, at most {MOST:,}")] = 16.0
     seed: Annotated[int, SEED] = 0
 
 

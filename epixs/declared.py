@@ -70,7 +70,7 @@ def parsed(
     return checked(kind, content, problem, error, next_step)
 
 
-def read_json(
+def read_json_file(
     kind: Any, path: Path, most_bytes: int, error: type[EpixsError], next_step: str | None = None
 ) -> Any:
     """Read a JSON file as `checked` does, unless it is larger than it can rightly be."""

@@ -4,7 +4,7 @@ from typing import Annotated, Literal, NotRequired, TypedDict
 import pytest
 from msgspec import Meta
 
-from epixs.declared import Count, Finite, checked, parsed, read_json, shortened
+from epixs.declared import Count, Finite, checked, parsed, read_json_file, shortened
 from epixs.errors import StoreError
 
 
@@ -65,15 +65,15 @@ def test_what_is_no_json_or_says_something_twice_is_refused(text, got, tmp_path)
     path = tmp_path / "a.json"
     path.write_bytes(text if isinstance(text, bytes) else text.encode())
     with pytest.raises(StoreError, match=f"a.json is damaged; got {got}"):
-        read_json(Row, path, 1 << 20, StoreError)
+        read_json_file(Row, path, 1 << 20, StoreError)
 
 
 def test_a_file_that_is_too_large_is_not_read(tmp_path):
     path = tmp_path / "a.json"
     path.write_text(json.dumps(GOOD))
-    assert read_json(Row, path, 30, StoreError) == GOOD
+    assert read_json_file(Row, path, 30, StoreError) == GOOD
     with pytest.raises(StoreError, match="a.json is too large; got 26 bytes; expected at most 25"):
-        read_json(Row, path, 25, StoreError)
+        read_json_file(Row, path, 25, StoreError)
 
 
 def test_values_are_shown_on_one_short_line():

@@ -15,7 +15,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from epixs.catalog.tsv import read_tsv
-from epixs.declared import read_json
+from epixs.declared import read_json_file
 from epixs.errors import ConfigError, closest
 from epixs.evaluation import ladder
 from epixs.evaluation.metrics import ACROSS_UNITS, HIGHER_IS_BETTER
@@ -159,7 +159,9 @@ def _read_folder(place: Path) -> tuple[pd.DataFrame, SavedPlan | None]:
     plan = path.with_name(PLAN_FILE)
     if not plan.is_file():
         return table, None
-    return table, read_json(SavedPlan, plan, MAX_PLAN_BYTES, ConfigError, "run the cross-validation again")
+    return table, read_json_file(
+        SavedPlan, plan, MAX_PLAN_BYTES, ConfigError, "run the cross-validation again"
+    )
 
 
 def _canonical(scores: pd.DataFrame, metric: str) -> pd.DataFrame:

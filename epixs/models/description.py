@@ -9,7 +9,7 @@ from typing import Any, NotRequired, TypedDict
 from epixs.axis.axis import JointAxis
 from epixs.axis.serialize import axis_from_dict
 from epixs.config import Settings
-from epixs.declared import Finite, checked, read_json
+from epixs.declared import Finite, checked, read_json_file
 from epixs.errors import AxisError, TrainingError
 from epixs.models.settings import settings_from, settings_from_flat
 from epixs.models.stores import known_species
@@ -106,7 +106,7 @@ def read_description(folder: Path) -> Description:
             expected=f"{MODEL_FILE} and {DESCRIPTION_FILE}",
             next_step="train one with `epixs train`",
         )
-    raw, damaged = read_json(Any, path, MAX_DESCRIPTION_BYTES, AxisError), f"{path} is damaged"
+    raw, damaged = read_json_file(Any, path, MAX_DESCRIPTION_BYTES, AxisError), f"{path} is damaged"
     content: Content = checked(Content, raw, damaged, AxisError)
     del raw["fingerprint"]
     if digest(raw) != content["fingerprint"]:

@@ -22,7 +22,7 @@ from msgspec import Meta
 from epixs.axis.axis import JointAxis
 from epixs.axis.serialize import axis_to_dict
 from epixs.config import Settings
-from epixs.declared import Count, checked, parsed, read_json, shortened
+from epixs.declared import Count, checked, parsed, read_json_file, shortened
 from epixs.errors import TrainingError
 from epixs.storage.files import BEGUN_FILE, CHECKPOINT_FILE, write_text
 from epixs.storage.fingerprint import digest
@@ -110,7 +110,9 @@ def has_begun(folder: Path, identity: dict[str, Any]) -> bool:
     path = folder / BEGUN_FILE
     if not path.is_file():
         return False
-    check_identity(path, identity, read_json(dict[str, Any], path, MAX_STATE_BYTES, TrainingError, NEXT_STEP))
+    check_identity(
+        path, identity, read_json_file(dict[str, Any], path, MAX_STATE_BYTES, TrainingError, NEXT_STEP)
+    )
     return True
 
 
