@@ -3,26 +3,35 @@
 from __future__ import annotations
 
 import dataclasses
+import sys
 import tomllib
-from collections.abc import Callable, Iterable, Mapping
+import typing
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar, Self
+from typing import Annotated, Any, ClassVar, Self
+
+import msgspec
+from msgspec import Meta
 
 from epixs.errors import ConfigError, closest
 
 PRECISIONS = ("auto", "float32", "bfloat16")
 
-POSITIVE, NOT_NEGATIVE = "a positive number", "0 or more"
+MAX_TOML_BYTES = 1 << 20
+"""Maximum size of a settings file, checked before it is read."""
 
 Rule = tuple[Callable[[Any], bool], str]
-"""A check of a value, and what it expects in words."""
+"""A check of a value, and what it expects in words, where a `msgspec.Meta` cannot say it."""
 
-
-class Texts(tuple[str, ...]):
-    """Several texts, as the default of a setting; other tuples are of whole numbers."""
-
-    __slots__ = ()
+IN_WORDS: dict[Any, str] = {
+    int: "a whole number",
+    float: "a number",
+    bool: "true or false",
+    str: "a text",
+    tuple[str, ...]: "a list of texts",
+}
+"""Types in words; all other types are lists of whole numbers."""
 
 
 def read_toml(path: Path, next_step: str) -> dict[str, Any]:
@@ -31,81 +40,95 @@ def read_toml(path: Path, next_step: str) -> dict[str, Any]:
     Raises
     ------
     ConfigError
-        If there is none, with `next_step`, or it is no TOML.
+        If there is none, with `next_step`, it is too large, or it is no TOML.
     """
     if not path.is_file():
         raise ConfigError(
             f"configuration {path} {'is a folder' if path.is_dir() else 'does not exist'}",
             next_step=next_step,
         )
+    if path.stat().st_size > MAX_TOML_BYTES:
+        raise ConfigError(f"configuration {path} is too large", expected=f"at most {MAX_TOML_BYTES:,} bytes")
     try:
         return tomllib.loads(path.read_text(encoding="utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except (ValueError, RecursionError) as error:
         raise ConfigError(f"{path} is not TOML: {error}") from error
 
 
-def setting(default: Any, *rules: Rule) -> Any:
-    """Declare a setting by its default, which gives its type too, and the rules that its values obey."""
-    return dataclasses.field(default=default, metadata={"rules": rules})
+def between(low: int, high: int) -> Meta:
+    """Allow numbers from `low` to `high`."""
+    return Meta(ge=low, le=high, description=f"{low:,} to {high:,}")
 
 
-def positive() -> Rule:
-    """Numbers above 0."""
-    return lambda value: value > 0, POSITIVE
+MOST = 1_000_000_000
+"""Largest number unless a smaller one is: what is computed from it is finite and an integer of 64 bits."""
+
+POSITIVE = Meta(gt=0, le=sys.float_info.max, description="above 0 and finite")
+
+NOT_NEGATIVE = between(0, MOST)
+
+SEED = between(0, 2**32 - 1)
+
+SHARE = Meta(ge=0, lt=1, description="at least 0 and below 1")
+"""A share of a whole, but not the whole."""
 
 
-def not_negative() -> Rule:
-    """Numbers from 0 on."""
-    return lambda value: value >= 0, NOT_NEGATIVE
+def sizes(most: int = 65_536, count: str = "one or more") -> Rule:
+    """Allow lists of sizes, at least one."""
+    return lambda values: values and all(0 < size <= most for size in values), f"{count}, 1 to {most:,} each"
 
 
-def between(low: int, high: int) -> Rule:
-    """Whole numbers from `low` to `high`."""
-    return lambda value: low <= value <= high, f"{low:,} to {high:,}"
-
-
-def share() -> Rule:
-    """Shares of a whole, which they are not."""
-    return lambda value: 0 <= value < 1, "at least 0 and below 1"
-
-
-def sizes(most: int = 65_536, count: int | None = None) -> Rule:
-    """Lists of sizes, of a fixed length or at least one."""
-    how_many = "at least one size" if count is None else f"{count} sizes"
-    return (
-        lambda value: (
-            all(0 < n <= most for n in value) and (len(value) >= 1 if count is None else len(value) == count)
-        ),
-        f"{how_many}, 1 to {most:,} each",
-    )
-
-
-def one_of(choices: Iterable[str]) -> Rule:
-    """Texts of a list."""
-    known = tuple(choices)
-    return lambda value: value in known, " or ".join(known)
+def one_of(choices: Collection[str]) -> Rule:
+    """Allow the texts of a list."""
+    return lambda text: text in choices, " or ".join(choices)
 
 
 @dataclass(frozen=True)
 class CheckedSettings:
-    """Settings of one table, each checked against its default's type and its rules."""
+    """Settings of one table, each checked against its declared type and its rules."""
 
     table: ClassVar[str] = ""
     """Name of the table of a settings file that they stand in."""
 
     def __post_init__(self) -> None:
-        for field in dataclasses.fields(self):
-            name = f"{self.table}.{field.name}"
-            value = _typed(name, getattr(self, field.name), field.default)
-            object.__setattr__(self, field.name, value)
-            for holds, expected in field.metadata.get("rules", ()):
-                if not holds(value):
-                    raise ConfigError(f"setting {name}", got=repr(value), expected=expected)
+        for name, kind in self.types().items():
+            value = getattr(self, name)
+            try:
+                object.__setattr__(self, name, _fitting(value, kind))
+            except ValueError as error:
+                raise ConfigError(
+                    f"setting {self.table}.{name}", got=repr(value), expected=in_words(kind)
+                ) from error
+
+    @classmethod
+    def types(cls) -> dict[str, Any]:
+        """Types of the settings by name, with their rules."""
+        hints = typing.get_type_hints(cls, include_extras=True)
+        return {name: hints[name] for name in cls.names()}
 
     @classmethod
     def names(cls) -> tuple[str, ...]:
         """Names of the settings."""
         return tuple(field.name for field in dataclasses.fields(cls))
+
+    @classmethod
+    def from_table(cls, content: Any, defaults: Self | None = None) -> Self:
+        """Settings from their table in a file; one that is not in it keeps its default.
+
+        Raises
+        ------
+        ConfigError
+            Naming the setting that is unknown or impossible.
+        """
+        if not isinstance(content, dict):
+            raise ConfigError(cls.table, got=repr(content), expected=f"a table, [{cls.table}]")
+        if unknown := sorted(content.keys() - set(cls.names())):
+            raise ConfigError(
+                "unknown setting",
+                got=f"{cls.table}.{unknown[0]}{closest(unknown[0], cls.names())}",
+                expected=f"one of {', '.join(cls.names())}",
+            )
+        return defaults.replace(content) if defaults else cls(**content)
 
     def replace(self, changes: Mapping[str, Any]) -> Self:
         """A copy with the values of those changes that are settings of this table."""
@@ -116,25 +139,20 @@ class CheckedSettings:
         return {k: list(v) if isinstance(v, tuple) else v for k, v in dataclasses.asdict(self).items()}
 
 
-def _typed(name: str, value: object, default: object) -> object:
-    """Give a value its setting's type, or say why it cannot have it."""
-    if isinstance(default, Texts):
-        if isinstance(value, (list, tuple)) and all(type(text) is str for text in value):
-            return Texts(value)
-        expected = "a list of texts"
-    elif isinstance(default, tuple):
-        if isinstance(value, (list, tuple)) and all(type(n) is int for n in value):
-            return tuple(value)
-        expected = "a list of whole numbers"
-    elif isinstance(default, float):
-        if type(value) in (int, float):
-            return float(value)  # type: ignore[arg-type]
-        expected = "a number"
-    else:
-        if type(value) is type(default):
-            return value
-        expected = f"a value like {default!r}"
-    raise ConfigError(f"setting {name}", got=repr(value), expected=expected)
+def _fitting(value: object, kind: Any) -> Any:
+    """A value of a type, in whose annotations pairs of a check and words may stand."""
+    found = msgspec.convert(value, kind)
+    for rule in getattr(kind, "__metadata__", ()):
+        if isinstance(rule, tuple) and not rule[0](found):
+            raise ValueError(rule[1])
+    return found
+
+
+def in_words(kind: Any) -> str:
+    """Which values a setting of a type may have."""
+    plain, *rules = typing.get_args(kind) if typing.get_origin(kind) is Annotated else (kind,)
+    words = [] if plain is str and rules else [IN_WORDS.get(plain, "a list of whole numbers")]
+    return ", ".join(words + [rule[1] if isinstance(rule, tuple) else rule.description for rule in rules])
 
 
 @dataclass(frozen=True)
@@ -191,22 +209,20 @@ class TrainingSettings(CheckedSettings):
 
     table: ClassVar[str] = "training"
 
-    batch_size: int = setting(0, between(0, 10_000_000))
-    experiments_per_position: int = setting(1, between(1, 10_000_000))
-    epochs: int = setting(0, not_negative())
-    max_minutes: float = setting(0.0, not_negative())
-    checkpoint_minutes: float = setting(10.0, not_negative())
-    learning_rate: float = setting(2.5e-4, positive())
-    weight_decay: float = setting(0.0, not_negative())
-    held_out: float = setting(
-        0.02, share(), (lambda value: value > 0, "above 0, or nothing could choose the checkpoint")
-    )
-    held_out_tracks: int = setting(0, not_negative())
-    species_weight: str = setting("by_bins")
-    patience: int = setting(5, not_negative())
-    precision: str = setting("auto", one_of(PRECISIONS))
-    memory_gb: float = setting(16.0, positive())
-    seed: int = setting(0, not_negative(), (lambda value: value < 2**32, "below 2**32"))
+    batch_size: Annotated[int, between(0, 10_000_000)] = 0
+    experiments_per_position: Annotated[int, between(1, 10_000_000)] = 1
+    epochs: Annotated[int, NOT_NEGATIVE] = 0
+    max_minutes: Annotated[float, NOT_NEGATIVE] = 0.0
+    checkpoint_minutes: Annotated[float, NOT_NEGATIVE] = 10.0
+    learning_rate: Annotated[float, POSITIVE] = 2.5e-4
+    weight_decay: Annotated[float, NOT_NEGATIVE] = 0.0
+    held_out: Annotated[float, Meta(gt=0, lt=1, description="above 0 and below 1")] = 0.02
+    held_out_tracks: Annotated[int, NOT_NEGATIVE] = 0
+    species_weight: str = "by_bins"
+    patience: Annotated[int, NOT_NEGATIVE] = 5
+    precision: Annotated[str, one_of(PRECISIONS)] = "auto"
+    memory_gb: Annotated[float, Meta(gt=0, le=MOST, description=f"above 0, at most {MOST:,}")] = 16.0
+    seed: Annotated[int, SEED] = 0
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from docs import make_settings
 from epixs.config import TrainingSettings
 from epixs.models.kinds import KINDS, kind_named
 from tests.worlds import BINS, planted, write_store
@@ -41,6 +42,10 @@ def test_every_module_is_in_the_architecture():
         name = path.relative_to(ROOT / "epixs").as_posix()
         folder = f"{name.split('/')[0]}/"
         assert path.name.startswith("__") or name in text or f"| `{folder}` |" in text, name
+
+
+def test_the_tables_of_settings_are_those_that_the_types_give():
+    assert make_settings.page() == make_settings.PAGE.read_text(), "python -m docs.make_settings"
 
 
 def test_every_setting_is_documented_with_its_default():

@@ -6,9 +6,7 @@ import pandas as pd
 
 TREATMENT = ("Biosample treatments", "Biosample treatments amount", "Biosample treatments duration")
 
-
 MODIFICATION = "Biosample genetic modifications"
-
 
 PLAIN_COLUMNS = ("Biosample term id", "Biosample term name", "Biosample type", "Biosample organism")
 """Columns about a biosample that do not tell one from another of the same term."""

@@ -22,19 +22,14 @@ from epixs.storage.location import is_url
 
 REQUIRED = ("species", "assembly", "biosample", "assay", "assay_class", "accession", "output_type", "path")
 
-
 OPTIONAL = ("strand", "md5sum", "size", "perturbed")
-
 
 ASSAY_CLASSES = ("histone", "protein_binding", "transcription", "accessibility", "other")
 
-
 CORE_MINIMUM = 5
-
 
 MISSING = "(missing)"
 """What no label may be: in stores it stands for a label that a row lacks."""
-
 
 PROBLEMS_SHOWN = 12
 

@@ -35,7 +35,6 @@ NEEDED = (
     "File Status",
 )
 
-
 HELPFUL = (
     "Size",
     "md5sum",
@@ -49,19 +48,14 @@ HELPFUL = (
     "Audit NOT_COMPLIANT",
 )
 
-
 OLDER_NAMES = {"Assembly": "File assembly"}
 """Columns as older tables of the portal have them."""
 
-
 MOST_NAMED = 4
-
 
 LABELS = ["species", "biosample", "assay"]
 
-
 REPORT_COLUMNS = ("Accession", "Biosample summary")
-
 
 SERIES = ("Lab", "Project", "Donor(s)", "Experiment date released")
 """Columns that experiments of one series share, the most telling first."""

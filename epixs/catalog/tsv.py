@@ -14,9 +14,7 @@ from epixs.storage.files import text_encoding
 
 MAX_BYTES = 1 << 30
 
-
 MAX_LINE = 1 << 20
-
 
 GZIP = b"\x1f\x8b"
 

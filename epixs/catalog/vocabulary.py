@@ -14,7 +14,6 @@ from epixs.genome.assembly import reference_folder
 
 PERTURBATIONS = re.compile(r"CRISPR|RNAi|RNA interference|shRNA|siRNA", re.IGNORECASE)
 
-
 ORGANISM_COLUMNS = ("organism", "species", "assemblies")
 
 

@@ -24,23 +24,17 @@ from epixs.storage.store import Store, open_store
 READ_BYTES = 1 << 27
 """Signal that a task reads, at least a chunk's width of all experiments."""
 
-
 SUM_BYTES = 1 << 25
 """Of it, float64 values that are summed at once."""
-
 
 MIN_TRACKS = 4
 """Tracks of an assay from which one can be said to stand out."""
 
-
 SCALE_FACTOR = 3.0
-
 
 CORRELATION_SPREADS, CORRELATION_MARGIN = 3.0, 0.1
 
-
 SPARSE_SHARE = 0.1
-
 
 COLUMNS = [
     "biosample", "assay", "assay_class", "accession", "status", "notes", "signal_mean", "signal_min",

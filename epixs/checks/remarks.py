@@ -18,17 +18,13 @@ from epixs.sampling.draws import PACKED_LIMIT
 LOW_COVERAGE = 0.05
 """Share of bases with a value below which most of a row is not measured."""
 
-
 LARGE_MEAN = 8.0
 """Mean in arcsinh units that no track has in its usual units: sinh(8) is 1,490."""
-
 
 SCALE_RATIO, SCALE_MARGIN = 3.0, 2.0
 """How many times and by how many arcsinh units a mean is above the median of its assay to be remarked on."""
 
-
 MOST_NAMED = 3
-
 
 MOST_NOTES = 6
 

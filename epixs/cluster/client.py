@@ -16,10 +16,8 @@ from epixs.errors import ConfigError
 
 CONNECT_SECONDS = 20
 
-
 GARBAGE_THRESHOLD = 50_000
 """New objects of a worker between two searches for garbage, which tiles do not leave; Python has 700."""
-
 
 WORKER_SETTINGS = {
     # By default, Dask looks a hundred times a second at what a worker does, and fifty times at how its loop

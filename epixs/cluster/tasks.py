@@ -25,12 +25,9 @@ class Progress:
 
 IN_FLIGHT_PER_WORKER = 4
 
-
 AGAIN = "run the same command again: what was written is kept"
 
-
 Result = TypeVar("Result")
-
 
 GROUPS_PER_THREAD = 4
 """Groups of tasks that are left for each thread at least."""

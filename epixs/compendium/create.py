@@ -47,7 +47,7 @@ from epixs.storage.version import epixs_version
 
 
 def store_attributes(plan: Plan) -> dict[str, Any]:
-    """Attributes that say what a plan's signal is; `schema.ATTRIBUTES` explains each."""
+    """Attributes that say what a plan's signal is; `schema.Attributes` explains them."""
     return {
         "epixs_schema": SCHEMA_VERSION,
         "epixs_version": epixs_version(),

@@ -11,9 +11,7 @@ from typing import Any
 
 COUNTED = ("without_width", "overlapping")
 
-
 MOST_NAMED = 3
-
 
 Notes = Mapping[str, Any]
 """Of one file: numbers, and names of the first few chromosomes."""
@@ -24,9 +22,8 @@ def merged_notes(parts: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
     notes: dict[str, Any] = {}
     for part in parts:
         for name, value in part.get("notes", {}).items():
-            known = notes.setdefault(name, type(value)())
-            if type(value) is type(known):  # what a ledger holds is a claim
-                notes[name] = known + value if name in COUNTED else max(known, value)
+            known = notes.get(name, value)
+            notes[name] = known + value if name in COUNTED and name in notes else max(known, value)
     return notes
 
 

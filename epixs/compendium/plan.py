@@ -5,14 +5,17 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any
+from typing import Annotated, Any, NotRequired, TypedDict
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
+from msgspec import Meta
 
 from epixs.compendium.schema import EXPERIMENT_LABELS, SIGNAL, SPREAD, Variable
 from epixs.compendium.transform import STEPS_PER_UNIT, TRANSFORM
+from epixs.declared import checked
+from epixs.errors import StoreError
 from epixs.genome.regions import BIN_SIZE, Regions
 from epixs.storage.fingerprint import digest
 from epixs.storage.store import SCHEMA_VERSION
@@ -21,23 +24,20 @@ from epixs.tracks import Uncovered
 
 CHUNK_ROWS = 16
 
-
 CHUNK_BINS = 16_384
 """A chunk of 16 experiments x 16,384 bins of float32 is 1 MiB."""
 
+Size = Annotated[int, Meta(ge=-1, lt=1 << 62)]
+"""Length of a file or chromosome; -1 where unknown."""
 
 LABELS = ("accession", "biosample", "assay", "assay_class", "output_type", "strand", "md5sum")
 
-
 REGION_FIELDS = ("name", "chrom", "start", "end")
-
 
 FEWEST_SHARD_CHUNKS, MOST_SHARD_CHUNKS = 16, 96
 
-
 FEWEST_TILES = 16
 """Small stores get small shards, so that a few cores have tiles to share."""
-
 
 COMPRESSION_RATIO = 0.40
 """Stored over uncompressed bytes, measured on 16 real histone tracks (docs/store.md)."""
@@ -190,32 +190,40 @@ class Plan:
         }
 
     @classmethod
-    def from_dict(cls, content: dict[str, Any]) -> Plan:
+    def from_dict(cls, content: Any, problem: str) -> Plan:
         """The plan of `to_dict`.
 
         Raises
         ------
-        LookupError, TypeError, ValueError, AttributeError, OverflowError
-            If it is not one.
+        StoreError
+            If it is not one: `problem`, and the field.
         """
-        name, chrom, start, end = (tuple(column) for column in content["regions"])
-        sizes, alias = content.get("chrom_sizes", {}), content.get("chrom_alias", {})
-        regions = Regions(str(content["assembly"]), name, chrom, start, end, sizes)
-        table = pd.DataFrame(content["experiments"])[[variable.name for variable in EXPERIMENT_LABELS]]
-        texts = [content["kind"], content["species"], *regions.name, *regions.chrom]
-        texts += [text for column in LABELS for text in table[column]]
-        if not regions.sound or content["uncovered"] not in ("zero", "nan") or table.empty:
-            raise ValueError("not a plan")
-        texts += [*sizes, *alias, *alias.values()]
-        numbers = all(type(size) is int for size in sizes.values())
-        if (
-            not all(type(text) is str for text in texts)
-            or type(content["provenance"]) is not dict
-            or not numbers
-        ):
-            raise TypeError("not a plan")
-        labels = (content["kind"], content["species"], table, regions)
-        return cls(*labels, content["uncovered"], content["provenance"], chrom_alias=alias)
+        saved: SavedPlan = checked(SavedPlan, content, problem, StoreError)
+        columns = {variable.name: saved["experiments"].get(variable.name) for variable in EXPERIMENT_LABELS}
+        for variable in EXPERIMENT_LABELS:
+            kind = list[str] if variable.dtype == "string" else list[Size]
+            checked(kind, columns[variable.name], f"{problem}: experiments.{variable.name}", StoreError)
+        regions = Regions(saved["assembly"], *saved["regions"], saved.get("chrom_sizes", {}))
+        table = pd.DataFrame(columns)
+        if not regions.sound or table.empty:
+            raise StoreError(problem, got="impossible regions" if len(table) else "no experiments")
+        labels = (saved["kind"], saved["species"], table, regions)
+        alias = saved.get("chrom_alias", {})
+        return cls(*labels, saved["uncovered"], saved["provenance"], chrom_alias=alias)
+
+
+class SavedPlan(TypedDict):
+    """A plan as JSON holds it, tables by columns."""
+
+    kind: str
+    species: str
+    assembly: str
+    experiments: dict[str, list[str | int]]
+    regions: tuple[tuple[str, ...], tuple[str, ...], tuple[int, ...], tuple[int, ...]]
+    uncovered: Uncovered
+    provenance: dict[str, Any]
+    chrom_sizes: NotRequired[dict[str, Size]]
+    chrom_alias: NotRequired[dict[str, str]]
 
 
 def _columns(regions: Regions, names: tuple[str, ...]) -> list[list[Any]]:

@@ -28,8 +28,11 @@ from epixs.compendium.schema import (
     SIGNAL,
     SPREAD,
     TABLES,
+    Attributes,
+    Provenance,
     Variable,
 )
+from epixs.declared import checked
 from epixs.errors import StoreError
 from epixs.genome.regions import MAX_BINS, Regions
 from epixs.storage.store import LEDGER_PATH, Store, open_store, read_json, reading
@@ -37,24 +40,16 @@ from epixs.storage.tiling import Layout, Tile
 
 MAX_EXPERIMENTS = 1_000_000
 
-
 MAX_REGIONS = 10_000_000
 
-
 MAX_TILE_VALUES = 1 << 28
-
 
 INDEX_CHUNK = 1 << 20
 """Bins of a chunk of `bin_index`."""
 
-
 MAX_INDEX_CHUNK = 1 << 26
 
-
 RESTORE = "make it again, or restore its zarr.json files"
-
-
-REQUIRED_ATTRIBUTES = ("kind", "status", "species", "assembly", "plan", "uncovered")
 
 
 def open_signal(place: Store | str | Path) -> Any:
@@ -84,28 +79,18 @@ def read_attributes(place: Store | str | Path) -> dict[str, Any]:
             expected="a compendium",
             next_step="give it to `epixs impute --factors`",
         )
-    missing = [name for name in REQUIRED_ATTRIBUTES if not isinstance(attributes.get(name), str)]
-    if missing:
-        raise StoreError(
-            f"{place} is damaged", got=f"no attribute {', '.join(missing)}", next_step="make the store again"
-        )
     for name in JSON_ATTRIBUTES:
         if name in attributes:
             attributes[name] = read_json(store, name, attributes[name])
-    marks = attributes.setdefault(REMOVED, {})
-    if type(marks) is not dict or not all(type(reason) is str for reason in marks.values()):
-        raise StoreError(
-            f"{place} is damaged: attribute {REMOVED}",
-            got=marks,
-            expected="the reason of each accession that was removed",
-        )
-    return attributes
+    checked(Attributes, attributes, f"{place} is damaged", StoreError, "make the store again")
+    return {REMOVED: {}} | attributes
 
 
 def provenance_of(dataset: xr.Dataset) -> dict[str, Any]:
     """What an opened imputed store says of its model and training; empty where it says nothing."""
     found = read_json("the store", "provenance", dataset.attrs.get("provenance", {}))
-    return found if isinstance(found, dict) else {}
+    checked(Provenance, found, "the store is damaged: attribute provenance", StoreError)
+    return dict(found)
 
 
 def open_compendium(place: Store | str | Path, *, unfinished: bool = False) -> xr.Dataset:
@@ -343,31 +328,24 @@ def stored_plan(place: Store | str | Path) -> Plan:
     attributes = read_attributes(store)
     layout = stored_layout(store)
     if "growth" in attributes:  # growing was cut short: only this attribute is sure to be whole
-        with reading(store, "is damaged: attribute growth"):
-            return replace(Plan.from_dict(attributes["growth"]), fixed_layout=layout)
+        problem = "is damaged: attribute growth"
+        with reading(store, problem):
+            return replace(Plan.from_dict(attributes["growth"], f"{store} {problem}"), fixed_layout=layout)
     return replace(_plan_of(open_compendium(store, unfinished=True), attributes), fixed_layout=layout)
 
 
 def _plan_of(dataset: xr.Dataset, attributes: dict[str, Any]) -> Plan:
     """The plan that labels, regions and attributes belong to."""
     table = experiments_of(dataset)[[variable.name for variable in EXPERIMENT_LABELS]]
-    provenance = attributes.get("provenance")
     return Plan(
         attributes["kind"],
         attributes["species"],
         table,
         regions_of(dataset),
         attributes["uncovered"],
-        provenance if isinstance(provenance, dict) else {},
-        chrom_alias=_alias_of(attributes),
+        attributes.get("provenance", {}),
+        chrom_alias=attributes.get("chrom_alias", {}),
     )
-
-
-def _alias_of(attributes: dict[str, Any]) -> dict[str, str]:
-    """Other names of chromosomes that a store was made with; none where its attribute is no table of them."""
-    alias = attributes.get("chrom_alias")
-    whole = isinstance(alias, dict) and all(isinstance(value, str) for value in alias.values())
-    return dict(alias) if isinstance(alias, dict) and whole else {}
 
 
 def stored_layout(place: Store | str | Path, signal: Any = None) -> Layout:

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NotRequired, TypedDict
 
 import numpy as np
 
 from epixs.catalog.experiments import MISSING
+from epixs.tracks import Uncovered
 
 REMOVED = "removed"
 """Attribute with the reasons of removed experiments, and how their `status` begins."""
-
 
 JSON_ATTRIBUTES = (REMOVED, "provenance", "plan_settings", "chrom_alias")
 """Attributes that hold JSON as text: flat ones can be written wherever a Dataset is, netCDF among it."""
@@ -69,7 +69,6 @@ EXPERIMENT = Variable(
 """Names of the rows, each once. xarray loads what has the name of its dimension and aligns by it: so observed
 and imputed rows of one biosample and assay come to lie beside each other."""
 
-
 EXPERIMENT_LABELS = (
     Variable("biosample", ("experiment",), "string", "", "biosample name"),
     Variable("assay", ("experiment",), "string", "", "assay name, with target, output type and strand"),
@@ -81,7 +80,6 @@ EXPERIMENT_LABELS = (
     Variable("source_size", ("experiment",), "int64", -1, "bytes of the source; -1 where unknown"),
     Variable("md5sum", ("experiment",), "string", "", "as the catalog gives it"),
 )
-
 
 EXPERIMENT_SUMMARIES = (
     Variable("status", ("experiment",), "string", "", "'ok', or why the row could not be read"),
@@ -95,7 +93,6 @@ EXPERIMENT_SUMMARIES = (
     ),
 )
 
-
 REGION_TABLE = (
     Variable("region_name", ("region",), "string", "", "name of the region"),
     Variable("region_chrom", ("region",), "string", "", "chromosome"),
@@ -107,10 +104,8 @@ REGION_TABLE = (
     ),
 )
 
-
 KIND = Variable("kind", ("experiment",), "string", "", "'observed' or 'imputed', as the store's attribute")
 """Kind of each row, so that it stays known where rows of several stores are put together."""
-
 
 BIN_INDEX = Variable(
     "bin_index", ("bin",), "int64", -1, "index of the bin, of which the region table says where"
@@ -118,32 +113,48 @@ BIN_INDEX = Variable(
 """A bin's own number: what is selected or reversed keeps it; averaged, it is no integer any more.
 Chunked, so that no reader has to load it as a whole."""
 
-
 TABLES = (EXPERIMENT, *EXPERIMENT_LABELS, KIND, *EXPERIMENT_SUMMARIES, *REGION_TABLE)
 """Coordinates that are small and written whole."""
 
-
 COORDINATES = (*TABLES, BIN_INDEX)
-
 
 ADDED = (EXPERIMENT.name, KIND.name, BIN_INDEX.name, "source_notes", "region_chrom_size")
 """Coordinates that stores of earlier versions lack; `open_compendium` adds them."""
 
 
-ATTRIBUTES = {
-    "epixs_schema": "version of this layout",
-    "epixs_version": "version of epixs that wrote the store",
-    "kind": "'observed' or 'imputed'",
-    "status": "'unfinished' until every tile is written and checked, then 'complete'",
-    "species": "species name",
-    "assembly": "assembly name",
-    "bin_size": "bp per bin",
-    "transform": "'arcsinh'",
-    "units": "of the signal",
-    "uncovered": "'zero' or 'nan': how bases without a value were counted",
-    "plan": "fingerprint of the experiments, regions and settings the store was planned from",
-    "plan_settings": "JSON text: what `plan` was made of",
-    "provenance": "JSON text: an imputed store's model, training experiments and sources",
-    "removed": "JSON text: the reason of each accession that was removed",
-    "chrom_alias": "JSON text: other names of the regions' chromosomes, where a table of them was given",
-}
+class Attributes(TypedDict):
+    """Attributes of a compendium, those that hold JSON read."""
+
+    kind: str  # "observed" or "imputed"
+    status: str  # "unfinished" until every tile is written and checked, then "complete"
+    species: str
+    assembly: str
+    uncovered: Uncovered  # how bases without a value were counted
+    plan: str  # fingerprint of the experiments, regions and settings that the store was planned from
+    plan_settings: NotRequired[dict[str, Any]]  # what `plan` was made of
+    provenance: NotRequired[Provenance]  # of an imputed store
+    removed: NotRequired[dict[str, str]]  # the reason of each accession that was removed
+    chrom_alias: NotRequired[dict[str, str]]  # other names of chromosomes, where a table of them was given
+
+
+class Training(TypedDict):
+    """What a model was trained on in one species, of which some experiments were held out."""
+
+    source: str
+    plan: str
+    experiments: list[tuple[str, str]]
+    accessions: list[str]
+    held_out: list[tuple[str, str]]
+    aliases: NotRequired[dict[str, str]]
+
+
+class Provenance(TypedDict, total=False):
+    """What an imputed store says of where it came from; kinds of model add to it."""
+
+    model: str
+    model_fingerprint: str
+    model_kind: str
+    training: dict[str, Training]
+    signal: dict[str, str]
+    factors: str
+    factors_fingerprint: str

@@ -12,10 +12,8 @@ import numpy.typing as npt
 
 TRANSFORM = "arcsinh"
 
-
 STEPS_PER_UNIT = 2048
 """Stored values are multiples of 1/2048 arcsinh units: an error of at most 2.5e-4."""
-
 
 FloatArray = npt.NDArray[np.float32] | npt.NDArray[np.float64]
 

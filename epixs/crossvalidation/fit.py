@@ -7,7 +7,7 @@ import shutil
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TypedDict
 
 import pandas as pd
 
@@ -38,6 +38,15 @@ LABELS = ("training_set", "model", "seed", "fold", "method", "species", "biosamp
 """First columns of the table of scores."""
 
 
+class FitRow(TypedDict):
+    """What the ledger holds of a fit; `checksum` is of its rows in the table of scores."""
+
+    checksum: str
+    seconds: float
+    epixs_version: str
+    remarks: list[str]
+
+
 def scores_key(fit: Fit) -> str:
     """Where the store of tasks keeps a fit's rows."""
     return f"scores/{fit.name}.tsv"
@@ -59,13 +68,13 @@ def carry_out(run: str, keep: str, store: Store, fits: Sequence[Fit]) -> Iterato
             rows_of(fit, evaluation).to_csv(sep="\t", index=False, na_rep="NA", lineterminator="\n").encode()
         )
         store.put(scores_key(fit), [text])
-        row: dict[str, Any] = {
+        row: FitRow = {
             "checksum": f"{crc32(memoryview(text)):08x}",
             "seconds": round(time.monotonic() - started, 3),
             "epixs_version": epixs_version(),
             "remarks": list(evaluation.notes),
         }
-        yield Record(fit.fingerprint, [row])  # entered in the ledger before anything is deleted
+        yield Record(fit.fingerprint, [{**row}])  # entered in the ledger before anything is deleted
         clear(folder, keep)
         gc.collect()
 

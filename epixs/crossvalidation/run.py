@@ -14,7 +14,7 @@ import pandas as pd
 
 from epixs.cluster.resume import run_pending, unwritten
 from epixs.cluster.tasks import Progress
-from epixs.crossvalidation.fit import LABELS, carry_out, clear, scores_key, write_region_stores
+from epixs.crossvalidation.fit import LABELS, FitRow, carry_out, clear, scores_key, write_region_stores
 from epixs.crossvalidation.plan import CrossValidation, Fit, plan_crossvalidation
 from epixs.crossvalidation.settings import ALL, Config
 from epixs.errors import ConfigError
@@ -98,7 +98,7 @@ def crossvalidate(
         _write_scores(store, plan, folder / SCORES_FILE)
         store.with_attributes({"status": COMPLETE})
     table = read_scores(folder / SCORES_FILE)
-    notes = [note for fit in plan.fits for note in records[fit.key].rows[0].get("remarks", [])]
+    notes = [note for fit in plan.fits for note in records[fit.key].rows[0]["remarks"]]
     table.attrs["notes"] = list(dict.fromkeys(notes))
     return table
 
@@ -153,7 +153,7 @@ def _prepare(location: str, plan: CrossValidation) -> Store:
 
 
 def _records(store: Store) -> Mapping[Key, Record]:
-    return read_ledger(store, lambda row: type(row) is dict)
+    return read_ledger(store, FitRow)
 
 
 def _pending(store: Store, plan: CrossValidation) -> list[Fit]:
@@ -166,7 +166,7 @@ def _pending(store: Store, plan: CrossValidation) -> list[Fit]:
 
 def _is_whole(store: Store, fit: Fit, record: Record) -> bool:
     text = store.get(scores_key(fit))
-    return text is not None and [f"{crc32(memoryview(text)):08x}"] == [r.get("checksum") for r in record.rows]
+    return text is not None and [f"{crc32(memoryview(text)):08x}"] == [row["checksum"] for row in record.rows]
 
 
 def _write_scores(store: Store, plan: CrossValidation, path: Path) -> None:

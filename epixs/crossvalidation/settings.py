@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, ClassVar, TypeVar, get_args
+from typing import Annotated, Any, ClassVar, TypeVar, get_args
 
 from epixs.axis.splits import BY
-from epixs.config import CheckedSettings, Rule, Settings, Texts, not_negative, one_of, read_toml, setting
+from epixs.config import NOT_NEGATIVE, SEED, CheckedSettings, Rule, Settings, one_of, read_toml
 from epixs.errors import ConfigError, closest
 from epixs.evaluation.ladder import LADDER
 from epixs.evaluation.metrics import Mode
@@ -28,6 +28,13 @@ def _name() -> Rule:
     return (
         lambda text: text.isprintable() and text == text.strip() and text not in ("", NOBODY),
         f"a printable name, other than {NOBODY!r}",
+    )
+
+
+def _seeds() -> Rule:
+    return (
+        lambda seeds: 0 < len(seeds) == len({seed for seed in seeds if 0 <= seed < 2**32}),
+        "at least one, each once, 0 to 2**32 - 1",
     )
 
 
@@ -51,11 +58,11 @@ class SplitSettings(CheckedSettings):
 
     table: ClassVar[str] = "split"
 
-    store: str = setting("", _given("the path of a compendium"))
-    by: str = setting("experiment", one_of(BY))
-    folds: int = setting(0, not_negative())
-    assay_class: str = setting("")
-    seed: int = setting(0, not_negative())
+    store: Annotated[str, _given("the path of a compendium")] = ""
+    by: Annotated[str, one_of(BY)] = "experiment"
+    folds: Annotated[int, NOT_NEGATIVE] = 0
+    assay_class: str = ""
+    seed: Annotated[int, SEED] = 0
 
 
 @dataclass(frozen=True)
@@ -77,10 +84,10 @@ class TrainingSet(CheckedSettings):
 
     table: ClassVar[str] = "training_set"
 
-    name: str = setting("", _name())
-    others: tuple[str, ...] = setting(Texts())
-    core: int = setting(0, not_negative())
-    exclude: str = setting("")
+    name: Annotated[str, _name()] = ""
+    others: tuple[str, ...] = ()
+    core: Annotated[int, NOT_NEGATIVE] = 0
+    exclude: str = ""
 
 
 @dataclass(frozen=True)
@@ -101,14 +108,10 @@ class RunSettings(CheckedSettings):
 
     table: ClassVar[str] = "run"
 
-    folder: str = setting("crossvalidation", _given("the path of a folder"))
-    seeds: tuple[int, ...] = setting(
-        (0,),
-        (lambda seeds: 0 < len(seeds) == len(set(seeds)), "at least one, each once"),
-        (lambda seeds: all(0 <= seed < 2**32 for seed in seeds), "0 to 2**32 - 1"),
-    )
-    keep: str = setting(NOTHING, one_of((NOTHING, MODELS, ALL)))
-    assay_alias: str = setting("")
+    folder: Annotated[str, _given("the path of a folder")] = "crossvalidation"
+    seeds: Annotated[tuple[int, ...], _seeds()] = (0,)
+    keep: Annotated[str, one_of((NOTHING, MODELS, ALL))] = NOTHING
+    assay_alias: str = ""
 
 
 @dataclass(frozen=True)
@@ -127,12 +130,12 @@ class ScoringSettings(CheckedSettings):
 
     table: ClassVar[str] = "evaluation"
 
-    mode: str = setting("corrected", one_of(get_args(Mode)))
-    baselines: tuple[str, ...] = setting(Texts())
-    genes: str = setting("")
-    enhancers: str = setting("")
-    blacklist: str = setting("")
-    peaks: str = setting("")
+    mode: Annotated[str, one_of(get_args(Mode))] = "corrected"
+    baselines: tuple[str, ...] = ()
+    genes: str = ""
+    enhancers: str = ""
+    blacklist: str = ""
+    peaks: str = ""
 
 
 @dataclass(frozen=True)
@@ -241,20 +244,12 @@ def _check_names(table: str, names: Sequence[Any]) -> None:
 
 def _read(kind: type[Table], content: Any, folder: Path) -> Table:
     """One table, checked, its paths made absolute."""
-    if not isinstance(content, dict):
-        raise ConfigError(kind.table, got=repr(content), expected=f"a table, [{kind.table}]")
-    if unknown := sorted(content.keys() - set(kind.names())):
-        raise ConfigError(
-            "unknown setting",
-            got=f"{kind.table}.{unknown[0]}{closest(unknown[0], kind.names())}",
-            expected=f"one of {', '.join(kind.names())}",
-        )
-    found = kind(**content)
+    found = kind.from_table(content)
     changes: dict[str, Any] = {}
     for name in PATHS[kind.table]:
         value = getattr(found, name)
         changes[name] = (
-            _beside(folder, value) if isinstance(value, str) else Texts(_beside(folder, one) for one in value)
+            _beside(folder, value) if isinstance(value, str) else tuple(_beside(folder, one) for one in value)
         )
     return replace(found, **changes)
 

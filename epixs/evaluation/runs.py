@@ -5,17 +5,17 @@ A run is a cross-validation or one evaluation. An experiment's score is its mean
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
 from epixs.catalog.tsv import read_tsv
+from epixs.declared import read_json_file
 from epixs.errors import ConfigError, closest
 from epixs.evaluation import ladder
 from epixs.evaluation.metrics import ACROSS_UNITS, HIGHER_IS_BETTER
@@ -39,6 +39,25 @@ SCORES_FILE, PLAN_FILE = "scores.tsv", "crossvalidation.json"
 """Files of a run; an evaluation has no plan."""
 
 MAX_PLAN_BYTES = 1 << 28
+
+
+class SavedTrainingSet(TypedDict):
+    """What is read of a training set in the plan of a run: compendia of other species."""
+
+    others: list[str]
+
+
+class SavedConfig(TypedDict):
+    """What is read of the configuration in the plan of a run: training sets by name."""
+
+    training_sets: dict[str, SavedTrainingSet]
+
+
+class SavedPlan(TypedDict):
+    """What is read of the plan of a run."""
+
+    config: SavedConfig
+
 
 Method = tuple[str, str, str]
 """Training set, model and name of a method."""
@@ -90,7 +109,7 @@ def read_run(run: str | Path | pd.DataFrame, metric: str, single: str | None = N
     ConfigError
         If there are none, or not with this metric.
     """
-    table, plan = (run, {}) if isinstance(run, pd.DataFrame) else _read_folder(Path(run))
+    table, plan = (run, None) if isinstance(run, pd.DataFrame) else _read_folder(Path(run))
     table = _canonical(table, metric)
     if single is not None and single not in set(table["training_set"]):
         known = list(dict.fromkeys(table["training_set"]))
@@ -127,7 +146,7 @@ def read_run(run: str | Path | pd.DataFrame, metric: str, single: str | None = N
     )
 
 
-def _read_folder(place: Path) -> tuple[pd.DataFrame, Any]:
+def _read_folder(place: Path) -> tuple[pd.DataFrame, SavedPlan | None]:
     """The table of scores in a folder, and the plan of a cross-validation, if it is one."""
     path = place / SCORES_FILE if place.is_dir() else place
     table = read_tsv(
@@ -139,15 +158,10 @@ def _read_folder(place: Path) -> tuple[pd.DataFrame, Any]:
     )
     plan = path.with_name(PLAN_FILE)
     if not plan.is_file():
-        return table, {}
-    if plan.stat().st_size > MAX_PLAN_BYTES:
-        raise ConfigError(f"{plan} is too large", got=f"{plan.stat().st_size:,} bytes", expected="256 MiB")
-    try:
-        return table, json.loads(plan.read_text(encoding="utf-8"))
-    except (ValueError, RecursionError) as error:
-        raise ConfigError(
-            f"{plan} is not JSON: {error}", next_step="run the cross-validation again"
-        ) from error
+        return table, None
+    return table, read_json_file(
+        SavedPlan, plan, MAX_PLAN_BYTES, ConfigError, "run the cross-validation again"
+    )
 
 
 def _canonical(scores: pd.DataFrame, metric: str) -> pd.DataFrame:
@@ -210,17 +224,13 @@ def _roles(table: pd.DataFrame) -> pd.Series:
     return pd.Series(["" if row in with_average else ZERO_SHOT for row in rows], index=table.index)
 
 
-def _single_species(table: pd.DataFrame, plan: Any) -> str:
+def _single_species(table: pd.DataFrame, plan: SavedPlan | None) -> str:
     """The training set of one species: the plan's without others, or the first of the table."""
     known = list(dict.fromkeys(table.loc[table["model"] != NOBODY, "training_set"]))
-    config = plan.get("config") if isinstance(plan, dict) else None
-    sets = config.get("training_sets") if isinstance(config, dict) else None
-    if isinstance(sets, dict):
-        alone = [
-            name for name in known if isinstance(sets.get(name), dict) and not sets[name].get("others", True)
-        ]
-        return alone[0] if alone else ""
-    return known[0] if known else ""
+    if not plan:
+        return known[0] if known else ""
+    sets = plan["config"]["training_sets"]
+    return next((name for name in known if name in sets and not sets[name]["others"]), "")
 
 
 def _incomplete(table: pd.DataFrame) -> list[str]:

@@ -100,7 +100,7 @@ def evaluate(
     check_fit(_name(imputed), predicted, _name(store), observed)
     training = provenance_of(predicted)["training"]
     species = str(observed.attrs["species"])
-    names = _aliases(training, species)
+    names = training[species].get("aliases", {})  # what the model calls assays that the store names otherwise
     given = _paths_by_species(training, species, others)
     whole_table = experiments_of(observed)
     table = whole_table[whole_table["status"] == "ok"]
@@ -369,12 +369,6 @@ def _rows_by_label(table: pd.DataFrame, names: dict[str, str]) -> dict[Label, in
     return dict(zip(labels, map(int, table.index), strict=True))
 
 
-def _aliases(training: dict[str, Any], species: str) -> dict[str, str]:
-    """What the model calls the assays that a species' store names otherwise."""
-    names = training[species].get("aliases", {})
-    return {str(name): str(joint) for name, joint in names.items()} if isinstance(names, dict) else {}
-
-
 def check_fit(imputed: str | Path, predicted: Any, store: str | Path, observed: Any) -> None:
     """Check that an imputed and an observed compendium are of one species and the same bins.
 
@@ -443,7 +437,7 @@ def _open_others(
             continue
         used: set[Label] = {(b, a) for b, a in entry["experiments"]}
         table = experiments_of(dataset)
-        table, aliases = table[table["status"] == "ok"], _aliases(training, name)
+        table, aliases = table[table["status"] == "ok"], entry.get("aliases", {})
         rows = _rows_by_label(table, aliases)
         gone = used - set(rows)
         if gone:

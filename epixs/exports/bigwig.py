@@ -28,47 +28,36 @@ except ImportError:  # pragma: no cover
 
 VERSION = 4
 
-
 BEDGRAPH = 1
 """Type of a section whose items are start, end and value."""
 
-
 ITEMS_PER_SECTION = 1024
-
 
 NODE_ITEMS = 256
 """Items of a node of a tree, at most."""
 
-
 FIRST_ZOOM, ZOOM_STEP, MOST_ZOOMS = 1000, 4, 10
 """Bases per summary of the first zoom level, how many times wider the next one's are, and levels at most."""
-
 
 LEVEL = 1
 """Of compression. Higher ones of libdeflate take up to six times as long and save nothing here."""
 
-
 IN_MEMORY = 1 << 20
 """Bytes of a zoom level that are kept in memory; what is more waits in a temporary file."""
 
-
 ITEM = np.dtype([("start", "<u4"), ("end", "<u4"), ("value", "<f4")])
-
 
 SUMMARY = np.dtype(
     [(name, "<u4") for name in ("chrom", "start", "end", "bases")]
     + [(name, "<f4") for name in ("low", "high", "total", "squares")]
 )
 
-
 LEAF = np.dtype(
     [(name, "<u4") for name in ("start_chrom", "start", "end_chrom", "end")]
     + [("offset", "<u8"), ("size", "<u8")]
 )
 
-
 Ints = npt.NDArray[np.int64]
-
 
 Floats = npt.NDArray[np.float64]
 

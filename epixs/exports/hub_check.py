@@ -14,24 +14,17 @@ from epixs.tracks.bigwig import BigWig
 SHORT_LABEL, LONG_LABEL = 17, 80
 """Signs of labels that browsers show in full."""
 
-
 HUB_KEYS = ("hub", "shortLabel", "longLabel", "genomesFile", "email")
-
 
 OWN_GENOME_KEYS = ("twoBitPath", "groups", "description", "organism", "defaultPos", "orderKey")
 
-
 TRACK_KEYS = ("track", "shortLabel", "longLabel", "type")
-
 
 EMAIL = re.compile(r"[\w.+-]+@[\w.-]+", re.ASCII)
 
-
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,127}")
 
-
 _COLOUR = re.compile(r"(\d{1,3}),(\d{1,3}),(\d{1,3})")
-
 
 _BIGWIG = re.compile(r"bigWig -?[0-9.]+(e[+-]?\d+)? -?[0-9.]+(e[+-]?\d+)?")
 

@@ -11,7 +11,6 @@ from epixs.storage.fingerprint import digest
 MOST_SIGNS = 120
 """Signs of a name, at most: files may have 255 bytes, and UCSC's tracks 128 signs."""
 
-
 DIGEST_SIGNS = 8
 
 

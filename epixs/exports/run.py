@@ -32,7 +32,6 @@ from epixs.storage.lock import writing
 FORMAT = 1
 """Of the files: another one where the same signal gives other files."""
 
-
 ROWS_AT_ONCE = 16
 """Rows that are read together, at most: those of a chunk."""
 

@@ -15,9 +15,7 @@ from epixs.storage.files import write_text
 
 TABLE = "tracks.tsv"
 
-
 NUMBERS = {"low": float, "high": float, "bases": int, "size": int}
-
 
 COLUMNS = (
     "file", "species", "assembly", "kind", "biosample", "assay", "assay_class", "accession", "output_type",

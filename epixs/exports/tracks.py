@@ -21,14 +21,11 @@ from epixs.exports.source import Signal, Source
 PARTIAL = "partial-"
 """How the names of files begin that are not whole yet."""
 
-
 STEPS = 64
 """Steps per arcsinh unit in which values are counted, for limits of a view."""
 
-
 MOST_UNITS = 100.0
 """Arcsinh units beyond what a track can hold: in single precision, the hyperbolic sine of 89 is infinite."""
-
 
 IN_VIEW = 0.001
 """Share of bins that a view may cut off at its top, and at its bottom."""

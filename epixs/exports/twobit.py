@@ -10,9 +10,7 @@ from epixs.errors import RegionError
 
 MAGIC = 0x1A412743
 
-
 MOST_SEQUENCES = 1 << 22
-
 
 HEAD, LENGTHS = struct.Struct("<IIII"), struct.Struct("<IIIIII")
 """The file's head; and what comes before the bases of a sequence that is one stretch of N."""

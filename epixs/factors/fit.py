@@ -56,9 +56,7 @@ STEPS_PER_EPOCH = 25
 """Steps in which a block's bins are visited once. As in a joint fit over the Pilot Regions, a 5 kbp position
 is then in nearly every step."""
 
-
 HELD_OUT_ENTRIES = 20_000
-
 
 _FITTING = threading.Lock()
 """A process has one fitter, whose weights are those of one block at a time; a worker may have threads."""

@@ -11,7 +11,6 @@ from epixs.storage.fingerprint import digest
 
 ARRAYS = ("factors_25bp", "factors_250bp", "factors_5kbp")
 
-
 PER_POSITION = (COARSE_BINS, COARSE_BINS // MEDIUM_BINS, 1)
 
 

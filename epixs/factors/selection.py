@@ -22,7 +22,6 @@ from epixs.training.plan import check_scales
 BLOCK_POSITIONS = 400
 """5 kbp positions of a block, 2 Mb: large enough to keep a core busy, small enough to share out."""
 
-
 BLOCK_BYTES = 1 << 28
 """Signal that a block may hold in memory; with many experiments, blocks are smaller."""
 

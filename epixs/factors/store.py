@@ -12,13 +12,15 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, TypedDict
 
 import numpy as np
 import numpy.typing as npt
+from msgspec import Meta
 
 from epixs.axis.axis import COARSE_BINS, MEDIUM_BINS, SpeciesAxis
 from epixs.axis.serialize import axis_from_dict, axis_to_dict
+from epixs.declared import checked
 from epixs.errors import StoreError
 from epixs.factors.plan import ARRAYS, FactorPlan
 from epixs.storage.fingerprint import checksum, digest
@@ -40,11 +42,9 @@ from epixs.storage.tiling import Key
 
 SHARED = "shared"
 
-
-MAX_FACTORS = 65_536
-
-
 MAX_BLOCKS = 10_000_000
+
+FactorSize = Annotated[int, Meta(ge=1, le=65_536)]
 
 
 def prepare_factors(
@@ -160,6 +160,15 @@ def factor_status(place: Store | str | Path) -> FactorStatus:
     return FactorStatus(read_factor_plan(store), COMPLETE if store.is_complete else UNFINISHED, done)
 
 
+class SavedIdentity(TypedDict):
+    """What a factor store says that it was made from, so far as the rest does not follow from its axis."""
+
+    model: str
+    sizes: tuple[FactorSize, FactorSize, FactorSize]
+    block_positions: Annotated[int, Meta(ge=1)]
+    settings: dict[str, Any]
+
+
 def read_factor_plan(store: Store) -> FactorPlan:
     """The plan of a factor store, every claim checked.
 
@@ -169,15 +178,14 @@ def read_factor_plan(store: Store) -> FactorPlan:
         If it is damaged.
     """
     with reading(factor_store(store)):
-        identity = _attribute(store, "identity")
-        axis = axis_from_dict(_attribute(store, "axis"), whole=False)
-        small, middle, large = (int(n) for n in identity["sizes"])
-        sizes = (small, middle, large)
+        content = _attribute(store, "identity")
+        identity: SavedIdentity = checked(SavedIdentity, content, f"{store} is damaged: identity", StoreError)
+        problem = f"{store} is damaged: axis"
+        axis = axis_from_dict(_attribute(store, "axis"), problem, StoreError, whole=False)
         plan = FactorPlan(
-            axis, str(identity["model"]), sizes, int(identity["block_positions"]), identity["settings"]
+            axis, identity["model"], identity["sizes"], identity["block_positions"], identity["settings"]
         )
-        sound = all(0 < n <= MAX_FACTORS for n in sizes) and plan.block_positions > 0
-        if not sound or len(axis.parts) != 1 or plan.n_blocks > MAX_BLOCKS or plan.identity != identity:
+        if len(axis.parts) != 1 or plan.n_blocks > MAX_BLOCKS or plan.identity != content:
             raise ValueError("its attributes contradict each other")
         for name, wanted in plan.shapes(plan.part.n_positions[2]).items():
             if store.array(name).shape != wanted or store.array(name).dtype != np.float32:
@@ -235,6 +243,14 @@ def block_fingerprint(plan: FactorPlan, block: int, content: str) -> str:
     return digest([plan.fingerprint, block, content])
 
 
+class BlockScores(TypedDict):
+    """What the ledger holds of a block: squared error of its held-out entries, their number, and the loss."""
+
+    squares: float
+    held_out: float
+    loss: float
+
+
 def read_blocks(store: Store) -> dict[Key, Record]:
     """The ledger of a factor store: a record a block, whose one row holds its scores.
 
@@ -243,15 +259,10 @@ def read_blocks(store: Store) -> dict[Key, Record]:
     StoreError
         If a record is damaged.
     """
-    records = read_ledger(store, _is_scored)
+    records = read_ledger(store, BlockScores)
     if any(len(record.rows) != 1 for record in records.values()):
         raise StoreError(f"{store}: its ledger is damaged", next_step="fit the factors again")
     return records
-
-
-def _is_scored(row: Any) -> bool:
-    names = ("squares", "held_out", "loss")
-    return type(row) is dict and all(type(row.get(name)) in (int, float) for name in names)
 
 
 def scores_of(records: Mapping[Key, Record]) -> dict[str, float]:

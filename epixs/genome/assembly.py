@@ -50,10 +50,8 @@ def known_assemblies() -> list[str]:
 MAX_TABLE = 1 << 30
 """Size of a table of chromosomes beyond which it is not read, in bytes."""
 
-
 ALIAS_SOURCES = frozenset({"assembly", "ensembl", "genbank", "ncbi", "refseq", "ucsc"})
 """Where names come from, in the last column of older alias tables."""
-
 
 OTHER_NAMES = {"GRCh38": "hg38", "GRCh37": "hg19", "GRCm38": "mm10", "NCBIM37": "mm9"}
 

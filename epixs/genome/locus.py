@@ -10,7 +10,6 @@ from epixs.errors import RegionError
 MAX_CHROMOSOME = 2**32 - 1
 """Largest coordinate a bigWig can hold."""
 
-
 _LOCUS = re.compile(r"^\s*([^\s:]+)\s*(?::\s*([\d,]+)\s*-\s*([\d,]+)\s*)?$")
 
 

@@ -22,7 +22,6 @@ from epixs.genome.locus import parse_locus
 BIN_SIZE = 25
 """Width of a bin in bp."""
 
-
 MAX_BINS = 1 << 33
 """Number of bins beyond which regions are refused: the claim of a damaged file, 70 times a human genome."""
 

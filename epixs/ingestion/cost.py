@@ -21,10 +21,8 @@ from epixs.tracks.remote import MAX_KEPT_BYTES, REQUESTS_AT_ONCE
 
 PROBED_FILES, PROBED_BINS = 5, 40_000
 
-
 INDEX_SHARE = 0.04
 """Memory of a file's index over the size of the file."""
-
 
 LIBRARY_BYTES = 250_000_000
 """Resident memory of a worker that has done nothing yet (docs/store.md)."""

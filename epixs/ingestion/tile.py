@@ -28,14 +28,11 @@ from epixs.tracks.opened import KEPT_BYTES, OpenTracks
 Rows = list[npt.NDArray[np.float32]]
 """A tile's values by row, each of shape `(bin,)`."""
 
-
 State = Sequence[Any]
 """Path or URL, size and version of a source: what tells that it was replaced."""
 
-
 NAMED = 3
 """Chromosomes that the ledger names, of those that are unusual in a file."""
-
 
 TILES_AT_ONCE = 8
 """Tiles of one row group that one worker reads in turn, for the sake of the tracks it then opens once."""

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import json
-import math
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NotRequired, TypedDict
 
 from epixs.axis.axis import JointAxis
 from epixs.axis.serialize import axis_from_dict
 from epixs.config import Settings
+from epixs.declared import Finite, checked, read_json_file
 from epixs.errors import AxisError, TrainingError
 from epixs.models.settings import settings_from, settings_from_flat
 from epixs.models.stores import known_species
@@ -19,14 +18,27 @@ from epixs.storage.fingerprint import digest
 
 MODEL_FILE = "model.keras"
 
-
 DESCRIPTION_FILE = "model.json"
-
 
 MAX_DESCRIPTION_BYTES = 1 << 30
 
-
 SCORES = ("held_out_mse", "held_out_tracks_mse", "best_epoch", "epochs")
+
+
+class Content(TypedDict):
+    """Fields of `model.json`; `config` is one table of all settings, as the first version wrote it."""
+
+    axis: Any
+    bounds: dict[str, tuple[Finite, Finite]]
+    weights_sha256: str
+    fingerprint: str
+    settings: NotRequired[Any]
+    config: NotRequired[dict[str, Any]]
+    extends: NotRequired[str]
+    held_out_mse: NotRequired[float]
+    held_out_tracks_mse: NotRequired[float]
+    best_epoch: NotRequired[float]
+    epochs: NotRequired[float]
 
 
 @dataclass(frozen=True)
@@ -94,35 +106,31 @@ def read_description(folder: Path) -> Description:
             expected=f"{MODEL_FILE} and {DESCRIPTION_FILE}",
             next_step="train one with `epixs train`",
         )
-    size = path.stat().st_size
-    if size > MAX_DESCRIPTION_BYTES:
-        raise AxisError(f"{path} is too large", got=f"{size:,} bytes", expected="at most 1 GiB")
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-        fingerprint = content.pop("fingerprint")
-        if digest(content) != fingerprint:
-            raise ValueError(f"fingerprint {fingerprint!r} is not that of the content")
-        if "config" in content:  # one table of all settings, as the first version wrote it
-            settings = settings_from_flat(dict(content["config"]), str(path))
-        else:
-            settings = settings_from(content["settings"], str(path))
-        axis = axis_from_dict(content["axis"])
-        if type(content["weights_sha256"]) is not str or type(content.get("extends", "")) is not str:
-            raise TypeError("weights_sha256 or extends is no text")
-        bounds = {assay: _pair_of_numbers(assay, found) for assay, found in dict(content["bounds"]).items()}
-        if lacking := sorted(signal_bounds(axis).keys() - bounds.keys()):
-            raise ValueError(f"no bounds of {lacking[0]}")
-        scores = {name: _number(name, content[name]) for name in SCORES if name in content}
-    except (ValueError, LookupError, TypeError, AttributeError, OverflowError, RecursionError) as error:
-        raise AxisError(f"{path} is damaged", got=f"{type(error).__name__}: {error}") from error
+    raw, damaged = read_json_file(Any, path, MAX_DESCRIPTION_BYTES, AxisError), f"{path} is damaged"
+    content: Content = checked(Content, raw, damaged, AxisError)
+    del raw["fingerprint"]
+    if digest(raw) != content["fingerprint"]:
+        raise AxisError(
+            damaged, got=f"fingerprint {content['fingerprint']!r} that is not that of the content"
+        )
+    if "config" in content:  # one table of all settings, as the first version wrote it
+        settings = settings_from_flat(content["config"], str(path))
+    else:
+        settings = settings_from(content.get("settings"), str(path))
+    axis = axis_from_dict(content["axis"], f"{damaged}: axis")
+    for assay, (low, high) in content["bounds"].items():
+        if low > high:
+            raise AxisError(f"{damaged}: bounds of {assay}", got=f"{low!r}, {high!r}")
+    if lacking := sorted(signal_bounds(axis).keys() - content["bounds"].keys()):
+        raise AxisError(damaged, got=f"no bounds of {lacking[0]}")
     return Description(
         axis,
         settings,
-        bounds,
-        scores,
+        content["bounds"],
+        {name: float(raw[name]) for name in SCORES if name in raw},
         content.get("extends", ""),
         content["weights_sha256"],
-        fingerprint,
+        content["fingerprint"],
         is_unfinished_run(folder),
     )
 
@@ -140,16 +148,3 @@ def check_before_loading(folder: Path, store: str | Path) -> Description:
     said = read_description(folder)
     known_species(said.axis, folder, store)
     return said
-
-
-def _pair_of_numbers(assay: str, found: Any) -> tuple[float, float]:
-    low, high = found
-    if not (type(low) is type(high) is float and math.isfinite(low) and low <= high < math.inf):
-        raise ValueError(f"bounds of {assay} are {low!r}, {high!r}")
-    return low, high
-
-
-def _number(name: str, found: Any) -> float:
-    if type(found) not in (int, float):
-        raise TypeError(f"{name} is {found!r}, no number")
-    return float(found)

@@ -126,23 +126,13 @@ def settings_from(tables: Any, where: str, default_kind: str = EARLIER_KIND) -> 
     ConfigError
         Naming the file (`where`) and the setting by its table.
     """
-    tables = {name: tables.get(name, {}) if isinstance(tables, dict) else tables for name in TABLES}
-    for name, table in tables.items():
-        if not isinstance(table, dict):
-            raise ConfigError(f"{where}: {name}", got=repr(table), expected=f"a table, [{name}]")
-    kind_name, model = tables["model"].get("kind", default_kind), tables["model"].copy()
-    model.pop("kind", None)
+    model, training = (tables.get(name, {}) if isinstance(tables, dict) else tables for name in TABLES)
     try:
-        kind = kind_named(kind_name)
-        found = Settings(kind.settings(), kind.training)
-        for table, values in ((found.model, model), (found.training, tables["training"])):
-            if unknown := sorted(values.keys() - set(table.names())):
-                raise ConfigError(
-                    "unknown setting",
-                    got=f"{table.table}.{unknown[0]}{closest(unknown[0], table.names())}",
-                    expected=f"one of {', '.join(table.names())}",
-                )
-        return Settings(found.model.replace(model), found.training.replace(tables["training"]))
+        kind = kind_named(default_kind)
+        if isinstance(model, dict) and "kind" in model:
+            kind = kind_named(model["kind"])
+            model = {name: value for name, value in model.items() if name != "kind"}
+        return Settings(kind.settings.from_table(model), TrainingSettings.from_table(training, kind.training))
     except ConfigError as error:
         raise ConfigError(f"{where}: {error.message}") from error
 

@@ -19,7 +19,6 @@ OWN_TRACKS, ASSAYS, LIKE_BIOSAMPLES = 24, 16, 12
 SHARPNESS = 8.0
 """Of the weights of other biosamples: a biosample whose tracks correlate better by .1 weighs 2.2 times."""
 
-
 COARSE = 8
 """Tracks are correlated over means of so many bins."""
 

@@ -34,9 +34,7 @@ from epixs.training.run import train
 
 EXCLUDED_SHARE = 1 / 3
 
-
 ZERO_SHOT_CLASS = "protein_binding"
-
 
 SETTINGS = {
     "demo": make_settings(

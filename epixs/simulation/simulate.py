@@ -70,9 +70,7 @@ READ: dict[str, Callable[[Array], Array]] = {
     "always": lambda activity: np.ones_like(activity),
 }
 
-
 P_VALUE = "signal p-value"
-
 
 ASSAYS = (
     Assay(

@@ -14,16 +14,16 @@ from __future__ import annotations
 
 import itertools
 import json
-import math
 import re
 import struct
 from collections.abc import Callable, Container, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
-from typing import Any
+from typing import Any, TypedDict
 
 import numpy as np
 from numcodecs.zstd import Zstd
 
+from epixs.declared import Count, Finite, checked, parsed
 from epixs.errors import StoreError
 from epixs.storage.store import LEDGER_PATH, Store, reading
 from epixs.storage.tiling import Key
@@ -54,7 +54,36 @@ FRAME_LINES = 1024
 """Lines of a frame."""
 
 
-COUNTS, TEXTS = ("bins", "zeros", "bases", "covered"), ("checksum", "source", "error")
+class Notes(TypedDict, total=False):
+    """What was unusual in the file of a row: numbers, and names of the first few chromosomes."""
+
+    absent: Count
+    first_absent: str
+    renamed: str
+    other_lengths: str
+    without_width: Count
+    overlapping: Count
+
+
+class Row(TypedDict, total=False):
+    """What the ledger holds of one row of a tile of tracks.
+
+    `checksum` is of its values. `source` is the digest of the path, size and version that it was read from;
+    imputed rows lack it. Then come `error` or the entries of `row_statistics`, and `notes` if its file was
+    unusual.
+    """
+
+    checksum: str
+    source: str
+    error: str
+    notes: Notes
+    bins: Count
+    zeros: Count
+    bases: Count
+    covered: Count
+    sum: Finite
+    min: Finite
+    max: Finite
 
 
 @dataclass(frozen=True)
@@ -66,9 +95,7 @@ class Record:
     fingerprint
         Digest of what all rows share: coordinates and settings, or a model.
     rows
-        One dict a row: `checksum` of its values, `source` (digest of the path, size and version it was read
-        from; not in an imputed store), and `error` or the entries of `row_statistics`; `notes` where its file
-        was unusual.
+        One entry per row: of tracks, a `Row`.
     """
 
     fingerprint: str
@@ -78,11 +105,6 @@ class Record:
     def is_forgotten(self) -> bool:
         """Whether the tile is to be written again, though its rows were read before."""
         return not self.fingerprint
-
-    @property
-    def has_errors(self) -> bool:
-        """Whether a row of the tile could not be read."""
-        return any(row.get("error") for row in self.rows)
 
     @property
     def is_remarkable(self) -> bool:
@@ -97,29 +119,13 @@ def write_record(store: Store, key: Key, record: Record) -> None:
 
 def forget_records(store: Store, keys: Container[Key]) -> None:
     """Have tiles written again. That their rows were read before stays known: they must not be given up."""
-    for key, record in read_ledger(store, lambda row: type(row) is dict).items():
+    for key, record in read_ledger(store, dict).items():
         if key in keys:
             write_record(store, key, replace(record, fingerprint=""))
 
 
-def is_sound_row(row: Any) -> bool:
-    """Whether a row's entry has the types of one: what a store holds is a claim."""
-    if type(row) is not dict or not all(type(row.get(name, "")) is str for name in TEXTS):
-        return False
-    notes = row.get("notes", {})
-    if type(notes) is not dict or not all(type(value) in (int, str) for value in notes.values()):
-        return False
-    if row.get("error"):
-        return True
-    numbers = ("sum", "min", "max") if row.get("bins") else ("sum",)
-    counted = all(type(row.get(name)) is int and 0 <= row[name] < 1 << 62 for name in COUNTS)
-    return counted and all(
-        type(row.get(name)) in (int, float) and math.isfinite(row[name]) for name in numbers
-    )
-
-
-def read_ledger(store: Store, is_sound: Callable[[Any], bool] = is_sound_row) -> dict[Key, Record]:
-    """All records, by tile; `is_sound` says whether a row's entry has the right types.
+def read_ledger(store: Store, row: Any = Row) -> dict[Key, Record]:
+    """All records, by tile; `row` is the declared type of a row's entry.
 
     Raises
     ------
@@ -127,7 +133,7 @@ def read_ledger(store: Store, is_sound: Callable[[Any], bool] = is_sound_row) ->
         If a record is damaged.
     """
     texts = _texts(store)
-    return {key: _parse(store, key, texts[key], is_sound) for key in sorted(texts)}
+    return {key: _parse(store, key, texts[key], row) for key in sorted(texts)}
 
 
 def read_progress(store: Store) -> tuple[int, dict[Key, Record]]:
@@ -144,7 +150,7 @@ def read_progress(store: Store) -> tuple[int, dict[Key, Record]]:
         or b'"notes":' in text
         or not (text.startswith(b'{"fingerprint":"') and text.endswith(b"]}"))
     )
-    records = {key: _parse(store, key, texts[key], is_sound_row) for key in looked_at}
+    records = {key: _parse(store, key, texts[key], Row) for key in looked_at}
     return done, {key: record for key, record in records.items() if record.is_remarkable}
 
 
@@ -297,14 +303,14 @@ def check_written(
             )
 
 
-def _parse(store: Store, key: Key, text: bytes, is_sound: Callable[[Any], bool]) -> Record:
-    try:
-        record = Record(**json.loads(text))
-        sound = type(record.fingerprint) is str and type(record.rows) is list
-        sound = sound and all(map(is_sound, record.rows))
-    except (ValueError, TypeError, RecursionError, OverflowError):
-        sound = False
-    if not sound:
-        name = "/".join(map(str, key))
-        raise StoreError(f"{store}: ledger record {name} is damaged", next_step="ingest again")
+def _parse(store: Store, key: Key, text: bytes, row: Any) -> Record:
+    problem = f"{store}: ledger record {'/'.join(map(str, key))} is damaged"
+    next_step = "make the store again elsewhere"
+    record: Record = parsed(Record, text, problem, StoreError, next_step)
+    checked(list[row], record.rows, f"{problem}: rows", StoreError, next_step)
+    for at, entry in enumerate(record.rows if row is Row else ()):
+        numbers = ["bins", "zeros", "bases", "covered", "sum", *(["min", "max"] if entry.get("bins") else [])]
+        lacking = [name for name in numbers if name not in entry]
+        if lacking and not entry.get("error"):
+            raise StoreError(f"{problem}: rows[{at}]", got=f"no {lacking[0]}", next_step=next_step)
     return record

@@ -27,20 +27,15 @@ from epixs.storage.location import is_url, objects
 
 TOUCHED_EVERY = 30.0
 
-
 STALE_AFTER = 600.0
-
 
 SETUP_SECONDS = 300.0
 """Seconds."""
 
-
 MAX_LOCK_BYTES = 4096
-
 
 _HELD: set[str] = set()
 """Locks that this process holds. Another one that names it was left when it could not be removed."""
-
 
 WHOLE, SETUP = "lock", "setup.lock"
 

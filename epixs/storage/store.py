@@ -7,7 +7,6 @@ with a record in the ledger for each, and marked complete when every tile has on
 from __future__ import annotations
 
 import contextlib
-import json
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -16,6 +15,7 @@ from typing import Any
 
 import zarr
 
+from epixs.declared import parsed, shortened
 from epixs.errors import StoreError
 from epixs.storage.location import (
     absolute,
@@ -199,10 +199,8 @@ def read_json(store: Store | str, name: str, value: Any) -> Any:
     StoreError
         If it is no JSON.
     """
-    try:
-        return json.loads(value) if isinstance(value, str) else value
-    except (ValueError, RecursionError) as error:
-        raise StoreError(f"{store} is damaged: attribute {name}", got=type(error).__name__) from error
+    is_text = isinstance(value, str)
+    return parsed(Any, value, f"{store} is damaged: attribute {name}", StoreError) if is_text else value
 
 
 def store_exists(location: str) -> bool:
@@ -311,5 +309,5 @@ def differences(
         elif isinstance(mine, dict) and isinstance(theirs, dict):
             texts += [f"{name}: {text}" for text in differences(mine, theirs)]
         else:
-            texts.append(f"{name} {mine}, the store has {theirs}")
+            texts.append(f"{name} {shortened(mine)}, the store has {shortened(theirs)}")
     return texts

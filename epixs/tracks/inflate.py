@@ -26,7 +26,6 @@ except ImportError:  # pragma: no cover
 
 FINE, NO_MEMORY = 0, -1
 
-
 RETURNS = {1: "damaged", 2: "damaged", 3: "more than {limit} bytes"}
 """What libdeflate's functions return, of the streams that we do not take."""
 
@@ -144,15 +143,11 @@ def _find_libdeflate() -> bool:
 
 KERNEL = _find_libdeflate()
 
-
 POINTER = SIZE = types.uintp
-
 
 _alloc = types.ExternalFunction("libdeflate_alloc_decompressor", POINTER())
 
-
 _free = types.ExternalFunction("libdeflate_free_decompressor", types.void(POINTER))
-
 
 _decompress = types.ExternalFunction(
     "libdeflate_zlib_decompress", types.int32(POINTER, POINTER, SIZE, POINTER, SIZE, POINTER)

@@ -7,7 +7,6 @@ from typing import Any, Protocol
 
 AGAIN = "run the same command again; what was read before is kept"
 
-
 Range = tuple[int, int]
 """First byte, and the byte after the last."""
 

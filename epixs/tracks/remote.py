@@ -24,21 +24,16 @@ from epixs.tracks.protocol import AGAIN, Range
 PAGE_BYTES = 1 << 16
 """Single remote reads (head, chromosomes, index) come in pages of this size."""
 
-
 COALESCE_BYTES = 1 << 14
 """Ranges closer than this are one request."""
 
-
 MAX_REQUEST_BYTES = 1 << 23
-
 
 WINDOW_BYTES = 1 << 25
 """So much is fetched ahead at a time."""
 
-
 MAX_KEPT_BYTES = 2 * WINDOW_BYTES
 """What is fetched ahead, and pages of the index, take no more memory than this for a file."""
-
 
 REQUESTS_AT_ONCE = 8
 

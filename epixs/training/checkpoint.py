@@ -13,14 +13,16 @@ import zipfile
 import zlib
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Annotated, Any, TypedDict
 
 import numpy as np
 import numpy.typing as npt
+from msgspec import Meta
 
 from epixs.axis.axis import JointAxis
 from epixs.axis.serialize import axis_to_dict
 from epixs.config import Settings
+from epixs.declared import Count, checked, parsed, read_json_file, shortened
 from epixs.errors import TrainingError
 from epixs.storage.files import BEGUN_FILE, CHECKPOINT_FILE, write_text
 from epixs.storage.fingerprint import digest
@@ -33,6 +35,8 @@ HEADER_BYTES = 1 << 12
 MAX_STATE_BYTES = 1 << 26
 FREE_SETTINGS = ("max_minutes", "memory_gb", "checkpoint_minutes")
 """Settings that may differ when a run goes on: they decide none of its numbers."""
+
+NEXT_STEP = "delete it, and the folder, to train anew"
 
 
 @dataclass(frozen=True)
@@ -55,15 +59,22 @@ class RunState:
         Of the hidden layers' products, as it was chosen at the beginning.
     """
 
-    epoch: int
-    step: int
-    total_steps: int
-    history: list[dict[str, float]]
+    epoch: Count
+    step: Count
+    total_steps: Annotated[int, Meta(ge=1)]
+    history: list[dict[str, int | float]]
     best: float
     best_epoch: int
-    worse: int
+    worse: Count
     seconds: float
     precision: str = "float32"
+
+
+class _Content(TypedDict):
+    """What the array `STATE` of a checkpoint holds as JSON."""
+
+    identity: dict[str, Any]
+    run: RunState
 
 
 def identity_of(axis: JointAxis, settings: Settings, cost: Cost, extends: str = "") -> dict[str, Any]:
@@ -99,14 +110,9 @@ def has_begun(folder: Path, identity: dict[str, Any]) -> bool:
     path = folder / BEGUN_FILE
     if not path.is_file():
         return False
-    whole = path.stat().st_size <= MAX_STATE_BYTES
-    try:
-        found = json.loads(path.read_text(encoding="utf-8")) if whole else None
-    except (ValueError, RecursionError):
-        found = None
-    if type(found) is not dict:
-        raise TrainingError(f"{path} is damaged", next_step="delete the folder and train anew")
-    check_identity(path, identity, found)
+    check_identity(
+        path, identity, read_json_file(dict[str, Any], path, MAX_STATE_BYTES, TrainingError, NEXT_STEP)
+    )
     return True
 
 
@@ -164,10 +170,11 @@ def _content_of(folder: Path) -> tuple[dict[str, Any], RunState] | None:
     if not path.is_file():
         return None
     text = bytes(_read(path, STATE, None, MAX_STATE_BYTES))
+    raw = parsed(Any, text, f"{path} is damaged", TrainingError, NEXT_STEP)
+    content: _Content = checked(_Content, raw, f"{path} is damaged", TrainingError, NEXT_STEP)
     try:
-        content = json.loads(text)
-        return dict(content["identity"]), _state_from(content["run"])
-    except (ValueError, LookupError, TypeError, RecursionError) as error:
+        return content["identity"], _consistent(content["run"], raw["run"])
+    except ValueError as error:
         raise _damaged(path, error) from error
 
 
@@ -187,27 +194,21 @@ def check_identity(path: Path, identity: dict[str, Any], theirs: dict[str, Any])
         named = [name for name in differ if name != "axis"]  # a digest, which says nothing to anybody
         raise TrainingError(
             f"{path} is of another run: {', '.join(named) or 'excluded experiments or labels'}",
-            got="; ".join(f"{name} {mine.get(name)}" for name in named) or "others",
-            expected="; ".join(f"{name} {theirs.get(name)}" for name in named) or "those of that run",
+            got="; ".join(f"{name} {shortened(mine.get(name))}" for name in named) or "others",
+            expected="; ".join(f"{name} {shortened(theirs.get(name))}" for name in named)
+            or "those of that run",
             next_step="give the stores, --exclude and settings of that run, or another --out",
         )
 
 
-def _state_from(content: Any) -> RunState:
-    """A state from JSON, whose types and ranges are checked."""
-    state = RunState(**content)
-    whole = (state.epoch, state.step, state.total_steps, state.best_epoch, state.worse)
-    if any(type(n) is not int for n in whole) or min(state.epoch, state.step, state.worse) < 0:
-        raise ValueError(f"steps and epochs are {whole}")
-    if [type(value) for value in (state.best, state.seconds, state.precision)] != [float, float, str]:
-        raise ValueError(f"best {state.best!r}, seconds {state.seconds!r}, precision {state.precision!r}")
-    if type(state.history) is not list or len(state.history) not in (0, state.epoch):
+def _consistent(state: RunState, raw: dict[str, Any]) -> RunState:
+    """A state whose numbers fit together, and beside which nothing else is known of the run."""
+    if strange := sorted(raw.keys() - vars(state).keys()):
+        raise ValueError(f"it says {strange[0]}, of which nothing is known")
+    if len(state.history) not in (0, state.epoch):
         raise ValueError(f"its history is not one of {state.epoch} epochs")
-    for row in state.history:
-        if type(row) is not dict or any(type(value) not in (int, float) for value in row.values()):
-            raise ValueError(f"its history holds {row!r}")
-    if state.total_steps < 1 or not -1 <= state.best_epoch < max(1, state.epoch):
-        raise ValueError(f"{state.total_steps} steps, epoch {state.best_epoch} best")
+    if not -1 <= state.best_epoch < max(1, state.epoch):
+        raise ValueError(f"epoch {state.best_epoch} is best of {state.epoch}")
     return state
 
 
@@ -276,5 +277,5 @@ def _damaged(path: Path, error: Exception) -> TrainingError:
         f"{path} is damaged",
         got=f"{type(error).__name__}: {error}",
         expected="the checkpoint of an interrupted run",
-        next_step="delete it, and the folder, to train anew",
+        next_step=NEXT_STEP,
     )

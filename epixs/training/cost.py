@@ -13,10 +13,8 @@ EPOCHS_OVER_JOINT = 4
 """Passes over those of a joint fit, where only factors are fitted: they begin anew, and nothing else learns
 with them (docs/training.md)."""
 
-
 BYTES_PER_PARAMETER = 16
 """A parameter, its two Adam moments, and one copy while the best checkpoint is written; float32."""
-
 
 PROCESS_BYTES = 1_000_000_000
 """Python, TensorFlow, its threads and the batches under way, measured; without the model and the signal."""

@@ -17,7 +17,6 @@ PROBE_ROUNDS = 10
 WORTHWHILE = 1.2
 """How many times as fast bfloat16 has to multiply to be chosen."""
 
-
 PART_ENTRIES = 2_500
 """Entries of a part of a batch, at least: fewer cost more than they keep in the cache."""
 

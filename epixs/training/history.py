@@ -12,9 +12,7 @@ from epixs.storage.files import write_text
 
 HISTORY_FILE = "history.csv"
 
-
 TENSORBOARD_FOLDER = "tensorboard"
-
 
 COLUMNS = (
     "epoch",
@@ -31,7 +29,6 @@ After them come `held_out_mse/SPECIES` and `held_out_mse/SPECIES/ASSAY`, and the
 `average_activity_mse` and `mean_mse`: errors by group, of whole experiments where some are held out, else of
 held-out blocks.
 """
-
 
 GROUPED = ("held_out_mse/", "average_activity_mse/", "mean_mse/")
 

@@ -3,6 +3,7 @@
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import Any
 
 import pytest
 
@@ -45,7 +46,7 @@ def store(tmp_path):
 
 
 def records(store):
-    return read_ledger(store, lambda row: True)
+    return read_ledger(store, Any)
 
 
 def values(store):

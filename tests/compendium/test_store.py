@@ -212,7 +212,7 @@ def test_damaged_marks_are_refused_not_taken_for_none(tmp_path, plan, removed):
     create_store(path, plan)
     zarr.open_group(path, mode="r+").attrs["removed"] = removed
     for read in (store_status, stored_plan):
-        with pytest.raises(StoreError, match="damaged: attribute removed"):
+        with pytest.raises(StoreError, match="damaged: removed"):
             read(path)
 
 
@@ -229,6 +229,10 @@ def test_damaged_marks_are_refused_not_taken_for_none(tmp_path, plan, removed):
         lambda growth: growth | {"experiments": 5},
         lambda growth: growth | {"experiments": {}},
         lambda growth: growth | {"experiments": growth["experiments"] | {"assay": [5] * 20}},
+        lambda growth: growth | {"experiments": growth["experiments"] | {"assay": ["a"]}},
+        lambda growth: growth | {"experiments": growth["experiments"] | {"source_size": ["x"] * 20}},
+        lambda growth: growth | {"experiments": growth["experiments"] | {"source_size": [1 << 80] * 20}},
+        lambda growth: growth | {"chrom_sizes": {"chr1": 1 << 80}},
     ],
 )
 def test_damaged_growth_is_refused(tmp_path, plan, change):

@@ -1,7 +1,9 @@
 """Whole cross-validations: what they write, that they are the same again, resume, and leak nothing."""
 
 import json
+import shutil
 import signal
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -13,7 +15,7 @@ from epixs.crossvalidation.plan import plan_crossvalidation
 from epixs.crossvalidation.run import crossvalidate, read_scores
 from epixs.errors import ConfigError, StoreError
 from epixs.evaluation.table import AVERAGE
-from epixs.storage.ledger import read_ledger
+from epixs.storage.ledger import read_ledger, write_record
 from epixs.storage.store import open_store
 from tests.crossvalidation.worlds import (
     ALONE,
@@ -53,7 +55,7 @@ def undisturbed(config, tmp_path_factory):
 
 
 def fits_done(folder):
-    return len(read_ledger(open_store(folder / "tasks"), lambda row: True))
+    return len(read_ledger(open_store(folder / "tasks"), dict))
 
 
 def test_one_row_per_fit_and_experiment_and_one_per_baseline(undisturbed):
@@ -120,6 +122,16 @@ def test_a_folder_of_something_else_is_refused(config, tmp_path):
         crossvalidate(config, out=tmp_path)
     with pytest.raises(ConfigError, match="is a file"):
         crossvalidate(config, out=tmp_path / "thesis.txt")
+
+
+@pytest.mark.parametrize("remarks", [None, [None], [[1]]])
+def test_a_damaged_record_of_a_fit_is_refused(remarks, config, undisturbed, tmp_path):
+    shutil.copytree(undisturbed, tmp_path / "run")
+    store = open_store(tmp_path / "run" / "tasks")
+    record = read_ledger(store, dict)[0, 0]
+    write_record(store, (0, 0), replace(record, rows=[record.rows[0] | {"remarks": remarks}]))
+    with pytest.raises(StoreError, match=r"record 0/0 is damaged: rows\[0\]\.remarks"):
+        crossvalidate(config, out=tmp_path / "run")
 
 
 @pytest.mark.slow

@@ -175,7 +175,12 @@ def test_a_run_is_read_from_its_folder_and_its_plan_says_which_training_set_is_o
         only(tables(scores, draws=50).imputation, "joint")["mean"], rel=1e-15
     )
     (tmp_path / "crossvalidation.json").write_text("{")
-    with pytest.raises(ConfigError, match="is not JSON"):
+    with pytest.raises(ConfigError, match=r"crossvalidation\.json is damaged; got JSONDecodeError"):
+        tables(tmp_path)
+    (tmp_path / "crossvalidation.json").write_text(json.dumps({"config": {"training_sets": {"joint": []}}}))
+    with pytest.raises(
+        ConfigError, match=r"damaged: config\.training_sets\[\.\.\.\]; got array; expected object"
+    ):
         tables(tmp_path)
 
 

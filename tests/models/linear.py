@@ -6,14 +6,14 @@ It has no factors per position, reads a store when it imputes, and has a sampler
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
 import keras
 import numpy as np
 
 from epixs.axis.axis import JointAxis, SpeciesAxis
 from epixs.compendium.read import open_signal
-from epixs.config import ModelSettings, TrainingSettings, positive, setting
+from epixs.config import POSITIVE, ModelSettings, TrainingSettings
 from epixs.models.kinds import Kind
 from epixs.models.stores import observed_in
 from epixs.sampling import InputSpec, Sampler
@@ -23,7 +23,7 @@ from epixs.sampling import InputSpec, Sampler
 class LinearSettings(ModelSettings):
     kind: ClassVar[str] = "linear"
 
-    scale: float = setting(1.0, positive())
+    scale: Annotated[float, POSITIVE] = 1.0
 
 
 def observed(axis: JointAxis, part: SpeciesAxis, start: int, stop: int) -> np.ndarray:

@@ -103,13 +103,52 @@ def test_a_description_of_the_first_version_is_read(trained, copy):
     assert read_description(copy).settings == trained.settings
 
 
-@pytest.mark.parametrize("value", [[1, 2], [2.0, 1.0], [float("nan"), 1.0], [0.0, float("inf")], [0.0], "ab"])
+@pytest.mark.parametrize(
+    "value", [[True, 2.0], ["1", "2"], [2.0, 1.0], [float("nan"), 1.0], [0.0, float("inf")], [0.0], "ab"]
+)
 def test_impossible_bounds_are_refused(copy, value):
     def change(content):
         content["bounds"][next(iter(content["bounds"]))] = value
 
     rewrite(copy, change)
     with pytest.raises(AxisError, match="damaged"):
+        read_description(copy)
+
+
+def test_bounds_may_be_whole_numbers_as_other_writers_of_json_write_them(copy):
+    def change(content):
+        content["bounds"] = {assay: [0, 7] for assay in content["bounds"]}
+
+    rewrite(copy, change)
+    assert set(read_description(copy).bounds.values()) == {(0.0, 7.0)}
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "message"),
+    [
+        (
+            (*EXPERIMENT, "row"),
+            -1,
+            r"model\.json is damaged: axis: species\[0\]\.experiments\[0\]\.row; got -1; expected int >= 0",
+        ),
+        (
+            (*SPECIES, "regions", 0, 2),
+            "x" * 99,
+            r"species\[0\]\.regions\[0\]\[2\]; got 'x+\.\.\.x+'; expected int$",
+        ),
+        (
+            ("axis", "assay_classes"),
+            None,
+            r"model\.json is damaged: axis: assay_classes; got None; expected object",
+        ),
+        (("held_out_mse",), "low", r"model\.json is damaged: held_out_mse; got 'low'; expected float"),
+        (("extends",), 1, r"model\.json is damaged: extends; got 1; expected str"),
+        (("bounds",), {"a": [1.0, "b"]}, r"is damaged: bounds\[\.\.\.\]\[1\]; got str; expected float"),
+    ],
+)
+def test_what_is_refused_is_named_by_its_path(copy, path, value, message):
+    rewrite(copy, lambda content: set_at(content, path, value))
+    with pytest.raises(AxisError, match=message):
         read_description(copy)
 
 

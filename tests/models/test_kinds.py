@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 from epixs.axis.join import joint_axis
 from epixs.cli.app import app
 from epixs.compendium.read import open_compendium, provenance_of
-from epixs.config import ModelSettings, setting
+from epixs.config import ModelSettings
 from epixs.errors import AxisError, ConfigError, StoreError, TrainingError
 from epixs.evaluation.scores import evaluate
 from epixs.evaluation.table import AVERAGE, IMPUTED
@@ -182,7 +182,7 @@ def test_settings_of_a_kind_may_not_be_called_like_those_of_all_kinds():
     class GreedySettings(ModelSettings):
         kind: ClassVar[str] = "greedy"
 
-        seed: int = setting(1)
+        seed: int = 1
 
     class Greedy(Linear):
         settings = GreedySettings

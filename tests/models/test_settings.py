@@ -40,7 +40,7 @@ def test_tables_of_a_file(file):
         ("[model]\nhiden = [1]", r"s.toml: unknown setting; got model.hiden \(did you mean 'hidden'\?\)"),
         ("[training]\nhidden = [1]", "unknown setting; got training.hidden"),
         ("[model]\nhidden = [0]", r"s.toml: setting model.hidden"),
-        ("[model]\nkind = 'avocado'\ngenome_factors = [1, 2]", "expected 3 sizes"),
+        ("[model]\nkind = 'avocado'\ngenome_factors = [1, 2]", "3 of them, 1 to 65,536 each"),
         ("[training]\nepochs = 1.5", "setting training.epochs"),
         ("[model]\nkind = 'transformer'", "kind of model; got 'transformer'; expected one of avocado"),
         ("[model]\nkind = ['avocado']", "kind of model"),
@@ -67,6 +67,25 @@ def test_missing_file(tmp_path):
         read_settings(tmp_path / "none.toml")
     with pytest.raises(ConfigError, match="is a folder"):
         read_settings(tmp_path)
+
+
+@pytest.mark.parametrize("value", ["[" * 50_000, "1" * 5_000, "{"], ids=["deep", "digits", "cut"])
+def test_what_is_no_toml_is_refused(file, value):
+    with pytest.raises(ConfigError, match=r"s\.toml is not TOML: "):
+        read_settings(file(f"[training]\nepochs = {value}"))
+
+
+@pytest.mark.parametrize("value", ["inf", "-inf", "nan", "1e30", "1" + "0" * 400])
+def test_numbers_that_nothing_can_be_computed_with_are_refused(file, value):
+    with pytest.raises(
+        ConfigError, match=r"s\.toml: setting training\.memory_gb; got .*; expected a number, above 0"
+    ):
+        read_settings(file(f"[training]\nmemory_gb = {value}"))
+
+
+def test_a_file_is_not_read_whatever_its_size(file):
+    with pytest.raises(ConfigError, match="is too large; expected at most 1,048,576 bytes"):
+        read_settings(file("#" * (1 << 20) + "\n"))
 
 
 @pytest.mark.parametrize("head", ["[train]\n", ""])

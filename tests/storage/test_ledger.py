@@ -38,7 +38,7 @@ def test_records_round_trip(store):
     record = Record("finger", [GOOD, {"error": "x is empty"}])
     write_record(store, TILE, record)
     assert read_ledger(store) == {(0, 0): record}
-    assert record.has_errors
+    assert record.is_remarkable
 
 
 @pytest.mark.parametrize(
@@ -57,6 +57,7 @@ def test_records_round_trip(store):
             for change in (
                 {"bins": "2"}, {"bins": -1}, {"zeros": 1 << 70}, {"sum": None}, {"sum": float("nan")},
                 {"min": "0"}, {"max": float("inf")}, {"checksum": 5}, {"source": ["a"]}, {"bases": 1.5},
+                {"notes": {"absent": "x"}}, {"notes": {"renamed": 1}},
             )
         ),
     ],

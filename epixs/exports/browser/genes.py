@@ -18,10 +18,8 @@ from epixs.genome.assembly import is_number
 
 MOST_GENES, MOST_LINES, MOST_SIGNS = 1_000_000, 20_000_000, 60
 
-
 MOST_DRAWN = 2_000
 """Genes of one answer, the longest first."""
-
 
 GFF = (".gff", ".gff3", ".gtf")
 

@@ -32,9 +32,7 @@ from epixs.exports.browser.views import WINDOW_FUNCTIONS, Track, catalogue, geno
 
 STATIC = Path(__file__).with_name("static")
 
-
 FILES = {"page.js": "text/javascript", "page.css": "text/css", "igv.min.js": "text/javascript"}
-
 
 HEADERS = {
     "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; "
@@ -49,10 +47,8 @@ HEADERS = {
     "Server": "epixs",
 }
 
-
 MOST_SIGNS = 200
 """Signs of an argument, at most."""
-
 
 THREADS = 4
 

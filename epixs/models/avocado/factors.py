@@ -21,7 +21,6 @@ from epixs.models.backend import keras
 INITIAL_RANGE = 0.05
 """All factors start uniform in +-0.05, as in the reference model."""
 
-
 FEW_ROWS = 128
 """Up to so many rows, summing a gradient by row is faster as a product with one-hot rows."""
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
-from epixs.config import ModelSettings, between, positive, setting, share, sizes
+from epixs.config import POSITIVE, SHARE, ModelSettings, between, sizes
 
 
 @dataclass(frozen=True)
@@ -31,11 +31,11 @@ class AvocadoSettings(ModelSettings):
 
     kind: ClassVar[str] = "avocado"
 
-    hidden: tuple[int, ...] = setting((2048, 2048), sizes())
-    biosample_factors: int = setting(32, between(1, 10_000_000))
-    assay_factors: int = setting(256, between(1, 10_000_000))
-    genome_factors: tuple[int, int, int] = setting((25, 40, 45), sizes(count=3))
-    genome_multiplier: float = setting(20.0, positive())
-    genome_dropout: float = setting(0.3, share())
-    zero_shot: bool = setting(True)
-    target: str = setting("")
+    hidden: Annotated[tuple[int, ...], sizes()] = (2048, 2048)
+    biosample_factors: Annotated[int, between(1, 10_000_000)] = 32
+    assay_factors: Annotated[int, between(1, 10_000_000)] = 256
+    genome_factors: Annotated[tuple[int, int, int], sizes(count="3 of them")] = (25, 40, 45)
+    genome_multiplier: Annotated[float, POSITIVE] = 20.0
+    genome_dropout: Annotated[float, SHARE] = 0.3
+    zero_shot: bool = True
+    target: str = ""

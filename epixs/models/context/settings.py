@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
-from epixs.config import ModelSettings, between, setting, share, sizes
+from epixs.config import SHARE, ModelSettings, between, sizes
 
 KEYS = 16
 """Length of what a head asks for."""
@@ -34,11 +34,11 @@ class ContextSettings(ModelSettings):
 
     kind: ClassVar[str] = "context"
 
-    members: int = setting(4, between(1, 64))
-    token: int = setting(32, between(1, 65_536))
-    heads: int = setting(4, between(1, 1_024))
-    hidden: tuple[int, ...] = setting((64, 64), sizes())
-    assay_factors: int = setting(16, between(1, 65_536))
-    member_held_out: float = setting(0.1, share())
-    episodes: float = setting(0.5, share())
-    target: str = setting("")
+    members: Annotated[int, between(1, 64)] = 4
+    token: Annotated[int, between(1, 65_536)] = 32
+    heads: Annotated[int, between(1, 1_024)] = 4
+    hidden: Annotated[tuple[int, ...], sizes()] = (64, 64)
+    assay_factors: Annotated[int, between(1, 65_536)] = 16
+    member_held_out: Annotated[float, SHARE] = 0.1
+    episodes: Annotated[float, SHARE] = 0.5
+    target: str = ""
