@@ -155,6 +155,7 @@ class Provenance(TypedDict, total=False):
     model_fingerprint: str
     model_kind: str
     training: dict[str, Training]
+    ranges: dict[str, tuple[float, float]]  # of each assay in training, arcsinh units
     signal: dict[str, str]
     factors: str
     factors_fingerprint: str

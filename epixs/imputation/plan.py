@@ -34,6 +34,7 @@ def provenance(
         "model_fingerprint": trained.fingerprint,
         "model_kind": trained.settings.kind,
         "training": {part.species: _training_of(part) for part in trained.axis.parts},
+        "ranges": {assay: list(bounds) for assay, bounds in trained.bounds.items()},
         **trained.kind.provenance(trained, species),
     }
     if trained.kind.reads_signal and store is not None:

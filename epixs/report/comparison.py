@@ -45,6 +45,12 @@ class Track:
         Rows of the other biosamples' experiments of the assay that were trained on.
     why
         Why there is no observed row; empty where there is one.
+    is_zero_shot
+        Whether no experiment of its species with this assay was trained on.
+    beside
+        Rows of the biosample's other experiments that were trained on.
+    highest
+        What the assay reached in training, arcsinh units; 0 where the store does not say.
     """
 
     biosample: str
@@ -53,6 +59,9 @@ class Track:
     observed: int | None
     average: tuple[int, ...]
     why: str = ""
+    is_zero_shot: bool = False
+    beside: tuple[int, ...] = ()
+    highest: float = 0.0
 
     @property
     def name(self) -> str:
@@ -111,8 +120,12 @@ class Comparison:
         )
 
     @cached_property
+    def _provenance(self) -> dict[str, Any]:
+        return provenance_of(self.predicted)
+
+    @property
     def _training(self) -> dict[str, Any]:
-        found: dict[str, Any] = provenance_of(self.predicted)["training"][self.species]
+        found: dict[str, Any] = self._provenance["training"][self.species]
         return found
 
     def _joint(self, assay: str) -> str:
@@ -145,11 +158,10 @@ class Comparison:
             raise self._unknown(biosample, assay, measured=len(named) > 0)
         measured = named.index[named["status"] == "ok"]
         trained = {tuple(pair) for pair in self._training["experiments"]}
-        others = table[
-            (table["status"] == "ok") & (table["joint"] == joint) & (table["biosample"] != biosample)
-        ]
-        labels = zip(others.index.to_numpy(), others["biosample"], strict=True)
-        average = [int(row) for row, name in labels if (name, joint) in trained]
+        seen = [pair in trained for pair in zip(table["biosample"], table["joint"], strict=True)]
+        usable = table[np.array(seen, bool) & (table["status"] == "ok").to_numpy()]
+        average = usable.index[(usable["joint"] == joint) & (usable["biosample"] != biosample)]
+        beside = usable.index[(usable["joint"] != joint) & (usable["biosample"] == biosample)]
         why = ""
         if not len(measured):
             why = f"cannot be used ({named['status'].iloc[0]})" if len(named) else "was not measured"
@@ -158,8 +170,11 @@ class Comparison:
             str(self.predicted["assay"].to_numpy()[at]),
             at,
             int(measured[0]) if len(measured) else None,
-            tuple(average),
+            tuple(map(int, average)),
             why,
+            joint not in {a for _, a in trained},
+            tuple(map(int, beside)),
+            self._provenance.get("ranges", {}).get(joint, (0.0, 0.0))[1],
         )
 
     def tracks(self, biosample: str | None = None, assay: str | None = None) -> list[Track]:
@@ -220,15 +235,26 @@ class Comparison:
         )
 
     def values(self, track: Track, bins: npt.NDArray[np.int64]) -> Mapping[str, Values]:
-        """Observed, imputed, spread and average of a track at some bins, those that there are."""
+        """Observed, imputed, spread and average of a track at some bins, those that there are.
+
+        Of a zero-shot track, there is no average of its assay; there is `"mean beside"`, the mean of the
+        biosample's other tracks, as the baseline of that name has it.
+        """
         found = {"imputed": self.predicted["signal"][track.imputed].isel(bin=bins).to_numpy()}
         if track.observed is not None:
             found["observed"] = self.observed["signal"][track.observed].isel(bin=bins).to_numpy()
         if track.average:
             rows = self.observed["signal"][list(track.average)].isel(bin=bins)
             found["average"] = rows.mean("experiment").to_numpy()
+        if track.is_zero_shot and track.beside:
+            found["mean beside"] = self.read(track.beside, bins).mean(axis=0)
         if self.has_spread:
             found[SPREAD.name] = self.predicted[SPREAD.name][track.imputed].isel(bin=bins).to_numpy()
+        return found
+
+    def read(self, rows: Sequence[int], bins: npt.NDArray[np.int64]) -> Values:
+        """Some observed rows at some bins, shape `(row, bin)`, arcsinh units."""
+        found: Values = self.observed["signal"][list(rows)].isel(bin=bins).to_numpy()
         return found
 
     def blocks(

@@ -114,3 +114,35 @@ def test_regions_in_any_order_are_drawn_along_the_chromosome(tmp_path, drawn):
     observed = drawn[0][1]
     along = by_windows(np.concatenate([values[0, 1_000:], values[0, :1_000]]))
     np.testing.assert_allclose(observed, along, atol=1e-3)
+
+
+def test_a_zero_shot_track_is_called_so_and_has_what_its_biosample_has_beside_it(
+    world, trained, held_out, tmp_path, monkeypatch
+):
+    drawn = []
+    draw = locus.draw_locus
+    monkeypatch.setattr(
+        "epixs.report.plot.draw_locus", lambda plt, view: drawn.append(view) or draw(plt, view)
+    )
+    store, (_, biosample, assay) = world.store("mouse"), held_out[0]
+    impute(trained, store, tmp_path / "i.zarr", pairs=held_out)
+    plot(tmp_path / "i.zarr", store, biosample=biosample, assay=assay, locus="chr19", out=tmp_path / "a.png")
+    (one, beside) = drawn[0].strips
+    assert one.title == f"EP300 in {biosample}, zero-shot (not trained on in mouse)"
+    assert one.top == trained.bounds[assay][1] > 0
+    assert locus._scale(one)[1] >= one.top
+    assert [row.name for row in one.rows] == ["observed", "imputed", "mean of the\nbiosample's tracks"]
+    signal, table = open_compendium(store).signal, experiments_of(open_compendium(store))
+    labels = list(zip(table["biosample"], table["assay"], strict=True))
+    hidden = {pair[1:] for pair in held_out}
+    rows = [row for row, pair in enumerate(labels) if pair[0] == biosample and pair not in hidden]
+    np.testing.assert_allclose(
+        one.rows[2].values, by_windows(signal[rows].mean("experiment").to_numpy()), atol=1e-5
+    )
+    assert len(beside.rows) == min(len(rows), locus.MOST_BESIDE)
+    for row, drawn_row in zip(rows, beside.rows, strict=False):
+        np.testing.assert_allclose(drawn_row.values, by_windows(signal[row].to_numpy()), atol=1e-5)
+    _, biosample, assay = held_out[-1]
+    plot(tmp_path / "i.zarr", store, biosample=biosample, assay=assay, locus="chr19", out=tmp_path / "b.png")
+    (other,) = drawn[1].strips
+    assert "zero-shot" not in other.title

@@ -19,6 +19,9 @@ from epixs.sampling.intervals import HALF_WIDTH
 MOST_WINDOWS = 1_200
 """Values of a track that are drawn; of more bins, each is the mean of as many as it takes."""
 
+MOST_BESIDE = 6
+"""Measured tracks that are drawn below one that nobody measured."""
+
 GENE_LANES = 4
 """Rows of genes that overlap; what fits into none is not drawn."""
 
@@ -47,11 +50,12 @@ class Row:
 
 @dataclass(frozen=True, eq=False)
 class Strip:
-    """The rows of one experiment, which share a scale."""
+    """The rows of one experiment, which share a scale that reaches at least to `top`."""
 
     title: str
     units: str
     rows: Sequence[Row]
+    top: float = 0.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -91,9 +95,28 @@ def view_of(pair: Comparison, tracks: Sequence[Track], place: Place, genes: Gene
         if track.observed is not None:
             units = list(dict.fromkeys(units + pair.units(pair.observed, [track.observed])))
         title = f"{short[track.assay]} in {shown(track.biosample)}"
-        strips.append(Strip(title, f"arcsinh of {shown(' or '.join(units), 60)}", _rows(track, values)))
+        if track.is_zero_shot:
+            title += f", zero-shot (not trained on in {shown(pair.species)})"
+        top = track.highest if track.is_zero_shot else 0.0
+        strips.append(Strip(title, f"arcsinh of {shown(' or '.join(units), 60)}", _rows(track, values), top))
+        if track.is_zero_shot and track.beside:
+            strips.append(_beside(pair, track, windows, place))
     found = genes.within(place.chrom, int(place.start.min()), int(place.end.max())) if genes else None
     return View(place, str(pair.observed.attrs["assembly"]), windows.edges, windows.bins, strips, found)
+
+
+def _beside(pair: Comparison, track: Track, windows: Windows, place: Place) -> Strip:
+    """What was measured in the biosample of a track that nobody measured."""
+    rows = track.beside[:MOST_BESIDE]
+    names = [str(name) for name in pair.observed["assay"].to_numpy()[list(rows)]]
+    short = short_names(names)
+    drawn = [
+        Row(short[name], as_hex(OBSERVED), windows.mean(values))
+        for name, values in zip(names, pair.read(rows, place.bins), strict=True)
+    ]
+    count = f"{len(rows)} of {len(track.beside)}" if len(rows) < len(track.beside) else str(len(rows))
+    units = shown(" or ".join(pair.units(pair.observed, rows)), 60)
+    return Strip(f"measured in {shown(track.biosample)} ({count})", f"arcsinh of {units}", drawn)
 
 
 def _rows(track: Track, values: Mapping[str, Floats]) -> list[Row]:
@@ -109,6 +132,8 @@ def _rows(track: Track, values: Mapping[str, Floats]) -> list[Row]:
         rows.append(
             Row(f"average of {count}\nbiosample{'s' * (count != 1)}", as_hex(BASELINE), values["average"])
         )
+    if "mean beside" in values:
+        rows.append(Row("mean of the\nbiosample's tracks", as_hex(BASELINE), values["mean beside"]))
     return rows
 
 
@@ -204,7 +229,7 @@ def _scale(strip: Strip) -> tuple[float, float]:
     every = np.concatenate([values[~np.isnan(values)] for values in some])
     if not every.size:
         return 0.0, 1.0
-    low, high = min(0.0, float(every.min())), float(every.max())
+    low, high = min(0.0, float(every.min())), max(strip.top, float(every.max()))
     return low, max(1.04 * high, low + 1e-3)
 
 
