@@ -6,6 +6,8 @@ from pathlib import Path
 
 import epixs
 
+NEEDED = ("compendium", "store", "report")
+
 
 def main(settings_path: str) -> int:
     """Score each imputed store against its compendium and write the tables to its `report` folder."""
@@ -24,4 +26,13 @@ def main(settings_path: str) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1]) if len(sys.argv) == 2 else __doc__)
+    if len(sys.argv) != 2:
+        sys.exit(__doc__)
+    try:
+        sys.exit(main(sys.argv[1]))
+    except KeyError as error:
+        if error.args[0] not in NEEDED:
+            raise
+        sys.exit(f"error: {sys.argv[1]} lacks {error}; pipelines/laptop.toml has an example")
+    except (epixs.EpixsError, OSError, tomllib.TOMLDecodeError) as error:
+        sys.exit(f"error: {error}")

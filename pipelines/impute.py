@@ -6,6 +6,8 @@ from pathlib import Path
 
 import epixs
 
+NEEDED = ("compendium", "store", "run", "folder")
+
 
 def main(settings_path: str) -> int:
     """Impute each compendium that has an `imputed` path: `pairs`, or all that was not trained on."""
@@ -28,4 +30,13 @@ def main(settings_path: str) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1]) if len(sys.argv) == 2 else __doc__)
+    if len(sys.argv) != 2:
+        sys.exit(__doc__)
+    try:
+        sys.exit(main(sys.argv[1]))
+    except KeyError as error:
+        if error.args[0] not in NEEDED:
+            raise
+        sys.exit(f"error: {sys.argv[1]} lacks {error}; pipelines/laptop.toml has an example")
+    except (epixs.EpixsError, OSError, tomllib.TOMLDecodeError) as error:
+        sys.exit(f"error: {error}")

@@ -17,6 +17,8 @@ import yaml
 from zarr.storage import ObjectStore
 
 from epixs.compendium.read import open_compendium
+from epixs.imputation.write import impute
+from epixs.models.folder import open_model
 
 PIPELINES = Path(__file__).parents[1] / "pipelines"
 STEPS = ("ingest", "train", "impute", "evaluate")
@@ -35,8 +37,8 @@ def test_the_four_steps_one_after_the_other(world, held_out, tmp_path, capsys):
         shutil.copy(world.folder / name, tmp_path)
     shutil.copytree(world.folder / "tracks", tmp_path / "tracks")
     text = (PIPELINES / "laptop.toml").read_text()
-    small = "[model]\nhidden = [16, 16]\n[training]\nbatch_size = 500\nepochs = 2\nheld_out = 0.1\n"
-    (tmp_path / "laptop.toml").write_text(text[: text.index("[model]")] + small)
+    small = '[model]\nkind = "avocado"\nhidden = [16, 16]\n[training]\nbatch_size = 500\nepochs = 2\nheld_out = 0.1\n'
+    (tmp_path / "laptop.toml").write_text(text[: text.index("# [model]")] + small)
     for step in STEPS:
         assert run(step, tmp_path / "laptop.toml") == 0
     printed = capsys.readouterr().out
@@ -104,6 +106,72 @@ def test_slurm_array(world, inputs, command_line, monkeypatch):
         monkeypatch.setenv("SLURM_ARRAY_TASK_ID", part)
         subprocess.run(["bash", PIPELINES / "slurm-array.sh"], check=True, cwd=inputs, capture_output=True)
     assert_same(inputs / "a.zarr", world)
+
+
+FAKE_SRUN = """#!/bin/bash
+# As srun does, it hands its tasks on what it is told to end by.
+test "$1" = --kill-on-bad-exit=0 || exit 3
+trap 'kill $(jobs -p)' TERM
+for task in 1 2; do "${@:2}" & done
+wait
+"""
+
+
+@pytest.mark.slow
+def test_any_verb_on_the_tasks_of_a_slurm_job(world, trained, held_out, tmp_path, command_line, monkeypatch):
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin" / "srun").write_text(FAKE_SRUN)
+    (tmp_path / "bin" / "srun").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}{os.pathsep}{os.environ['PATH']}")
+    monkeypatch.setenv("SLURM_JOB_ID", "7")
+    job = [
+        "bash", PIPELINES / "slurm-dask.sh", "epixs", "impute", trained.folder, world.store("mouse"),
+        "--pairs", world.pairs, "--out", "there.zarr",
+    ]  # fmt: skip
+    subprocess.run(job, check=True, cwd=tmp_path, capture_output=True)
+    impute(trained, world.store("mouse"), tmp_path / "here.zarr", pairs=held_out)
+    there, here = (open_compendium(tmp_path / f"{name}.zarr") for name in ("there", "here"))
+    assert np.array_equal(there.signal.to_numpy(), here.signal.to_numpy())
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["bin", "here.zarr", "there.zarr"]
+    failed = subprocess.run([*job[:4], "none"], check=False, cwd=tmp_path, capture_output=True, text=True)
+    assert failed.returncode == 2
+
+
+@pytest.mark.slow
+def test_a_slurm_job_that_is_queued_again_goes_on_training(world, tmp_path, command_line, monkeypatch):
+    (tmp_path / "small.toml").write_text(
+        '[model]\nkind = "avocado"\nhidden = [8]\n[training]\nbatch_size = 500\nepochs = 2\n'
+    )
+    monkeypatch.setenv("MODEL", "model")
+    job = ["bash", PIPELINES / "slurm-train.sh", world.store("mouse"), "--config", "small.toml"]
+    first, again = (
+        subprocess.run(job, check=True, cwd=tmp_path, capture_output=True, text=True) for _ in range(2)
+    )
+    assert "epoch 2 of 2" in first.stdout + first.stderr
+    assert "has ended" in again.stdout + again.stderr
+    assert open_model(tmp_path / "model").axis.species == ("mouse",)
+
+
+@pytest.mark.parametrize("step", STEPS)
+def test_a_script_that_cannot_go_on_says_so_in_one_line(step, tmp_path, command_line):
+    whole = (PIPELINES / "laptop.toml").read_text()
+    for text, said in (
+        (None, "No such file"),
+        ("[", "error: "),
+        ("[run]", "lacks 'compendium'" if step != "impute" else "lacks 'folder'"),
+        (whole, "error: "),  # none of its files is there
+    ):
+        path = tmp_path / "nothing.toml"
+        if text is not None:
+            path.write_text(text)
+        ran = subprocess.run(
+            [sys.executable, PIPELINES / f"{step}.py", path], check=False, capture_output=True, text=True
+        )
+        assert ran.returncode == 1
+        line = ran.stderr.splitlines()[-1]  # TensorFlow may have said something before
+        assert "Traceback" not in ran.stderr
+        assert line.startswith("error: ")
+        assert said in line
 
 
 @pytest.mark.slow
