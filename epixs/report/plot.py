@@ -115,6 +115,11 @@ def _plot_locus(
     view = view_of(pair, tracks[:MOST_TRACKS], place, known)
     save(draw_locus(plt, view), out)
     notes = [f"{track.name} {track.why}: no observed panel" for track in tracks[:MOST_TRACKS] if track.why]
+    notes += [
+        f"{track.name} is zero-shot: no experiment of its assay in {pair.species} was trained on"
+        for track in tracks[:MOST_TRACKS]
+        if track.is_zero_shot
+    ]
     apart = int((place.start[1:] > place.end[:-1]).sum())
     if apart:
         notes.append(f"{place.locus} lies across {apart + 1} regions; between them nothing is drawn")

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import shlex
+import shutil
+import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -27,6 +30,10 @@ from epixs.imputation.write import impute
 from epixs.ingestion.run import ingest
 from epixs.models.folder import open_model
 from epixs.models.settings import make_settings
+from epixs.report.comparison import Comparison
+from epixs.report.figures.canvas import has_matplotlib
+from epixs.report.loci import MOST_SIGNAL, chosen_places
+from epixs.report.plot import plot
 from epixs.report.tables import write_report
 from epixs.simulation.simulate import simulate
 from epixs.storage.files import check_new_folder
@@ -116,8 +123,38 @@ def demo(folder: Path, *, size: str = "demo", seed: int = 0, console: Console | 
     console.print()
     console.print(imputation_table(result))
     console.print(zero_shot_table(result))
+    looks = [(f"{folder}/zero_shot-report/report.html", "the scores as a page")]
+    if has_matplotlib():
+        looks.insert(
+            0, (f"{folder}/zero_shot.png", _draw(folder / "zero_shot.png", folder / "zero_shot.zarr", mouse))
+        )
     console.print(f"Everything is in {folder}/ : two compendia, three models, their imputations and reports.")
+    for path, what in looks:
+        console.print(f"  {path}: {what}", highlight=False, soft_wrap=True)
+    console.print("Next, the tracks in your browser, and every mouse track that nobody measured:")
+    for command in next_commands(folder):
+        console.print(f"  {command}", highlight=False, soft_wrap=True)
     return result
+
+
+def next_commands(folder: Path) -> list[str]:
+    """What to run on what the demo left."""
+    at, called = shlex.quote(str(folder)), Path(sys.argv[0])
+    is_elsewhere = called.name == "epixs" and shutil.which("epixs") != shutil.which(called)
+    epixs = shlex.quote(str(called)) if is_elsewhere else "epixs"  # `make demo` calls the one in .venv
+    return [
+        f"{epixs} browse {at}/mouse.zarr {at}/zero_shot.zarr",
+        f"{epixs} impute {at}/joint {at}/mouse.zarr --out {at}/mouse.imputed.zarr",
+    ]
+
+
+def _draw(out: Path, imputed: Path, store: Path) -> str:
+    """A picture of the first zero-shot track where most was observed; what it shows."""
+    pair = Comparison.open(imputed, store)
+    track = pair.tracks()[0]
+    place = next(place for why, place in chosen_places(pair, track) if why == MOST_SIGNAL)
+    plot(imputed, store, out=out, biosample=track.biosample, assay=track.assay, locus=place.locus)
+    return f"{track.name}, zero-shot, beside what was observed, at the 100 kb with {MOST_SIGNAL}"
 
 
 @contextmanager

@@ -126,9 +126,13 @@ def test_a_zero_shot_track_is_called_so_and_has_what_its_biosample_has_beside_it
     )
     store, (_, biosample, assay) = world.store("mouse"), held_out[0]
     impute(trained, store, tmp_path / "i.zarr", pairs=held_out)
-    plot(tmp_path / "i.zarr", store, biosample=biosample, assay=assay, locus="chr19", out=tmp_path / "a.png")
+    notes = plot(
+        tmp_path / "i.zarr", store, biosample=biosample, assay=assay, locus="chr19", out=tmp_path / "a.png"
+    )
+    name = f"{biosample} / {assay}"
+    assert f"{name} is zero-shot: no experiment of its assay in mouse was trained on" in notes
     (one, beside) = drawn[0].strips
-    assert one.title == f"EP300 in {biosample}, zero-shot (not trained on in mouse)"
+    assert one.title == f"EP300 in {biosample} (zero-shot)"
     assert one.top == trained.bounds[assay][1] > 0
     assert locus._scale(one)[1] >= one.top
     assert [row.name for row in one.rows] == ["observed", "imputed", "mean of the\nbiosample's tracks"]

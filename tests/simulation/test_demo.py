@@ -1,12 +1,16 @@
 import io
+import shlex
 
 import pytest
 from rich.console import Console
+from typer.testing import CliRunner
 
 from epixs.axis.join import joint_axis
+from epixs.cli.app import app
+from epixs.compendium.read import open_compendium
 from epixs.errors import StoreError
 from epixs.evaluation.table import AVERAGE, IMPUTED
-from epixs.simulation.demo import choose_excluded, demo
+from epixs.simulation.demo import choose_excluded, demo, next_commands
 
 
 @pytest.mark.slow
@@ -23,6 +27,13 @@ def test_demo_runs_the_whole_path_and_prints_what_it_measured(tmp_path):
     assert {"mouse only", "mouse + human"} <= {
         line.strip()[: len(n)] for line in printed.split("\n") for n in ("mouse only", "mouse + human")
     }
+    assert (tmp_path / "demo" / "zero_shot.png").stat().st_size > 10_000
+    assert (tmp_path / "demo" / "zero_shot-report" / "report.html").is_file()
+    browse, impute = next_commands(tmp_path / "demo")
+    assert f"  {browse}\n  {impute}\n" in printed
+    assert browse.startswith("epixs browse ")
+    assert CliRunner().invoke(app, shlex.split(impute)[1:]).exit_code == 0
+    assert open_compendium(tmp_path / "demo" / "mouse.imputed.zarr").attrs["kind"] == "imputed"
     with pytest.raises(StoreError, match="is not empty"):
         demo(tmp_path / "demo", size="tiny")
 

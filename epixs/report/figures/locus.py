@@ -95,8 +95,7 @@ def view_of(pair: Comparison, tracks: Sequence[Track], place: Place, genes: Gene
         if track.observed is not None:
             units = list(dict.fromkeys(units + pair.units(pair.observed, [track.observed])))
         title = f"{short[track.assay]} in {shown(track.biosample)}"
-        if track.is_zero_shot:
-            title += f", zero-shot (not trained on in {shown(pair.species)})"
+        title += " (zero-shot)" * track.is_zero_shot
         top = track.highest if track.is_zero_shot else 0.0
         strips.append(Strip(title, f"arcsinh of {shown(' or '.join(units), 60)}", _rows(track, values), top))
         if track.is_zero_shot and track.beside:
@@ -115,8 +114,9 @@ def _beside(pair: Comparison, track: Track, windows: Windows, place: Place) -> S
         for name, values in zip(names, pair.read(rows, place.bins), strict=True)
     ]
     count = f"{len(rows)} of {len(track.beside)}" if len(rows) < len(track.beside) else str(len(rows))
-    units = shown(" or ".join(pair.units(pair.observed, rows)), 60)
-    return Strip(f"measured in {shown(track.biosample)} ({count})", f"arcsinh of {units}", drawn)
+    units = pair.units(pair.observed, rows)
+    one = shown(units[0], 60) if len(units) == 1 else "its own units"
+    return Strip(f"measured in {shown(track.biosample)} ({count})", f"arcsinh of {one}", drawn)
 
 
 def _rows(track: Track, values: Mapping[str, Floats]) -> list[Row]:
