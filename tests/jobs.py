@@ -21,6 +21,8 @@ from epixs.catalog.pairs import read_pairs
 from epixs.compendium import plan
 from epixs.genome.bed import read_regions
 from epixs.ingestion.run import ingest
+from epixs.storage import ledger
+from tests.patience import PATIENCE
 
 
 def ingest_human(world, out, **options):
@@ -47,20 +49,25 @@ JOBS = {"ingest": ingest_human, "impute": impute_mouse, "fit-genome": fit_mouse}
 
 
 def small_tiles(patch=setattr, bins=20, positions=2):
-    """Have stores of many small tiles and blocks; `patch` as `monkeypatch.setattr`."""
+    """Have stores of many small tiles and blocks, whose records are moved together again and again.
+
+    `patch` is as `monkeypatch.setattr`.
+    """
     from epixs.factors import selection
 
     patch(plan, "CHUNK_BINS", bins)
     patch(plan, "FEWEST_SHARD_CHUNKS", 1)
     patch(plan, "FEWEST_TILES", 1000)
     patch(selection, "BLOCK_POSITIONS", positions)
+    patch(ledger, "FEW", 2)
+    patch(ledger, "RUN_OF_TILES", 5)
 
 
 def killed(verb, world, out, scheduler="", tiles=4, delay=0.01):
     """Run a verb in a process that dies by SIGKILL; returns its exit code."""
     arguments = map(str, (verb, world, out, scheduler, tiles, delay))
     return subprocess.run(
-        [sys.executable, "-m", "tests.jobs", *arguments], check=False, timeout=180
+        [sys.executable, "-m", "tests.jobs", *arguments], check=False, timeout=PATIENCE
     ).returncode
 
 

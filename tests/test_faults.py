@@ -19,7 +19,7 @@ from epixs.compendium.read import open_compendium
 from epixs.compendium.remove import remove_experiments, restore_experiments
 from epixs.errors import ClusterError, StoreError
 from epixs.storage import location
-from epixs.storage.ledger import read_ledger
+from epixs.storage.ledger import COMPACTED, read_ledger
 from epixs.storage.store import open_store
 from tests.jobs import JOBS, ingest_human, killed, small_tiles
 from tests.patience import PATIENCE
@@ -73,6 +73,7 @@ def is_as_if_nothing_had_happened(request, undisturbed):
     def check(verb, path, *, same_bits=True):
         store, expected = open_store(path), open_store(undisturbed(verb, bins))
         assert store.is_complete
+        assert store.get(COMPACTED)
         assert [key for key, _ in sorted(read_ledger(store, Any).items())] == [
             key for key, _ in sorted(read_ledger(expected, Any).items())
         ]

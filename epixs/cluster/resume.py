@@ -92,7 +92,7 @@ def run_pending(
 def _compact(store: Store, mine: Container[Key] | None) -> None:
     """Move records together; where they cannot be, they stay, and whoever reads them says what is wrong."""
     with contextlib.suppress(StoreError), setting_up(store.location):
-        ledger.compact(store, mine)
+        ledger.compact(store, mine, ledger.FEW)
 
 
 def _do_and_record(
