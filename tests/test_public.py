@@ -70,6 +70,8 @@ BY_VERB = {
     "curves": {"model_dir": "model"},
     # With --model, what is exported is the Dataset of `epixs.open_imputed`.
     "export": {
+        # epixs.export_locus, epixs.export_factors, epixs.plot_factors
+        **dict.fromkeys(["bedgraph", "parquet", "locus", "h5ad", "picture"]),
         "biosample": "biosamples",
         "assay": "assays",
         "chrom_sizes": "assembly",

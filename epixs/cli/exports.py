@@ -28,6 +28,20 @@ def export(
     stores: Annotated[list[str], typer.Argument(metavar="STORE...", help="stores, observed or imputed")],
     bigwig: Annotated[Path | None, typer.Option(help="folder for bigWigs and their table")] = None,
     hub: Annotated[Path | None, typer.Option(help="folder for a track hub with its bigWigs")] = None,
+    bedgraph: Annotated[Path | None, typer.Option(help="bedGraph file of --locus")] = None,
+    parquet: Annotated[
+        Path | None, typer.Option(help="Parquet file of --locus, one column per track")
+    ] = None,
+    locus: Annotated[
+        str | None, typer.Option(help="for --bedgraph and --parquet, for instance chr19:3,000,000-3,100,000")
+    ] = None,
+    h5ad: Annotated[
+        Path | None,
+        typer.Option(help="AnnData of a model's biosample and assay factors; MODEL_DIR stands for STORE"),
+    ] = None,
+    picture: Annotated[
+        Path | None, typer.Option(help="picture of a model's factors; MODEL_DIR stands for STORE")
+    ] = None,
     raw: Annotated[
         bool, typer.Option("--raw", help="the tracks' own units; by default arcsinh units")
     ] = False,
@@ -51,9 +65,52 @@ def export(
     scheduler: Scheduler = None,
     json: AsJson = False,
 ) -> None:
-    """Write tracks as bigWigs, alone or with a track hub for genome browsers; run again, it resumes."""
+    """Write tracks as bigWigs, alone or with a track hub for genome browsers; run again, it resumes.
+
+    Also one locus as a table (--bedgraph, --parquet), or a model's factors (--h5ad, --picture).
+    """
     from epixs.errors import ConfigError
 
+    chosen = [
+        name
+        for name, path in (
+            ("--bigwig", bigwig), ("--hub", hub), ("--bedgraph", bedgraph), ("--parquet", parquet),
+            ("--h5ad", h5ad or picture),
+        )
+        if path is not None
+    ]  # fmt: skip
+    if len(chosen) != 1:
+        raise ConfigError(
+            "what to write",
+            got=" and ".join(chosen) or "nothing",
+            expected="one of --bigwig, --hub, --bedgraph, --parquet, or --h5ad and --picture",
+        )
+    if (locus is not None) != (bedgraph is not None or parquet is not None):
+        raise ConfigError(
+            "--locus", got=locus or "none", expected="a locus with --bedgraph and --parquet, and only there"
+        )
+    if h5ad is not None or picture is not None:
+        _refuse(
+            "with --h5ad and --picture",
+            {
+                "--raw": raw, "--biosample": biosample, "--assay": assay, "--pairs": pairs,
+                "--regions": regions, "--model": model, "--all": everything, "--factors": factors,
+                "--chrom-sizes": chrom_sizes,
+                "--two-bit": two_bit, "--email": email, "--workers": workers, "--scheduler": scheduler,
+            },
+        )  # fmt: skip
+        _export_factors(stores, h5ad, picture, json=json)
+        return
+    if locus is not None:
+        _refuse(
+            "with --bedgraph and --parquet",
+            {
+                "--regions": regions,
+                "--chrom-sizes": chrom_sizes,
+                "--workers": workers,
+                "--scheduler": scheduler,
+            },
+        )
     for option, given in (("--all", everything), ("--factors", factors)):
         if given and model is None:
             raise ConfigError(option, got=f"{option} without --model", expected="both, or neither")
@@ -74,6 +131,28 @@ def export(
     compendia: Any = stores
     if model is not None:
         compendia, wanted = _imputed(model, stores, wanted, everything=everything, factors=factors), None
+    if locus is not None:
+        from epixs.exports.locus_table import export_locus
+
+        table = export_locus(
+            compendia,
+            locus,
+            bedgraph=bedgraph,
+            parquet=parquet,
+            raw=raw,
+            biosamples=biosample or (),
+            assays=assay or (),
+            pairs=wanted,
+        )
+        for text in table.attrs["notes"]:
+            remark(text)
+        experiments = table.shape[1] - 3
+        say(f"{bedgraph or parquet}: {len(table):,} bins of {counted(experiments, 'experiment')}")
+        if json:
+            print_json(
+                {"file": bedgraph or parquet, "bins": len(table), "experiments": list(table.columns[3:])}
+            )
+        return
     with contextlib.ExitStack() as stack:
         if workers is not None or scheduler is not None:
             client = stack.enter_context(open_client(workers, scheduler))
@@ -108,6 +187,41 @@ def export(
         say(f"put {folder} where a web server shows it, and give a genome browser the URL of its hub.txt")
     if json:
         print_json({"folder": folder, "tracks": tracks, "notes": notes})
+
+
+def _refuse(where: str, options: dict[str, Any]) -> None:
+    """Refuse options that would be ignored."""
+    from epixs.errors import ConfigError
+
+    given = [name for name, value in options.items() if value]
+    if given:
+        raise ConfigError(", ".join(given), got=f"given {where}", expected="without, where it says nothing")
+
+
+def _export_factors(models: list[str], h5ad: Path | None, picture: Path | None, *, json: bool) -> None:
+    """Write a model's factors as AnnData, and draw them."""
+    from epixs.errors import ConfigError
+
+    if len(models) != 1:
+        raise ConfigError("--h5ad and --picture", got=f"{len(models)} folders", expected="one model")
+    (folder,) = models
+    check_present("model folder", Path(folder))
+    start_tensorflow()
+    from epixs.exports.h5ad import export_factors
+    from epixs.models.folder import open_model
+    from epixs.report.factors_figure import plot_factors
+
+    trained = open_model(folder)
+    made = export_factors(trained, h5ad) if h5ad is not None else []
+    for path in made:
+        say(f"{path}: open it with `anndata.read_h5ad`")
+    if h5ad is not None and len(made) == 1:
+        remark(f"models of kind {trained.kind.name} have factors of assays alone")
+    if picture is not None:
+        plot_factors(trained, out=picture)
+        say(f"{picture}: biosamples and assays by their factors" if len(made) != 1 else f"{picture}: factors")
+    if json:
+        print_json({"files": made, "picture": picture})
 
 
 def browse(

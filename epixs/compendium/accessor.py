@@ -10,6 +10,7 @@ import numpy.typing as npt
 import pandas as pd
 import xarray as xr
 
+from epixs.compendium.picture import page, pairs_svg
 from epixs.compendium.plan import experiment_names
 from epixs.compendium.read import experiments_of, regions_of
 from epixs.compendium.schema import BIN_INDEX, EXPERIMENT, SIGNAL
@@ -32,6 +33,29 @@ class EpixsAccessor:
     def regions(self) -> Regions:
         """The regions of the compendium, whatever was selected from it."""
         return regions_of(self._dataset)
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows: sizes, and which pairs are measured or imputed."""
+        dataset, table = self._dataset, self.experiments
+        kinds = dict(zip(("observed", "imputed"), ("measured", "imputed"), strict=True))
+        kind = table["kind"] if "kind" in table else pd.Series(str(dataset.attrs.get("kind")), table.index)
+        states = [
+            kinds.get(str(k), "measured") if str(status) in ("ok", "") else "unreadable"
+            for k, status in zip(kind, table.get("status", pd.Series("ok", table.index)), strict=True)
+        ]
+        pairs = list(zip(table["biosample"].astype(str), table["assay"].astype(str), strict=True))
+        biosamples, assays = (
+            (sorted(set(names)) for names in (*zip(*pairs, strict=True),)) if pairs else ((), ())
+        )
+        sizes: list[tuple[str, object]] = [
+            ("species", f"{dataset.attrs.get('species', '?')} ({dataset.attrs.get('assembly', '?')})"),
+            ("experiments", len(table)),
+            ("biosamples", len(biosamples)),
+            ("assays", len(assays)),
+            ("bins of 25 bp", int(dataset.sizes.get("bin", 0))),
+        ]
+        picture = pairs_svg(biosamples, assays, dict(zip(pairs, states, strict=True)))
+        return page("epixs compendium", sizes, [("biosamples x assays", picture)])
 
     @property
     def experiments(self) -> pd.DataFrame:

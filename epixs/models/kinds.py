@@ -215,6 +215,13 @@ class Kind(ABC):
         """The settings that a Keras model of this kind was made with; None if it is of another kind."""
         return None
 
+    def label_factors(self, model: Any) -> dict[str, npt.NDArray[np.float32]]:
+        """Factors of `"biosamples"` and `"assays"` of a Keras model, shape `(member, label, factor)`.
+
+        A kind that has none of them leaves it out.
+        """
+        return {}
+
     def provenance(self, trained: TrainedModel, species: str) -> dict[str, Any]:
         """What this kind adds to what an imputed store of a species says of where it comes from."""
         return {}

@@ -107,6 +107,13 @@ class Avocado(Kind):
         sizes = {name: model.settings[name] for name in names}
         return AvocadoSettings(**sizes, zero_shot=bool(model.settings["detached_assays"]))
 
+    def label_factors(self, model: Any) -> dict[str, Any]:
+        """Factors of both."""
+        return {
+            "biosamples": model.biosample.table.numpy()[None],
+            "assays": model.assay.table.numpy()[None],
+        }
+
     def check_store(self, trained: TrainedModel, store: str | Path, factors: Any = None) -> str:
         """Check that the store's bins are those that the model, or its fitted factors, stand for."""
         species = check_species(trained, store)

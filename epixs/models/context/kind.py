@@ -160,6 +160,10 @@ class Context(Kind):
             return None
         return ContextSettings().replace({name: model.settings[name] for name in SIZES})
 
+    def label_factors(self, model: Any) -> dict[str, Any]:
+        """Factors of assays, those of each member; biosamples are what their tracks say."""
+        return {"assays": model.factors.numpy()}
+
     def provenance(self, trained: TrainedModel, species: str) -> dict[str, Any]:
         """What zero-shot tracks of a species are mixed from."""
         axis = trained.axis
