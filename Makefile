@@ -5,7 +5,7 @@ EXTRAS ?= [viz,cluster,browse]
 BIN := .venv/bin
 STAMP := .venv/.installed
 
-.PHONY: install demo test test-all lint types clean
+.PHONY: install demo test test-all lint types docs clean
 
 install: $(STAMP)
 
@@ -41,5 +41,9 @@ lint: install
 types: install
 	$(BIN)/mypy
 
+# Into site/, without network. Every link and anchor has to lead somewhere.
+docs: install
+	$(BIN)/zensical build --strict --clean
+
 clean:
-	rm -rf .venv demo
+	rm -rf .venv demo site

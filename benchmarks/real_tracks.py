@@ -15,13 +15,15 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
 import epixs
 from epixs.evaluation.metrics import SHOWN
 from epixs.evaluation.table import AVERAGE, IMPUTED, UNFAIR, ZERO_SHOT
-from epixs.report.figures import plot
+from epixs.report.plot import plot
 from epixs.report.tables import markdown_table
+from epixs.sampling.intervals import HALF_WIDTH
 
 PICTURED_FOLD, PICTURED, PICTURED_LOCUS = 2, "H3K4me3", "chr5:131,400,000-132,200,000"
 DOCS = Path(__file__).parents[1] / "docs"
@@ -81,12 +83,25 @@ class Bench:
                 "imputing s": round(time.monotonic() - trained),
             }
             result = epixs.evaluate(imputed, stores[0])
-            runs.append({"run": name, "kind": kind, **seconds, "best epoch": done["best_epoch"]})
+            covered = coverage(imputed, stores[0])
+            runs.append(
+                {"run": name, "kind": kind, **seconds, "best epoch": done["best_epoch"], "covered": covered}
+            )
             print(runs[-1], flush=True)
             print(result.summary().to_string(index=False, float_format="%.4f"), flush=True)
             is_imputed = result.scores["method"] == IMPUTED
             tables.append(result.scores[is_imputed].assign(method=kind))
         return pd.concat([*tables, result.scores[~is_imputed]]), runs
+
+
+def coverage(imputed: Path, store: Path) -> float:
+    """Share of the bins whose observed value is within 1.2816 spreads, mean over tracks; NaN without."""
+    predicted, observed = epixs.open_compendium(imputed), epixs.open_compendium(store)
+    if "spread" not in predicted:
+        return float("nan")
+    truth = observed.signal.sel(experiment=predicted["experiment"].to_numpy())
+    inside = abs(truth - predicted.signal) <= HALF_WIDTH * predicted.spread
+    return float(inside.where(np.isfinite(truth)).mean("bin").mean())
 
 
 def better_than_average(table: pd.DataFrame) -> str:

@@ -1,4 +1,4 @@
-"""Stage 2 on simulated chromosomes, beside a joint fit, and its cost by bins; writes docs/scaling.md.
+"""Stage 2 on simulated chromosomes, beside a joint fit, and its cost by bins; writes to docs/performance.md.
 
     python -m benchmarks.scaling
 
@@ -24,7 +24,7 @@ import numpy as np
 import pandas as pd
 
 import epixs
-from benchmarks.real_tracks import DOCS
+from benchmarks.sections import write_section
 from epixs.report.tables import markdown_table
 
 HG38_BINS = 3_088_286_401 // 25
@@ -209,7 +209,7 @@ def write_page(
     per_bin = float(str(biggest["us a bin"])) * 1e-6
     core_hours = per_bin * HG38_BINS * (os.cpu_count() or 1) / 3600
     lines = [
-        "# Genome-wide: stage 2",
+        "## Genome factors block by block: stage 2",
         "",
         "Written by `python -m benchmarks.scaling`; nothing here is typed by hand.",
         f"{os.cpu_count()} cores, {platform.machine()}, Python {platform.python_version()}. Simulated chromosomes,",
@@ -217,7 +217,7 @@ def write_page(
         "",
         "`epixs fit-genome` freezes labels and layers and fits the genome factors of any regions, block by block.",
         "",
-        "## Beside a joint fit",
+        "### Beside a joint fit",
         "",
         "The joint fit saw two chromosomes, stage 1 the first of them. Stage 2 fits the genome factors of the second,",
         "once with labels and layers of the joint fit, which says what fitting block by block costs, and once with those",
@@ -233,19 +233,19 @@ def write_page(
         markdown_table(_texts(quality, 4)),
         f"Median ratios of {'; of '.join(ratios)}.",
         "",
-        "## Cost by bins",
+        "### Cost by bins",
         "",
         "One process; starting TensorFlow and tracing are outside, but for the first row.",
         "",
         markdown_table(_texts(cost, 1)),
-        "## To a genome",
+        "### To a genome",
         "",
         f"hg38 has {HG38_BINS:,} bins: at {per_bin * 1e6:.1f} us a bin on {os.cpu_count()} cores, that is",
         f"{core_hours:,.0f} core-hours for such a panel, in {-(-HG38_BINS // 80_000):,} independent blocks. The factors",
         f"take {HG38_BINS * 29.225 * 4 / 1e9:.1f} GB. The time grows with the experiments, as epochs do.",
         "",
     ]  # fmt: skip
-    (DOCS / "scaling.md").write_text("\n".join(lines), encoding="utf-8")
+    write_section("performance.md", "stage 2", lines)
 
 
 if __name__ == "__main__":

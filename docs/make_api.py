@@ -1,4 +1,4 @@
-"""Write `api.md` beside this file: the public names of epixs/__init__.pyi, what each does, and its verb."""
+"""Write `api.md` and `reference.md` beside this file: the public names, and their docstrings."""
 
 import ast
 import re
@@ -6,12 +6,19 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
 PAGE = ROOT / "docs" / "api.md"
+REFERENCE = ROOT / "docs" / "reference.md"
 HEAD = """# Public names
 
-`import epixs` gives these names, each loaded when it is first used. A verb of the command line calls the
-function beside it, with the same arguments; with `--json` it prints what it found. The rest may change.
-`python docs/make_api.py` writes this page from `epixs/__init__.pyi` and the docstrings.
+`import epixs` gives these names. Each is loaded when it is first used. A verb of the command line calls the
+function beside it, with the same arguments. All other names may change from version to version.
+[Functions and classes](reference.md) has the docstrings. `python docs/make_api.py` writes both pages.
 """
+REFERENCE_HEAD = """# Functions and classes
+
+The docstrings of all [public names](api.md). The site shows them in full; this file only names them.
+"""
+METHODS_TOO = ["    options:", "      members: null", '      filters: ["!^_", "!^on_"]']
+CALLBACKS = ROOT / "epixs" / "training" / "callbacks" / "__init__.py"
 VERBS = {"make_catalog": "catalog"}
 """Verbs that have another name than their function: a folder of the package is called `catalog`."""
 
@@ -59,9 +66,26 @@ def page() -> str:
     return "\n".join(lines)
 
 
+def reference() -> str:
+    """The page that the site fills with the docstrings."""
+    lines = [REFERENCE_HEAD]
+    for title, names in groups().items():
+        lines.append(f"## {title}\n")
+        for name in names:
+            lines.append(f"::: epixs.{name}")
+            if name[0].isupper():  # its methods too
+                lines += METHODS_TOO
+            lines.append("")
+            if name == "callbacks":
+                for each in re.findall(r"import (\w+) as", CALLBACKS.read_text(encoding="utf-8")):
+                    lines += [f"::: epixs.training.callbacks.{each}", *METHODS_TOO, ""]
+    return "\n".join(lines)
+
+
 def _app() -> str:
     return (ROOT / "epixs" / "cli" / "app.py").read_text(encoding="utf-8")
 
 
 if __name__ == "__main__":
     PAGE.write_text(page(), encoding="utf-8")
+    REFERENCE.write_text(reference(), encoding="utf-8")

@@ -31,6 +31,7 @@ from .report.qc_page import qc as qc
 from .catalog.pairs import read_pairs as read_pairs
 from .axis.aliases import read_aliases as read_aliases
 from .axis.join import joint_axis as joint_axis
+from .axis.splits import split as split
 
 # Sampling and models
 from .sampling import Sampler as Sampler
@@ -50,7 +51,7 @@ from .models.settings import read_settings as read_settings
 from .training import callbacks as callbacks
 from .training.run import train as train
 from .training.extension import extend as extend
-from .report.figures import curves as curves
+from .report.figures.curves import curves as curves
 from .models.folder import save_model as save_model
 from .models.folder import open_model as open_model
 
@@ -63,7 +64,14 @@ from .imputation.write import open_imputed as open_imputed
 from .imputation.write import impute as impute
 from .evaluation.scores import evaluate as evaluate
 from .report.tables import write_report as write_report
-from .report.figures import plot as plot
+from .crossvalidation.run import crossvalidate as crossvalidate
+from .report.plot import plot as plot
+from .evaluation.comparison import tables as tables
+from .report.tables import typeset as typeset
+from .evaluation.species import species_differences as species_differences
+from .evaluation.significance import paired_wilcoxon as paired_wilcoxon
+from .evaluation.significance import bootstrap_interval as bootstrap_interval
+from .evaluation.significance import challenge_ranking as challenge_ranking
 
 # Tracks for genome browsers
 from .exports.run import export as export
@@ -72,7 +80,6 @@ from .exports.browser.browse import browse as browse
 # Tables and factors for other programs
 from .exports.locus_table import export_locus as export_locus
 from .exports.h5ad import export_factors as export_factors
-from .report.factors_figure import plot_factors as plot_factors
 
 # Errors
 from .errors import EpixsError as EpixsError

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+import tomllib
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, ClassVar, Self
 
 from epixs.errors import ConfigError, closest
@@ -15,6 +17,31 @@ POSITIVE, NOT_NEGATIVE = "a positive number", "0 or more"
 
 Rule = tuple[Callable[[Any], bool], str]
 """A check of a value, and what it expects in words."""
+
+
+class Texts(tuple[str, ...]):
+    """Several texts, as the default of a setting; other tuples are of whole numbers."""
+
+    __slots__ = ()
+
+
+def read_toml(path: Path, next_step: str) -> dict[str, Any]:
+    """Read a TOML file.
+
+    Raises
+    ------
+    ConfigError
+        If there is none, with `next_step`, or it is no TOML.
+    """
+    if not path.is_file():
+        raise ConfigError(
+            f"configuration {path} {'is a folder' if path.is_dir() else 'does not exist'}",
+            next_step=next_step,
+        )
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path} is not TOML: {error}") from error
 
 
 def setting(default: Any, *rules: Rule) -> Any:
@@ -91,7 +118,11 @@ class CheckedSettings:
 
 def _typed(name: str, value: object, default: object) -> object:
     """Give a value its setting's type, or say why it cannot have it."""
-    if isinstance(default, tuple):
+    if isinstance(default, Texts):
+        if isinstance(value, (list, tuple)) and all(type(text) is str for text in value):
+            return Texts(value)
+        expected = "a list of texts"
+    elif isinstance(default, tuple):
         if isinstance(value, (list, tuple)) and all(type(n) is int for n in value):
             return tuple(value)
         expected = "a list of whole numbers"

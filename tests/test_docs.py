@@ -1,11 +1,19 @@
-"""What the documents name is there."""
+"""What the documents name is there, what they show runs, and the site of them is built."""
 
 import json
+import os
 import re
+import shlex
+import shutil
+import subprocess
+import sys
 from pathlib import Path
+
+import pytest
 
 from epixs.config import TrainingSettings
 from epixs.models.kinds import KINDS, kind_named
+from tests.worlds import BINS, planted, write_store
 
 ROOT = Path(__file__).parents[1]
 DOCS = [ROOT / "README.md", *(ROOT / "docs").glob("*.md"), ROOT / "catalog" / "README.md"]
@@ -47,3 +55,107 @@ def test_every_setting_is_documented_with_its_default():
     for kind in kinds.values():
         del kind["kind"]
     assert documented == kinds | {"training": TrainingSettings().to_dict()}
+
+
+PAGES = sorted((ROOT / "docs").glob("*.md"))
+FENCE = re.compile(r"^```(bash|python)( title=\"(.*?)\")?\n(.*?)^```$", re.M | re.S)
+ELSEWHERE = {"commands.md": "tests/cli/test_examples.py", "tutorial.md": "tests/test_tutorial.py"}
+"""Pages whose snippets another test runs."""
+
+SMALLER = {
+    "epixs simulate world": "epixs simulate world --size tiny",
+    "--hidden 128,128": "--hidden 16,16 --epochs 2",
+    "hidden=(256, 256)": "hidden=(8, 8)",
+    "batch_size=40_000": "batch_size=500",
+    "epochs=10": "epochs=1",
+    "steps_per_epoch=100": "steps_per_epoch=2",
+}
+"""All that is changed in a snippet before it is run: sizes."""
+
+
+def snippets(page):
+    """The snippets of a page that run: (language, code)."""
+    found = FENCE.findall(page.read_text(encoding="utf-8"))
+    return [(language, code) for language, _, title, code in found if not title.startswith("not run")]
+
+
+@pytest.fixture
+def documented(world, tmp_path):
+    """A folder with what the pages call by name: bigWigs with their catalog, and finished stores."""
+    for name in ("catalog.tsv", "human.bed", "mouse.bed", "tracks"):
+        (tmp_path / name).symlink_to(world.folder / name)
+    labels = [(b, a) for b in ("liver", "heart") for a in ("H3K4me3", "H3K27me3", "CTCF")]
+    place = [("chr19", 3_000_000, 3_000_000 + 25 * BINS)]
+    for seed, species in enumerate(("mouse", "human")):
+        write_store(
+            tmp_path / f"{species}.zarr", planted(seed, 2, 3), labels=labels, regions=place, species=species
+        )
+    write_store(tmp_path / "mouse.imputed.zarr", planted(2, 2, 3), labels=labels, regions=place)
+    (tmp_path / "exclude.tsv").write_text("species\tbiosample\tassay\nmouse\tliver\tH3K4me3\n")
+    (tmp_path / "bosTau9.chrom.sizes").write_text("chr1\t158534110\nchrM\t16338\n")
+    return tmp_path
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:Consolidated metadata")  # Zarr's own, of what xarray writes
+@pytest.mark.parametrize(
+    "page", [p for p in PAGES if snippets(p) and p.name not in ELSEWHERE], ids=lambda page: page.name
+)
+def test_snippets_run(page, documented, tmp_path_factory, monkeypatch):
+    for library in ("matplotlib", "igv_notebook"):
+        pytest.importorskip(library)
+    folder = tmp_path_factory.mktemp("empty") if page.name == "index.md" else documented
+    monkeypatch.chdir(folder)
+    (folder / "bin").mkdir()
+    (folder / "bin" / "epixs").write_text(
+        f'#!/bin/sh\nexec {shlex.quote(sys.executable)} -m epixs.cli "$@"\n'
+    )
+    (folder / "bin" / "epixs").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{folder / 'bin'}:{os.environ['PATH']}")
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    scope: dict[str, object] = {}
+    for language, code in snippets(page):
+        for whole, small in SMALLER.items():
+            code = code.replace(whole, small)
+        if language == "python":
+            exec(compile(code, page.name, "exec"), scope)
+        else:
+            done = subprocess.run(["bash", "-e", "-c", code], capture_output=True, text=True, check=False)
+            assert done.returncode == 0, f"{code}\n{done.stdout}{done.stderr}"
+
+
+def test_what_is_not_run_says_why():
+    for page in PAGES:
+        for _, _, title, code in FENCE.findall(page.read_text(encoding="utf-8")):
+            assert not title or re.match("not run(?: here)?: .{6}", title), f"{page.name}: {code}"
+
+
+def test_every_page_is_in_the_navigation():
+    text = (ROOT / "zensical.toml").read_text()
+    listed = re.findall(r'"([\w-]+\.md)"', text)
+    assert len(listed) == len(set(listed))
+    assert {page.name for page in PAGES} - set(listed) == set()
+
+
+@pytest.mark.slow
+def test_the_site_is_built_and_asks_nothing_of_others(tmp_path):
+    """`make docs`: strict, so every link and anchor leads somewhere; and no page loads from elsewhere."""
+    pytest.importorskip("zensical")
+    pytest.importorskip("mkdocstrings")
+    for name in ("docs", "epixs"):
+        shutil.copytree(ROOT / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copy(ROOT / "zensical.toml", tmp_path)
+    done = subprocess.run(
+        [sys.executable, "-m", "zensical", "build", "--strict", "--clean"],
+        cwd=tmp_path, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
+    pages = list((tmp_path / "site").rglob("*.html"))
+    assert len(pages) >= len(PAGES)
+    for page in pages:
+        loaded = re.findall(r'<(?:script|img)[^>]* src="([^"]+)"|<link[^>]* href="([^"]+)"', page.read_text())
+        outside = [a or b for a, b in loaded if re.match("(https?:)?//", a or b)]
+        assert not outside, f"{page}: {outside}"
+    reference = (tmp_path / "site" / "reference" / "index.html").read_text()
+    assert 'id="epixs.open_compendium"' in reference
+    assert "Allow a store whose ingest has not ended" in reference

@@ -153,3 +153,30 @@ def test_scripts_are_short_and_only_wire_public_calls(step):
 
     assert set(re.findall(r"epixs\.(\w+)\(", text)) <= set(epixs.__all__)
     assert re.findall(r"^(?:from|import) (epixs\S*)", text, re.M) == ["epixs"]
+
+
+def test_configurations_of_cross_validations_are_complete(world, tmp_path):
+    """Each can be read; those of the simulated world are planned on the small one."""
+    from epixs.crossvalidation.plan import plan_crossvalidation
+    from epixs.crossvalidation.settings import read_config
+
+    paths = sorted(PIPELINES.glob("crossvalidate-*.toml"))
+    assert len(paths) == 5
+    folds = {}
+    for path in paths:
+        assert len(read_config(path).models) == 2
+        text = path.read_text().replace("core = 6", "core = 3")
+        for species in ("mouse", "human"):
+            text = text.replace(f'"{species}.zarr"', f'"{world.store(species)}"')
+        if path.stem == "crossvalidate-table2":  # the small world has two such assays
+            text = text.replace("folds = 3", "folds = 2")
+        (tmp_path / path.name).write_text(text)
+        if "table" in path.name:
+            plan = plan_crossvalidation(tmp_path / path.name)
+            folds[path.stem] = [fold.name for fold in plan.split.folds]
+            assert {fit.training_set for fit in plan.fits} >= {"mouse + Core", "mouse + Full"}
+    assert folds == {
+        "crossvalidate-table1": ["1", "2", "3"],
+        "crossvalidate-table2": ["1", "2"],
+        "crossvalidate-table2-class": ["protein_binding"],
+    }

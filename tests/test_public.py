@@ -16,11 +16,15 @@ from tests.patience import PATIENCE
 ROOT = Path(__file__).parents[1]
 
 
-def make_api():
-    spec = importlib.util.spec_from_file_location("make_api", ROOT / "docs" / "make_api.py")
+def page_maker(name):
+    spec = importlib.util.spec_from_file_location(name, ROOT / "docs" / f"{name}.py")
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
+
+
+def make_api():
+    return page_maker("make_api")
 
 
 def python(code, **environment):
@@ -43,6 +47,7 @@ def test_names_are_those_of_the_stub():
 def test_the_page_is_up_to_date():
     api = make_api()
     assert api.PAGE.read_text(encoding="utf-8") == api.page(), "run `python docs/make_api.py`"
+    assert api.REFERENCE.read_text(encoding="utf-8") == api.reference(), "run `python docs/make_api.py`"
     rows = [line for line in api.page().splitlines() if line.startswith("| `")]
     assert len(rows) == len(epixs.__all__)
     assert all(line.split("|")[2].strip().endswith((".", ":")) for line in rows)
@@ -56,7 +61,7 @@ def test_each_verb_is_documented_beside_its_function():
 
 # What the command line reads from files, opens or makes a client of, and hands over as a value: per verb, its
 # options -> the argument that gets what they say. None: what the verb does with it is another public call.
-EVERYWHERE = {"json": None, "workers": "client", "scheduler": "client", "dry_run": None}
+EVERYWHERE = {"json": None, "quiet": None, "workers": "client", "scheduler": "client", "dry_run": None}
 BY_VERB = {
     "ingest": {"out": "path", "tile": "part"},
     "verify": {"store": "path", "chrom_sizes": "assembly"},
@@ -68,21 +73,28 @@ BY_VERB = {
     "fit_genome": {"model_dir": "trained"},
     "impute": {"model_dir": "model"},
     "curves": {"model_dir": "model"},
+    "tables": {"format": None},  # epixs.typeset
     # With --model, what is exported is the Dataset of `epixs.open_imputed`.
     "export": {
-        # epixs.export_locus, epixs.export_factors, epixs.plot_factors
-        **dict.fromkeys(["bedgraph", "parquet", "locus", "h5ad", "picture"]),
+        # epixs.export_locus, epixs.export_factors
+        **dict.fromkeys(["bedgraph", "parquet", "locus"]),
         "biosample": "biosamples",
         "assay": "assays",
         "chrom_sizes": "assembly",
         **dict.fromkeys(["stores", "model", "everything", "factors"], "compendia"),
     },
     "browse": {"chrom_sizes": "assembly", **dict.fromkeys(["stores", "model", "factors"], "compendia")},
-    "evaluate": {"other": "others", "baseline": "baselines", "report": None}  # epixs.write_report
+    "evaluate": {
+        "other": "others",
+        "baseline": "baselines",
+        "report": None,
+        "model": None,
+        "locus": None,
+    }  # epixs.write_report
     | dict.fromkeys(["genes", "enhancers", "blacklist", "peaks"], "annotations"),
 }
 ONLY_FROM_PYTHON = {
-    "axis", "bins", "progress", "report", "on_probe", "devices", "console", "plan", "ready", "until",
+    "axis", "bins", "progress", "report", "on_probe", "devices", "console", "plan", "ready", "until", "draws",
 }  # fmt: skip
 
 

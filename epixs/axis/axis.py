@@ -18,7 +18,6 @@ from epixs.genome.regions import Regions
 
 MEDIUM_BINS = 10
 
-
 COARSE_BINS = 200
 """Bins in one 250 bp and in one 5 kbp position; both are counted inside a region."""
 

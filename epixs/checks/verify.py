@@ -14,6 +14,7 @@ from epixs.cluster.tasks import Progress, n_threads, run_tasks, task_groups
 from epixs.compendium.create import reopen
 from epixs.compendium.plan import Plan
 from epixs.compendium.read import read_attributes, read_block, stored_plan
+from epixs.compendium.schema import SPREAD
 from epixs.compendium.transform import STEPS_PER_UNIT
 from epixs.errors import StoreError
 from epixs.genome.assembly import Assembly, load_assembly
@@ -183,12 +184,15 @@ def check_tile(store: Store, check: _Check, tracks: OpenTracks | None) -> Fault 
         return fault("was written for other regions or settings")
     try:
         values = read_block(store, tile)
+        spread = read_block(store, tile, SPREAD) if SPREAD.name in store.group else None
     except Exception as error:  # codecs raise many types for damaged chunks
         if is_store_fault(error):  # which says nothing of the tile
             raise
         return fault(f"cannot be read ({type(error).__name__})")
     if [checksum(row) for row in values] != [entry.get("checksum") for entry in record.rows]:
         return fault("does not have the values that were written")
+    if spread is not None and [checksum(row) for row in spread] != [r.get(SPREAD.name) for r in record.rows]:
+        return fault("does not have the spread that was written")
     if check.task is None:
         return None
     now, entries = read_tile(check.task, tracks)

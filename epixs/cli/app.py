@@ -7,31 +7,31 @@ from typing import Annotated
 
 import typer
 
+from epixs.cli.crossvalidation import crossvalidate, split
 from epixs.cli.exports import browse, export
 from epixs.cli.growth import extend, fit_genome
 from epixs.cli.ingest import catalog, ingest
-from epixs.cli.models import evaluate, impute, plot
+from epixs.cli.models import evaluate, impute, plot, tables
 from epixs.cli.show import info, status
 from epixs.cli.stores import qc, remove, verify
-from epixs.cli.terminal import Verbs, say
+from epixs.cli.terminal import Verb, Verbs, say
 from epixs.cli.training import curves, train
 from epixs.cli.worlds import demo, simulate
 
 VERBS = (
-    catalog, ingest, status, info, verify, qc, remove, train, curves, extend, fit_genome, impute, evaluate,
-    plot, export, browse, simulate, demo,
+    catalog, ingest, status, info, verify, qc, remove, split, train, curves, extend, fit_genome, impute,
+    evaluate, crossvalidate, tables, plot, export, browse, simulate, demo,
 )  # fmt: skip
 
 app = typer.Typer(
     cls=Verbs,
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode="rich" if sys.stderr.isatty() else None,  # in a pipe, usage errors without a frame
     help="Epigenomes across species: bigWig tracks to compendia to cross-species imputations.",
 )
 for verb in VERBS:
-    app.command(verb.__name__.replace("_", "-"))(verb)
+    app.command(verb.__name__.replace("_", "-"), cls=Verb)(verb)
 
 
 def _print_version(wanted: bool) -> None:

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
-from epixs.cli.options import AsJson, Factors, Scheduler, Workers
+from epixs.cli.options import AsJson, Factors, Quiet, Scheduler, Workers
 from epixs.cli.terminal import (
     bytes_text,
     check_present,
@@ -35,13 +35,6 @@ def export(
     locus: Annotated[
         str | None, typer.Option(help="for --bedgraph and --parquet, for instance chr19:3,000,000-3,100,000")
     ] = None,
-    h5ad: Annotated[
-        Path | None,
-        typer.Option(help="AnnData of a model's biosample and assay factors; MODEL_DIR stands for STORE"),
-    ] = None,
-    picture: Annotated[
-        Path | None, typer.Option(help="picture of a model's factors; MODEL_DIR stands for STORE")
-    ] = None,
     raw: Annotated[
         bool, typer.Option("--raw", help="the tracks' own units; by default arcsinh units")
     ] = False,
@@ -53,7 +46,13 @@ def export(
         Path | None, typer.Option(help="export what this model imputes for each store, computed on the way")
     ] = None,
     everything: Annotated[bool, typer.Option("--all", help="with --model: also what was trained on")] = False,
-    factors: Factors = None,
+    factors: Annotated[
+        str | None,
+        typer.Option(
+            help="X.h5ad: file for the biosample and assay factors of MODEL_DIR, which stands for STORE; "
+            "with --model: genome factors of the store's regions, from `epixs fit-genome`"
+        ),
+    ] = None,
     chrom_sizes: Annotated[
         Path | None, typer.Option(help="chromosome sizes of a genome that epixs does not know")
     ] = None,
@@ -64,18 +63,20 @@ def export(
     workers: Workers = None,
     scheduler: Scheduler = None,
     json: AsJson = False,
+    quiet: Quiet = False,
 ) -> None:
     """Write tracks as bigWigs, alone or with a track hub for genome browsers; run again, it resumes.
 
-    Also one locus as a table (--bedgraph, --parquet), or a model's factors (--h5ad, --picture).
+    Also one locus as a table (--bedgraph, --parquet), or a model's factors (--factors).
     """
     from epixs.errors import ConfigError
 
+    h5ad = Path(factors) if factors and model is None else None
     chosen = [
         name
         for name, path in (
             ("--bigwig", bigwig), ("--hub", hub), ("--bedgraph", bedgraph), ("--parquet", parquet),
-            ("--h5ad", h5ad or picture),
+            ("--factors", h5ad),
         )
         if path is not None
     ]  # fmt: skip
@@ -83,23 +84,23 @@ def export(
         raise ConfigError(
             "what to write",
             got=" and ".join(chosen) or "nothing",
-            expected="one of --bigwig, --hub, --bedgraph, --parquet, or --h5ad and --picture",
+            expected="one of --bigwig, --hub, --bedgraph, --parquet and --factors",
         )
     if (locus is not None) != (bedgraph is not None or parquet is not None):
         raise ConfigError(
             "--locus", got=locus or "none", expected="a locus with --bedgraph and --parquet, and only there"
         )
-    if h5ad is not None or picture is not None:
+    if h5ad is not None:
         _refuse(
-            "with --h5ad and --picture",
+            "with --factors X.h5ad",
             {
                 "--raw": raw, "--biosample": biosample, "--assay": assay, "--pairs": pairs,
-                "--regions": regions, "--model": model, "--all": everything, "--factors": factors,
+                "--regions": regions, "--all": everything,
                 "--chrom-sizes": chrom_sizes,
                 "--two-bit": two_bit, "--email": email, "--workers": workers, "--scheduler": scheduler,
             },
         )  # fmt: skip
-        _export_factors(stores, h5ad, picture, json=json)
+        _export_factors(stores, h5ad, json=json)
         return
     if locus is not None:
         _refuse(
@@ -111,9 +112,8 @@ def export(
                 "--scheduler": scheduler,
             },
         )
-    for option, given in (("--all", everything), ("--factors", factors)):
-        if given and model is None:
-            raise ConfigError(option, got=f"{option} without --model", expected="both, or neither")
+    if everything and model is None:
+        raise ConfigError("--all", got="--all without --model", expected="both, or neither")
     for name, path in (("--two-bit", two_bit), ("--email", email)):
         if path is not None and hub is None:
             raise ConfigError(name, got=f"{name} without --hub", expected="both, or neither")
@@ -198,30 +198,31 @@ def _refuse(where: str, options: dict[str, Any]) -> None:
         raise ConfigError(", ".join(given), got=f"given {where}", expected="without, where it says nothing")
 
 
-def _export_factors(models: list[str], h5ad: Path | None, picture: Path | None, *, json: bool) -> None:
-    """Write a model's factors as AnnData, and draw them."""
+def _export_factors(models: list[str], path: Path, *, json: bool) -> None:
+    """Write a model's factors as AnnData."""
     from epixs.errors import ConfigError
 
     if len(models) != 1:
-        raise ConfigError("--h5ad and --picture", got=f"{len(models)} folders", expected="one model")
-    (folder,) = models
-    check_present("model folder", Path(folder))
+        raise ConfigError("--factors", got=f"{len(models)} folders", expected="one model folder")
+    if path.suffix != ".h5ad":
+        raise ConfigError(
+            "--factors",
+            got=f"{path} without --model",
+            expected="a name that ends with .h5ad, to write to; or --model, whose genome factors they are",
+        )
+    check_present("model folder", Path(models[0]))
     start_tensorflow()
     from epixs.exports.h5ad import export_factors
     from epixs.models.folder import open_model
-    from epixs.report.factors_figure import plot_factors
 
-    trained = open_model(folder)
-    made = export_factors(trained, h5ad) if h5ad is not None else []
-    for path in made:
-        say(f"{path}: open it with `anndata.read_h5ad`")
-    if h5ad is not None and len(made) == 1:
+    trained = open_model(models[0])
+    made = export_factors(trained, path)
+    for file in made:
+        say(f"{file}: open it with `anndata.read_h5ad`")
+    if len(made) == 1:
         remark(f"models of kind {trained.kind.name} have factors of assays alone")
-    if picture is not None:
-        plot_factors(trained, out=picture)
-        say(f"{picture}: biosamples and assays by their factors" if len(made) != 1 else f"{picture}: factors")
     if json:
-        print_json({"files": made, "picture": picture})
+        print_json({"files": made})
 
 
 def browse(
@@ -242,6 +243,7 @@ def browse(
         str, typer.Option(help="address to serve on; others than this machine's show it to others")
     ] = ("127.0.0.1"),
     port: Annotated[int, typer.Option(min=0, max=65535, help="port; 0 takes a free one")] = 0,
+    quiet: Quiet = False,
 ) -> None:
     """Show tracks on the genome in a web browser, observed beside imputed, until Ctrl-C."""
     from epixs.errors import ConfigError

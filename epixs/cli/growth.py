@@ -19,6 +19,7 @@ from epixs.cli.options import (
     Force,
     MaxMinutes,
     ModelDir,
+    Quiet,
     Resume,
     Scheduler,
     Seed,
@@ -60,6 +61,7 @@ def extend(
     resume: Resume = False,
     force: Force = False,
     json: AsJson = False,
+    quiet: Quiet = False,
 ) -> None:
     """Fit new biosamples, assays or a new species, and leave all that the model knows as it is."""
     from epixs.errors import TrainingError
@@ -71,8 +73,12 @@ def extend(
     check_present("store", store)
     check_present("--exclude", exclude)
     from epixs.axis.aliases import read_aliases
+    from epixs.compendium.read import open_compendium
+    from epixs.models.description import read_description
 
     pairs, aliases = excluded(exclude), read_aliases(assay_alias) if assay_alias else []
+    read_description(model_dir)
+    open_compendium(store)
     start_tensorflow()
     from epixs.models.folder import open_model
     from epixs.training.devices import use_cores
@@ -131,14 +137,17 @@ def fit_genome(
     scheduler: Scheduler = None,
     dry_run: DryRun = False,
     json: AsJson = False,
+    quiet: Quiet = False,
 ) -> None:
     """Fit genome factors of any regions, block by block, all else frozen. Run again, it resumes."""
     check_present("model folder", model_dir)
     check_present("store", store)
     check_present("--exclude", exclude)
     from epixs.cluster.client import open_client
+    from epixs.models.description import check_before_loading
 
     pairs = tuple(excluded(exclude))
+    check_before_loading(model_dir, store)
     start_tensorflow()
     from epixs.factors.fit import fit_genome as run
     from epixs.factors.selection import factor_cost, plan_factors

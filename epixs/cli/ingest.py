@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
-from epixs.cli.options import AsJson, DryRun, Scheduler, Uncovered, Workers
+from epixs.cli.options import AsJson, DryRun, Quiet, Scheduler, Uncovered, Workers
 from epixs.cli.terminal import (
     EXIT_ROWS_FAILED,
     bytes_text,
@@ -24,6 +24,7 @@ from epixs.cli.terminal import (
     remark,
     say,
     show_table,
+    waiting,
 )
 
 GENOME = "genome"
@@ -58,21 +59,23 @@ def catalog(
         typer.Option(metavar="TSV", help="further organisms: columns organism, species, assemblies"),
     ] = None,
     json: AsJson = False,
+    quiet: Quiet = False,
 ) -> None:
     """Turn an ENCODE portal metadata.tsv into a catalog: one bigWig per (biosample, assay)."""
     check_present("metadata", *metadata)
     from epixs.catalog.portal import make_catalog
 
-    chosen = make_catalog(
-        metadata,
-        out,
-        core=core,
-        keep_perturbed=keep_perturbed,
-        assembly=assembly,
-        report=report,
-        species=species,
-        organisms=organisms,
-    )
+    with waiting("reading tables"):
+        chosen = make_catalog(
+            metadata,
+            out,
+            core=core,
+            keep_perturbed=keep_perturbed,
+            assembly=assembly,
+            report=report,
+            species=species,
+            organisms=organisms,
+        )
     for text in chosen.notes:
         remark(text)
     for species in chosen.outside_core:
@@ -159,6 +162,7 @@ def ingest(
     ] = None,
     dry_run: DryRun = False,
     json: AsJson = False,
+    quiet: Quiet = False,
 ) -> None:
     """Align bigWigs into one Zarr compendium. Run again, it resumes."""
     check_present("catalog", catalog)
@@ -189,7 +193,7 @@ def ingest(
         raise typer.Exit(EXIT_ROWS_FAILED if unreadable else 0)
     with _client_or_part(part, workers, scheduler, open_client) as client, progress_bar() as bar:
         if client is not None:
-            err.print(f"Dask dashboard: {client.dashboard_link}", highlight=False)
+            remark(f"Dask dashboard: {client.dashboard_link}")
         done = run(
             table,
             placed,

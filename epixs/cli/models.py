@@ -1,4 +1,4 @@
-"""`epixs impute`, `evaluate` and `plot`: from models to imputations, scores and pictures."""
+"""`epixs impute`, `evaluate`, `tables` and `plot`: from models to imputations, scores and pictures."""
 
 from __future__ import annotations
 
@@ -10,14 +10,19 @@ import typer
 
 from epixs.cli.options import (
     AsJson,
+    Cluster,
     DryRun,
     Factors,
+    FigureKind,
+    Genes,
     Imputed,
     ModelDir,
     Observed,
     Picture,
+    Quiet,
     Scheduler,
     ScoringMode,
+    TableFormat,
     Workers,
 )
 from epixs.cli.terminal import (
@@ -26,6 +31,7 @@ from epixs.cli.terminal import (
     counted,
     counting,
     listed,
+    plain,
     print_json,
     progress_bar,
     remark,
@@ -53,6 +59,7 @@ def impute(
     scheduler: Scheduler = None,
     dry_run: DryRun = False,
     json: AsJson = False,
+    quiet: Quiet = False,
 ) -> None:
     """Impute what was not measured: by default every pair the model was not trained on.
 
@@ -75,10 +82,10 @@ def impute(
     from epixs.cluster.client import open_client
     from epixs.compendium.read import open_compendium
     from epixs.factors.store import open_factors
-    from epixs.models.description import read_description
+    from epixs.models.description import check_before_loading
 
     wanted = read_pairs(pairs, what="--pairs") if pairs else None
-    if read_description(model_dir).interrupted:
+    if check_before_loading(model_dir, store).interrupted:
         remark(
             f"training of {model_dir} was interrupted: these are its best weights until then; "
             "`epixs train ... --resume` goes on with it"
@@ -192,7 +199,16 @@ def _names_of(axis: Any, species: str) -> set[str]:
 def evaluate(
     imputed: Imputed,
     store: Observed,
-    report: Annotated[Path | None, typer.Option(help="folder for scores.tsv and summary.tsv")] = None,
+    report: Annotated[
+        Path | None,
+        typer.Option(help="folder for a page, report.html, and the tables scores.tsv and summary.tsv"),
+    ] = None,
+    model: Annotated[
+        Path | None, typer.Option(help="the model's folder: factors and learning curves, on the page")
+    ] = None,
+    locus: Annotated[
+        list[str] | None, typer.Option(help="where the page shows the best and the worst track")
+    ] = None,
     other: Annotated[
         list[str] | None,
         typer.Option(help="other species' store for the zero-shot baselines, if it was moved"),
@@ -204,27 +220,46 @@ def evaluate(
     baseline: Annotated[
         list[str] | None, typer.Option(help="a further baseline of docs/baselines.md by name, or all")
     ] = None,
-    genes: Annotated[Path | None, typer.Option(help="BED of genes, for mseprom and msegene")] = None,
+    genes: Annotated[
+        Path | None, typer.Option(help="BED of genes, for mseprom and msegene, and to draw on the page")
+    ] = None,
     enhancers: Annotated[Path | None, typer.Option(help="BED of enhancers, for mseenh")] = None,
     blacklist: Annotated[Path | None, typer.Option(help="BED of bins that do not count")] = None,
     peaks: Annotated[
         Path | None, typer.Option(help="TSV of biosample, assay, path: each experiment's peaks, for auprc")
     ] = None,
     json: AsJson = False,
+    quiet: Quiet = False,
 ) -> None:
     """Score imputed against observed tracks, beside average activity and zero-shot baselines."""
+    from epixs.errors import ConfigError
     from epixs.storage.files import check_report_folder
 
     if report:
         check_report_folder(report)
+    elif model or locus:
+        raise ConfigError(
+            "--model and --locus", got="no --report", expected="a folder for the page that shows them"
+        )
     check_present("store", imputed, store, *(other or ()))
+    check_present("model folder", model)
     from epixs.evaluation.ladder import baselines_named
     from epixs.evaluation.metrics import SHOWN
     from epixs.evaluation.scores import evaluate as run
     from epixs.evaluation.strata import Annotations
     from epixs.evaluation.table import AVERAGE, ZERO_SHOT, partly_scored
+    from epixs.report.page_parts import Sources
     from epixs.report.tables import write_report
 
+    shown: dict[str, Any] = {
+        "imputed": imputed,
+        "store": store,
+        "model": model,
+        "loci": tuple(locus or ()),
+        "genes": genes,
+    }
+    if report:
+        Sources.open(**shown)  # what is wrong with them is said before anything is scored
     further = baselines_named(baseline or ())
     with progress_bar() as bar:
         task = bar.add_task("scoring experiments", total=None)
@@ -240,12 +275,15 @@ def evaluate(
     for text in scores.notes:
         remark(text)
     summary = scores.summary()
-    metrics = [name for name in SHOWN[mode.value] if name in summary]
+    wanted = SHOWN[mode.value] if scores.scores["same_units"].all() else (*SHOWN[mode.value], "mse_affine")
+    metrics = [name for name in wanted if name in summary]
     names = ["role", "assay", "biosample", "method", *metrics]
     show_table("per experiment", names, scores.scores[names].to_numpy().tolist())
     names = ["role", "assay_class", "method", "scored", "correlated", *metrics]
     show_table("means over experiments", names, summary[names].to_numpy().tolist())
-    files = write_report(scores, report) if report else []
+    if report and model:
+        start_tensorflow()
+    files = write_report(scores, report, **shown) if report else []
     for path in files:
         say(f"wrote {path}")
     over = "MSE over the bins that all methods know" if partly_scored(scores.scores) else "MSE over all bins"
@@ -253,6 +291,8 @@ def evaluate(
     if not scores.scores["same_units"].all():  # errors of other units say nothing
         rank = "gwspear" if mode is ScoringMode.challenge else "spearman"
         verdicts.append((rank, "by rank, Spearman"))
+        if mode is ScoringMode.corrected:
+            verdicts.append(("mse_affine", "by MSE of the best affine fit, as units differ"))
     better_than = []
     for metric, how in verdicts:
         for method in (AVERAGE, *ZERO_SHOT):
@@ -262,23 +302,91 @@ def evaluate(
                 better_than.append(
                     {"role": role, "method": method, "metric": metric, "better": better, "tracks": tracks}
                 )
+    if odd_rows := scores.odd_rows_note():
+        remark(odd_rows)
     if json:
         found = {"scores": scores.scores, "summary": summary, "better_than": better_than}
+        found["odd_rows"] = scores.odd_rows
         print_json({"imputed": imputed, "store": store, **found, "notes": scores.notes, "files": files})
 
 
-def plot(
-    imputed: Imputed,
-    store: Observed,
-    biosample: Annotated[str, typer.Option(help="as `epixs info` lists it")],
-    assay: Annotated[str, typer.Option(help="as `epixs info` lists it")],
-    locus: Annotated[str, typer.Option(help="for instance chr19:3,000,000-3,100,000")],
-    out: Picture,
+def tables(
+    run: Annotated[
+        Path, typer.Argument(metavar="RUN", help="folder of `epixs crossvalidate` or `evaluate --report`")
+    ],
+    format: Annotated[
+        TableFormat | None, typer.Option(help="print the tables in this format, and nothing else")
+    ] = None,
+    baseline: Annotated[
+        str | None,
+        typer.Option(help="compare with this training set, model or baseline, not with one species"),
+    ] = None,
+    metric: Annotated[str, typer.Option(help="column of the scores")] = "mse",
+    cluster: Annotated[Cluster, typer.Option(help="what the intervals draw")] = Cluster.biosample,
+    seed: Annotated[int, typer.Option(min=0, help="of the intervals' draws")] = 0,
+    json: AsJson = False,
+    quiet: Quiet = False,
 ) -> None:
-    """Draw one experiment along a locus: observed, imputed and average activity."""
-    check_present("store", imputed, store)
-    from epixs.report.figures import plot as run
+    """Make the paper's tables of a run, with intervals and tests, and compare the species by assay."""
+    check_present("run", run)
+    from epixs.evaluation.comparison import tables as make
+    from epixs.report.tables import printed_tables, typeset
 
-    for text in run(imputed, store, biosample=biosample, assay=assay, locus=locus, out=out):
+    found = make(run, metric=metric, baseline=baseline, cluster=cluster.value, seed=seed)
+    if json:
+        print_json({"run": run, **vars(found)})
+    elif format:
+        typer.echo(plain(typeset(found, format.value)), nl=False)  # `say` would make spaces of tabs
+    if not json and not format:
+        for title, table in printed_tables(found).items():
+            show_table(title, list(table.columns), table.to_numpy().tolist())
+    for text in found.notes:
+        remark(text)
+
+
+def plot(
+    imputed: Annotated[
+        str, typer.Argument(metavar="IMPUTED|MODEL_DIR", help="imputed store; a model folder for factors")
+    ],
+    out: Picture,
+    store: Annotated[
+        str | None, typer.Argument(help="observed store of the same species; none for factors")
+    ] = None,
+    biosample: Annotated[str | None, typer.Option(help="as `epixs info` lists it; by default any")] = None,
+    assay: Annotated[str | None, typer.Option(help="as `epixs info` lists it; by default any")] = None,
+    locus: Annotated[str | None, typer.Option(help="for instance chr19:3,000,000-3,100,000")] = None,
+    figure: Annotated[
+        FigureKind,
+        typer.Option(
+            help="locus: tracks along --locus; density: observed against imputed; skill: a matrix of all; "
+            "factors: what MODEL_DIR has learned of assays and biosamples"
+        ),
+    ] = FigureKind.locus,
+    genes: Genes = None,
+    quiet: Quiet = False,
+) -> None:
+    """Draw a figure for a paper: tracks along a locus, values against each other, skill, or factors."""
+    if figure is FigureKind.factors:
+        check_present("model folder", Path(imputed))
+        start_tensorflow()
+    else:
+        check_present("store", imputed, *([store] if store is not None else []))
+    check_present("file", genes)
+    from epixs.report.plot import plot as run
+
+    with progress_bar() as bar:
+        task = bar.add_task("drawing", total=None)
+        notes = run(
+            imputed,
+            store,
+            out=out,
+            figure=figure.value,
+            biosample=biosample,
+            assay=assay,
+            locus=locus,
+            genes=genes,
+            progress=lambda done, total: bar.update(task, completed=done, total=total),
+        )
+    for text in notes:
         remark(text)
     say(f"wrote {out}")

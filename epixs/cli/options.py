@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from epixs.cli.terminal import reserve_stdout
+from epixs.cli.terminal import leave_out_notes, reserve_stdout
 
 
 class Uncovered(StrEnum):
@@ -33,11 +33,46 @@ class Size(StrEnum):
     large = "large"
 
 
+class SplitBy(StrEnum):
+    """What a split keeps together."""
+
+    experiment = "experiment"
+    assay = "assay"
+    by_class = "class"
+    biosample = "biosample"
+    region = "region"
+
+
 class ScoringMode(StrEnum):
     """Whose definitions of the metrics."""
 
     corrected = "corrected"
     challenge = "challenge"
+
+
+class FigureKind(StrEnum):
+    """What `epixs plot` draws."""
+
+    locus = "locus"
+    density = "density"
+    skill = "skill"
+    factors = "factors"
+
+
+class TableFormat(StrEnum):
+    """How the tables of a run are written."""
+
+    tsv = "tsv"
+    markdown = "markdown"
+    latex = "latex"
+    html = "html"
+
+
+class Cluster(StrEnum):
+    """What bootstrap intervals draw."""
+
+    biosample = "biosample"
+    experiment = "experiment"
 
 
 AnyPath = Annotated[str, typer.Argument(metavar="PATH", help="a store, a model or genome factors")]
@@ -59,6 +94,7 @@ Resume = Annotated[bool, typer.Option("--resume", help="go on with the run in --
 Force = Annotated[bool, typer.Option("--force", help="start even if it needs more memory than memory_gb")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="show the plan and its cost; write nothing")]
 Picture = Annotated[Path, typer.Option("--out", help="picture to write (.png, .svg, .pdf)")]
+Genes = Annotated[Path | None, typer.Option(help="BED, GFF or GTF file of genes to draw along loci")]
 WorldSize = Annotated[Size, typer.Option(help="how large a world")]
 WorldSeed = Annotated[int, typer.Option(help="the same seed gives the same world")]
 Factors = Annotated[
@@ -68,5 +104,15 @@ AsJson = Annotated[
     bool,
     typer.Option(
         "--json", callback=reserve_stdout, is_eager=True, help="one JSON object on stdout, all else on stderr"
+    ),
+]
+Quiet = Annotated[
+    bool,
+    typer.Option(
+        "--quiet",
+        "-q",
+        callback=leave_out_notes,
+        is_eager=True,
+        help="no progress and no notes; warnings stay",
     ),
 ]

@@ -6,7 +6,7 @@ from typing import Any
 
 import typer
 
-from epixs.cli.options import AnyPath, AsJson
+from epixs.cli.options import AnyPath, AsJson, Quiet
 from epixs.cli.terminal import (
     EXIT_ROWS_FAILED,
     check_present,
@@ -23,7 +23,7 @@ MOST_NOTED = 12
 AGAIN = "run the command that writes it again: it resumes where it stopped"
 
 
-def status(path: AnyPath, json: AsJson = False) -> None:
+def status(path: AnyPath, json: AsJson = False, quiet: Quiet = False) -> None:
     """Show how far a store (or model) is; exit code 1 if some experiments could not be read."""
     check_present("store", path)
     from epixs.report.describe import status as run
@@ -55,7 +55,7 @@ def status(path: AnyPath, json: AsJson = False) -> None:
         raise typer.Exit(EXIT_ROWS_FAILED)
 
 
-def info(path: AnyPath, json: AsJson = False) -> None:
+def info(path: AnyPath, json: AsJson = False, quiet: Quiet = False) -> None:
     """Show what a store holds: species, bins, units, experiments; or what a model was trained on."""
     check_present("store", path)
     from epixs.report.describe import info as run

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from epixs.cli.options import AsJson, Backend, Scheduler, Workers
+from epixs.cli.options import AsJson, Backend, Quiet, Scheduler, Workers
 from epixs.cli.terminal import (
     EXIT_ROWS_FAILED,
     check_present,
@@ -26,6 +26,7 @@ def remove(
     reason: Annotated[str, typer.Option(help="why, for those who read the store")] = "no reason given",
     undo: Annotated[bool, typer.Option("--undo", help="take the mark back")] = False,
     json: AsJson = False,
+    quiet: Quiet = False,
 ) -> None:
     """Mark experiments as removed: nothing uses them any more. Their values stay for --undo."""
     check_present("store", store)
@@ -58,6 +59,7 @@ def verify(
     workers: Workers = None,
     scheduler: Scheduler = None,
     json: AsJson = False,
+    quiet: Quiet = False,
 ) -> None:
     """Check every tile of a store against its checksum; exit code 1 if one is not as it was written."""
     check_present("store", store)
@@ -103,6 +105,7 @@ def qc(
     workers: Workers = None,
     scheduler: Scheduler = None,
     json: AsJson = False,
+    quiet: Quiet = False,
 ) -> None:
     """Measure every experiment, name those that stand out, and write a page to look at."""
     from epixs.storage.files import check_report_folder

@@ -12,6 +12,7 @@ import sys
 import unicodedata
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
+from textwrap import indent
 from typing import Any
 
 import typer
@@ -27,9 +28,14 @@ from rich.progress import (
     TimeElapsedColumn,
     TimeRemainingColumn,
 )
+from rich.status import Status
 from rich.table import Table
 
+from epixs.cli.examples import EXAMPLES
 from epixs.errors import EpixsError
+
+EXIT_DONE = 0
+
 
 EXIT_ROWS_FAILED = 1
 
@@ -38,6 +44,18 @@ EXIT_MISTAKE = 2
 
 
 EXIT_INTERRUPTED = 130
+
+
+EXIT_CODES = {
+    EXIT_DONE: "All was done.",
+    EXIT_ROWS_FAILED: "It was done, but not for all: `ingest` could not read some experiments, "
+    "`ingest --dry-run` found files that it cannot read, `status` names such experiments, or `verify` found "
+    "faulty tiles.",
+    EXIT_MISTAKE: "Nothing more was done: an option, an input or a file is not as it should be, a disk is "
+    "full, or a cluster or object store cannot be reached. The message says what to do.",
+    EXIT_INTERRUPTED: "Interrupted by Ctrl-C. What was written is kept; the message says how to go on.",
+}
+"""What each exit code means."""
 
 
 RESUME = "what was written is kept; run the same command again to resume"
@@ -58,6 +76,10 @@ out = Console()
 err = Console(stderr=True)
 
 
+notes = Console(stderr=True)
+"""Notes and progress, which `--quiet` leaves out; warnings and errors are on `err`."""
+
+
 def plain(text: object) -> str:
     """Text without control characters: names from files must not move the cursor or clear the screen."""
     return "".join(
@@ -76,6 +98,14 @@ def reserve_stdout(context: typer.Context, wanted: bool) -> bool:
     if wanted:
         out.stderr = True
         context.call_on_close(lambda: setattr(out, "stderr", False))
+    return wanted
+
+
+def leave_out_notes(context: typer.Context, wanted: bool) -> bool:
+    """Leave notes and progress out, as `--quiet` asks."""
+    if wanted:
+        notes.quiet = True
+        context.call_on_close(lambda: setattr(notes, "quiet", False))
     return wanted
 
 
@@ -103,6 +133,7 @@ def as_json(value: Any) -> Any:
 
 MADE_BY = {
     "store": "make one with `epixs ingest` or `epixs impute`",
+    "run": "make one with `epixs crossvalidate`, or with `epixs evaluate --report`",
     "model folder": "train one with `epixs train`",
     "metadata": "download metadata.tsv from the ENCODE portal",
     "catalog": "catalog/README.md describes the columns; `epixs catalog` makes one",
@@ -130,10 +161,9 @@ def remark(message: str) -> None:
     """Print a remark to standard error, as it is; one that begins with `WARNING: ` stands out."""
     if message.startswith(WARNING):
         err.print("warning:", style="bold yellow", end=" ")
-        message = message.removeprefix(WARNING)
+        err.print(plain(message.removeprefix(WARNING)), markup=False, highlight=False, soft_wrap=True)
     else:
-        message = f"note: {message}"
-    err.print(plain(message), markup=False, highlight=False, soft_wrap=True)
+        notes.print(f"note: {plain(message)}", markup=False, highlight=False, soft_wrap=True)
 
 
 def fail_rows(failed: list[tuple[str, str]]) -> None:
@@ -147,6 +177,16 @@ def fail_rows(failed: list[tuple[str, str]]) -> None:
         fail(f"{accession}{more} could not be read: {reason}")
     if len(groups) > ROWS_SHOWN:
         fail(f"and {len(groups) - ROWS_SHOWN:,} more reasons: `epixs info` lists every experiment")
+
+
+class Verb(typer.core.TyperCommand):
+    """A verb, whose help ends with an example to paste: as it stands, so without any wrapping."""
+
+    def format_help(self, ctx: Any, formatter: Any) -> None:
+        """Write the help."""
+        super().format_help(ctx, formatter)
+        if self.name in EXAMPLES:
+            formatter.write(f"\nExample:\n\n{indent(EXAMPLES[self.name], '  ')}\n")
 
 
 class Verbs(typer.core.TyperGroup):
@@ -163,6 +203,8 @@ class Verbs(typer.core.TyperGroup):
             fail(f"interrupted: {stop.args[0] if stop.args else RESUME}")
             raise typer.Exit(EXIT_INTERRUPTED) from None
         except OSError as error:
+            if error.errno == errno.EPIPE:  # who read the output has gone, as `head` does
+                raise
             if error.errno in (errno.ENOSPC, errno.EDQUOT):
                 fail(f"the disk is full: {error.filename or error.strerror}. Free some space; {RESUME}")
             elif error.errno in (*REFUSED, errno.ENOENT):
@@ -183,7 +225,7 @@ def on_interrupt(kept: Callable[[], str]) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def quiet() -> Iterator[None]:
+def silenced() -> Iterator[None]:
     """Keep what TensorFlow's C++ says of absent GPUs, before it can be configured, off the screen."""
     sys.stderr.flush()
     kept = os.dup(2)
@@ -197,9 +239,14 @@ def quiet() -> Iterator[None]:
         os.close(kept)
 
 
+def waiting(what: str) -> Status:
+    """Say what takes a while, on a terminal and until it is over."""
+    return notes.status(what)
+
+
 def start_tensorflow() -> None:
     """Import TensorFlow without what it says of GPUs that are not there."""
-    with quiet():
+    with waiting("starting TensorFlow"), silenced():
         import tensorflow as tf
 
         tf.config.list_physical_devices()
@@ -216,8 +263,8 @@ def progress_bar(state: Any = None) -> Progress:
         TimeElapsedColumn(),
         TextColumn("left"),
         TimeRemainingColumn(),
-        console=err,
-        disable=not err.is_terminal,  # in a file, the last state of a bar says nothing
+        console=notes,
+        disable=notes.quiet or not notes.is_terminal,  # in a file, the last state of a bar says nothing
     )
 
 

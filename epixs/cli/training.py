@@ -19,6 +19,7 @@ from epixs.cli.options import (
     MaxMinutes,
     ModelDir,
     Picture,
+    Quiet,
     Resume,
     Seed,
 )
@@ -28,6 +29,7 @@ from epixs.cli.terminal import (
     print_json,
     say,
     start_tensorflow,
+    waiting,
 )
 from epixs.cli.training_shown import (
     excluded,
@@ -68,16 +70,18 @@ def train(
     ] = False,
     dry_run: DryRun = False,
     json: AsJson = False,
+    quiet: Quiet = False,
 ) -> None:
     """Train one model over all species jointly; keeps the best checkpoint on held-out entries."""
     from epixs.errors import EpixsWarning, TrainingError
-    from epixs.models.settings import choose_kind, make_settings, read_settings
     from epixs.storage.files import check_new_folder
 
     if not (resume or dry_run):
         check_new_folder(out, TrainingError)
     check_present("store", *stores)
     check_present("--exclude", exclude)
+    from epixs.models.settings import choose_kind, make_settings, read_settings
+
     chosen: dict[str, Any] = {"target": target, "max_minutes": max_minutes, "epochs": epochs, "seed": seed}
     chosen["hidden"] = _widths(hidden)
     from epixs.axis.aliases import read_aliases
@@ -114,12 +118,13 @@ def train(
         print_json({"model": out, "plan": plan, **with_units(done), "verdicts": verdicts})
 
 
-def curves(model_dir: ModelDir, out: Picture) -> None:
+def curves(model_dir: ModelDir, out: Picture, quiet: Quiet = False) -> None:
     """Draw the learning curves of a run: loss and held-out error by epoch."""
     check_present("model folder", model_dir)
-    from epixs.report.figures import curves as run
+    from epixs.report.figures.curves import curves as run
 
-    run(model_dir, out=out)
+    with waiting("drawing"):
+        run(model_dir, out=out)
     say(f"wrote {out}")
 
 

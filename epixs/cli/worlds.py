@@ -3,16 +3,30 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Annotated
 
-from epixs.cli.options import Size, WorldFolder, WorldSeed, WorldSize
-from epixs.cli.terminal import counted, on_interrupt, out, say, start_tensorflow
+import typer
+
+from epixs.cli.options import Quiet, Size, WorldFolder, WorldSeed, WorldSize
+from epixs.cli.terminal import counted, counting, on_interrupt, out, progress_bar, say, start_tensorflow
 
 
-def simulate(folder: WorldFolder, size: WorldSize = Size.demo, seed: WorldSeed = 0) -> None:
+def simulate(
+    folder: WorldFolder,
+    size: WorldSize = Size.demo,
+    seed: WorldSeed = 0,
+    differs: Annotated[
+        list[str] | None,
+        typer.Option(metavar="TARGET", help="a target such as H3K27ac that marks other elements in mouse"),
+    ] = None,
+    quiet: Quiet = False,
+) -> None:
     """Write a simulated two-species world as bigWigs, with a portal-style metadata.tsv."""
     from epixs.simulation.simulate import simulate as run
 
-    files = run(folder, size=size.value, seed=seed)
+    with progress_bar() as bar:
+        show = counting(bar, "writing tracks")
+        files = run(folder, size=size.value, seed=seed, differs=differs or (), progress=show)
     say(
         f"{folder}: {counted(len(files), 'file')}; "
         f"next: epixs catalog {folder}/metadata.tsv --out {folder}/catalog.tsv"

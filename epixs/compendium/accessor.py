@@ -13,7 +13,7 @@ import xarray as xr
 from epixs.compendium.picture import page, pairs_svg
 from epixs.compendium.plan import experiment_names
 from epixs.compendium.read import experiments_of, regions_of
-from epixs.compendium.schema import BIN_INDEX, EXPERIMENT, SIGNAL
+from epixs.compendium.schema import BIN_INDEX, EXPERIMENT, KIND, SIGNAL
 from epixs.errors import EpixsWarning, RegionError, StoreError
 from epixs.genome.locus import parse_locus
 from epixs.genome.regions import BIN_SIZE, Regions
@@ -37,24 +37,22 @@ class EpixsAccessor:
     def _repr_html_(self) -> str:
         """What a notebook shows: sizes, and which pairs are measured or imputed."""
         dataset, table = self._dataset, self.experiments
-        kinds = dict(zip(("observed", "imputed"), ("measured", "imputed"), strict=True))
-        kind = table["kind"] if "kind" in table else pd.Series(str(dataset.attrs.get("kind")), table.index)
-        states = [
-            kinds.get(str(k), "measured") if str(status) in ("ok", "") else "unreadable"
-            for k, status in zip(kind, table.get("status", pd.Series("ok", table.index)), strict=True)
-        ]
-        pairs = list(zip(table["biosample"].astype(str), table["assay"].astype(str), strict=True))
-        biosamples, assays = (
-            (sorted(set(names)) for names in (*zip(*pairs, strict=True),)) if pairs else ((), ())
-        )
+        attrs = dataset.attrs
+        kinds = dataset[KIND.name].to_numpy() if KIND.name in dataset else [attrs.get("kind")] * len(table)
+        statuses = table["status"] if "status" in table else ["ok"] * len(table)
+        pairs = {}
+        for row, kind, status in zip(table.itertuples(), kinds, statuses, strict=True):
+            state = "imputed" if str(kind) == "imputed" else "measured"
+            pairs[str(row.biosample), str(row.assay)] = state if status == "ok" else "unreadable"
+        biosamples, assays = (sorted({pair[at] for pair in pairs}) for at in (0, 1))
         sizes: list[tuple[str, object]] = [
-            ("species", f"{dataset.attrs.get('species', '?')} ({dataset.attrs.get('assembly', '?')})"),
+            ("species", f"{attrs.get('species', '?')} ({attrs.get('assembly', '?')})"),
             ("experiments", len(table)),
             ("biosamples", len(biosamples)),
             ("assays", len(assays)),
             ("bins of 25 bp", int(dataset.sizes.get("bin", 0))),
         ]
-        picture = pairs_svg(biosamples, assays, dict(zip(pairs, states, strict=True)))
+        picture = pairs_svg(biosamples, assays, pairs)
         return page("epixs compendium", sizes, [("biosamples x assays", picture)])
 
     @property

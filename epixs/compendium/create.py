@@ -96,22 +96,23 @@ def create_store(place: str | Path, plan: Plan, *, again: bool = False) -> Store
     }
 
     def fill(store: Store) -> None:
-        store.group.create_array(
-            SIGNAL.name,
-            shape=(plan.n_experiments, plan.n_bins),
-            chunks=(layout.chunk_rows, layout.chunk_bins),
-            shards=(layout.chunk_rows, layout.tile_bins),
-            dtype=SIGNAL.dtype,
-            fill_value=SIGNAL.fill,
-            **signal_codecs(),
-            dimension_names=SIGNAL.dims,
-            attributes={
-                "coordinates": coordinates_attribute(),
-                "long_name": SIGNAL.doc,
-                "units": "arcsinh units",
-            },
-            config={"write_empty_chunks": True},
-        )
+        for variable in plan.variables:
+            store.group.create_array(
+                variable.name,
+                shape=(plan.n_experiments, plan.n_bins),
+                chunks=(layout.chunk_rows, layout.chunk_bins),
+                shards=(layout.chunk_rows, layout.tile_bins),
+                dtype=variable.dtype,
+                fill_value=variable.fill,
+                **signal_codecs(),
+                dimension_names=variable.dims,
+                attributes={
+                    "coordinates": coordinates_attribute(),
+                    "long_name": variable.doc,
+                    "units": "arcsinh units",
+                },
+                config={"write_empty_chunks": True},
+            )
         _write_labels(store.group, plan)
 
     store = make_store(absolute(place), attributes, plan.grid, fill, again=again)

@@ -14,7 +14,7 @@ import xarray as xr
 from epixs.compendium.create import plan_coordinates, store_attributes
 from epixs.compendium.plan import Plan
 from epixs.compendium.read import coordinate, lazy_bin_index
-from epixs.compendium.schema import BIN_INDEX, COORDINATES, SIGNAL
+from epixs.compendium.schema import BIN_INDEX, COORDINATES, SIGNAL, SPREAD
 from epixs.storage.tiling import Tile
 
 
@@ -44,7 +44,10 @@ def _span(index: Any, size: int) -> tuple[range, Any]:
 
 
 def lazy_dataset(
-    plan: Plan, read: Callable[[Tile], npt.NDArray[np.float32]], bins: int | None = None
+    plan: Plan,
+    read: Callable[[Tile], npt.NDArray[np.float32]],
+    bins: int | None = None,
+    spread: Callable[[npt.NDArray[np.float32], int], npt.NDArray[np.float32]] | None = None,
 ) -> xr.Dataset:
     """Wrap a function that computes blocks as a Dataset backed by Dask.
 
@@ -57,10 +60,12 @@ def lazy_dataset(
         not with each block.
     bins
         Bins of a block, which is of one experiment; by default those of a tile.
+    spread
+        Computes the spread of values of one experiment, which is given by its number.
 
     Returns
     -------
-    `signal` with dims `("experiment", "bin")` and the labels of the plan.
+    `signal` with dims `("experiment", "bin")`, `spread` likewise if the plan has it, and the labels.
     """
     block = 1, min(bins or plan.layout.tile_bins, plan.n_bins)
     values = _Blocks(read, (plan.n_experiments, plan.n_bins), block)
@@ -68,5 +73,20 @@ def lazy_dataset(
     array: Any = da.from_array(values, chunks=block, name=False, asarray=False, meta=nothing)
     labels = plan_coordinates(plan) | {BIN_INDEX.name: lazy_bin_index(plan.n_bins)}
     coordinates = {v.name: coordinate(v, labels[v.name]) for v in COORDINATES if v.name in labels}
-    signal = (SIGNAL.dims, array, {"long_name": SIGNAL.doc, "units": "arcsinh units"})
-    return xr.Dataset({SIGNAL.name: signal}, coords=coordinates, attrs=store_attributes(plan))
+    arrays = {SIGNAL: array}
+    if spread is not None and SPREAD in plan.variables:
+        arrays[SPREAD] = array.map_blocks(_spread_of, spread, dtype=np.float32, meta=nothing)
+    variables = {
+        v.name: (v.dims, values, {"long_name": v.doc, "units": "arcsinh units"})
+        for v, values in arrays.items()
+    }
+    return xr.Dataset(variables, coords=coordinates, attrs=store_attributes(plan))
+
+
+def _spread_of(
+    values: npt.NDArray[np.float32],
+    spread: Callable[[npt.NDArray[np.float32], int], npt.NDArray[np.float32]],
+    block_info: Any = None,
+) -> npt.NDArray[np.float32]:
+    """Spread of a block, which is of one experiment."""
+    return spread(values, int(block_info[0]["array-location"][0][0]))

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from epixs.compendium.schema import EXPERIMENT_LABELS
+from epixs.compendium.schema import EXPERIMENT_LABELS, SIGNAL, SPREAD, Variable
 from epixs.compendium.transform import STEPS_PER_UNIT, TRANSFORM
 from epixs.genome.regions import BIN_SIZE, Regions
 from epixs.storage.fingerprint import digest
@@ -114,6 +114,11 @@ class Plan:
         return self.fixed_layout or choose_layout(self.n_experiments, self.n_bins)
 
     @property
+    def variables(self) -> tuple[Variable, ...]:
+        """What is written tile by tile: the signal, and its spread if a model knows it."""
+        return (SIGNAL, SPREAD) if SPREAD.name in self.provenance else (SIGNAL,)
+
+    @property
     def n_experiments(self) -> int:
         """Rows of the store."""
         return len(self.experiments)
@@ -130,8 +135,8 @@ class Plan:
 
     @property
     def n_bytes(self) -> int:
-        """Uncompressed bytes of the signal."""
-        return self.n_experiments * self.n_bins * 4
+        """Uncompressed bytes of what is written tile by tile."""
+        return self.n_experiments * self.n_bins * 4 * len(self.variables)
 
     def tiles(self, rows: int | None = None) -> Iterator[Tile]:
         """All tiles, row group by row group; of fewer rows each where `rows` says so."""

@@ -26,6 +26,7 @@ from epixs.compendium.schema import (
     REGION_TABLE,
     REMOVED,
     SIGNAL,
+    SPREAD,
     TABLES,
     Variable,
 )
@@ -61,9 +62,9 @@ def open_signal(place: Store | str | Path) -> Any:
     return open_store(place).array(SIGNAL.name)
 
 
-def read_block(store: Store, tile: Tile) -> npt.NDArray[np.float32]:
+def read_block(store: Store, tile: Tile, variable: Variable = SIGNAL) -> npt.NDArray[np.float32]:
     """Values of one tile, shape `(rows, bins)`."""
-    values = open_signal(store)[tile.first_row : tile.stop_row, tile.first_bin : tile.stop_bin]
+    values = store.array(variable.name)[tile.first_row : tile.stop_row, tile.first_bin : tile.stop_bin]
     return np.asarray(values, dtype=np.float32)
 
 
@@ -119,7 +120,8 @@ def open_compendium(place: Store | str | Path, *, unfinished: bool = False) -> x
 
     Returns
     -------
-    `signal` with dims `("experiment", "bin")` in arcsinh units, and the labels.
+    `signal` with dims `("experiment", "bin")` in arcsinh units, and the labels; of an imputed store whose
+    model knows it, `spread` as well.
 
     Raises
     ------
@@ -158,7 +160,9 @@ def open_compendium(place: Store | str | Path, *, unfinished: bool = False) -> x
         )
     _check_bounds(store, dataset)
     # Dask's chunks are those within a shard. Were a copy to have shards, several tasks would write one.
-    dataset.signal.encoding.pop("shards", None)
+    for variable in (SIGNAL, SPREAD):
+        if variable.name in dataset:
+            dataset[variable.name].encoding.pop("shards", None)
     with reading(store, "is damaged: its labels cannot be read"):
         # The labels are small; loaded, they can be compared, grouped and used as masks right away. Loaded
         # here: a task that asks its own cluster to do so gives up its place there to another one meanwhile.
@@ -268,15 +272,19 @@ def _check_bounds(store: Store, dataset: xr.Dataset) -> None:
         raise StoreError(
             f"{store} is damaged", got=f"no {', '.join(missing)}", expected="every variable of the schema"
         )
-    if dataset.signal.dims != SIGNAL.dims or dataset.signal.dtype != np.float32:
-        raise StoreError(
-            f"{store} is damaged: signal",
-            got=f"{dataset.signal.dims} {dataset.signal.dtype}",
-            expected=SIGNAL.dims,
-        )
-    fill = dataset.signal.encoding.get("fill_value", np.nan)
-    if not np.isnan(fill):  # a missing chunk would read as if it had been measured
-        raise StoreError(f"{store} is damaged: fill value of its signal", got=fill, expected="NaN")
+    for variable in (v for v in (SIGNAL, SPREAD) if v.name in dataset.variables):
+        array = dataset[variable.name]
+        if array.dims != variable.dims or array.dtype != np.float32:
+            raise StoreError(
+                f"{store} is damaged: {variable.name}",
+                got=f"{array.dims} {array.dtype}",
+                expected=variable.dims,
+            )
+        fill = array.encoding.get("fill_value", np.nan)
+        if not np.isnan(fill):  # a missing chunk would read as if it had been measured
+            raise StoreError(
+                f"{store} is damaged: fill value of its {variable.name}", got=fill, expected="NaN"
+            )
     limits = {"experiment": MAX_EXPERIMENTS, "bin": MAX_BINS, "region": MAX_REGIONS}
     if any(dataset.sizes[name] > limit for name, limit in limits.items()):
         raise StoreError(f"{store} claims impossible sizes", got=dict(dataset.sizes))
@@ -315,9 +323,13 @@ def regions_of(dataset: xr.Dataset) -> Regions:
 
 
 def experiments_of(dataset: xr.Dataset) -> pd.DataFrame:
-    """Experiment table of an opened compendium: one row each, the schema's labels and summaries."""
+    """Experiment table of an opened compendium: one row each, the schema's labels and summaries.
+
+    What is computed as it is read has no summaries.
+    """
     table = {}
-    for variable in (*EXPERIMENT_LABELS, *EXPERIMENT_SUMMARIES):
+    summaries = [variable for variable in EXPERIMENT_SUMMARIES if variable.name in dataset]
+    for variable in (*EXPERIMENT_LABELS, *summaries):
         values = dataset[variable.name].to_numpy()
         table[variable.name] = values.astype(object) if variable.dtype == "string" else values
     return pd.DataFrame(table)

@@ -52,6 +52,17 @@ SIGNAL = Variable(
 )
 
 
+SPREAD = Variable(
+    "spread",
+    SIGNAL.dims,
+    SIGNAL.dtype,
+    np.nan,
+    "spread of the imputation's error: the observed signal is within 1.2816 of it in about 80 % of the bins; "
+    "NaN where that is not known",
+)
+"""Of imputed stores, if the model knows it: on the scale, in the chunks and in the shards of the signal."""
+
+
 EXPERIMENT = Variable(
     "experiment", ("experiment",), "string", "", "biosample / assay; a removed one's accession follows"
 )

@@ -19,7 +19,7 @@ from epixs.compendium.create import (
     write_label,
 )
 from epixs.compendium.plan import Plan, experiment_names
-from epixs.compendium.read import open_signal, read_attributes, stored_layout
+from epixs.compendium.read import read_attributes, stored_layout
 from epixs.compendium.schema import (
     ADDED,
     COORDINATES,
@@ -41,7 +41,9 @@ from epixs.storage.store import COMPLETE, Store
 from epixs.storage.tiling import Tile
 
 
-def write_block(store: Store, tile: Tile, values: Sequence[npt.NDArray[np.float32]]) -> None:
+def write_block(
+    store: Store, tile: Tile, values: Sequence[npt.NDArray[np.float32]], variable: Variable = SIGNAL
+) -> None:
     """Write one tile's values, rows of shape `(bin,)`: always a whole shard, never part of one.
 
     Two tasks that write parts of one shard lose rows without a word (zarr-python #3682).
@@ -51,7 +53,7 @@ def write_block(store: Store, tile: Tile, values: Sequence[npt.NDArray[np.float3
     StoreError
         If the values are not exactly one tile, or the tile not exactly one shard.
     """
-    array = open_signal(store)
+    array = store.array(variable.name)
     layout = stored_layout(store, array)
     rows, bins = layout.chunk_rows, layout.tile_bins
     whole = (
@@ -69,8 +71,10 @@ def write_block(store: Store, tile: Tile, values: Sequence[npt.NDArray[np.float3
             expected=f"{len(expected)} rows of shape {expected[0]}",
         )
     if not is_encodable(array):
-        raise StoreError(f"{store} is damaged: codecs of its signal", next_step="make the store again")
-    store.put(_shard_key(tile), encode_shard(values, layout))
+        raise StoreError(
+            f"{store} is damaged: codecs of its {variable.name}", next_step="make the store again"
+        )
+    store.put(_shard_key(tile, variable), encode_shard(values, layout))
 
 
 def has_block(store: Store, tile: Tile) -> bool:
@@ -78,8 +82,8 @@ def has_block(store: Store, tile: Tile) -> bool:
     return store.has(_shard_key(tile))
 
 
-def _shard_key(tile: Tile) -> str:
-    return f"{SIGNAL.name}/c/{tile.row_group}/{tile.bin_range}"
+def _shard_key(tile: Tile, variable: Variable = SIGNAL) -> str:
+    return f"{variable.name}/c/{tile.row_group}/{tile.bin_range}"
 
 
 def finalise(store: Store, plan: Plan, is_done: Callable[[Tile, Record], bool]) -> pd.DataFrame:

@@ -107,6 +107,19 @@ def pearson(pair: PairSums) -> float:
     return _ratio(n * product - a * b, sqrt(variances[0]) * sqrt(variances[1]))
 
 
+def mse_affine(pair: PairSums) -> float:
+    """Mean squared error of the best increasing affine function of the predicted track, arcsinh units.
+
+    It is the least of mean (o - a - b p)^2 over a and b >= 0, which is that of the regression of o on p where
+    they go together, and else the variance of o: no prediction is worth more for being upside down.
+    """
+    n = pair.bins
+    (a, aa), (b, bb) = _moments(pair.observed), _moments(pair.predicted)
+    covariance = max(0, n * int(pair.joint.products[pair.method]) - a * b)
+    explained = covariance * (covariance / (n * bb - b * b)) if covariance else 0.0
+    return _ratio(max(0.0, n * aa - a * a - explained), n * n * UNIT)
+
+
 def _moments(counts: npt.NDArray[np.int64]) -> tuple[int, int]:
     """Sum of steps and of squared steps, exact."""
     steps = np.arange(N_STEPS, dtype=np.int64) - OFFSET
@@ -225,6 +238,7 @@ METRICS: Mapping[str, Metric] = {
     "mse1imp": Metric(lambda pair: mse_top(pair, 1)),
     "mse_raw": Metric(mse_raw),
     "pearson_raw": Metric(pearson_raw, is_correlation=True),
+    "mse_affine": Metric(mse_affine),
     **_OLDER,
     "mseprom": Metric(lambda pair: mse_stratum(pair, 0), needs="genes with strands"),
     "msegene": Metric(lambda pair: mse_stratum(pair, 1), needs="genes"),
@@ -258,6 +272,9 @@ SHOWN = {
 
 CORRELATIONS = ("pearson", "spearman", "gwcorr", "gwspear")
 """Correlations that do not exist where a track is constant."""
+
+ACROSS_UNITS = ("spearman", "mse_affine", "gwspear")
+"""Metrics by which tracks can be compared that were predicted in other units than they were observed in."""
 
 HIGHER_IS_BETTER = frozenset(
     name for metrics in MODES.values() for name, metric in metrics.items() if metric.is_correlation

@@ -25,6 +25,7 @@ from epixs.evaluation.table import (
     HELD_OUT,
     IMPUTED,
     MOST_NAMED,
+    TRACKS,
     Evaluation,
     missing_correlations,
     partly_scored,
@@ -162,7 +163,10 @@ def evaluate(
         if label in held_out and assay not in zero_shot_assays:
             role = HELD_OUT
         shown = imputed_table.loc[row]
-        labels = {name: str(shown[name]) for name in ("biosample", "assay", "assay_class")} | {"role": role}
+        labels: dict[str, Any] = {
+            name: str(shown[name]) for name in ("biosample", "assay", "assay_class")
+        } | {"role": role}
+        labels |= {TRACKS: sum(b == biosample and a != assay for b, a in trained)}
         average = scored.metrics.get(AVERAGE, {}).get("mse", np.nan)
         rows += [
             labels
@@ -177,6 +181,7 @@ def evaluate(
         "assay_class",
         "assay",
         "biosample",
+        TRACKS,
         "method",
         "bins",
         "observed_bins",
@@ -189,7 +194,37 @@ def evaluate(
     scores = scores.drop(columns=needy)
     labels_of = [f"{b} / {a}" for a, b, _ in common]
     notes += _oddities(labels_of, pairs, found)
-    return Evaluation(scores, [*notes, *missing_correlations(scores), *partly_scored(scores)])
+    odd = {"missing": _missing(whole_table, names, observed_rows, set(imputed_rows), trained | replaced)}
+    odd |= _odd_rows(labels_of, pairs, found)
+    return Evaluation(scores, [*notes, *missing_correlations(scores), *partly_scored(scores)], odd)
+
+
+def _missing(
+    table: pd.DataFrame,
+    names: dict[str, str],
+    observed: Mapping[Label, int],
+    imputed: set[Label],
+    trained: set[Label],
+) -> list[str]:
+    """Experiments that only one store has: not imputed though never trained on, or without a readable row."""
+    lost = set(_rows_by_label(table[table["status"] != "ok"], names)) & imputed
+    return [" / ".join(label) for label in sorted((set(observed) - imputed - trained) | lost)]
+
+
+def _odd_rows(
+    labels: Sequence[str], pairs: Sequence[ScoredPair], found: Sequence[PairScore]
+) -> dict[str, list[str]]:
+    """Scored tracks that are, or are compared with, a constant or clipped one, or one that lacks bins."""
+    odd: dict[str, list[str]] = {"constant": [], "clipped": [], "NaN": []}
+    most = max(scored.observed_bins for scored in found)
+    for label, pair, scored in zip(labels, pairs, found, strict=True):
+        constant = [name for name in scored.constant if name != ladder.CONSTANT.name]
+        without = [name for name in pair.methods if name not in scored.metrics]
+        some = ["some bins"] if scored.bins < most else []
+        for kind, which in (("constant", constant), ("clipped", [*scored.clipped]), ("NaN", without or some)):
+            if which:
+                odd[kind].append(f"{label}: {', '.join(which)}")
+    return odd
 
 
 def _opened(place: str | Path | xr.Dataset, *, observed: bool = False) -> xr.Dataset:

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from epixs.evaluation import ladder
-from epixs.evaluation.metrics import CHALLENGE, CORRELATIONS, HIGHER_IS_BETTER, METRICS
+from epixs.evaluation.metrics import ACROSS_UNITS, CHALLENGE, CORRELATIONS, HIGHER_IS_BETTER, METRICS
 
 IMPUTED = "imputed"
 
@@ -29,6 +30,9 @@ UNFAIR = ladder.UNFAIR.name
 
 
 MOST_NAMED = 3
+
+TRACKS = "biosample_tracks"
+"""Column with the number of training experiments of a scored experiment's biosample, itself left out."""
 
 KNOWN_METRICS = {*METRICS, *CHALLENGE, "skill"}
 
@@ -50,15 +54,30 @@ class Evaluation:
     ----------
     scores
         One row per experiment and method: `biosample assay assay_class role method` and the metrics.
+        `biosample_tracks` is the number of the biosample's other experiments that were trained on.
         `skill` is 1 - MSE / MSE of average activity on the same bins.
         `role` is `excluded` (not trained on), `zero-shot` (its assay not trained on in this species),
         `held out` (not trained on, but it chose when training stopped) or `training`.
     notes
         What could not be computed, and why.
+    odd_rows
+        Names of the tracks that are `missing` (observed and not imputed, or imputed without a readable
+        observed row), `constant`, `clipped` at 16 arcsinh units, or `NaN` (at some bins, or all).
     """
 
     scores: pd.DataFrame
     notes: list[str]
+    odd_rows: Mapping[str, Sequence[str]] = field(default_factory=dict)
+
+    def odd_rows_note(self) -> str:
+        """How many rows are odd, and which; nothing where none is."""
+        found = []
+        for kind, names in self.odd_rows.items():
+            more = "; ..." if len(names) > MOST_NAMED else ""
+            if names:
+                found.append(f"{len(names)} {kind} ({'; '.join(names[:MOST_NAMED])}{more})")
+        tracks = len(self.scores[["assay", "biosample"]].drop_duplicates())
+        return f"beside {tracks} scored tracks, or among them, rows are: {'; '.join(found)}" if found else ""
 
     def summary(self) -> pd.DataFrame:
         """Means over experiments: per role, overall and by assay class, one row per method.
@@ -77,11 +96,12 @@ class Evaluation:
     def better_than(self, method: str = AVERAGE, metric: str = "mse") -> dict[str, tuple[int, int]]:
         """Per role, on how many tracks imputed is better than another method by a metric, and of how many.
 
-        An error is only compared where the observed units are those of training (`same_units`). A role none
+        An error is only compared where the observed units are those of training (`same_units`), but for
+        `mse_affine`, which is calibrated. A role none
         of whose tracks has the method, as zero-shot has no average activity, is left out.
         """
         scores = self.scores
-        if metric not in HIGHER_IS_BETTER and "same_units" in scores:
+        if metric not in {*HIGHER_IS_BETTER, *ACROSS_UNITS} and "same_units" in scores:
             scores = scores[scores["same_units"]]
         table = scores.pivot_table(index=["role", "assay", "biosample"], columns="method", values=metric)
         if method not in table or IMPUTED not in table:

@@ -26,23 +26,20 @@ class LabelTable:
     Parameters
     ----------
     what
-        `"biosamples"` or `"assays"`.
-    values
+        `"biosample"` or `"assay"`.
+    factors
         Shape `(label, factor)`.
     labels
         What is known of each label, by its name.
-    factors
-        What is known of each factor, by its name.
     """
 
     what: str
-    values: npt.NDArray[np.float32]
+    factors: npt.NDArray[np.float32]
     labels: pd.DataFrame
-    factors: pd.DataFrame
 
 
 def label_tables(trained: TrainedModel) -> list[LabelTable]:
-    """Factors of a model's labels: of biosamples and assays, or of assays alone for the kind `context`.
+    """Give the factors of a model's labels: of biosamples and assays, or of assays alone (`context`).
 
     Raises
     ------
@@ -56,21 +53,8 @@ def label_tables(trained: TrainedModel) -> list[LabelTable]:
             got=f"a model of kind {trained.kind.name}",
             expected="one whose biosamples or assays have factors",
         )
-    known = {"biosamples": _biosamples(axis), "assays": _assays(axis)}
-    tables = []
-    for what, values in weights.items():
-        members, rows, width = values.shape
-        names = [
-            f"member{m}_factor{f}" if members > 1 else f"factor{f}"
-            for m in range(members)
-            for f in range(width)
-        ]
-        factors = pd.DataFrame(
-            {"member": np.repeat(np.arange(members), width)}, index=pd.Index(names, dtype=object)
-        )
-        joined = values.transpose(1, 0, 2).reshape(rows, members * width)
-        tables.append(LabelTable(what, np.ascontiguousarray(joined, np.float32), known[what], factors))
-    return tables
+    labels_of = {"biosample": _biosamples, "assay": _assays}
+    return [LabelTable(what, weights[what], of(axis)) for what, of in labels_of.items() if what in weights]
 
 
 def _biosamples(axis: JointAxis) -> pd.DataFrame:
@@ -122,7 +106,7 @@ def export_factors(model: str | Path | TrainedModel, path: str | Path) -> list[P
     """
     path = Path(path)
     if path.suffix != SUFFIX:
-        raise ConfigError("--h5ad", got=str(path), expected=f"a name that ends with {SUFFIX}")
+        raise ConfigError("a file for factors", got=str(path), expected=f"a name that ends with {SUFFIX}")
     if not path.parent.is_dir():
         raise ConfigError(f"{path}: no folder {path.parent}", next_step="make that folder first")
     anndata = _anndata()
@@ -131,12 +115,14 @@ def export_factors(model: str | Path | TrainedModel, path: str | Path) -> list[P
     for table in label_tables(trained):
         where = {"model": trained.folder.name, "kind": trained.kind.name, "fingerprint": trained.fingerprint}
         content = anndata.AnnData(
-            table.values,
+            table.factors,
             obs=_categorical(table.labels),
-            var=table.factors,
+            var=pd.DataFrame(
+                index=pd.Index([f"factor{n}" for n in range(table.factors.shape[1])], dtype=object)
+            ),
             uns=where | {"epixs_version": epixs_version()},
         )
-        target = path.with_name(f"{path.stem}.{table.what}{SUFFIX}")
+        target = path.with_name(f"{path.stem}.{table.what}s{SUFFIX}")
         partial = target.with_name(f"partial-{target.name}")
         try:
             content.write_h5ad(partial)

@@ -14,6 +14,7 @@ from typing import Any
 import pandas as pd
 
 from epixs.errors import RegionError, StoreError
+from epixs.exports.colours import colour_of
 from epixs.exports.hub_check import EMAIL, LONG_LABEL, SHORT_LABEL, check_hub
 from epixs.exports.names import inert, safe_names
 from epixs.exports.twobit import two_bit_sizes, write_unknown_sequence
@@ -23,16 +24,6 @@ from epixs.storage.fingerprint import digest
 
 NAMES = "A-Za-z0-9_"
 """Signs of the names of tracks and groups."""
-
-
-COLOURS = {
-    "histone": (0, 114, 178),
-    "protein_binding": (213, 94, 0),
-    "transcription": (0, 158, 115),
-    "accessibility": (204, 121, 167),
-    "other": (110, 110, 110),
-}
-"""Red, green and blue of each assay class, apart for the colour-blind too. What is imputed is paler."""
 
 
 KINDS = {"observed": "Observed", "imputed": "Imputed"}
@@ -196,12 +187,6 @@ def _track(name: str, parent: str, row: Mapping[Any, Any], tag: str) -> dict[str
         "subGroups": f"kind={kind} biosample={tag}",
         "color": ",".join(map(str, colour_of(str(row["assay_class"]), kind))),
     }
-
-
-def colour_of(assay_class: str, kind: str) -> tuple[int, ...]:
-    """Red, green and blue of a track: by its class, and paler where it is imputed."""
-    colour = COLOURS.get(assay_class, COLOURS["other"])
-    return tuple((part + 255) // 2 for part in colour) if kind == "imputed" else colour
 
 
 def _limits(group: pd.DataFrame) -> tuple[str, str]:

@@ -40,6 +40,7 @@ class Predictor:
         store = store or trained.axis.part(pairs[0][0]).source
         self.low = np.array([trained.bounds[pair[2]][0] for pair in pairs], dtype=np.float32)
         self.high = np.array([trained.bounds[pair[2]][1] for pair in pairs], dtype=np.float32)
+        self._spreads = trained.kind.spreads(trained, pairs)
         self._predict = trained.kind.predictor(trained, pairs, store, factors)
 
     def predict(self, start: int, stop: int, rows: slice = slice(None)) -> npt.NDArray[np.float32]:
@@ -50,3 +51,18 @@ class Predictor:
         """
         values = self._predict(start, stop, rows)
         return quantise(np.clip(values, self.low[rows, None], self.high[rows, None]))
+
+    @property
+    def has_spread(self) -> bool:
+        """Whether `spread` says anything."""
+        return self._spreads is not None
+
+    def spread(self, values: npt.NDArray[np.float32], rows: slice = slice(None)) -> npt.NDArray[np.float32]:
+        """Spread of the errors of what `predict` gave for the same pairs, same shape, arcsinh units.
+
+        The observed value lies within 1.2816 spreads of the predicted one in about 80 % of a track's bins.
+        NaN if that is not known.
+        """
+        if self._spreads is None:
+            return np.full_like(values, np.nan)
+        return quantise(self._spreads(values, rows))

@@ -20,6 +20,7 @@ from epixs.cluster.resume import run_pending, unwritten
 from epixs.cluster.tasks import Progress
 from epixs.compendium.create import prepare_store, reopen
 from epixs.compendium.lazy import lazy_dataset
+from epixs.compendium.schema import SPREAD
 from epixs.compendium.summary import row_statistics
 from epixs.compendium.write import finalise, write_block
 from epixs.factors.store import FactorStore
@@ -28,7 +29,7 @@ from epixs.imputation.pairs import check_store, choose_pairs
 from epixs.imputation.plan import plan_imputation
 from epixs.imputation.worker import AnyModel, OpenedModel
 from epixs.models.folder import as_trained
-from epixs.storage.fingerprint import digest
+from epixs.storage.fingerprint import checksum, digest
 from epixs.storage.ledger import Record, read_ledger
 from epixs.storage.location import absolute, reaching
 from epixs.storage.lock import writing
@@ -149,10 +150,16 @@ def impute_tiles(model: AnyModel, store: Store, tasks: Sequence[ImputeTask]) -> 
     """Impute tiles and write their shards; the ledger record of each. Safe to repeat."""
     for task in tasks:
         tile = task.tile
-        values = model.predictor(task.pairs).predict(tile.first_bin, tile.stop_bin)
+        predictor = model.predictor(task.pairs)
+        values = predictor.predict(tile.first_bin, tile.stop_bin)
         write_block(store, tile, list(values))
         bases = (tile.stop_bin - tile.first_bin) * BIN_SIZE
-        yield Record(task.fingerprint, [row_statistics(row, bases, bases) for row in values])
+        rows = [row_statistics(row, bases, bases) for row in values]
+        if predictor.has_spread:
+            spread = predictor.spread(values)
+            write_block(store, tile, list(spread), SPREAD)
+            rows = [row | {SPREAD.name: checksum(of)} for row, of in zip(rows, spread, strict=True)]
+        yield Record(task.fingerprint, rows)
 
 
 def open_imputed(
@@ -173,15 +180,23 @@ def open_imputed(
 
     Returns
     -------
-    `signal` with dims `("experiment", "bin")`, float32 in arcsinh units, backed by Dask. A block is one
-    experiment over some 400 kb. Dask workers open the model from its folder.
+    `signal` with dims `("experiment", "bin")`, float32 in arcsinh units, backed by Dask; and `spread`
+    likewise, if the model knows how far off it may be. A block is one experiment over some 400 kb. Dask
+    workers open the model from its folder.
     """
     trained = as_trained(model, axis)
     species = check_store(trained, store, factors)
     chosen = choose_pairs(trained, species, pairs=pairs, everything=everything)
     plan = plan_imputation(trained, chosen, factors, store)
-    read = functools.partial(_predict_block, OpenedModel(trained, factors, absolute(store)), tuple(chosen))
-    return lazy_dataset(plan, read, bins=plan.layout.chunk_bins)
+    what = OpenedModel(trained, factors, absolute(store)), tuple(chosen)
+    read, spread = functools.partial(_predict_block, *what), functools.partial(_spread_block, *what)
+    return lazy_dataset(plan, read, bins=plan.layout.chunk_bins, spread=spread)
+
+
+def _spread_block(
+    model: AnyModel, pairs: tuple[Pair, ...], values: npt.NDArray[np.float32], row: int
+) -> npt.NDArray[np.float32]:
+    return model.predictor(pairs).spread(values, slice(row, row + 1))
 
 
 def _predict_block(model: AnyModel, pairs: tuple[Pair, ...], tile: Tile) -> npt.NDArray[np.float32]:

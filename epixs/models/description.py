@@ -13,7 +13,8 @@ from epixs.axis.serialize import axis_from_dict
 from epixs.config import Settings
 from epixs.errors import AxisError, TrainingError
 from epixs.models.settings import settings_from, settings_from_flat
-from epixs.storage.files import CHECKPOINT_FILE
+from epixs.models.stores import known_species
+from epixs.storage.files import is_unfinished_run
 from epixs.storage.fingerprint import digest
 
 MODEL_FILE = "model.keras"
@@ -122,8 +123,23 @@ def read_description(folder: Path) -> Description:
         content.get("extends", ""),
         content["weights_sha256"],
         fingerprint,
-        (folder / CHECKPOINT_FILE).is_file(),
+        is_unfinished_run(folder),
     )
+
+
+def check_before_loading(folder: Path, store: str | Path) -> Description:
+    """Check a store's species by what a model's folder says, and return that: no TensorFlow is needed.
+
+    Raises
+    ------
+    AxisError
+        If the store is of another species, or the description is damaged.
+    TrainingError
+        If the folder holds no model.
+    """
+    said = read_description(folder)
+    known_species(said.axis, folder, store)
+    return said
 
 
 def _pair_of_numbers(assay: str, found: Any) -> tuple[float, float]:

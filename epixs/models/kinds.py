@@ -42,6 +42,11 @@ Predict = Callable[[int, int, slice], npt.NDArray[np.float32]]
 """Predicts bins `[start, stop)` for a slice of the pairs: arcsinh units, shape `(pair, bin)`."""
 
 
+Spreads = Callable[[npt.NDArray[np.float32], slice], npt.NDArray[np.float32]]
+"""Spread of the errors of what was predicted, for a slice of the pairs: both `(pair, bin)`, arcsinh units.
+NaN if it is not known."""
+
+
 @dataclass(frozen=True)
 class Schedule:
     """Entries per step, steps per epoch, and epochs of a run without a time limit."""
@@ -93,6 +98,9 @@ class Kind(ABC):
 
     keeps_last: ClassVar[bool] = False
     """Whether the last epoch's weights are kept, and not those of the lowest held-out error."""
+
+    limits: ClassVar[tuple[str, ...]] = ()
+    """What a model card says this kind cannot do, one sentence each."""
 
     smaller: ClassVar[str] = "take a smaller model"
     """Advice if it needs more memory than allowed."""
@@ -216,15 +224,19 @@ class Kind(ABC):
         return None
 
     def label_factors(self, model: Any) -> dict[str, npt.NDArray[np.float32]]:
-        """Factors of `"biosamples"` and `"assays"` of a Keras model, shape `(member, label, factor)`.
+        """What a model has learned of each `assay` and each `biosample` of its axis, by these names.
 
-        A kind that has none of them leaves it out.
+        Shape `(label, factor)`; a kind that has no factors of either leaves it out.
         """
         return {}
 
     def provenance(self, trained: TrainedModel, species: str) -> dict[str, Any]:
         """What this kind adds to what an imputed store of a species says of where it comes from."""
         return {}
+
+    def spreads(self, trained: TrainedModel, pairs: Sequence[Pair]) -> Spreads | None:
+        """What tells how far predictions of some pairs may be off; None if this kind does not know."""
+        return None
 
     def check_store(self, trained: TrainedModel, store: str | Path, factors: Any = None) -> str:
         """Check that a model can impute over the bins of a store; returns the store's species.

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import json
-import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from epixs.axis.axis import JointAxis
-from epixs.config import Settings, TrainingSettings
+from epixs.config import Settings, TrainingSettings, read_toml
 from epixs.errors import ConfigError, closest
 from epixs.models.kinds import kind_named
 
@@ -76,15 +75,7 @@ def read_settings(path: str | Path, kind: str | None = None, *, default_kind: st
         If the file is no TOML or of an earlier version, or a setting is unknown or impossible.
     """
     path = Path(path)
-    if not path.is_file():
-        raise ConfigError(
-            f"configuration {path} {'is a folder' if path.is_dir() else 'does not exist'}",
-            next_step="give a TOML file with --config, or leave it out for the defaults",
-        )
-    try:
-        content = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path} is not TOML: {error}") from error
+    content = read_toml(path, "give a TOML file with --config, or leave it out for the defaults")
     tables = {name: content.pop(name, {}) for name in TABLES}
     _refuse_strays(content, str(path))
     if kind is not None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from epixs.axis.axis import SpeciesAxis
+from epixs.axis.axis import JointAxis, SpeciesAxis
 from epixs.axis.join import axis_of_store, species_of
 from epixs.compendium.read import open_compendium, regions_of
 from epixs.errors import AxisError
@@ -27,12 +27,23 @@ def check_species(trained: TrainedModel, store: str | Path) -> str:
     AxisError
         If it is not.
     """
+    return known_species(trained.axis, trained.folder, store)
+
+
+def known_species(axis: JointAxis, folder: Path, store: str | Path) -> str:
+    """Return a store's species, which has to be one of those of the model in `folder`, trained over `axis`.
+
+    Raises
+    ------
+    AxisError
+        If it is not.
+    """
     species = species_of(store)
-    if species not in trained.axis.species:
+    if species not in axis.species:
         raise AxisError(
-            f"{store} and {trained.folder} do not fit together: species",
+            f"{store} and {folder} do not fit together: species",
             got=repr(species),
-            expected=f"one of {', '.join(trained.axis.species)}, which the model was trained on",
+            expected=f"one of {', '.join(axis.species)}, which the model was trained on",
             next_step="train with this store, or give the store of one of these species",
         )
     return species

@@ -15,7 +15,7 @@ from epixs.factors.store import FactorStatus, factor_status
 from epixs.imputation.roles import roles_in
 from epixs.models.description import DESCRIPTION_FILE, Description, read_description
 from epixs.models.kinds import kind_named
-from epixs.storage.files import CHECKPOINT_FILE
+from epixs.storage.files import is_unfinished_run
 from epixs.storage.store import Store, open_store
 from epixs.training.verdict import Verdict, verdicts_of
 
@@ -109,7 +109,7 @@ def status(path: str | Path) -> Status:
 
 def is_model(path: str | Path) -> bool:
     """Whether a folder holds a model, or a training run that has not made one yet."""
-    return any((Path(path) / name).is_file() for name in (DESCRIPTION_FILE, CHECKPOINT_FILE))
+    return (Path(path) / DESCRIPTION_FILE).is_file() or is_unfinished_run(Path(path))
 
 
 def _status_of_model(path: str) -> Status:

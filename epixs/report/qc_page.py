@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import html
-import importlib.resources
 import json
-import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
+from markupsafe import Markup
 
 from epixs.checks.qc import quality
 from epixs.cluster.tasks import Progress
 from epixs.compendium.read import read_attributes
+from epixs.report.pages import render
 from epixs.storage.files import check_report_folder, write_text
 
 ABSENT, OBSERVED, FAILED, NOTED = 0, 1, 2, 3
@@ -90,26 +89,12 @@ def qc_html(table: pd.DataFrame, title: str) -> str:
         "assays": assays,
         "cells": ["".join(map(str, row)) for row in cells],
     }
-    head = "".join(f"<th>{html.escape(name.replace('_', ' '))}</th>" for name in table.columns)
-    body = "\n".join(
-        "<tr>" + "".join(_cell(value) for value in row) + "</tr>"
-        for row in table.itertuples(index=False, name=None)
-    )
-    page = importlib.resources.files("epixs.report").joinpath("templates/qc.html").read_text(encoding="utf-8")
-    parts = {
-        "TITLE": html.escape(title),
-        "SUMMARY": html.escape(summary),
+    return render(
+        "qc.html",
+        title=title,
+        summary=summary,
         # Inside a script element only "<" could end the data early.
-        "MATRIX": json.dumps(matrix).replace("<", "\\u003c"),
-        "HEAD": head,
-        "BODY": body,
-    }
-    return re.sub(r"\{\{([A-Z]+)\}\}", lambda mark: parts[mark[1]], page)
-
-
-def _cell(value: object) -> str:
-    if isinstance(value, float):
-        if np.isnan(value):
-            return '<td data-sort=""></td>'
-        return f'<td class="number" data-sort="{value!r}">{value:.3g}</td>'
-    return f"<td>{html.escape(str(value))}</td>"
+        matrix=Markup(json.dumps(matrix).replace("<", "\\u003c")),
+        columns=[name.replace("_", " ") for name in table.columns],
+        rows=table.to_numpy(dtype=object).tolist(),
+    )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import weakref
-from collections.abc import Callable, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -16,7 +16,6 @@ from epixs.errors import TrainingError
 from epixs.sampling.around import HALO, RADII, SUMMARIES, Target, read_context, targets_of
 from epixs.sampling.batch import Batch, InputSpec
 from epixs.sampling.calls import Calls, Closing
-from epixs.sampling.mixture import mean_of_tracks, mixture, regression
 from epixs.sampling.order import species_shares
 from epixs.sampling.scales import SMALLEST_SPREAD
 from epixs.sampling.species import labels_of, load_species, read_tracks, signal_bytes, signal_sizes, tracks_of
@@ -44,8 +43,8 @@ FOCUS_SHARE, FOCUS_EPISODES = 0.4, 0.9
 """Share of the targets that are of assays which zero-shot imputation is meant for, where species that have
 them are drawn, and share of those that are hidden from their species."""
 
-HELD_ENTRIES, MIXTURE_ENTRIES = 20_000, 2_000
-"""Most held-out entries that are scored, and those of each hidden track from which a mixture is learned."""
+HELD_ENTRIES, TRACK_ENTRIES = 20_000, 1_000
+"""Most held-out entries that are scored, and those of each track that errors are learned from."""
 
 
 class ContextSampler(Closing):
@@ -214,39 +213,24 @@ class ContextSampler(Closing):
             target = dataclasses.replace(target, scale=self.species[at].scales.without_assay[track])
         return _without(target, ~self.held[at][member])
 
-    def learn_mixture(self, predict: Callable[[Batch], Floats], count: int = MIXTURE_ENTRIES) -> Floats:
-        """Learn what zero-shot tracks are mixed from, from the assays that members have hidden from them.
+    def unseen(self, hidden: bool) -> Iterator[tuple[int, int, Target]]:
+        """Member, track and target of what members have never seen: hidden assays, or other tracks."""
+        for at, held in enumerate(self.held):
+            for member in range(self.members):
+                assays = [assay for species, assay in self.hidden[member] if species == at]
+                for track in np.flatnonzero(held[member]).tolist():
+                    if (self.species[at].panel.assay[track] in assays) == hidden:
+                        yield member, track, self._held_target(at, track, member)
 
-        Parameters
-        ----------
-        predict
-            Predicts the entries of a batch, arcsinh units, shape `(P,)`.
-        count
-            About how many entries of each hidden track are looked at.
+    def training_targets(self, most: int) -> list[Target]:
+        """Training tracks as targets, every second or so if there are more than `most`."""
+        every = [(at, track) for at, one in enumerate(self.species) for track in range(one.panel.assay.size)]
+        return [self._training_target(*one) for one in every[:: -(-len(every) // most)]]
 
-        Returns
-        -------
-        Shares of `mixture.PARTS`, shape `(species, 3)`.
-        """
-        panels = [one.panel for one in self.species]
-        found: list[Floats] = []
-        for at, species in enumerate(self.species):
-            parts, values = [], []
-            hidden = [(m, assay) for m, pairs in enumerate(self.hidden) for a, assay in pairs if a == at]
-            for member, assay in hidden:
-                for track in np.flatnonzero(species.panel.assay == assay):
-                    target = self._held_target(at, int(track), member)
-                    batch = self._entries([(member, target)], count, 0xE2)
-                    batch = batch.take(batch.weight[:, 0] > 0)
-                    own = batch.inputs["own"][:, 0, : target.own.size, 0].astype(np.float64)
-                    network = (predict(batch) - target.scale[0]) / target.scale[1]
-                    plain = own @ mean_of_tracks(species.panel, target.own)
-                    linear = own @ regression(panels, at, target.own, target.assay)
-                    parts.append(np.stack([network, plain, linear], axis=1).astype(np.float64))
-                    spread = max(float(species.panel.spread[track]), SMALLEST_SPREAD)
-                    values.append((batch.value[:, 0].astype(np.float64) - species.panel.mean[track]) / spread)
-            found.append(mixture(parts, values))
-        return np.stack(found)
+    def known_entries(self, member: int, target: Target, count: int = TRACK_ENTRIES) -> Batch:
+        """About `count` entries of a target whose values are known, for a member to predict."""
+        batch = self._entries([(member, target)], count, 0xE2)
+        return batch.take(batch.weight[:, 0] > 0)
 
     def held_out_tracks(self, count: int) -> Batch:
         """About `count` entries of the experiments that the axis holds out whole; `E` is 1."""

@@ -107,7 +107,13 @@ def demo(folder: Path, *, size: str = "demo", seed: int = 0, console: Console | 
             train(joint_axis(sources, excluded), config, folder / name)
             impute(open_model(folder / name), mouse, folder / f"{name}.zarr", pairs=excluded)
             results[name] = evaluate(folder / f"{name}.zarr", mouse)
-            write_report(results[name], folder / f"{name}-report")
+            write_report(
+                results[name],
+                folder / f"{name}-report",
+                imputed=folder / f"{name}.zarr",
+                store=mouse,
+                model=folder / name,
+            )
     result = DemoResult(**results)
     console.print()
     console.print(imputation_table(result))

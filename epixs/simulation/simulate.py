@@ -3,13 +3,14 @@
 Genes, enhancers, CTCF sites and repressed domains lie on a genome of each species' own. An element's
 activity in a biosample follows from hidden programs; every assay reads elements and activities by one
 rule that both species share. What an experiment adds is its depth and its noise. The matrix of
-experiments is sparse, the mouse's more so, and some assays were never performed in mouse.
+experiments is sparse, the mouse's more so, and some assays were never performed in mouse. Where `differs`
+asks for it, the mouse has a rule of its own for an assay: a truth to look for.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +18,8 @@ import numpy.typing as npt
 import pandas as pd
 import pyBigWig
 
-from epixs.errors import ConfigError, StoreError
+from epixs.cluster.tasks import Progress
+from epixs.errors import ConfigError, StoreError, closest
 from epixs.genome.assembly import load_assembly
 from epixs.genome.regions import BIN_SIZE
 from epixs.storage.files import check_new_folder
@@ -26,6 +28,13 @@ Array = npt.NDArray[np.float64]
 
 
 N_PROGRAMS = 4
+
+
+ELSEWHERE = {
+    "promoter": "ctcf", "enhancer": "silent", "flank": "ctcf", "body": "silent", "polycomb": "body",
+    "silent": "enhancer", "ctcf": "enhancer", "exon+": "exon-", "exon-": "exon+",
+}  # fmt: skip
+"""Kind of element that an assay that differs marks in mouse, in place of the kind in the assay's rule."""
 
 
 DETECTION_LIMIT = 0.05
@@ -157,7 +166,14 @@ class Element:
     activity: Array
 
 
-def simulate(folder: str | Path, *, size: str = "demo", seed: int = 0) -> list[Path]:
+def simulate(
+    folder: str | Path,
+    *,
+    size: str = "demo",
+    seed: int = 0,
+    differs: Sequence[str] = (),
+    progress: Callable[[Progress], None] | None = None,
+) -> list[Path]:
     """Write a world: `tracks/*.bigWig`, a portal-style `metadata.tsv` and `SPECIES.bed` for each species.
 
     Parameters
@@ -168,6 +184,11 @@ def simulate(folder: str | Path, *, size: str = "demo", seed: int = 0) -> list[P
         `"demo"`, `"tiny"` or `"large"`.
     seed
         The same seed gives the same files.
+    differs
+        Targets, such as `"H3K27ac"`, that mark other elements in mouse than in human. All other tracks are
+        those of the same world without it.
+    progress
+        Called after each track.
 
     Returns
     -------
@@ -176,7 +197,7 @@ def simulate(folder: str | Path, *, size: str = "demo", seed: int = 0) -> list[P
     Raises
     ------
     ConfigError
-        If there is no such size, or the seed is negative.
+        If there is no such size or target, or the seed is negative.
     StoreError
         If the folder is not empty.
     """
@@ -185,6 +206,11 @@ def simulate(folder: str | Path, *, size: str = "demo", seed: int = 0) -> list[P
         raise ConfigError("size", got=repr(size), expected=" or ".join(SIZES))
     if seed < 0:
         raise ConfigError("seed", got=seed, expected="0 or more")
+    targets = [assay.target for assay in ASSAYS if assay.target]
+    unknown = [name for name in differs if name not in targets]
+    if unknown:
+        got = f"{unknown[0]!r}{closest(unknown[0], targets)}"
+        raise ConfigError("differs", got=got, expected=" or ".join(targets))
     check_new_folder(folder, StoreError)
     (folder / "tracks").mkdir(parents=True, exist_ok=True)
     written: list[Path] = []
@@ -194,8 +220,10 @@ def simulate(folder: str | Path, *, size: str = "demo", seed: int = 0) -> list[P
         programs = generator.dirichlet(np.full(N_PROGRAMS, 0.35), species.n_biosamples)
         genome = [_elements(n_bins, programs, generator) for _, _, n_bins in species.regions]
         chosen = _measured(species, generator)
-        for biosample, assay_index in chosen:
+        for number, (biosample, assay_index) in enumerate(chosen, 1):
             assay = ASSAYS[assay_index]
+            if index and assay.target in differs:
+                assay = elsewhere(assay)
             accession = f"SIM{index}{biosample:02d}{assay_index:02d}"
             depth = float(np.exp(generator.normal(0, 0.15)))
             tracks = [
@@ -206,6 +234,8 @@ def simulate(folder: str | Path, *, size: str = "demo", seed: int = 0) -> list[P
             _write_bigwig(path, species, tracks)
             written.append(path)
             rows.append(_metadata_row(species, assay, biosample, accession, path.stat().st_size))
+            if progress is not None:
+                progress(Progress(number, len(chosen)))
         bed = folder / f"{species.species}.bed"
         lines = [f"{c}\t{s}\t{s + n * BIN_SIZE}\t{c}-simulated\n" for c, s, n in species.regions]
         bed.write_text("".join(lines), encoding="utf-8")
@@ -213,6 +243,11 @@ def simulate(folder: str | Path, *, size: str = "demo", seed: int = 0) -> list[P
     metadata = folder / "metadata.tsv"
     pd.DataFrame(rows + _distractors(rows)).to_csv(metadata, sep="\t", index=False)
     return [*written, metadata]
+
+
+def elsewhere(assay: Assay) -> Assay:
+    """The assay with the same heights, widths and activities at other kinds of element."""
+    return replace(assay, response={ELSEWHERE[kind]: rule for kind, rule in assay.response.items()})
 
 
 def _elements(n_bins: int, programs: Array, generator: np.random.Generator) -> list[Element]:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from epixs.errors import ConfigError, EpixsError
 
-REPORT_FILES = ("scores.tsv", "summary.tsv", "qc.html", "qc.tsv")
+REPORT_FILES = ("scores.tsv", "summary.tsv", "report.html", "qc.html", "qc.tsv")
 """What `evaluate` and `qc` write into a report folder."""
 
 
@@ -48,8 +48,14 @@ def file_sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-CHECKPOINT_FILE = "checkpoint.npz"
-"""What an interrupted training run leaves in its folder."""
+CHECKPOINT_FILE, BEGUN_FILE = "checkpoint.npz", "unfinished.json"
+"""What a training run leaves in its folder if it is interrupted: its state, once it has saved one; and from
+its first step on, what it is a run of."""
+
+
+def is_unfinished_run(folder: Path) -> bool:
+    """Whether a training run in a folder has begun and not ended, whatever it has saved."""
+    return any((folder / name).is_file() for name in (CHECKPOINT_FILE, BEGUN_FILE))
 
 
 def check_new_folder(folder: Path, error: type[EpixsError]) -> None:
@@ -60,7 +66,7 @@ def check_new_folder(folder: Path, error: type[EpixsError]) -> None:
     EpixsError
         Of type `error`, if it is not.
     """
-    if (folder / CHECKPOINT_FILE).is_file():
+    if is_unfinished_run(folder):
         raise error(
             f"{folder} holds a run that was interrupted",
             next_step="go on with it by the same command with --resume, name another folder, or delete it",

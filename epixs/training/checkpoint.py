@@ -22,7 +22,7 @@ from epixs.axis.axis import JointAxis
 from epixs.axis.serialize import axis_to_dict
 from epixs.config import Settings
 from epixs.errors import TrainingError
-from epixs.storage.files import CHECKPOINT_FILE
+from epixs.storage.files import BEGUN_FILE, CHECKPOINT_FILE, write_text
 from epixs.storage.fingerprint import digest
 from epixs.training.cost import Cost
 
@@ -80,6 +80,34 @@ def identity_of(axis: JointAxis, settings: Settings, cost: Cost, extends: str = 
     signal = "in memory" if cost.in_memory else f"out of core, {cost.signal_bytes:,} bytes (memory_gb)"
     rest = {"axis": digest(axis_to_dict(axis)), "training signal": signal, "extended model": extends}
     return {"model": settings.kind} | decisive | stores | excluded | rest
+
+
+def mark_begun(folder: Path, identity: dict[str, Any]) -> None:
+    """Say in a folder that a run has begun there, so that what it saves is not taken for its end."""
+    folder.mkdir(parents=True, exist_ok=True)
+    write_text(folder / BEGUN_FILE, json.dumps(identity))
+
+
+def has_begun(folder: Path, identity: dict[str, Any]) -> bool:
+    """Whether a run has begun in a folder and not ended.
+
+    Raises
+    ------
+    TrainingError
+        If it was of other stores or settings: naming what differs.
+    """
+    path = folder / BEGUN_FILE
+    if not path.is_file():
+        return False
+    whole = path.stat().st_size <= MAX_STATE_BYTES
+    try:
+        found = json.loads(path.read_text(encoding="utf-8")) if whole else None
+    except (ValueError, RecursionError):
+        found = None
+    if type(found) is not dict:
+        raise TrainingError(f"{path} is damaged", next_step="delete the folder and train anew")
+    check_identity(path, identity, found)
+    return True
 
 
 def save_checkpoint(folder: Path, model: Any, identity: dict[str, Any], state: RunState) -> None:
@@ -199,7 +227,8 @@ def restore(folder: Path, model: Any) -> None:
 
 
 def forget_checkpoint(folder: Path) -> None:
-    """Delete the checkpoint of a run that has ended."""
+    """Delete what says that a run has not ended; killed in between, it can go on from its checkpoint."""
+    (folder / BEGUN_FILE).unlink(missing_ok=True)
     (folder / CHECKPOINT_FILE).unlink(missing_ok=True)
 
 

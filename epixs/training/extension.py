@@ -19,6 +19,7 @@ from epixs.models.description import signal_bounds
 from epixs.models.folder import TrainedModel, new_model, write_model
 from epixs.models.kinds import require_genome_factors
 from epixs.training.callbacks import EpochReport
+from epixs.training.card import write_card
 from epixs.training.cost import EPOCHS_OVER_JOINT, planned_epochs
 from epixs.training.ended import ended_run
 from epixs.training.plan import plan_run
@@ -229,4 +230,6 @@ def extend(
     write = functools.partial(write_model, bounds=bounds, extends=trained.fingerprint)
     save = functools.partial(write, run.folder, model, plan.axis, trained.settings)
     with new_folder(run.folder), collecting_only_here(), run.sampler() as sampler:
-        return carry_out(run, model, sampler, save, known=plan.axis, report=report, on_probe=on_probe)
+        done = carry_out(run, model, sampler, save, known=plan.axis, report=report, on_probe=on_probe)
+    write_card(run.folder, done["errors"], done["held_out"])
+    return done

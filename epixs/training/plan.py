@@ -14,7 +14,7 @@ from epixs.models.kinds import Kind, kind_named
 from epixs.sampling import BatchSampler
 from epixs.sampling.draws import PACKED_LIMIT
 from epixs.storage.files import check_new_folder
-from epixs.training.checkpoint import RunState, identity_of, read_state
+from epixs.training.checkpoint import RunState, has_begun, identity_of, read_state
 from epixs.training.cost import Cost, check_memory, estimate_cost
 from epixs.training.devices import chosen_precision
 
@@ -135,6 +135,6 @@ def check_scales(axis: JointAxis) -> None:
 def _state_in(out: Path, identity: dict[str, Any], *, resume: bool) -> RunState | None:
     """Where the run in a folder stands that is to go on; None where one begins."""
     state = read_state(out, identity) if resume else None
-    if state is None:
+    if state is None and not (resume and has_begun(out, identity)):
         check_new_folder(out, TrainingError)
     return state

@@ -20,6 +20,7 @@ from epixs.models.backend import keras
 from epixs.models.folder import new_model, write_model
 from epixs.models.kinds import kind_named
 from epixs.sampling import BatchSampler
+from epixs.storage.files import BEGUN_FILE
 from epixs.training.callbacks import (
     BestWeights,
     Deadline,
@@ -30,6 +31,7 @@ from epixs.training.callbacks import (
     StepCheckpoint,
     StopOnNonFinite,
 )
+from epixs.training.card import write_card
 from epixs.training.cost import check_memory, estimate_cost
 from epixs.training.dataset import training_dataset
 from epixs.training.devices import parts_of, training_scope, use_cores
@@ -84,7 +86,7 @@ def train(
     settings
         From `make_settings` or `read_settings`.
     out
-        New or empty folder for `model.keras`, `model.json` and `history.csv`.
+        New or empty folder for `model.keras`, `model.json`, `history.csv` and `MODEL_CARD.md`.
     resume
         Go on with the run in `out`, where it was interrupted; begin it, if there is none yet. Where it has
         ended, nothing is done.
@@ -135,7 +137,9 @@ def train(
         with training_scope(devices):
             model = new_model(run.axis, run.settings, precision=run.settings.training.precision)
         save = functools.partial(write_model, run.folder, model, run.axis, run.settings)
-        return carry_out(run, model, sampler, save, tensorboard=tensorboard, report=report, on_probe=on_probe)
+        done = carry_out(run, model, sampler, save, tensorboard=tensorboard, report=report, on_probe=on_probe)
+    write_card(run.folder, done["errors"], done["held_out"])
+    return done
 
 
 def time_steps(axis: JointAxis, settings: Settings) -> Probe:
@@ -187,7 +191,8 @@ def new_folder(folder: Path) -> Iterator[None]:
     try:
         yield
     except BaseException:
-        if made and not any(folder.iterdir()):
+        if made and {path.name for path in folder.iterdir()} <= {BEGUN_FILE}:
+            (folder / BEGUN_FILE).unlink(missing_ok=True)
             folder.rmdir()
         raise
 

@@ -13,7 +13,7 @@ from epixs.factors.selection import plan_factors
 from epixs.imputation.write import impute
 from epixs.models.folder import open_model
 from epixs.models.settings import make_settings
-from epixs.report.figures import plot
+from epixs.report.plot import plot
 from epixs.training.extension import plan_extension
 from epixs.training.run import train
 from tests.worlds import planted, write_store

@@ -1,8 +1,13 @@
+import os
+import re
+import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
 from epixs.cli import main
+from tests.patience import PATIENCE
 
 
 def test_ctrl_c_while_the_verbs_are_imported(monkeypatch, capsys):
@@ -17,3 +22,39 @@ def test_ctrl_c_while_the_verbs_are_imported(monkeypatch, capsys):
         main()
     assert stopped.value.code == 130
     assert capsys.readouterr().err == "error: interrupted\n"
+
+
+MODELS = {"tensorflow", "keras"}
+SLOW = MODELS | {"numba", "xarray", "zarr", "dask", "pandas", "numpy", "scipy"}
+
+
+@pytest.mark.parametrize(
+    ("command", "left_out"),
+    [
+        ("train missing.zarr --out model", SLOW),
+        ("impute missing store --out x", SLOW),
+        ("impute folder missing.zarr --out x", SLOW),
+        ("extend missing store --out x", SLOW),
+        ("fit-genome missing store --out x", SLOW),
+        ("evaluate missing.zarr store", SLOW),
+        ("train folder --out model", MODELS),
+        ("impute folder folder --out x", MODELS),
+        ("extend folder folder --out x", MODELS),
+        ("fit-genome folder folder --out x", MODELS),
+        ("evaluate folder folder", MODELS),
+        ("impute folder folder --pairs bad.tsv --out x", MODELS),
+    ],
+)
+def test_mistakes_are_found_before_what_is_slow_is_imported(tmp_path, command, left_out):
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "bad.tsv").write_text("species\tbiosample\n")
+    full = [sys.executable, "-X", "importtime", "-m", "epixs.cli", *command.split()]
+    place = os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])}
+    done = subprocess.run(
+        full, cwd=tmp_path, env=place, capture_output=True, text=True, timeout=PATIENCE, check=False
+    )
+    imported = set(re.findall(r"\| +([\w.]+)$", done.stderr, re.M))
+    assert done.returncode == 2
+    assert re.search(r"^error: ", done.stderr, re.M)
+    assert "Traceback" not in done.stderr
+    assert not imported & left_out

@@ -215,6 +215,32 @@ def test_zero_shot_across_units_is_judged_by_rank(tmp_path):
     scored = epixs("evaluate", tmp_path / "i.zarr", mouse)
     verdicts = [line for line in scored.stdout.splitlines() if "imputed better than" in line]
     assert verdicts
-    assert all("(by rank, Spearman)" in line for line in verdicts)
+    ways = {line.rpartition("(")[2] for line in verdicts}
+    assert ways == {"by rank, Spearman)", "by MSE of the best affine fit, as units differ)"}
+    assert "mse_affine" in scored.stdout
     shown = epixs("info", tmp_path / "m").stdout
     assert "zero-shot target" in shown
+
+
+def test_evaluating_ends_with_the_rows_that_are_odd_counted_and_named(tmp_path):
+    values = planted(1, 4, 3)
+    values[0] = 1.0  # b0 / a0 is constant
+    values[3, 10] = 17.0  # b1 / a0 is clipped
+    values[6, 5:9] = np.nan  # b2 / a0 lacks bins
+    store = write_store(tmp_path / "s.zarr", values, labels=LABELS)
+    (tmp_path / "x.tsv").write_text(
+        "species\tbiosample\tassay\n" + "".join(f"mouse\tb{i}\ta0\n" for i in range(3)) + "mouse\tb3\ta1\n"
+    )
+    (tmp_path / "p.tsv").write_text(
+        "species\tbiosample\tassay\n" + "".join(f"mouse\tb{i}\ta0\n" for i in range(3))
+    )
+    trained = epixs("train", store, "--out", tmp_path / "m", "--model", "avocado", "--hidden", "8", "--epochs", 1, "--exclude", tmp_path / "x.tsv")  # fmt: skip
+    assert trained.exit_code == 0, trained.output
+    assert epixs("impute", tmp_path / "m", store, "--out", tmp_path / "i.zarr", "--pairs", tmp_path / "p.tsv").exit_code == 0  # fmt: skip
+    scored = epixs("evaluate", tmp_path / "i.zarr", store)
+    last = last_lines(scored, 1)
+    assert last.startswith("note: beside 3 scored tracks, or among them, rows are: 1 missing (b3 / a1); ")
+    assert "constant (b0 / a0: observed" in last
+    assert "1 NaN (b2 / a0: some bins)" in last
+    found = json.loads(epixs("evaluate", tmp_path / "i.zarr", store, "--json").stdout)
+    assert found["odd_rows"]["missing"] == ["b3 / a1"]

@@ -84,9 +84,9 @@ def test_a_join_that_left_labels_out_is_written_and_read(paths, tmp_path):
 
 
 def test_a_track_is_drawn(paths):
-    matplotlib = pytest.importorskip("matplotlib", reason="needs the extra viz")
-    matplotlib.use("Agg")
-    (line,) = xr.open_zarr(paths[0]).signal[0, :100].plot()
+    figure = pytest.importorskip("matplotlib.figure", reason="needs the extra viz")
+    axes = figure.Figure().subplots()
+    (line,) = xr.open_zarr(paths[0]).signal[0, :100].plot(ax=axes)
     assert len(line.get_ydata()) == 100
 
 

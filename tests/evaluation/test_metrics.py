@@ -55,6 +55,14 @@ def test_mse():
     assert score([0.0, 2.0], [1.0, 2.0])["mse"] == 0.5
 
 
+def test_an_affine_fit_takes_units_away_but_turns_nothing_upside_down():
+    observed = np.array([0.0, 1.0, 2.0, 5.0])
+    assert score(observed, 0.5 * observed + 3)["mse_affine"] == 0.0
+    assert score(observed, 3 - 0.5 * observed)["mse_affine"] == observed.var()
+    assert score(observed, np.full(4, 2.0))["mse_affine"] == observed.var()
+    assert score([0.0, 1.0, 2.0], [0.0, 2.0, 1.0])["mse_affine"] == pytest.approx(2 / 3 * (1 - 0.5**2))
+
+
 def test_top_one_percent():
     observed = np.zeros(200)
     observed[[3, 7]] = 10.0

@@ -30,6 +30,12 @@ def top(track, share=0.01):
     return track >= np.sort(track)[track.size - count]
 
 
+def mse_affine(observed, imputed):
+    """Of the least-squares line, or of the mean where the line falls."""
+    slope, intercept = np.polyfit(imputed, observed, 1)
+    return mse(observed, slope * imputed + intercept) if slope > 0 else float(np.var(observed))
+
+
 def corrected(observed, imputed):
     """The metrics that need nothing but two tracks, of tracks without missing values that are not constant."""
     top_observed, top_imputed = top(observed), top(imputed)
@@ -42,6 +48,7 @@ def corrected(observed, imputed):
         "mse1imp": mse(observed[top_imputed], imputed[top_imputed]),
         "mse_raw": mse(*raw),
         "pearson_raw": stats.pearsonr(*raw).statistic,
+        "mse_affine": mse_affine(observed, imputed),
         "match1": (top_observed & top_imputed).sum(),
         "catch1obs": (top_observed & top(imputed, 0.05)).sum() / top_observed.sum(),
         "catch1imp": (top_imputed & top(observed, 0.05)).sum() / top_imputed.sum(),

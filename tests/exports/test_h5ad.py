@@ -51,10 +51,9 @@ def test_context_models_have_factors_of_assays_alone(context, tmp_path):
     (path,) = epixs.export_factors(context.folder, tmp_path / "f.h5ad")
     found = anndata.read_h5ad(path)
     factors = context.model.factors.numpy()
-    assert found.shape == (len(context.axis.assays), factors.shape[0] * factors.shape[2])
     width = factors.shape[2]
-    assert np.array_equal(found.X[:, width : 2 * width], factors[1])
-    assert found.var["member"].tolist() == [0] * width + [1] * width
+    assert found.shape == (len(context.axis.assays), 2 * width)
+    assert np.array_equal(found.X[:, width:], factors[1])
 
 
 def test_scanpy_draws_them(trained, tmp_path):
@@ -76,12 +75,27 @@ def test_names_and_folders_are_checked(trained, tmp_path):
     assert os.listdir(tmp_path) == []
 
 
-def test_the_verb_writes_both_and_a_picture(trained, tmp_path):
-    arguments = ["export", trained.folder, "--h5ad", tmp_path / "f.h5ad", "--picture", tmp_path / "f.svg"]
-    done = CliRunner().invoke(app, [str(argument) for argument in arguments])
+def test_the_verb_writes_both_and_refuses_what_says_nothing(trained, tmp_path):
+    def export(*more):
+        arguments = ["export", trained.folder, "--factors", tmp_path / "f.h5ad", *more]
+        return CliRunner().invoke(app, [str(argument) for argument in arguments])
+
+    done = export()
     assert done.exit_code == 0, done.output
-    assert sorted(os.listdir(tmp_path)) == ["f.assays.h5ad", "f.biosamples.h5ad", "f.svg"]
-    assert (tmp_path / "f.svg").read_text().rstrip().endswith("</svg>")
-    done = CliRunner().invoke(app, [str(argument) for argument in [*arguments, "--raw"]])
+    assert sorted(os.listdir(tmp_path)) == ["f.assays.h5ad", "f.biosamples.h5ad"]
+    for option in ("--raw", "--all"):
+        done = export(option)
+        assert done.exit_code == 2
+        assert option in done.stderr
+
+
+def test_genome_factors_without_a_model_are_refused(trained, tmp_path):
+    done = CliRunner().invoke(app, ["export", str(trained.folder), "--factors", str(tmp_path / "f.zarr")])
     assert done.exit_code == 2
-    assert "--raw" in done.stderr
+    assert "without --model; expected a name that ends with .h5ad" in " ".join(done.stderr.split())
+
+
+def test_without_anndata_one_line_says_what_to_install(trained, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "anndata", None)
+    with pytest.raises(ConfigError, match=r"pip install 'epixs\[tables\]'"):
+        epixs.export_factors(trained, tmp_path / "f.h5ad")

@@ -5,7 +5,8 @@ import pytest
 
 import epixs
 from epixs.errors import ConfigError, RegionError
-from epixs.exports.hub import COLOURS, UCSC_ASSEMBLIES, colour_of
+from epixs.exports.colours import COLOURS, colour_of
+from epixs.exports.hub import UCSC_ASSEMBLIES
 from epixs.exports.hub_check import check_hub
 from epixs.exports.twobit import two_bit_sizes, write_unknown_sequence
 from epixs.genome.assembly import known_assemblies

@@ -5,6 +5,7 @@ import numpy as np
 from epixs.axis.join import joint_axis
 from epixs.sampling.around import Target
 from epixs.sampling.context import ContextSampler
+from epixs.sampling.learned import learn_mixture
 from epixs.sampling.mixture import EXPECTED, mean_of_tracks, mixed, mixture, regression
 from epixs.sampling.panel import Panel
 from tests.worlds import planted, write_store
@@ -99,9 +100,10 @@ def test_every_second_member_has_an_assay_hidden_that_the_mixture_is_learned_fro
         def predict(batch):
             asked.append(batch)
             value, scale = batch.value[:, 0], batch.inputs["scale"]  # as if the networks knew
-            return scale[:, 0] + scale[:, 1] * (value - value.mean()) / value.std()
+            known = scale[:, 0] + scale[:, 1] * (value - value.mean()) / value.std()
+            return np.stack([known] * 4)
 
-        shares = made.learn_mixture(predict)
+        shares = learn_mixture(made, predict)
     assert shares.shape == (2, 3)
     np.testing.assert_allclose(shares[1 - at], EXPECTED)
     assert shares[at, 0] > 0.8

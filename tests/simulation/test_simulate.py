@@ -5,7 +5,7 @@ import pytest
 
 from epixs.compendium.read import experiments_of, open_compendium
 from epixs.errors import ConfigError, StoreError
-from epixs.simulation.simulate import simulate
+from epixs.simulation.simulate import ASSAYS, elsewhere, simulate
 
 
 def test_the_same_seed_writes_the_same_files(tmp_path, world):
@@ -15,6 +15,25 @@ def test_the_same_seed_writes_the_same_files(tmp_path, world):
     simulate(tmp_path / "other", size="tiny", seed=2)
     one, two = (pd.read_csv(f / "metadata.tsv", sep="\t") for f in (world.folder, tmp_path / "other"))
     assert not one.equals(two)
+
+
+def test_an_assay_that_differs_is_at_other_elements_in_mouse_and_all_else_is_the_same(tmp_path, world):
+    simulate(tmp_path / "differs", size="tiny", seed=1, differs=["H3K27ac"])
+    ours = ASSAYS.index(next(assay for assay in ASSAYS if assay.target == "H3K27ac"))
+    changed = {
+        path.stem
+        for path in (world.folder / "tracks").iterdir()
+        if path.read_bytes() != (tmp_path / "differs" / "tracks" / path.name).read_bytes()
+    }
+    mouse = {path.stem for path in (world.folder / "tracks").glob(f"SIM1??{ours:02d}.bigWig")}
+    assert changed == mouse != set()
+
+
+def test_no_rule_of_an_assay_that_differs_falls_on_another_or_stays():
+    for assay in ASSAYS:
+        other = elsewhere(assay)
+        assert sorted(other.response.values()) == sorted(assay.response.values())
+        assert not set(other.response.items()) & set(assay.response.items())
 
 
 def test_files_are_real_bigwigs_on_the_whole_assembly(world):
@@ -63,6 +82,8 @@ def test_nothing_is_overwritten(tmp_path):
         simulate(tmp_path, size="tiny")
     with pytest.raises(ConfigError, match="seed; got -1"):
         simulate(tmp_path / "new", size="tiny", seed=-1)
+    with pytest.raises(ConfigError, match="differs; got 'H3K27' .did you mean 'H3K27ac'"):
+        simulate(tmp_path / "new", size="tiny", differs=["H3K27"])
     with pytest.raises(ConfigError, match="size; got 'huge'; expected demo or tiny or large"):
         simulate(tmp_path / "new", size="huge")
     assert not (tmp_path / "new").exists()

@@ -15,6 +15,8 @@ from epixs.axis.join import joint_axis
 from epixs.errors import TrainingError
 from epixs.models.folder import open_model
 from epixs.models.settings import make_settings
+from epixs.report.describe import status
+from epixs.storage.files import BEGUN_FILE
 from epixs.training.checkpoint import CHECKPOINT_FILE, RunState, identity_of, read_state
 from epixs.training.cost import estimate_cost
 from epixs.training.plan import settled
@@ -142,6 +144,42 @@ def test_resuming_what_has_ended_does_nothing(world, axis, tmp_path):
         train(axis, CONFIG.replace(learning_rate=0.1), out, resume=True)
     with pytest.raises(TrainingError, match=r"of another run: store of human"):
         train(joint_axis([world.store("mouse")]), CONFIG, out, resume=True)
+
+
+def test_a_run_that_dies_before_its_first_checkpoint_has_not_ended(world, axis, tmp_path):
+    """Its first epoch is saved as the best so far, and must not pass for the model that was asked for."""
+
+    settings = CONFIG.replace(checkpoint_minutes=10.0)
+
+    def die(report):
+        if report.epoch == 1 and (tmp_path / "m" / "model.json").is_file():
+            raise OSError("the machine went down")
+
+    with pytest.raises(OSError, match="went down"):
+        train(axis, settings, tmp_path / "m", report=die)
+    assert not (tmp_path / "m" / "checkpoint.npz").exists()
+    assert status(tmp_path / "m").status == "interrupted"
+    with pytest.raises(TrainingError, match="interrupted"):
+        train(axis, settings, tmp_path / "m")
+    with pytest.raises(TrainingError, match="of another run: learning_rate"):
+        train(axis, settings.replace(learning_rate=0.1), tmp_path / "m", resume=True)
+    done = train(axis, settings, tmp_path / "m", resume=True)
+    assert not done.get("had_ended")
+    assert status(tmp_path / "m").status == "finished"
+    train(axis, settings, tmp_path / "whole")
+    whole, resumed = (open_model(tmp_path / name).model for name in ("whole", "m"))
+    for a, b in zip(whole.get_weights(), resumed.get_weights(), strict=True):
+        np.testing.assert_allclose(a, b, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"[]", b"\xff", b"[" * 100_000], ids=["empty", "list", "bytes", "deep"]
+)
+def test_a_damaged_mark_of_a_run_is_refused(axis, tmp_path, content):
+    (tmp_path / "m").mkdir()
+    (tmp_path / "m" / BEGUN_FILE).write_bytes(content)
+    with pytest.raises(TrainingError, match="is damaged"):
+        train(axis, CONFIG, tmp_path / "m", resume=True)
 
 
 def test_resuming_what_never_began_begins_it(axis, tmp_path):

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from epixs.errors import RegionError
-from epixs.exports.hub import colour_of
+from epixs.exports.colours import colour_of
 from epixs.exports.names import inert
 from epixs.exports.places import BLOCK_BINS
 from epixs.exports.source import Source

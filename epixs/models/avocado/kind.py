@@ -7,6 +7,9 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+import numpy.typing as npt
+
 from epixs.axis.axis import JointAxis
 from epixs.catalog.pairs import Pair
 from epixs.config import Settings
@@ -26,6 +29,10 @@ class Avocado(Kind):
 
     settings = AvocadoSettings
     has_genome_factors = True
+    limits = (
+        "It knows the regions that it was trained on; for others, `epixs fit-genome` comes first.",
+        "Zero-shot tracks are often worse than plain averages of the biosample's other tracks.",
+    )
     smaller = "reduce genome_factors and hidden"
 
     def build(self, axis: JointAxis, settings: Settings, *, precision: str = "float32") -> Any:
@@ -107,12 +114,9 @@ class Avocado(Kind):
         sizes = {name: model.settings[name] for name in names}
         return AvocadoSettings(**sizes, zero_shot=bool(model.settings["detached_assays"]))
 
-    def label_factors(self, model: Any) -> dict[str, Any]:
-        """Factors of both."""
-        return {
-            "biosamples": model.biosample.table.numpy()[None],
-            "assays": model.assay.table.numpy()[None],
-        }
+    def label_factors(self, model: Any) -> dict[str, npt.NDArray[np.float32]]:
+        """Factors of assays and of biosamples."""
+        return {name: np.asarray(getattr(model, name).table.numpy()) for name in ("assay", "biosample")}
 
     def check_store(self, trained: TrainedModel, store: str | Path, factors: Any = None) -> str:
         """Check that the store's bins are those that the model, or its fitted factors, stand for."""

@@ -6,14 +6,19 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+import numpy.typing as npt
+
 from epixs.axis.axis import JointAxis
 from epixs.axis.targets import lacking_assays, targets_of, wanted_assays
 from epixs.catalog.pairs import Pair
 from epixs.config import Settings, TrainingSettings
 from epixs.models.context.settings import KEYS, ContextSettings
-from epixs.models.kinds import Kind, PlanNotes, Predict, Schedule
+from epixs.models.kinds import Kind, PlanNotes, Predict, Schedule, Spreads
 from epixs.sampling.around import RADII
 from epixs.sampling.context import ContextSampler
+from epixs.sampling.intervals import COVERED, HALF_WIDTH, KNOTS
+from epixs.sampling.learned import learn_intervals, learn_mixture
 from epixs.sampling.mixture import PARTS
 from epixs.sampling.panel import ASSAYS, OWN_TRACKS, packed_size
 from epixs.sampling.species import fewest_bytes, labels_of, tracks_of
@@ -44,6 +49,12 @@ class Context(Kind):
     held_out = "tracks that the networks which predict them have never seen"
     keeps_last = (
         True  # a few held-out tracks say little: their error changes with how large each happens to be
+    )
+    limits = (
+        "It reads the tracks of the store that it imputes: damaged or mislabelled tracks there spoil what is "
+        "imputed beside them.",
+        "`spread` holds for tracks like those it was trained on; of one track it may cover a tenth more.",
+        "A zero-shot track of an assay that behaves differently in other species is wrong where it does.",
     )
     smaller = "take fewer members"
 
@@ -76,7 +87,7 @@ class Context(Kind):
         each += (d + 1) * keys + token * keys + (3 * d + 2) * token
         each += heads * token * hidden[0] + (d + 1) * hidden[0]
         each += sum((a + 1) * b for a, b in zip(hidden, (*hidden[1:], 1), strict=True))
-        return int(model.members * each) + statistics_size(axis) + len(PARTS) * len(axis.parts)
+        return int(model.members * each) + statistics_size(axis) + kept_size(axis)
 
     def schedule(self, axis: JointAxis, settings: Settings) -> Schedule:
         """A fixed number of entries, whatever the genome's size: there is nothing per position to learn."""
@@ -139,10 +150,17 @@ class Context(Kind):
         model.statistics.assign(statistics_of(sampler.species))
 
     def after_epoch(self, model: Any, sampler: Any) -> None:
-        """Learn what zero-shot tracks are mixed from, where there are any to impute."""
+        """Learn what zero-shot tracks are mixed from, if there are any to impute, and how far off all are."""
+
+        def predict(batch: Any) -> Any:
+            return model.by_member(dict(batch.inputs)).numpy()[..., 0, 0]
+
         if any(sampler.hidden):
-            predict = model.predict_on_batch
-            model.mixture.assign(sampler.learn_mixture(lambda batch: predict(dict(batch.inputs)).reshape(-1)))
+            model.mixture.assign(learn_mixture(sampler, predict))
+        if any(held.any() for held in sampler.held):
+            intervals, assay_errors = learn_intervals(sampler, predict, model.mixture.numpy())
+            model.intervals.assign(intervals)
+            model.assay_errors.assign(assay_errors)
 
     def optimizer(self, model: Any, settings: Settings, learning_rate: Any) -> Any:
         """Adam with decoupled weight decay, its gradients cut to length 1."""
@@ -160,19 +178,28 @@ class Context(Kind):
             return None
         return ContextSettings().replace({name: model.settings[name] for name in SIZES})
 
-    def label_factors(self, model: Any) -> dict[str, Any]:
-        """Factors of assays, those of each member; biosamples are what their tracks say."""
-        return {"assays": model.factors.numpy()}
+    def label_factors(self, model: Any) -> dict[str, npt.NDArray[np.float32]]:
+        """Factors of assays, those of all members side by side."""
+        factors = np.asarray(model.factors.numpy())
+        return {"assay": factors.transpose(1, 0, 2).reshape(factors.shape[1], -1)}
 
     def provenance(self, trained: TrainedModel, species: str) -> dict[str, Any]:
-        """What zero-shot tracks of a species are mixed from."""
-        axis = trained.axis
-        if not lacking_assays(axis, (species,)):
-            return {}
-        shares = trained.model.mixture.numpy()[axis.species.index(species)].tolist()
-        return {
-            "zero_shot_mixture": {part: round(share, 4) for part, share in zip(PARTS, shares, strict=True)}
-        }
+        """What zero-shot tracks of a species are mixed from, and what `spread` means."""
+        axis, content = trained.axis, {}
+        if lacking_assays(axis, (species,)):
+            shares = trained.model.mixture.numpy()[axis.species.index(species)].tolist()
+            content["zero_shot_mixture"] = {
+                part: round(share, 4) for part, share in zip(PARTS, shares, strict=True)
+            }
+        if trained.model.intervals.numpy()[0, 1].any():
+            content["spread"] = {"covered": COVERED, "spreads_to_each_side": HALF_WIDTH}
+        return content
+
+    def spreads(self, trained: TrainedModel, pairs: Sequence[Pair]) -> Spreads | None:
+        """From what is predicted, by errors of tracks that the networks have never seen."""
+        from epixs.models.context.predict import spreads_of
+
+        return spreads_of(trained, pairs)
 
     def predictor(
         self, trained: TrainedModel, pairs: Sequence[Pair], store: str | Path, factors: Any = None
@@ -184,6 +211,11 @@ class Context(Kind):
 
 
 SIZES = ("members", "token", "heads", "hidden", "assay_factors")
+
+
+def kept_size(axis: JointAxis) -> int:
+    """How many numbers a model keeps about its errors and mixtures."""
+    return 4 * KNOTS + (len(PARTS) + len(axis.assays)) * len(axis.parts)
 
 
 def statistics_size(axis: JointAxis) -> int:

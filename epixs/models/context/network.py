@@ -18,6 +18,7 @@ import tensorflow as tf
 
 from epixs.models.backend import keras
 from epixs.models.context.settings import KEYS
+from epixs.sampling.intervals import KNOTS
 from epixs.sampling.mixture import PARTS
 
 HIDDEN_LOGIT = -1e9
@@ -104,7 +105,7 @@ class ContextNetwork(keras.Model):
         Numbers about the tracks as wholes that the model keeps for imputation (`sampling.panel.packed`).
     species
         Species, for each of which the model keeps what its zero-shot tracks are mixed from
-        (`sampling.mixture`).
+        (`sampling.mixture`) and how wide the intervals of each assay are (`sampling.intervals`).
 
     Shapes
     ------
@@ -144,6 +145,12 @@ class ContextNetwork(keras.Model):
         self.mixture = self.add_weight(
             name="mixture", shape=(species, len(PARTS)), initializer=_no_mixture, trainable=False
         )
+        self.intervals = self.add_weight(
+            name="intervals", shape=(2, 2, KNOTS), initializer="zeros", trainable=False
+        )
+        self.assay_errors = self.add_weight(
+            name="assay_errors", shape=(species, n_assays), initializer="ones", trainable=False
+        )
 
         def dense(name: str, inputs: int, units: int, **options: Any) -> MemberDense:
             return MemberDense(members, inputs, units, name=name, **options)
@@ -171,7 +178,6 @@ class ContextNetwork(keras.Model):
 
     def call(self, inputs: dict[str, Any], training: bool = False) -> Any:
         """Predict; in training each member its own targets, else the mean of what all predict."""
-        scale = inputs["scale"][:, None]
         if training:
             values = self.standardised({name: self._dealt(value) for name, value in inputs.items()})
             values = tf.reshape(values, (-1, tf.shape(inputs["own"])[1], 1))
@@ -180,6 +186,17 @@ class ContextNetwork(keras.Model):
             one = tf.one_hot(inputs["member"], self.members, axis=0)
             share = tf.where(inputs["member"] >= 0, one, 1.0 / self.members)
             values = tf.reduce_sum(every * share[:, :, None, None], axis=0)
+        return self._restored(values, inputs)
+
+    @tf.function(autograph=False, reduce_retracing=True)  # type: ignore[misc, unused-ignore]
+    def by_member(self, inputs: dict[str, Any]) -> Any:
+        """What each member predicts, `(members, G, N, 1)`, arcsinh units."""
+        every = self.standardised({name: value[None] for name, value in inputs.items()})
+        return self._restored(every, inputs)
+
+    def _restored(self, values: Any, inputs: dict[str, Any]) -> Any:
+        """Arcsinh units of standardised values `(..., G, N, 1)`, after what is mixed into them."""
+        scale = inputs["scale"][:, None]
         linear = tf.matmul(inputs["own"][..., 0], inputs["linear"][:, :, None])
         values = values * inputs["share"][:, None, None] + linear
         return values * scale[..., 1:] + scale[..., :1]

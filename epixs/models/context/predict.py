@@ -20,13 +20,16 @@ from epixs.compendium.read import open_signal
 from epixs.genome.regions import Regions
 from epixs.models.context.forward import forward_of
 from epixs.models.folder import TrainedModel
-from epixs.models.kinds import Predict
+from epixs.models.kinds import Predict, Spreads
 from epixs.models.stores import observed_in
 from epixs.sampling.around import HALO, RADII, SUMMARIES, Target, read_context, targets_of
+from epixs.sampling.intervals import HALF_WIDTH, half_widths
 from epixs.sampling.mixture import mixed
 from epixs.sampling.panel import Panel, packed, packed_size, unpacked
 from epixs.sampling.species import Species, labels_of, load_species, scales_of, tracks_of
 from epixs.sampling.windows import Windows, read_windows
+
+Ints = npt.NDArray[np.int32]
 
 BLOCK_BINS = 4_096
 """Bins that a Keras model predicts at once."""
@@ -96,10 +99,14 @@ def get_ready(trained: TrainedModel, pairs: Sequence[Pair], store: str | Path, p
         [place[b, a] for b, a in zip(tracks["biosample"], tracks["assay"], strict=True)], np.int64
     )
     fill = tracks["signal_mean"].to_numpy(np.float32)
-    number = {name: i for i, name in enumerate(known.biosamples)}
-    biosample = np.array([number[pair[1]] for pair in pairs], np.int32)
-    targets = targets_of(panel, scales, at, biosample, axis.assay_index([pair[2] for pair in pairs]))
+    targets = targets_of(panel, scales, at, *_numbers(axis, pairs))
     return Ready(open_signal(store), here.regions, rows, fill, at, panels, targets)
+
+
+def _numbers(axis: JointAxis, pairs: Sequence[Pair]) -> tuple[Ints, Ints]:
+    """Numbers of the biosamples of pairs of one species within it, and of their assays on the joint axis."""
+    number = {name: i for i, name in enumerate(axis.part(pairs[0][0]).biosamples)}
+    return np.array([number[b] for _, b, _ in pairs], np.int32), axis.assay_index([a for *_, a in pairs])
 
 
 def predictor(trained: TrainedModel, pairs: Sequence[Pair], store: str | Path) -> Predict:
@@ -126,6 +133,31 @@ def predictor(trained: TrainedModel, pairs: Sequence[Pair], store: str | Path) -
             return np.concatenate(list(pool.map(stretch, spans)), axis=1)
 
     return predict
+
+
+def spreads_of(trained: TrainedModel, pairs: Sequence[Pair]) -> Spreads | None:
+    """Spread of the errors of some pairs of one species, from what is predicted; None if none was learned."""
+    model, axis = trained.model, trained.axis
+    widths = model.intervals.numpy()
+    if not widths[0, 1].any():
+        return None
+    at = axis.species.index(pairs[0][0])
+    panels = panels_of(model, axis)
+    biosample, assay = _numbers(axis, pairs)
+    scale = scales_of(axis, panels)[at].of_all(biosample, assay, (panels[at].biosample, panels[at].assay))
+    factor = model.assay_errors.numpy()[at, assay] / np.float32(HALF_WIDTH)
+    is_zero_shot = ~np.isin(assay, panels[at].assay)
+
+    def spreads(values: npt.NDArray[np.float32], rows: slice) -> npt.NDArray[np.float32]:
+        found = np.full_like(values, np.nan)
+        for row, pair in enumerate(range(len(pairs))[rows]):
+            mine = widths[int(is_zero_shot[pair])]
+            if mine[1].any():
+                mean, spread = scale[pair]
+                found[row] = half_widths(mine, (values[row] - mean) / spread) * (spread * factor[pair])
+        return found
+
+    return spreads
 
 
 def predictor_by(

@@ -11,7 +11,14 @@ from typing import Any
 from epixs.training.callbacks.best_weights import BestWeights
 from epixs.training.callbacks.history import History
 from epixs.training.callbacks.steps import StepCallback
-from epixs.training.checkpoint import RunState, forget_checkpoint, read_state, restore, save_checkpoint
+from epixs.training.checkpoint import (
+    RunState,
+    forget_checkpoint,
+    mark_begun,
+    read_state,
+    restore,
+    save_checkpoint,
+)
 
 
 class StepCheckpoint(StepCallback):
@@ -62,6 +69,7 @@ class StepCheckpoint(StepCallback):
         steps of all epochs of a `fit` alike. The model has to be compiled; it gets the checkpoint's state.
         """
         state = read_state(self.folder, self.identity)
+        mark_begun(self.folder, self.identity)
         first = 0
         if state is not None:
             self._go_on(model, state)

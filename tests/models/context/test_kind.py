@@ -1,16 +1,21 @@
 """Kind `context` from stores to imputed stores: trained, resumed, saved, imputed over other regions."""
 
+import json
+
 import numpy as np
 import pytest
+import xarray as xr
 from typer.testing import CliRunner
 
 from epixs.axis.join import joint_axis
+from epixs.checks.verify import verify
 from epixs.cli.app import app
 from epixs.compendium.read import open_compendium
 from epixs.imputation.write import impute, open_imputed
-from epixs.models.folder import open_model
+from epixs.models.folder import new_model, open_model
 from epixs.models.kinds import kind_named
 from epixs.models.settings import make_settings
+from epixs.sampling.intervals import COVERED, HALF_WIDTH
 from epixs.training.plan import plan_run
 from epixs.training.run import train
 from tests.worlds import BINS, planted, write_store
@@ -64,6 +69,39 @@ def test_a_hidden_track_is_better_imputed_than_by_its_assays_average(stores, tra
     impute(model, stores[0], tmp_path / "i.zarr", pairs=[HIDDEN])
     imputed = open_compendium(tmp_path / "i.zarr").signal.to_numpy()[0]
     assert error_of(imputed, stores[0]) < 0.7 * error_of(average_of(stores[0]), stores[0])
+
+
+def test_the_spread_is_written_beside_the_signal_and_covers_what_was_hidden(stores, trained, tmp_path):
+    out = tmp_path / "spread.zarr"
+    impute(trained[1], stores[0], out, pairs=[HIDDEN])
+    plain = xr.open_zarr(out)  # without epixs
+    signal, spread = plain.signal.to_numpy()[0], plain.spread.to_numpy()[0]
+    assert (spread > 0).all()
+    truth = open_compendium(stores[0]).signal.to_numpy()[LABELS.index(HIDDEN[1:])]
+    error = np.abs(truth - signal)
+    assert np.mean(error <= HALF_WIDTH * spread) > COVERED - 0.15  # of one track; of many, docs/accuracy.md
+    lazy = open_imputed(trained[1], stores[0], pairs=[("mouse", "b0", "a0"), HIDDEN], everything=True)
+    np.testing.assert_array_equal(lazy.spread[-1, 700:1_900].to_numpy(), spread[700:1_900])
+    assert verify(out) == []
+
+
+def test_a_damaged_spread_is_found_and_written_again(stores, trained, tmp_path):
+    out = tmp_path / "spread.zarr"
+    impute(trained[1], stores[0], out, pairs=[HIDDEN])
+    whole = open_compendium(out).load()
+    (out / "spread/c/0/0").unlink()
+    assert np.isnan(open_compendium(out).spread.to_numpy()).any()  # never zeros
+    (fault,) = verify(out, repair=True)
+    assert "spread" in fault.what
+    impute(trained[1], stores[0], out, pairs=[HIDDEN])
+    xr.testing.assert_equal(open_compendium(out).load(), whole)
+
+
+def test_a_model_that_held_nothing_out_says_nothing_of_its_errors(stores, trained, tmp_path):
+    model = new_model(joint_axis([stores[0]], [HIDDEN]), SETTINGS)
+    dataset = open_imputed(model, stores[0], pairs=[HIDDEN])
+    assert "spread" not in dataset
+    assert "spread" not in json.loads(dataset.attrs["provenance"])
 
 
 def test_other_regions_of_the_same_experiments_need_no_further_fit(stores, trained):

@@ -6,12 +6,12 @@ import pytest
 from epixs.axis.join import joint_axis
 from epixs.compendium.read import experiments_of, open_compendium
 from epixs.compendium.remove import remove_experiments
-from epixs.errors import AxisError, ConfigError, RegionError, TrainingError
+from epixs.errors import AxisError, ConfigError, RegionError
 from epixs.imputation.write import impute
 from epixs.models.folder import open_model
 from epixs.models.settings import make_settings
-from epixs.report import figures
-from epixs.report.figures import _with_gaps, curves, plot
+from epixs.report.figures import locus
+from epixs.report.plot import plot
 from epixs.training.run import train
 from tests.worlds import write_store
 
@@ -51,25 +51,6 @@ def test_a_picture_that_cannot_be_written_is_refused_before_anything_is_read(tmp
             plot("nowhere.zarr", "nowhere.zarr", out=tmp_path / name, **what)
 
 
-def test_learning_curves(trained, tmp_path):
-    curves(trained.folder, out=tmp_path / "curves.png")
-    assert (tmp_path / "curves.png").read_bytes()[:4] == b"\x89PNG"
-    with pytest.raises(TrainingError, match="has no history.csv"):
-        curves(tmp_path, out=tmp_path / "other.png")
-    assert not (tmp_path / "other.png").exists()
-
-
-def test_nothing_is_drawn_between_regions_nor_where_values_are_missing():
-    edges = np.array([[0.0, 1], [1, 2], [7, 8], [8, 9], [9, 10]])
-    x, zero, height = figures._with_gaps(edges, [3, 4, 5, np.nan, 6])
-    drawn = [  # of a step that lasts to the next point
-        (a, b, h) for a, b, h, then in zip(x, x[1:], height, height[1:], strict=False)
-        if b > a and not np.isnan([h, then]).any()
-    ]  # fmt: skip
-    assert drawn == [(0, 1, 3), (1, 2, 4), (7, 8, 5), (9, 10, 6)]
-    assert not zero.any()
-
-
 def test_what_was_not_measured_has_a_picture_as_well(world, trained, tmp_path):
     store = world.store("mouse")
     table = experiments_of(open_compendium(store))
@@ -87,10 +68,16 @@ def test_what_was_not_measured_has_a_picture_as_well(world, trained, tmp_path):
 
 @pytest.fixture
 def drawn(monkeypatch):
-    """Edges and values of each panel that is drawn."""
-    panels = []
-    monkeypatch.setattr(figures, "_with_gaps", lambda *panel: panels.append(panel) or _with_gaps(*panel))
-    return panels
+    """Edges (Mb or kb) and values of each row that is drawn."""
+    rows = []
+    steps = locus.steps
+    monkeypatch.setattr(locus, "steps", lambda *row: rows.append(row) or steps(*row))
+    return rows
+
+
+def by_windows(values):
+    """Of 2,000 bins two at a time are drawn as their mean: a picture has no more columns."""
+    return values.reshape(-1, 2).mean(axis=1)
 
 
 def test_removed_experiments_are_not_drawn(world, trained, held_out, tmp_path, drawn):
@@ -106,10 +93,10 @@ def test_removed_experiments_are_not_drawn(world, trained, held_out, tmp_path, d
     notes = plot(tmp_path / "i.zarr", store, **what)
     assert f"{biosample} / {assay} cannot be used (removed: wrong antibody): no observed panel" in notes
     left = [row for row in same.index[same["biosample"] != biosample] if table["accession"][row] not in gone]
-    average = open_compendium(store).signal[left].mean("experiment").to_numpy()
+    average = by_windows(open_compendium(store).signal[left].mean("experiment").to_numpy())
     assert len(drawn) == 1 + bool(left)
     if left:
-        np.testing.assert_allclose(drawn[-1][1], average)
+        np.testing.assert_allclose(drawn[-1][1], average, rtol=1e-5)
 
 
 def test_regions_in_any_order_are_drawn_along_the_chromosome(tmp_path, drawn):
@@ -125,4 +112,18 @@ def test_regions_in_any_order_are_drawn_along_the_chromosome(tmp_path, drawn):
     for edges, _ in drawn:
         assert (np.diff(edges[:, 0]) > 0).all()
     observed = drawn[0][1]
-    np.testing.assert_allclose(observed, np.concatenate([values[0, 1_000:], values[0, :1_000]]), atol=1e-3)
+    along = by_windows(np.concatenate([values[0, 1_000:], values[0, :1_000]]))
+    np.testing.assert_allclose(observed, along, atol=1e-3)
+
+
+def test_factors_of_a_model_are_drawn(trained, tmp_path):
+    assert plot(trained.folder, figure="factors", out=tmp_path / "f.svg") == []
+    drawn = (tmp_path / "f.svg").read_text()
+    for name in ("Assays", "Biosamples", "mouse", "human"):
+        assert f">{name}</text>" in drawn
+    with pytest.raises(ConfigError, match="a figure of factors; got a store"):
+        plot(trained.folder, "mouse.zarr", figure="factors", out=tmp_path / "g.svg")
+    with pytest.raises(ConfigError, match="a figure of factors; got 'liver'"):
+        plot(trained.folder, figure="factors", biosample="liver", out=tmp_path / "g.svg")
+    with pytest.raises(ConfigError, match="got no observed store"):
+        plot("imputed.zarr", figure="skill", out=tmp_path / "g.svg")

@@ -1,0 +1,339 @@
+"""Splits: which experiments, and which regions, a fold of a cross-validation keeps from training.
+
+A split depends on labels and a seed alone, not on the order of experiments in a store. It is saved as tables
+that `--exclude` reads, each with the fingerprint of the whole split in it.
+"""
+
+from __future__ import annotations
+
+import functools
+import itertools
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+
+import pandas as pd
+
+from epixs.axis.axis import COARSE_BINS, SpeciesAxis
+from epixs.axis.join import joint_axis
+from epixs.catalog.experiments import slug
+from epixs.catalog.pairs import Pair
+from epixs.errors import ConfigError, closest
+from epixs.genome.regions import BIN_SIZE
+from epixs.storage.files import check_new_folder, write_text
+from epixs.storage.fingerprint import digest
+
+BY = ("experiment", "assay", "class", "biosample", "region")
+"""Ways to split."""
+
+FOLDS = 3
+"""Number of folds, unless another one is asked for; the paper's."""
+
+MOST_FOLDS = 1_000
+
+Place = tuple[str, str, int, int, str]
+"""`(species, chrom, start, end, name)` of a region."""
+
+
+@dataclass(frozen=True)
+class Fold:
+    """What one fold keeps from training.
+
+    Parameters
+    ----------
+    name
+        Its number from 1 on, or the class that it holds out.
+    pairs
+        Experiments that are never trained on, and are scored.
+    regions
+        Regions that are withheld from training as well, and outside of which nothing is scored; none means
+        that all regions are trained on and scored.
+    """
+
+    name: str
+    pairs: tuple[Pair, ...]
+    regions: tuple[Place, ...] = ()
+
+
+@dataclass(frozen=True)
+class Split:
+    """Folds that share no experiment.
+
+    Parameters
+    ----------
+    by
+        What is kept together: one of `BY`.
+    seed
+        Decides which experiment comes into which fold.
+    folds
+        The folds.
+    kept
+        Experiments in no fold: held out, their assay or biosample would have none left to train on.
+    """
+
+    by: str
+    seed: int
+    folds: tuple[Fold, ...]
+    kept: tuple[Pair, ...] = ()
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """Digest of everything that the split says."""
+        folds = [[fold.name, fold.pairs, fold.regions] for fold in self.folds]
+        return digest([self.by, self.seed, folds, self.kept])
+
+    def table(self, fold: Fold) -> pd.DataFrame:
+        """The experiments of a fold, as its file has them."""
+        rows = [(*pair, fold.name, self.fingerprint) for pair in fold.pairs]
+        return pd.DataFrame(rows, columns=["species", "biosample", "assay", "fold", "split"])
+
+    def write(self, folder: str | Path) -> list[Path]:
+        """Write `fold-1.tsv`, `fold-2.tsv` ..., and `fold-1.bed` ... where regions are withheld.
+
+        Parameters
+        ----------
+        folder
+            New or empty folder, or one that holds this very split.
+
+        Returns
+        -------
+        The files.
+
+        Raises
+        ------
+        ConfigError
+            If the folder holds something else.
+        """
+        folder, texts = Path(folder), self._texts()
+        is_same = folder.is_dir() and all((folder / name).is_file() for name in texts)
+        is_same = is_same and all((folder / name).read_text("utf-8") == text for name, text in texts.items())
+        if not is_same or len([*folder.iterdir()]) > len(texts):
+            check_new_folder(folder, ConfigError)
+            folder.mkdir(parents=True, exist_ok=True)
+            for name, text in texts.items():
+                write_text(folder / name, text)
+        return [folder / name for name in texts]
+
+    def _texts(self) -> dict[str, str]:
+        texts = {}
+        for number, fold in enumerate(self.folds, 1):
+            texts[f"fold-{number}.tsv"] = self.table(fold).to_csv(sep="\t", index=False, lineterminator="\n")
+            for species in dict.fromkeys(place[0] for place in fold.regions):
+                lines = [
+                    f"{chrom}\t{start}\t{end}\t{name}\n" for s, chrom, start, end, name in fold.regions
+                    if s == species
+                ]  # fmt: skip
+                several = len({place[0] for place in fold.regions}) > 1
+                texts[f"fold-{number}{f'.{slug(species)}' * several}.bed"] = "".join(lines)
+        return texts
+
+
+def split(
+    stores: str | Path | Sequence[str | Path],
+    *,
+    by: str = "experiment",
+    folds: int | None = None,
+    assay_class: str = "",
+    seed: int = 0,
+    out: str | Path | None = None,
+) -> Split:
+    """Split the experiments of compendia into folds, each of which is held out in turn.
+
+    Parameters
+    ----------
+    stores
+        Finished compendia, one per species; each is split by itself, and folds of one number go together.
+    by
+        `"experiment"`: single experiments, spread over assays and biosamples, each of which keeps an
+        experiment in training. `"assay"`: all experiments of an assay are in one fold, which makes them
+        zero-shot. `"class"`: all assays of a class, one fold per class. `"biosample"`: all experiments of a
+        biosample but for one, that of its most widespread assay. `"region"`: regions, which are withheld, and
+        beside them experiments as of `"experiment"`: neither the track nor the place was seen.
+    folds
+        How many; 3, unless the folds are classes.
+    assay_class
+        Only experiments of this class are in folds; the others are always trained on.
+    seed
+        Decides which experiment comes into which fold.
+    out
+        Folder to write the folds to; see `Split.write`.
+
+    Raises
+    ------
+    ConfigError
+        If there is no such way to split, or not enough to split.
+    AxisError, StoreError
+        As `joint_axis`, for stores that cannot be used.
+
+    Examples
+    --------
+    >>> import epixs
+    >>> files = epixs.simulate("world", size="tiny")
+    >>> chosen = epixs.make_catalog("world/metadata.tsv", "catalog.tsv")
+    >>> table = epixs.ingest("catalog.tsv", "world/mouse.bed", "mouse.zarr", species="mouse")
+    >>> folds = epixs.split("mouse.zarr", by="experiment", folds=3).folds
+    >>> [len(fold.pairs) for fold in folds]
+    [10, 8, 9]
+    """
+    made = split_parts(joint_axis(stores).parts, by, folds, assay_class, seed)
+    if out is not None:
+        made.write(out)
+    return made
+
+
+def split_parts(
+    parts: Sequence[SpeciesAxis], by: str, folds: int | None, assay_class: str, seed: int
+) -> Split:
+    """Split the experiments of some species; see `split`."""
+    if by not in BY:
+        raise ConfigError("--by", got=f"{by!r}{closest(by, BY)}", expected=" or ".join(BY))
+    known = sorted({str(name) for part in parts for name in part.experiments["assay_class"]})
+    if assay_class and assay_class not in known:
+        raise ConfigError(
+            "assay class",
+            got=f"{assay_class!r}{closest(assay_class, known)}",
+            expected=f"one of {', '.join(known)}",
+        )
+    if by == "class" and folds is not None:
+        raise ConfigError(
+            "number of folds", got=folds, expected="none: each class is a fold", next_step="leave --folds out"
+        )
+    count = FOLDS if folds is None else folds
+    if not 2 <= count <= MOST_FOLDS:
+        raise ConfigError("number of folds", got=count, expected=f"2 to {MOST_FOLDS:,}")
+    names = [assay_class] if assay_class else known
+    if by != "class":
+        names = [str(number) for number in range(1, count + 1)]
+    found = [_fold_of(part, by, names, assay_class, seed) for part in parts]
+    made, kept = [], []
+    for number, name in enumerate(names):
+        pairs = [
+            (part.species, b, a)
+            for part, placed in zip(parts, found, strict=True)
+            for (b, a), at in placed.items()
+            if at == number
+        ]
+        made.append(Fold(name, tuple(sorted(pairs))))
+    for part, placed in zip(parts, found, strict=True):
+        kept += [(part.species, b, a) for (b, a), at in placed.items() if at is None]
+    empty = [fold.name for fold in made if not fold.pairs]
+    if empty:
+        raise ConfigError(
+            f"fold {empty[0]} would hold no experiment",
+            got=f"{count} folds by {by}",
+            expected="fewer folds, or more to split",
+        )
+    if by == "region":
+        made = _with_regions(made, parts, seed)
+    return Split(by, seed, tuple(made), tuple(sorted(kept)))
+
+
+Label = tuple[str, str]
+"""`(biosample, assay)`"""
+
+Placed = dict[Label, int | None]
+"""Number of the fold of each experiment; None for those that could be in none."""
+
+
+def _fold_of(part: SpeciesAxis, by: str, names: Sequence[str], assay_class: str, seed: int) -> Placed:
+    """Fold of each experiment of a species that may be in one."""
+    table = part.experiments
+    classes = dict(
+        zip(zip(table["biosample"], table["assay"], strict=True), table["assay_class"], strict=True)
+    )
+    chosen = {label: kind for label, kind in classes.items() if assay_class in ("", kind)}
+    if by == "class":
+        return {label: names.index(kind) for label, kind in chosen.items()}
+
+    order = functools.partial(_digest_of, seed, part.species)
+    if by == "assay":
+        sizes = Counter(assay for _, assay in chosen)
+        place = _balanced(sizes, len(names), order)
+        return {(b, a): place[a] for b, a in chosen}
+    groups: dict[str, int] | None = None
+    if by == "biosample":
+        groups = _balanced(Counter(biosample for biosample, _ in chosen), len(names), order)
+    return _stratified([*classes], sorted(chosen, key=lambda label: order(*label)), len(names), groups)
+
+
+def _digest_of(seed: int, *texts: str) -> str:
+    """What things are ordered by: as good as at random, and the same for the same seed."""
+    return digest([seed, *texts])
+
+
+def _balanced(sizes: Mapping[str, int], count: int, order: Callable[[str], str]) -> dict[str, int]:
+    """Fold of each group: the largest first, each into the fold with the fewest members so far."""
+    filled, place = [0] * count, {}
+    for name in sorted(sizes, key=lambda name: (-sizes[name], order(name))):
+        place[name] = min(range(count), key=lambda at: (filled[at], at))
+        filled[place[name]] += sizes[name]
+    return place
+
+
+def _stratified(
+    every: Sequence[Label], labels: Sequence[Label], count: int, groups: Mapping[str, int] | None
+) -> Placed:
+    """Fold of each experiment, such that no fold has all experiments of an assay or of a biosample.
+
+    Assays, then biosamples, are spread over the folds; `groups` gives the fold of each biosample instead, of
+    whose experiments the one of the most widespread assay comes last and so is kept.
+    """
+    total = Counter(name for label in every for name in _names(label))
+    held: list[Counter[Label]] = [Counter() for _ in range(count)]
+    sizes = [0] * count
+    placed: Placed = {}
+    if groups is not None:
+        labels = sorted(labels, key=lambda label: total[_names(label)[1]])
+    for label in labels:
+        mine = _names(label)
+        may = [at for at in range(count) if all(held[at][name] + 1 < total[name] for name in mine)]
+        if groups is not None:
+            may = [at for at in may if at == groups[label[0]]]
+        placed[label] = min(
+            may, key=lambda at: (held[at][mine[1]], held[at][mine[0]], sizes[at], at), default=None
+        )
+        if (at := placed[label]) is not None:
+            held[at].update(mine)
+            sizes[at] += 1
+    return placed
+
+
+def _names(label: Label) -> tuple[Label, Label]:
+    """A biosample and an assay, which may have the same name, as keys."""
+    return ("biosample", label[0]), ("assay", label[1])
+
+
+def _with_regions(folds: Sequence[Fold], parts: Sequence[SpeciesAxis], seed: int) -> list[Fold]:
+    """The folds, each with regions of its own, balanced by their bins."""
+    withheld: list[list[Place]] = [[] for _ in folds]
+    for part in parts:
+        places = _places(part, len(folds))
+        order = functools.partial(_digest_of, seed, part.species)
+        sizes = {str(at): place[3] - place[2] for at, place in enumerate(places)}
+        fold_of = _balanced(sizes, len(folds), order)
+        for at, place in enumerate(places):
+            withheld[fold_of[str(at)]].append(place)
+    return [replace(fold, regions=tuple(mine)) for fold, mine in zip(folds, withheld, strict=True)]
+
+
+def _places(part: SpeciesAxis, count: int) -> list[Place]:
+    """A species' regions; where they are fewer than the folds, each cut into as many stretches."""
+    regions, found = part.regions, []
+    for number, (name, chrom, first, end) in enumerate(
+        zip(regions.name, regions.chrom, regions.start, regions.end, strict=True)
+    ):
+        positions = -(-int(regions.n_bins_each[number]) // COARSE_BINS)
+        stretches = 1 if len(regions) >= count else count
+        if positions < stretches:
+            raise ConfigError(
+                f"region {name} of {part.species}",
+                got=f"{end - first:,} bp, to be cut for {count} folds",
+                expected=f"at least {count * COARSE_BINS * BIN_SIZE:,} bp, or {count} regions",
+                next_step="ask for fewer folds, or ingest more regions",
+            )
+        cuts = [first + COARSE_BINS * BIN_SIZE * (positions * at // stretches) for at in range(stretches)]
+        for at, (start, stop) in enumerate(itertools.pairwise([*cuts, end]), 1):
+            found.append((part.species, chrom, start, stop, f"{name}-{at}" if stretches > 1 else name))
+    return found

@@ -1,0 +1,166 @@
+"""`epixs split` and `crossvalidate`: what is held out in turn, and how well each model imputes it."""
+
+from __future__ import annotations
+
+import contextlib
+import warnings
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from epixs.cli.options import AsJson, DryRun, Quiet, Scheduler, SplitBy, Workers
+from epixs.cli.terminal import (
+    bytes_text,
+    check_present,
+    counted,
+    counting,
+    listed,
+    print_json,
+    progress_bar,
+    remark,
+    say,
+    seconds_text,
+    show_table,
+    start_tensorflow,
+)
+
+
+def split(
+    stores: Annotated[list[str], typer.Argument(metavar="STORE...", help="one compendium per species")],
+    out: Annotated[Path, typer.Option(metavar="DIR", help="folder for fold-1.tsv, fold-2.tsv, ...")],
+    by: Annotated[SplitBy, typer.Option(help="what comes into one fold as a whole")] = SplitBy.experiment,
+    folds: Annotated[int | None, typer.Option(help="how many; by default 3, or one per class")] = None,
+    assay_class: Annotated[str, typer.Option(help="hold out only experiments of this class")] = "",
+    seed: Annotated[int, typer.Option(min=0, help="decides which fold each comes into")] = 0,
+    json: AsJson = False,
+    quiet: Quiet = False,
+) -> None:
+    """Split experiments into folds, each a table that `epixs train --exclude` reads."""
+    check_present("store", *stores)
+    from epixs.axis.splits import split as run
+
+    made = run(stores, by=by.value, folds=folds, assay_class=assay_class, seed=seed, out=out)
+    rows = [
+        [fold.name, len(fold.pairs), len({p[2] for p in fold.pairs}), len({p[:2] for p in fold.pairs}),
+         len(fold.regions)]
+        for fold in made.folds
+    ]  # fmt: skip
+    show_table(
+        f"{len(made.folds)} folds by {by.value}, seed {seed}",
+        ["fold", "experiments", "assays", "biosamples", "withheld regions"],
+        rows,
+    )
+    if made.kept:
+        names = listed([" / ".join(pair[1:]) for pair in made.kept])
+        remark(
+            f"{counted(len(made.kept), 'experiment')} in no fold, so that each assay and biosample keeps one "
+            f"in training: {names}"
+        )
+    say(f"{out}: split {made.fingerprint}")
+    if json:
+        found = [
+            {"name": fold.name, "file": out / f"fold-{number}.tsv", "experiments": made.table(fold),
+             "regions": [list(place) for place in fold.regions]}
+            for number, fold in enumerate(made.folds, 1)
+        ]  # fmt: skip
+        print_json({"fingerprint": made.fingerprint, "folds": found, "always_trained_on": made.kept})
+
+
+def crossvalidate(
+    config: Annotated[Path, typer.Argument(metavar="CONFIG", help="TOML file, docs/crossvalidation.md")],
+    out: Annotated[
+        Path | None, typer.Option(metavar="RUN", help="folder of the run, instead of the one in the file")
+    ] = None,
+    workers: Workers = None,
+    scheduler: Scheduler = None,
+    dry_run: DryRun = False,
+    json: AsJson = False,
+    quiet: Quiet = False,
+) -> None:
+    """Train without each fold, impute it and score it, for all models and training sets. Resumes."""
+    from epixs.crossvalidation.settings import read_config
+    from epixs.errors import EpixsWarning
+
+    settings = read_config(config)
+    check_present(
+        "store", settings.split.store, *(path for one in settings.training_sets for path in one.others)
+    )
+    start_tensorflow()
+    from epixs.cluster.client import open_client
+    from epixs.crossvalidation.plan import estimated_seconds, plan_crossvalidation
+    from epixs.crossvalidation.run import crossvalidate as run
+    from epixs.evaluation.table import metric_columns
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", EpixsWarning)
+        plan = plan_crossvalidation(settings)
+        _show_plan(plan)
+        if dry_run:
+            seconds = estimated_seconds(plan)
+            say(
+                f"would train for {seconds_text(seconds)}, one fit after the other on this machine, by "
+                "timing a few steps; imputing and scoring come on top"
+            )
+            if json:
+                print_json({"plan": plan.to_dict() | {"training_seconds": seconds}})
+            return
+        here = workers is None and scheduler is None
+        with (
+            contextlib.nullcontext() if here else open_client(workers, scheduler) as client,
+            progress_bar() as bar,
+        ):
+            scores = run(settings, out=out, client=client, progress=counting(bar, "fits"))
+    for text in scores.attrs["notes"]:
+        remark(text)
+    columns = [name for name in ("mse", "skill", "pearson", "spearman") if name in metric_columns(scores)]
+    groups = scores.groupby(["training_set", "method"], sort=False)
+    rows = [[*key, len(part), *(float(part[name].mean()) for name in columns)] for key, part in groups]
+    show_table(
+        "means over experiments, folds and seeds", ["training set", "method", "scored", *columns], rows
+    )
+    folder = out or Path(settings.run.folder)
+    say(f"{folder / 'scores.tsv'}: {counted(len(scores), 'row')} of {counted(len(plan.fits), 'fit')}")
+    if json:
+        print_json({"run": folder, "plan": plan.to_dict(), "scores": scores, "notes": scores.attrs["notes"]})
+
+
+def _show_plan(plan: Any) -> None:
+    """Show what is held out, what will be fitted and scored, and what cannot be."""
+    split = plan.split
+    held_out = [
+        [f"fold {fold.name}", f"{counted(len(fold.pairs), 'experiment')} of "
+         f"{counted(len({pair[2] for pair in fold.pairs}), 'assay')}"
+         + (f", in {counted(len(fold.regions), 'withheld region')}" if fold.regions else "")]
+        for fold in split.folds
+    ]  # fmt: skip
+    show_table(f"held out in {plan.species}, by {split.by}", ["fold", "what"], held_out)
+    rows: list[list[Any]] = []
+    for (training_set, model), cost in plan.costs.items():
+        fits = [fit for fit in plan.fits if (fit.training_set, fit.model) == (training_set, model)]
+        scored = sum(len(fit.pairs) for fit in fits)
+        rows.append(
+            [training_set, f"{model} ({fits[0].settings.kind})", len(fits), scored, cost.experiments,
+             f"{cost.steps_per_epoch:,} x {cost.epochs:,}", bytes_text(cost.memory_bytes)]
+        )  # fmt: skip
+    columns = ["training set", "model", "fits", "scored", "trained on", "steps x epochs", "memory"]
+    show_table(counted(len(plan.fits), "fit"), columns, rows)
+    if split.kept:
+        remark(
+            f"{counted(len(split.kept), 'experiment')} always trained on: held out, an assay or a biosample "
+            f"would have none left: {listed([' / '.join(pair[1:]) for pair in split.kept])}"
+        )
+    same: dict[Any, list[str]] = {}
+    for fit in plan.fits:
+        names = same.setdefault((fit.stores, fit.fold, frozenset(fit.exclude)), [])
+        names += [fit.training_set] if fit.training_set not in names else []
+    for several in dict.fromkeys(tuple(names) for names in same.values() if len(names) > 1):
+        remark(f"WARNING: {' and '.join(several)} are the same experiments: each fit would be done twice")
+    lacking: dict[str, list[str]] = {}
+    for training_set, _, pair in plan.not_imputed:
+        lacking.setdefault(training_set, []).append(" / ".join(pair[1:]))
+    for training_set, pairs in lacking.items():
+        remark(
+            f"{training_set}: {counted(len(pairs), 'held-out experiment')} cannot be imputed, for no "
+            f"experiment of the assay or biosample is left to train on: {listed(pairs, 3)}"
+        )

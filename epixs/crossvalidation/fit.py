@@ -1,0 +1,166 @@
+"""One fit: train, impute what the fold holds out, score it beside the baselines."""
+
+from __future__ import annotations
+
+import gc
+import shutil
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from epixs.axis.join import joint_axis
+from epixs.cluster.client import take_one_thread
+from epixs.compendium.read import open_compendium, regions_of
+from epixs.crossvalidation.plan import Fit
+from epixs.crossvalidation.settings import ALL, MODELS, ScoringSettings
+from epixs.errors import EpixsError
+from epixs.evaluation.ladder import baselines_named
+from epixs.evaluation.runs import NOBODY
+from epixs.evaluation.scores import evaluate
+from epixs.evaluation.strata import Annotations
+from epixs.evaluation.table import IMPUTED, Evaluation
+from epixs.factors.fit import fit_genome
+from epixs.factors.store import open_factors
+from epixs.genome.regions import Regions
+from epixs.imputation.write import impute
+from epixs.ingestion.subset import copy_regions
+from epixs.models.folder import open_model
+from epixs.storage.fingerprint import crc32
+from epixs.storage.ledger import Record
+from epixs.storage.store import Store
+from epixs.storage.version import epixs_version
+from epixs.training.run import train
+
+LABELS = ("training_set", "model", "seed", "fold", "method", "species", "biosample", "assay", "class")
+"""First columns of the table of scores."""
+
+
+def scores_key(fit: Fit) -> str:
+    """Where the store of tasks keeps a fit's rows."""
+    return f"scores/{fit.name}.tsv"
+
+
+def carry_out(run: str, keep: str, store: Store, fits: Sequence[Fit]) -> Iterator[Record]:
+    """Carry out fits, and write the rows of each; the ledger record of each. Safe to repeat.
+
+    `run` is the folder of the run, where `keep` says what stays of a fit.
+    """
+    for fit in fits:
+        started = time.monotonic()
+        folder = Path(run) / "fits" / fit.name
+        try:
+            evaluation = _fitted_and_scored(fit, folder, Path(run) / "regions")
+        except EpixsError as error:
+            raise type(error)(f"{fit.description}: {error.message}") from error
+        text = (
+            rows_of(fit, evaluation).to_csv(sep="\t", index=False, na_rep="NA", lineterminator="\n").encode()
+        )
+        store.put(scores_key(fit), [text])
+        row: dict[str, Any] = {
+            "checksum": f"{crc32(memoryview(text)):08x}",
+            "seconds": round(time.monotonic() - started, 3),
+            "epixs_version": epixs_version(),
+            "remarks": list(evaluation.notes),
+        }
+        yield Record(fit.fingerprint, [row])  # entered in the ledger before anything is deleted
+        clear(folder, keep)
+        gc.collect()
+
+
+def rows_of(fit: Fit, evaluation: Evaluation) -> pd.DataFrame:
+    """Rows of a fit in the table of scores: its own, and those of the baselines if they stand beside it."""
+    found = evaluation.scores.rename(columns={"assay_class": "class"})
+    is_own = found["method"] == IMPUTED
+    labelled = found.assign(
+        training_set=fit.training_set,
+        fold=fit.fold.name,
+        model=is_own.map({True: fit.model, False: NOBODY}),
+        seed=is_own.map({True: str(fit.seed), False: NOBODY}),
+        method=found["method"].where(~is_own, fit.model),
+        species=fit.pairs[0][0],
+    )
+    rest = [name for name in found.columns if name not in LABELS]
+    baselines = labelled[~is_own] if fit.has_baselines else labelled[:0]
+    return pd.concat([baselines, labelled[is_own]])[[*LABELS, *rest]]
+
+
+def clear(folder: Path, keep: str) -> None:
+    """Delete what is not to be kept of a fit."""
+    if keep == ALL:
+        return
+    for path in folder.glob("*"):
+        if keep != MODELS or path.name != "model":
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
+    if keep != MODELS:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _fitted_and_scored(fit: Fit, folder: Path, regions: Path) -> Evaluation:
+    take_one_thread()
+    folder.mkdir(parents=True, exist_ok=True)
+    trained_on, scored = _stores_of(fit, regions)
+    train(joint_axis(trained_on, fit.exclude, fit.aliases), fit.settings, folder / "model", resume=True)
+    trained = open_model(folder / "model")
+    factors = None
+    if scored != trained_on[0] and trained.kind.has_genome_factors:
+        fit_genome(trained, scored, folder / "factors.zarr")
+        factors = open_factors(folder / "factors.zarr")
+    impute(trained, scored, folder / "imputed.zarr", pairs=fit.pairs, factors=factors)
+    settings = fit.evaluation
+    return evaluate(
+        folder / "imputed.zarr",
+        scored,
+        mode=settings.mode,  # type: ignore[arg-type]
+        annotations=_annotations(settings),
+        baselines=baselines_named(settings.baselines),
+    )
+
+
+def _annotations(settings: ScoringSettings) -> Annotations:
+    return Annotations(
+        *(getattr(settings, name) or None for name in ("genes", "enhancers", "blacklist", "peaks"))
+    )
+
+
+def _stores_of(fit: Fit, folder: Path) -> tuple[tuple[str, ...], str]:
+    """Stores that a fit is trained on, and the one that it is scored on."""
+    if not fit.fold.regions:
+        return fit.stores, fit.stores[0]
+    trained_on, scored = region_stores(fit, folder)
+    return (str(trained_on), *fit.stores[1:]), str(scored)
+
+
+def region_stores(fit: Fit, folder: Path) -> tuple[Path, Path]:
+    """Where the compendia of the regions outside of a fold, and of those in it, are."""
+    return folder / f"fold-{fit.fold.name}-outside.zarr", folder / f"fold-{fit.fold.name}.zarr"
+
+
+def write_region_stores(fit: Fit, folder: Path) -> None:
+    """Write the compendia of the regions outside of a fold, and of those in it; what is there stays."""
+    whole = regions_of(open_compendium(fit.stores[0]))
+    inside = [(chrom, start, end) for _, chrom, start, end, _ in fit.fold.regions]
+    outside, within = region_stores(fit, folder)
+    copy_regions(fit.stores[0], without(whole, inside), outside)
+    copy_regions(fit.stores[0], _regions(whole, inside), within)
+
+
+def _regions(whole: Regions, places: Sequence[tuple[str, int, int]]) -> Regions:
+    names = tuple(f"{chrom}:{start}-{end}" for chrom, start, end in places)
+    chroms, starts, ends = (tuple(column) for column in zip(*places, strict=True))
+    return Regions(whole.assembly, names, chroms, starts, ends, whole.chrom_sizes)
+
+
+def without(whole: Regions, places: Sequence[tuple[str, int, int]]) -> Regions:
+    """Regions but for some places in them."""
+    left = []
+    for chrom, start, end in zip(whole.chrom, whole.start, whole.end, strict=True):
+        for _, low, high in sorted(p for p in places if p[0] == chrom and start <= p[1] and p[2] <= end):
+            if start < low:
+                left.append((chrom, start, low))
+            start = high
+        if start < end:
+            left.append((chrom, start, end))
+    return _regions(whole, left)

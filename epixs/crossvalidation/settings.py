@@ -1,0 +1,277 @@
+"""What a cross-validation is asked to do, as a TOML file says it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, ClassVar, TypeVar, get_args
+
+from epixs.axis.splits import BY
+from epixs.config import CheckedSettings, Rule, Settings, Texts, not_negative, one_of, read_toml, setting
+from epixs.errors import ConfigError, closest
+from epixs.evaluation.ladder import LADDER
+from epixs.evaluation.metrics import Mode
+from epixs.evaluation.runs import NOBODY
+from epixs.models.settings import DEFAULT_KIND, settings_from
+from epixs.storage.location import is_url
+
+NOTHING, MODELS, ALL = "nothing", "models", "all"
+"""What is kept of a fit beside its scores: nothing, the model, or the model and what it imputed."""
+
+
+def _given(what: str) -> Rule:
+    return lambda text: bool(text), what
+
+
+def _name() -> Rule:
+    return (
+        lambda text: text.isprintable() and text == text.strip() and text not in ("", NOBODY),
+        f"a printable name, other than {NOBODY!r}",
+    )
+
+
+@dataclass(frozen=True)
+class SplitSettings(CheckedSettings):
+    """What is held out, as `epixs.split` says at length.
+
+    Parameters
+    ----------
+    store
+        Compendium of the species whose experiments are held out and scored.
+    by
+        What is kept together.
+    folds
+        How many; 0 takes 3, or one per class.
+    assay_class
+        Only experiments of this class are held out.
+    seed
+        Decides which experiment comes into which fold.
+    """
+
+    table: ClassVar[str] = "split"
+
+    store: str = setting("", _given("the path of a compendium"))
+    by: str = setting("experiment", one_of(BY))
+    folds: int = setting(0, not_negative())
+    assay_class: str = setting("")
+    seed: int = setting(0, not_negative())
+
+
+@dataclass(frozen=True)
+class TrainingSet(CheckedSettings):
+    """What a model is trained on, but for the experiments of the fold.
+
+    Parameters
+    ----------
+    name
+        As in tables.
+    others
+        Compendia of other species, trained on jointly with the one that is split.
+    core
+        Of the other species, take only biosamples with so many assays, and assays in so many biosamples: 5
+        for the paper's Core; 0 takes all.
+    exclude
+        Table of species, biosample and assay that are not trained on in any fold.
+    """
+
+    table: ClassVar[str] = "training_set"
+
+    name: str = setting("", _name())
+    others: tuple[str, ...] = setting(Texts())
+    core: int = setting(0, not_negative())
+    exclude: str = setting("")
+
+
+@dataclass(frozen=True)
+class RunSettings(CheckedSettings):
+    """How the fits are done.
+
+    Parameters
+    ----------
+    folder
+        Of the run: scores, plan, splits, and what is kept of the fits.
+    seeds
+        Each model is fitted with each of them.
+    keep
+        What is kept of a fit beside its scores: `"nothing"`, its `"models"`, or `"all"`, what it imputed too.
+    assay_alias
+        Table of assays with several names, as `--assay-alias`.
+    """
+
+    table: ClassVar[str] = "run"
+
+    folder: str = setting("crossvalidation", _given("the path of a folder"))
+    seeds: tuple[int, ...] = setting(
+        (0,),
+        (lambda seeds: 0 < len(seeds) == len(set(seeds)), "at least one, each once"),
+        (lambda seeds: all(0 <= seed < 2**32 for seed in seeds), "0 to 2**32 - 1"),
+    )
+    keep: str = setting(NOTHING, one_of((NOTHING, MODELS, ALL)))
+    assay_alias: str = setting("")
+
+
+@dataclass(frozen=True)
+class ScoringSettings(CheckedSettings):
+    """How imputed tracks are scored, as by `epixs evaluate`.
+
+    Parameters
+    ----------
+    mode
+        Whose definitions of the metrics.
+    baselines
+        Further baselines by name, or `"all"`.
+    genes, enhancers, blacklist, peaks
+        Annotation files.
+    """
+
+    table: ClassVar[str] = "evaluation"
+
+    mode: str = setting("corrected", one_of(get_args(Mode)))
+    baselines: tuple[str, ...] = setting(Texts())
+    genes: str = setting("")
+    enhancers: str = setting("")
+    blacklist: str = setting("")
+    peaks: str = setting("")
+
+
+@dataclass(frozen=True)
+class Config:
+    """A whole configuration; its paths are absolute.
+
+    Parameters
+    ----------
+    split, run, evaluation
+        The tables of those names.
+    training_sets
+        In the order of the tables.
+    models
+        Settings of each model by its name.
+    """
+
+    split: SplitSettings
+    training_sets: tuple[TrainingSet, ...]
+    models: dict[str, Settings]
+    run: RunSettings
+    evaluation: ScoringSettings
+
+    def to_dict(self) -> dict[str, Any]:
+        """What decides the scores, as JSON holds it; folder and what is kept do not."""
+        return {
+            "split": self.split.to_dict(),
+            "training_sets": {one.name: one.to_dict() for one in self.training_sets},
+            "models": {name: settings.to_dict() for name, settings in self.models.items()},
+            "seeds": list(self.run.seeds),
+            "assay_alias": self.run.assay_alias,
+            "evaluation": self.evaluation.to_dict(),
+        }
+
+
+Table = TypeVar("Table", bound=CheckedSettings)
+
+TABLES = ("split", "training_set", "model", "run", "evaluation")
+
+PATHS = {
+    "split": ("store",),
+    "training_set": ("others", "exclude"),
+    "run": ("folder", "assay_alias"),
+    "evaluation": ("genes", "enhancers", "blacklist", "peaks"),
+}
+"""Settings that are paths, relative to the file."""
+
+
+def read_config(path: str | Path) -> Config:
+    """Read the TOML file of a cross-validation; docs/crossvalidation.md explains it.
+
+    Raises
+    ------
+    ConfigError
+        If the file is no TOML, or a setting is unknown, missing or impossible: naming it.
+    """
+    path = Path(path)
+    content = read_toml(path, "give a TOML file, such as those in pipelines/")
+    try:
+        return _config_of(content, path.parent.resolve())
+    except ConfigError as error:
+        raise ConfigError(f"{path}: {error.message}") from error
+
+
+def _config_of(content: Mapping[str, Any], folder: Path) -> Config:
+    unknown = sorted(content.keys() - set(TABLES))
+    if unknown:
+        raise ConfigError(
+            "unknown table or setting",
+            got=f"{unknown[0]}{closest(unknown[0], TABLES)}",
+            expected=f"[{'], ['.join(TABLES)}]",
+        )
+    sets = [_read(TrainingSet, entry, folder) for entry in _entries(content, "training_set")]
+    _check_names("training_set", [one.name for one in sets])
+    entries = _entries(content, "model")
+    names = [entry.get("name", entry.get("kind", DEFAULT_KIND)) for entry in entries]
+    _check_names("model", names)
+    return Config(
+        _read(SplitSettings, content.get("split", {}), folder),
+        tuple(sets),
+        {name: _model_of(entry, name) for name, entry in zip(names, entries, strict=True)},
+        _read(RunSettings, content.get("run", {}), folder),
+        _read(ScoringSettings, content.get("evaluation", {}), folder),
+    )
+
+
+def _entries(content: Mapping[str, Any], name: str) -> list[dict[str, Any]]:
+    entries = content.get(name)
+    if not isinstance(entries, list) or not entries or not all(isinstance(one, dict) for one in entries):
+        raise ConfigError(
+            name, got="none" if entries is None else repr(entries), expected=f"at least one table [[{name}]]"
+        )
+    return entries
+
+
+def _check_names(table: str, names: Sequence[Any]) -> None:
+    taken = {baseline.name for baseline in LADDER}
+    valid, expected = _name()
+    for name in names:
+        if not isinstance(name, str) or not valid(name):
+            raise ConfigError(f"setting {table}.name", got=repr(name), expected=expected)
+        if names.count(name) > 1:
+            raise ConfigError(f"setting {table}.name", got=f"{name!r} twice", expected="each name once")
+        if table == "model" and name in taken:
+            raise ConfigError("setting model.name", got=repr(name), expected="a name that no baseline has")
+
+
+def _read(kind: type[Table], content: Any, folder: Path) -> Table:
+    """One table, checked, its paths made absolute."""
+    if not isinstance(content, dict):
+        raise ConfigError(kind.table, got=repr(content), expected=f"a table, [{kind.table}]")
+    if unknown := sorted(content.keys() - set(kind.names())):
+        raise ConfigError(
+            "unknown setting",
+            got=f"{kind.table}.{unknown[0]}{closest(unknown[0], kind.names())}",
+            expected=f"one of {', '.join(kind.names())}",
+        )
+    found = kind(**content)
+    changes: dict[str, Any] = {}
+    for name in PATHS[kind.table]:
+        value = getattr(found, name)
+        changes[name] = (
+            _beside(folder, value) if isinstance(value, str) else Texts(_beside(folder, one) for one in value)
+        )
+    return replace(found, **changes)
+
+
+def _beside(folder: Path, path: str) -> str:
+    """A path relative to the configuration, made absolute; a URL, or nothing, as it is."""
+    return path if not path or is_url(path) else str(folder / Path(path).expanduser())
+
+
+def _model_of(entry: dict[str, Any], name: str) -> Settings:
+    model = {key: value for key, value in entry.items() if key not in ("name", "training")}
+    training = entry.get("training", {})
+    settings = settings_from({"model": model, "training": training}, f"model {name}", DEFAULT_KIND)
+    if "seed" in training:
+        raise ConfigError(
+            f"model {name}: training.seed", got=training["seed"], expected="seeds = [...] in [run]"
+        )
+    if settings.training.precision == "auto":  # chosen by timing, which two runs need not agree on
+        settings = settings.replace(precision="float32")
+    return settings

@@ -1,0 +1,266 @@
+"""The paper's two tables: training sets, models and baselines compared experiment by experiment.
+
+Everything is paired: all methods of a table are averaged over the same experiments.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from epixs.errors import ConfigError, closest
+from epixs.evaluation import ladder
+from epixs.evaluation.runs import METHOD, NOBODY, Method, Scores, chosen, method_name, names_of, read_run
+from epixs.evaluation.significance import CLUSTERS, DRAWS, Resampling, holm, paired_wilcoxon
+from epixs.evaluation.species import differences
+from epixs.evaluation.table import AVERAGE, MOST_NAMED
+
+OVERALL, BY_ASSAY = "overall", "by assay"
+"""Mean over all experiments, and mean over assays of the means over their experiments."""
+
+CLASSES = ("histone", "protein_binding", "transcription", "accessibility")
+"""Classes of assays in the order of the paper's table; others follow."""
+
+STRATA = ((0, 0), (1, 1), (2, 3), (4, 7), (8, 15), (16, None))
+"""Numbers of training experiments of a biosample, from and to, that count as equally well characterised."""
+
+
+@dataclass(frozen=True)
+class Tables:
+    """The tables of a run, one row per method and group of experiments.
+
+    Columns are `training_set model method zero_shot_user group experiments mean low high against pairs
+    difference difference_low difference_high effect p p_corrected`: the mean of the metric and its interval;
+    what it is compared with, on how many pairs, the mean difference and its interval, the matched-pairs
+    rank-biserial correlation (negative where the method is mostly lower) and Wilcoxon's signed-rank p,
+    also corrected for the number of tests in the table.
+
+    Parameters
+    ----------
+    metric
+        What all means are of.
+    imputation
+        Experiments whose assay was trained on in their species (the paper's table 1).
+    zero_shot
+        Experiments whose assay was not (table 2).
+    characterised
+        As `imputation`, by the number of training experiments of the biosample.
+    assays
+        Joint minus single species, as `species_differences` gives it.
+    notes
+        What is left out or cannot be compared, and why.
+    """
+
+    metric: str
+    imputation: pd.DataFrame
+    zero_shot: pd.DataFrame
+    characterised: pd.DataFrame
+    assays: pd.DataFrame
+    notes: list[str]
+
+
+def tables(
+    run: str | Path | pd.DataFrame,
+    *,
+    metric: str = "mse",
+    baseline: str | None = None,
+    cluster: str = CLUSTERS[0],
+    draws: int = DRAWS,
+    seed: int = 0,
+) -> Tables:
+    """Make the paper's two tables of a run, with intervals and tests, and compare the species assay by assay.
+
+    Parameters
+    ----------
+    run
+        Folder of `epixs crossvalidate`, or of the report of `epixs evaluate`; or their table of scores.
+    metric
+        Column of the scores that means are of.
+    baseline
+        Training set, model or baseline that all others are compared with. By default the training set of one
+        species; where it has no score, or there is none, average activity, and else what was imputed.
+    cluster
+        Intervals draw whole `"biosample"`s, or each `"experiment"` by itself.
+    draws, seed
+        Of the bootstrap.
+
+    Raises
+    ------
+    ConfigError
+        If the run holds no scores, no such metric, or no such baseline.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> rows = [("mouse", 0.3, 0.2), ("mouse + human", 0.2, 0.1)]
+    >>> scores = pd.DataFrame(
+    ...     [
+    ...         {"training_set": name, "model": "avocado", "seed": "0", "fold": "1", "method": "avocado"}
+    ...         | {"biosample": biosample, "assay": "H3K4me3", "assay_class": "histone", "mse": mse}
+    ...         for name, *values in rows
+    ...         for biosample, mse in zip(("liver", "heart"), values)
+    ...     ]
+    ... )
+    >>> table = tables(scores).imputation
+    >>> table[table["group"] == "overall"][["training_set", "mean", "against"]].to_numpy().tolist()
+    [['mouse', 0.25, ''], ['mouse + human', 0.15..., 'mouse']]
+    """
+    resampling = Resampling(cluster, draws, seed)
+    scores = read_run(run, metric)
+    first, second = (chosen(scores, rows) for rows in (~scores.zero_shot, scores.zero_shot))
+    if baseline is not None:
+        known = names_of(scores.methods)
+        if baseline not in known:
+            raise ConfigError(
+                "baseline", got=f"{baseline!r}{closest(baseline, known)}", expected="; ".join(known)
+            )
+    notes = list(scores.notes)
+    (first, of_first, said), (second, of_second, more) = (_shared(one, baseline) for one in (first, second))
+    notes += [f"table 1: {text}" for text in said] + [f"table 2: {text}" for text in more]
+    assays, remarks = differences(first, resampling)
+    return Tables(
+        metric,
+        compare(first, of_first, _class_groups(first.wide), resampling),
+        compare(second, of_second, _class_groups(second.wide), resampling),
+        compare(first, of_first, _strata_groups(first), resampling),
+        assays,
+        [*notes, *remarks],
+    )
+
+
+def _reference(scores: Scores, baseline: str | None) -> dict[Method, Method]:
+    """What each method is compared with: the same model on another training set, or one method."""
+    methods = scores.methods
+    models = [method for method in methods if method[1] != NOBODY]
+    chosen = names_of(methods).get(baseline) if baseline is not None else _default(scores, models)
+    if chosen is None:
+        return {}
+    found = {}
+    for method in methods:
+        same_model = (chosen[0], *method[1:])
+        against = same_model if method in models and same_model in models else chosen
+        if against != method:
+            found[method] = against
+    return found
+
+
+def _default(scores: Scores, models: Sequence[Method]) -> Method | None:
+    """The first model of one species, or of one evaluation; else the fair baseline with most experiments."""
+    alone = [method for method in models if method[0] in (scores.single, NOBODY)]
+    if alone:
+        return alone[0]
+    fair = [baseline.name for baseline in (ladder.AVERAGE, *reversed(ladder.ZERO_SHOT))]
+    there = sorted((m for m in scores.methods if m[2] in fair), key=lambda m: fair.index(m[2]))
+    return max(there, key=lambda method: int(scores.of(method).count()), default=None)
+
+
+def _shared(scores: Scores, baseline: str | None) -> tuple[Scores, dict[Method, Method], list[str]]:
+    """The experiments that all models, and what they are compared with, have; and what is left out."""
+    wide = scores.wide
+    reference = _reference(scores, baseline)
+    notes = []
+    if baseline is not None and not reference and len(wide):
+        notes.append(f"{baseline} has no score there, so that nothing is compared with it")
+    average = [
+        method
+        for method in scores.methods
+        if method[2] == AVERAGE and 2 * scores.of(method).count() > len(wide)
+    ]
+    models = [method for method in scores.methods if method[1] != NOBODY]
+    required = list(dict.fromkeys([*models, *reference.values(), *average]))
+    shared = wide[required].notna().all(axis=1).to_numpy()
+    if not shared.any() and len(wide):
+        shared = np.ones(len(wide), dtype=bool)
+        notes.append("no experiment has a score of all models: means are over different experiments")
+    elif not shared.all():
+        named = [method_name(one, True) for one in required if scores.of(one)[~shared].isna().any()]
+        notes.append(
+            f"{int((~shared).sum())} of {len(wide)} experiments are left out, where there is no score of "
+            f"{' or '.join(named[:MOST_NAMED])}{' or others' if len(named) > MOST_NAMED else ''}"
+        )
+    found = chosen(scores, shared)
+    few = [
+        f"{method_name(method, True)} ({found.of(method).count()} of {len(found.wide)})"
+        for method in found.methods
+        if found.of(method).isna().any()
+    ]
+    if few:
+        notes.append(f"means over fewer experiments, not to be compared with the others: {'; '.join(few)}")
+    return found, reference, notes
+
+
+Groups = Mapping[str, npt.NDArray[np.bool_]]
+
+
+def _class_groups(wide: pd.DataFrame) -> Groups:
+    """All experiments, twice, and those of each class of assays."""
+    classes = np.array(wide.index.get_level_values("assay_class"), dtype=object)
+    names = sorted(set(classes), key=lambda name: (CLASSES.index(name) if name in CLASSES else 9, name))
+    everything = np.ones(len(wide), dtype=bool)
+    return {OVERALL: everything, BY_ASSAY: everything} | {name: classes == name for name in names}
+
+
+def _strata_groups(scores: Scores) -> Groups:
+    """Experiments by the number of training experiments of their biosample."""
+    found = {}
+    for low, high in STRATA:
+        name = f"{low}" if low == high else f"{low} or more" if high is None else f"{low} to {high}"
+        rows = (scores.tracks >= low) & (scores.tracks <= (np.inf if high is None else high))
+        if rows.any():
+            found[name] = rows
+    return found
+
+
+def compare(
+    scores: Scores, reference: Mapping[Method, Method], groups: Groups, resampling: Resampling
+) -> pd.DataFrame:
+    """One row per method and group of experiments: mean, interval, and the paired comparison.
+
+    The group `by assay` weighs all assays the same, and its test is over the assays' means.
+    """
+    zero_shot_users = {baseline.name: baseline.is_zero_shot for baseline in ladder.LADDER}
+    rows = []
+    for method in scores.methods:
+        training_set, model, name = method
+        has_it = True if model != NOBODY else zero_shot_users.get(name)
+        head = {"training_set": training_set, "model": model, "method": name}
+        head["zero_shot_user"] = "" if has_it is None else "yes" if has_it else "no"
+        against = reference.get(method)
+        for group, mask in groups.items():
+            values = scores.of(method)[mask].dropna()
+            if values.empty:
+                continue
+            found = resampling.interval(values, by_assay=group == BY_ASSAY)
+            row = head | {"group": group, "experiments": len(values), **vars(found), "against": ""}
+            if against is not None:
+                row |= {"against": method_name(against, True)}
+                row |= _paired(values, scores.of(against)[mask], group == BY_ASSAY, resampling)
+            rows.append(row)
+    columns = [
+        *METHOD, "zero_shot_user", "group", "experiments", "mean", "low", "high", "against", "pairs",
+        "difference", "difference_low", "difference_high", "effect", "p",
+    ]  # fmt: skip
+    table = pd.DataFrame(rows, columns=columns)
+    return table.assign(p_corrected=holm(table["p"].to_numpy(dtype=float)))
+
+
+def _paired(values: pd.Series, other: pd.Series, by_assay: bool, resampling: Resampling) -> dict[str, Any]:
+    """A method compared with another one on the experiments that both have."""
+    both = pd.DataFrame({"value": values, "other": other}).dropna()
+    found = resampling.interval(both["value"] - both["other"], by_assay=by_assay)
+    tested = both.groupby(level="assay").mean() if by_assay else both
+    test = paired_wilcoxon(tested["value"].to_numpy(), tested["other"].to_numpy())
+    return {
+        "pairs": test.pairs,
+        "difference": found.mean,
+        "difference_low": found.low,
+        "difference_high": found.high,
+        "effect": test.effect,
+        "p": test.p,
+    }

@@ -1,0 +1,296 @@
+"""Scores of a run as one table of experiments by methods, whichever command wrote them.
+
+A run is a cross-validation or one evaluation. An experiment's score is its mean over seeds and folds.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from epixs.catalog.tsv import read_tsv
+from epixs.errors import ConfigError, closest
+from epixs.evaluation import ladder
+from epixs.evaluation.metrics import ACROSS_UNITS, HIGHER_IS_BETTER
+from epixs.evaluation.table import AVERAGE, IMPUTED, KNOWN_METRICS, MOST_NAMED, TRACKS
+
+NOBODY = "-"
+"""Stands where a row has no training set, model, seed or fold: that of a baseline, or of one evaluation."""
+
+EXPERIMENT = ["species", "biosample", "assay", "assay_class"]
+"""Labels of an experiment."""
+
+METHOD = ["training_set", "model", "method"]
+"""Labels of what predicts it."""
+
+LABELS = [*METHOD, "seed", "fold", *EXPERIMENT]
+
+TRAINED_ON, ZERO_SHOT = "training", "zero-shot"
+"""Roles of experiments that are in no table, and in the second one."""
+
+SCORES_FILE, PLAN_FILE = "scores.tsv", "crossvalidation.json"
+"""Files of a run; an evaluation has no plan."""
+
+MAX_PLAN_BYTES = 1 << 28
+
+Method = tuple[str, str, str]
+"""Training set, model and name of a method."""
+
+
+@dataclass(frozen=True)
+class Scores:
+    """Scores of one metric as a table of experiments by methods.
+
+    Parameters
+    ----------
+    wide
+        One row per experiment, one column per method; the mean over seeds and folds.
+    metric
+        Its name.
+    zero_shot
+        Whether the assay of each experiment was not trained on in its species.
+    tracks
+        Training experiments of each experiment's biosample; NaN where unknown.
+    single
+        Training set of one species.
+    notes
+        What was left out.
+    """
+
+    wide: pd.DataFrame
+    metric: str
+    zero_shot: npt.NDArray[np.bool_]
+    tracks: npt.NDArray[np.float64]
+    single: str
+    notes: list[str]
+
+    @property
+    def methods(self) -> list[Method]:
+        """What there are scores of, in the order of a table."""
+        columns: list[Any] = list(self.wide.columns)
+        return columns
+
+    def of(self, method: Method) -> pd.Series[float]:
+        """Score of each experiment; NaN where there is none."""
+        return pd.Series(self.wide[method])
+
+
+def read_run(run: str | Path | pd.DataFrame, metric: str, single: str | None = None) -> Scores:
+    """Read the scores of a run as one table of experiments by methods.
+
+    Raises
+    ------
+    ConfigError
+        If there are none, or not with this metric.
+    """
+    table, plan = (run, {}) if isinstance(run, pd.DataFrame) else _read_folder(Path(run))
+    table = _canonical(table, metric)
+    if single is not None and single not in set(table["training_set"]):
+        known = list(dict.fromkeys(table["training_set"]))
+        raise ConfigError("single", got=f"{single!r}{closest(single, known)}", expected="; ".join(known))
+    notes = _incomplete(table)
+    kept = table[table["role"] != TRAINED_ON]
+    if len(kept) < len(table):
+        some = len(table.loc[table["role"] == TRAINED_ON, EXPERIMENT].drop_duplicates())
+        notes.append(f"{some} experiments that were trained on are in no table")
+    if metric not in HIGHER_IS_BETTER and metric not in ACROSS_UNITS:
+        strange = kept.loc[~kept["same_units"], EXPERIMENT].drop_duplicates()
+        if len(strange):
+            notes.append(
+                f"{len(strange)} experiments were observed in other units than they were predicted in, and "
+                f"are in no table of {metric}: compare them by {' or '.join(ACROSS_UNITS[:2])}"
+            )
+        kept = kept[kept["same_units"]]
+    if kept.empty:
+        raise ConfigError(
+            "no score is left", got="; ".join(notes), expected="experiments that were not trained on"
+        )
+    grouped = kept.groupby([*EXPERIMENT, *METHOD], sort=False)[metric]
+    means = grouped.mean().where(grouped.count() == grouped.size())
+    wide = _without_copies(pd.DataFrame(means.unstack(METHOD)))  # noqa: PD010 (keeps what is NaN)
+    wide = wide.reindex(columns=_ordered(wide.columns, kept))
+    at = kept.drop_duplicates(EXPERIMENT).set_index(EXPERIMENT).reindex(wide.index)
+    return Scores(
+        wide,
+        metric,
+        (at["role"] == ZERO_SHOT).to_numpy(),
+        at[TRACKS].to_numpy(dtype=float),
+        single or _single_species(table, plan),
+        notes,
+    )
+
+
+def _read_folder(place: Path) -> tuple[pd.DataFrame, Any]:
+    """The table of scores in a folder, and the plan of a cross-validation, if it is one."""
+    path = place / SCORES_FILE if place.is_dir() else place
+    table = read_tsv(
+        path,
+        ("biosample", "assay", "method"),
+        what="table of scores",
+        error=ConfigError,
+        next_step="give the folder of `epixs crossvalidate`, or one of `epixs evaluate --report`",
+    )
+    plan = path.with_name(PLAN_FILE)
+    if not plan.is_file():
+        return table, {}
+    if plan.stat().st_size > MAX_PLAN_BYTES:
+        raise ConfigError(f"{plan} is too large", got=f"{plan.stat().st_size:,} bytes", expected="256 MiB")
+    try:
+        return table, json.loads(plan.read_text(encoding="utf-8"))
+    except (ValueError, RecursionError) as error:
+        raise ConfigError(
+            f"{plan} is not JSON: {error}", next_step="run the cross-validation again"
+        ) from error
+
+
+def _canonical(scores: pd.DataFrame, metric: str) -> pd.DataFrame:
+    """Scores with all labels as text and the metric as numbers, whichever command wrote them."""
+    table = scores.rename(columns={"class": "assay_class"} if "assay_class" not in scores else {})
+    lacking = [name for name in ("biosample", "assay", "assay_class", "method") if name not in table]
+    if lacking:
+        raise ConfigError(
+            "no table of scores",
+            got=f"no column {', '.join(lacking)}",
+            expected="the table of `epixs crossvalidate` or `epixs evaluate`",
+        )
+    if metric not in table or metric not in KNOWN_METRICS:
+        known = [name for name in table if name in KNOWN_METRICS]
+        raise ConfigError("metric", got=f"{metric!r}{closest(metric, known)}", expected=", ".join(known))
+    if table.empty:
+        raise ConfigError("the table of scores has no rows", next_step="evaluate something first")
+    if "model" not in table:
+        is_imputed = table["method"] == IMPUTED
+        table = table.assign(model=np.where(is_imputed, IMPUTED, NOBODY))
+    for name in LABELS:
+        table = table.assign(**{name: table[name].astype(str) if name in table else NOBODY})
+    role = table["role"].astype(str) if "role" in table else _roles(table)
+    same = table["same_units"].astype(str).str.lower() != "false" if "same_units" in table else True
+    table = table.assign(
+        **{metric: _numbers(table, metric), "role": role, "same_units": same},
+        **{TRACKS: _numbers(table, TRACKS) if TRACKS in table else np.nan},
+    )
+    repeated = table.duplicated(LABELS)
+    if repeated.any():
+        row = table[repeated].iloc[0]
+        raise ConfigError(
+            "the table of scores has a row twice",
+            got=f"{row['biosample']} / {row['assay']} by {row['method']}",
+            expected="one row per training set, model, seed, fold, method and experiment",
+        )
+    return table
+
+
+def _numbers(table: pd.DataFrame, name: str) -> npt.NDArray[np.float64]:
+    """A column as numbers; `NA` and nothing are NaN."""
+    column = table[name]
+    if pd.api.types.is_numeric_dtype(column):
+        return column.to_numpy(dtype=float)
+    text = column.astype(str).str.strip()
+    found = pd.to_numeric(text.where(~text.isin(["NA", "", "nan", "NaN"])), errors="coerce")
+    wrong = found.isna() & ~text.isin(["NA", "", "nan", "NaN"])
+    if wrong.any():
+        raise ConfigError(f"column {name} of the scores", got=repr(text[wrong].iloc[0]), expected="numbers")
+    return found.to_numpy(dtype=float)
+
+
+def _roles(table: pd.DataFrame) -> pd.Series:
+    """Zero-shot where no experiment of the assay was trained on: average activity does not exist there."""
+    average = table[table["method"] == AVERAGE]
+    if average.empty:
+        return pd.Series("", index=table.index)
+    with_average = set(average[[*EXPERIMENT, "fold"]].itertuples(index=False, name=None))
+    rows = table[[*EXPERIMENT, "fold"]].itertuples(index=False, name=None)
+    return pd.Series(["" if row in with_average else ZERO_SHOT for row in rows], index=table.index)
+
+
+def _single_species(table: pd.DataFrame, plan: Any) -> str:
+    """The training set of one species: the plan's without others, or the first of the table."""
+    known = list(dict.fromkeys(table.loc[table["model"] != NOBODY, "training_set"]))
+    config = plan.get("config") if isinstance(plan, dict) else None
+    sets = config.get("training_sets") if isinstance(config, dict) else None
+    if isinstance(sets, dict):
+        alone = [
+            name for name in known if isinstance(sets.get(name), dict) and not sets[name].get("others", True)
+        ]
+        return alone[0] if alone else ""
+    return known[0] if known else ""
+
+
+def _incomplete(table: pd.DataFrame) -> list[str]:
+    """A note on fits that others have and that are not there."""
+    models = table[table["model"] != NOBODY]
+    there = set(_distinct(models, ["training_set", "model", "seed", "fold"]))
+    fits = _distinct(models, ["seed", "fold"])
+    wanted = [(*one, *fit) for one in _distinct(models, ["training_set", "model"]) for fit in fits]
+    lacking = [fit for fit in wanted if fit not in there]
+    if not lacking:
+        return []
+    named = [f"{name}, {model}, seed {seed}, fold {fold}" for name, model, seed, fold in lacking]
+    return [
+        f"WARNING: {len(lacking)} of {len(wanted)} fits have no scores: "
+        f"{'; '.join(named[:MOST_NAMED])}{'; ...' if len(named) > MOST_NAMED else ''}"
+    ]
+
+
+def _without_copies(wide: pd.DataFrame) -> pd.DataFrame:
+    """Baselines that are the same whatever the training set, once."""
+    methods: list[Any] = list(wide.columns)
+    for name in dict.fromkeys(name for _, model, name in methods if model == NOBODY):
+        columns = [column for column in methods if column[1:] == (NOBODY, name)]
+        values = wide[columns]
+        if np.allclose(values.max(axis=1), values.min(axis=1), equal_nan=True):
+            once = values.bfill(axis=1).iloc[:, 0]
+            wide = wide.drop(columns=columns)
+            wide[NOBODY, NOBODY, name] = once
+    return wide
+
+
+def _ordered(columns: Sequence[Any] | pd.Index, table: pd.DataFrame) -> pd.MultiIndex:
+    """Baselines in the order of the ladder, then models in the order of the table."""
+    rungs = {baseline.name: number for number, baseline in enumerate(ladder.LADDER)}
+    first = {method: number for number, method in enumerate(_distinct(table, METHOD))}
+
+    def place(method: Any) -> tuple[bool, int, int]:
+        return method[1] != NOBODY, rungs.get(method[2], len(rungs)), first.get(method, -1)
+
+    return pd.MultiIndex.from_tuples(sorted(columns, key=place), names=METHOD)
+
+
+def _distinct(table: pd.DataFrame, columns: list[str]) -> list[Any]:
+    """Different rows of some columns, in the order of the table."""
+    return list(dict.fromkeys(table[columns].itertuples(index=False, name=None)))
+
+
+def chosen(scores: Scores, rows: npt.NDArray[np.bool_]) -> Scores:
+    """Scores of some experiments, and of the methods that have any of them."""
+    wide = scores.wide[rows]
+    wide = wide.loc[:, wide.notna().any()]
+    return Scores(
+        wide, scores.metric, scores.zero_shot[rows], scores.tracks[rows], scores.single, scores.notes
+    )
+
+
+def method_name(method: Method, several_models: bool = False) -> str:
+    """What a table calls a method: a training set, with the model where there are several; or a baseline."""
+    training_set, model, name = method
+    if model == NOBODY:
+        return name if training_set == NOBODY else f"{name} ({training_set})"
+    if training_set == NOBODY:
+        return model
+    return f"{training_set}, {model}" if several_models else training_set
+
+
+def names_of(methods: Sequence[Method]) -> dict[str, Method]:
+    """All names by which a method can be asked for; the first method that has a name gets it."""
+    found: dict[str, Method] = {}
+    for method in methods:
+        for name in (method_name(method), method_name(method, True), method[2]):
+            found.setdefault(name, method)
+    return found

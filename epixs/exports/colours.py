@@ -1,0 +1,55 @@
+"""Colours, declared once for track hubs, pages and pictures: Okabe and Ito's, for the colour-blind too."""
+
+from __future__ import annotations
+
+Colour = tuple[int, int, int]
+"""Red, green and blue, 0 to 255."""
+
+COLOURS: dict[str, Colour] = {
+    "histone": (0, 114, 178),
+    "protein_binding": (213, 94, 0),
+    "transcription": (0, 158, 115),
+    "accessibility": (204, 121, 167),
+    "other": (110, 110, 110),
+}
+"""Colour of each assay class. What is imputed is paler."""
+
+SERIES: tuple[Colour, ...] = (
+    (0, 114, 178), (213, 94, 0), (0, 158, 115), (204, 121, 167), (230, 159, 0), (86, 180, 233)
+)  # fmt: skip
+"""Colours of things without a class, such as species, in their order."""
+
+INK: Colour = (51, 51, 51)
+"""Lines and words."""
+
+PALE: Colour = (226, 226, 222)
+"""Grid lines, and cells of which nothing is known."""
+
+OBSERVED: Colour = (0, 114, 178)
+
+IMPUTED: Colour = (213, 94, 0)
+
+BASELINE: Colour = (140, 140, 140)
+"""Average activity, and whatever else a model is compared with."""
+
+BEST, WORST = "#2c69a6", "#b3431f"
+"""Ends of the scale of skill: better than the baseline, and worse. White lies between them."""
+
+
+def colour_of(assay_class: str, kind: str) -> Colour:
+    """Colour of a track, by the class of its assay and whether it was observed or imputed."""
+    red, green, blue = COLOURS.get(assay_class, COLOURS["other"])
+    return (
+        ((red + 255) // 2, (green + 255) // 2, (blue + 255) // 2) if kind == "imputed" else (red, green, blue)
+    )
+
+
+def as_hex(colour: Colour) -> str:
+    """A colour as pages and pictures write it.
+
+    Examples
+    --------
+    >>> as_hex((0, 114, 178))
+    '#0072b2'
+    """
+    return "#{:02x}{:02x}{:02x}".format(*colour)

@@ -1,0 +1,145 @@
+"""What is learned from tracks that the networks of a context model have never seen.
+
+Of each such track it is known what the network that has not seen it predicts, and what is right: so it shows
+what zero-shot tracks are best mixed from, and how far predictions are off.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+
+import numpy as np
+import numpy.typing as npt
+
+from epixs.sampling.around import Target
+from epixs.sampling.batch import Batch
+from epixs.sampling.context import ContextSampler
+from epixs.sampling.intervals import NARROWEST, assay_factors, conformal_quantile, fit_widths
+from epixs.sampling.mixture import mean_of_tracks, mixture, regression
+from epixs.sampling.panel import Panel
+from epixs.sampling.scales import SMALLEST_SPREAD
+
+Floats = npt.NDArray[np.float32]
+Doubles = npt.NDArray[np.float64]
+
+MOST_TRACKS = 64
+"""Of more training tracks, so many are looked at."""
+
+Predictions = Callable[[Batch], Floats]
+"""What each member predicts for the entries of a batch: arcsinh units, shape `(member, P)`."""
+
+
+def learn_mixture(sampler: ContextSampler, predict: Predictions) -> Floats:
+    """Learn what zero-shot tracks are mixed from, from the assays that members have hidden from them.
+
+    Returns
+    -------
+    Shares of `mixture.PARTS`, shape `(species, 3)`.
+    """
+    panels = [one.panel for one in sampler.species]
+    parts: list[list[Doubles]] = [[] for _ in panels]
+    values: list[list[Doubles]] = [[] for _ in panels]
+    for member, track, target in sampler.unseen(hidden=True):
+        batch, panel = sampler.known_entries(member, target), panels[target.at]
+        network = (predict(batch)[member] - target.scale[0]) / target.scale[1]
+        parts[target.at].append(_parts(panels, batch, target, network))
+        spread = max(float(panel.spread[track]), SMALLEST_SPREAD)
+        values[target.at].append((batch.value[:, 0].astype(np.float64) - panel.mean[track]) / spread)
+    return np.stack([mixture(*both) for both in zip(parts, values, strict=True)])
+
+
+def learn_intervals(sampler: ContextSampler, predict: Predictions, shares: Floats) -> tuple[Floats, Floats]:
+    """Learn how far predictions are from the truth.
+
+    Of measured assays from the errors of all training tracks, each with the size that it would have been
+    expected to have. These errors are too small, for the networks have seen the tracks: by how much shows on
+    tracks that some members have seen and one has not. Of zero-shot assays from those hidden from members.
+
+    Parameters
+    ----------
+    shares
+        What zero-shot tracks are mixed from, as `learn_mixture` gives it.
+
+    Returns
+    -------
+    Widths of measured and of zero-shot assays (`intervals.fit_widths`), shape `(2, 2, KNOTS)`; and how much
+    wider they are for each measured assay, shape `(species, assay)`.
+    """
+    larger, tracks = _unseen_over_seen(sampler, predict), []
+    for target in sampler.training_targets(MOST_TRACKS):
+        every, value = _standard(sampler.known_entries(-1, target), target, predict)
+        tracks.append(_Errors(target, every.mean(axis=0), value, larger))
+    hidden = [_hidden_errors(sampler, predict, shares, *one) for one in sampler.unseen(hidden=True)]
+    widths = [fit_widths([e.predicted for e in part], [e.error for e in part]) for part in (tracks, hidden)]
+    factors = []
+    for at in range(len(sampler.species)):
+        mine = [one for one in tracks if one.target.at == at]
+        columns = [one.predicted for one in mine], [one.error for one in mine]
+        assays = [one.target.assay for one in mine]
+        factors.append(assay_factors(widths[0], *columns, assays, len(sampler.axis.assays)))
+    return np.stack(widths), np.stack(factors)
+
+
+@dataclasses.dataclass(frozen=True)
+class _Errors:
+    """What is predicted of a target, its values, and a factor for how far off that is; standardised."""
+
+    target: Target
+    predicted: Doubles
+    value: Doubles
+    larger: float
+
+    @property
+    def error(self) -> Doubles:
+        return (self.value - self.predicted) * self.larger
+
+
+def _standard(batch: Batch, target: Target, predict: Predictions) -> tuple[Doubles, Doubles]:
+    """What members predict and what is right, standardised as expected: `(member, entry)` and `(entry,)`."""
+    mean, spread = target.scale.astype(np.float64)
+    return (predict(batch) - mean) / spread, (batch.value[:, 0] - mean) / spread
+
+
+def _unseen_over_seen(sampler: ContextSampler, predict: Predictions) -> float:
+    """How much larger errors are of tracks that no member has seen."""
+    ratios = []
+    for member, track, target in sampler.unseen(hidden=False):
+        every, value = _standard(sampler.known_entries(member, target), target, predict)
+        seen = [one for one in range(sampler.members) if not sampler.held[target.at][one, track]]
+        unseen = value - every[member]
+        if seen:
+            sizes = [np.abs(error) for error in (unseen, value - every[seen].mean(axis=0))]
+            ratio = conformal_quantile(sizes[0]) / max(conformal_quantile(sizes[1]), NARROWEST)
+            ratios.append(np.log(ratio * _of_the_mean(unseen, every)))
+    return float(np.exp(np.mean(ratios))) if ratios else 1.0
+
+
+def _hidden_errors(
+    sampler: ContextSampler, predict: Predictions, shares: Floats, member: int, _: int, target: Target
+) -> _Errors:
+    """Errors of a zero-shot target, predicted by the member from which its assay is hidden."""
+    batch, panels = sampler.known_entries(member, target), [one.panel for one in sampler.species]
+    networks, value = _standard(batch, target, predict)
+    every = np.stack([_parts(panels, batch, target, one) @ shares[target.at] for one in networks])
+    return _Errors(target, every[member], value, _of_the_mean(value - every[member], every))
+
+
+def _parts(panels: list[Panel], batch: Batch, target: Target, network: npt.NDArray[np.floating]) -> Doubles:
+    """What a zero-shot target may be mixed from at the entries of a batch, shape `(entry, part)`."""
+    own = batch.inputs["own"][:, 0, : target.own.size, 0].astype(np.float64)
+    plain = own @ mean_of_tracks(panels[target.at], target.own)
+    linear = own @ regression(panels, target.at, target.own, target.assay)
+    return np.stack([network, plain, linear], axis=1).astype(np.float64)
+
+
+def _of_the_mean(error: Doubles, members: Doubles) -> float:
+    """How large the error of the mean of all members would be, by that of one of them.
+
+    The members' predictions have shape `(member, entry)`. In their mean, all but a share of what they
+    differ in is gone.
+    """
+    if len(members) < 2:
+        return 1.0
+    differ = members.var(axis=0, ddof=1).mean() * (1 - 1 / len(members))
+    return float(np.sqrt(np.clip(1 - differ / max(float(np.square(error).mean()), 1e-12), 0.25, 1.0)))

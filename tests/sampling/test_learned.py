@@ -1,0 +1,55 @@
+"""What is learned from tracks that networks have never seen, with networks whose errors are known."""
+
+import numpy as np
+import pytest
+
+from epixs.axis.join import joint_axis
+from epixs.sampling.context import ContextSampler
+from epixs.sampling.intervals import HALF_WIDTH, half_widths
+from epixs.sampling.learned import learn_intervals
+from tests.worlds import planted, write_store
+
+LABELS = [(f"b{b}", f"a{a}") for b in range(5) for a in range(4)]
+
+
+@pytest.fixture(scope="module")
+def axis(tmp_path_factory):
+    path = tmp_path_factory.mktemp("learned") / "mouse.zarr"
+    return joint_axis([write_store(path, planted(0, 5, 4), labels=LABELS)], [("mouse", "b0", "a0")])
+
+
+def networks(made, size, shared=0.0):
+    """Members that are off by normal errors: of their own, and `shared` by all; twice that if never seen."""
+    generator = np.random.default_rng(0)
+
+    def predict(batch):
+        value, spread = batch.value[:, 0], batch.inputs["scale"][:, 1]
+        own = size * generator.normal(size=(made.members, value.size))
+        error = own + shared * generator.normal(size=value.size)
+        unseen = {int(track) for member in made.held[0] for track in np.flatnonzero(member)}
+        for member, held in enumerate(made.held[0]):
+            tracks = made.species[0].panel
+            mine = (tracks.biosample == batch.biosample[0, 0]) & (tracks.assay == batch.assay[0, 0])
+            if int(np.flatnonzero(mine)[0]) in unseen and held[mine].all():
+                error[member] *= 2
+        return value + spread * error
+
+    return predict
+
+
+def test_intervals_are_those_of_the_errors_on_tracks_that_were_never_seen(axis):
+    with ContextSampler(axis, members=4, targets=8, bins=16) as made:
+        widths, factors = learn_intervals(made, networks(made, 0.0, shared=0.3), np.ones((1, 3), np.float32))
+    at = widths[0, 0].mean(keepdims=True)
+    np.testing.assert_allclose(half_widths(widths[0], at), 2 * 0.3 * HALF_WIDTH, rtol=0.15)
+    np.testing.assert_allclose(factors, 1.0, atol=0.1)
+    assert not widths[1].any()  # no assay was hidden: of zero-shot tracks nothing is known
+
+
+def test_the_mean_of_members_is_less_far_off_than_each(axis):
+    with ContextSampler(axis, members=4, targets=8, bins=16) as made:
+        found = [
+            learn_intervals(made, networks(made, own, shared), np.ones((1, 3), np.float32))[0][0, 1].mean()
+            for own, shared in ((0.3, 0.0), (0.0, 0.3))
+        ]
+    assert found[0] < 0.75 * found[1]
