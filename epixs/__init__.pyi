@@ -77,6 +77,10 @@ from .evaluation.significance import challenge_ranking as challenge_ranking
 from .exports.run import export as export
 from .exports.browser.browse import browse as browse
 
+# Tables and factors for other programs
+from .exports.locus_table import export_locus as export_locus
+from .exports.h5ad import export_factors as export_factors
+
 # Errors
 from .errors import EpixsError as EpixsError
 from .errors import EpixsWarning as EpixsWarning

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import http.client
 import http.server
 import json
@@ -111,3 +112,51 @@ class DaskProcesses:
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait()
+
+
+class _Files(http.server.SimpleHTTPRequestHandler):
+    """Serves a folder, and of a file the bytes that are asked for."""
+
+    protocol_version = "HTTP/1.1"
+
+    def log_message(self, *_):
+        pass
+
+    def do_GET(self):
+        path = Path(self.translate_path(self.path))
+        if not path.is_file():
+            self.send_error(404)
+            return
+        data, total = path.read_bytes(), path.stat().st_size
+        asked = self.headers.get("Range")
+        first, last = 0, total - 1
+        if asked:
+            low, _, high = asked.removeprefix("bytes=").partition("-")
+            first = int(low) if low else max(0, total - int(high))
+            last = min(int(high), last) if low and high else last
+        data = data[first : last + 1]
+        self.send_response(206 if asked else 200)
+        self.send_header("Content-Length", str(len(data)))
+        if asked:
+            self.send_header("Content-Range", f"bytes {first}-{last}/{total}")
+        self.send_header("Access-Control-Allow-Origin", "*")
+        self.end_headers()
+        self.wfile.write(data)
+        self.server.sent += len(data)
+
+
+@contextlib.contextmanager
+def file_server(folder: Path):
+    """Serve a folder on loopback, as any web server with byte ranges; `sent` counts bytes of bodies."""
+    handler = functools.partial(_Files, directory=str(folder))
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    server.sent = 0
+    server.url = f"http://127.0.0.1:{server.server_port}"
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    try:
+        yield server
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()

@@ -76,6 +76,8 @@ BY_VERB = {
     "tables": {"format": None},  # epixs.typeset
     # With --model, what is exported is the Dataset of `epixs.open_imputed`.
     "export": {
+        # epixs.export_locus, epixs.export_factors
+        **dict.fromkeys(["bedgraph", "parquet", "locus"]),
         "biosample": "biosamples",
         "assay": "assays",
         "chrom_sizes": "assembly",

@@ -12,6 +12,7 @@ import pandas as pd
 
 from epixs.axis.aliases import Alias
 from epixs.catalog.pairs import Pair, why_unknown
+from epixs.compendium.picture import page, pairs_svg
 from epixs.errors import AxisError, closest
 from epixs.genome.regions import Regions
 
@@ -126,6 +127,37 @@ class JointAxis:
 
     def __repr__(self) -> str:
         return f"JointAxis({len(self.assays)} assays; {', '.join(map(repr, self.parts))})"
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows: sizes, and which pairs are measured or can be imputed."""
+        return page("epixs joint axis", self.sizes, self.pictures)
+
+    @property
+    def sizes(self) -> list[tuple[str, object]]:
+        """What a notebook says of the axis, and how much there is."""
+        return [
+            ("species", ", ".join(self.species)),
+            ("assays", len(self.assays)),
+            ("biosamples", self.n_biosamples),
+            ("experiments", self.n_experiments),
+            ("experiments to train on", self.n_training),
+            ("bins of 25 bp", self.n_positions[0]),
+        ]
+
+    @property
+    def pictures(self) -> list[tuple[str, str]]:
+        """Per species, the matrix of its pairs as SVG: measured, set aside, or to be imputed."""
+        assays = {assay for part in self.parts for assay in part.training["assay"]}
+        found = []
+        for part in self.parts:
+            table = part.experiments
+            biosamples = set(part.training["biosample"])
+            states = {(b, a): "imputable" for b in part.biosamples if b in biosamples for a in assays}
+            aside = (table["excluded"] | table["held_out"]).tolist()
+            for b, a, is_aside in zip(table["biosample"], table["assay"], aside, strict=True):
+                states[b, a] = "set aside" if is_aside else "measured"
+            found.append((part.species, pairs_svg(part.biosamples, self.assays, states)))
+        return found
 
     @property
     def species(self) -> tuple[str, ...]:

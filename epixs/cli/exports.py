@@ -28,6 +28,13 @@ def export(
     stores: Annotated[list[str], typer.Argument(metavar="STORE...", help="stores, observed or imputed")],
     bigwig: Annotated[Path | None, typer.Option(help="folder for bigWigs and their table")] = None,
     hub: Annotated[Path | None, typer.Option(help="folder for a track hub with its bigWigs")] = None,
+    bedgraph: Annotated[Path | None, typer.Option(help="bedGraph file of --locus")] = None,
+    parquet: Annotated[
+        Path | None, typer.Option(help="Parquet file of --locus, one column per track")
+    ] = None,
+    locus: Annotated[
+        str | None, typer.Option(help="for --bedgraph and --parquet, for instance chr19:3,000,000-3,100,000")
+    ] = None,
     raw: Annotated[
         bool, typer.Option("--raw", help="the tracks' own units; by default arcsinh units")
     ] = False,
@@ -39,7 +46,13 @@ def export(
         Path | None, typer.Option(help="export what this model imputes for each store, computed on the way")
     ] = None,
     everything: Annotated[bool, typer.Option("--all", help="with --model: also what was trained on")] = False,
-    factors: Factors = None,
+    factors: Annotated[
+        str | None,
+        typer.Option(
+            help="X.h5ad: file for the biosample and assay factors of MODEL_DIR, which stands for STORE; "
+            "with --model: genome factors of the store's regions, from `epixs fit-genome`"
+        ),
+    ] = None,
     chrom_sizes: Annotated[
         Path | None, typer.Option(help="chromosome sizes of a genome that epixs does not know")
     ] = None,
@@ -52,12 +65,55 @@ def export(
     json: AsJson = False,
     quiet: Quiet = False,
 ) -> None:
-    """Write tracks as bigWigs, alone or with a track hub for genome browsers; run again, it resumes."""
+    """Write tracks as bigWigs, alone or with a track hub for genome browsers; run again, it resumes.
+
+    Also one locus as a table (--bedgraph, --parquet), or a model's factors (--factors).
+    """
     from epixs.errors import ConfigError
 
-    for option, given in (("--all", everything), ("--factors", factors)):
-        if given and model is None:
-            raise ConfigError(option, got=f"{option} without --model", expected="both, or neither")
+    h5ad = Path(factors) if factors and model is None else None
+    chosen = [
+        name
+        for name, path in (
+            ("--bigwig", bigwig), ("--hub", hub), ("--bedgraph", bedgraph), ("--parquet", parquet),
+            ("--factors", h5ad),
+        )
+        if path is not None
+    ]  # fmt: skip
+    if len(chosen) != 1:
+        raise ConfigError(
+            "what to write",
+            got=" and ".join(chosen) or "nothing",
+            expected="one of --bigwig, --hub, --bedgraph, --parquet and --factors",
+        )
+    if (locus is not None) != (bedgraph is not None or parquet is not None):
+        raise ConfigError(
+            "--locus", got=locus or "none", expected="a locus with --bedgraph and --parquet, and only there"
+        )
+    if h5ad is not None:
+        _refuse(
+            "with --factors X.h5ad",
+            {
+                "--raw": raw, "--biosample": biosample, "--assay": assay, "--pairs": pairs,
+                "--regions": regions, "--all": everything,
+                "--chrom-sizes": chrom_sizes,
+                "--two-bit": two_bit, "--email": email, "--workers": workers, "--scheduler": scheduler,
+            },
+        )  # fmt: skip
+        _export_factors(stores, h5ad, json=json)
+        return
+    if locus is not None:
+        _refuse(
+            "with --bedgraph and --parquet",
+            {
+                "--regions": regions,
+                "--chrom-sizes": chrom_sizes,
+                "--workers": workers,
+                "--scheduler": scheduler,
+            },
+        )
+    if everything and model is None:
+        raise ConfigError("--all", got="--all without --model", expected="both, or neither")
     for name, path in (("--two-bit", two_bit), ("--email", email)):
         if path is not None and hub is None:
             raise ConfigError(name, got=f"{name} without --hub", expected="both, or neither")
@@ -75,6 +131,28 @@ def export(
     compendia: Any = stores
     if model is not None:
         compendia, wanted = _imputed(model, stores, wanted, everything=everything, factors=factors), None
+    if locus is not None:
+        from epixs.exports.locus_table import export_locus
+
+        table = export_locus(
+            compendia,
+            locus,
+            bedgraph=bedgraph,
+            parquet=parquet,
+            raw=raw,
+            biosamples=biosample or (),
+            assays=assay or (),
+            pairs=wanted,
+        )
+        for text in table.attrs["notes"]:
+            remark(text)
+        experiments = table.shape[1] - 3
+        say(f"{bedgraph or parquet}: {len(table):,} bins of {counted(experiments, 'experiment')}")
+        if json:
+            print_json(
+                {"file": bedgraph or parquet, "bins": len(table), "experiments": list(table.columns[3:])}
+            )
+        return
     with contextlib.ExitStack() as stack:
         if workers is not None or scheduler is not None:
             client = stack.enter_context(open_client(workers, scheduler))
@@ -109,6 +187,42 @@ def export(
         say(f"put {folder} where a web server shows it, and give a genome browser the URL of its hub.txt")
     if json:
         print_json({"folder": folder, "tracks": tracks, "notes": notes})
+
+
+def _refuse(where: str, options: dict[str, Any]) -> None:
+    """Refuse options that would be ignored."""
+    from epixs.errors import ConfigError
+
+    given = [name for name, value in options.items() if value]
+    if given:
+        raise ConfigError(", ".join(given), got=f"given {where}", expected="without, where it says nothing")
+
+
+def _export_factors(models: list[str], path: Path, *, json: bool) -> None:
+    """Write a model's factors as AnnData."""
+    from epixs.errors import ConfigError
+
+    if len(models) != 1:
+        raise ConfigError("--factors", got=f"{len(models)} folders", expected="one model folder")
+    if path.suffix != ".h5ad":
+        raise ConfigError(
+            "--factors",
+            got=f"{path} without --model",
+            expected="a name that ends with .h5ad, to write to; or --model, whose genome factors they are",
+        )
+    check_present("model folder", Path(models[0]))
+    start_tensorflow()
+    from epixs.exports.h5ad import export_factors
+    from epixs.models.folder import open_model
+
+    trained = open_model(models[0])
+    made = export_factors(trained, path)
+    for file in made:
+        say(f"{file}: open it with `anndata.read_h5ad`")
+    if len(made) == 1:
+        remark(f"models of kind {trained.kind.name} have factors of assays alone")
+    if json:
+        print_json({"files": made})
 
 
 def browse(

@@ -345,23 +345,32 @@ def tables(
 
 
 def plot(
-    imputed: Imputed,
-    store: Observed,
+    imputed: Annotated[
+        str, typer.Argument(metavar="IMPUTED|MODEL_DIR", help="imputed store; a model folder for factors")
+    ],
     out: Picture,
+    store: Annotated[
+        str | None, typer.Argument(help="observed store of the same species; none for factors")
+    ] = None,
     biosample: Annotated[str | None, typer.Option(help="as `epixs info` lists it; by default any")] = None,
     assay: Annotated[str | None, typer.Option(help="as `epixs info` lists it; by default any")] = None,
     locus: Annotated[str | None, typer.Option(help="for instance chr19:3,000,000-3,100,000")] = None,
     figure: Annotated[
         FigureKind,
         typer.Option(
-            help="locus: tracks along --locus; density: observed against imputed; skill: a matrix of all"
+            help="locus: tracks along --locus; density: observed against imputed; skill: a matrix of all; "
+            "factors: what MODEL_DIR has learned of assays and biosamples"
         ),
     ] = FigureKind.locus,
     genes: Genes = None,
     quiet: Quiet = False,
 ) -> None:
-    """Draw a figure for a paper: tracks along a locus, values against each other, or skill as a matrix."""
-    check_present("store", imputed, store)
+    """Draw a figure for a paper: tracks along a locus, values against each other, skill, or factors."""
+    if figure is FigureKind.factors:
+        check_present("model folder", Path(imputed))
+        start_tensorflow()
+    else:
+        check_present("store", imputed, *([store] if store is not None else []))
     check_present("file", genes)
     from epixs.report.plot import plot as run
 

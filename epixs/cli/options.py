@@ -56,6 +56,7 @@ class FigureKind(StrEnum):
     locus = "locus"
     density = "density"
     skill = "skill"
+    factors = "factors"
 
 
 class TableFormat(StrEnum):

@@ -10,9 +10,10 @@ import numpy.typing as npt
 import pandas as pd
 import xarray as xr
 
+from epixs.compendium.picture import page, pairs_svg
 from epixs.compendium.plan import experiment_names
 from epixs.compendium.read import experiments_of, regions_of
-from epixs.compendium.schema import BIN_INDEX, EXPERIMENT, SIGNAL
+from epixs.compendium.schema import BIN_INDEX, EXPERIMENT, KIND, SIGNAL
 from epixs.errors import EpixsWarning, RegionError, StoreError
 from epixs.genome.locus import parse_locus
 from epixs.genome.regions import BIN_SIZE, Regions
@@ -32,6 +33,27 @@ class EpixsAccessor:
     def regions(self) -> Regions:
         """The regions of the compendium, whatever was selected from it."""
         return regions_of(self._dataset)
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows: sizes, and which pairs are measured or imputed."""
+        dataset, table = self._dataset, self.experiments
+        attrs = dataset.attrs
+        kinds = dataset[KIND.name].to_numpy() if KIND.name in dataset else [attrs.get("kind")] * len(table)
+        statuses = table["status"] if "status" in table else ["ok"] * len(table)
+        pairs = {}
+        for row, kind, status in zip(table.itertuples(), kinds, statuses, strict=True):
+            state = "imputed" if str(kind) == "imputed" else "measured"
+            pairs[str(row.biosample), str(row.assay)] = state if status == "ok" else "unreadable"
+        biosamples, assays = (sorted({pair[at] for pair in pairs}) for at in (0, 1))
+        sizes: list[tuple[str, object]] = [
+            ("species", f"{attrs.get('species', '?')} ({attrs.get('assembly', '?')})"),
+            ("experiments", len(table)),
+            ("biosamples", len(biosamples)),
+            ("assays", len(assays)),
+            ("bins of 25 bp", int(dataset.sizes.get("bin", 0))),
+        ]
+        picture = pairs_svg(biosamples, assays, pairs)
+        return page("epixs compendium", sizes, [("biosamples x assays", picture)])
 
     @property
     def experiments(self) -> pd.DataFrame:

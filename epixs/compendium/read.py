@@ -308,9 +308,13 @@ def regions_of(dataset: xr.Dataset) -> Regions:
 
 
 def experiments_of(dataset: xr.Dataset) -> pd.DataFrame:
-    """Experiment table of an opened compendium: one row each, the schema's labels and summaries."""
+    """Experiment table of an opened compendium: one row each, the schema's labels and summaries.
+
+    What is computed as it is read has no summaries.
+    """
     table = {}
-    for variable in (*EXPERIMENT_LABELS, *EXPERIMENT_SUMMARIES):
+    summaries = [variable for variable in EXPERIMENT_SUMMARIES if variable.name in dataset]
+    for variable in (*EXPERIMENT_LABELS, *summaries):
         values = dataset[variable.name].to_numpy()
         table[variable.name] = values.astype(object) if variable.dtype == "string" else values
     return pd.DataFrame(table)

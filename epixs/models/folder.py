@@ -16,6 +16,7 @@ import numpy as np
 
 from epixs.axis.axis import JointAxis
 from epixs.axis.serialize import axis_to_dict
+from epixs.compendium.picture import page
 from epixs.config import Settings
 from epixs.errors import TrainingError
 from epixs.models.backend import keras, without_optimizer
@@ -52,6 +53,16 @@ class TrainedModel:
     settings: Settings
     bounds: dict[str, tuple[float, float]]
     fingerprint: str
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows: sizes, and which pairs are measured or can be imputed."""
+        sizes: list[tuple[str, object]] = [
+            ("folder", self.folder.name),
+            ("kind", self.kind.name),
+            ("parameters", int(self.model.count_params())),
+            *self.axis.sizes,
+        ]
+        return page("epixs model", sizes, self.axis.pictures)
 
     @property
     def kind(self) -> Kind:

@@ -16,7 +16,7 @@ from epixs.report.figures.agreement import agreement_of, draw_agreement
 from epixs.report.figures.calibration import draw_calibration
 from epixs.report.figures.canvas import short_names, shown
 from epixs.report.figures.curves import draw_curves, keeps_last
-from epixs.report.figures.factors import assay_map, biosample_map, draw_factors
+from epixs.report.figures.factors import draw_factors, factor_maps
 from epixs.report.figures.locus import draw_locus, view_of
 from epixs.report.figures.scores import (
     BEST_BASELINE,
@@ -229,10 +229,7 @@ def _factors(page: Page) -> Iterator[Part]:
                 f"The model {page.sources.model} is another one than these tracks were imputed "
                 "with: its factors and learning curves say nothing of them."
             )
-    factors = trained.kind.label_factors(trained.model)
-    makers = {"assay": assay_map, "biosample": biosample_map}
-    maps = [makers[name](trained.axis, found) for name, found in factors.items() if name in makers]
-    maps = [found for found in maps if len(found.names) > 2]
+    maps = factor_maps(trained.axis, trained.kind.label_factors(trained.model))
     if maps:
         caption = "First two principal components; assays coloured by class" + (
             ", biosamples by species."

@@ -1,4 +1,4 @@
-"""One picture of an imputed compendium beside the observed one, for a paper: `epixs plot`."""
+"""One picture for a paper, of an imputed compendium beside the observed one or of a model: `epixs plot`."""
 
 from __future__ import annotations
 
@@ -15,12 +15,13 @@ from epixs.genome.locus import parse_locus
 from epixs.report.comparison import Comparison, Place, Track
 from epixs.report.figures.agreement import agreement_of, draw_agreement
 from epixs.report.figures.canvas import check_picture, drawing, save
+from epixs.report.figures.factors import draw_factors, factor_maps
 from epixs.report.figures.locus import draw_locus, view_of
 from epixs.report.figures.scores import draw_skill, tracks_of
 
-Figure = Literal["locus", "density", "skill"]
+Figure = Literal["locus", "density", "skill", "factors"]
 
-FIGURES = ("locus", "density", "skill")
+FIGURES = ("locus", "density", "skill", "factors")
 
 MOST_TRACKS = 12
 """Experiments of one figure."""
@@ -28,7 +29,7 @@ MOST_TRACKS = 12
 
 def plot(
     imputed: str | Path | xr.Dataset,
-    store: str | Path | xr.Dataset,
+    store: str | Path | xr.Dataset | None = None,
     *,
     out: str | Path,
     figure: Figure = "locus",
@@ -38,18 +39,20 @@ def plot(
     genes: str | Path | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> list[str]:
-    """Draw imputed beside observed experiments: along a locus, bin against bin, or how good they are.
+    """Draw imputed beside observed experiments, how good they are, or the factors of a model.
 
     Parameters
     ----------
     imputed, store
-        The two compendia.
+        The two compendia; for a figure of factors a model folder instead of the first, and nothing for the
+        second.
     out
         Picture to write; its ending says the format.
     figure
         `"locus"` draws observed and imputed tracks (with the 80 % interval where the store has `spread`) and
         average activity along a locus, on one scale; `"density"` observed against imputed values, of all
-        bins or of a locus; `"skill"` a matrix of biosamples by assays of all experiments that can be scored.
+        bins or of a locus; `"skill"` a matrix of biosamples by assays of all experiments that can be scored;
+        `"factors"` the assays and biosamples of a model by their first two principal components.
     biosample, assay
         Which experiments: those with these labels, 12 at most. Without a label, of any.
     locus
@@ -75,6 +78,14 @@ def plot(
     """
     check_picture(Path(out))
     _check_figure(figure, biosample, assay, locus, genes)
+    if figure == "factors":
+        if store is not None or isinstance(imputed, xr.Dataset):
+            raise ConfigError(
+                "a figure of factors", got="a store", expected="a model folder, and nothing else"
+            )
+        return _plot_factors(imputed, Path(out))
+    if store is None:
+        raise ConfigError(f"a figure of {figure}", got="no observed store", expected="one beside the imputed")
     with drawing() as plt:
         if figure == "skill":
             return _plot_skill(plt, imputed, store, Path(out), progress)
@@ -101,10 +112,10 @@ def _check_figure(
         )
     if figure != "locus" and genes is not None:
         raise ConfigError(f"a figure of {figure}", got="genes", expected="genes below a locus alone")
-    if figure == "skill" and (biosample or assay or locus):
+    if figure in ("skill", "factors") and (biosample or assay or locus):
         given = biosample or assay or locus
         raise ConfigError(
-            "a figure of skill", got=repr(given), expected="no label or locus: it shows all experiments"
+            f"a figure of {figure}", got=repr(given), expected="no label or locus: it shows all there are"
         )
 
 
@@ -158,6 +169,25 @@ def _plot_skill(plt: Any, imputed: Any, store: Any, out: Path, progress: Any) ->
         f"{without} of {len(tracks)} experiments have no skill: nothing to compare them with, or other units"
     ]
     return [*evaluation.notes, *(lacking if without else [])]
+
+
+def _plot_factors(model: str | Path, out: Path) -> list[str]:
+    from epixs.models.folder import open_model  # brings TensorFlow
+
+    trained = open_model(model)
+    factors = trained.kind.label_factors(trained.model)
+    maps = factor_maps(trained.axis, factors)
+    if not maps:
+        raise ConfigError(
+            f"{model}: nothing to draw",
+            got=f"fewer than three labels with factors (a model of kind {trained.kind.name})",
+            expected="at least three assays or biosamples that were trained on",
+        )
+    with drawing() as plt:
+        save(draw_factors(plt, maps).figure, out)
+    if "biosample" in factors:
+        return []
+    return [f"a model of kind {trained.kind.name} has no factors of biosamples"]
 
 
 def _left_out(tracks: Sequence[Track]) -> list[str]:

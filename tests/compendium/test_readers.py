@@ -4,12 +4,15 @@ import numpy as np
 import pytest
 import xarray as xr
 import zarr
+from obstore.store import HTTPStore
+from zarr.storage import ObjectStore
 
 from epixs.compendium.create import create_store
 from epixs.compendium.write import finalise
 from epixs.storage.store import open_store
 from tests.compendium.test_plan import plan_of
 from tests.compendium.test_store import by_f, fill
+from tests.servers import file_server
 
 
 @pytest.fixture
@@ -42,3 +45,20 @@ def test_zarrs_reads_signal_and_labels(written):
         assert np.array_equal(read.signal, values)
         assert read.assay.to_numpy().tolist() == [f"assay{i}" for i in range(20)]
         assert read.experiment.to_numpy()[3] == "biosample3 / assay3"
+
+
+def test_a_store_behind_a_web_server_is_read_with_xarray_alone(written):
+    path, values = written
+    with file_server(path.parent) as server:
+        store = ObjectStore(HTTPStore.from_url(f"{server.url}/a.zarr", client_options={"allow_http": True}))
+        with xr.open_zarr(store) as read:
+            labels = read.assay.to_numpy().tolist()
+            before = server.sent
+            part = read.signal[3, 20_000:20_100].to_numpy()
+            moved = server.sent - before
+            whole = read.signal.to_numpy()
+    assert labels == [f"assay{i}" for i in range(20)]
+    assert np.array_equal(part, values[3, 20_000:20_100])
+    assert np.array_equal(whole, values)
+    shards = sum(file.stat().st_size for file in (path / "signal" / "c").rglob("*") if file.is_file())
+    assert 0 < moved < shards / 2

@@ -1,4 +1,6 @@
 import os
+import subprocess
+import sys
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -8,11 +10,15 @@ import pyBigWig
 import pytest
 
 import epixs
+from epixs.compendium.lazy import lazy_dataset
+from epixs.compendium.plan import Plan
 from epixs.compendium.remove import remove
+from epixs.compendium.schema import EXPERIMENT_LABELS
 from epixs.errors import AxisError, ConfigError, RegionError, StoreError
 from epixs.exports import run, tracks
 from epixs.exports.bigwig import BigWigWriter
 from epixs.genome.assembly import Assembly, load_assembly
+from epixs.genome.bed import make_regions
 from epixs.storage.tiling import Layout
 from tests.worlds import write_store
 
@@ -387,3 +393,73 @@ def test_the_range_for_display_holds_all_but_a_few_bins(tmp_path):
         high = np.arcsinh(made["high"][0]) if raw else made["high"][0]
         assert 4.9 < high < 5.1
         assert made["low"][0] == 0.0
+
+
+def test_ucscs_own_reader_finds_what_the_store_holds(small, tmp_path):
+    bbi = pytest.importorskip("bbi", reason="pybbi is not installed")
+    made = epixs.export(small, bigwig=tmp_path / "out", assembly=SMALL)
+    dataset = epixs.open_compendium(small)
+    for row, file in enumerate(made["file"]):
+        want = expected(dataset, row, SIZES)
+        with bbi.open(str(tmp_path / "out" / file)) as found:
+            assert found.chromsizes == SIZES
+            for chrom, values in want.items():
+                np.testing.assert_array_equal(
+                    found.fetch(chrom, 0, values.size, missing=np.nan), values.astype(np.float64)
+                )
+            known = np.concatenate(list(want.values()))
+            known = known[~np.isnan(known)]
+            assert found.info["summary"]["basesCovered"] == known.size
+            assert found.info["summary"]["max"] == known.max()
+
+
+UNTIL_KILLED = """
+import sys
+import epixs
+from epixs.exports.bigwig import BigWigWriter
+from epixs.genome.assembly import Assembly
+
+def halt(*_):
+    print("here", flush=True)
+    sys.stdin.read()
+
+setattr(BigWigWriter, sys.argv[3], halt)
+epixs.export(sys.argv[1], bigwig=sys.argv[2], assembly=Assembly("mm10", {"chr2": 1_010, "chr10": 500, "chrM": 80}))
+"""
+
+
+@pytest.mark.parametrize("where", ["add", "close"])
+def test_a_kill_leaves_no_file_under_a_final_name(small, tmp_path, where):
+    out = tmp_path / "out"
+    command = [sys.executable, "-c", UNTIL_KILLED, str(small), str(out), where]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout.readline() == "here\n"
+        process.kill()
+        assert process.wait() == -9
+    left = os.listdir(out)
+    assert any(name.startswith("partial-") for name in left)
+    assert [name for name in left if not name.startswith("partial-")] == ["tracks.tsv"]
+    made = epixs.export(small, bigwig=out, assembly=SMALL)
+    assert sorted(os.listdir(out)) == sorted([*made["file"], "tracks.tsv"])
+    for row, file in enumerate(made["file"]):
+        same(out / file, expected(epixs.open_compendium(small), row, SIZES))
+
+
+def test_a_draft_assembly_of_100_000_scaffolds(tmp_path):
+    sizes = {f"scaffold_{number:06d}": 30 + number % 21 for number in range(100_000)}  # two bins each
+    draft = Assembly("mm10", sizes)
+    regions, _ = make_regions(draft, [(chrom, 0, size, chrom) for chrom, size in sizes.items()])
+    assert regions.n_bins == 200_000
+    values = np.arange(200_000, dtype=np.float32) % 79 / 8
+    labels = dict.fromkeys([variable.name for variable in EXPERIMENT_LABELS], "x") | {"source_size": -1}
+    plan = Plan("imputed", "mouse", pd.DataFrame([labels]), regions, "zero", {})
+    dataset = lazy_dataset(plan, lambda tile: values[None, tile.first_bin : tile.stop_bin], bins=1 << 16)
+    (file,) = epixs.export(dataset, bigwig=tmp_path / "out", assembly=draft)["file"]
+    with pyBigWig.open(str(tmp_path / "out" / file)) as found:
+        assert found.chroms() == sizes
+        assert found.header()["nBasesCovered"] == sum(sizes.values())
+        for number in (0, 1, 4_567, 50_000, 99_998, 99_999):
+            chrom = f"scaffold_{number:06d}"
+            first, second = values[2 * number : 2 * number + 2].tolist()
+            items = [(0, 25, first), (25, sizes[chrom], second)]
+            assert list(found.intervals(chrom)) == items

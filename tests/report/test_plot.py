@@ -150,3 +150,16 @@ def test_a_zero_shot_track_is_called_so_and_has_what_its_biosample_has_beside_it
     plot(tmp_path / "i.zarr", store, biosample=biosample, assay=assay, locus="chr19", out=tmp_path / "b.png")
     (other,) = drawn[1].strips
     assert "zero-shot" not in other.title
+
+
+def test_factors_of_a_model_are_drawn(trained, tmp_path):
+    assert plot(trained.folder, figure="factors", out=tmp_path / "f.svg") == []
+    drawn = (tmp_path / "f.svg").read_text()
+    for name in ("Assays", "Biosamples", "mouse", "human"):
+        assert f">{name}</text>" in drawn
+    with pytest.raises(ConfigError, match="a figure of factors; got a store"):
+        plot(trained.folder, "mouse.zarr", figure="factors", out=tmp_path / "g.svg")
+    with pytest.raises(ConfigError, match="a figure of factors; got 'liver'"):
+        plot(trained.folder, figure="factors", biosample="liver", out=tmp_path / "g.svg")
+    with pytest.raises(ConfigError, match="got no observed store"):
+        plot("imputed.zarr", figure="skill", out=tmp_path / "g.svg")

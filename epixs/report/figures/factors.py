@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -60,6 +60,21 @@ def principal(factors: npt.ArrayLike) -> tuple[Floats, tuple[float, float]]:
     if variance > 0:
         shares[: min(2, sizes.size)] = sizes[:2] ** 2 / variance
     return points, (float(shares[0]), float(shares[1]))
+
+
+def factor_maps(axis: JointAxis, factors: Mapping[str, npt.NDArray[Any]]) -> list[FactorMap]:
+    """Give a map for each of `assay` and `biosample` that has factors, and more than two labels.
+
+    Parameters
+    ----------
+    axis
+        The model's axis.
+    factors
+        What `Kind.label_factors` gives.
+    """
+    makers = {"assay": assay_map, "biosample": biosample_map}
+    maps = [makers[name](axis, found) for name, found in factors.items() if name in makers]
+    return [found for found in maps if len(found.names) > 2]
 
 
 def assay_map(axis: JointAxis, factors: npt.NDArray[Any]) -> FactorMap:
