@@ -71,9 +71,9 @@ def test_time_limit_plans_fewer_epochs(axis, tmp_path):
 
 def test_a_run_whose_time_ran_out_says_so(axis, tmp_path, monkeypatch):
     monkeypatch.setattr(run, "seconds_per_step", lambda *_, **__: 1e-6)  # as if steps had become slower since
-    done = train(axis, CONFIG.replace(epochs=2_000, max_minutes=0.05), tmp_path / "m")
+    done = train(axis, CONFIG.replace(epochs=20_000, max_minutes=0.2), tmp_path / "m")
     assert done["time_ran_out"]
-    assert done["epochs"] < done["planned_epochs"] == 2_000
+    assert done["epochs"] < done["planned_epochs"] == 20_000
     assert not train(axis, CONFIG.replace(max_minutes=10.0), tmp_path / "n")["time_ran_out"]
 
 
