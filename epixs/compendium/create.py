@@ -113,20 +113,23 @@ def create_store(place: str | Path, plan: Plan, *, again: bool = False) -> Store
                 },
                 config={"write_empty_chunks": True},
             )
-        _write_labels(store.group, plan)
+        _write_labels(store.group, plan, again=False)
 
     store = make_store(absolute(place), attributes, plan.grid, fill, again=again)
     consolidate(store)
     return store
 
 
-def _write_labels(root: Any, plan: Plan, removed: Collection[str] = ()) -> None:
-    """Write all coordinates of a plan; the summaries, which only its tiles can tell, are empty."""
+def _write_labels(root: Any, plan: Plan, removed: Collection[str] = (), *, again: bool = True) -> None:
+    """Write all coordinates of a plan; the summaries, which only its tiles can tell, are empty.
+
+    In a new store none is there `again`, and none need be looked for and deleted.
+    """
     labels = plan_coordinates(plan, removed)
     for variable in TABLES:
         dtype: Any = object if variable.dtype == "string" else variable.dtype
         empty = np.full(plan.n_experiments, variable.fill, dtype=dtype)
-        write_label(root, variable, labels.get(variable.name, empty))
+        write_label(root, variable, labels.get(variable.name, empty), again=again)
     write_bin_index(root, plan.n_bins)
 
 
@@ -148,8 +151,8 @@ def write_bin_index(root: Any, n_bins: int) -> None:
         array[start:stop] = np.arange(start, stop)
 
 
-def write_label(root: Any, variable: Variable, values: npt.NDArray[Any]) -> None:
-    """Create one coordinate and write its values."""
+def write_label(root: Any, variable: Variable, values: npt.NDArray[Any], *, again: bool = True) -> None:
+    """Create one coordinate and write its values; `again` replaces one that may be there."""
     array = root.create_array(
         variable.name,
         shape=values.shape,
@@ -158,7 +161,7 @@ def write_label(root: Any, variable: Variable, values: npt.NDArray[Any]) -> None
         fill_value=variable.fill,
         dimension_names=variable.dims,
         attributes=variable.attributes,
-        overwrite=True,
+        overwrite=again,
     )
     array[:] = values
 

@@ -157,10 +157,11 @@ def _holds(root: Any, variable: Variable, values: npt.NDArray[Any]) -> bool:
 def put_label(root: Any, variable: Variable, values: npt.NDArray[Any]) -> None:
     """Replace the values of a label; in one write where it has its size already."""
     try:
-        in_place = root[variable.name].shape == root[variable.name].chunks == values.shape
+        array = root[variable.name]
+        in_place = array.shape == array.chunks == values.shape
     except Exception:  # zarr raises many types for a damaged array
         in_place = False
     if in_place:
-        root[variable.name][:] = values
+        array[:] = values
     else:
         write_label(root, variable, values)
