@@ -154,7 +154,7 @@ def test_a_store_whose_creation_was_cut_short_is_created_again(tmp_path, plan, m
     class Killed(Exception):
         pass
 
-    def stop(*_):
+    def stop(*_, **__):
         raise Killed
 
     with monkeypatch.context() as patch:
