@@ -13,7 +13,7 @@ import pytest
 from epixs.errors import StoreError
 from epixs.storage import lock
 from epixs.storage.location import objects
-from epixs.storage.lock import STALE_AFTER, setting_up, writing
+from epixs.storage.lock import STALE_AFTER, is_alone, setting_up, writing
 
 
 def lock_path(store):
@@ -76,6 +76,19 @@ def test_parts_share_a_store(tmp_path):
         with pytest.raises(StoreError, match="another run"), writing(store):
             pytest.fail("the whole beside parts")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_part_knows_whether_it_is_the_last_at_work(tmp_path):
+    store = tmp_path / "a.zarr"
+    with writing(store, (1, 3)):
+        assert is_alone(store, (1, 3))
+        with writing(store, (3, 3)):
+            assert not is_alone(store, (1, 3))
+            assert not is_alone(store, (3, 3))
+        assert is_alone(store, (1, 3))
+        code = "import os,sys; from epixs.storage.lock import writing; writing(sys.argv[1], (2, 3)).__enter__(); os._exit(9)"
+        subprocess.run([sys.executable, "-c", code, str(store)], check=False)
+        assert is_alone(store, (1, 3)), "a part that died is not at work"
 
 
 def test_the_lock_of_a_dead_process_is_taken_over(tmp_path):
