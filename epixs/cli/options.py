@@ -75,7 +75,10 @@ class Cluster(StrEnum):
     experiment = "experiment"
 
 
-AnyPath = Annotated[str, typer.Argument(metavar="PATH", help="a store, a model or genome factors")]
+AnyPath = Annotated[
+    str,
+    typer.Argument(metavar="PATH", help="a store, a model, genome factors or a run of `epixs crossvalidate`"),
+]
 ModelDir = Annotated[Path, typer.Argument(metavar="MODEL_DIR", help="folder that `epixs train` wrote")]
 Imputed = Annotated[str, typer.Argument(help="imputed store")]
 Observed = Annotated[str, typer.Argument(help="observed store of the same species")]

@@ -1,4 +1,4 @@
-"""`epixs info` and `status`: what a store, a model or a store of genome factors holds, and how far it is."""
+"""`epixs info` and `status`: what a store, a model or a run holds, and how far it is."""
 
 from __future__ import annotations
 
@@ -20,11 +20,14 @@ from epixs.cli.terminal import (
 
 MOST_NOTED = 12
 
+ROWS = {"store": "species", "fold": "fits"}
+"""What the rows of a table are, by a column that only such tables have."""
+
 AGAIN = "run the command that writes it again: it resumes where it stopped"
 
 
 def status(path: AnyPath, json: AsJson = False, quiet: Quiet = False) -> None:
-    """Show how far a store (or model) is; exit code 1 if some experiments could not be read."""
+    """Show how far a store, model or run is; exit code 1 if some experiments could not be read."""
     check_present("store", path)
     from epixs.report.describe import status as run
 
@@ -33,6 +36,8 @@ def status(path: AnyPath, json: AsJson = False, quiet: Quiet = False) -> None:
         say(f"{path}: {_training(state)}")
         for verdict in state.verdicts:
             say(verdict.short)
+    elif state.holds == "cross-validation":
+        say(f"{path}: {state.status}, {state.done} of {counted(state.total, 'fit')} done")
     elif state.holds == "genome factors":
         say(f"{path}: {state.status}, {state.done} of {counted(state.total, 'block')} fitted")
     else:
@@ -66,7 +71,7 @@ def info(path: AnyPath, json: AsJson = False, quiet: Quiet = False) -> None:
         for name, value in found.facts.items()
     ]
     show_table(path, ["what", "value"], [row for row in facts if row[1]])
-    rows = "species" if "store" in found.table else "experiments"
+    rows = next((rows for column, rows in ROWS.items() if column in found.table), "experiments")
     if len(found.table):
         show_table(rows, [*found.table], found.table.to_numpy().tolist())
     for text in found.notes:

@@ -7,7 +7,6 @@ import shutil
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TypedDict
 
 import pandas as pd
 
@@ -16,6 +15,7 @@ from epixs.cluster.client import take_one_thread
 from epixs.compendium.read import open_compendium, regions_of
 from epixs.crossvalidation.plan import Fit
 from epixs.crossvalidation.settings import ALL, MODELS, ScoringSettings
+from epixs.crossvalidation.status import FitRow
 from epixs.errors import EpixsError
 from epixs.evaluation.ladder import baselines_named
 from epixs.evaluation.runs import NOBODY
@@ -36,15 +36,6 @@ from epixs.training.run import train
 
 LABELS = ("training_set", "model", "seed", "fold", "method", "species", "biosample", "assay", "class")
 """First columns of the table of scores."""
-
-
-class FitRow(TypedDict):
-    """What the ledger holds of a fit; `checksum` is of its rows in the table of scores."""
-
-    checksum: str
-    seconds: float
-    epixs_version: str
-    remarks: list[str]
 
 
 def scores_key(fit: Fit) -> str:

@@ -14,9 +14,10 @@ import pandas as pd
 
 from epixs.cluster.resume import run_pending, unwritten
 from epixs.cluster.tasks import Progress
-from epixs.crossvalidation.fit import LABELS, FitRow, carry_out, clear, scores_key, write_region_stores
+from epixs.crossvalidation.fit import LABELS, carry_out, clear, scores_key, write_region_stores
 from epixs.crossvalidation.plan import CrossValidation, Fit, plan_crossvalidation
 from epixs.crossvalidation.settings import ALL, Config
+from epixs.crossvalidation.status import TASKS, FitRow
 from epixs.errors import ConfigError
 from epixs.evaluation.runs import PLAN_FILE, SCORES_FILE
 from epixs.storage.files import write_text
@@ -78,7 +79,7 @@ def crossvalidate(
     folder = Path(out or plan.config.run.folder).resolve()
     _check_folder(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    location = str(folder / "tasks")
+    location = str(folder / TASKS)
     with writing(location):
         store = _prepare(location, plan)
         write_text(folder / PLAN_FILE, json.dumps(plan.to_dict(), indent=1, ensure_ascii=False) + "\n")
@@ -119,7 +120,7 @@ def read_scores(path: str | Path) -> pd.DataFrame:
 
 def _check_folder(folder: Path) -> None:
     """Refuse a folder that holds something else."""
-    if folder.is_dir() and any(folder.iterdir()) and not (folder / "tasks").is_dir():
+    if folder.is_dir() and any(folder.iterdir()) and not (folder / TASKS).is_dir():
         raise ConfigError(
             f"{folder} is not empty and no cross-validation",
             expected="a new or empty folder, or that of the run to go on with",

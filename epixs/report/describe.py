@@ -1,4 +1,4 @@
-"""What a store, a model or a store of genome factors holds, and how far it is. No TensorFlow is loaded."""
+"""What a store, a model or a cross-validation holds, and how far it is. No TensorFlow is loaded."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import pandas as pd
 from epixs.checks.remarks import remarks_on
 from epixs.compendium.read import experiments_of, open_compendium, provenance_of, regions_of
 from epixs.compendium.status import store_status
+from epixs.crossvalidation.status import RunStatus, folder_of_run, run_status
 from epixs.factors.store import FactorStatus, factor_status
 from epixs.imputation.roles import roles_in
 from epixs.models.description import DESCRIPTION_FILE, Description, read_description
@@ -30,19 +31,19 @@ COLUMNS = [
 
 @dataclass(frozen=True)
 class Status:
-    """How far a store, a model or a store of genome factors is.
+    """How far a store, a model, a store of genome factors or a cross-validation is.
 
     Parameters
     ----------
     path
         Where it lies.
     holds
-        `"compendium"`, `"model"` or `"genome factors"`.
+        `"compendium"`, `"model"`, `"genome factors"` or `"cross-validation"`.
     status
         `"complete"` or `"unfinished"`; of a model `"finished"`, `"interrupted"`, or `"fitted by a script"`,
         which leaves no record of how good it is.
     done, total
-        Tiles or blocks that are written, and all of them. Of a model, both are the epochs that it has seen.
+        Tiles, blocks or fits that are done, and all of them. Of a model, both are epochs that it has seen.
     experiments
         Rows of a compendium.
     failed, removed
@@ -74,12 +75,12 @@ class Status:
 
 
 def status(path: str | Path) -> Status:
-    """Read how far a store, a model or a store of genome factors is.
+    """Read how far a store, a model, a store of genome factors or a cross-validation is.
 
     Parameters
     ----------
     path
-        Of any of the three; a store may be a URL.
+        Of any of these; a store may be a URL.
 
     Raises
     ------
@@ -89,10 +90,14 @@ def status(path: str | Path) -> Status:
     path = str(path)
     if is_model(path):
         return _status_of_model(path)
+    if (folder := folder_of_run(path)) is not None:
+        run = run_status(folder)
+        state = "complete" if run.scores else "unfinished"
+        return Status(path, "cross-validation", state, run.done, len(run.fits))
     opened = open_store(path)
     if opened.kind == FACTORS:
-        state = factor_status(opened)
-        return Status(path, "genome factors", state.status, state.done, state.plan.n_blocks)
+        factors = factor_status(opened)
+        return Status(path, "genome factors", factors.status, factors.done, factors.plan.n_blocks)
     store = store_status(opened)
     return Status(
         path,
@@ -126,7 +131,7 @@ def _status_of_model(path: str) -> Status:
 
 @dataclass(frozen=True)
 class Info:
-    """What a store, a model or a store of genome factors holds.
+    """What a store, a model, a store of genome factors or a cross-validation holds.
 
     Parameters
     ----------
@@ -135,7 +140,8 @@ class Info:
     facts
         Its properties by name, `kind` first.
     table
-        One row per experiment of a compendium, or per species of a model; empty for genome factors.
+        One row per experiment of a compendium, species of a model, or fit of a cross-validation; empty for
+        genome factors.
     notes
         What should be known of it before it is used.
     """
@@ -147,12 +153,12 @@ class Info:
 
 
 def info(path: str | Path) -> Info:
-    """Read what a store, a model or a store of genome factors holds.
+    """Read what a store, a model, a store of genome factors or a cross-validation holds.
 
     Parameters
     ----------
     path
-        Of any of the three; a store may be a URL, and unfinished.
+        Of any of these; a store may be a URL, and unfinished.
 
     Raises
     ------
@@ -162,6 +168,8 @@ def info(path: str | Path) -> Info:
     path = str(path)
     if is_model(path):
         return _info_of_model(path)
+    if (folder := folder_of_run(path)) is not None:
+        return _info_of_run(path, run_status(folder))
     store = open_store(path)
     return _info_of_factors(path, store) if store.kind == FACTORS else _info_of_store(path, store)
 
@@ -218,6 +226,24 @@ def _info_of_model(path: str) -> Info:
 
 def _errors_of(said: Description) -> dict[str, float]:
     return {name: error for name, error in said.scores.items() if name.endswith("_mse")}
+
+
+def _info_of_run(path: str, run: RunStatus) -> Info:
+    facts = {
+        "kind": "cross-validation",
+        "status": "complete" if run.scores else "unfinished",
+        "fits_done": run.done,
+        "fits": len(run.fits),
+        "species": run.species,
+        "split_by": run.by,
+        "split_fingerprint": run.split,
+        **{
+            f"{name}s": list(dict.fromkeys(run.fits[name]))
+            for name in ("training_set", "model", "fold", "seed")
+        },
+        "scores": str(run.scores) if run.scores else None,
+    }
+    return Info(path, facts, run.fits, [])
 
 
 def _info_of_factors(path: str, store: Store) -> Info:

@@ -8,13 +8,16 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 import pytest
+from typer.testing import CliRunner
 
+from epixs.cli.app import app
 from epixs.cluster.client import open_client
 from epixs.compendium.read import open_compendium
 from epixs.crossvalidation.plan import plan_crossvalidation
 from epixs.crossvalidation.run import crossvalidate, read_scores
 from epixs.errors import ConfigError, StoreError
 from epixs.evaluation.table import AVERAGE
+from epixs.report.describe import info, status
 from epixs.storage.ledger import read_ledger, write_record
 from epixs.storage.store import open_store
 from tests.crossvalidation.worlds import (
@@ -106,6 +109,26 @@ def test_rows_that_are_lost_or_damaged_are_fitted_again(undisturbed, config):
     crossvalidate(config, out=undisturbed, progress=calls.append)
     assert [call.tiles_done for call in calls] == [2, 3, 4]
     assert (undisturbed / "scores.tsv").read_bytes() == text
+
+
+@pytest.mark.parametrize("inside", ["", "tasks"])
+def test_status_and_info_of_a_run(inside, undisturbed, config, tmp_path):
+    whole = status(undisturbed / inside)
+    n = len(plan_crossvalidation(config).fits)
+    assert (whole.holds, whole.status, whole.done, whole.total) == ("cross-validation", "complete", n, n)
+    shutil.copytree(undisturbed, tmp_path / "run")
+    (tmp_path / "run" / "scores.tsv").unlink()
+    for record in sorted((tmp_path / "run" / "tasks" / "ledger" / "record" / "c").rglob("*"))[-1:]:
+        record.unlink()
+    part = info(tmp_path / "run" / inside)
+    assert part.facts["status"] == "unfinished"
+    assert part.facts["fits_done"] == part.table["done"].sum() == n - 1
+    assert part.table["fold"].nunique() == len(part.facts["folds"]) > 1
+    said = CliRunner().invoke(app, ["status", str(tmp_path / "run" / inside)])
+    assert said.exit_code == 0
+    assert f"unfinished, {n - 1} of {n} fits done" in said.stdout
+    shown = CliRunner().invoke(app, ["info", str(tmp_path / "run" / inside), "--json"])
+    assert len(json.loads(shown.stdout)["fits_table"]) == n
 
 
 def test_another_configuration_is_refused_in_the_same_folder(undisturbed, stores):

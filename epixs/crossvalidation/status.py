@@ -1,0 +1,106 @@
+"""How far a cross-validation is, from its folder alone. No TensorFlow is loaded."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypedDict
+
+import pandas as pd
+
+from epixs.declared import read_json_file
+from epixs.errors import StoreError
+from epixs.evaluation.runs import MAX_PLAN_BYTES, PLAN_FILE, SCORES_FILE
+from epixs.storage.ledger import read_ledger
+from epixs.storage.store import open_store
+
+TASKS = "tasks"
+"""Store of the fits' records, within the folder of a run."""
+
+
+class FitRow(TypedDict):
+    """What the ledger holds of a fit; `checksum` is of its rows in the table of scores."""
+
+    checksum: str
+    seconds: float
+    epixs_version: str
+    remarks: list[str]
+
+
+class PlannedFit(TypedDict):
+    """What is read of a fit in the plan of a run."""
+
+    number: int
+    training_set: str
+    model: str
+    seed: int
+    fold: str
+
+
+class PlannedSplit(TypedDict):
+    """What is read of the split in the plan of a run."""
+
+    by: str
+    fingerprint: str
+
+
+class Planned(TypedDict):
+    """What is read of the plan of a run."""
+
+    species: str
+    split: PlannedSplit
+    fits: list[PlannedFit]
+
+
+@dataclass(frozen=True)
+class RunStatus:
+    """How far a cross-validation is.
+
+    Parameters
+    ----------
+    species, by, split
+        Species whose experiments are held out, what is split by, and the fingerprint of the folds.
+    fits
+        One row per fit: `number training_set model seed fold done`.
+    scores
+        The table of scores, if all of them are done.
+    """
+
+    species: str
+    by: str
+    split: str
+    fits: pd.DataFrame
+    scores: Path | None
+
+    @property
+    def done(self) -> int:
+        """Number of fits that are done."""
+        return int(self.fits["done"].sum())
+
+
+def folder_of_run(path: str | Path) -> Path | None:
+    """Folder of a cross-validation, of which that or its store of tasks is given; None if it is neither."""
+    for folder in (Path(path), Path(path).parent):
+        if (folder / PLAN_FILE).is_file() and (folder == Path(path) or Path(path).name == TASKS):
+            return folder
+    return None
+
+
+def run_status(folder: Path) -> RunStatus:
+    """Read how far a cross-validation is.
+
+    Raises
+    ------
+    StoreError
+        If its plan or its ledger is damaged.
+    """
+    again = "run `epixs crossvalidate` again: it writes it anew"
+    plan = read_json_file(Planned, folder / PLAN_FILE, MAX_PLAN_BYTES, StoreError, again)
+    records = read_ledger(open_store(folder / TASKS), FitRow)
+    table = pd.DataFrame([{name: fit[name] for name in PlannedFit.__annotations__} for fit in plan["fits"]])
+    table["done"] = [(number - 1, 0) in records for number in table["number"]]
+    scores = folder / SCORES_FILE
+    is_over = bool(table["done"].all()) and scores.is_file()
+    return RunStatus(
+        plan["species"], plan["split"]["by"], plan["split"]["fingerprint"], table, scores if is_over else None
+    )
