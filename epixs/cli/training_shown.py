@@ -27,9 +27,10 @@ ASSAYS_SHOWN = 20
 def show_training_plan(axis: Any, settings: Any, why: str) -> dict[str, Any]:
     """Show what will be trained and what it will take; returns the same as numbers."""
     from epixs.models.kinds import kind_named
-    from epixs.training.cost import estimate_cost
+    from epixs.training.cost import check_tracks, estimate_cost
 
     axis = axis.hold_out(settings.training.held_out_tracks, settings.training.seed)
+    check_tracks(axis, settings)
     cost = estimate_cost(axis, settings)
     notes = kind_named(settings.kind).plan_notes(axis, settings)
     rows: list[list[Any]] = [

@@ -25,7 +25,7 @@ from epixs.sampling.stretches import (
     choose_spans,
     share_of_memory,
 )
-from epixs.sampling.unseen import FEWEST_TRACKS, hide_assays, hold_out_by_member
+from epixs.sampling.unseen import LEFT_TO_SEE, hide_assays, hold_out_by_member
 from epixs.sampling.windows import Windows
 
 Floats = npt.NDArray[np.float32]
@@ -201,7 +201,7 @@ class ContextSampler(Closing):
             raise TrainingError(
                 "too few tracks to hold any out",
                 got=f"{self.axis.n_training} training tracks",
-                expected=f"at least {FEWEST_TRACKS}, of which some share a biosample and an assay",
+                expected=f"some that leave {LEFT_TO_SEE} others of their biosample and of their assay",
                 next_step="train a model of kind avocado, or use average activity",
             )
         return self._entries(wanted, min(count, HELD_ENTRIES), 0xE0)

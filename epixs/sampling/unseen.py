@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
+import pandas as pd
 
 from epixs.sampling.panel import Panel
 
@@ -14,6 +15,12 @@ Mask = npt.NDArray[np.bool_]
 LEFT_TO_SEE = 2
 FEWEST_TRACKS = 6
 """Members hold tracks out from so many on."""
+
+
+def can_be_held_out(tracks: pd.DataFrame) -> Mask:
+    """Which of a species' tracks leave enough of their biosample and of their assay to learn from."""
+    left = [tracks.groupby(name)[name].transform("size") - 1 for name in ("biosample", "assay")]
+    return np.asarray((left[0] >= LEFT_TO_SEE) & (left[1] >= LEFT_TO_SEE))
 
 
 def hold_out_by_member(

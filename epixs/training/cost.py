@@ -76,6 +76,22 @@ def planned_epochs(axis: JointAxis, settings: Settings) -> int:
     return kind_named(settings.kind).schedule(axis, settings).epochs
 
 
+def check_tracks(axis: JointAxis, settings: Settings) -> None:
+    """Refuse compendia that a kind of model cannot be trained on.
+
+    Raises
+    ------
+    TrainingError
+        Saying what they lack.
+    """
+    if lacks := kind_named(settings.kind).lacks(axis):
+        raise TrainingError(
+            f"a model of kind {settings.kind} cannot be trained on these compendia",
+            expected=lacks,
+            next_step="train a model of kind avocado, or use average activity",
+        )
+
+
 def check_memory(cost: Cost, settings: Settings) -> None:
     """Refuse a run beyond the memory budget.
 

@@ -15,7 +15,7 @@ from epixs.sampling import BatchSampler
 from epixs.sampling.draws import PACKED_LIMIT
 from epixs.storage.files import check_new_folder
 from epixs.training.checkpoint import RunState, has_begun, identity_of, read_state
-from epixs.training.cost import Cost, check_memory, estimate_cost
+from epixs.training.cost import Cost, check_memory, check_tracks, estimate_cost
 from epixs.training.devices import chosen_precision
 
 
@@ -89,6 +89,8 @@ def plan_run(
     """
     started, out = time.monotonic(), Path(out)
     axis, settings = settled(axis, settings)
+    if not extends:
+        check_tracks(axis, settings)
     check_scales(axis)
     cost = estimate_cost(axis, settings)
     if not force:

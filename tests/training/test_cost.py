@@ -1,13 +1,16 @@
 import numpy as np
 import pytest
+from typer.testing import CliRunner
 
 from epixs.axis.join import joint_axis
+from epixs.cli.app import app
 from epixs.errors import TrainingError
 from epixs.models.avocado.size import count_parameters
 from epixs.models.folder import new_model
 from epixs.models.kinds import kind_named
-from epixs.models.settings import make_settings
-from epixs.training.cost import check_memory, estimate_cost, planned_epochs
+from epixs.models.settings import choose_kind, make_settings
+from epixs.training.cost import check_memory, check_tracks, estimate_cost, planned_epochs
+from tests.worlds import planted, write_store
 
 CONFIG = make_settings("avocado", hidden=(16, 8), batch_size=500)
 
@@ -66,3 +69,19 @@ def test_memory_beyond_the_budget_is_refused(axis):
         TrainingError, match=r"more memory than allowed; got .* GB; expected at most memory_gb"
     ):
         check_memory(cost, CONFIG.replace(memory_gb=cost.memory_bytes / 1e9 - 0.001))
+
+
+def test_tracks_that_leave_nothing_to_learn_from_are_told_before_anything_is_loaded(tmp_path):
+    """Eight tracks of two assays: none leaves two of its biosample."""
+    labels = [(b, a) for b in "ABCD" for a in ("x", "y")]
+    store = write_store(tmp_path / "s.zarr", planted(0, 4, 2), labels=labels)
+    axis = joint_axis([store])
+    assert choose_kind(axis)[0] == "avocado"
+    with pytest.raises(TrainingError, match="2 of its biosample and 2 of its assay .* none of 8 does"):
+        check_tracks(axis, make_settings("context"))
+    done = CliRunner().invoke(
+        app, ["train", str(store), "--out", str(tmp_path / "m"), "--model", "context", "--dry-run"]
+    )
+    assert done.exit_code == 2
+    assert "cannot be trained on these compendia" in done.stderr
+    assert not (tmp_path / "m").exists()

@@ -23,7 +23,7 @@ from epixs.sampling.mixture import PARTS
 from epixs.sampling.panel import ASSAYS, OWN_TRACKS, packed_size
 from epixs.sampling.species import fewest_bytes, labels_of, tracks_of
 from epixs.sampling.species import signal_bytes as all_bytes
-from epixs.sampling.unseen import FEWEST_TRACKS
+from epixs.sampling.unseen import FEWEST_TRACKS, LEFT_TO_SEE, can_be_held_out
 
 if TYPE_CHECKING:
     from epixs.models.folder import TrainedModel
@@ -60,9 +60,14 @@ class Context(Kind):
 
     def lacks(self, axis: JointAxis) -> str:
         """Tracks, if there are not enough to hold any out."""
-        if axis.n_training >= FEWEST_TRACKS:
-            return ""
-        return f"at least {FEWEST_TRACKS} training tracks, and there are {axis.n_training}"
+        if axis.n_training < FEWEST_TRACKS:
+            return f"at least {FEWEST_TRACKS} training tracks, and there are {axis.n_training}"
+        if not any(can_be_held_out(part.training).any() for part in axis.parts if len(part.training)):
+            return (
+                f"a training track that leaves {LEFT_TO_SEE} of its biosample and {LEFT_TO_SEE} of its assay "
+                f"when it is held out, and none of {axis.n_training} does"
+            )
+        return ""
 
     def build(self, axis: JointAxis, settings: Settings, *, precision: str = "float32") -> Any:
         """Make the model."""
