@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -17,6 +18,7 @@ MAX_BYTES = 1 << 30
 MAX_LINE = 1 << 20
 
 GZIP = b"\x1f\x8b"
+CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 
 
 def read_tsv(
@@ -92,7 +94,11 @@ def read_tsv(
             expected="a tab-separated table",
             next_step="save it as text in UTF-8, with tabs between the cells",
         ) from cause
-    except (pd.errors.ParserError, pd.errors.EmptyDataError) as cause:
+    except pd.errors.EmptyDataError as cause:
+        raise error(
+            f"{path} is empty", expected=f"a table of {', '.join(required)}", next_step=next_step
+        ) from cause
+    except pd.errors.ParserError as cause:
         raise error(f"{path} is not a tab-separated table: {cause}") from cause
     twice = sorted({str(column) for column in required if f"{column}.1" in table.columns})
     if twice:
@@ -125,6 +131,13 @@ def read_tsv(
             expected=", ".join(required),
             next_step=next_step,
         )
+    for column in required:
+        for row in table.index[table[column].str.contains(CONTROL)]:
+            raise error(
+                f"{path}, row {row + 2}, column {column}: a sign that cannot be seen",
+                got=ascii(str(table.loc[row, column])[:80]),
+                expected="text without control characters",
+            )
     return table
 
 

@@ -101,7 +101,7 @@ def test_several_species_need_a_choice(tmp_path):
         read_catalog(path, "cattle")
 
 
-@pytest.mark.parametrize(("text", "message"), [("", "not a tab"), ("a\tb\n1\t2\n", "missing column species")])
+@pytest.mark.parametrize(("text", "message"), [("", "is empty"), ("a\tb\n1\t2\n", "missing column species")])
 def test_what_is_no_catalog(tmp_path, text, message):
     (tmp_path / "c.tsv").write_text(text)
     with pytest.raises(CatalogError, match=message):

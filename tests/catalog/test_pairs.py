@@ -17,7 +17,7 @@ def test_which_label_is_unknown():
     [
         ("species\tbiosample\nx\ty\n", "missing column assay"),
         ("species\tbiosample\tassay\nx\ty\tz\nx\ty\tz\n", "repeats a pair; got x / y / z"),
-        ("", "not a tab-separated"),
+        ("", "is empty"),
     ],
 )
 def test_bad_pairs_files(tmp_path, text, message):
