@@ -3,8 +3,9 @@
 A track's mean and spread (arcsinh units) are its biosample's and its assay's: `log spread` is fitted as
 `intercept + biosample effect + assay effect`, with both effects pulled towards 0 (ridge), so that what one
 track alone says is believed in part. The mean, which may be negative, is fitted on a scale that is
-logarithmic away from 0. An assay that a species lacks takes over its effect from the other species, as far
-as the effects of assays that both have agree.
+logarithmic away from 0. A biosample's effect is in part common to all assays, in part to those of a class:
+strong ChIP-seq says little of methylation. An assay that a species lacks takes over its effect from the other
+species, as far as the effects of assays that both have agree.
 """
 
 from __future__ import annotations
@@ -24,6 +25,9 @@ LINEAR_MEAN = 1e-2
 MEAN_RIDGE, SPREAD_RIDGE = (3.0, 1.0), (0.3, 0.3)
 """Pull of biosample and assay effects towards 0, in tracks: more so for means."""
 
+COMMON_SHARE = 0.25
+"""Of the variance of a biosample's effect: what is common to all classes of assays."""
+
 PRIOR_AGREEMENT, PRIOR_TRACKS = 0.5, 1.0
 """How far an assay's effects agree between species before anything is known of that, and for how much of
 the other species' effects (summed squares) this counts."""
@@ -37,17 +41,22 @@ class Effects:
     ----------
     intercept
         Value where nothing is known of either label.
-    biosample, assay
-        Effects of each label; 0 where no track says anything.
+    biosample
+        Effect of each biosample on the assays of each class, shape `(biosample, class)`.
+    assay
+        Effect of each assay. Both are 0 where no track says anything.
+    classes
+        Number of each assay's class.
     """
 
     intercept: float
     biosample: Floats
     assay: Floats
+    classes: Ints
 
     def of(self, biosample: npt.NDArray[np.integer], assay: npt.NDArray[np.integer]) -> Floats:
         """Expected values of pairs; a biosample of -1 has no effect."""
-        effect = np.where(biosample >= 0, self.biosample[biosample], 0.0)
+        effect = np.where(biosample >= 0, self.biosample[biosample, self.classes[assay]], 0.0)
         return np.asarray(self.intercept + effect + self.assay[assay])
 
 
@@ -58,6 +67,7 @@ def fit_effects(
     sizes: tuple[int, int],
     ridge: tuple[float, float],
     prior: Floats | None = None,
+    classes: Ints | None = None,
 ) -> tuple[Effects, Floats, Floats]:
     """Fit values by biosample and assay.
 
@@ -69,6 +79,8 @@ def fit_effects(
         Pull of biosample and of assay effects towards 0 and towards the prior.
     prior
         Assay effects that are expected before any track is seen, shape `(assay,)`; 0 by default.
+    classes
+        Number of each assay's class, shape `(assay,)`; one class of all by default.
 
     Returns
     -------
@@ -76,12 +88,17 @@ def fit_effects(
     not been measured.
     """
     prior = np.zeros(sizes[1]) if prior is None else prior
+    classes = np.zeros(sizes[1], np.int32) if classes is None else classes
+    n_classes = int(classes.max(initial=0)) + 1
     rows = np.arange(value.size)
-    design = np.zeros((value.size, 1 + sizes[0] + sizes[1]))
+    ends = 1 + np.cumsum([sizes[0], sizes[0] * n_classes, sizes[1]])
+    design = np.zeros((value.size, ends[-1]))
     design[:, 0] = 1.0
     design[rows, 1 + biosample] = 1.0
-    design[rows, 1 + sizes[0] + assay] = 1.0
-    pull = np.concatenate([[1e-6], np.full(sizes[0], ridge[0]), np.full(sizes[1], ridge[1])])
+    design[rows, ends[0] + biosample * n_classes + classes[assay]] = 1.0
+    design[rows, ends[1] + assay] = 1.0
+    pulls = [1e-6, ridge[0] / COMMON_SHARE, ridge[0] / (1 - COMMON_SHARE), ridge[1]]
+    pull = np.repeat(pulls, np.diff([0, 1, *ends]))
     target = value - prior[assay]
     solved = np.linalg.solve(
         design.T @ design + np.diag(pull), np.column_stack([design.T @ target, design.T])
@@ -94,12 +111,10 @@ def fit_effects(
         mine = np.flatnonzero(assay == number)
         inner = np.eye(mine.size) - hat[np.ix_(mine, mine)]
         without_assay[mine] = value[mine] - np.linalg.solve(inner, residual[mine])
-    split = 1 + sizes[0]
-    of_biosample, of_assay = (
-        np.asarray(w, dtype=np.float64) for w in (weights[1:split], weights[split:] + prior)
-    )
+    common, of_class, of_assay = np.split(weights[1:], ends[:2] - 1)
+    of_biosample = common[:, None] + of_class.reshape(sizes[0], n_classes)
     return (
-        Effects(float(weights[0]), of_biosample, of_assay),
+        Effects(float(weights[0]), of_biosample, np.asarray(of_assay + prior), classes),
         without_track,
         without_assay,
     )
@@ -140,7 +155,7 @@ class Scales:
 
 
 def fit_scales(
-    tracks: list[tuple[Ints, Ints, Floats, Floats]], n_biosamples: list[int], n_assays: int
+    tracks: list[tuple[Ints, Ints, Floats, Floats]], n_biosamples: list[int], classes: Ints
 ) -> list[Scales]:
     """Fit mean and spread of every species' tracks, each species with the others' assay effects as prior.
 
@@ -148,15 +163,18 @@ def fit_scales(
     ----------
     tracks
         Per species: biosample, assay, mean and spread of each training track.
-    n_biosamples, n_assays
-        Labels of each species, and of all together.
+    n_biosamples
+        Labels of each species.
+    classes
+        Number of the class of each assay of all species together.
     """
+    n_assays = classes.size
     found = []
     values = [(_mean_scale(mean), _spread_scale(spread)) for _, _, mean, spread in tracks]
     ridges = (MEAN_RIDGE, SPREAD_RIDGE)
     alone = [
         [
-            fit_effects(value, biosample, assay, (size, n_assays), ridge)[0].assay
+            fit_effects(value, biosample, assay, (size, n_assays), ridge, classes=classes)[0].assay
             for value, ridge in zip(both, ridges, strict=True)
         ]
         for (biosample, assay, _, _), both, size in zip(tracks, values, n_biosamples, strict=True)
@@ -166,7 +184,7 @@ def fit_scales(
         fits = [
             fit_effects(
                 values[at][which], biosample, assay, (n_biosamples[at], n_assays), ridges[which],
-                _prior([effects[which] for effects in alone], known, at),
+                _prior([effects[which] for effects in alone], known, at), classes,
             )
             for which in (0, 1)
         ]  # fmt: skip

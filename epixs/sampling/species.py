@@ -76,7 +76,9 @@ def load_species(axis: JointAxis, windows: Sequence[Windows] | None = None) -> l
 def scales_of(axis: JointAxis, panels: Sequence[Panel]) -> list[Scales]:
     """Fit means and spreads of all species' tracks."""
     tracks = [(p.biosample, p.assay, p.mean.astype(float), p.spread.astype(float)) for p in panels]
-    return fit_scales(tracks, [len(part.biosamples) for part in axis.parts], len(axis.assays))
+    names = sorted(set(axis.assay_classes.values()))
+    classes = np.array([names.index(axis.assay_classes[assay]) for assay in axis.assays], np.int32)
+    return fit_scales(tracks, [len(part.biosamples) for part in axis.parts], classes)
 
 
 def read_tracks(part: SpeciesAxis, tracks: pd.DataFrame, spans: Spans | None = None) -> Windows:
