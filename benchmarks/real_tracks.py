@@ -244,12 +244,38 @@ def human_to_mouse(bench: Bench) -> str:
     )
 
 
+def mouse(bench: Bench) -> str:
+    """One species again, of assays of several classes: a track of each biosample hidden, assays in turn."""
+    store = bench.ingest("mouse", "mouse_mm10/catalog.tsv", "mouse_mm10/regions.bed")
+    table = epixs.joint_axis([store]).parts[0].experiments
+    assays, count = sorted(set(table["assay"])), table["assay"].value_counts()
+    measured = set(zip(table["biosample"], table["assay"], strict=True))
+    pairs = []
+    for number, biosample in enumerate(sorted(set(table["biosample"]))):
+        turn = [assays[(2 * number + k) % len(assays)] for k in range(len(assays))]
+        pairs.append(
+            ("mouse", biosample, next(a for a in turn if (biosample, a) in measured and count[a] > 2))
+        )
+    scores, _ = bench.hide("mouse-within", [store], pairs)
+    scores = scores[scores["method"].isin([*SETTINGS, AVERAGE])]
+    columns = ["assay", "biosample", "method", "mse", "pearson"]
+    return "\n".join(
+        [
+            "## One species: a track of each mouse biosample",
+            "",
+            markdown_table(scores.sort_values(columns[:2])[columns]),
+            better_than_average(scores),
+            "",
+        ]
+    )
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--data", type=Path, required=True)
-    parser.add_argument("--only", choices=["one_species", "two_species", "human_to_mouse"])
+    parser.add_argument("--only", choices=["one_species", "mouse", "two_species", "human_to_mouse"])
     parser.add_argument("--kinds", nargs="+", choices=[*SETTINGS], default=[*SETTINGS])
     options = parser.parse_args()
     work = Path(tempfile.mkdtemp(prefix="epixs-real-"))
@@ -257,7 +283,7 @@ def main() -> None:
     try:
         with epixs.open_client() as client:
             bench = Bench(options.data, work, options.kinds, client)
-            protocols = [one_species, two_species, human_to_mouse]
+            protocols = [one_species, mouse, two_species, human_to_mouse]
             if options.only:
                 protocols = [p for p in protocols if p.__name__ == options.only]
             parts = [protocol(bench) for protocol in protocols]

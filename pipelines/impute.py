@@ -1,12 +1,9 @@
 """Impute the stores that a TOML file names: `python pipelines/impute.py pipelines/laptop.toml`."""
 
-import sys
 import tomllib
 from pathlib import Path
 
 import epixs
-
-NEEDED = ("compendium", "store", "run", "folder")
 
 
 def main(settings_path: str) -> int:
@@ -30,13 +27,6 @@ def main(settings_path: str) -> int:
 
 
 if __name__ == "__main__":
-    if len(sys.argv) != 2:
-        sys.exit(__doc__)
-    try:
-        sys.exit(main(sys.argv[1]))
-    except KeyError as error:
-        if error.args[0] not in NEEDED:
-            raise
-        sys.exit(f"error: {sys.argv[1]} lacks {error}; pipelines/laptop.toml has an example")
-    except (epixs.EpixsError, OSError, tomllib.TOMLDecodeError) as error:
-        sys.exit(f"error: {error}")
+    from step import run
+
+    run(main, __doc__, ("compendium", "store", "run", "folder"))

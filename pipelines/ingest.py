@@ -9,8 +9,6 @@ from typing import Any
 
 import epixs
 
-NEEDED = ("compendium", "catalog", "regions", "store")
-
 
 @contextlib.contextmanager
 def connect(cluster: dict[str, Any]) -> Iterator[Any]:
@@ -56,13 +54,6 @@ def main(settings_path: str) -> int:
 
 
 if __name__ == "__main__":
-    if len(sys.argv) != 2:
-        sys.exit(__doc__)
-    try:
-        sys.exit(main(sys.argv[1]))
-    except KeyError as error:
-        if error.args[0] not in NEEDED:
-            raise
-        sys.exit(f"error: {sys.argv[1]} lacks {error}; pipelines/laptop.toml has an example")
-    except (epixs.EpixsError, OSError, tomllib.TOMLDecodeError) as error:
-        sys.exit(f"error: {error}")
+    from step import run
+
+    run(main, __doc__, ("compendium", "catalog", "regions", "store"))

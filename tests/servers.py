@@ -62,20 +62,27 @@ class _Proxy(http.server.BaseHTTPRequestHandler):
 
 
 @contextlib.contextmanager
+def _serving(server: http.server.HTTPServer):
+    """Answer in a thread, and be done with it at the end; the server learns its address."""
+    server.url = f"http://127.0.0.1:{server.server_port}"
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
+
+
+@contextlib.contextmanager
 def flaky_proxy(target: tuple[str, int], share: float, seed: int):
     """Serve `target` through a proxy that fails a share of all requests."""
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), _Proxy)
     server.target, server.share, server.faults = target, share, 0
     server.chance, server.lock = random.Random(seed), threading.Lock()
-    server.url = f"http://127.0.0.1:{server.server_port}"
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
-    thread.start()
-    try:
+    with _serving(server):
         yield server
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()
 
 
 class DaskProcesses:
@@ -151,12 +158,5 @@ def file_server(folder: Path):
     handler = functools.partial(_Files, directory=str(folder))
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
     server.sent = 0
-    server.url = f"http://127.0.0.1:{server.server_port}"
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
-    thread.start()
-    try:
+    with _serving(server):
         yield server
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()

@@ -1,0 +1,21 @@
+"""What the steps beside this file have in common: one argument, and one line where they cannot go on."""
+
+import sys
+import tomllib
+from collections.abc import Callable, Collection
+
+import epixs
+
+
+def run(main: Callable[[str], int], doc: str | None, needed: Collection[str]) -> None:
+    """Call `main` with the settings file that was given; `needed` are the names it may lack."""
+    if len(sys.argv) != 2:
+        sys.exit(doc)
+    try:
+        sys.exit(main(sys.argv[1]))
+    except KeyError as error:
+        if error.args[0] not in needed:
+            raise
+        sys.exit(f"error: {sys.argv[1]} lacks {error}; pipelines/laptop.toml has an example")
+    except (epixs.EpixsError, OSError, tomllib.TOMLDecodeError) as error:
+        sys.exit(f"error: {error}")
