@@ -13,6 +13,7 @@ import pandas as pd
 from epixs.catalog.biosamples import biosample_names
 from epixs.catalog.experiments import core_experiments, slug, write_catalog
 from epixs.catalog.manifest import PORTAL, read_manifests
+from epixs.catalog.preference import LABELS, beside_the_first, best_file_first, largest_series_first
 from epixs.catalog.recognise import recognise
 from epixs.catalog.tsv import read_tsv
 from epixs.catalog.vocabulary import Organism, assay_rule, is_perturbed, read_organisms, strand_of
@@ -53,12 +54,7 @@ OLDER_NAMES = {"Assembly": "File assembly"}
 
 MOST_NAMED = 4
 
-LABELS = ["species", "biosample", "assay"]
-
 REPORT_COLUMNS = ("Accession", "Biosample summary")
-
-SERIES = ("Lab", "Project", "Donor(s)", "Experiment date released")
-"""Columns that experiments of one series share, the most telling first."""
 
 
 @dataclass(frozen=True)
@@ -236,10 +232,10 @@ def select_experiments(
     )
     wanted = files["assembly"] == assembly if assembly else files["assembly_rank"] == _best_rank(files)
     keep(wanted, "another assembly than the preferred one")
-    files = _ranked(files)
+    files = best_file_first(files)
     keep(~files.duplicated(["Experiment accession", "assay"]), "a lesser file of the same experiment")
-    files = _by_series(files)
-    others = _others(files)
+    files = largest_series_first(files)
+    others = beside_the_first(files)
     keep(~files.duplicated(LABELS), "another experiment of the same biosample and assay")
     all_species = set(files["species"])
     if core:
@@ -427,58 +423,3 @@ def _name_row(record: dict[str, str], organisms: dict[str, Organism]) -> tuple[o
         strand_of(output_type),
         rule["perturbed"] == "yes" or is_perturbed(rule, record["Biosample genetic modifications methods"]),
     )
-
-
-def _by_series(files: pd.DataFrame) -> pd.DataFrame:
-    """Order files such that of the experiments of a (biosample, assay), that of the largest series is first.
-
-    A series is what shares laboratory, project, donors and date of release, as far as the table has them. So
-    the assays of a biosample that the table cannot tell from another one are taken from one series where that
-    is possible, and not mixed by chance. Files with audit errors come last.
-    """
-    order = files.assign(_errors=files["Audit ERROR"] != "")
-    keys, columns = ["species", "biosample"], ["_errors"]
-    for column in SERIES:
-        keys = [*keys, column]
-        covered = f"_covered {column}"
-        order = order.assign(**{covered: -order.groupby(keys)["assay"].transform("nunique")})
-        columns += [covered, column]
-    ordered = order.sort_values(columns, kind="stable")
-    return ordered.drop(columns=[name for name in columns if name not in SERIES])
-
-
-def _others(files: pd.DataFrame) -> pd.DataFrame:
-    """Experiments beside the first of each (species, biosample, assay), and which that is."""
-    chosen = files.drop_duplicates(LABELS).set_index(LABELS)["Experiment accession"]
-    rest = files[files.duplicated(LABELS)]
-    labels = pd.MultiIndex.from_frame(rest[LABELS])
-    columns = [*LABELS, "accession", "Experiment accession", *SERIES, "Audit ERROR"]
-    return (
-        rest[columns]
-        .assign(**{"chosen instead": chosen.reindex(labels).to_numpy()})
-        .sort_values(LABELS)
-        .reset_index(drop=True)
-    )
-
-
-def _ranked(files: pd.DataFrame) -> pd.DataFrame:
-    """Best file first: fewest audit errors, most replicates pooled, newest analysis."""
-    return (
-        files.assign(
-            _errors=(files["Audit ERROR"] != "").astype(int),
-            _replicates=files["Biological replicate(s)"].map(lambda text: -len(re.findall(r"\d+", text))),
-            _analysis=files["File analysis title"].map(_analysis_order),
-        )
-        .sort_values(
-            ["_errors", "_replicates", "_analysis", "accession"], ascending=[True, True, False, False]
-        )
-        .drop(columns=["_errors", "_replicates", "_analysis"])
-    )
-
-
-def _analysis_order(title: str) -> tuple[int, ...]:
-    """`"ENCODE4 v1.5.1 GRCh38"` -> `(4, 1, 5, 1)`, so that newer analyses sort higher."""
-    stage = re.search(r"ENCODE(\d+)", title)
-    version = re.search(r"v(\d+(?:\.\d+)*)", title)
-    numbers = [int(part) for part in version.group(1).split(".")] if version else []
-    return (int(stage.group(1)) if stage else 0, *numbers)
