@@ -188,10 +188,12 @@ def assembly_of(source: Source, given: Assembly | None) -> Assembly:
     beside = (
         Path(source.signal).parent if isinstance(source.signal, str) and not is_url(source.signal) else None
     )
-    kept = set(regions.chrom_sizes) == set(regions.chrom)
-    if kept and not find_assembly(name, beside).chrom_sizes:
+    found = find_assembly(name, beside)
+    if found.chrom_sizes:
+        return found
+    if set(regions.chrom_sizes) == set(regions.chrom):
         return Assembly(name, regions.chrom_sizes)
-    return load_assembly(name, beside)
+    return load_assembly(name, beside)  # refuses it, saying which are known
 
 
 def _targets(

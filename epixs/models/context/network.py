@@ -214,7 +214,8 @@ class ContextNetwork(keras.Model):
     def standardised(self, inputs: dict[str, Any]) -> Any:
         """The targets' standardised values, `(members, g, N, 1)`, of inputs `(members or 1, g, ...)`."""
         target = self._factors_of(inputs["target"])  # (K, g, d)
-        is_absent = 1.0 - tf.reduce_max(self._same(inputs), axis=2, keepdims=True)  # (K or 1, g, 1)
+        same = self._same(inputs)
+        is_absent = 1.0 - tf.reduce_max(same, axis=2, keepdims=True)  # (K or 1, g, 1)
         target += is_absent * self.absent[:, None]
         assays = tf.concat([inputs["own_assay"], inputs["others_assay"]], axis=2)
         n_own = tf.shape(inputs["own_assay"])[2]
@@ -235,17 +236,17 @@ class ContextNetwork(keras.Model):
         hidden = tf.nn.relu(self.pooled(pooled) + self.of_target(target)[:, :, None])
         for layer in self.layers_behind:
             hidden = tf.nn.relu(layer(hidden))
-        return self.readout(hidden) + self._average(inputs)
+        return self.readout(hidden) + self._average(inputs, same)
 
     def _same(self, inputs: dict[str, Any]) -> Any:
         """Which averages are of the target's own assay, `(members or 1, g, assay)`: 1 or 0."""
         target = tf.cast(inputs["target"], inputs["others_assay"].dtype)
         return tf.cast(inputs["others_assay"] == target[..., None], tf.float32)
 
-    def _average(self, inputs: dict[str, Any]) -> Any:
+    def _average(self, inputs: dict[str, Any], same: Any) -> Any:
         """The average of the target's own assay at the bin, half of it weighted: `(K or 1, g, N, 1)`."""
         plain, weighted = inputs["others"][..., :1], inputs["others"][..., self.radii : self.radii + 1]
-        return tf.reduce_sum((plain + weighted) / 2 * self._same(inputs)[:, :, None, :, None], axis=3)
+        return tf.reduce_sum((plain + weighted) / 2 * same[:, :, None, :, None], axis=3)
 
     def _factors_of(self, assay: Any) -> Any:
         """Factors of assays `(members or 1, ...)`, those of -1 among them, which count for nothing."""
