@@ -20,12 +20,11 @@ from epixs.crossvalidation.settings import Config, ScoringSettings, TrainingSet,
 from epixs.errors import ConfigError, EpixsError
 from epixs.evaluation.ladder import baselines_named
 from epixs.imputation.pairs import imputable
-from epixs.models.kinds import kind_named
 from epixs.storage.fingerprint import digest
 from epixs.storage.ledger import Record
 from epixs.storage.tiling import Key
 from epixs.storage.version import epixs_version
-from epixs.training.cost import Cost, check_memory, estimate_cost
+from epixs.training.cost import Cost, check_memory, check_tracks, estimate_cost
 from epixs.training.run import time_steps
 
 LIBRARIES = ("tensorflow", "keras", "numpy")
@@ -228,8 +227,8 @@ def plan_crossvalidation(config: Config | str | Path) -> CrossValidation:
             content = digest([stores[part.source] for part in whole.parts])
             first = len(fits)
             for name, settings in config.models.items():
-                if (one.name, name) not in costs:
-                    costs[one.name, name] = _checked(axis, settings, one.name, name)
+                cost = _checked(axis, settings, one.name, name)
+                costs.setdefault((one.name, name), cost)
                 fits += [
                     Fit(
                         len(fits) + at,
@@ -332,12 +331,8 @@ def outside_core(part: SpeciesAxis, fewest: int) -> list[Pair]:
 
 def _checked(axis: JointAxis, settings: Settings, training_set: str, model: str) -> Cost:
     """What a fit takes, if it can be done."""
-    lacks = kind_named(settings.kind).lacks(axis)
-    if lacks:
-        raise ConfigError(
-            f"model {model} cannot be trained on {training_set}", got=f"kind {settings.kind}", expected=lacks
-        )
     try:
+        check_tracks(axis, settings)
         cost = estimate_cost(axis, settings)
         check_memory(cost, settings)
     except EpixsError as error:
