@@ -1,7 +1,9 @@
 # `make demo` and `make test` need nothing but Python 3.11 or newer and a package index.
 PYTHON ?= python3
 # What is installed beside the plain dependencies; `make EXTRAS= test` goes without.
-EXTRAS ?= [viz,cluster,browse]
+EXTRAS ?= [viz,cluster,browse,tables]
+# Tests side by side, each file's in one process; `make PARALLEL= test` has them one after the other.
+PARALLEL ?= -n logical --maxprocesses 4 --dist loadfile
 BIN := .venv/bin
 STAMP := .venv/.installed
 
@@ -27,10 +29,10 @@ demo: install
 	$(BIN)/epixs demo demo
 
 test: install
-	$(BIN)/python -m pytest -m "not slow"
+	$(BIN)/python -m pytest $(PARALLEL) -m "not slow"
 
 test-all: install
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest $(PARALLEL)
 
 lint: install
 	$(BIN)/ruff format --check .
