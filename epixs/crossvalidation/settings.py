@@ -212,12 +212,14 @@ def _config_of(content: Mapping[str, Any], folder: Path) -> Config:
     entries = _entries(content, "model")
     names = [entry.get("name", entry.get("kind", DEFAULT_KIND)) for entry in entries]
     _check_names("model", names)
+    scoring = _read(ScoringSettings, content.get("evaluation", {}), folder)
+    _check_files("evaluation", scoring, PATHS["evaluation"])
     return Config(
         _read(SplitSettings, content.get("split", {}), folder),
         tuple(sets),
         {name: _model_of(entry, name) for name, entry in zip(names, entries, strict=True)},
         _read(RunSettings, content.get("run", {}), folder),
-        _read(ScoringSettings, content.get("evaluation", {}), folder),
+        scoring,
     )
 
 
@@ -252,6 +254,14 @@ def _read(kind: type[Table], content: Any, folder: Path) -> Table:
             _beside(folder, value) if isinstance(value, str) else tuple(_beside(folder, one) for one in value)
         )
     return replace(found, **changes)
+
+
+def _check_files(table: str, settings: CheckedSettings, names: Sequence[str]) -> None:
+    """Refuse files that are read only once something is scored, if they are not there."""
+    for name in names:
+        path = getattr(settings, name)
+        if path and not is_url(path) and not Path(path).is_file():
+            raise ConfigError(f"setting {table}.{name}", got=path, expected="a file that is there")
 
 
 def _beside(folder: Path, path: str) -> str:

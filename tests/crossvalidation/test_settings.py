@@ -42,6 +42,7 @@ def test_precision_is_not_left_to_timing(tmp_path):
         ([ALONE, AVOCADO], {"run": 'keep = "much"'}, "setting run.keep; got 'much'; expected nothing or models"),
         ([ALONE + "others = [1]\n", AVOCADO], {}, "training_set.others; got .1.; expected a list of texts"),
         ([ALONE, AVOCADO, "[evaluation]\nmode = 'other'\n"], {}, "setting evaluation.mode"),
+        ([ALONE, AVOCADO, "[evaluation]\ngenes = 'no.tsv'\n"], {}, "evaluation.genes; got .*no.tsv; expected a f"),
         ([ALONE, AVOCADO, "[evaluations]\n"], {}, r"evaluations \(did you mean 'evaluation'\?\)"),
         ([ALONE, AVOCADO, "[["], {}, "is not TOML"),
     ],
