@@ -15,7 +15,6 @@ from epixs.cli.terminal import (
     check_present,
     counted,
     counting,
-    on_interrupt,
     print_json,
     progress_bar,
     remark,
@@ -264,7 +263,7 @@ def browse(
         say(f"open {url}")
         remark("the page is there until Ctrl-C; who has this URL sees the tracks")
 
-    with on_interrupt(lambda: "the page is closed"):
+    with contextlib.suppress(KeyboardInterrupt):  # there is no other end
         run(
             [*stores, *lazy],
             locus=locus,
@@ -274,6 +273,7 @@ def browse(
             port=port,
             ready=ready,
         )
+    remark("the page is closed")
 
 
 def _imputed(
