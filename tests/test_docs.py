@@ -69,7 +69,7 @@ ELSEWHERE = {"commands.md": "tests/cli/test_examples.py", "tutorial.md": "tests/
 
 SMALLER = {
     "epixs simulate world": "epixs simulate world --size tiny",
-    "--hidden 128,128": "--hidden 16,16 --epochs 2",
+    "--max-minutes 1": "--epochs 1",
     "hidden=(256, 256)": "hidden=(8, 8)",
     "batch_size=40_000": "batch_size=500",
     "epochs=10": "epochs=1",

@@ -196,7 +196,10 @@ def select_experiments(
     paths = _paths(metadata)
     sorts = {recognise(path) for path in paths}
     if len(sorts) > 1:
-        raise CatalogError("a portal table and a published manifest do not go into one catalog", got=paths)
+        raise CatalogError(
+            "a portal table and a published manifest do not go into one catalog",
+            got=", ".join(map(str, paths)),
+        )
     if sorts == {"manifest"}:
         if report or organisms:
             raise CatalogError(f"{paths[0]} is a manifest: --report and --organisms are for a portal table")

@@ -86,7 +86,7 @@ def read_tsv(
         raise error(
             f"{path}: a row has more cells than the header has columns",
             expected="as many tabs in every row",
-            next_step="look for a tab within a cell, or a column without a name",
+            next_step="look for a tab within a cell, a column without a name, or a header that is missing",
         ) from cause
     except UnicodeError as cause:
         raise error(
@@ -99,7 +99,8 @@ def read_tsv(
             f"{path} is empty", expected=f"a table of {', '.join(required)}", next_step=next_step
         ) from cause
     except pd.errors.ParserError as cause:
-        raise error(f"{path} is not a tab-separated table: {cause}") from cause
+        said = str(cause).removeprefix("Error tokenizing data. C error: ").strip()
+        raise error(f"{path} is not a tab-separated table: {said}") from cause
     twice = sorted({str(column) for column in required if f"{column}.1" in table.columns})
     if twice:
         raise error(f"{path} has a column twice", got=twice[0], expected="each column once")

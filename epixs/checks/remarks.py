@@ -66,9 +66,10 @@ def sparse_tracks(table: pd.DataFrame, uncovered: str) -> list[str]:
     lowest = float(sparse["covered_fraction"].iloc[0])
     filled = "counts as 0, as if measured" if uncovered == "zero" else "is missing (NaN)"
     way_out = ", or count the rest as missing (--uncovered nan)" if uncovered == "zero" else ""
+    have = "have" if len(ok) > 1 else "has"
     return [
-        f"WARNING: {_counted(sparse, ok)} have values on less than {LOW_COVERAGE:.0%} of the bases of these "
-        f"regions (lowest: {lowest:.2g} of all bases, {_named(sparse)}): the rest {filled}. If they were "
+        f"WARNING: {_counted(sparse, ok)} {have} values on less than {LOW_COVERAGE:.0%} of the bases of "
+        f"these regions (lowest: {lowest:.2g} of all bases, {_named(sparse)}): the rest {filled}. If they were "
         f"measured elsewhere only, ingest over the regions that they cover (--regions){way_out}"
     ]
 

@@ -293,15 +293,20 @@ def evaluate(
         verdicts.append((rank, "by rank, Spearman"))
         if mode is ScoringMode.corrected:
             verdicts.append(("mse_affine", "by MSE of the best affine fit, as units differ"))
+    methods = dict.fromkeys((AVERAGE, *ZERO_SHOT, *(one.name for one in further)))
     better_than = []
     for metric, how in verdicts:
-        for method in (AVERAGE, *ZERO_SHOT):
+        for method in methods:
             for role, (better, tracks) in scores.better_than(method, metric).items():
                 better_on = f"{better} of {counted(tracks, 'track')}"
                 say(f"{role}: imputed better than {method} on {better_on} ({how})")
                 better_than.append(
                     {"role": role, "method": method, "metric": metric, "better": better, "tracks": tracks}
                 )
+    correlation = "gwcorr" if mode is ScoringMode.challenge else "pearson"
+    for role, (value, baseline_name, best) in scores.beside_the_best(correlation).items():
+        beside = f"; of the best baseline {best:.2f} ({baseline_name})" if baseline_name else ""
+        say(f"{role}: mean Pearson {value:.2f}{beside}")
     if odd_rows := scores.odd_rows_note():
         remark(odd_rows)
     if json:

@@ -111,6 +111,24 @@ class Evaluation:
         better = (sign * both[IMPUTED] < sign * both[method]).groupby(level="role")
         return {str(role): (int(part.sum()), len(part)) for role, part in better}
 
+    def beside_the_best(self, metric: str = "pearson") -> dict[str, tuple[float, str, float]]:
+        """Per role the mean of a metric that is better the higher: imputed, and the best fair baseline.
+
+        Returns
+        -------
+        The mean of imputed, the baseline's name, and its mean; no name where none has the metric. A role
+        none of whose imputed tracks has it is left out.
+        """
+        summary = self.summary()
+        found = {}
+        for role, part in summary[summary["assay_class"] == "overall"].groupby("role", sort=False):
+            means = part.set_index("method")[metric].dropna()
+            if IMPUTED in means:
+                fair = means.drop([IMPUTED, UNFAIR], errors="ignore")
+                best = (str(fair.idxmax()), float(fair.max())) if len(fair) else ("", float("nan"))
+                found[str(role)] = (float(means[IMPUTED]), *best)
+        return found
+
 
 def method_means(scores: pd.DataFrame) -> list[dict[str, Any]]:
     """Mean of each metric for each method, over the tracks on which all of them have it.

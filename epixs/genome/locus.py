@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
 
 from epixs.errors import RegionError
 
@@ -13,7 +12,7 @@ MAX_CHROMOSOME = 2**32 - 1
 _LOCUS = re.compile(r"^\s*([^\s:]+)\s*(?::\s*([\d,]+)\s*-\s*([\d,]+)\s*)?$")
 
 
-def parse_locus(text: str, chrom_sizes: Mapping[str, int] | None = None) -> tuple[str, int, int]:
+def parse_locus(text: str) -> tuple[str, int, int]:
     """Read `"chr19:3,000,000-3,100,000"` (0-based, half-open, commas optional) or a bare `"chr19"`.
 
     Raises
@@ -31,7 +30,7 @@ def parse_locus(text: str, chrom_sizes: Mapping[str, int] | None = None) -> tupl
         raise RegionError("locus", got=repr(text), expected="for instance 'chr19:3,000,000-3,100,000'")
     chrom = match.group(1)
     if match.group(2) is None:
-        return chrom, 0, chrom_sizes[chrom] if chrom_sizes and chrom in chrom_sizes else MAX_CHROMOSOME
+        return chrom, 0, MAX_CHROMOSOME
     start, end = (int(match.group(i).replace(",", "") or 0) for i in (2, 3))
     if start >= end:
         raise RegionError("locus", got=repr(text), expected="a start before its end")

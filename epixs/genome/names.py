@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
 from epixs.genome.assembly import Assembly
@@ -23,6 +23,19 @@ def plain_name(chrom: str) -> str:
     """
     plain = re.sub(r"^chr(?=.)", "", chrom, flags=re.IGNORECASE)
     return "MT" if plain.lower() in MITOCHONDRION else plain
+
+
+def own_name(chrom: str, known: Iterable[str]) -> str:
+    """The name that some chromosomes have for what others call `chrom`; as it is, unless one can be meant.
+
+    Examples
+    --------
+    >>> own_name("chr1", ["1", "2"]), own_name("MT", ["chrM"]), own_name("X", ["chr1"])
+    ('1', 'chrM', 'X')
+    """
+    names = set(known)
+    found = [name for name in names if plain_name(name) == plain_name(chrom)]
+    return found[0] if chrom not in names and len(found) == 1 else chrom
 
 
 @dataclass(frozen=True)

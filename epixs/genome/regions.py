@@ -18,6 +18,7 @@ import pandas as pd
 
 from epixs.errors import RegionError, closest
 from epixs.genome.locus import parse_locus
+from epixs.genome.names import own_name
 
 BIN_SIZE = 25
 """Width of a bin in bp."""
@@ -172,14 +173,15 @@ class Regions:
         return f"region {names[0]} is called {self.name[names[0] - 1]!r}" if names else ""
 
     def locate(self, locus: str) -> npt.NDArray[np.int64]:
-        """Bins that a locus touches, ascending by region.
+        """Bins that a locus touches, ascending by region; `chr1` is `1` where there is no `chr1`.
 
         Raises
         ------
         RegionError
             If there is none, naming the nearest region.
         """
-        chrom, start, end = parse_locus(locus)
+        given, start, end = parse_locus(locus)
+        chrom = own_name(given, self.chrom)
         bins = self.bins_of(chrom, start, end)
         if not bins.size:
             here = [i for i, name in enumerate(self.chrom) if name == chrom]

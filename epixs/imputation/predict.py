@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from epixs.catalog.pairs import Pair
 from epixs.compendium.transform import quantise
+from epixs.errors import TrainingError
 from epixs.factors.store import FactorStore
 from epixs.models.folder import TrainedModel
 
@@ -40,6 +41,7 @@ class Predictor:
         store = store or trained.axis.part(pairs[0][0]).source
         self.low = np.array([trained.bounds[pair[2]][0] for pair in pairs], dtype=np.float32)
         self.high = np.array([trained.bounds[pair[2]][1] for pair in pairs], dtype=np.float32)
+        self._name = trained.folder
         self._spreads = trained.kind.spreads(trained, pairs)
         self._predict = trained.kind.predictor(trained, pairs, store, factors)
 
@@ -50,6 +52,12 @@ class Predictor:
         prediction a little too high into one that is absurd).
         """
         values = self._predict(start, stop, rows)
+        if np.isnan(values).any():
+            raise TrainingError(
+                f"{self._name} predicts values that are no numbers",
+                got=f"{np.isnan(values).sum():,} NaN of {values.size:,} values",
+                next_step="train it again, with a lower learning rate",
+            )
         return quantise(np.clip(values, self.low[rows, None], self.high[rows, None]))
 
     @property

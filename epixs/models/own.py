@@ -77,14 +77,8 @@ class Own(Kind):
             labels = {"biosample": biosample, "assay": assay}
             inputs = {name: np.full((bins.size, 1), value, np.int32) for name, value in labels.items()}
             inputs["position"] = (part.positions(bins) + offset).astype(np.int32)
-            found = forward({name: tf.constant(inputs[name]) for name in names}).numpy()
-            if found.size != bins.size:
-                raise TrainingError(
-                    f"what {trained.folder} predicts",
-                    got=f"shape {found.shape} for {bins.size} positions of one experiment",
-                    expected=f"({bins.size}, 1, 1), as the values of a batch",
-                )
-            return np.asarray(found, np.float32).reshape(-1)
+            found = forward({name: tf.constant(inputs[name]) for name in names})
+            return values_of(found, bins.size, trained.folder)
 
         def predict(start: int, stop: int, rows: slice) -> npt.NDArray[np.float32]:
             blocks = [
@@ -114,7 +108,11 @@ class OwnContext(Own):
         model = trained.model
         names = input_names(model)
 
-        def call(inputs: dict[str, Any]) -> Any:
+        def call(inputs: dict[str, Any]) -> npt.NDArray[np.float32]:
+            return values_of(forward(inputs), inputs["own"].shape[1], trained.folder)
+
+        @tf.function(autograph=False, reduce_retracing=True)  # type: ignore[misc, unused-ignore]
+        def forward(inputs: dict[str, Any]) -> Any:
             return model({name: inputs[name] for name in names}, training=False)
 
         return predictor_by(call, trained, pairs, store)
@@ -154,6 +152,25 @@ def own_model(model: Any, axis: JointAxis, bounds: dict[str, tuple[float, float]
     fingerprint = digest([weights.hexdigest(), axis_to_dict(axis), type(model).__qualname__, sorted(names)])
     settings = Settings(OwnSettings(), TrainingSettings())
     return OwnModel(Path(model.name), model, axis, settings, bounds, fingerprint)
+
+
+def values_of(found: Any, size: int, name: object) -> npt.NDArray[np.float32]:
+    """What a model gave for some bins of one experiment, one value per bin.
+
+    Raises
+    ------
+    TrainingError
+        If it gave something else.
+    """
+    parts = keras.tree.flatten(found)
+    shapes = [tuple(getattr(part, "shape", ())) for part in parts]
+    if len(parts) != 1 or np.prod(shapes[0]) != size:
+        raise TrainingError(
+            f"what {name} predicts",
+            got=f"{' and '.join(map(str, shapes)) or 'nothing'} for {size} positions of one experiment",
+            expected=f"one output of shape ({size}, 1, 1), as the values of a batch",
+        )
+    return np.asarray(parts[0], np.float32).reshape(-1)
 
 
 def input_names(model: Any) -> list[str]:

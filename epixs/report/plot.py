@@ -11,7 +11,7 @@ import xarray as xr
 from epixs.errors import ConfigError
 from epixs.evaluation.scores import evaluate
 from epixs.exports.browser.genes import read_genes
-from epixs.genome.locus import parse_locus
+from epixs.genome.locus import MAX_CHROMOSOME, parse_locus
 from epixs.report.comparison import Comparison, Place, Track
 from epixs.report.figures.agreement import agreement_of, draw_agreement
 from epixs.report.figures.canvas import check_picture, drawing, save
@@ -92,7 +92,9 @@ def plot(
         pair = Comparison.open(imputed, store)
         place = pair.at(locus) if locus else None
         tracks = [pair.track(biosample, assay)] if biosample and assay else pair.tracks(biosample, assay)
-        notes = [] if locus is None or place is None else _clipped(locus, place)
+        notes = []
+        if locus is not None and place is not None:
+            notes = _clipped(locus, place, pair.regions.chrom_sizes.get(place.chrom, MAX_CHROMOSOME))
         if figure == "density":
             notes += _plot_density(plt, pair, tracks, place, Path(out))
         else:
@@ -199,9 +201,10 @@ def _left_out(tracks: Sequence[Track]) -> list[str]:
     )
 
 
-def _clipped(locus: str, place: Place) -> list[str]:
-    """A note, if a locus reaches outside the regions."""
+def _clipped(locus: str, place: Place, size: int) -> list[str]:
+    """A note, if a locus on a chromosome of some length reaches outside the regions."""
     _, start, end = parse_locus(locus)
+    end = min(end, size)
     if int(place.start.min()) <= start and end <= int(place.end.max()):
         return []
     return [f"{locus} reaches outside the regions; drawn is {place.locus}"]

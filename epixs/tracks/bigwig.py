@@ -293,7 +293,9 @@ class BigWig:
         self.order = "<" if head[:4] == struct.pack("<I", BIGWIG_MAGIC) else ">"
         fields = struct.unpack_from(self.order + HEADER, head)
         self._chrom_tree, self._data, self._index, self._buffer = fields[3], fields[4], fields[5], fields[10]
-        if self._index == 0 or self._chrom_tree == 0 or self.size == HEADER_BYTES:
+        if self._index >= self.size and self._chrom_tree:
+            raise self.damaged(f"its index is said to begin at byte {self._index:,}, beyond its end")
+        if self._index == 0 or self._chrom_tree == 0:
             raise TrackError(
                 f"{self.path} has a header and no data",
                 got="a bigWig without an index" if self._chrom_tree else "the header of a bigWig alone",

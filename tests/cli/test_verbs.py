@@ -62,7 +62,7 @@ def test_the_whole_path(world, tmp_path, held_out):
         assert dataset.attrs["kind"] == "imputed"
     scored = epixs("evaluate", imputed, store, "--report", tmp_path / "report")
     assert scored.exit_code == 0, scored.output
-    *_, first, second, third, last = scored.stdout.strip().splitlines()
+    *_, first, second, third, fourth, last = scored.stdout.strip().splitlines()
     assert re.fullmatch(
         r"excluded: imputed better than average activity on [01] of 1 track \(MSE .*\)", first
     )
@@ -70,7 +70,8 @@ def test_the_whole_path(world, tmp_path, held_out):
         r"zero-shot: imputed better than biosample mean on [012] of 2 tracks \(MSE .*\)", second
     )
     assert "nearest assay" in third
-    assert "assay regression" in last
+    assert "assay regression" in fourth
+    assert re.fullmatch(r"zero-shot: mean Pearson \S+; of the best baseline \S+ \(.*\)", last)
     summary = pd.read_csv(tmp_path / "report" / "summary.tsv", sep="\t")
     assert {"excluded", "zero-shot"} == set(summary["role"])
     _, biosample, assay = held_out[-1]

@@ -147,6 +147,17 @@ def test_on_how_many_tracks_imputed_is_better_than_average_activity():
     assert Evaluation(scores[scores["method"] == IMPUTED], []).better_than() == {}
 
 
+def test_imputed_is_beside_the_best_fair_baseline(evaluation):
+    found = evaluation.beside_the_best()
+    means = evaluation.summary()
+    means = means[(means["assay_class"] == "overall") & (means["role"] == "zero-shot")]
+    pearson = means.set_index("method")["pearson"]
+    fair = pearson[["biosample mean", "nearest assay", "assay regression"]]
+    assert found["zero-shot"] == (pearson[IMPUTED], fair.idxmax(), fair.max())
+    alone = Evaluation(pd.DataFrame([row("A", IMPUTED, mse=0.1, pearson=0.2)]), [])
+    assert alone.beside_the_best()["excluded"][:2] == (0.2, "")
+
+
 def test_tracks_in_other_units_are_compared_by_rank_alone():
     rows = [
         row("A", IMPUTED, mse=0.1, spearman=0.2, same_units=False),

@@ -160,10 +160,10 @@ def test_a_locus_outside_the_regions_is_told_the_nearest():
     regions, _ = make_regions(SMALL, [("chr1", 1_000, 1_100, "a"), ("chr1", 9_000, 9_100, "b")])
     assert regions.locate("chr1:1,080-1,200").tolist() == [3]
     assert regions.locate("chr1").size == 8
+    assert regions.locate("1:1,080-1,200").tolist() == [3]
     for locus, message in (
         ("chr1:6,000-7,000", "expected a locus in chr1:9,000-9,100, the nearest region"),
         ("chr1:0-100", "expected a locus in chr1:1,000-1,100, the nearest region"),
-        ("1:0-100", r"got '1:0-100' \(did you mean 'chr1'\?\)"),
         ("banana", "got 'banana'; expected a locus in chr1:1,000-1,100, the first region"),
     ):
         with pytest.raises(RegionError, match=message):

@@ -215,9 +215,17 @@ def test_what_an_architecture_of_ones_own_cannot_do_is_said(stores, axis, mine, 
     assay = {"assay": keras.Input((1,), dtype="int32", name="assay")}
     wide = keras.Model(assay, keras.layers.Embedding(4, 7)(assay["assay"]))
     with pytest.raises(
-        TrainingError, match=r"got shape \(\d+, 1, 7\) for \d+ positions.*expected \(\d+, 1, 1\)"
+        TrainingError,
+        match=r"got \(\d+, 1, 7\) for \d+ positions.*expected one output of shape \(\d+, 1, 1\)",
     ):
         impute(wide, stores[0], tmp_path / "a.zarr", axis=axis)
+    one = keras.layers.Embedding(4, 1)(assay["assay"])
+    for number, outputs in enumerate(([one, one], {"signal": one, "spread": one})):
+        with pytest.raises(TrainingError, match=r"got \(\d+, 1, 1\) and \(\d+, 1, 1\) for \d+ positions"):
+            impute(keras.Model(assay, outputs), stores[0], tmp_path / f"{number}.zarr", axis=axis)
+    nothing = keras.Model(assay, keras.layers.Rescaling(float("nan"))(one))
+    with pytest.raises(TrainingError, match=r"predicts values that are no numbers; got [\d,]+ NaN of"):
+        impute(nothing, stores[0], tmp_path / "n.zarr", axis=axis)
     with pytest.raises(TrainingError, match=r"got str; expected one from.*or a Keras model of your own"):
         impute("model", stores[0], tmp_path / "a.zarr", axis=axis)
 

@@ -302,6 +302,18 @@ def test_a_header_alone_is_said_to_be_that(tmp_path, cut):
         BigWig(path)
 
 
+def test_the_beginning_of_a_download_is_no_header_alone(tmp_path):
+    path = tmp_path / "a.bw"
+    file = pyBigWig.open(str(path), "w")
+    file.addHeader([("chr1", 10_010)])
+    file.addEntries("chr1", [0], values=[1.0], span=25, step=25)
+    file.close()
+    for cut in (64, 200):
+        path.write_bytes(path.read_bytes()[:cut])
+        with pytest.raises(TrackError, match="its index is said to begin at byte"):
+            BigWig(path)
+
+
 def test_a_claimed_block_size_beyond_all_items_is_not_set_aside(tmp_path):
     packed = zlib.compress(section([(0, 10, 1.0)]))
     path = made(tmp_path, packed, [(0, 5_000, 0, len(packed))], buffer=2**32 - 1)

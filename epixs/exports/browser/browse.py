@@ -18,6 +18,7 @@ from epixs.exports.run import assembly_of
 from epixs.exports.source import choose_rows, open_export_source
 from epixs.genome.assembly import Assembly
 from epixs.genome.locus import parse_locus
+from epixs.genome.names import own_name
 
 
 def browse(
@@ -83,12 +84,14 @@ def make_session(
     rows, _ = choose_rows(sources)
     tracks = []
     for source, its_rows in zip(sources, rows, strict=True):
-        known = assembly_of(source, assembly)
-        tracks += [Track(source, row, known) for row in its_rows]
+        its_assembly = assembly_of(source, assembly)
+        tracks += [Track(source, row, its_assembly) for row in its_rows]
     where = None
     if locus is not None:
-        chrom, start, end = parse_locus(locus, tracks[0].assembly.chrom_sizes)
-        if not any(chrom in track.assembly.chrom_sizes for track in tracks):
+        known = {chrom: size for track in tracks for chrom, size in track.assembly.chrom_sizes.items()}
+        given, start, end = parse_locus(locus)
+        chrom = own_name(given, known)
+        if chrom not in known:
             raise ConfigError("--locus", got=locus, expected="a chromosome of the assembly")
-        where = f"{chrom}:{start + 1}-{end}"
+        where = f"{chrom}:{start + 1}-{min(end, known[chrom])}"
     return Session(tracks, secrets.token_urlsafe(24), read_genes(genes) if genes else None, where)

@@ -161,12 +161,14 @@ def spreads_of(trained: TrainedModel, pairs: Sequence[Pair]) -> Spreads | None:
 
 
 def predictor_by(
-    call: Callable[[dict[str, Any]], Any], trained: TrainedModel, pairs: Sequence[Pair], store: str | Path
+    call: Callable[[dict[str, Any]], npt.NDArray[np.float32]],
+    trained: TrainedModel,
+    pairs: Sequence[Pair],
+    store: str | Path,
 ) -> Predict:
     """The same by any Keras model that reads what a batch of `ContextSampler` holds."""
     ready = get_ready(trained, pairs, store, [one.panel for one in load_species(trained.axis)])
     panel = ready.panels[ready.at]
-    forward = tf.function(call, autograph=False, reduce_retracing=True)
 
     def predict(start: int, stop: int, which: slice) -> npt.NDArray[np.float32]:
         windows = ready.windows((start, stop))
@@ -193,7 +195,7 @@ def predictor_by(
                 read_context(panel, windows, piece[mine], offset[mine], target, own, others)
                 inputs = fixed | {"own": own, "others": others}
                 batch = {name: tf.constant(np.asarray(value)[None]) for name, value in inputs.items()}
-                found[row, mine] = forward(batch).numpy().reshape(-1)
+                found[row, mine] = call(batch)
         return found
 
     return predict
