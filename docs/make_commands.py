@@ -15,7 +15,8 @@ PAGE = Path(__file__).with_name("commands.md")
 HEAD = """# Commands
 
 Written by `python docs/make_commands.py` from the code; `epixs VERB --help` says the same in a terminal.
-The examples are one session. Paste them in this order, in an empty folder, after
+The examples are one session. Paste them in this order, in an empty folder, after this one, which is that of
+`epixs simulate`:
 
 ```bash
 {first}

@@ -152,7 +152,7 @@ def test_pairs_of_other_species_are_not_dropped_in_silence(store, tmp_path):
     rat = write_store(tmp_path / "rat.zarr", planted(2, 4, 3), labels=LABELS, species="rat")
     trained = model_of(tmp_path / "m", store, rat)
     with pytest.raises(AxisError, match=r"got 'Mouse' \(did you mean 'mouse'\?\)"):
-        choose_pairs(trained, "mouse", pairs=[("mouse", "b0", "a0"), ("Mouse", "b1", "a1")])
+        choose_pairs(trained.axis, "mouse", pairs=[("mouse", "b0", "a0"), ("Mouse", "b1", "a1")])
     (tmp_path / "p.tsv").write_text("species\tbiosample\tassay\nmouse\tb0\ta0\nrat\tb1\ta1\n")
     done = epixs("impute", tmp_path / "m", store, "--out", tmp_path / "i.zarr", "--pairs", tmp_path / "p.tsv")
     assert "1 pair of other species than mouse not imputed" in said(done)

@@ -69,8 +69,8 @@ def sparse_tracks(table: pd.DataFrame, uncovered: str) -> list[str]:
     have = "have" if len(ok) > 1 else "has"
     return [
         f"WARNING: {_counted(sparse, ok)} {have} values on less than {LOW_COVERAGE:.0%} of the bases of "
-        f"these regions (lowest: {lowest:.2g} of all bases, {_named(sparse)}): the rest {filled}. If they were "
-        f"measured elsewhere only, ingest over the regions that they cover (--regions){way_out}"
+        f"these regions (lowest: {lowest:.2g} of all bases, {_named(sparse)}): the rest {filled}. If they "
+        f"were measured elsewhere only, ingest over the regions that they cover (--regions){way_out}"
     ]
 
 

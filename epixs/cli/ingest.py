@@ -81,7 +81,7 @@ def catalog(
     for species in chosen.outside_core:
         remark(f"no experiment of {species} is in the Core; without --core it keeps its own")
     for reason, count in chosen.dropped.items():
-        say(f"  {count:>7,} files left out: {reason}")
+        say(f"  {count:>7,} {'file' if count == 1 else 'files'} left out: {reason}")
     _remark_on_biosamples(chosen, out, report)
     counts = chosen.table.groupby(["species", "assembly"])
     columns = ["species", "assembly", "experiments", "biosamples", "assays"]
@@ -309,7 +309,10 @@ def _show_ingest_plan(plan: Any, table: Any) -> dict[str, Any]:
     cost = project_cost(plan, table.assembly)
     rows = [
         ["species, assembly", f"{plan.species}, {plan.regions.assembly}"],
-        ["experiments x bins", f"{plan.n_experiments:,} x {plan.n_bins:,} ({len(plan.regions)} regions)"],
+        [
+            "experiments x bins",
+            f"{plan.n_experiments:,} x {plan.n_bins:,} ({counted(len(plan.regions), 'region')})",
+        ],
         ["source files", bytes_text(cost.bytes_in)],
         ["store (estimated)", f"{bytes_text(cost.bytes_out)} in {cost.objects:,} objects"],
         ["tiles", f"{cost.tiles:,}"],

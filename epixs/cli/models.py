@@ -82,16 +82,20 @@ def impute(
     from epixs.cluster.client import open_client
     from epixs.compendium.read import open_compendium
     from epixs.factors.store import open_factors
+    from epixs.imputation.pairs import choose_pairs, unknown_biosamples
     from epixs.models.description import check_before_loading
+    from epixs.models.stores import known_species
 
     wanted = read_pairs(pairs, what="--pairs") if pairs else None
-    if check_before_loading(model_dir, store).interrupted:
+    said = check_before_loading(model_dir, store)
+    species = known_species(said.axis, model_dir, store)
+    chosen = choose_pairs(said.axis, species, pairs=wanted, everything=everything)
+    if said.interrupted:
         remark(
             f"training of {model_dir} was interrupted: these are its best weights until then; "
             "`epixs train ... --resume` goes on with it"
         )
     start_tensorflow()
-    from epixs.imputation.pairs import check_store, choose_pairs, unknown_biosamples
     from epixs.imputation.plan import plan_imputation
     from epixs.imputation.roles import ZERO_SHOT, roles_in
     from epixs.imputation.write import impute as run
@@ -103,7 +107,6 @@ def impute(
     if unknown and wanted is None:
         few = listed(unknown)
         remark(f"{counted(len(unknown), 'biosample')} of {store} had no part in training, not imputed: {few}")
-    chosen = choose_pairs(trained, check_store(trained, store, fitted), pairs=wanted, everything=everything)
     plan = plan_imputation(trained, chosen, fitted, store)
     roles = roles_in(plan.experiments, plan.species, plan.provenance)
     counts = {role: roles.count(role) for role in dict.fromkeys(sorted(roles))}

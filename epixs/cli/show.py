@@ -84,7 +84,7 @@ def _training(state: Any) -> str:
     """How far a training run is, in words."""
     go_on = "the same command with --resume goes on"
     if state.status == "fitted by a script":
-        return "by a script of one's own; how good it is, only its history there can tell"
+        return "by a script of one's own; how good it is, `epixs impute` and `evaluate` can tell"
     if not state.total:
         return f"interrupted before the first epoch was over; {go_on}"
     best = f"{state.status}, best epoch {state.best_epoch} of {state.total}"

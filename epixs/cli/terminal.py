@@ -60,6 +60,9 @@ EXIT_CODES = {
 
 RESUME = "what was written is kept; run the same command again to resume"
 
+RESUMING = ("ingest", "remove", "fit-genome", "impute", "crossvalidate", "export")
+"""Verbs that go on where they were cut short."""
+
 
 WARNING = "WARNING: "
 
@@ -200,7 +203,8 @@ class Verbs(typer.core.TyperGroup):
             fail(error.message)
             raise typer.Exit(EXIT_MISTAKE) from None
         except KeyboardInterrupt as stop:
-            fail(f"interrupted: {stop.args[0] if stop.args else RESUME}")
+            told = stop.args[0] if stop.args else RESUME if ctx.invoked_subcommand in RESUMING else ""
+            fail(f"interrupted: {told}" if told else "interrupted")
             raise typer.Exit(EXIT_INTERRUPTED) from None
         except OSError as error:
             if error.errno == errno.EPIPE:  # who read the output has gone, as `head` does

@@ -150,6 +150,6 @@ def _anndata() -> Any:
         raise ConfigError(
             "AnnData files need anndata",
             got="it is not installed",
-            next_step="install it with `pip install 'epixs[tables]'`",
+            next_step="install it with `pip install anndata`",
         ) from error
     return anndata

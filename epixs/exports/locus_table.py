@@ -157,7 +157,7 @@ def _write_parquet(table: pd.DataFrame, path: Path) -> None:
         raise ConfigError(
             "Parquet files need pyarrow",
             got="it is not installed",
-            next_step="install it with `pip install 'epixs[tables]'`",
+            next_step="install it with `pip install pyarrow`",
         ) from error
     table.to_parquet(path, index=False, engine="pyarrow")
 

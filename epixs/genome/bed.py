@@ -10,8 +10,6 @@ from epixs.genome.assembly import Assembly, is_number, read_chrom_sizes, read_li
 from epixs.genome.names import match_chromosomes
 from epixs.genome.regions import BIN_SIZE, Regions
 
-MAX_NOTES = 20
-
 MOST_NAMED = 4
 
 GENOME = "genome"
@@ -39,7 +37,7 @@ def make_regions(assembly: Assembly, rows: list[tuple[str, int, int, str]]) -> t
     regions
         In the order of the rows; a merged region stands where its first part stood.
     notes
-        One sentence for each merge; a merged region keeps its first part's name. And one if chromosomes have
+        A sentence if regions were merged, which keep their first part's names, and one if chromosomes have
         other names in the rows.
 
     Raises
@@ -76,18 +74,18 @@ def make_regions(assembly: Assembly, rows: list[tuple[str, int, int, str]]) -> t
         low, high = start // BIN_SIZE * BIN_SIZE, min(size, -(-end // BIN_SIZE) * BIN_SIZE)
         placed.append((chrom, low, high, order, name))
     merged: list[tuple[str, int, int, int, str]] = []
-    merges = 0
+    merges: list[str] = []
     for chrom, low, high, order, name in sorted(placed):
         if merged and merged[-1][0] == chrom and low < merged[-1][2]:
             last = merged.pop()
             merged.append((chrom, last[1], max(high, last[2]), min(order, last[3]), last[4]))
-            merges += 1
-            if merges <= MAX_NOTES:
-                notes.append(f"regions {last[4]} and {name} overlap on {chrom} and were merged")
+            merges.append(f"{last[4]} and {name} on {chrom}")
         else:
             merged.append((chrom, low, high, order, name))
-    if merges > MAX_NOTES:
-        notes.append(f"and {merges - MAX_NOTES} more overlapping regions were merged")
+    if merges:
+        some = list(dict.fromkeys(merges[:MOST_NAMED]))
+        more = "; ..." if len(some) < len(merges) else ""
+        notes.append(f"regions that overlap were merged, {len(merges):,} times: {'; '.join(some)}{more}")
     merged.sort(key=lambda row: row[3])
     chroms, starts, ends, _, names = zip(*merged, strict=True)
     sizes = {chrom: assembly.chrom_sizes[chrom] for chrom in dict.fromkeys(chroms)}
@@ -138,7 +136,7 @@ def read_regions(path: str | Path, assembly: Assembly) -> tuple[Regions, list[st
     path = Path(path)
     if not path.is_file():
         raise RegionError(
-            f"regions file {path} does not exist",
+            f"regions file {path} {'is a folder' if path.is_dir() else 'does not exist'}",
             next_step=f"give a BED file with --regions, or `--regions {GENOME}` for all chromosomes",
         )
     rows = _whole(_sizes_in(path, assembly).items()) if holds_sizes(path) else _rows_of(path)

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from epixs.axis.axis import JointAxis, SpeciesAxis
 from epixs.catalog.pairs import Pair, why_unknown
 from epixs.compendium.read import open_compendium
 from epixs.errors import AxisError, closest
 from epixs.factors.store import FactorStore
-from epixs.models.folder import TrainedModel
 from epixs.models.kinds import require_genome_factors
+
+if TYPE_CHECKING:  # it brings TensorFlow
+    from epixs.models.folder import TrainedModel
 
 
 def check_store(trained: TrainedModel, path: str | Path, factors: FactorStore | None = None) -> str:
@@ -57,7 +60,7 @@ def unknown_biosamples(
 
 
 def choose_pairs(
-    trained: TrainedModel, species: str, *, pairs: Sequence[Pair] | None = None, everything: bool = False
+    axis: JointAxis, species: str, *, pairs: Sequence[Pair] | None = None, everything: bool = False
 ) -> list[Pair]:
     """Pairs to impute: those asked for, all, or (by default) all that were not trained on.
 
@@ -66,7 +69,6 @@ def choose_pairs(
     AxisError
         If a pair asked for has a biosample or an assay that the model never saw.
     """
-    axis = trained.axis
     if pairs is None:
         chosen = imputable(axis, axis.all_pairs(species) if everything else axis.missing_pairs(species))
         if not chosen:

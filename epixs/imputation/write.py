@@ -122,7 +122,7 @@ def impute(
     trained = as_trained(model, axis)
     with reaching(absolute(store)):
         species = check_store(trained, store, factors)
-    chosen = choose_pairs(trained, species, pairs=pairs, everything=everything)
+    chosen = choose_pairs(trained.axis, species, pairs=pairs, everything=everything)
     here = OpenedModel(trained, factors, absolute(store))
     source = here if client is None or isinstance(client, ThreadPoolExecutor) else here.saved
     location = absolute(out)
@@ -186,7 +186,7 @@ def open_imputed(
     """
     trained = as_trained(model, axis)
     species = check_store(trained, store, factors)
-    chosen = choose_pairs(trained, species, pairs=pairs, everything=everything)
+    chosen = choose_pairs(trained.axis, species, pairs=pairs, everything=everything)
     plan = plan_imputation(trained, chosen, factors, store)
     what = OpenedModel(trained, factors, absolute(store)), tuple(chosen)
     read, spread = functools.partial(_predict_block, *what), functools.partial(_spread_block, *what)

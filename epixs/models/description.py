@@ -104,7 +104,9 @@ def read_description(folder: Path) -> Description:
             f"{folder} holds no finished model",
             got="a store" if (folder / "zarr.json").is_file() else names,
             expected=f"{MODEL_FILE} and {DESCRIPTION_FILE}",
-            next_step="train one with `epixs train`",
+            next_step="go on with its training: the same `epixs train` with --resume"
+            if is_unfinished_run(folder)
+            else "train one with `epixs train`",
         )
     raw, damaged = read_json_file(Any, path, MAX_DESCRIPTION_BYTES, AxisError), f"{path} is damaged"
     content: Content = checked(Content, raw, damaged, AxisError)

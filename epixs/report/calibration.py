@@ -71,7 +71,8 @@ def calibrations(pair: Comparison, tracks: list[Track]) -> Iterator[Calibration]
         counts = np.zeros(MOST_SPREADS * PER_SPREAD + 1, dtype=np.int64)
         for _, values in pair.blocks(track):
             counts += count_distances(values["observed"], values["imputed"], values[SPREAD.name])
-        yield Calibration(track.biosample, track.assay, counts)
+        if counts.any():  # of some tracks nothing is known of how far off they are
+            yield Calibration(track.biosample, track.assay, counts)
 
 
 def count_distances(

@@ -18,7 +18,7 @@ from epixs.models.description import DESCRIPTION_FILE, Description, read_descrip
 from epixs.models.kinds import kind_named
 from epixs.storage.files import is_unfinished_run
 from epixs.storage.store import Store, open_store
-from epixs.training.verdict import Verdict, verdicts_of
+from epixs.training.verdict import Verdict, epochs_of, verdicts_of
 
 FACTORS = "factors"
 """Kind of a store of genome factors."""
@@ -124,6 +124,7 @@ def _status_of_model(path: str) -> Status:
     if "epochs" not in said.scores:
         return Status(path, "model", "fitted by a script", 0, 0)
     best, epochs = (int(said.scores.get(name, 0)) for name in ("best_epoch", "epochs"))
+    epochs = max(epochs, epochs_of(path))  # of which the best one was written down
     state = "interrupted" if said.interrupted else "finished"
     verdicts = verdicts_of(path, best)
     return Status(path, "model", state, epochs, epochs, best_epoch=best, verdicts=verdicts)

@@ -27,7 +27,7 @@ def evaluation_html(evaluation: Evaluation, sources: Sources | None = None) -> s
     tracks = tracks_of(evaluation.scores)
     if not has_matplotlib():
         remark = (
-            "There are no pictures on this page, for matplotlib is not installed: pip install 'epixs[viz]'."
+            "There are no pictures on this page, for matplotlib is not installed: pip install matplotlib."
         )
         return _render(Page(evaluation, tracks, sources, remarks=[remark]))
     with drawing() as plt:

@@ -135,7 +135,9 @@ def _opened(location: str, zarr_store: Any) -> Store:
         if is_store_fault(error):
             raise
         raise StoreError(
-            f"{location} is not a Zarr group", got=type(error).__name__, expected="a store that epixs wrote"
+            f"{location} is no store",
+            got="nothing that Zarr can read",
+            expected="a store that epixs wrote, or a model folder",
         ) from error
     attributes = dict(group.attrs)
     if attributes.get("epixs_schema") is None:

@@ -130,6 +130,12 @@ def verdicts_of(folder: str | Path, best_epoch: int) -> list[Verdict]:
     return verdicts_on(errors_in({name: values[at] for name, values in history.items()}))
 
 
+def epochs_of(folder: str | Path) -> int:
+    """How many epochs the history of a model folder has; 0 without one."""
+    folder = Path(folder)
+    return len(read_history(folder)["epoch"]) if (folder / HISTORY_FILE).is_file() else 0
+
+
 def errors_in(row: Mapping[str, float]) -> list[GroupError]:
     """Errors by species and assay in one row of a history."""
     prefix = f"{KINDS['model']}/"

@@ -35,7 +35,7 @@ def test_markup_in_a_name_is_not_obeyed():
     ("error", "code", "message"),
     [
         (StoreError("x.zarr is odd", got=1, expected=2), 2, "error: x.zarr is odd; got 1; expected 2"),
-        (KeyboardInterrupt(), 130, "interrupted: what was written is kept"),
+        (KeyboardInterrupt(), 130, "error: interrupted\n"),
         (OSError(errno.ENOSPC, "No space left", "x.zarr"), 2, "the disk is full: x.zarr. Free some space"),
         (PermissionError(errno.EACCES, "Permission denied", "x.zarr"), 2, "Check its permissions"),
         (FileNotFoundError(errno.ENOENT, "No such file", "no/x.tsv"), 2, "Check that its folder exists"),

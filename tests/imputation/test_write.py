@@ -81,12 +81,12 @@ def test_lazy_view_is_what_is_written(world, trained, imputed):
 
 def test_all_pairs_and_chosen_pairs(world, trained, held_out):
     axis = trained.axis
-    assert len(choose_pairs(trained, "mouse", everything=True)) == len(axis.all_pairs("mouse"))
-    assert choose_pairs(trained, "mouse", pairs=held_out) == held_out
+    assert len(choose_pairs(trained.axis, "mouse", everything=True)) == len(axis.all_pairs("mouse"))
+    assert choose_pairs(trained.axis, "mouse", pairs=held_out) == held_out
     with pytest.raises(AxisError, match=r"no pair of this store's species; got \['mouse'\]; expected human"):
-        choose_pairs(trained, "human", pairs=held_out)
+        choose_pairs(trained.axis, "human", pairs=held_out)
     with pytest.raises(AxisError, match="cannot be imputed.*: unknown assay 'ChIP-seq_XYZ'"):
-        choose_pairs(trained, "mouse", pairs=[("mouse", "simulated-mouse-00", "ChIP-seq_XYZ")])
+        choose_pairs(trained.axis, "mouse", pairs=[("mouse", "simulated-mouse-00", "ChIP-seq_XYZ")])
 
 
 def test_interrupted_imputation_resumes(world, trained, held_out, tmp_path, monkeypatch):

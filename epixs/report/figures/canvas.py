@@ -83,7 +83,7 @@ def drawing() -> Iterator[Any]:
         raise ConfigError(
             "pictures need matplotlib",
             got="it is not installed",
-            next_step="install it with `pip install 'epixs[viz]'`",
+            next_step="install it with `pip install matplotlib`",
         ) from error
     matplotlib.use("Agg")
     import matplotlib.pyplot as plt

@@ -124,7 +124,7 @@ def _rows(track: Track, values: Mapping[str, Floats]) -> list[Row]:
     if "observed" in values:
         rows.append(Row("observed", as_hex(OBSERVED), values["observed"]))
     guess, band = values["imputed"], None
-    if SPREAD.name in values:
+    if SPREAD.name in values and np.isfinite(values[SPREAD.name]).any():  # of some it is not known
         band = guess - HALF_WIDTH * values[SPREAD.name], guess + HALF_WIDTH * values[SPREAD.name]
     rows.append(Row("imputed" + ("\nand 80 % interval" if band else ""), as_hex(IMPUTED), guess, band))
     if "average" in values:
