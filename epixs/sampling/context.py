@@ -232,6 +232,10 @@ class ContextSampler(Closing):
         batch = self._entries([(member, target)], count, 0xE2)
         return batch.take(batch.weight[:, 0] > 0)
 
+    def entries_of(self, targets: list[Target], count: int) -> Batch:
+        """About `count` entries of targets that nobody measured, for all members to predict."""
+        return self._entries([(-1, target) for target in targets], count, 0xE3)
+
     def held_out_tracks(self, count: int) -> Batch:
         """About `count` entries of the experiments that the axis holds out whole; `E` is 1."""
         wanted = []

@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from epixs.sampling.around import Target
 from epixs.sampling.batch import Batch
-from epixs.sampling.context import ContextSampler
+from epixs.sampling.context import TRACK_ENTRIES, ContextSampler
 from epixs.sampling.intervals import NARROWEST, assay_factors, conformal_quantile, fit_widths
 from epixs.sampling.mixture import mean_of_tracks, mixture, regression
 from epixs.sampling.panel import Panel
@@ -25,6 +25,9 @@ Doubles = npt.NDArray[np.float64]
 
 MOST_TRACKS = 64
 """Of more training tracks, so many are looked at."""
+
+ABSENT_ENTRIES, MOST_BIOSAMPLES = 200_000, 16
+"""Entries of assays that species lack, all together, and biosamples of each, whose mean is looked at."""
 
 Predictions = Callable[[Batch], Floats]
 """What each member predicts for the entries of a batch: arcsinh units, shape `(member, P)`."""
@@ -47,6 +50,27 @@ def learn_mixture(sampler: ContextSampler, predict: Predictions) -> Floats:
         spread = max(float(panel.spread[track]), SMALLEST_SPREAD)
         values[target.at].append((batch.value[:, 0].astype(np.float64) - panel.mean[track]) / spread)
     return np.stack([mixture(*both) for both in zip(parts, values, strict=True)])
+
+
+def learn_levels(sampler: ContextSampler, predict: Predictions) -> Floats:
+    """Learn the mean of what networks say of the assays that a species lacks; it should be 0.
+
+    Returns
+    -------
+    Standardised means, shape `(species, assay)`; 0 for assays that a species has.
+    """
+    levels = np.zeros((len(sampler.species), len(sampler.axis.assays)), np.float32)
+    absent = [np.setdiff1d(np.arange(levels.shape[1]), one.panel.assay) for one in sampler.species]
+    each = min(2 * TRACK_ENTRIES, max(100, ABSENT_ENTRIES // max(1, sum(map(len, absent)))))
+    for at, one in enumerate(sampler.species):
+        known = np.unique(one.panel.biosample)
+        biosample = known[:: -(-known.size // MOST_BIOSAMPLES)] if known.size else known
+        for assay in absent[at] if known.size else ():
+            targets = sampler.targets_of(at, biosample, np.full(biosample.size, assay, np.int32))
+            batch = sampler.entries_of(targets, each)
+            scale = batch.inputs["scale"]
+            levels[at, assay] = ((predict(batch).mean(axis=0) - scale[:, 0]) / scale[:, 1]).mean()
+    return levels
 
 
 def learn_intervals(sampler: ContextSampler, predict: Predictions, shares: Floats) -> tuple[Floats, Floats]:
@@ -126,11 +150,14 @@ def _hidden_errors(
 
 
 def _parts(panels: list[Panel], batch: Batch, target: Target, network: npt.NDArray[np.floating]) -> Doubles:
-    """What a zero-shot target may be mixed from at the entries of a batch, shape `(entry, part)`."""
+    """What a zero-shot target may be mixed from at the entries of a batch, shape `(entry, part)`.
+
+    The network's part has a mean of 0, as it will have when it imputes.
+    """
     own = batch.inputs["own"][:, 0, : target.own.size, 0].astype(np.float64)
     plain = own @ mean_of_tracks(panels[target.at], target.own)
     linear = own @ regression(panels, target.at, target.own, target.assay)
-    return np.stack([network, plain, linear], axis=1).astype(np.float64)
+    return np.stack([network - network.mean(), plain, linear], axis=1).astype(np.float64)
 
 
 def _of_the_mean(error: Doubles, members: Doubles) -> float:

@@ -3,7 +3,9 @@
 Both are weighted sums of the biosample's own tracks at the bin, standardised as networks read them: their
 plain mean, and a ridge regression of the wanted assay that is learned in the other species. How much each
 counts is learned from assays that a species does have, each predicted by networks which have never seen it
-there.
+there. A track's standardised values are 0 in the mean, so what networks say of an assay that they have not
+seen in a species is moved there: where its tracks look unlike those of the others, they say too much or too
+little everywhere.
 """
 
 from __future__ import annotations
@@ -92,11 +94,21 @@ def mixture(parts: Sequence[npt.NDArray[np.float64]], values: Sequence[npt.NDArr
     return np.asarray(shares, np.float32)
 
 
-def mixed(target: Target, panels: Sequence[Panel], shares: Floats) -> Target:
-    """A target that is predicted as a mixture, if its assay has no track in its species; else as it is."""
+def mixed(target: Target, panels: Sequence[Panel], shares: Floats, levels: Floats) -> Target:
+    """A target that is predicted as a mixture, if its assay has no track in its species; else as it is.
+
+    Parameters
+    ----------
+    shares
+        How much of each part to take, as `mixture` gives it.
+    levels
+        Mean of what the networks say of each assay, standardised, shape `(assay,)`.
+    """
     panel = panels[target.at]
     if (panel.assay == target.assay).any():
         return target
     linear = shares[1] * mean_of_tracks(panel, target.own)
     linear += shares[2] * regression(panels, target.at, target.own, target.assay)
-    return dataclasses.replace(target, share=float(shares[0]), linear=linear)
+    mean, spread = target.scale
+    scale = np.array([mean - spread * shares[0] * levels[target.assay], spread], np.float32)
+    return dataclasses.replace(target, share=float(shares[0]), linear=linear, scale=scale)

@@ -5,7 +5,7 @@ import numpy as np
 from epixs.axis.join import joint_axis
 from epixs.sampling.around import Target
 from epixs.sampling.context import ContextSampler
-from epixs.sampling.learned import learn_mixture
+from epixs.sampling.learned import learn_levels, learn_mixture
 from epixs.sampling.mixture import EXPECTED, mean_of_tracks, mixed, mixture, regression
 from epixs.sampling.panel import Panel
 from tests.worlds import planted, write_store
@@ -67,12 +67,14 @@ def test_shares_follow_what_is_right_and_stay_where_nothing_is_known():
 def test_only_an_assay_that_its_species_lacks_is_mixed():
     panel, _ = panel_from(correlated(4, 2), [0, 0], [0, 1])
     own, none = np.array([0, 1], np.int32), np.full((1, 1), -1, np.int32)
-    scale = np.array([0, 1], np.float32)
+    scale = np.array([1, 2], np.float32)
     shares = np.array([0.5, 0.25, 0.0], np.float32)
     known, lacking = (Target(0, 0, assay, own, none, none * 0.0, scale) for assay in (1, 5))
-    assert mixed(known, [panel], shares) is known
-    found = mixed(lacking, [panel], shares)
+    levels = np.array([0, 9, 0, 0, 0, 0.4], np.float32)
+    assert mixed(known, [panel], shares, levels) is known
+    found = mixed(lacking, [panel], shares, levels)
     assert found.share == 0.5
+    np.testing.assert_allclose(found.scale, [1 - 2 * 0.5 * 0.4, 2])  # networks that say 0.4 give the mean
     np.testing.assert_allclose(found.linear, 0.25 * mean_of_tracks(panel, own))
 
 
@@ -112,6 +114,22 @@ def test_every_second_member_has_an_assay_hidden_that_the_mixture_is_learned_fro
         hidden = batch.assay[0, 0]
         read = np.concatenate([batch.inputs["own_assay"], batch.inputs["others_assay"]], axis=1)
         assert not (read == hidden).any()
+
+
+def test_the_level_of_an_absent_assay_is_the_mean_of_what_networks_say_of_it(tmp_path):
+    axis = joint(tmp_path)
+    with ContextSampler(axis, members=2, targets=8, bins=16, focus=["a3"]) as made:
+        at, lacks = axis.species.index("mouse"), int(axis.assay_index(["a3"])[0])
+
+        def predict(batch):
+            assert (batch.assay == lacks).all()
+            scale, own = batch.inputs["scale"], batch.inputs["own"][:, 0, 0, 0]
+            return np.stack([scale[:, 0] + scale[:, 1] * (own + wrong) for wrong in (0.2, 0.6)])
+
+        levels = learn_levels(made, predict)
+    np.testing.assert_allclose(levels[at, lacks], 0.4, atol=0.1)  # a track's standardised mean is 0
+    levels[at, lacks] = 0
+    assert not levels.any()
 
 
 def test_a_hidden_assay_is_never_seen(tmp_path):

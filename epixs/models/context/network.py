@@ -106,8 +106,9 @@ class ContextNetwork(keras.Model):
     statistics
         Numbers about the tracks as wholes that the model keeps for imputation (`sampling.panel.packed`).
     species
-        Species, for each of which the model keeps what its zero-shot tracks are mixed from
-        (`sampling.mixture`) and how wide the intervals of each assay are (`sampling.intervals`).
+        Species, for each of which the model keeps what its zero-shot tracks are mixed from, and the mean of
+        what networks say of each assay that it lacks (`sampling.mixture`), and how wide the intervals of each
+        assay are (`sampling.intervals`).
 
     Shapes
     ------
@@ -147,6 +148,9 @@ class ContextNetwork(keras.Model):
         )
         self.mixture = self.add_weight(
             name="mixture", shape=(species, len(PARTS)), initializer=_no_mixture, trainable=False
+        )
+        self.levels = self.add_weight(
+            name="levels", shape=(species, n_assays), initializer="zeros", trainable=False
         )
         self.intervals = self.add_weight(
             name="intervals", shape=(2, 2, KNOTS), initializer="zeros", trainable=False

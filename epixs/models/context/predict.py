@@ -113,8 +113,10 @@ def predictor(trained: TrainedModel, pairs: Sequence[Pair], store: str | Path) -
     """Prepare to predict pairs of one species over the bins of a store."""
     ready = get_ready(trained, pairs, store, panels_of(trained.model, trained.axis))
     panel = ready.panels[ready.at]
-    forward, shares = forward_of(trained.model), trained.model.mixture.numpy()[ready.at]
-    prepared = [forward.of_target(mixed(target, ready.panels, shares), panel) for target in ready.targets]
+    forward = forward_of(trained.model)
+    shares, levels = (kept.numpy()[ready.at] for kept in (trained.model.mixture, trained.model.levels))
+    targets = [mixed(target, ready.panels, shares, levels) for target in ready.targets]
+    prepared = [forward.of_target(target, panel) for target in targets]
 
     def predict(start: int, stop: int, which: slice) -> npt.NDArray[np.float32]:
         read = np.unique(np.concatenate([target.tracks for target in prepared[which]]))
