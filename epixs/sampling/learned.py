@@ -29,6 +29,9 @@ MOST_TRACKS = 64
 ABSENT_ENTRIES, MOST_BIOSAMPLES = 200_000, 16
 """Entries of assays that species lack, all together, and biosamples of each, whose mean is looked at."""
 
+LEAST_SAID = 0.05
+"""Networks that say less than this of an assay say nothing."""
+
 Predictions = Callable[[Batch], Floats]
 """What each member predicts for the entries of a batch: arcsinh units, shape `(member, P)`."""
 
@@ -52,15 +55,16 @@ def learn_mixture(sampler: ContextSampler, predict: Predictions) -> Floats:
     return np.stack([mixture(*both) for both in zip(parts, values, strict=True)])
 
 
-def learn_levels(sampler: ContextSampler, predict: Predictions) -> Floats:
-    """Learn the mean of what networks say of the assays that a species lacks; it should be 0.
+def learn_said(sampler: ContextSampler, predict: Predictions) -> Floats:
+    """Learn the mean and spread of what networks say of the assays that a species lacks.
 
     Returns
     -------
-    Standardised means, shape `(species, assay)`; 0 for assays that a species has.
+    Standardised, shape `(species, assay, 2)`; 0 and 1 for assays that a species has.
     """
-    levels = np.zeros((len(sampler.species), len(sampler.axis.assays)), np.float32)
-    absent = [np.setdiff1d(np.arange(levels.shape[1]), one.panel.assay) for one in sampler.species]
+    n_assays = len(sampler.axis.assays)
+    said = np.tile(np.array([0, 1], np.float32), (len(sampler.species), n_assays, 1))
+    absent = [np.setdiff1d(np.arange(n_assays), one.panel.assay) for one in sampler.species]
     each = min(2 * TRACK_ENTRIES, max(100, ABSENT_ENTRIES // max(1, sum(map(len, absent)))))
     for at, one in enumerate(sampler.species):
         known = np.unique(one.panel.biosample)
@@ -69,8 +73,9 @@ def learn_levels(sampler: ContextSampler, predict: Predictions) -> Floats:
             targets = sampler.targets_of(at, biosample, np.full(biosample.size, assay, np.int32))
             batch = sampler.entries_of(targets, each)
             scale = batch.inputs["scale"]
-            levels[at, assay] = ((predict(batch).mean(axis=0) - scale[:, 0]) / scale[:, 1]).mean()
-    return levels
+            values = (predict(batch).mean(axis=0) - scale[:, 0]) / scale[:, 1]
+            said[at, assay] = values.mean(), max(values.std(), LEAST_SAID)
+    return said
 
 
 def learn_intervals(sampler: ContextSampler, predict: Predictions, shares: Floats) -> tuple[Floats, Floats]:
@@ -152,12 +157,13 @@ def _hidden_errors(
 def _parts(panels: list[Panel], batch: Batch, target: Target, network: npt.NDArray[np.floating]) -> Doubles:
     """What a zero-shot target may be mixed from at the entries of a batch, shape `(entry, part)`.
 
-    The network's part has a mean of 0, as it will have when it imputes.
+    The network's part is standardised, as it will be when it imputes.
     """
     own = batch.inputs["own"][:, 0, : target.own.size, 0].astype(np.float64)
     plain = own @ mean_of_tracks(panels[target.at], target.own)
     linear = own @ regression(panels, target.at, target.own, target.assay)
-    return np.stack([network - network.mean(), plain, linear], axis=1).astype(np.float64)
+    network = (network - network.mean()) / max(float(network.std()), LEAST_SAID)
+    return np.stack([network, plain, linear], axis=1).astype(np.float64)
 
 
 def _of_the_mean(error: Doubles, members: Doubles) -> float:

@@ -3,9 +3,11 @@
 Both are weighted sums of the biosample's own tracks at the bin, standardised as networks read them: their
 plain mean, and a ridge regression of the wanted assay that is learned in the other species. How much each
 counts is learned from assays that a species does have, each predicted by networks which have never seen it
-there. A track's standardised values are 0 in the mean, so what networks say of an assay that they have not
-seen in a species is moved there: where its tracks look unlike those of the others, they say too much or too
-little everywhere.
+there.
+
+Of an assay that networks have not seen in a species, they say where it is high and where low, but too much or
+too little everywhere, and with too much or too little contrast, where its tracks look unlike those of the
+others. So what they say is standardised, as the other parts are, and its share is its contrast.
 """
 
 from __future__ import annotations
@@ -25,8 +27,8 @@ Ints = npt.NDArray[np.int32]
 
 PARTS = ("network", "mean of the biosample's tracks", "regression from other species")
 
-EXPECTED = (0.95, 0.05, 0.02)
-"""How much of each is taken before anything is known."""
+EXPECTED = (0.3, 0.08, 0.05)
+"""How much of each is taken before anything is known; parts have a spread of 1, or of less."""
 
 PULL = 1.0
 """How strongly the shares are pulled towards `EXPECTED`: few assays can be hidden in turn."""
@@ -94,21 +96,22 @@ def mixture(parts: Sequence[npt.NDArray[np.float64]], values: Sequence[npt.NDArr
     return np.asarray(shares, np.float32)
 
 
-def mixed(target: Target, panels: Sequence[Panel], shares: Floats, levels: Floats) -> Target:
+def mixed(target: Target, panels: Sequence[Panel], shares: Floats, said: Floats) -> Target:
     """A target that is predicted as a mixture, if its assay has no track in its species; else as it is.
 
     Parameters
     ----------
     shares
         How much of each part to take, as `mixture` gives it.
-    levels
-        Mean of what the networks say of each assay, standardised, shape `(assay,)`.
+    said
+        Mean and spread of what the networks say of each assay, standardised, shape `(assay, 2)`.
     """
     panel = panels[target.at]
     if (panel.assay == target.assay).any():
         return target
     linear = shares[1] * mean_of_tracks(panel, target.own)
     linear += shares[2] * regression(panels, target.at, target.own, target.assay)
+    share = shares[0] / said[target.assay, 1]
     mean, spread = target.scale
-    scale = np.array([mean - spread * shares[0] * levels[target.assay], spread], np.float32)
-    return dataclasses.replace(target, share=float(shares[0]), linear=linear, scale=scale)
+    scale = np.array([mean - spread * share * said[target.assay, 0], spread], np.float32)
+    return dataclasses.replace(target, share=float(share), linear=linear, scale=scale)

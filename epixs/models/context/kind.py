@@ -18,7 +18,7 @@ from epixs.models.kinds import Kind, PlanNotes, Predict, Schedule, Spreads
 from epixs.sampling.around import RADII, SUMMARIES
 from epixs.sampling.context import ContextSampler
 from epixs.sampling.intervals import COVERED, HALF_WIDTH, KNOTS
-from epixs.sampling.learned import learn_intervals, learn_levels, learn_mixture
+from epixs.sampling.learned import learn_intervals, learn_mixture, learn_said
 from epixs.sampling.mixture import PARTS
 from epixs.sampling.panel import ASSAYS, OWN_TRACKS, packed_size
 from epixs.sampling.species import fewest_bytes, labels_of, tracks_of
@@ -160,8 +160,8 @@ class Context(Kind):
         def predict(batch: Any) -> Any:
             return model.by_member(dict(batch.inputs)).numpy()[..., 0, 0]
 
-        model.levels.assign(learn_levels(sampler, predict))
-        if any(sampler.hidden):
+        if len(sampler.species) > 1:
+            model.said.assign(learn_said(sampler, predict))
             model.mixture.assign(learn_mixture(sampler, predict))
         if any(held.any() for held in sampler.held):
             intervals, assay_errors = learn_intervals(sampler, predict, model.mixture.numpy())
@@ -221,7 +221,7 @@ SIZES = ("members", "token", "heads", "hidden", "assay_factors")
 
 def kept_size(axis: JointAxis) -> int:
     """How many numbers a model keeps about its errors and mixtures."""
-    return 4 * KNOTS + (len(PARTS) + 2 * len(axis.assays)) * len(axis.parts)
+    return 4 * KNOTS + (len(PARTS) + 3 * len(axis.assays)) * len(axis.parts)
 
 
 def statistics_size(axis: JointAxis) -> int:

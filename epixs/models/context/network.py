@@ -29,6 +29,11 @@ ASSAY_SPREAD = 0.3
 """Of an assay's factors at the beginning: assays are alike until tracks tell them apart."""
 
 
+def _nothing_said(shape: Any, dtype: Any = None) -> Any:
+    """A mean of 0 and a spread of 1."""
+    return tf.broadcast_to(tf.constant([0.0, 1.0], dtype), shape)
+
+
 def _no_mixture(shape: Any, dtype: Any = None) -> Any:
     """Networks alone."""
     return tf.constant([[1.0] + [0.0] * (shape[1] - 1)] * shape[0], dtype)
@@ -106,9 +111,9 @@ class ContextNetwork(keras.Model):
     statistics
         Numbers about the tracks as wholes that the model keeps for imputation (`sampling.panel.packed`).
     species
-        Species, for each of which the model keeps what its zero-shot tracks are mixed from, and the mean of
-        what networks say of each assay that it lacks (`sampling.mixture`), and how wide the intervals of each
-        assay are (`sampling.intervals`).
+        Species, for each of which the model keeps what its zero-shot tracks are mixed from, and mean
+        and spread of what networks say of each assay that it lacks (`sampling.mixture`), and how wide the
+        intervals of each assay are (`sampling.intervals`).
 
     Shapes
     ------
@@ -149,8 +154,8 @@ class ContextNetwork(keras.Model):
         self.mixture = self.add_weight(
             name="mixture", shape=(species, len(PARTS)), initializer=_no_mixture, trainable=False
         )
-        self.levels = self.add_weight(
-            name="levels", shape=(species, n_assays), initializer="zeros", trainable=False
+        self.said = self.add_weight(
+            name="said", shape=(species, n_assays, 2), initializer=_nothing_said, trainable=False
         )
         self.intervals = self.add_weight(
             name="intervals", shape=(2, 2, KNOTS), initializer="zeros", trainable=False

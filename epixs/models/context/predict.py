@@ -114,8 +114,8 @@ def predictor(trained: TrainedModel, pairs: Sequence[Pair], store: str | Path) -
     ready = get_ready(trained, pairs, store, panels_of(trained.model, trained.axis))
     panel = ready.panels[ready.at]
     forward = forward_of(trained.model)
-    shares, levels = (kept.numpy()[ready.at] for kept in (trained.model.mixture, trained.model.levels))
-    targets = [mixed(target, ready.panels, shares, levels) for target in ready.targets]
+    shares, said = (kept.numpy()[ready.at] for kept in (trained.model.mixture, trained.model.said))
+    targets = [mixed(target, ready.panels, shares, said) for target in ready.targets]
     prepared = [forward.of_target(target, panel) for target in targets]
 
     def predict(start: int, stop: int, which: slice) -> npt.NDArray[np.float32]:
