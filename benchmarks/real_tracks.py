@@ -187,7 +187,7 @@ def two_species(bench: Bench) -> str:
     ]
     beta = epixs.joint_axis(stores[:1]).parts[0].experiments
     scores = []
-    for mark in ("H3K4me3", "H3K27me3", "H3K36me3"):
+    for mark in ("H3K27me3", "H3K36me3", "H3K4me1", "H3K4me3", "H3K9me3"):
         assay = f"ChIP-seq_{mark}_signal_p-value"
         pairs = [("beta", b, assay) for b in beta.loc[beta["assay"] == assay, "biosample"]]
         scores.append(bench.hide(f"zero-shot-{mark}", stores, pairs)[0])

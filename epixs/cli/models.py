@@ -112,9 +112,11 @@ def impute(
     counts = {role: roles.count(role) for role in dict.fromkeys(sorted(roles))}
     kinds = ", ".join(f"{count:,} {WORDS[role].format(plan.species)}" for role, count in counts.items())
     mixture = plan.provenance.get("zero_shot_mixture", {}) if ZERO_SHOT in counts else {}
-    if mixture:
-        parts = ", ".join(f"{share:.2f} x {part}" for part, share in mixture.items())
-        say(f"zero-shot tracks of {plan.species}: {parts}")
+    if total := sum(mixture.values()):
+        parts = ", ".join(f"{share / total:.0%} {part}" for part, share in mixture.items())
+        say(f"zero-shot tracks of {plan.species} are mixed from: {parts}")
+    if ZERO_SHOT in counts and not plan.provenance.get("spread", {}).get("of_zero_shot_tracks", True):
+        remark("how far off zero-shot tracks may be is not known: no other assay could be hidden to see")
     planned = {
         "species": plan.species,
         "experiments": plan.n_experiments,

@@ -198,7 +198,11 @@ class Context(Kind):
                 part: round(share, 4) for part, share in zip(PARTS, shares, strict=True)
             }
         if trained.model.intervals.numpy()[0, 1].any():
-            content["spread"] = {"covered": COVERED, "spreads_to_each_side": HALF_WIDTH}
+            content["spread"] = {
+                "covered": COVERED,
+                "spreads_to_each_side": HALF_WIDTH,
+                "of_zero_shot_tracks": bool(trained.model.intervals.numpy()[1, 1].any()),
+            }
         return content
 
     def spreads(self, trained: TrainedModel, pairs: Sequence[Pair]) -> Spreads | None:

@@ -212,7 +212,7 @@ def test_a_taken_port_is_named(world):
 
 def test_without_igv_there_is_a_sentence(monkeypatch):
     monkeypatch.setattr(server.importlib.util, "find_spec", lambda name: None)
-    with pytest.raises(ConfigError, match=r"pip install 'epixs\[browse\]'"):
+    with pytest.raises(ConfigError, match=r"pip install igv-notebook"):
         igv_script()
 
 
