@@ -93,15 +93,15 @@ def _open_bytes(plan: Plan) -> int:
 
 
 def _probe_seconds(plan: Plan, assembly: Assembly) -> float | None:
-    piece = next(plan.regions.pieces(0, min(plan.n_bins, PROBED_BINS)))
-    values = np.empty(piece.n_bins, dtype=np.float32)
+    pieces = list(plan.regions.pieces(0, min(plan.n_bins, PROBED_BINS)))
+    values = np.empty(sum(piece.n_bins for piece in pieces), dtype=np.float32)
     for source in plan.experiments["source"].head(PROBED_FILES):
         with OpenTracks(assembly, tuple(dict.fromkeys(plan.regions.chrom))) as tracks:
             try:
-                read_row(source, [piece], plan.uncovered, values, tracks)  # compile and warm up
+                read_row(source, pieces, plan.uncovered, values, tracks)  # compile and warm up
                 started = time.perf_counter()
-                read_row(source, [piece], plan.uncovered, values, tracks)
+                read_row(source, pieces, plan.uncovered, values, tracks)
             except TrackError:
                 continue
-            return (time.perf_counter() - started) / piece.n_bins * plan.n_bins * plan.n_experiments
+            return (time.perf_counter() - started) / values.size * plan.n_bins * plan.n_experiments
     return None
