@@ -48,13 +48,23 @@ SLOW = MODELS | {"numba", "xarray", "zarr", "dask", "pandas", "numpy", "scipy"}
 def test_mistakes_are_found_before_what_is_slow_is_imported(tmp_path, command, left_out):
     (tmp_path / "folder").mkdir()
     (tmp_path / "bad.tsv").write_text("species\tbiosample\n")
-    full = [sys.executable, "-X", "importtime", "-m", "epixs.cli", *command.split()]
+    assert not imported_by(tmp_path, command.split(), "error: ") & left_out
+
+
+def test_pairs_that_cannot_be_imputed_are_found_before_the_model_is_loaded(world, trained, tmp_path):
+    (tmp_path / "bad.tsv").write_text("species\tbiosample\tassay\nmouse\tsimulated-mouse-00\tH3K99me9\n")
+    command = ["impute", trained.folder, world.store("mouse"), "--pairs", "bad.tsv", "--out", "x"]
+    assert not imported_by(tmp_path, command, "H3K99me9") & MODELS
+
+
+def imported_by(folder, command, message):
+    """The modules that a verb imports before it ends with an error."""
+    full = [sys.executable, "-X", "importtime", "-m", "epixs.cli", *map(str, command)]
     place = os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])}
     done = subprocess.run(
-        full, cwd=tmp_path, env=place, capture_output=True, text=True, timeout=PATIENCE, check=False
+        full, cwd=folder, env=place, capture_output=True, text=True, timeout=PATIENCE, check=False
     )
-    imported = set(re.findall(r"\| +([\w.]+)$", done.stderr, re.M))
     assert done.returncode == 2
-    assert re.search(r"^error: ", done.stderr, re.M)
+    assert re.search(rf"^error: .*{message}|^{message}", done.stderr, re.M)
     assert "Traceback" not in done.stderr
-    assert not imported & left_out
+    return set(re.findall(r"\| +([\w.]+)$", done.stderr, re.M))

@@ -1,8 +1,10 @@
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 from scipy.stats import norm
 
-from epixs.report.calibration import Calibration, count_distances, distances, nominal
+from epixs.report.calibration import Calibration, calibrations, count_distances, distances, nominal
 from epixs.report.figures.calibration import draw_calibration
 from epixs.report.figures.canvas import drawing
 
@@ -39,3 +41,12 @@ def test_the_share_within_80_percent_is_that_of_the_errors(scale):
 def test_bins_that_lack_a_spread_do_not_count():
     counts = count_distances(np.float32([1, 1]), np.float32([0, 0]), np.float32([np.nan, 2]))
     assert counts.sum() == 1
+
+
+def test_tracks_whose_errors_nobody_knows_are_left_out():
+    track = SimpleNamespace(observed=0, biosample="x", assay="A")
+    values = {"observed": np.float32([1, 1]), "imputed": np.float32([0, 0])}
+    for spread, count in ((np.float32([np.nan] * 2), 0), (np.float32([1, np.nan]), 1)):
+        blocks = [(0, values | {"spread": spread})]
+        pair = SimpleNamespace(has_spread=True, blocks=lambda _, blocks=blocks: blocks)
+        assert len(list(calibrations(pair, [track]))) == count

@@ -11,6 +11,7 @@ from epixs.training.verdict import (
     USELESS,
     WORSE,
     GroupError,
+    epochs_of,
     errors_in,
     verdicts_of,
     verdicts_on,
@@ -73,3 +74,4 @@ def test_a_history_gives_the_errors_back(tmp_path):
     assert verdicts_of(tmp_path, 1)[0].judgement == USELESS
     assert verdicts_of(tmp_path, 3) == []
     assert verdicts_of(tmp_path / "nowhere", 1) == []
+    assert (epochs_of(tmp_path), epochs_of(tmp_path / "nowhere")) == (2, 0)

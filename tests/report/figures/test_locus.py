@@ -4,9 +4,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from epixs.exports.browser.genes import Gene
-from epixs.report.comparison import Place
+from epixs.report.comparison import Place, Track
 from epixs.report.figures.canvas import drawing
-from epixs.report.figures.locus import Row, Strip, View, Windows, _distinct, _lanes, draw_locus, steps
+from epixs.report.figures.locus import Row, Strip, View, Windows, _distinct, _lanes, _rows, draw_locus, steps
 
 
 def test_nothing_is_drawn_between_regions_nor_where_values_are_missing():
@@ -88,3 +88,12 @@ def test_rows_of_an_experiment_share_a_scale():
         first, second = draw_locus(plt, view(strips=[Strip("A in x", "u", rows)])).axes
         assert first.get_ylim() == second.get_ylim()
         assert first.get_ylim()[1] >= 4
+
+
+def test_an_interval_that_nobody_knows_is_not_said_to_be_drawn():
+    track, values = Track("x", "A", 0, None, (), "", False), {"imputed": np.ones(4)}
+    names = [
+        _rows(track, values | {"spread": np.float64(spread)})[0].name
+        for spread in ([np.nan] * 4, [np.nan, 1, 1, 1])
+    ]
+    assert names == ["imputed", "imputed\nand 80 % interval"]
