@@ -26,8 +26,11 @@ Doubles = npt.NDArray[np.float64]
 MOST_TRACKS = 64
 """Of more training tracks, so many are looked at."""
 
-ABSENT_ENTRIES, MOST_BIOSAMPLES = 200_000, 16
-"""Entries of assays that species lack, all together, and biosamples of each, whose mean is looked at."""
+ABSENT_ENTRIES, ABSENT_TARGETS = 200_000, 512
+"""Of all assays that species lack together, so many entries and tracks are looked at, or a few of each."""
+
+FEWEST_BIOSAMPLES, MOST_BIOSAMPLES = 4, 16
+"""Biosamples of each such assay."""
 
 LEAST_SAID = 0.05
 """Networks that say less than this of an assay say nothing."""
@@ -65,16 +68,24 @@ def learn_said(sampler: ContextSampler, predict: Predictions) -> Floats:
     n_assays = len(sampler.axis.assays)
     said = np.tile(np.array([0, 1], np.float32), (len(sampler.species), n_assays, 1))
     absent = [np.setdiff1d(np.arange(n_assays), one.panel.assay) for one in sampler.species]
-    each = min(2 * TRACK_ENTRIES, max(100, ABSENT_ENTRIES // max(1, sum(map(len, absent)))))
+    count = max(1, sum(map(len, absent)))
+    each = min(2 * TRACK_ENTRIES, max(100, ABSENT_ENTRIES // count))
+    most = min(MOST_BIOSAMPLES, max(FEWEST_BIOSAMPLES, ABSENT_TARGETS // count))
+    together = 2 * TRACK_ENTRIES // each
     for at, one in enumerate(sampler.species):
         known = np.unique(one.panel.biosample)
-        biosample = known[:: -(-known.size // MOST_BIOSAMPLES)] if known.size else known
-        for assay in absent[at] if known.size else ():
-            targets = sampler.targets_of(at, biosample, np.full(biosample.size, assay, np.int32))
-            batch = sampler.entries_of(targets, each)
+        if not known.size:
+            continue
+        biosample = known[:: -(-known.size // most)]
+        for first in range(0, absent[at].size, together):
+            assays = absent[at][first : first + together]
+            pairs = np.tile(biosample, assays.size), np.repeat(assays, biosample.size).astype(np.int32)
+            batch = sampler.entries_of(sampler.targets_of(at, *pairs), each * assays.size)
             scale = batch.inputs["scale"]
             values = (predict(batch).mean(axis=0) - scale[:, 0]) / scale[:, 1]
-            said[at, assay] = values.mean(), max(values.std(), LEAST_SAID)
+            for assay in assays:
+                mine = values[batch.assay[:, 0] == assay]
+                said[at, assay] = mine.mean(), max(mine.std(), LEAST_SAID)
     return said
 
 

@@ -3,6 +3,7 @@
 import numpy as np
 
 from epixs.axis.join import joint_axis
+from epixs.sampling import learned
 from epixs.sampling.around import Target
 from epixs.sampling.context import ContextSampler
 from epixs.sampling.learned import learn_mixture, learn_said
@@ -130,6 +131,29 @@ def test_of_an_absent_assay_it_is_known_what_networks_say_of_it(tmp_path):
     np.testing.assert_allclose(said[at, lacks], [0.4, 0.5], atol=0.1)  # a track's own mean is 0, its spread 1
     said[at, lacks] = 0, 1
     np.testing.assert_array_equal(said, np.broadcast_to([0, 1], said.shape))
+
+
+def test_many_absent_assays_are_looked_at_together(tmp_path, monkeypatch):
+    """Of each it is found what is found of it alone."""
+    axis = joint(tmp_path)
+    axis = axis.exclude([("mouse", f"b{b}", a) for b in range(3) for a in ("a2", "a3")])
+    found, calls = [], []
+    for entries in (200_000, 2_000):
+        monkeypatch.setattr(learned, "ABSENT_ENTRIES", entries)
+        with ContextSampler(axis, members=2, targets=8, bins=16) as made:
+            lacks = axis.assay_index(["a2", "a3"])
+            slope = np.zeros(len(axis.assays))
+            slope[lacks] = 0.5, 2.0
+
+            def predict(batch, calls=calls, slope=slope):
+                calls.append(len(batch.assay))
+                scale, own = batch.inputs["scale"], batch.inputs["own"][:, 0, 0, 0]
+                said = slope[batch.assay[:, 0]] * (1 + own)
+                return np.stack([scale[:, 0] + scale[:, 1] * said] * 2)
+
+            found.append(learn_said(made, predict)[axis.species.index("mouse"), lacks])
+    np.testing.assert_allclose(found, [[[0.5, 0.5], [2.0, 2.0]]] * 2, atol=0.2)
+    assert calls == [2_001, 2_001, 2_004]
 
 
 def test_a_hidden_assay_is_never_seen(tmp_path):
