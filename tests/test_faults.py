@@ -254,7 +254,7 @@ def test_an_object_store_that_does_not_answer_says_so_to_every_verb(world, s3, m
         assert verify(path) == []
         remove_experiments(path, [name], "why")
         assert restore_experiments(path, [name]) == [name]
-        with pytest.raises(StoreError, match=r"s3://tracks/nothing\.zarr is not a Zarr group"):
+        with pytest.raises(StoreError, match=r"s3://tracks/nothing\.zarr is no store"):
             open_compendium("s3://tracks/nothing.zarr")
     for foreign in ("http://127.0.0.1:1/x.zarr", "https://127.0.0.1:1/x.zarr"):
         with pytest.raises(

@@ -110,7 +110,7 @@ def test_foreign_stores_are_refused_and_left_alone(tmp_path, plan, content):
     expected = {
         "nothing": "does not exist",
         "file": "is a file",
-        "folder": "not a Zarr group",
+        "folder": "is no store",
         "foreign": "epixs did not write",
         "version": "another schema version; got 99",
     }[content]
@@ -136,7 +136,7 @@ def test_a_folder_of_unfinished_downloads_is_not_ours(tmp_path, plan):
     path = tmp_path / "downloads"
     path.mkdir()
     (path / "ENCFF1.bigWig.partial").write_text("precious")
-    with pytest.raises(StoreError, match="not a Zarr group"):
+    with pytest.raises(StoreError, match="is no store"):
         prepare_store(path, plan)
     assert (path / "ENCFF1.bigWig.partial").read_text() == "precious"
 
