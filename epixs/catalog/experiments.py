@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import re
 from collections.abc import Iterable
@@ -148,7 +149,8 @@ def _read_table(path: Path) -> pd.DataFrame:
     for column in OPTIONAL:
         if column not in table.columns:
             table[column] = ""
-    table = pd.DataFrame({column: table[column].str.strip() for column in (*REQUIRED, *OPTIONAL)})
+    columns = (*REQUIRED, *OPTIONAL)
+    table = pd.DataFrame({column: [cell.strip() for cell in table[column]] for column in columns})
     table.index += 2
     return table
 
@@ -159,9 +161,15 @@ def _resolve(folder: Path, value: str) -> str:
     return os.path.abspath(folder / value)
 
 
+@functools.cache
+def _endings() -> tuple[tuple[str, str], ...]:
+    """How assay names end that name an output type, and which; the longest first."""
+    return tuple(("_" + slug(kind), kind) for kind in sorted(output_types(), key=len, reverse=True))
+
+
 def _row_problems(table: pd.DataFrame) -> Iterable[str]:
-    known = sorted(output_types(), key=len, reverse=True)
-    for row, record in table.iterrows():
+    endings = _endings()
+    for row, record in zip(table.index, table.to_dict("records"), strict=True):  # a Series per row is slow
         for column in ("species", "assembly", "biosample", "assay", "accession", "output_type", "path"):
             if not record[column]:
                 yield f"row {row}, column {column}: got nothing; expected a value"
@@ -177,7 +185,7 @@ def _row_problems(table: pd.DataFrame) -> Iterable[str]:
                 f"row {row}, column assay_class: got {record['assay_class']!r}; "
                 f"expected one of {', '.join(ASSAY_CLASSES)}"
             )
-        named = next((kind for kind in known if record["assay"].endswith("_" + slug(kind))), None)
+        named = next((kind for ending, kind in endings if record["assay"].endswith(ending)), None)
         if named is not None and named != record["output_type"]:
             yield (
                 f"row {row}, column output_type: got {record['output_type']!r}; "

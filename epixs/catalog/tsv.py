@@ -120,7 +120,8 @@ def read_tsv(
             expected=f"a header line with the columns {', '.join(required)}",
             next_step=next_step,
         )
-    filled = [any(cell.strip() for cell in row) for row in table.itertuples(index=False)]
+    rows = zip(*(table[column].tolist() for column in table.columns), strict=True)
+    filled = [any(cell.strip() for cell in row) for row in rows]
     table = table.loc[np.array(filled, dtype=bool)]
     other = {old: new for old, new in (renamed or {}).items() if new not in table.columns}
     table = table.rename(columns=other)
@@ -133,10 +134,12 @@ def read_tsv(
             next_step=next_step,
         )
     for column in required:
-        for row in table.index[table[column].str.contains(CONTROL)]:
+        cells = table[column].tolist()
+        odd = next((number for number, cell in enumerate(cells) if CONTROL.search(cell)), None)
+        if odd is not None:
             raise error(
-                f"{path}, row {row + 2}, column {column}: a sign that cannot be seen",
-                got=ascii(str(table.loc[row, column])[:80]),
+                f"{path}, row {table.index[odd] + 2}, column {column}: a sign that cannot be seen",
+                got=ascii(cells[odd][:80]),
                 expected="text without control characters",
             )
     return table

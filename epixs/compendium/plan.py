@@ -55,10 +55,16 @@ def experiment_names(experiments: pd.DataFrame, removed: Collection[str] = ()) -
     >>> experiment_names(table)
     array(['liver / H3K4me3'], dtype=object)
     """
-    pairs, accessions = experiments["biosample"] + " / " + experiments["assay"], experiments["accession"]
-    long = pairs + " / " + accessions
-    names = long.where(accessions.isin(list(removed)), pairs)
-    return long.where(names.duplicated(), names).to_numpy(dtype=object)
+    gone, taken = set(removed), set()
+    names = np.empty(len(experiments), dtype=object)
+    labels = (experiments[name].tolist() for name in ("biosample", "assay", "accession"))
+    for number, (biosample, assay, accession) in enumerate(zip(*labels, strict=True)):
+        pair = f"{biosample} / {assay}"
+        long = f"{pair} / {accession}"
+        name = long if accession in gone else pair
+        names[number] = long if name in taken else name
+        taken.add(name)
+    return names
 
 
 def choose_layout(n_experiments: int, n_bins: int) -> Layout:
