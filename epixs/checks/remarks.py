@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import re
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
@@ -24,6 +25,9 @@ LARGE_MEAN = 8.0
 SCALE_RATIO, SCALE_MARGIN = 3.0, 2.0
 """How many times and by how many arcsinh units a mean is above the median of its assay to be remarked on."""
 
+USUAL = 3
+"""Experiments of a label from which on it is taken to be spelled right."""
+
 MOST_NAMED = 3
 
 MOST_NOTES = 6
@@ -38,6 +42,7 @@ def remarks_on(table: pd.DataFrame, species: str, uncovered: str) -> list[str]:
         *same_tracks(table),
         *two_spellings(table["biosample"], "biosamples"),
         *two_spellings(table["assay"], "assays"),
+        *slips(table["assay"], "assays"),
     ]
 
 
@@ -168,6 +173,36 @@ def two_spellings(names: Iterable[str], what: str) -> list[str]:
         f"{what} in several spellings, taken for different ones: {', '.join(twice[:MOST_NAMED])}{more}. If "
         "they are the same, write them alike in the catalog"
     ]
+
+
+def slips(names: Iterable[str], what: str) -> list[str]:
+    """Note names of one experiment that are a letter more or less than a usual one, or two letters swapped.
+
+    Names whose numbers differ are different ones, as H3K4me1 and H3K4me3.
+    """
+    count = Counter(names)
+    usual = sorted(name for name, often in count.items() if often >= USUAL)
+    shorter = {less: name for name in usual for less in _one_less(name)}
+    found = []
+    for name in sorted(name for name, often in count.items() if often == 1):
+        swapped = (name[:i] + name[i + 1] + name[i] + name[i + 2 :] for i in range(len(name) - 1))
+        meant = [shorter.get(name), *(other for other in (*_one_less(name), *swapped) if other in usual)]
+        same = [other for other in meant if other and other != name and _numbers(other) == _numbers(name)]
+        if same:
+            found.append(f"{name!r} ({same[0]!r} otherwise)")
+    if not found:
+        return []
+    more = ", ..." if len(found) > MOST_NAMED else ""
+    some = ", ".join(found[:MOST_NAMED])
+    return [f"{what} that may be slips of the pen, taken for different ones: {some}{more}"]
+
+
+def _one_less(name: str) -> list[str]:
+    return [name[:i] + name[i + 1 :] for i in range(len(name))]
+
+
+def _numbers(name: str) -> list[str]:
+    return re.findall(r"\d+", name)
 
 
 def _spelling(name: str) -> str:

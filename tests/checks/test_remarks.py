@@ -6,6 +6,7 @@ from epixs.checks.remarks import (
     odd_scales,
     remarks_on,
     same_tracks,
+    slips,
     sparse_tracks,
     two_spellings,
     units_of,
@@ -116,3 +117,21 @@ def test_one_track_under_two_accessions():
 
 def test_signs_are_no_spelling():
     assert two_spellings(["CD8+ T cell", "CD8- T cell", "K562", "K-561"], "biosamples") == []
+
+
+@pytest.mark.parametrize(
+    ("rare", "is_slip"),
+    [
+        ("ChIP-seq_H3K4m3_signal_p-value", True), ("ChIP-seq_H3K4me3_signal_p-valeu", True),
+        ("ChIP-seq_H3K4mee3_signal_p-value", True), ("ChIP-seq_H3K4me1_signal_p-value", False),
+        ("ChIP-seq_H3K9me3_signal_p-value", False), ("ChIP-seq_H3K4ac3_signal_p-value", False),
+        ("ChIP-seq_H3K4me3_signal_p-value", False),
+    ],
+)  # fmt: skip
+def test_a_slip_of_the_pen_is_noted(rare, is_slip):
+    names = ["ChIP-seq_H3K4me3_signal_p-value"] * 3 + ["CTCF"] * 5
+    notes = slips([*names, rare], "assays")
+    assert bool(notes) == is_slip
+    if is_slip:
+        assert f"{rare!r} ('ChIP-seq_H3K4me3_signal_p-value' otherwise)" in notes[0]
+    assert slips([*names, rare, rare], "assays") == []
