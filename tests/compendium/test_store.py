@@ -136,7 +136,7 @@ def test_a_folder_of_unfinished_downloads_is_not_ours(tmp_path, plan):
     path = tmp_path / "downloads"
     path.mkdir()
     (path / "ENCFF1.bigWig.partial").write_text("precious")
-    with pytest.raises(StoreError, match="is no store"):
+    with pytest.raises(StoreError, match="not a Zarr group"):
         prepare_store(path, plan)
     assert (path / "ENCFF1.bigWig.partial").read_text() == "precious"
 
