@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from epixs.catalog.experiments import output_types, slug
+from epixs.catalog.experiments import output_type_in, slug
 from epixs.catalog.tsv import read_tsv
 from epixs.errors import AxisError, closest
 
@@ -145,12 +145,8 @@ def _words(name: str) -> frozenset[str]:
 @functools.cache
 def _core(name: str) -> str:
     """An assay name without the output type that it ends with."""
-    return next((name.removesuffix(end) for end in _output_endings() if name.endswith(end)), name)
-
-
-@functools.cache
-def _output_endings() -> tuple[str, ...]:
-    return tuple("_" + slug(kind) for kind in sorted(output_types(), key=len, reverse=True))
+    kind = output_type_in(name)
+    return name.removesuffix(f"_{slug(kind)}") if kind else name
 
 
 def alias_command(pairs: Sequence[tuple[str, str, str, str]], path: str) -> str:

@@ -65,10 +65,17 @@ def vocabulary() -> pd.DataFrame:
     return pd.read_csv(reference_folder() / "assays.tsv", sep="\t", dtype=str, keep_default_na=False)
 
 
-def output_types() -> set[str]:
-    """Output types that an assay name may end with."""
-    extra = (reference_folder() / "output_types.txt").read_text(encoding="utf-8").split("\n")
-    return {line.strip() for line in extra if line.strip() and not line.startswith("#")}
+def output_type_in(assay: str) -> str:
+    """The output type that an assay's name ends with; empty if there is none."""
+    return next((kind for ending, kind in _endings() if assay.endswith(ending)), "")
+
+
+@functools.cache
+def _endings() -> tuple[tuple[str, str], ...]:
+    """How assay names end that name an output type, and which it is; longer ones come first."""
+    lines = (reference_folder() / "output_types.txt").read_text(encoding="utf-8").split("\n")
+    kinds = {line.strip() for line in lines if line.strip() and not line.startswith("#")}
+    return tuple((f"_{slug(kind)}", kind) for kind in sorted(kinds, key=len, reverse=True))
 
 
 def read_catalog(
@@ -161,14 +168,7 @@ def _resolve(folder: Path, value: str) -> str:
     return os.path.abspath(folder / value)
 
 
-@functools.cache
-def _endings() -> tuple[tuple[str, str], ...]:
-    """How assay names end that name an output type, and which; the longest first."""
-    return tuple(("_" + slug(kind), kind) for kind in sorted(output_types(), key=len, reverse=True))
-
-
 def _row_problems(table: pd.DataFrame) -> Iterable[str]:
-    endings = _endings()
     for row, record in zip(table.index, table.to_dict("records"), strict=True):  # a Series per row is slow
         for column in ("species", "assembly", "biosample", "assay", "accession", "output_type", "path"):
             if not record[column]:
@@ -185,8 +185,8 @@ def _row_problems(table: pd.DataFrame) -> Iterable[str]:
                 f"row {row}, column assay_class: got {record['assay_class']!r}; "
                 f"expected one of {', '.join(ASSAY_CLASSES)}"
             )
-        named = next((kind for ending, kind in endings if record["assay"].endswith(ending)), None)
-        if named is not None and named != record["output_type"]:
+        named = output_type_in(record["assay"])
+        if named and named != record["output_type"]:
             yield (
                 f"row {row}, column output_type: got {record['output_type']!r}; "
                 f"expected {named!r}, which the assay name {record['assay']!r} ends with"

@@ -7,7 +7,7 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from epixs.catalog.experiments import output_types, slug, vocabulary
+from epixs.catalog.experiments import output_type_in, vocabulary
 from epixs.catalog.tsv import read_tsv
 from epixs.errors import CatalogError
 from epixs.genome.assembly import reference_folder
@@ -85,8 +85,7 @@ def rule_of_name(assay: str) -> tuple[dict[str, str] | None, str]:
 
     What the vocabulary does not know has no row, or no output type.
     """
-    kinds = sorted(output_types(), key=len, reverse=True)
-    output_type = next((kind for kind in kinds if assay.endswith("_" + slug(kind))), "")
+    output_type = output_type_in(assay)
     fitting = [rule for rule in rules() if f"{assay}_".startswith(f"{rule['name']}_")]
     longest = max((len(rule["name"]) for rule in fitting), default=0)
     for rule in fitting:

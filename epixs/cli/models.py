@@ -84,11 +84,9 @@ def impute(
     from epixs.factors.store import open_factors
     from epixs.imputation.pairs import choose_pairs, unknown_biosamples
     from epixs.models.description import check_before_loading
-    from epixs.models.stores import known_species
 
     wanted = read_pairs(pairs, what="--pairs") if pairs else None
-    said = check_before_loading(model_dir, store)
-    species = known_species(said.axis, model_dir, store)
+    said, species = check_before_loading(model_dir, store)
     chosen = choose_pairs(said.axis, species, pairs=wanted, everything=everything)
     if said.interrupted:
         remark(

@@ -213,7 +213,7 @@ def _config_of(content: Mapping[str, Any], folder: Path) -> Config:
     names = [entry.get("name", entry.get("kind", DEFAULT_KIND)) for entry in entries]
     _check_names("model", names)
     scoring = _read(ScoringSettings, content.get("evaluation", {}), folder)
-    _check_files("evaluation", scoring, PATHS["evaluation"])
+    _check_files(scoring)
     return Config(
         _read(SplitSettings, content.get("split", {}), folder),
         tuple(sets),
@@ -256,12 +256,12 @@ def _read(kind: type[Table], content: Any, folder: Path) -> Table:
     return replace(found, **changes)
 
 
-def _check_files(table: str, settings: CheckedSettings, names: Sequence[str]) -> None:
-    """Refuse files that are read only once something is scored, if they are not there."""
-    for name in names:
-        path = getattr(settings, name)
+def _check_files(scoring: ScoringSettings) -> None:
+    """Refuse annotation files that are not there: they are read only once something is scored."""
+    for name in PATHS[scoring.table]:
+        path = getattr(scoring, name)
         if path and not is_url(path) and not Path(path).is_file():
-            raise ConfigError(f"setting {table}.{name}", got=path, expected="a file that is there")
+            raise ConfigError(f"setting {scoring.table}.{name}", got=path, expected="a file that is there")
 
 
 def _beside(folder: Path, path: str) -> str:

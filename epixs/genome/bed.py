@@ -84,8 +84,8 @@ def make_regions(assembly: Assembly, rows: list[tuple[str, int, int, str]]) -> t
             merged.append((chrom, low, high, order, name))
     if merges:
         some = list(dict.fromkeys(merges[:MOST_NAMED]))
-        more = "; ..." if len(some) < len(merges) else ""
-        notes.append(f"regions that overlap were merged, {len(merges):,} times: {'; '.join(some)}{more}")
+        named = "; ".join(some) + ("; ..." if len(some) < len(merges) else "")
+        notes.append(f"{len(merges):,} of {len(rows):,} regions overlap one before and were merged: {named}")
     merged.sort(key=lambda row: row[3])
     chroms, starts, ends, _, names = zip(*merged, strict=True)
     sizes = {chrom: assembly.chrom_sizes[chrom] for chrom in dict.fromkeys(chroms)}

@@ -34,8 +34,11 @@ def own_name(chrom: str, known: Iterable[str]) -> str:
     ('1', 'chrM', 'X')
     """
     names = set(known)
-    found = [name for name in names if plain_name(name) == plain_name(chrom)]
-    return found[0] if chrom not in names and len(found) == 1 else chrom
+    if chrom in names:
+        return chrom
+    plain = plain_name(chrom)
+    found = [name for name in names if plain_name(name) == plain]
+    return found[0] if len(found) == 1 else chrom
 
 
 @dataclass(frozen=True)

@@ -137,8 +137,8 @@ def read_description(folder: Path) -> Description:
     )
 
 
-def check_before_loading(folder: Path, store: str | Path) -> Description:
-    """Check a store's species by what a model's folder says, and return that: no TensorFlow is needed.
+def check_before_loading(folder: Path, store: str | Path) -> tuple[Description, str]:
+    """Check a store's species by what a model's folder says, and return both: no TensorFlow is needed.
 
     Raises
     ------
@@ -148,5 +148,4 @@ def check_before_loading(folder: Path, store: str | Path) -> Description:
         If the folder holds no model.
     """
     said = read_description(folder)
-    known_species(said.axis, folder, store)
-    return said
+    return said, known_species(said.axis, folder, store)

@@ -78,7 +78,7 @@ class Own(Kind):
             inputs = {name: np.full((bins.size, 1), value, np.int32) for name, value in labels.items()}
             inputs["position"] = (part.positions(bins) + offset).astype(np.int32)
             found = forward({name: tf.constant(inputs[name]) for name in names})
-            return values_of(found, bins.size, trained.folder)
+            return _values_of(found, bins.size, trained.folder)
 
         def predict(start: int, stop: int, rows: slice) -> npt.NDArray[np.float32]:
             blocks = [
@@ -109,7 +109,7 @@ class OwnContext(Own):
         names = input_names(model)
 
         def call(inputs: dict[str, Any]) -> npt.NDArray[np.float32]:
-            return values_of(forward(inputs), inputs["own"].shape[1], trained.folder)
+            return _values_of(forward(inputs), inputs["own"].shape[1], trained.folder)
 
         @tf.function(autograph=False, reduce_retracing=True)  # type: ignore[misc, unused-ignore]
         def forward(inputs: dict[str, Any]) -> Any:
@@ -154,7 +154,7 @@ def own_model(model: Any, axis: JointAxis, bounds: dict[str, tuple[float, float]
     return OwnModel(Path(model.name), model, axis, settings, bounds, fingerprint)
 
 
-def values_of(found: Any, size: int, name: object) -> npt.NDArray[np.float32]:
+def _values_of(found: Any, size: int, name: object) -> npt.NDArray[np.float32]:
     """What a model gave for some bins of one experiment, one value per bin.
 
     Raises

@@ -5,7 +5,8 @@ import typer
 from typer.testing import CliRunner
 
 from epixs.cli import terminal
-from epixs.cli.terminal import Verbs, bytes_text, counted, fail_rows, on_interrupt, table_of
+from epixs.cli.app import VERBS
+from epixs.cli.terminal import RESUMING, Verbs, bytes_text, counted, fail_rows, on_interrupt, table_of
 from epixs.cluster.tasks import Progress
 from epixs.errors import EpixsError, StoreError
 
@@ -57,6 +58,26 @@ def test_mistakes_are_one_message(error, code, message):
     assert result.exit_code == code
     assert message in result.stderr
     assert "Traceback" not in result.output
+
+
+def test_verbs_that_go_on_say_so_when_they_are_interrupted():
+    verbs = {verb.__name__.replace("_", "-") for verb in VERBS}
+    assert set(RESUMING) <= verbs
+    for verb in sorted(verbs):
+        stops = typer.Typer(cls=Verbs)
+
+        @stops.command(verb)
+        def interrupted():
+            raise KeyboardInterrupt
+
+        @stops.command()
+        def other():
+            pass
+
+        result = CliRunner().invoke(stops, [verb])
+        assert result.exit_code == 130
+        said = "error: interrupted: what was written is kept; run the same command again to resume"
+        assert result.stderr.strip() == (said if verb in RESUMING else "error: interrupted")
 
 
 def test_an_interrupted_verb_says_what_it_kept():

@@ -59,7 +59,7 @@ def test_overlapping_regions_merge_with_a_note_and_adjacent_ones_do_not():
     rows = [("chr2", 0, 100, "z"), ("chr1", 100, 200, "a"), ("chr1", 190, 300, "b"), ("chr1", 300, 400, "c")]
     regions, notes = make_regions(SMALL, rows)
     assert regions.name == ("z", "a", "c")
-    assert notes == ["regions that overlap were merged, 1 times: a and b on chr1"]
+    assert notes == ["1 of 4 regions overlap one before and were merged: a and b on chr1"]
     assert regions.first_bin.tolist() == [0, 4, 12]
 
 
