@@ -1,7 +1,7 @@
 # `make demo` and `make test` need nothing but Python 3.11 or newer and a package index.
 PYTHON ?= python3
 # What is installed beside the plain dependencies; `make EXTRAS= test` goes without.
-EXTRAS ?= [viz,cluster,browse,tables]
+EXTRAS ?= [viz,cluster,browse]
 # Tests side by side, each file's in one process; `make PARALLEL= test` has them one after the other.
 PARALLEL ?= -n logical --maxprocesses 4 --dist loadfile
 BIN := .venv/bin

@@ -68,6 +68,7 @@ def read_tsv(
     encoding = text_encoding(head)
     skip = 1 if preamble and _header_is_second(path, required, encoding) else 0
     try:
+        _check_no_nul(path, encoding, skip, error)
         with warnings.catch_warnings():
             warnings.simplefilter("error", pd.errors.ParserWarning)  # cells beyond the header's are dropped
             table = pd.read_csv(
@@ -137,12 +138,29 @@ def read_tsv(
         cells = table[column].tolist()
         odd = next((number for number, cell in enumerate(cells) if CONTROL.search(cell)), None)
         if odd is not None:
-            raise error(
-                f"{path}, row {table.index[odd] + 2}, column {column}: a sign that cannot be seen",
-                got=ascii(cells[odd][:80]),
-                expected="text without control characters",
-            )
+            raise _unseen(path, table.index[odd] + 2, column, cells[odd], error)
     return table
+
+
+def _check_no_nul(path: Path, encoding: str, skip: int, error: type[EpixsError]) -> None:
+    """Refuse a cell with a NUL, at which some versions of pandas end it without a word."""
+    with path.open(encoding=encoding) as file:
+        header: list[str] = []
+        for row, line in enumerate(file, 1 - skip):
+            cells = line.rstrip("\n").split("\t")
+            header = cells if row == 1 else header
+            for number, cell in enumerate(cells):
+                if "\0" in cell:
+                    name = header[number] if number < len(header) else str(number + 1)
+                    raise _unseen(path, row, ascii(name)[1:-1], cell, error)
+
+
+def _unseen(path: Path, row: int, column: str, cell: str, error: type[EpixsError]) -> EpixsError:
+    return error(
+        f"{path}, row {row}, column {column}: a sign that cannot be seen",
+        got=ascii(cell[:80]),
+        expected="text without control characters",
+    )
 
 
 def _header_is_second(path: Path, required: Sequence[str], encoding: str) -> bool:

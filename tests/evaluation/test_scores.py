@@ -68,7 +68,7 @@ def test_zero_shot_assays_get_the_baselines_a_zero_shot_user_has(evaluation):
 def test_a_training_track_is_scored_against_the_average_of_the_others(world, trained, tmp_path):
     part = trained.axis.part("mouse")
     counts = part.training["assay"].value_counts()
-    assay = counts.index[0]
+    assay = min(counts.index[counts == counts.max()])
     biosample = part.training.loc[part.training["assay"] == assay, "biosample"].iloc[0]
     impute(trained, world.store("mouse"), tmp_path / "i.zarr", pairs=[("mouse", biosample, assay)])
     scores = evaluate(tmp_path / "i.zarr", world.store("mouse")).scores
