@@ -8,6 +8,7 @@ one read of the object that holds the records.
 
 from __future__ import annotations
 
+import logging
 import os
 import statistics
 import tempfile
@@ -42,6 +43,7 @@ def s3_server() -> Iterator[str]:
     from moto.server import ThreadedMotoServer
 
     server = ThreadedMotoServer("127.0.0.1", 0, verbose=False)
+    logging.getLogger("werkzeug").setLevel(logging.ERROR)  # a line for each request
     server.start()
     host, port = server.get_host_and_port()
     os.environ |= {
