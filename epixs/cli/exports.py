@@ -37,6 +37,9 @@ def export(
     raw: Annotated[
         bool, typer.Option("--raw", help="the tracks' own units; by default arcsinh units")
     ] = False,
+    interval: Annotated[
+        bool, typer.Option("--interval", help="also the ends of the interval that holds 80 % of the bins")
+    ] = False,
     biosample: Annotated[list[str] | None, typer.Option(help="only this one; may be repeated")] = None,
     assay: Annotated[list[str] | None, typer.Option(help="only this one; may be repeated")] = None,
     pairs: Annotated[Path | None, typer.Option(help="TSV of species, biosample, assay to export")] = None,
@@ -93,8 +96,8 @@ def export(
         _refuse(
             "with --factors X.h5ad",
             {
-                "--raw": raw, "--biosample": biosample, "--assay": assay, "--pairs": pairs,
-                "--regions": regions, "--all": everything,
+                "--raw": raw, "--interval": interval, "--biosample": biosample, "--assay": assay,
+                "--pairs": pairs, "--regions": regions, "--all": everything,
                 "--chrom-sizes": chrom_sizes,
                 "--two-bit": two_bit, "--email": email, "--workers": workers, "--scheduler": scheduler,
             },
@@ -105,6 +108,7 @@ def export(
         _refuse(
             "with --bedgraph and --parquet",
             {
+                "--interval": interval,
                 "--regions": regions,
                 "--chrom-sizes": chrom_sizes,
                 "--workers": workers,
@@ -165,6 +169,7 @@ def export(
             bigwig=bigwig,
             hub=hub,
             raw=raw,
+            interval=interval,
             biosamples=biosample or (),
             assays=assay or (),
             pairs=wanted,

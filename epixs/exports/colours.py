@@ -37,11 +37,12 @@ BEST, WORST = "#2c69a6", "#b3431f"
 
 
 def colour_of(assay_class: str, kind: str) -> Colour:
-    """Colour of a track, by the class of its assay and whether it was observed or imputed."""
+    """Colour of a track by its assay class: paler if imputed, paler still for an end of an interval."""
     red, green, blue = COLOURS.get(assay_class, COLOURS["other"])
+    white = {"observed": 0.0, "imputed": 0.5, "lower": 0.75, "upper": 0.75}.get(kind, 0.0)
     return (
-        ((red + 255) // 2, (green + 255) // 2, (blue + 255) // 2) if kind == "imputed" else (red, green, blue)
-    )
+        int(red + (255 - red) * white), int(green + (255 - green) * white), int(blue + (255 - blue) * white)
+    )  # fmt: skip
 
 
 def as_hex(colour: Colour) -> str:

@@ -29,6 +29,10 @@ NAMES = "A-Za-z0-9_"
 KINDS = {"observed": "Observed", "imputed": "Imputed"}
 
 
+ENDS = {"lower": "Lower_end", "upper": "Upper_end"}
+"""Tracks that are ends of the interval that holds 80 % of the bins."""
+
+
 UCSC_ASSEMBLIES = frozenset(
     """
     hg38 hg19 hg18 hs1 mm39 mm10 mm9 rn7 rn6 rn5 danRer11 danRer10 danRer7 dm6 dm3 ce11 ce10 sacCer3
@@ -120,6 +124,7 @@ def _track_stanzas(tracks: pd.DataFrame) -> list[dict[str, str]]:
     parents = safe_names([f"epixs {' '.join(_keys(group))}" for group in units], NAMES, marked=False)
     labels = [
         f"{row['kind']} {row['biosample']} {row['assay']} {row['species']}"
+        + (f" {row['line']}" if row["line"] in ENDS else "")
         for group in units
         for row in group.to_dict("records")
     ]
@@ -147,7 +152,8 @@ def _composite(name: str, group: pd.DataFrame, priority: int) -> dict[str, str]:
     first = group.iloc[0]
     low, high = _limits(group)
     biosamples = " ".join(f"{tag}={_member(label)}" for label, tag in _tags(group).items())
-    kinds = " ".join(f"{kind}={KINDS[kind]}" for kind in KINDS if kind in set(group["kind"]))
+    drawn = set(map(_drawn_as, group["kind"], group["line"]))
+    kinds = " ".join(f"{tag}={name}" for tag, name in (KINDS | ENDS).items() if tag in drawn)
     units = _units(first["output_type"], first["scale"])
     return {
         "track": name,
@@ -173,9 +179,11 @@ def _composite(name: str, group: pd.DataFrame, priority: int) -> dict[str, str]:
 
 def _track(name: str, parent: str, row: Mapping[Any, Any], tag: str) -> dict[str, str]:
     kind = str(row["kind"])
+    drawn = _drawn_as(kind, str(row["line"]))
     low, high = _limits(pd.DataFrame([row]))
-    mark = "imp. " if kind == "imputed" else ""
+    mark = {"imputed": "imp. ", "lower": "low ", "upper": "up "}.get(drawn, "")
     said = "IMPUTED" if kind == "imputed" else KINDS.get(kind, kind)
+    said += f", {row['line']} end of 80 %" if drawn in ENDS else ""
     units = _units(row["output_type"], row["scale"])
     return {
         "track": name,
@@ -184,9 +192,14 @@ def _track(name: str, parent: str, row: Mapping[Any, Any], tag: str) -> dict[str
         "shortLabel": inert(f"{mark}{row['biosample']}", SHORT_LABEL),
         "longLabel": inert(f"{said}: {row['biosample']}, {row['assay']} ({units})", LONG_LABEL),
         "type": f"bigWig {low} {high}",
-        "subGroups": f"kind={kind} biosample={tag}",
-        "color": ",".join(map(str, colour_of(str(row["assay_class"]), kind))),
+        "subGroups": f"kind={drawn} biosample={tag}",
+        "color": ",".join(map(str, colour_of(str(row["assay_class"]), drawn))),
     }
+
+
+def _drawn_as(kind: str, line: str) -> str:
+    """Which of a composite's kinds a track is."""
+    return line if line in ENDS else kind
 
 
 def _limits(group: pd.DataFrame) -> tuple[str, str]:

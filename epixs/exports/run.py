@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import itertools
 import threading
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -19,7 +20,7 @@ from epixs.errors import ConfigError
 from epixs.exports.hub import is_email, write_hub
 from epixs.exports.names import safe_names
 from epixs.exports.places import Place, places_in_order
-from epixs.exports.source import Source, choose_rows, open_export_source
+from epixs.exports.source import LINES, Source, choose_rows, open_export_source
 from epixs.exports.table import TABLE, read_table, tracks_table, write_table
 from epixs.exports.tracks import TrackTask, sweep, write_tracks
 from epixs.genome.assembly import Assembly, find_assembly, load_assembly
@@ -38,10 +39,11 @@ ROWS_AT_ONCE = 16
 
 @dataclass(frozen=True, eq=False)
 class _Target:
-    """One row, what its file will be called, and what the file depends on."""
+    """One row (or an end of its interval), what its file will be called, and what the file depends on."""
 
     source: Source
     row: int
+    line: str
     file: str
     places: list[Place]
     assembly: Assembly
@@ -54,6 +56,7 @@ def export(
     bigwig: str | Path | None = None,
     hub: str | Path | None = None,
     raw: bool = False,
+    interval: bool = False,
     biosamples: Collection[str] = (),
     assays: Collection[str] = (),
     pairs: Collection[Pair] | None = None,
@@ -81,6 +84,9 @@ def export(
     raw
         Write the tracks' own units, the hyperbolic sine of what is stored. By default files hold arcsinh
         units, in which weak and strong signal are both visible; their names say which.
+    interval
+        Also write the ends of the interval that holds 80 % of the bins, as files of their own, of imputed
+        tracks whose store has a `spread`.
     biosamples, assays, pairs
         What to write; by default all that could be read. What is given of each restricts the choice.
     regions
@@ -128,9 +134,10 @@ def export(
     several: Sequence[Any] = compendia if isinstance(compendia, (list, tuple)) else [compendia]
     sources = [open_export_source(compendium) for compendium in several]
     rows, notes = choose_rows(sources, biosamples=biosamples, assays=assays, pairs=pairs)
+    lines = _lines(sources, interval=interval)
     assemblies = {source.regions.assembly: assembly_of(source, assembly) for source in sources}
     only = {name: read_regions(regions, known)[0] if regions else None for name, known in assemblies.items()}
-    targets = _targets(sources, rows, assemblies, only, raw=raw, subfolders=hub is not None)
+    targets = _targets(sources, rows, lines, assemblies, only, raw=raw, subfolders=hub is not None)
     with writing(folder):
         folder.mkdir(exist_ok=True)
         before = read_table(folder)
@@ -143,7 +150,8 @@ def export(
             if found is None:
                 written.pop(target.file, None)
                 accession = target.source.labels["accession"][target.row]
-                notes.append(f"{target.source.name}: {accession} has no value there: no file")
+                what = "value" if target.line == "signal" else f"{target.line} end of an interval"
+                notes.append(f"{target.source.name}: {accession} has no {what} there: no file")
             else:
                 kept[target.file] = written[target.file] = _record(target, found, raw=raw)
             write_table(folder, written.values())
@@ -185,9 +193,7 @@ def assembly_of(source: Source, given: Assembly | None) -> Assembly:
     name = regions.assembly
     if given is not None:
         return Assembly(name, given.chrom_sizes)
-    beside = (
-        Path(source.signal).parent if isinstance(source.signal, str) and not is_url(source.signal) else None
-    )
+    beside = Path(source.held).parent if isinstance(source.held, str) and not is_url(source.held) else None
     found = find_assembly(name, beside)
     if found.chrom_sizes:
         return found
@@ -196,9 +202,21 @@ def assembly_of(source: Source, given: Assembly | None) -> Assembly:
     return load_assembly(name, beside)  # refuses it, saying which are known
 
 
+def _lines(sources: Sequence[Source], *, interval: bool) -> list[tuple[str, ...]]:
+    """What is written of each row of each source."""
+    if interval and not any(source.has_spread for source in sources):
+        raise ConfigError(
+            "--interval",
+            got="no store that says how far off its signal may be",
+            expected="an imputed store with `spread`, as models of kind context give it",
+        )
+    return [tuple(LINES) if interval and source.has_spread else ("signal",) for source in sources]
+
+
 def _targets(
     sources: Sequence[Source],
     rows: Sequence[Sequence[int]],
+    lines: Sequence[Sequence[str]],
     assemblies: Mapping[str, Assembly],
     only: Mapping[str, Regions | None],
     *,
@@ -207,26 +225,31 @@ def _targets(
 ) -> list[_Target]:
     """All rows that are wanted, with their files."""
     folders = dict(zip(assemblies, safe_names(list(assemblies)), strict=True))
-    every = [(source, row) for source, its_rows in zip(sources, rows, strict=True) for row in its_rows]
-    names = iter(safe_names([_label(source, row, raw=raw) for source, row in every]))
+    every = [
+        (source, row, line)
+        for source, its_rows, its_lines in zip(sources, rows, lines, strict=True)
+        for row in its_rows
+        for line in its_lines
+    ]
+    names = iter(safe_names([_label(*one, raw=raw) for one in every]))
     targets = []
-    for source, its_rows in zip(sources, rows, strict=True):
+    for source, its_rows, its_lines in zip(sources, rows, lines, strict=True):
         known = assemblies[source.regions.assembly]
         if not its_rows:
             continue
         places = places_in_order(source.regions, known.chrom_sizes, only[known.name])
         where = digest([FORMAT, source.plan, raw, places, list(known.chrom_sizes.items())])
-        for row in its_rows:
+        for row, line in itertools.product(its_rows, its_lines):
             file = f"{next(names)}.bigWig"
             file = f"{folders[known.name]}/{file}" if subfolders else file
-            content = digest([where, source.labels.loc[row].to_dict()])
-            targets.append(_Target(source, row, file, places, known, content))
+            content = digest([where, source.labels.loc[row].to_dict(), line])
+            targets.append(_Target(source, row, line, file, places, known, content))
     return targets
 
 
-def _label(source: Source, row: int, *, raw: bool) -> str:
-    biosample, assay, kind = (str(source.labels[name][row]) for name in ("biosample", "assay", "kind"))
-    return ".".join([source.species, biosample, assay, kind, _scale(raw=raw)])
+def _label(source: Source, row: int, line: str, *, raw: bool) -> str:
+    labels = [str(source.labels[name][row]) for name in ("biosample", "assay", "kind")]
+    return ".".join([source.species, *labels, *([line] if line != "signal" else []), _scale(raw=raw)])
 
 
 def _scale(*, raw: bool) -> str:
@@ -252,6 +275,7 @@ def _record(target: _Target, found: Mapping[str, Any], *, raw: bool) -> dict[str
         "species": target.source.species,
         "assembly": target.assembly.name,
         **{name: str(labels[name]) for name in names},
+        "line": target.line,
         "scale": _scale(raw=raw),
         **found,
         "fingerprint": target.fingerprint,
@@ -321,6 +345,7 @@ def _task(folder: Path, group: Sequence[_Target], *, raw: bool) -> TrackTask:
     return TrackTask(
         first.source,
         tuple(target.row for target in group),
+        tuple(target.line for target in group),
         tuple(str((folder / target.file).absolute()) for target in group),
         first.places,
         dict(first.assembly.chrom_sizes),

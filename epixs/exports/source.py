@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import cast
 
 import dask
 import numpy as np
@@ -13,13 +14,21 @@ import pandas as pd
 import xarray as xr
 
 from epixs.catalog.pairs import Pair
-from epixs.compendium.read import open_compendium, open_signal, regions_of
-from epixs.compendium.schema import EXPERIMENT_LABELS, EXPERIMENT_SUMMARIES, KIND
+from epixs.compendium.read import open_compendium, regions_of
+from epixs.compendium.schema import EXPERIMENT_LABELS, EXPERIMENT_SUMMARIES, KIND, SIGNAL, SPREAD
 from epixs.errors import AxisError, StoreError, closest
 from epixs.genome.regions import Regions
+from epixs.sampling.intervals import HALF_WIDTH
 from epixs.storage.location import absolute
+from epixs.storage.store import open_store
 
 Signal = npt.NDArray[np.float32]
+
+Ints = npt.NDArray[np.int64]
+
+LINES = {"signal": 0.0, "lower": -HALF_WIDTH, "upper": HALF_WIDTH}
+"""What can be drawn of a row, and by how many spreads it is above the signal: the signal, and the ends of the
+interval that holds 80 % of the bins."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,8 +47,10 @@ class Source:
         Its species, and the fingerprint of what it was made from.
     has_gaps
         Whether a bin may be without a value.
-    signal
-        Where its signal lies; or the signal itself, computed as it is read.
+    has_spread
+        Whether it says how far off its signal may be.
+    held
+        The store; or a Dataset, computed as it is read.
     """
 
     name: str
@@ -48,29 +59,54 @@ class Source:
     species: str
     plan: str
     has_gaps: bool
-    signal: str | xr.DataArray
+    has_spread: bool
+    held: str | xr.Dataset
 
-    def reader(self, rows: Sequence[int]) -> Callable[[int, int], Signal]:
-        """Give the function that reads bins `[start, stop)` of some rows, shape `(row, bin)`."""
-        if isinstance(self.signal, str):
-            stored, low = open_signal(self.signal), min(rows)
-            return lambda start, stop: np.asarray(
-                stored[low : max(rows) + 1, start:stop][np.array(rows) - low], dtype=np.float32
-            )
-        return _LazyReader(self.signal, list(rows))
+    def reader(self, rows: Sequence[int], lines: Sequence[str] = ()) -> Callable[[int, int], Signal]:
+        """Give the function that reads bins `[start, stop)` of some rows, shape `(row, bin)`.
 
+        Parameters
+        ----------
+        rows
+            Their numbers.
+        lines
+            What of each row is read, of `LINES`; by default the signal.
+        """
+        shifts = np.array([LINES[line] for line in lines] or [0.0] * len(rows), np.float32)[:, None]
+        moved = shifts[:, 0] != 0
+        names = [SIGNAL.name, SPREAD.name] if moved.any() else [SIGNAL.name]
+        unique = np.unique(rows)
+        place = np.searchsorted(unique, rows)
+        values = self._stored(unique, names) if isinstance(self.held, str) else self._computed(unique, names)
 
-@dataclass(frozen=True, eq=False)
-class _LazyReader:
-    """Computes signal where it is read; a worker of Dask computes it itself and asks no other one."""
+        def read(start: int, stop: int) -> Signal:
+            signal, *spread = values(start, stop)
+            found = signal[place]
+            if spread:
+                found[moved] += shifts[moved] * spread[0][place[moved]]
+            return found
 
-    signal: xr.DataArray
-    rows: list[int]
+        return read
 
-    def __call__(self, start: int, stop: int) -> Signal:
-        with dask.config.set(scheduler="synchronous"):
-            part = self.signal.isel(experiment=self.rows, bin=slice(start, stop))
-            return np.asarray(part.to_numpy(), dtype=np.float32)
+    def _stored(self, rows: Ints, names: Sequence[str]) -> Callable[[int, int], list[Signal]]:
+        """Read variables of some rows, in the thread that asks: Dask would call other workers."""
+        store, first, last = open_store(str(self.held)), int(rows[0]), int(rows[-1])
+        arrays = [store.array(name) for name in names]
+        return lambda start, stop: [
+            np.asarray(array[first : last + 1, start:stop][rows - first], dtype=np.float32)
+            for array in arrays
+        ]
+
+    def _computed(self, rows: Ints, names: Sequence[str]) -> Callable[[int, int], list[Signal]]:
+        """Compute variables of some rows, in the thread that asks: a worker of Dask asks no other one."""
+        chosen = cast("xr.Dataset", self.held)[list(names)].isel(experiment=rows)
+
+        def read(start: int, stop: int) -> list[Signal]:
+            with dask.config.set(scheduler="synchronous"):
+                part = chosen.isel(bin=slice(start, stop)).compute()
+            return [np.asarray(part[name].to_numpy(), dtype=np.float32) for name in names]
+
+        return read
 
 
 def open_export_source(compendium: str | Path | xr.Dataset) -> Source:
@@ -111,7 +147,8 @@ def open_export_source(compendium: str | Path | xr.Dataset) -> Source:
         str(dataset.attrs["species"]),
         str(dataset.attrs["plan"]),
         str(dataset.attrs.get("uncovered")) != "zero",
-        absolute(str(compendium)) if stored else dataset["signal"],
+        SPREAD.name in dataset,
+        absolute(str(compendium)) if stored else dataset,
     )
 
 

@@ -19,7 +19,7 @@ NUMBERS = {"low": float, "high": float, "bases": int, "size": int}
 
 COLUMNS = (
     "file", "species", "assembly", "kind", "biosample", "assay", "assay_class", "accession", "output_type",
-    "scale", *NUMBERS, "fingerprint",
+    "line", "scale", *NUMBERS, "fingerprint",
 )  # fmt: skip
 
 

@@ -37,8 +37,8 @@ class TrackTask:
 
     Parameters
     ----------
-    source, rows
-        What is written.
+    source, rows, lines
+        What is written: of each row one of `source.LINES`.
     files
         The file of each row.
     places, chrom_sizes
@@ -49,6 +49,7 @@ class TrackTask:
 
     source: Source
     rows: tuple[int, ...]
+    lines: tuple[str, ...]
     files: tuple[str, ...]
     places: list[Place]
     chrom_sizes: Mapping[str, int]
@@ -95,7 +96,8 @@ def write_tracks(task: TrackTask, moved: Callable[[int], None] | None = None) ->
     StoreError
         If a value is missing where none may be, or is too large for a track.
     """
-    read = task.source.reader(task.rows)
+    read = task.source.reader(task.rows, task.lines)
+    signals = [line == "signal" for line in task.lines]
     found: list[dict[str, Any] | None] = []
     with contextlib.ExitStack() as stack:
         files = [stack.enter_context(_new_file(Path(path))) for path in task.files]
@@ -104,8 +106,10 @@ def write_tracks(task: TrackTask, moved: Callable[[int], None] | None = None) ->
         for block in blocks_of(task.places):
             chrom, start, end = coordinates(block)
             values = np.concatenate([read(*stretch) for stretch in stretches_of(block)], axis=1)
-            for row, signal, writer, counts in zip(task.rows, values, writers, seen, strict=True):
-                _check(task.source, row, signal)
+            for row, is_signal, signal, writer, counts in zip(
+                task.rows, signals, values, writers, seen, strict=True
+            ):
+                _check(task.source, row, signal, whole=is_signal and not task.source.has_gaps)
                 counts.add(signal[~np.isnan(signal)])
                 shown = decode(signal).astype(np.float32) if task.raw else signal
                 writer.add(Bins(chrom, start, end, shown))
@@ -125,10 +129,10 @@ def write_tracks(task: TrackTask, moved: Callable[[int], None] | None = None) ->
     return found
 
 
-def _check(source: Source, row: int, values: Signal) -> None:
+def _check(source: Source, row: int, values: Signal, *, whole: bool) -> None:
     """Refuse values that would be wrong or unreadable in a track."""
     missing = np.isnan(values)
-    if missing.any() and not source.has_gaps:
+    if whole and missing.any():
         raise StoreError(
             f"{source.name}: {source.labels['accession'][row]} lacks values",
             got=f"{int(missing.sum()):,} bins without one",

@@ -54,6 +54,22 @@ def test_observed_and_imputed_of_one_assay_are_in_one_composite(both):
         )
 
 
+def test_ends_of_an_interval_lie_in_the_composite_of_their_track(world, tmp_path):
+    here = epixs.open_compendium(world.store("mouse"))
+    dataset = here.assign(spread=here.signal * 0 + np.float32(0.5))
+    made = epixs.export(dataset, hub=tmp_path / "hub", interval=True)
+    assert check_hub(tmp_path / "hub") == []
+    assert made["line"].value_counts().nunique() == 1
+    tracks = stanzas(tmp_path / "hub" / "mm10" / "trackDb.txt")
+    assert len(tracks) == made["assay"].nunique() + len(made)
+    for row in made.to_dict("records"):
+        (track,) = [track for track in tracks if track.get("bigDataUrl") == row["file"].split("/")[1]]
+        drawn = row["kind"] if row["line"] == "signal" else row["line"]
+        assert f"kind={drawn} " in track["subGroups"]
+        assert (f", {row['line']} end of 80 %" in track["longLabel"]) == (row["line"] != "signal")
+        assert track["color"] == ",".join(map(str, colour_of(row["assay_class"], drawn)))
+
+
 def test_views_show_what_the_data_reach(both):
     folder, made = both
     for track in stanzas(folder / "mm10" / "trackDb.txt"):

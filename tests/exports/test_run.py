@@ -313,6 +313,34 @@ def test_observed_and_imputed_of_one_pair_have_files_of_their_own(trained, world
     assert made["file"].is_unique
 
 
+@pytest.mark.parametrize("raw", [False, True])
+def test_ends_of_the_interval_are_files_of_their_own(small, tmp_path, raw):
+    spread = np.random.default_rng(6).gamma(1, 1, (2, BINS)).astype(np.float32)
+    spread[0, 3] = np.nan
+    spread[1] = np.nan  # not known of this row
+    dataset = epixs.open_compendium(small).assign(spread=(("experiment", "bin"), spread))
+    made = epixs.export(dataset, bigwig=tmp_path / "out", raw=raw, interval=True, assembly=SMALL)
+    assert made["line"].tolist() == ["signal", "lower", "upper", "signal"]
+    scale = "raw" if raw else "arcsinh"
+    assert made["file"][1] == f"mouse.liver.A.observed.lower.{scale}.bigWig"
+    assert [note.split(": ")[1] for note in made.attrs["notes"]] == [
+        f"heart-A has no {end} end of an interval there" for end in ("lower", "upper")
+    ]
+    for line, sign in (("signal", 0), ("lower", -1), ("upper", 1)):
+        shift = np.float32(sign * 1.2816) * spread if sign else np.float32(0)
+        there = dataset.assign(signal=dataset.signal + shift)
+        file = made.loc[(made["line"] == line).idxmax(), "file"]
+        same(tmp_path / "out" / file, expected(there, 0, SIZES, np.sinh if raw else lambda v: v))
+    again = epixs.export(dataset, bigwig=tmp_path / "out", raw=raw, assembly=SMALL)
+    assert again["line"].tolist() == ["signal", "signal"]
+
+
+def test_an_interval_that_no_store_has_is_refused(small, tmp_path):
+    with pytest.raises(ConfigError, match="--interval; got no store that says how far off"):
+        epixs.export(small, bigwig=tmp_path / "out", interval=True, assembly=SMALL)
+    assert not (tmp_path / "out").exists()
+
+
 def test_a_part_of_a_compendium_is_refused(small, tmp_path):
     part = epixs.open_compendium(small).isel(bin=slice(3))
     with pytest.raises(StoreError, match="3 of 11 bins"):

@@ -29,6 +29,7 @@ import tornado.web
 from epixs.errors import ConfigError, EpixsError, RegionError
 from epixs.exports.browser.genes import Genes
 from epixs.exports.browser.views import WINDOW_FUNCTIONS, Track, catalogue, genomes_of
+from epixs.exports.source import LINES
 
 STATIC = Path(__file__).with_name("static")
 
@@ -191,12 +192,15 @@ class _Data(_Handler):
         start, end = (min(length, self.number(name, 1 << 40)) for name in ("start", "end"))
         pixel = float(self.argument("bases_per_pixel", r"[0-9]{1,10}(\.[0-9]{1,20})?"))
         how = self.argument("how", "|".join(WINDOW_FUNCTIONS))
+        line = self.argument("line", "|".join(LINES))
         if start >= end:
             self.answer({"start": [], "end": [], "value": []})
             return
         loop = asyncio.get_running_loop()
         try:
-            view = await loop.run_in_executor(self.session.threads, track.view, chrom, start, end, pixel, how)
+            view = await loop.run_in_executor(
+                self.session.threads, track.view, chrom, start, end, pixel, how, line
+            )
         except RegionError as error:
             raise tornado.web.HTTPError(413, reason="too wide a view for a model") from error
         except EpixsError as error:

@@ -14,7 +14,7 @@ from epixs.errors import RegionError
 from epixs.exports.colours import colour_of
 from epixs.exports.names import inert
 from epixs.exports.places import BLOCK_BINS
-from epixs.exports.source import Source
+from epixs.exports.source import LINES, Signal, Source
 from epixs.genome.assembly import Assembly
 from epixs.genome.regions import BIN_SIZE
 
@@ -49,11 +49,12 @@ class Track:
     row: int
     assembly: Assembly
     _computing: threading.Lock = field(default_factory=threading.Lock)
+    _kept: dict[tuple[int, int], Signal] = field(default_factory=dict)
 
     @property
     def is_live(self) -> bool:
         """Whether values are computed as they are asked for."""
-        return not isinstance(self.source.signal, str)
+        return not isinstance(self.source.held, str)
 
     def label(self, name: str) -> str:
         """One of the row's labels."""
@@ -68,7 +69,9 @@ class Track:
             "biosample": inert(self.label("biosample")),
             "assay": inert(self.label("assay")),
             "units": inert(f"arcsinh of {output_type}"),
-            "colour": "rgb({},{},{})".format(*colour_of(self.label("assay_class"), kind)),
+            "colour": _css(self.label("assay_class"), kind),
+            "pale": _css(self.label("assay_class"), "upper"),
+            "interval": self.source.has_spread,
             "most_bases": LIVE_BINS * BIN_SIZE if self.is_live and self._longest > LIVE_BINS else None,
         }
 
@@ -81,7 +84,15 @@ class Track:
             counts[chrom] = counts.get(chrom, 0) + bins
         return max(counts.values())
 
-    def view(self, chrom: str, start: int, end: int, bases_per_pixel: float, how: str = "mean") -> View:
+    def view(
+        self,
+        chrom: str,
+        start: int,
+        end: int,
+        bases_per_pixel: float,
+        how: str = "mean",
+        line: str = "signal",
+    ) -> View:
         """Values in windows about as wide as a pixel.
 
         Parameters
@@ -92,6 +103,8 @@ class Track:
             Of the screen. A window is 25 bp or a doubling of it, so wide that it spans a pixel.
         how
             One of `WINDOW_FUNCTIONS`: what of a window's bins is shown, in arcsinh units.
+        line
+            One of `LINES`: the signal, or an end of its interval.
 
         Raises
         ------
@@ -109,15 +122,26 @@ class Track:
             )
         windows = _Windows(start // width, -(-end // width), how)
         if bins:
-            read = self.source.reader([self.row])
             for first, stop, base, last_base in stretches:
                 for at in range(first, stop, BLOCK_BINS):
                     upto = min(stop, at + BLOCK_BINS)
                     with self._computing:
-                        values = read(at, upto)[0]
+                        values = self._values(at, upto, line)
                     starts = base + BIN_SIZE * np.arange(at - first, upto - first)
                     windows.add(starts // width, starts, np.minimum(starts + BIN_SIZE, last_base), values)
         return windows.view()
+
+    def _values(self, first: int, stop: int, line: str) -> Signal:
+        """Values of some bins; what is live is computed once for all lines: a page asks for them together."""
+        if not (self.is_live and self.source.has_spread):
+            (values,) = self.source.reader([self.row], [line])(first, stop)
+            return np.asarray(values)
+        if (first, stop) not in self._kept:
+            found = self.source.reader([self.row] * len(LINES), tuple(LINES))(first, stop)
+            self._kept[first, stop] = found
+            while len(self._kept) > 1 and sum(kept.shape[1] for kept in self._kept.values()) > LIVE_BINS:
+                del self._kept[next(iter(self._kept))]
+        return np.asarray(self._kept[first, stop][tuple(LINES).index(line)])
 
     def warm(self) -> None:
         """Compute a little, so that what is asked first need not wait for what is done once."""
@@ -164,6 +188,10 @@ class _Windows:
         some = self._bins > 0
         value = self._value[some] / (self._bins[some] if self._how == "mean" else 1)
         return View(self._start[some], self._end[some], value)
+
+
+def _css(assay_class: str, kind: str) -> str:
+    return "rgb({},{},{})".format(*colour_of(assay_class, kind))
 
 
 def catalogue(tracks: Sequence[Track]) -> list[dict[str, Any]]:

@@ -3,6 +3,7 @@
 import shutil
 from urllib.parse import urlsplit
 
+import numpy as np
 import pytest
 
 import epixs
@@ -26,6 +27,7 @@ def url(trained, world, tmp_path_factory):
     genes = tmp_path_factory.mktemp("genes") / "genes.bed"
     genes.write_text("chr19\t10030000\t10034000\tMyc\t0\t+\n")
     lazy = epixs.open_imputed(trained, world.store("mouse"), everything=True)
+    lazy = lazy.assign(spread=lazy.signal * np.float32(0.2))
     with serving(make_session([world.store("mouse"), lazy, world.store("human")], genes=genes)) as address:
         yield address
 
@@ -119,6 +121,21 @@ def test_it_draws_observed_beside_imputed(page):
     for name in shown:
         assert painted(page, name) > 500
     assert "token" not in page.url
+
+
+def test_it_draws_the_interval_of_what_is_imputed(page):
+    (imputed,) = [name for name in signals(page) if name.startswith("IMPUTED")]
+    kinds = page.evaluate(
+        """(name) => epixs.browser.trackViews.find((one) => one.track.name === name).track.tracks
+            ?.map((one) => [one.featureSource.line, one.graphType])""",
+        imputed,
+    )
+    assert kinds == [["upper", "bar"], ["signal", "bar"], ["lower", "line"]]
+    scales = page.evaluate(
+        "epixs.browser.trackViews.filter((one) => one.track.dataRange).map((one) => one.track.dataRange.max)"
+    )
+    assert len(set(scales)) == 1  # what is observed and what is imputed, on one scale
+    assert "80 %" in page.locator("#said").inner_text()
 
 
 def test_it_jumps_to_a_locus_and_a_gene(page):

@@ -36,7 +36,7 @@ def ask(url, path, *, token=True, headers=None, method="GET"):
         connection.close()
 
 
-DATA = "/data?track=0&chrom=chr19&start=10000000&end=10001000&bases_per_pixel=1.5&how=mean"
+DATA = "/data?track=0&chrom=chr19&start=10000000&end=10001000&bases_per_pixel=1.5&how=mean&line=signal"
 
 
 def test_data_are_what_the_store_holds(url, world):
@@ -115,7 +115,7 @@ HOSTILE = [
 ]
 
 
-@pytest.mark.parametrize("name", ["track", "chrom", "start", "end", "bases_per_pixel", "how"])
+@pytest.mark.parametrize("name", ["track", "chrom", "start", "end", "bases_per_pixel", "how", "line"])
 @pytest.mark.parametrize("value", HOSTILE)
 def test_hostile_arguments_are_refused_or_find_nothing(url, name, value):
     asked = {
@@ -125,6 +125,7 @@ def test_hostile_arguments_are_refused_or_find_nothing(url, name, value):
         "end": "10001000",
         "bases_per_pixel": "1",
         "how": "mean",
+        "line": "signal",
     }
     asked[name] = value
     query = "&".join(f"{key}={quote(one, safe='&' if one == value else '')}" for key, one in asked.items())

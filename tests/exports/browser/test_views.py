@@ -1,11 +1,13 @@
 import numpy as np
 import pytest
+import xarray as xr
 
 import epixs
 from epixs.errors import RegionError
 from epixs.exports.browser import views
 from epixs.exports.browser.browse import make_session
 from epixs.exports.browser.views import MOST_WINDOWS, catalogue, genomes_of
+from epixs.exports.source import LINES, Source
 from epixs.genome.assembly import Assembly
 from tests.exports.test_names import HOSTILE
 from tests.worlds import write_store
@@ -26,7 +28,7 @@ def tracks(tmp_path):
 
 def by_hand(track, chrom, start, end, width, how):
     """Windows counted bin by bin."""
-    dataset = epixs.open_compendium(track.source.signal)
+    dataset = epixs.open_compendium(track.source.held)
     table = dataset.epixs.bins()
     values = dataset.signal[track.row].to_numpy().astype(np.float64)
     windows = {}
@@ -81,6 +83,32 @@ def test_a_model_is_not_asked_for_a_chromosome(trained, world, held_out, monkeyp
     assert track.described(0)["most_bases"] == 2_500
     with pytest.raises(RegionError, match="too wide a view"):
         track.view("chr19", 10_000_000, 10_010_000, 1)
+
+
+def test_lines_of_an_interval_are_computed_once(tracks, monkeypatch):
+    stored = epixs.open_compendium(tracks[1].source.held)
+    spread = xr.DataArray(np.random.default_rng(1).gamma(1, 1, stored.signal.shape), dims=stored.signal.dims)
+    (_, track) = make_session(stored.assign(spread=spread.chunk()), assembly=SMALL).tracks
+    assert track.described(1)["interval"]
+    assert not tracks[1].described(1)["interval"]
+    asked, reader = [], Source.reader
+    monkeypatch.setattr(Source, "reader", lambda *given: asked.append(given) or reader(*given))
+    views_of = {line: track.view("chr2", 0, 5_000, 25, "mean", line).value for line in LINES}
+    assert len(asked) == 1
+    here = np.arange(405, 605)[~np.isnan(stored.signal[1].to_numpy()[405:605])]
+    signal, wide = stored.signal[1].to_numpy()[here], 1.2816 * spread[1].to_numpy()[here]
+    np.testing.assert_allclose(views_of["signal"], signal, rtol=1e-6)
+    np.testing.assert_allclose(views_of["lower"], signal - wide, rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(views_of["upper"], signal + wide, rtol=1e-5)
+
+
+def test_what_is_kept_for_the_lines_is_bounded(tracks, monkeypatch):
+    stored = epixs.open_compendium(tracks[1].source.held)
+    (_, track) = make_session(stored.assign(spread=stored.signal), assembly=SMALL).tracks
+    monkeypatch.setattr(views, "LIVE_BINS", 100)
+    for start in range(0, 4_000, 1_000):
+        track.view("chr2", start, start + 1_000, 25)
+    assert sum(values.shape[1] for values in track._kept.values()) <= 100
 
 
 def test_the_catalogue_groups_by_species_and_is_inert(world, tmp_path):

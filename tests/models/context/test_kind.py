@@ -11,6 +11,8 @@ from epixs.axis.join import joint_axis
 from epixs.checks.verify import verify
 from epixs.cli.app import app
 from epixs.compendium.read import open_compendium
+from epixs.exports.run import export
+from epixs.genome.assembly import Assembly
 from epixs.imputation.write import impute, open_imputed
 from epixs.models.folder import new_model, open_model
 from epixs.models.kinds import kind_named
@@ -83,6 +85,18 @@ def test_the_spread_is_written_beside_the_signal_and_covers_what_was_hidden(stor
     lazy = open_imputed(trained[1], stores[0], pairs=[("mouse", "b0", "a0"), HIDDEN], everything=True)
     np.testing.assert_array_equal(lazy.spread[-1, 700:1_900].to_numpy(), spread[700:1_900])
     assert verify(out) == []
+
+
+def test_a_model_and_what_it_wrote_give_the_same_interval_as_files(stores, trained, tmp_path):
+    impute(trained[1], stores[0], tmp_path / "imputed.zarr", pairs=[HIDDEN])
+    lazy = open_imputed(trained[1], stores[0], pairs=[HIDDEN])
+    options = {"interval": True, "assembly": Assembly("mm10", {"chr1": 25 * BINS})}
+    stored = export(tmp_path / "imputed.zarr", bigwig=tmp_path / "stored", **options)
+    live = export(lazy, bigwig=tmp_path / "live", **options)
+    assert stored["file"].tolist() == live["file"].tolist()
+    assert stored["line"].tolist() == ["signal", "lower", "upper"]
+    for file in stored["file"]:
+        assert (tmp_path / "stored" / file).read_bytes() == (tmp_path / "live" / file).read_bytes()
 
 
 def test_a_damaged_spread_is_found_and_written_again(stores, trained, tmp_path):

@@ -2,6 +2,7 @@
 
 /* The page: igv.js draws; what it draws is asked from /data, at the resolution of the screen. */
 
+const HEIGHT = 90;
 const element = (id) => document.getElementById(id);
 const page = { browser: null, species: [], kept: [], current: [], genes: false, asked: 0, answered: 0 };
 window.epixs = page;
@@ -17,16 +18,16 @@ async function ask(path, query) {
   }
 }
 
-/* A feature source of igv.js: values of one track. */
+/* A feature source of igv.js: values of one track, its signal or an end of its interval. */
 class Signal {
-  constructor(track) {
-    this.track = track;
+  constructor(track, line) {
+    Object.assign(this, { track, line });
     this.windowFunctions = ["mean", "min", "max"];
   }
 
   async getFeatures({ chr, start, end, bpPerPixel, windowFunction }) {
     const found = await ask("data", {
-      track: this.track.id, chrom: chr, start: Math.max(0, Math.floor(start)), end: Math.ceil(end),
+      track: this.track.id, line: this.line, chrom: chr, start: Math.max(0, Math.floor(start)), end: Math.ceil(end),
       bases_per_pixel: Math.max(0.000001, bpPerPixel).toFixed(6),
       how: this.windowFunctions.includes(windowFunction) ? windowFunction : "mean",
     });
@@ -49,12 +50,22 @@ class Genes {
   supportsWholeGenome() { return false; }
 }
 
+/* The signal as bars; behind it the upper end of its interval, paler, and before it the lower one as a line. */
+function drawn(track) {
+  const line = (line, how) => ({
+    type: "wig", name: line, featureSource: new Signal(track, line), color: track.colour, graphType: "bar",
+    autoscale: true, height: HEIGHT, ...how,
+  });
+  if (!track.interval) return line("signal");
+  const tracks = [line("upper", { color: track.pale }), line("signal"), line("lower", { graphType: "line", color: "rgb(51,51,51)" })];
+  return { type: "merged", alpha: 0.9, autoscale: true, height: HEIGHT, tracks };
+}
+
 function configOf(track) {
   const kind = track.kind === "imputed" ? "IMPUTED" : "observed";
   const config = {
-    type: "wig", name: `${kind}: ${track.biosample}, ${track.assay}`, id: `track-${track.id}`,
-    featureSource: new Signal(track), color: track.colour, height: 90, autoscale: true,
-    autoscaleGroup: `${track.assay} ${track.units}`, graphType: "bar", removable: true,
+    ...drawn(track), name: `${kind}: ${track.biosample}, ${track.assay}`, id: `track-${track.id}`,
+    autoscaleGroup: `${track.assay} ${track.units}`, removable: true,
     order: 10 + page.kept.length + (track.kind === "imputed" ? 1 : 0),
   };
   if (track.most_bases) config.visibilityWindow = track.most_bases;
@@ -97,15 +108,19 @@ async function show() {
   const wanted = chosenTracks();
   await remove(page.current.filter((name) => !page.kept.includes(name)));
   page.current = [];
+  const made = [];
   for (const track of wanted) {
     const config = configOf(track);
-    if (!page.kept.includes(config.name)) await page.browser.loadTrack(config);
+    if (!page.kept.includes(config.name)) made.push(await page.browser.loadTrack(config));
     page.current.push(config.name);
   }
   await settled();
+  for (const track of made) track.trackView.setTrackHeight(HEIGHT, true);  // igv.js gives the first the ruler's
   const kinds = wanted.map((track) => track.kind);
-  element("said").textContent = kinds.includes("observed") ? (kinds.includes("imputed") ? "" : "measured, not imputed here")
+  const said = kinds.includes("observed") ? (kinds.includes("imputed") ? "" : "measured, not imputed here")
     : kinds.length ? "never measured: imputed alone" : "neither measured nor imputed here";
+  const interval = wanted.some((track) => track.interval) ? "pale bars and line: ends of the interval that holds 80 % of the bins" : "";
+  element("said").textContent = [said, interval].filter(Boolean).join("; ");
 }
 
 function choices() {
