@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import datetime
 import json
-import warnings
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -12,7 +11,6 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import zarr
 from zarr.codecs import BloscCodec
 
 from epixs.compendium.differences import plan_differences
@@ -40,6 +38,7 @@ from epixs.storage.store import (
     UNFINISHED,
     Store,
     check_ledger,
+    consolidate,
     find_or_make,
     make_store,
 )
@@ -113,23 +112,18 @@ def create_store(place: str | Path, plan: Plan, *, again: bool = False) -> Store
                 },
                 config={"write_empty_chunks": True},
             )
-        _write_labels(store.group, plan, again=False)
+        _write_labels(store.group, plan)
 
-    store = make_store(absolute(place), attributes, plan.grid, fill, again=again)
-    consolidate(store)
-    return store
+    return make_store(absolute(place), attributes, plan.grid, fill, again=again)
 
 
-def _write_labels(root: Any, plan: Plan, removed: Collection[str] = (), *, again: bool = True) -> None:
-    """Write all coordinates of a plan; the summaries, which only its tiles can tell, are empty.
-
-    In a new store none is there `again`, and none need be looked for and deleted.
-    """
+def _write_labels(root: Any, plan: Plan, removed: Collection[str] = ()) -> None:
+    """Write all coordinates of a plan; the summaries, which only its tiles can tell, are empty."""
     labels = plan_coordinates(plan, removed)
     for variable in TABLES:
         dtype: Any = object if variable.dtype == "string" else variable.dtype
         empty = np.full(plan.n_experiments, variable.fill, dtype=dtype)
-        write_label(root, variable, labels.get(variable.name, empty), again=again)
+        write_label(root, variable, labels.get(variable.name, empty))
     write_bin_index(root, plan.n_bins)
 
 
@@ -151,8 +145,8 @@ def write_bin_index(root: Any, n_bins: int) -> None:
         array[start:stop] = np.arange(start, stop)
 
 
-def write_label(root: Any, variable: Variable, values: npt.NDArray[Any], *, again: bool = True) -> None:
-    """Create one coordinate and write its values; `again` replaces one that may be there."""
+def write_label(root: Any, variable: Variable, values: npt.NDArray[Any]) -> None:
+    """Create one coordinate and write its values, in place of one that may be there."""
     array = root.create_array(
         variable.name,
         shape=values.shape,
@@ -161,23 +155,15 @@ def write_label(root: Any, variable: Variable, values: npt.NDArray[Any], *, agai
         fill_value=variable.fill,
         dimension_names=variable.dims,
         attributes=variable.attributes,
-        overwrite=again,
+        overwrite=True,
     )
     array[:] = values
-
-
-def consolidate(store: Store) -> None:
-    """Put the metadata of all arrays into one object, which xarray reads."""
-    with warnings.catch_warnings():
-        # zarr warns that consolidated metadata is not yet in the v3 specification; xarray reads it.
-        warnings.simplefilter("ignore")
-        zarr.consolidate_metadata(store.group.store)
 
 
 def mark(store: Store, changes: Mapping[str, Any], without: str = "") -> Store:
     """Write some attributes of a compendium, and take one away; returns the store as it then is."""
     store = store.with_attributes(changes, without)
-    consolidate(store)
+    consolidate(store.group.store)
     return store
 
 

@@ -8,7 +8,6 @@ from pathlib import Path
 
 import pandas as pd
 
-from epixs.compendium.create import consolidate
 from epixs.compendium.plan import experiment_names
 from epixs.compendium.read import read_attributes, stored_plan
 from epixs.compendium.schema import EXPERIMENT, EXPERIMENT_SUMMARIES, REMOVED
@@ -18,7 +17,7 @@ from epixs.errors import StoreError
 from epixs.storage.ledger import read_ledger
 from epixs.storage.location import reaching
 from epixs.storage.lock import writing
-from epixs.storage.store import Store, open_store
+from epixs.storage.store import Store, consolidate, open_store
 
 
 def remove(
@@ -112,7 +111,7 @@ def _mark(
         put_label(store.group, status, summary["status"].to_numpy())
         if EXPERIMENT.name in store.group:  # stores of earlier versions get it with all else that they lack
             put_label(store.group, EXPERIMENT, experiment_names(plan.experiments, marks))
-        consolidate(store)
+        consolidate(store.group.store)
     return dict(attributes[REMOVED])
 
 

@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import contextlib
 import re
+import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import zarr
+from zarr.storage import MemoryStore
 
 from epixs.declared import parsed, shortened
 from epixs.errors import StoreError
@@ -40,6 +42,9 @@ LEDGER_PATH = "ledger/record"
 
 UNFINISHED, COMPLETE = "unfinished", "complete"
 """Values of the attribute `status`."""
+
+ROOT = "zarr.json"
+"""The object of a store's attributes, by which it is known."""
 
 CREATING = "creating"
 """Attribute of a store whose creation has not ended: it holds no values yet."""
@@ -213,7 +218,7 @@ def store_exists(location: str) -> bool:
     StoreError
         If something else is there, which must not be written over.
     """
-    if has_object(location, "zarr.json"):
+    if has_object(location, ROOT):
         return True
     if not is_url(location) and Path(location).is_file():
         raise StoreError(f"{location} is a file", expected="a store, or nothing yet")
@@ -236,13 +241,15 @@ def make_store(
 ) -> Store:
     """Make an unfinished store at an absolute path or URL; `fill` adds its arrays.
 
+    It is made in memory and then written, one object after another, for Zarr asks several times for each.
     `again` replaces a store of ours whose creation was cut short; nothing else is ever overwritten.
     """
     versions = {"epixs_schema": SCHEMA_VERSION, "epixs_version": epixs_version()}
     begun = {**versions, **attributes, CREATING: True}
-    group = zarr.create_group(zarr_store(location), zarr_format=3, attributes=begun, overwrite=again)
-    store = Store(location, group, dict(begun))
-    fill(store)
+    made: dict[str, Any] = {}
+    group = zarr.create_group(MemoryStore(made), zarr_format=3, attributes=begun)
+    root = made[ROOT].to_bytes()
+    fill(Store(location, group, dict(begun)))
     group.create_array(
         LEDGER_PATH,
         shape=grid,
@@ -251,7 +258,26 @@ def make_store(
         fill_value="",
         dimension_names=("row_group", "bin_range"),
     )
-    return store.with_attributes({}, without=CREATING)
+    Store(location, group, dict(begun)).with_attributes({}, without=CREATING)
+    consolidate(group.store)
+    if again:
+        delete_objects(location, list(list_objects(location, "")))
+    elif not is_url(location):
+        Path(location).mkdir(parents=True, exist_ok=True)
+    put_object(location, ROOT, [root])
+    for key, value in made.items():
+        if key != ROOT:
+            put_object(location, key, [value.to_bytes()])
+    put_object(location, ROOT, [made[ROOT].to_bytes()])
+    return _opened(location, zarr_store(location))
+
+
+def consolidate(zarr_store: Any) -> None:
+    """Put the metadata of all arrays into one object, which xarray reads."""
+    with warnings.catch_warnings():
+        # zarr warns that consolidated metadata is not yet in the v3 specification; xarray reads it.
+        warnings.simplefilter("ignore")
+        zarr.consolidate_metadata(zarr_store)
 
 
 def find_or_make(location: str, check: Callable[[Store], object], make: Callable[[bool], Store]) -> Store:

@@ -340,7 +340,7 @@ def test_rows_of_another_kind_appended_to_a_store_are_found(tmp_path, finished):
     rows = rows.drop_vars(others).drop_encoding().load()
     rows.to_zarr(finished, append_dim="experiment", zarr_format=3, consolidated=False)
     assert xr.open_zarr(finished, consolidated=False).sizes["experiment"] == 22
-    create.consolidate(open_store(finished))
+    create.consolidate(open_store(finished).group.store)
     with pytest.raises(StoreError, match="experiments that are imputed and observed; expected only observed"):
         open_compendium(finished)
 
@@ -355,7 +355,7 @@ def make_earlier(path):
         shutil.rmtree(path / name)
     for _, array in root.arrays():
         array.attrs.put({name: value for name, value in array.attrs.items() if name != "missing_value"})
-    create.consolidate(open_store(path))
+    create.consolidate(open_store(path).group.store)
 
 
 def test_stores_of_earlier_versions_open_and_are_brought_up_to_date(finished, plan):
@@ -408,7 +408,7 @@ def test_what_has_the_name_of_a_dimension_is_not_loaded_by_its_size(finished, na
     """xarray loads such variables when it opens a store."""
     huge = {"shape": (1 << 50,), "chunks": (1 << 50,), "dtype": "int64", "dimension_names": (name,)}
     zarr.open_group(finished, mode="r+").create_array(name, overwrite=True, **huge)
-    create.consolidate(open_store(finished))
+    create.consolidate(open_store(finished).group.store)
     assert open_compendium(finished).sizes["experiment"] == 20
 
 
