@@ -31,15 +31,21 @@ class _Blocks:
     def __getitem__(self, index: tuple[Any, Any]) -> npt.NDArray[np.float32]:
         """Values of what is asked for and no others: Dask hands selections within a block on to here."""
         (rows, inner_rows), (bins, inner_bins) = map(_span, index, self.shape)
+        if not rows or not bins:
+            return np.empty((inner_rows.size, inner_bins.size), self.dtype)
         place = rows.start // self.block[0], bins.start // self.block[1]
         values = self.read(Tile(*place, rows.start, rows.stop, bins.start, bins.stop))
         return np.asarray(values[inner_rows][..., inner_bins])
 
 
-def _span(index: Any, size: int) -> tuple[range, Any]:
-    """Neighbours that hold all that an index asks for, and the index among them."""
-    places = np.arange(size)[index]
-    first, last = int(np.min(places)), int(np.max(places))
+def _span(index: Any, size: int) -> tuple[range, npt.NDArray[np.int64]]:
+    """Neighbours that hold all that an index asks for, and where among them: work as long as what is asked for."""
+    if isinstance(index, slice):
+        places = np.arange(*index.indices(size))
+    else:
+        asked = np.asarray(index)
+        places = np.flatnonzero(asked) if asked.dtype == bool else np.where(asked < 0, asked + size, asked)
+    first, last = (int(places.min()), int(places.max())) if places.size else (0, -1)
     return range(first, last + 1), places - first
 
 

@@ -1,3 +1,5 @@
+import tracemalloc
+
 import numpy as np
 import pytest
 
@@ -58,3 +60,17 @@ def test_any_selection_is_that_of_the_whole(plan, read, index):
     whole = np.arange(20, dtype=np.float32)[:, None] * 1e6 + np.arange(3_000, dtype=np.float32)
     rows, bins = index
     assert np.array_equal(signal[rows, bins].to_numpy(), whole[rows][..., bins])
+
+
+def test_what_is_read_of_a_long_genome_costs_no_more_than_of_a_short_one(read):
+    signal = lazy_dataset(plan_of(2, 300_000_000), read).signal.data
+    tracemalloc.start()
+    assert float(signal[1, 250_000_000].compute()) == np.float32(251_000_000)
+    assert tracemalloc.get_traced_memory()[1] < 50e6
+    tracemalloc.stop()
+
+
+def test_a_selection_of_nothing_is_empty(plan, read):
+    signal = lazy_dataset(plan, read).signal
+    assert signal[:, 5:5].to_numpy().shape == (20, 0)
+    assert signal[[], 5:9].to_numpy().shape == (0, 4)
