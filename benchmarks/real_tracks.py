@@ -98,6 +98,21 @@ class Bench:
         return pd.concat([*tables, result.scores[~is_imputed]]), runs
 
 
+def expected_and_true(table: pd.DataFrame) -> str:
+    """How expected and true Pearson of the context model's tracks go together."""
+    if "expected_pearson" not in table:
+        return ""
+    mine = table.loc[table["method"] == "context", ["expected_pearson", "pearson"]].dropna()
+    rank, off = (
+        mine.corr(method="spearman").iloc[0, 1],
+        (mine["expected_pearson"] - mine["pearson"]).abs().mean(),
+    )
+    return (
+        f"`expected_pearson`, which the model gives before anything is measured, and Pearson over {len(mine)} tracks: "
+        f"Spearman {rank:.2f}; off by {off:.2f} in the mean."
+    )
+
+
 def coverage(imputed: Path, store: Path) -> float:
     """Share of the bins whose observed value is within 1.2816 spreads, mean over tracks; NaN without."""
     predicted, observed = epixs.open_compendium(imputed), epixs.open_compendium(store)
@@ -167,7 +182,9 @@ def one_species(bench: Bench) -> str:
             "folds, each without one track of every mark; imputed from the other 15. MSE in arcsinh units.",
             "",
             markdown_table(means(table, "assay", SHOWN["corrected"])),
-            better_than_average(table) + " By fold:",
+            better_than_average(table),
+            expected_and_true(table),
+            "By fold:",
             "",
             markdown_table(folded),
             markdown_table(pd.DataFrame(runs)),
@@ -269,6 +286,7 @@ def mouse(bench: Bench) -> str:
             "",
             markdown_table(scores.sort_values(columns[:2])[columns]),
             better_than_average(scores),
+            expected_and_true(scores),
             "",
         ]
     )

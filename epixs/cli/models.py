@@ -115,6 +115,8 @@ def impute(
         say(f"zero-shot tracks of {plan.species} are mixed from: {parts}")
     if ZERO_SHOT in counts and not plan.provenance.get("spread", {}).get("of_zero_shot_tracks", True):
         remark("how far off zero-shot tracks may be is not known: no other assay could be hidden to see")
+    if expected := _expected(plan.experiments):
+        say(expected)
     planned = {
         "species": plan.species,
         "experiments": plan.n_experiments,
@@ -172,6 +174,19 @@ def impute(
     say(f"{out}: {counted(len(done), 'imputed experiment')}: {kinds}")
     if json:
         print_json({"store": out, "plan": planned, "experiments": done.assign(role=roles)})
+
+
+def _expected(experiments: Any) -> str:
+    """How well imputed tracks are expected to agree with measured ones, if a model knows it."""
+    name = "expected_pearson"
+    if name not in experiments or experiments[name].isna().all():
+        return ""
+    known = experiments[name].dropna()
+    low, middle, high = known.quantile([0, 0.5, 1])
+    return (
+        f"expected Pearson with measured tracks: {low:.2f} to {high:.2f}, median {middle:.2f} "
+        f"(`{name}` in the store: of each track)"
+    )
 
 
 def _units_of_zero_shot(axis: Any, species: str, imputed: set[str]) -> list[str]:
@@ -310,6 +325,8 @@ def evaluate(
     for role, (value, baseline_name, best) in scores.beside_the_best(correlation).items():
         beside = f"; of the best baseline {best:.2f} ({baseline_name})" if baseline_name else ""
         say(f"{role}: mean Pearson {value:.2f}{beside}")
+    if ranked := scores.rank_of_expected(correlation):
+        say(f"expected_pearson and Pearson over {ranked[1]} tracks: Spearman {ranked[0]:.2f}")
     if odd_rows := scores.odd_rows_note():
         remark(odd_rows)
     if json:

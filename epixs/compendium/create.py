@@ -19,6 +19,7 @@ from epixs.compendium.read import INDEX_CHUNK, read_attributes, stored_layout
 from epixs.compendium.schema import (
     BIN_INDEX,
     COORDINATES,
+    EXPECTED_PEARSON,
     EXPERIMENT,
     EXPERIMENT_LABELS,
     KIND,
@@ -113,6 +114,8 @@ def create_store(place: str | Path, plan: Plan, *, again: bool = False) -> Store
                 config={"write_empty_chunks": True},
             )
         _write_labels(store.group, plan)
+        if EXPECTED_PEARSON.name in plan.experiments:
+            write_label(store.group, EXPECTED_PEARSON, plan.experiments[EXPECTED_PEARSON.name].to_numpy())
 
     return make_store(absolute(place), attributes, plan.grid, fill, again=again)
 

@@ -14,7 +14,7 @@ import xarray as xr
 from epixs.compendium.create import plan_coordinates, store_attributes
 from epixs.compendium.plan import Plan
 from epixs.compendium.read import coordinate, lazy_bin_index
-from epixs.compendium.schema import BIN_INDEX, COORDINATES, SIGNAL, SPREAD
+from epixs.compendium.schema import BIN_INDEX, COORDINATES, EXPECTED_PEARSON, SIGNAL, SPREAD
 from epixs.storage.tiling import Tile
 
 
@@ -39,7 +39,7 @@ class _Blocks:
 
 
 def _span(index: Any, size: int) -> tuple[range, npt.NDArray[np.int64]]:
-    """Neighbours that hold all that an index asks for, and where among them: work as long as what is asked for."""
+    """Neighbours that hold all that an index asks for, and where among them; at no cost of the whole axis."""
     if isinstance(index, slice):
         places = np.arange(*index.indices(size))
     else:
@@ -82,10 +82,13 @@ def lazy_dataset(
     arrays = {SIGNAL: array}
     if spread is not None and SPREAD in plan.variables:
         arrays[SPREAD] = array.map_blocks(_spread_of, spread, dtype=np.float32, meta=nothing)
-    variables = {
+    variables: dict[str, Any] = {
         v.name: (v.dims, values, {"long_name": v.doc, "units": "arcsinh units"})
         for v, values in arrays.items()
     }
+    if EXPECTED_PEARSON.name in plan.experiments:
+        expected = plan.experiments[EXPECTED_PEARSON.name].to_numpy()
+        variables[EXPECTED_PEARSON.name] = coordinate(EXPECTED_PEARSON, expected)
     return xr.Dataset(variables, coords=coordinates, attrs=store_attributes(plan))
 
 

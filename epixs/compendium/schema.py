@@ -63,6 +63,17 @@ SPREAD = Variable(
 """Of imputed stores, if the model knows it: on the scale, in the chunks and in the shards of the signal."""
 
 
+EXPECTED_PEARSON = Variable(
+    "expected_pearson",
+    ("experiment",),
+    "float32",
+    np.nan,
+    "expected Pearson correlation of the imputed track with a measured one, over bins, arcsinh units; "
+    "NaN where it is not known",
+)
+"""Of imputed stores, if the model knows it. No coordinate: else stores without it do not concatenate."""
+
+
 EXPERIMENT = Variable(
     "experiment", ("experiment",), "string", "", "biosample / assay; a removed one's accession follows"
 )

@@ -12,6 +12,7 @@ import pandas as pd
 import xarray as xr
 
 from epixs.compendium.read import experiments_of, open_compendium, provenance_of, regions_of
+from epixs.compendium.schema import EXPECTED_PEARSON
 from epixs.errors import AxisError, EpixsError, StoreError
 from epixs.evaluation import ladder
 from epixs.evaluation.baselines import Imputed, Mean, Recipe
@@ -108,6 +109,7 @@ def evaluate(
     trained, replaced = _trained_labels(training[species], observed_rows, table)
     held_out = {tuple(label) for label in training[species].get("held_out", ())}
     imputed_table = _labels_of(predicted)
+    expected = predicted[EXPECTED_PEARSON.name].to_numpy() if EXPECTED_PEARSON.name in predicted else None
     imputed_rows = _rows_by_label(imputed_table, names)
     common = sorted(
         (assay, biosample, row)
@@ -167,6 +169,8 @@ def evaluate(
             name: str(shown[name]) for name in ("biosample", "assay", "assay_class")
         } | {"role": role}
         labels |= {TRACKS: sum(b == biosample and a != assay for b, a in trained)}
+        if expected is not None:
+            labels |= {EXPECTED_PEARSON.name: float(expected[row])}
         average = scored.metrics.get(AVERAGE, {}).get("mse", np.nan)
         rows += [
             labels
@@ -182,6 +186,7 @@ def evaluate(
         "assay",
         "biosample",
         TRACKS,
+        *([] if expected is None else [EXPECTED_PEARSON.name]),
         "method",
         "bins",
         "observed_bins",

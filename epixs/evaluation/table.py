@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from epixs.compendium.schema import EXPECTED_PEARSON
 from epixs.evaluation import ladder
 from epixs.evaluation.metrics import ACROSS_UNITS, CHALLENGE, CORRELATIONS, HIGHER_IS_BETTER, METRICS
 
@@ -34,6 +35,9 @@ MOST_NAMED = 3
 TRACKS = "biosample_tracks"
 """Column with the number of training experiments of a scored experiment's biosample, itself left out."""
 
+FEWEST_RANKED = 5
+"""Tracks of which it is shown how expected and true correlation go together."""
+
 KNOWN_METRICS = {*METRICS, *CHALLENGE, "skill"}
 
 COUNTED = {
@@ -55,6 +59,7 @@ class Evaluation:
     scores
         One row per experiment and method: `biosample assay assay_class role method` and the metrics.
         `biosample_tracks` is the number of the biosample's other experiments that were trained on.
+        `expected_pearson`, if the imputed store has it, is what the model expected of the imputed track.
         `skill` is 1 - MSE / MSE of average activity on the same bins.
         `role` is `excluded` (not trained on), `zero-shot` (its assay not trained on in this species),
         `held out` (not trained on, but it chose when training stopped) or `training`.
@@ -110,6 +115,22 @@ class Evaluation:
         sign = -1 if metric in HIGHER_IS_BETTER else 1
         better = (sign * both[IMPUTED] < sign * both[method]).groupby(level="role")
         return {str(role): (int(part.sum()), len(part)) for role, part in better}
+
+    def rank_of_expected(self, metric: str = "pearson") -> tuple[float, int] | None:
+        """Spearman correlation of expected and true Pearson over imputed tracks that were not trained on.
+
+        Returns
+        -------
+        The correlation, and the number of tracks; None if fewer than five tracks have both.
+        """
+        name = EXPECTED_PEARSON.name
+        if name not in self.scores:
+            return None
+        mine = self.scores[(self.scores["method"] == IMPUTED) & (self.scores["role"] != "training")]
+        both = mine[[name, metric]].dropna()
+        if len(both) < FEWEST_RANKED:
+            return None
+        return float(both[name].corr(both[metric], method="spearman")), len(both)
 
     def beside_the_best(self, metric: str = "pearson") -> dict[str, tuple[float, str, float]]:
         """Per role the mean of a metric that is better the higher: imputed, and the best fair baseline.

@@ -12,7 +12,7 @@ from epixs.axis.axis import SpeciesAxis
 from epixs.catalog.pairs import Pair
 from epixs.compendium.plan import Plan
 from epixs.compendium.read import open_compendium, regions_of
-from epixs.compendium.schema import EXPERIMENT_LABELS
+from epixs.compendium.schema import EXPECTED_PEARSON, EXPERIMENT_LABELS
 from epixs.factors.store import FactorStore
 from epixs.models.folder import TrainedModel
 from epixs.storage.fingerprint import digest
@@ -89,6 +89,9 @@ def plan_imputation(
         for _, biosample, assay in pairs
     ]
     experiments = pd.DataFrame(rows)[[variable.name for variable in EXPERIMENT_LABELS]]
+    expected = trained.kind.expected_pearson(trained, pairs)
+    if expected is not None:
+        experiments[EXPECTED_PEARSON.name] = expected
     return Plan(
         "imputed", species, experiments, regions, "zero", provenance(trained, species, factors, store)
     )

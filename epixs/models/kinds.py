@@ -238,6 +238,15 @@ class Kind(ABC):
         """What tells how far predictions of some pairs may be off; None if this kind does not know."""
         return None
 
+    def expected_pearson(
+        self, trained: TrainedModel, pairs: Sequence[Pair]
+    ) -> npt.NDArray[np.float32] | None:
+        """Expected Pearson correlation of each imputed track with a measured one, over bins, arcsinh units.
+
+        Shape `(pair,)`, NaN where it is not known; None if this kind does not know it of any.
+        """
+        return None
+
     def check_store(self, trained: TrainedModel, store: str | Path, factors: Any = None) -> str:
         """Check that a model can impute over the bins of a store; returns the store's species.
 

@@ -1,7 +1,8 @@
 """What is learned from tracks that the networks of a context model have never seen.
 
 Of each such track it is known what the network that has not seen it predicts, and what is right: so it shows
-what zero-shot tracks are best mixed from, and how far predictions are off.
+what zero-shot tracks are best mixed from, how far predictions are off, and how well they agree with
+the truth.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from collections.abc import Callable
 import numpy as np
 import numpy.typing as npt
 
+from epixs.sampling.agreement import fisher, fit_agreement
 from epixs.sampling.around import Target
 from epixs.sampling.batch import Batch
 from epixs.sampling.context import TRACK_ENTRIES, ContextSampler
@@ -19,12 +21,16 @@ from epixs.sampling.intervals import NARROWEST, assay_factors, conformal_quantil
 from epixs.sampling.mixture import mean_of_tracks, mixture, regression
 from epixs.sampling.panel import Panel
 from epixs.sampling.scales import SMALLEST_SPREAD
+from epixs.sampling.species import classes_of
 
 Floats = npt.NDArray[np.float32]
 Doubles = npt.NDArray[np.float64]
 
 MOST_TRACKS = 64
 """Of more training tracks, so many are looked at."""
+
+TRAINING_ENTRIES, MOST_TRACK_ENTRIES = 64_000, 4_000
+"""Of all training tracks together, so many entries are looked at, but no more than so many of each."""
 
 ABSENT_ENTRIES, ABSENT_TARGETS = 200_000, 512
 """Of all assays that species lack together, so many entries and tracks are looked at, or a few of each."""
@@ -89,27 +95,48 @@ def learn_said(sampler: ContextSampler, predict: Predictions) -> Floats:
     return said
 
 
-def learn_intervals(sampler: ContextSampler, predict: Predictions, shares: Floats) -> tuple[Floats, Floats]:
-    """Learn how far predictions are from the truth.
+@dataclasses.dataclass(frozen=True)
+class Reliability:
+    """How far predictions are from the truth, and how well they agree with it.
 
-    Of measured assays from the errors of all training tracks, each with the size that it would have been
-    expected to have. These errors are too small, for the networks have seen the tracks: by how much shows on
+    Parameters
+    ----------
+    widths
+        Widths of the intervals of measured and of zero-shot assays (`intervals.fit_widths`), shape
+        `(2, 2, KNOTS)`.
+    assay_errors
+        How much wider they are for each measured assay, shape `(species, assay)`.
+    agreement
+        Agreement of each training track on Fisher's scale, as if it had not been seen, all species one after
+        the other; NaN where it is not known, shape `(track,)`.
+    zero_shot
+        What is added for assays that a species lacks, shape `(species,)`; NaN if that is not known.
+    """
+
+    widths: Floats
+    assay_errors: Floats
+    agreement: Floats
+    zero_shot: Floats
+
+
+def learn_reliability(sampler: ContextSampler, predict: Predictions, shares: Floats) -> Reliability:
+    """Learn how far predictions are from the truth, and how well they agree with it.
+
+    Of measured assays from all training tracks, each with the size that it would have been expected to have.
+    Their errors are too small and they agree too well, for the networks have seen them: by how much shows on
     tracks that some members have seen and one has not. Of zero-shot assays from those hidden from members.
 
     Parameters
     ----------
     shares
         What zero-shot tracks are mixed from, as `learn_mixture` gives it.
-
-    Returns
-    -------
-    Widths of measured and of zero-shot assays (`intervals.fit_widths`), shape `(2, 2, KNOTS)`; and how much
-    wider they are for each measured assay, shape `(species, assay)`.
     """
-    larger, tracks = _unseen_over_seen(sampler, predict), []
-    for target in sampler.training_targets(MOST_TRACKS):
-        every, value = _standard(sampler.known_entries(-1, target), target, predict)
-        tracks.append(_Errors(target, every.mean(axis=0), value, larger))
+    larger, lower = _unseen_and_seen(sampler, predict)
+    targets, tracks = sampler.training_targets(MOST_TRACKS), []
+    entries = int(np.clip(TRAINING_ENTRIES // max(1, len(targets)), TRACK_ENTRIES, MOST_TRACK_ENTRIES))
+    for target in targets:
+        every, value = _standard(sampler.known_entries(-1, target, entries), target, predict)
+        tracks.append(_Errors(target, every.mean(axis=0), value, larger, _of_several(every, value)))
     hidden = [_hidden_errors(sampler, predict, shares, *one) for one in sampler.unseen(hidden=True)]
     widths = [fit_widths([e.predicted for e in part], [e.error for e in part]) for part in (tracks, hidden)]
     factors = []
@@ -118,17 +145,54 @@ def learn_intervals(sampler: ContextSampler, predict: Predictions, shares: Float
         columns = [one.predicted for one in mine], [one.error for one in mine]
         assays = [one.target.assay for one in mine]
         factors.append(assay_factors(widths[0], *columns, assays, len(sampler.axis.assays)))
-    return np.stack(widths), np.stack(factors)
+    agreement = _agreement(sampler, tracks, lower)
+    gain = float(np.mean([one.gain for one in tracks])) if tracks else 0.0
+    zero_shot = _zero_shot_agreement(sampler, agreement, hidden, gain)
+    return Reliability(np.stack(widths), np.stack(factors), np.concatenate(agreement), zero_shot)
+
+
+def _agreement(sampler: ContextSampler, tracks: list[_Errors], lower: float) -> list[Floats]:
+    """Agreement of each species' training tracks, as if none had been seen."""
+    agreement = [np.full(one.panel.assay.size, np.nan, np.float32) for one in sampler.species]
+    for one in tracks:
+        agreement[one.target.at][one.target.track] = one.agreement + lower
+    return agreement
+
+
+def _zero_shot_agreement(
+    sampler: ContextSampler, agreement: list[Floats], hidden: list[_Errors], gain: float
+) -> Floats:
+    """By how much the agreement of zero-shot tracks differs from what their labels let expect."""
+    fits = fit_agreement(
+        agreement,
+        [(one.panel.biosample, one.panel.assay) for one in sampler.species],
+        [len(one.part.biosamples) for one in sampler.species],
+        classes_of(sampler.axis),
+    )
+    shifts: list[list[float]] = [[] for _ in fits]
+    for one in hidden:
+        expected = fits[one.target.at][2][one.target.track]
+        if np.isfinite(expected):
+            shifts[one.target.at].append(one.agreement + gain - expected)
+    return np.array([np.mean(of) if of else np.nan for of in shifts], np.float32)
 
 
 @dataclasses.dataclass(frozen=True)
 class _Errors:
-    """What is predicted of a target, its values, and a factor for how far off that is; standardised."""
+    """What is predicted of a target, its values, and a factor for how far off that is; standardised.
+
+    `gain` is by how much the mean of members agrees better than one of them does.
+    """
 
     target: Target
     predicted: Doubles
     value: Doubles
     larger: float
+    gain: float = 0.0
+
+    @property
+    def agreement(self) -> float:
+        return fisher(self.predicted, self.value)
 
     @property
     def error(self) -> Doubles:
@@ -141,9 +205,9 @@ def _standard(batch: Batch, target: Target, predict: Predictions) -> tuple[Doubl
     return (predict(batch) - mean) / spread, (batch.value[:, 0] - mean) / spread
 
 
-def _unseen_over_seen(sampler: ContextSampler, predict: Predictions) -> float:
-    """How much larger errors are of tracks that no member has seen."""
-    ratios = []
+def _unseen_and_seen(sampler: ContextSampler, predict: Predictions) -> tuple[float, float]:
+    """How much larger errors are of tracks that no member has seen, and how much lower the agreement is."""
+    ratios, differences = [], []
     for member, track, target in sampler.unseen(hidden=False):
         every, value = _standard(sampler.known_entries(member, target), target, predict)
         seen = [one for one in range(sampler.members) if not sampler.held[target.at][one, track]]
@@ -152,7 +216,16 @@ def _unseen_over_seen(sampler: ContextSampler, predict: Predictions) -> float:
             sizes = [np.abs(error) for error in (unseen, value - every[seen].mean(axis=0))]
             ratio = conformal_quantile(sizes[0]) / max(conformal_quantile(sizes[1]), NARROWEST)
             ratios.append(np.log(ratio * _of_the_mean(unseen, every)))
-    return float(np.exp(np.mean(ratios))) if ratios else 1.0
+            alone = np.mean([fisher(one, value) for one in every[seen]])
+            differences.append(fisher(every[member], value) - alone)
+    if not ratios:
+        return 1.0, 0.0
+    return float(np.exp(np.mean(ratios))), float(np.mean(differences))
+
+
+def _of_several(every: Doubles, value: Doubles) -> float:
+    """By how much the mean of members agrees better with the truth than one of them does."""
+    return fisher(every.mean(axis=0), value) - float(np.mean([fisher(one, value) for one in every]))
 
 
 def _hidden_errors(

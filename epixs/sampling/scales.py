@@ -10,6 +10,7 @@ species, as far as the effects of assays that both have agree.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -168,31 +169,53 @@ def fit_scales(
     classes
         Number of the class of each assay of all species together.
     """
-    n_assays = classes.size
-    found = []
-    values = [(_mean_scale(mean), _spread_scale(spread)) for _, _, mean, spread in tracks]
-    ridges = (MEAN_RIDGE, SPREAD_RIDGE)
-    alone = [
-        [
-            fit_effects(value, biosample, assay, (size, n_assays), ridge, classes=classes)[0].assay
-            for value, ridge in zip(both, ridges, strict=True)
-        ]
-        for (biosample, assay, _, _), both, size in zip(tracks, values, n_biosamples, strict=True)
-    ]
-    known = [np.bincount(assay, minlength=n_assays) > 0 for _, assay, _, _ in tracks]
-    for at, (biosample, assay, _, _) in enumerate(tracks):
-        fits = [
-            fit_effects(
-                values[at][which], biosample, assay, (n_biosamples[at], n_assays), ridges[which],
-                _prior([effects[which] for effects in alone], known, at), classes,
-            )
-            for which in (0, 1)
-        ]  # fmt: skip
-        (mean, mean_track, mean_assay), (spread, spread_track, spread_assay) = fits
-        found.append(
-            Scales(mean, spread, _restored(mean_track, spread_track), _restored(mean_assay, spread_assay))
+    labels = [(biosample, assay) for biosample, assay, _, _ in tracks]
+    means = fit_species(
+        [_mean_scale(mean) for *_, mean, _ in tracks], labels, n_biosamples, MEAN_RIDGE, classes
+    )
+    spreads = fit_species(
+        [_spread_scale(spread) for *_, spread in tracks], labels, n_biosamples, SPREAD_RIDGE, classes
+    )
+    return [
+        Scales(mean, spread, _restored(mean_track, spread_track), _restored(mean_assay, spread_assay))
+        for (mean, mean_track, mean_assay), (spread, spread_track, spread_assay) in zip(
+            means, spreads, strict=True
         )
-    return found
+    ]
+
+
+def fit_species(
+    values: Sequence[Floats],
+    labels: Sequence[tuple[Ints, Ints]],
+    n_biosamples: Sequence[int],
+    ridge: tuple[float, float],
+    classes: Ints,
+) -> list[tuple[Effects, Floats, Floats]]:
+    """Fit one value per track of every species, each species with the others' assay effects as prior.
+
+    Parameters
+    ----------
+    values, labels
+        Per species: one value per track, and the biosample and the assay of each.
+    n_biosamples
+        Labels of each species.
+    ridge, classes
+        As in `fit_effects`.
+
+    Returns
+    -------
+    Per species what `fit_effects` gives.
+    """
+    sizes = [(count, classes.size) for count in n_biosamples]
+    alone = [
+        fit_effects(value, *both, size, ridge, classes=classes)[0].assay
+        for value, both, size in zip(values, labels, sizes, strict=True)
+    ]
+    known = [np.bincount(assay, minlength=classes.size) > 0 for _, assay in labels]
+    return [
+        fit_effects(value, *both, size, ridge, _prior(alone, known, at), classes)
+        for at, (value, both, size) in enumerate(zip(values, labels, sizes, strict=True))
+    ]
 
 
 def _prior(effects: list[Floats], known: list[npt.NDArray[np.bool_]], at: int) -> Floats:

@@ -76,9 +76,13 @@ def load_species(axis: JointAxis, windows: Sequence[Windows] | None = None) -> l
 def scales_of(axis: JointAxis, panels: Sequence[Panel]) -> list[Scales]:
     """Fit means and spreads of all species' tracks."""
     tracks = [(p.biosample, p.assay, p.mean.astype(float), p.spread.astype(float)) for p in panels]
+    return fit_scales(tracks, [len(part.biosamples) for part in axis.parts], classes_of(axis))
+
+
+def classes_of(axis: JointAxis) -> npt.NDArray[np.int32]:
+    """Number of the class of each assay of a joint axis."""
     names = sorted(set(axis.assay_classes.values()))
-    classes = np.array([names.index(axis.assay_classes[assay]) for assay in axis.assays], np.int32)
-    return fit_scales(tracks, [len(part.biosamples) for part in axis.parts], classes)
+    return np.array([names.index(axis.assay_classes[assay]) for assay in axis.assays], np.int32)
 
 
 def read_tracks(part: SpeciesAxis, tracks: pd.DataFrame, spans: Spans | None = None) -> Windows:

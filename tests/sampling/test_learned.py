@@ -6,7 +6,7 @@ import pytest
 from epixs.axis.join import joint_axis
 from epixs.sampling.context import ContextSampler
 from epixs.sampling.intervals import HALF_WIDTH, half_widths
-from epixs.sampling.learned import learn_intervals
+from epixs.sampling.learned import learn_reliability
 from tests.worlds import planted, write_store
 
 LABELS = [(f"b{b}", f"a{a}") for b in range(5) for a in range(4)]
@@ -39,7 +39,8 @@ def networks(made, size, shared=0.0):
 
 def test_intervals_are_those_of_the_errors_on_tracks_that_were_never_seen(axis):
     with ContextSampler(axis, members=4, targets=8, bins=16) as made:
-        widths, factors = learn_intervals(made, networks(made, 0.0, shared=0.3), np.ones((1, 3), np.float32))
+        learned = learn_reliability(made, networks(made, 0.0, shared=0.3), np.ones((1, 3), np.float32))
+    widths, factors = learned.widths, learned.assay_errors
     at = widths[0, 0].mean(keepdims=True)
     np.testing.assert_allclose(half_widths(widths[0], at), 2 * 0.3 * HALF_WIDTH, rtol=0.15)
     np.testing.assert_allclose(factors, 1.0, atol=0.1)
@@ -49,7 +50,27 @@ def test_intervals_are_those_of_the_errors_on_tracks_that_were_never_seen(axis):
 def test_the_mean_of_members_is_less_far_off_than_each(axis):
     with ContextSampler(axis, members=4, targets=8, bins=16) as made:
         found = [
-            learn_intervals(made, networks(made, own, shared), np.ones((1, 3), np.float32))[0][0, 1].mean()
+            learn_reliability(made, networks(made, own, shared), np.ones((1, 3), np.float32))
+            .widths[0, 1]
+            .mean()
             for own, shared in ((0.3, 0.0), (0.0, 0.3))
         ]
     assert found[0] < 0.75 * found[1]
+
+
+def test_agreement_is_what_networks_reach_that_have_never_seen_a_track(axis):
+    with ContextSampler(axis, members=4, targets=8, bins=16) as made:
+        learned = learn_reliability(made, networks(made, 0.0, shared=0.5), np.ones((1, 3), np.float32))
+        targets = made.training_targets(64)
+        reached = []
+        for target in targets:
+            batch = made.known_entries(-1, target, 3_000)
+            value, error = batch.value[:, 0], np.random.default_rng(1).normal(size=len(batch.value))
+            unseen = value + 2 * 0.5 * target.scale[1] * error
+            reached.append(np.corrcoef(value, unseen)[0, 1])
+    known = np.isfinite(learned.agreement)
+    assert known.all()
+    found = np.tanh(learned.agreement)
+    assert np.mean(found - reached) == pytest.approx(0, abs=0.08)
+    assert np.corrcoef(found, reached)[0, 1] > 0.8
+    assert np.isnan(learned.zero_shot).all()  # no assay was hidden

@@ -18,7 +18,7 @@ from epixs.models.kinds import Kind, PlanNotes, Predict, Schedule, Spreads
 from epixs.sampling.around import RADII, SUMMARIES
 from epixs.sampling.context import ContextSampler
 from epixs.sampling.intervals import COVERED, HALF_WIDTH, KNOTS
-from epixs.sampling.learned import learn_intervals, learn_mixture, learn_said
+from epixs.sampling.learned import learn_mixture, learn_reliability, learn_said
 from epixs.sampling.mixture import PARTS
 from epixs.sampling.panel import ASSAYS, OWN_TRACKS, packed_size
 from epixs.sampling.species import fewest_bytes, labels_of, tracks_of
@@ -76,7 +76,7 @@ class Context(Kind):
         sizes = {name: value for name, value in settings.model.to_dict().items() if name in SIZES}
         model = ContextNetwork(
             len(axis.assays), radii=RADII.size, statistics=statistics_size(axis), species=len(axis.parts),
-            name="context", **sizes,
+            tracks=axis.n_training, name="context", **sizes,
         )  # fmt: skip
         model.build()
         model.axis = axis
@@ -164,9 +164,11 @@ class Context(Kind):
             model.said.assign(learn_said(sampler, predict))
             model.mixture.assign(learn_mixture(sampler, predict))
         if any(held.any() for held in sampler.held):
-            intervals, assay_errors = learn_intervals(sampler, predict, model.mixture.numpy())
-            model.intervals.assign(intervals)
-            model.assay_errors.assign(assay_errors)
+            learned = learn_reliability(sampler, predict, model.mixture.numpy())
+            model.intervals.assign(learned.widths)
+            model.assay_errors.assign(learned.assay_errors)
+            model.agreement.assign(learned.agreement)
+            model.zero_shot_agreement.assign(learned.zero_shot)
 
     def optimizer(self, model: Any, settings: Settings, learning_rate: Any) -> Any:
         """Adam with decoupled weight decay, its gradients cut to length 1."""
@@ -211,6 +213,14 @@ class Context(Kind):
 
         return spreads_of(trained, pairs)
 
+    def expected_pearson(
+        self, trained: TrainedModel, pairs: Sequence[Pair]
+    ) -> npt.NDArray[np.float32] | None:
+        """From how well unseen tracks of the same biosamples and assays are predicted."""
+        from epixs.models.context.predict import expected_of
+
+        return expected_of(trained, pairs)
+
     def predictor(
         self, trained: TrainedModel, pairs: Sequence[Pair], store: str | Path, factors: Any = None
     ) -> Predict:
@@ -225,7 +235,7 @@ SIZES = ("members", "token", "heads", "hidden", "assay_factors")
 
 def kept_size(axis: JointAxis) -> int:
     """How many numbers a model keeps about its errors and mixtures."""
-    return 4 * KNOTS + (len(PARTS) + 3 * len(axis.assays)) * len(axis.parts)
+    return 4 * KNOTS + (len(PARTS) + 1 + 3 * len(axis.assays)) * len(axis.parts) + axis.n_training
 
 
 def statistics_size(axis: JointAxis) -> int:

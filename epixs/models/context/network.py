@@ -39,6 +39,11 @@ def _no_mixture(shape: Any, dtype: Any = None) -> Any:
     return tf.constant([[1.0] + [0.0] * (shape[1] - 1)] * shape[0], dtype)
 
 
+def _not_known(shape: Any, dtype: Any = None) -> Any:
+    """NaN."""
+    return tf.fill(shape, tf.constant(float("nan"), dtype))
+
+
 @keras.saving.register_keras_serializable(package="epixs")
 class MemberDense(keras.layers.Layer):
     """Dense layers of several members at once.
@@ -114,6 +119,8 @@ class ContextNetwork(keras.Model):
         Species, for each of which the model keeps what its zero-shot tracks are mixed from, and mean
         and spread of what networks say of each assay that it lacks (`sampling.mixture`), and how wide the
         intervals of each assay are (`sampling.intervals`).
+    tracks
+        Training tracks, of each of which the model keeps how well it is predicted (`sampling.agreement`).
 
     Shapes
     ------
@@ -135,6 +142,7 @@ class ContextNetwork(keras.Model):
         members: int = 4,
         statistics: int = 0,
         species: int = 1,
+        tracks: int = 0,
         **kwargs: Any,
     ) -> None:
         super().__init__(**{"dtype": "float32"} | kwargs)
@@ -142,7 +150,7 @@ class ContextNetwork(keras.Model):
         self.settings = {
             "n_assays": n_assays, "radii": radii, "assay_factors": assay_factors, "token": token,
             "heads": heads, "hidden": list(hidden), "members": members,
-            "statistics": statistics, "species": species,
+            "statistics": statistics, "species": species, "tracks": tracks,
         }  # fmt: skip
         d, self.radii = assay_factors, radii
         self.members, self.heads, self.token = members, heads, token
@@ -162,6 +170,12 @@ class ContextNetwork(keras.Model):
         )
         self.assay_errors = self.add_weight(
             name="assay_errors", shape=(species, n_assays), initializer="ones", trainable=False
+        )
+        self.agreement = self.add_weight(
+            name="agreement", shape=(tracks,), initializer=_not_known, trainable=False
+        )
+        self.zero_shot_agreement = self.add_weight(
+            name="zero_shot_agreement", shape=(species,), initializer=_not_known, trainable=False
         )
 
         def dense(name: str, inputs: int, units: int, **options: Any) -> MemberDense:

@@ -22,11 +22,12 @@ from epixs.models.context.forward import forward_of
 from epixs.models.folder import TrainedModel
 from epixs.models.kinds import Predict, Spreads
 from epixs.models.stores import observed_in
+from epixs.sampling.agreement import expected_pearson, fit_agreement
 from epixs.sampling.around import HALO, RADII, SUMMARIES, Target, read_context, targets_of
 from epixs.sampling.intervals import HALF_WIDTH, half_widths
 from epixs.sampling.mixture import mixed
 from epixs.sampling.panel import Panel, packed, packed_size, unpacked
-from epixs.sampling.species import Species, labels_of, load_species, scales_of, tracks_of
+from epixs.sampling.species import Species, classes_of, labels_of, load_species, scales_of, tracks_of
 from epixs.sampling.windows import Windows, read_windows
 
 Ints = npt.NDArray[np.int32]
@@ -160,6 +161,22 @@ def spreads_of(trained: TrainedModel, pairs: Sequence[Pair]) -> Spreads | None:
         return found
 
     return spreads
+
+
+def expected_of(trained: TrainedModel, pairs: Sequence[Pair]) -> npt.NDArray[np.float32] | None:
+    """Expected Pearson correlation of some pairs of one species; None if nothing was learned of it."""
+    model, axis = trained.model, trained.axis
+    every = model.agreement.numpy()
+    if not np.isfinite(every).any():
+        return None
+    labels = [labels_of(axis, part, tracks_of(part)) for part in axis.parts]
+    ends = np.cumsum([biosample.size for biosample, _ in labels])
+    fits = fit_agreement(
+        np.split(every, ends[:-1]), labels, [len(part.biosamples) for part in axis.parts], classes_of(axis)
+    )
+    at = axis.species.index(pairs[0][0])
+    zero_shot = float(model.zero_shot_agreement.numpy()[at])
+    return expected_pearson(fits[at], zero_shot, *_numbers(axis, pairs), labels[at])
 
 
 def predictor_by(

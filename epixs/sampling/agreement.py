@@ -1,0 +1,106 @@
+"""How well tracks that nobody measured are expected to agree with what would be measured.
+
+The agreement is the Pearson correlation over bins. It is known of each training track, and tracks that one
+network has never seen show by how much lower it is without having seen them. On Fisher's scale, the inverse
+hyperbolic tangent, it is fitted by biosample and by assay, as the size of a track is (`scales`): a deeply
+sequenced biosample and an assay with the same peaks in all biosamples are predicted well.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from epixs.sampling.scales import Effects, fit_species
+
+Floats = npt.NDArray[np.float32]
+Doubles = npt.NDArray[np.float64]
+Ints = npt.NDArray[np.int32]
+
+RIDGE = (1.0, 0.5)
+"""Pull of biosample and assay effects towards 0, in tracks."""
+
+LARGEST = 0.999
+"""Correlation beyond which Fisher's scale is cut."""
+
+
+def fisher(predicted: npt.NDArray[np.floating], value: npt.NDArray[np.floating]) -> float:
+    """Pearson correlation of two vectors on Fisher's scale; 0 if one of them is constant."""
+    centred = [np.asarray(one, np.float64) - np.mean(one, dtype=np.float64) for one in (predicted, value)]
+    size = np.sqrt((centred[0] @ centred[0]) * (centred[1] @ centred[1]))
+    return float(np.arctanh(np.clip(centred[0] @ centred[1] / size, -LARGEST, LARGEST))) if size > 0 else 0.0
+
+
+def fit_agreement(
+    agreement: Sequence[npt.NDArray[np.floating]],
+    labels: Sequence[tuple[Ints, Ints]],
+    n_biosamples: Sequence[int],
+    classes: Ints,
+) -> list[tuple[Effects, Doubles, Doubles]]:
+    """Fit the agreement of all species' tracks.
+
+    Parameters
+    ----------
+    agreement
+        Per species: that of each training track on Fisher's scale; NaN where it is not known.
+    labels
+        Per species: biosample and assay of each.
+    n_biosamples, classes
+        As in `scales.fit_species`.
+
+    Returns
+    -------
+    Per species the effects, and what is expected of each training track had it, or its assay, not been
+    measured; NaN where the track's agreement is not known.
+    """
+    known = [np.isfinite(values) for values in agreement]
+    fits = fit_species(
+        [values[mask].astype(np.float64) for values, mask in zip(agreement, known, strict=True)],
+        [(biosample[mask], assay[mask]) for (biosample, assay), mask in zip(labels, known, strict=True)],
+        n_biosamples,
+        RIDGE,
+        classes,
+    )
+    spread_out = []
+    for (effects, *parts), mask in zip(fits, known, strict=True):
+        without_track, without_assay = (np.full(mask.size, np.nan) for _ in range(2))
+        without_track[mask], without_assay[mask] = parts
+        spread_out.append((effects, without_track, without_assay))
+    return spread_out
+
+
+def expected_pearson(
+    fit: tuple[Effects, Doubles, Doubles],
+    zero_shot: float,
+    biosample: Ints,
+    assay: Ints,
+    known: tuple[Ints, Ints],
+) -> Floats:
+    """Expected Pearson correlation of pairs of one species, as if none of them had been measured.
+
+    Parameters
+    ----------
+    fit
+        The species' part of `fit_agreement`.
+    zero_shot
+        What is added to the agreement of assays that the species lacks; NaN if that is not known.
+    biosample, assay
+        Numbers of the pairs' labels.
+    known
+        Labels of the species' training tracks.
+
+    Returns
+    -------
+    Shape `(pair,)`; NaN where nothing is known.
+    """
+    effects, without_track, _ = fit
+    agreement = effects.of(biosample, assay)
+    agreement[~np.isin(assay, known[1])] += zero_shot
+    number = {pair: n for n, pair in enumerate(zip(*(labels.tolist() for labels in known), strict=True))}
+    for at, pair in enumerate(zip(biosample.tolist(), assay.tolist(), strict=True)):
+        track = number.get(pair)
+        if track is not None and np.isfinite(without_track[track]):
+            agreement[at] = without_track[track]
+    return np.tanh(agreement).astype(np.float32)
