@@ -11,6 +11,7 @@ from epixs.axis.join import joint_axis
 from epixs.checks.verify import verify
 from epixs.cli.app import app
 from epixs.compendium.read import open_compendium
+from epixs.evaluation.scores import evaluate
 from epixs.exports.run import export
 from epixs.genome.assembly import Assembly
 from epixs.imputation.write import impute, open_imputed
@@ -87,6 +88,23 @@ def test_the_spread_is_written_beside_the_signal_and_covers_what_was_hidden(stor
     assert verify(out) == []
 
 
+def test_the_expected_correlation_is_written_and_is_that_of_what_was_hidden(stores, trained, tmp_path):
+    out = tmp_path / "expected.zarr"
+    table = impute(trained[1], stores[0], out, pairs=[HIDDEN])
+    plain = xr.open_zarr(out)  # without epixs
+    truth = open_compendium(stores[0]).signal.to_numpy()[LABELS.index(HIDDEN[1:])]
+    reached = np.corrcoef(truth, plain.signal.to_numpy()[0])[0, 1]
+    assert plain.expected_pearson.to_numpy() == pytest.approx([reached], abs=0.15)
+    assert table["expected_pearson"].tolist() == plain.expected_pearson.to_numpy().tolist()
+    lazy = open_imputed(trained[1], stores[0], pairs=[("mouse", "b0", "a0"), HIDDEN], everything=True)
+    assert lazy.expected_pearson.to_numpy()[-1] == plain.expected_pearson.to_numpy()[0]
+    both = xr.concat([xr.open_zarr(stores[0]), plain], "experiment")
+    assert np.isfinite(both.expected_pearson.to_numpy()).tolist() == [False] * len(LABELS) + [True]
+    scores = evaluate(out, stores[0]).scores
+    assert scores["expected_pearson"].to_numpy() == pytest.approx(plain.expected_pearson.to_numpy()[0])
+    assert verify(out) == []
+
+
 def test_a_model_and_what_it_wrote_give_the_same_interval_as_files(stores, trained, tmp_path):
     impute(trained[1], stores[0], tmp_path / "imputed.zarr", pairs=[HIDDEN])
     lazy = open_imputed(trained[1], stores[0], pairs=[HIDDEN])
@@ -115,6 +133,7 @@ def test_a_model_that_held_nothing_out_says_nothing_of_its_errors(stores, traine
     model = new_model(joint_axis([stores[0]], [HIDDEN]), SETTINGS)
     dataset = open_imputed(model, stores[0], pairs=[HIDDEN])
     assert "spread" not in dataset
+    assert "expected_pearson" not in dataset
     assert "spread" not in json.loads(dataset.attrs["provenance"])
 
 
