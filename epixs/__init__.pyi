@@ -65,6 +65,8 @@ from .imputation.write import impute as impute
 from .evaluation.scores import evaluate as evaluate
 from .report.tables import write_report as write_report
 from .crossvalidation.run import crossvalidate as crossvalidate
+from .guidance.plan import plan as plan
+from .guidance.plan import Forecast as Forecast
 from .report.plot import plot as plot
 from .evaluation.comparison import tables as tables
 from .report.tables import typeset as typeset

@@ -73,6 +73,7 @@ BY_VERB = {
     "fit_genome": {"model_dir": "trained"},
     "impute": {"model_dir": "model"},
     "curves": {"model_dir": "model"},
+    "plan": {"other": "others", "max_minutes": "settings"},  # epixs.make_settings
     "tables": {"format": None},  # epixs.typeset
     # With --model, what is exported is the Dataset of `epixs.open_imputed`.
     "export": {

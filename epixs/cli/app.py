@@ -10,6 +10,7 @@ import typer
 from epixs.cli.crossvalidation import crossvalidate, split
 from epixs.cli.exports import browse, export
 from epixs.cli.growth import extend, fit_genome
+from epixs.cli.guidance import plan
 from epixs.cli.ingest import catalog, ingest
 from epixs.cli.models import evaluate, impute, plot, tables
 from epixs.cli.show import info, status
@@ -20,7 +21,7 @@ from epixs.cli.worlds import demo, simulate
 
 VERBS = (
     catalog, ingest, status, info, verify, qc, remove, split, train, curves, extend, fit_genome, impute,
-    evaluate, crossvalidate, tables, plot, export, browse, simulate, demo,
+    evaluate, crossvalidate, tables, plan, plot, export, browse, simulate, demo,
 )  # fmt: skip
 
 app = typer.Typer(

@@ -44,6 +44,14 @@ folder = "crossvalidation"
 END
 epixs crossvalidate crossvalidation.toml""",
     "tables": "epixs tables crossvalidation --format markdown",
+    "plan": """\
+printf 'species\\tbiosample\\tassay\\n' > panel.tsv
+for tissue in liver spleen lung; do
+  for mark in H3K27ac H3K4me3 H3K36me3; do
+    printf "cattle\\t$tissue\\tChIP-seq_${mark}_signal_p-value\\n" >> panel.tsv
+  done
+done
+epixs plan panel.tsv --like human.zarr --draws 1""",
     "plot": """\
 epixs plot imputed.zarr mouse.zarr --biosample simulated-mouse-00 \\
   --assay ChIP-seq_H3K27ac_signal_p-value \\

@@ -1,0 +1,1 @@
+"""What to expect of a panel of tracks before it is measured, and what to measure next."""
