@@ -261,7 +261,7 @@ def test_many_blocks_over_one_place(tmp_path):
     one = section([], 0, 0)
     path = made(tmp_path, one * 20, [(0, 10_010, 24 * i, 24) for i in range(20)])
     with pytest.raises(
-        TrackError, match="passes a limit of epixs, and need not be damaged: data blocks over one"
+        TrackError, match="exceeds a limit of epixs, but is not necessarily damaged: data blocks over one"
     ):
         BigWig(path)
 
@@ -271,7 +271,7 @@ def test_items_laid_over_one_another_without_end(tmp_path):
     block = section([(0, 10_010, 1.0)] * 65_535, 0, 10_010)
     path = made(tmp_path, block, [(0, 10_010, 0, len(block))])
     with pytest.raises(
-        TrackError, match="passes a limit of epixs, and need not be damaged: times that items overlap"
+        TrackError, match="exceeds a limit of epixs, but is not necessarily damaged: times that items overlap"
     ):
         read_chr1(path)
 
@@ -287,7 +287,9 @@ def test_more_blocks_and_chromosomes_than_a_mammal_has_are_no_damage(tmp_path, m
     ):
         with monkeypatch.context() as patch:
             patch.setattr(bigwig, name, 0)
-            with pytest.raises(TrackError, match=f"passes a limit of epixs, and need not be damaged: {what}"):
+            with pytest.raises(
+                TrackError, match=f"exceeds a limit of epixs, but is not necessarily damaged: {what}"
+            ):
                 BigWig(path)
 
 
