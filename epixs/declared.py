@@ -15,7 +15,7 @@ from msgspec import Meta
 from epixs.errors import EpixsError
 
 Count = Annotated[int, Meta(ge=0, lt=1 << 62)]
-"""Whole number that fits into 64 bits, even where a few are added up."""
+"""Whole number that fits into 64 bits, also after adding up a few."""
 
 Finite = Annotated[float, Meta(ge=-sys.float_info.max, le=sys.float_info.max)]
 """Number that is neither NaN nor infinite."""

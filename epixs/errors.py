@@ -79,7 +79,7 @@ class TrackError(EpixsError):
 
 
 class StoreError(EpixsError):
-    """A Zarr store that is unfinished, foreign, damaged or made from something else."""
+    """A Zarr store that is unfinished, damaged, made from something else, or not written by epixs."""
 
 
 class ClusterError(EpixsError):
@@ -95,4 +95,4 @@ class ConfigError(EpixsError):
 
 
 class TrainingError(EpixsError):
-    """Training that cannot start or go on."""
+    """Training that cannot start or continue."""

@@ -43,7 +43,7 @@ def read_aliases(path: str | Path) -> list[Alias]:
         what="--assay-alias",
         error=AxisError,
         next_step="give a tab-separated file with the columns assay (the name in the model) and alias (the "
-        "name in a store); a column species keeps an alias to one species",
+        "name in a store); a column species limits an alias to one species",
     )
     species = table["species"] if "species" in table.columns else [""] * len(table)
     rows = [

@@ -288,7 +288,7 @@ class JointAxis:
         return [(species, b, a) for b in part.biosamples for a in self.assays if (b, a) not in trained]
 
     def units(self, species: str | None = None) -> dict[str, list[str]]:
-        """List the output types (tracks' units) of each assay's training experiments, of one or all species."""
+        """List the output types (tracks' units) of each assay's training experiments in `species` or all."""
         by_assay: dict[str, list[str]] = {}
         for part in self.parts:
             if species in (None, part.species):

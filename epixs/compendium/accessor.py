@@ -112,7 +112,7 @@ class EpixsAccessor:
                 got=f"dimensions {', '.join(map(str, signal.dims))}"
                 + (f", no {', '.join(lacking)}" if lacking else ""),
                 expected="experiments with their labels, by bins",
-                next_step="make the table of what the store gave, and group or unstack the table",
+                next_step="make the table of the opened store, and group or unstack that table",
             )
         labels = pd.DataFrame({name: np.atleast_1d(signal[name].to_numpy()) for name in names}, dtype=object)
         values = signal.transpose(*reversed(SIGNAL.dims)).to_numpy()

@@ -37,7 +37,7 @@ REGION_FIELDS = ("name", "chrom", "start", "end")
 FEWEST_SHARD_CHUNKS, MOST_SHARD_CHUNKS = 16, 96
 
 FEWEST_TILES = 16
-"""Number of tiles below which shards are made smaller, so that a few cores can share the work."""
+"""Number of tiles to aim at: small stores get small shards, so that a few cores can share the work."""
 
 COMPRESSION_RATIO = 0.40
 """Ratio of stored to uncompressed bytes, measured on 16 real histone tracks (docs/store.md)."""

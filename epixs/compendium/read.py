@@ -207,8 +207,8 @@ def _check_rows(store: Store, dataset: xr.Dataset, attributes: dict[str, Any]) -
             f"{store}: its experiments, regions or settings are not those that the store was made with",
             got=f"{dataset.sizes['experiment']} experiments over {dataset.sizes['region']} regions",
             expected="all of them as epixs wrote them, and no others",
-            next_step="bring its labels back from a copy, or make the store again; what was cut from a store "
-            "and saved can be read with xarray alone",
+            next_step="bring its labels back from a copy, or make the store again; a saved selection of a "
+            "store can be read with xarray alone",
         )
 
 
@@ -228,8 +228,8 @@ def _check_bins(store: Store, dataset: xr.Dataset) -> None:
             f"{store} does not hold the bins of its regions",
             got=wrong,
             expected=f"the {regions.n_bins:,} bins of {len(regions)} region(s), in order",
-            next_step="what was cut from a store and saved can be read with xarray alone; for a store of "
-            "some regions, `epixs ingest --regions`",
+            next_step="a saved selection of a store can be read with xarray alone; for a store of some "
+            "regions, `epixs ingest --regions`",
         )
 
 
@@ -355,7 +355,7 @@ def _plan_of(dataset: xr.Dataset, attributes: dict[str, Any]) -> Plan:
 def stored_layout(place: Store | str | Path, signal: Any = None) -> Layout:
     """Read the shape of a store's chunks and shards; `signal` is its opened array, if the caller has it."""
     store = open_store(place)
-    with reading(store, "is damaged or was never quite created"):
+    with reading(store, "is damaged or was not completely created"):
         signal = signal or open_signal(store)
         (rows, bins), shards = signal.chunks, signal.shards
     if not shards or shards[0] != rows or shards[1] % bins or rows * shards[1] > MAX_TILE_VALUES:

@@ -46,7 +46,7 @@ def store_status(place: Store | str | Path) -> StoreStatus:
     attributes = read_attributes(store)
     done, remarkable = read_progress(store)
     rows = stored_layout(store).chunk_rows
-    with reading(store, "is damaged or was never quite created"):
+    with reading(store, "is damaged or was not completely created"):
         accessions, ledger = store.array("accession")[:], store.array(LEDGER_PATH)
     reasons: dict[int, str] = {}
     parts: dict[int, list[dict[str, Any]]] = {}

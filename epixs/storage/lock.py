@@ -84,7 +84,7 @@ def writing(store: str | Path, part: tuple[int, int] | None = None) -> Iterator[
         If another run holds it; the message names that run.
     """
     with _held(store, _lock(store, _ending(part) if part else WHOLE)):
-        # Checked after taking the lock: of a whole run and a part that start together, one sees the other.
+        # After taking the lock: if a whole run and a part start together, at least one sees the other.
         for ending in [WHOLE, *_other_shares(store, part)] if part else _parts_held(store):
             _refuse_if_held(store, _lock(store, ending))
         yield

@@ -353,7 +353,7 @@ class BigWig:
         tree.seen.add(offset)
         tree.left -= 4 + length
         if tree.left < 0:  # the nodes overlap, or a server invents ever more of them
-            raise self.damaged(f"its {tree.name} is larger than what it holds")
+            raise self.damaged(f"its {tree.name} is larger than its content")
 
     def _read_index(self) -> npt.NDArray[np.void]:
         """Read all leaves of the index: the place of each block on the genome and in the file."""

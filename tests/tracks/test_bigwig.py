@@ -135,7 +135,7 @@ def test_nodes_that_lie_across_one_another(whole, tmp_path):
     path.write_bytes(content)
     tracemalloc.start()
     try:
-        with pytest.raises(TrackError, match="larger than what it holds"):
+        with pytest.raises(TrackError, match="larger than its content"):
             BigWig(path)
         assert tracemalloc.get_traced_memory()[1] < 4 * len(content)
     finally:
