@@ -193,13 +193,13 @@ def test_region_arithmetic_agrees_with_walking_the_bins(rows):
     table = regions.table()
     assert list(zip(table["chrom"], table["start"], table["end"], strict=True)) == slow
     assert len(set(slow)) == len(slow) == regions.n_bins
-    # every given base lies in exactly the bins that touch it
+    # every base given lies in exactly the bins that touch it
     for chrom, start, end, _ in given_rows:
         bins = regions.bins_of(chrom, start, end)
         assert [slow[b] for b in bins] == [r for r in slow if r[0] == chrom and r[1] < end and r[2] > start]
         assert slow[bins[0]][1] <= start
         assert slow[bins[-1]][2] >= end
-    # pieces of any run of bins tile it
+    # the pieces of any range of bins cover it without gaps or overlaps
     middle = regions.n_bins // 2
     for low, high in ((0, regions.n_bins), (middle, regions.n_bins), (0, middle)):
         covered = [b for p in regions.pieces(low, high) for b in range(p.first_bin, p.first_bin + p.n_bins)]
