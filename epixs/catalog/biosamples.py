@@ -49,9 +49,7 @@ def _treatments(names: str, amounts: str, durations: str) -> str:
     """
     each = [[part.strip() for part in text.split(",")] for text in (names, amounts, durations)]
     count = len(each[0])
-    if not all(
-        len(parts) == count or parts == [""] for parts in each
-    ):  # it is not known which belong together
+    if not all(len(parts) == count or parts == [""] for parts in each):  # unclear which belong together
         each, count = [[names], [amounts], [durations]], 1
     columns = [parts if len(parts) == count else [""] * count for parts in each]
     treatments = [

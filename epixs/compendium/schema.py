@@ -105,7 +105,7 @@ REGION_TABLE = (
 )
 
 KIND = Variable("kind", ("experiment",), "string", "", "'observed' or 'imputed', as the store's attribute")
-"""Kind of each row, which so stays known when rows of several stores are concatenated."""
+"""Kind of each row, so that it stays known when rows of several stores are concatenated."""
 
 BIN_INDEX = Variable(
     "bin_index", ("bin",), "int64", -1, "index of the bin, of which the region table says where"

@@ -35,7 +35,7 @@ SETUP_SECONDS = 300.0
 MAX_LOCK_BYTES = 4096
 
 _HELD: set[str] = set()
-"""Names of the locks that this process holds. Any other lock that names this process could not be removed."""
+"""Names of the locks that this process holds. Any other lock that names it is left from a failed removal."""
 
 WHOLE, SETUP = "lock", "setup.lock"
 
@@ -135,9 +135,7 @@ def _held(store: str | Path, lock: Lock) -> Iterator[None]:
         stop.set()
         keeper.join()
         _HELD.discard(lock.name)
-        with contextlib.suppress(
-            Exception
-        ):  # if the store cannot be reached, the lock stays without a holder
+        with contextlib.suppress(Exception):  # in an unreachable store, the lock stays without a holder
             lock.remove(text)
 
 
