@@ -1,7 +1,8 @@
-"""Epigenomes across species: bigWig tracks to compendia to cross-species imputations.
+"""Epigenomes across species: from bigWig tracks to compendia to cross-species imputations.
 
-`__init__.pyi` lists the public names in the order of the data flow. A name's module, and TensorFlow where
-that needs it, is imported when the name is first used; xarray's Datasets have their `.epixs` at once.
+`__init__.pyi` lists the public names in the order of the data flow. The module of a name, and TensorFlow if
+that module needs it, is imported when the name is first used. The accessor `.epixs` of xarray Datasets is
+there at once.
 """
 
 import importlib
@@ -12,6 +13,6 @@ import lazy_loader
 
 __getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)
 
-# xarray takes a second to import. A script does so anyway; `epixs --help`, `python -m epixs.cli` need not.
+# Importing xarray takes a second. Scripts need it anyway; `epixs --help` and `python -m epixs.cli` do not.
 if pathlib.Path(sys.argv[0] if sys.argv else "").stem != "epixs" and "epixs.cli" not in sys.orig_argv:
     importlib.import_module("epixs.compendium.accessor")

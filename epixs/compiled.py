@@ -1,4 +1,4 @@
-"""Kernels compiled by numba, without Python's lock, and kept on disk where that is possible."""
+"""Compile kernels with numba: they run without Python's lock and are cached on disk where possible."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ import numba
 
 
 def compiled(**options: Any) -> Callable[[Any], Any]:
-    """A decorator: `numba.njit(nogil=True, cache=True)`, and options of its own.
+    """Return the decorator `numba.njit(nogil=True, cache=True)`, with further options.
 
-    Where neither the package's folder nor the user's can be written to, as in containers that run under any
-    user's number, numba refuses to cache at all; then each process compiles for itself.
+    If neither the package's folder nor the user's is writable, as in containers that run under an arbitrary
+    user id, numba refuses to cache; then each process compiles for itself.
     """
 
     def decorate(function: Any) -> Any:

@@ -22,7 +22,7 @@ MAX_TOML_BYTES = 1 << 20
 """Maximum size of a settings file, checked before it is read."""
 
 Rule = tuple[Callable[[Any], bool], str]
-"""A check of a value, and what it expects in words, where a `msgspec.Meta` cannot say it."""
+"""Check of a value, and the values it allows in words, for rules that a `msgspec.Meta` cannot express."""
 
 IN_WORDS: dict[Any, str] = {
     int: "a whole number",
@@ -31,7 +31,7 @@ IN_WORDS: dict[Any, str] = {
     str: "a text",
     tuple[str, ...]: "a list of texts",
 }
-"""Types in words; all other types are lists of whole numbers."""
+"""Types in words. All types that are not listed are lists of whole numbers."""
 
 
 def read_toml(path: Path, next_step: str) -> dict[str, Any]:
@@ -40,7 +40,7 @@ def read_toml(path: Path, next_step: str) -> dict[str, Any]:
     Raises
     ------
     ConfigError
-        If there is none, with `next_step`, it is too large, or it is no TOML.
+        If it does not exist (the message ends with `next_step`), is too large, or is not TOML.
     """
     if not path.is_file():
         raise ConfigError(
@@ -61,7 +61,8 @@ def between(low: int, high: int) -> Meta:
 
 
 MOST = 1_000_000_000
-"""Largest number unless a smaller one is: what is computed from it is finite and an integer of 64 bits."""
+"""Largest number allowed where no smaller limit is given. Numbers computed from it stay finite and fit into
+64-bit integers."""
 
 POSITIVE = Meta(gt=0, le=sys.float_info.max, description="above 0 and finite")
 
@@ -70,16 +71,16 @@ NOT_NEGATIVE = between(0, MOST)
 SEED = between(0, 2**32 - 1)
 
 SHARE = Meta(ge=0, lt=1, description="at least 0 and below 1")
-"""A share of a whole, but not the whole."""
+"""Share of a whole, but not the whole."""
 
 
 def sizes(most: int = 65_536, count: str = "one or more") -> Rule:
-    """Allow lists of sizes, at least one."""
+    """Allow lists of at least one size."""
     return lambda values: values and all(0 < size <= most for size in values), f"{count}, 1 to {most:,} each"
 
 
 def one_of(choices: Collection[str]) -> Rule:
-    """Allow the texts of a list."""
+    """Allow only the texts in a list."""
     return lambda text: text in choices, " or ".join(choices)
 
 
@@ -88,7 +89,7 @@ class CheckedSettings:
     """Settings of one table, each checked against its declared type and its rules."""
 
     table: ClassVar[str] = ""
-    """Name of the table of a settings file that they stand in."""
+    """Name of their table in a settings file."""
 
     def __post_init__(self) -> None:
         for name, kind in self.types().items():
@@ -102,23 +103,23 @@ class CheckedSettings:
 
     @classmethod
     def types(cls) -> dict[str, Any]:
-        """Types of the settings by name, with their rules."""
+        """Return the type of each setting, with its rules."""
         hints = typing.get_type_hints(cls, include_extras=True)
         return {name: hints[name] for name in cls.names()}
 
     @classmethod
     def names(cls) -> tuple[str, ...]:
-        """Names of the settings."""
+        """Return the names of the settings."""
         return tuple(field.name for field in dataclasses.fields(cls))
 
     @classmethod
     def from_table(cls, content: Any, defaults: Self | None = None) -> Self:
-        """Settings from their table in a file; one that is not in it keeps its default.
+        """Read settings from their table in a file; a setting that is missing there keeps its default.
 
         Raises
         ------
         ConfigError
-            Naming the setting that is unknown or impossible.
+            If a setting is unknown or has an impossible value; it is named.
         """
         if not isinstance(content, dict):
             raise ConfigError(cls.table, got=repr(content), expected=f"a table, [{cls.table}]")
@@ -131,80 +132,80 @@ class CheckedSettings:
         return defaults.replace(content) if defaults else cls(**content)
 
     def replace(self, changes: Mapping[str, Any]) -> Self:
-        """A copy with the values of those changes that are settings of this table."""
+        """Return a changed copy; changes of settings of other tables are ignored."""
         return dataclasses.replace(self, **{n: v for n, v in changes.items() if n in self.names()})
 
     def to_dict(self) -> dict[str, Any]:
-        """Settings as JSON and TOML hold them."""
+        """Return the settings as JSON and TOML hold them."""
         return {k: list(v) if isinstance(v, tuple) else v for k, v in dataclasses.asdict(self).items()}
 
 
 def _fitting(value: object, kind: Any) -> Any:
-    """A value of a type, in whose annotations pairs of a check and words may stand."""
-    found = msgspec.convert(value, kind)
+    """Convert a value to a type, and apply the checks among the type's annotations."""
+    converted = msgspec.convert(value, kind)
     for rule in getattr(kind, "__metadata__", ()):
-        if isinstance(rule, tuple) and not rule[0](found):
+        if isinstance(rule, tuple) and not rule[0](converted):
             raise ValueError(rule[1])
-    return found
+    return converted
 
 
 def in_words(kind: Any) -> str:
-    """Which values a setting of a type may have."""
-    plain, *rules = typing.get_args(kind) if typing.get_origin(kind) is Annotated else (kind,)
-    words = [] if plain is str and rules else [IN_WORDS.get(plain, "a list of whole numbers")]
+    """Say which values a setting of a type may have."""
+    base, *rules = typing.get_args(kind) if typing.get_origin(kind) is Annotated else (kind,)
+    words = [] if base is str and rules else [IN_WORDS.get(base, "a list of whole numbers")]
     return ", ".join(words + [rule[1] if isinstance(rule, tuple) else rule.description for rule in rules])
 
 
 @dataclass(frozen=True)
 class ModelSettings(CheckedSettings):
-    """Settings that define a network: those of one kind of model, which derives its own from this class."""
+    """Settings that define a network. Each kind of model has its own class, derived from this one."""
 
     table: ClassVar[str] = "model"
     kind: ClassVar[str] = ""
     """Name of the kind."""
 
     def to_dict(self) -> dict[str, Any]:
-        """Settings as JSON and TOML hold them, with their kind."""
+        """Return the settings as JSON and TOML hold them, with their kind."""
         return {"kind": self.kind, **super().to_dict()}
 
 
 @dataclass(frozen=True)
 class TrainingSettings(CheckedSettings):
-    """Settings that say how a model is fitted, whatever its kind; docs/training.md has reasons for defaults.
+    """Settings that say how a model of any kind is fitted; docs/training.md gives reasons for the defaults.
 
     Parameters
     ----------
     batch_size, experiments_per_position
-        Entries per step, and how many of them share a position. A `batch_size` of 0 plans it: a 28th of the
-        positions, 1,000 to the paper's 40,000 (docs/settings.md).
+        Entries per step, and how many of them share a position. With 0, `batch_size` is a 28th of the
+        positions, at least 1,000 and at most the paper's 40,000 (docs/settings.md).
     epochs
-        Passes over the positions; the learning rate falls over all of them. 0 plans them from the number of
-        experiments: half of those at a position, 8 to 200.
+        Passes over the positions; the learning rate falls over all of them. With 0, their number is half of
+        the experiments at a position, 8 to 200.
     max_minutes
-        Stop by then; fewer epochs are planned where they would not fit.
+        Stop by then. If the epochs would not fit, fewer are planned.
     checkpoint_minutes
-        How often the state is saved from which `--resume` goes on; 0 saves it after every step.
+        Minutes between two saves of the state from which `--resume` continues; 0 saves it after every step.
     learning_rate
-        Where it begins; it falls to 1 % along a cosine.
+        Learning rate at the start; it falls to 1 % of that along a cosine.
     weight_decay
         Decoupled, as in AdamW.
     held_out
         Share of (5 kbp position, experiment) blocks kept for choosing the checkpoint.
     held_out_tracks
-        Experiments held out whole, chosen by seed, which then choose the checkpoint instead: what is seen of
-        a track elsewhere on the genome makes held-out blocks easier than tracks that were never seen.
+        Number of experiments held out whole, chosen by seed. They then choose the checkpoint instead of the
+        blocks, which are easier: the model has seen other blocks of the same track.
     species_weight
-        Share of each species in an epoch: `"by_bins"` as in the paper, `"balanced"`, or numbers for all of
-        them, as in `"mouse=3, human=1"`.
+        Share of each species in an epoch: `"by_bins"` as in the paper, `"balanced"`, or a number for each
+        species, as in `"mouse=3, human=1"`.
     patience
         Epochs without a better held-out error after which training stops.
     precision
-        Of the hidden layers' products in training: `"float32"` or `"bfloat16"`. `"auto"` times both when
-        training starts and takes the faster one. Imputation is float32.
+        Precision of the hidden layers' products in training: `"float32"` or `"bfloat16"`. `"auto"` times both
+        when training starts and takes the faster one. Imputation is float32.
     memory_gb
-        Refuse to start beyond this much memory.
+        Refuse to start if training would need more memory than this.
     seed
-        Decides everything that is drawn.
+        Seed of everything that is drawn at random.
     """
 
     table: ClassVar[str] = "training"
@@ -232,9 +233,9 @@ class Settings:
     Parameters
     ----------
     model
-        Settings of the kind of model, a `ModelSettings`.
+        Settings of its kind of model, a `ModelSettings`.
     training
-        Settings of all kinds.
+        Settings that all kinds of model share.
 
     Examples
     --------
@@ -255,7 +256,7 @@ class Settings:
         return str(self.model.kind)
 
     def replace(self, **changes: Any) -> Settings:
-        """A copy with the settings that are not None changed, whichever of the two tables they stand in.
+        """Return a copy with some settings of either table changed; a change to None is ignored.
 
         Raises
         ------
@@ -273,10 +274,10 @@ class Settings:
         return Settings(*(table.replace(wanted) for table in (self.model, self.training)))
 
     def flat(self) -> dict[str, Any]:
-        """The settings of both tables by name, without the kind; no name is in both."""
+        """Return the settings of both tables by name, without the kind. No name is in both tables."""
         model = {name: value for name, value in self.model.to_dict().items() if name != "kind"}
         return model | self.training.to_dict()
 
     def to_dict(self) -> dict[str, Any]:
-        """Settings as JSON and TOML hold them."""
+        """Return the settings as JSON and TOML hold them."""
         return {"model": self.model.to_dict(), "training": self.training.to_dict()}

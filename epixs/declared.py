@@ -1,4 +1,4 @@
-"""Check what files claim against declared types: what does not fit is one error that names the field."""
+"""Check the content of files against declared types; an error names the first field that does not fit."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ from msgspec import Meta
 from epixs.errors import EpixsError
 
 Count = Annotated[int, Meta(ge=0, lt=1 << 62)]
-"""Whole number that fits into 64 bits, even where a few are added up."""
+"""Whole number that fits into 64 bits, also after adding up a few."""
 
 Finite = Annotated[float, Meta(ge=-sys.float_info.max, le=sys.float_info.max)]
 """Number that is neither NaN nor infinite."""
 
 
 MOST_SHOWN = 200
-"""Characters of a value in an error."""
+"""Number of characters of a value shown in an error."""
 
 
 def checked(
     kind: Any, content: object, problem: str, error: type[EpixsError], next_step: str | None = None
 ) -> Any:
-    """Convert what JSON or TOML holds to a declared type: a dataclass, a `TypedDict`, or made of such.
+    """Convert content of JSON or TOML to a declared type: a dataclass, a `TypedDict`, or one made of these.
 
     Raises
     ------
@@ -38,7 +38,7 @@ def checked(
     try:
         return msgspec.convert(content, kind)
     except msgspec.ValidationError as refused:
-        # The last place counts, for a value in the text may hold what looks like one.
+        # A value in the message may itself look like " - at ...", so the last one counts.
         text, at, place = str(refused).replace("`", "").rpartition(" - at ")
         text, path = (text, place.removeprefix("$").removeprefix(".")) if at else (place, "")
         known = "[...]" not in path and not path.startswith("key ")  # msgspec names no key of a mapping
@@ -54,7 +54,7 @@ def checked(
 
 
 def shortened(value: object) -> str:
-    """A value as text, in one short line whatever a file makes of it."""
+    """Return a value as one short line of printable text."""
     text = str(value)
     return text if text.isprintable() and len(text) < MOST_SHOWN else reprlib.repr(value)
 
@@ -62,7 +62,7 @@ def shortened(value: object) -> str:
 def parsed(
     kind: Any, text: str | bytes, problem: str, error: type[EpixsError], next_step: str | None = None
 ) -> Any:
-    """Read JSON as `checked` does; a name that comes twice in a table is refused."""
+    """Parse JSON and convert it with `checked`; a name that comes twice in an object is refused."""
     try:
         content = json.loads(text, object_pairs_hook=_each_once)
     except (ValueError, RecursionError) as refused:
@@ -73,7 +73,7 @@ def parsed(
 def read_json_file(
     kind: Any, path: Path, most_bytes: int, error: type[EpixsError], next_step: str | None = None
 ) -> Any:
-    """Read a JSON file as `checked` does, unless it is larger than it can rightly be."""
+    """Read a JSON file with `parsed`; a file of more than `most_bytes` is refused."""
     size = path.stat().st_size
     if size > most_bytes:
         raise error(f"{path} is too large", got=f"{size:,} bytes", expected=f"at most {most_bytes:,} bytes")
@@ -81,15 +81,15 @@ def read_json_file(
 
 
 def _each_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) < len(pairs):
+    by_name = dict(pairs)
+    if len(by_name) < len(pairs):
         names = [name for name, _ in pairs]
         raise ValueError(f"{reprlib.repr(next(n for n in names if names.count(n) > 1))} comes twice")
-    return found
+    return by_name
 
 
 def _value_at(content: Any, path: str) -> Any:
-    """The value at a path such as `species[0].regions[3]`."""
+    """Return the value at a path such as `species[0].regions[3]`."""
     for index, name in re.findall(r"\[(\d+)\]|([^.\[\]]+)", path):
         content = content[int(index) if index else name]
     return content

@@ -1,4 +1,4 @@
-"""Typed errors: each says what was got, what was expected and what to do next."""
+"""Typed errors. Each says what was got, what was expected and what to do next."""
 
 from __future__ import annotations
 
@@ -7,16 +7,16 @@ from collections.abc import Iterable
 
 
 class EpixsError(Exception):
-    """Base of every error that epixs raises for a mistake its user can mend.
+    """Base class of all errors that epixs raises for a mistake that its user can correct.
 
     Parameters
     ----------
     problem
-        What is wrong, naming the file, row or experiment.
+        The mistake, with the file, row or experiment by name.
     got, expected
-        The two values that disagree, where there are two.
+        The two values that disagree, if there are two.
     next_step
-        What to do about it.
+        The way to correct it.
     """
 
     def __init__(
@@ -44,22 +44,22 @@ class EpixsError(Exception):
 
 
 class EpixsWarning(UserWarning):
-    """Something that can go on and is most likely not what was meant."""
+    """A warning of something that works but is most likely not what was meant."""
 
 
 def _sentence(text: str) -> str:
-    """Capitalise, but for a path, an option or a code span, which it would turn into another one."""
+    """Capitalise a text, unless it begins with a path, an option or a code span, which that would change."""
     word = text.split()[0].rstrip(",:;")
     return text[0].upper() + text[1:] if word.isalpha() else text
 
 
 def closest(name: str, known: Iterable[str]) -> str:
-    """` (did you mean 'liver'?)`, where a known name is close to `name` or contains it; else nothing."""
+    """Return ` (did you mean 'liver'?)` if a known name is close to `name` or contains it, else `""`."""
     names = sorted(known)
-    found = [full for full in names if full.lower() == f"chr{name}".lower()]
-    found = found or [full for full in names if name and name.lower() in full.lower()]
-    found = found or difflib.get_close_matches(name, names, n=1)
-    return f" (did you mean {found[0]!r}?)" if found else ""
+    similar = [full for full in names if full.lower() == f"chr{name}".lower()]
+    similar = similar or [full for full in names if name and name.lower() in full.lower()]
+    similar = similar or difflib.get_close_matches(name, names, n=1)
+    return f" (did you mean {similar[0]!r}?)" if similar else ""
 
 
 def _rebuild(kind: type[EpixsError], message: str) -> EpixsError:
@@ -75,11 +75,11 @@ class CatalogError(EpixsError):
 
 
 class TrackError(EpixsError):
-    """A bigWig that cannot be read as what the catalog says it is."""
+    """A bigWig that cannot be read, or is not what the catalog says."""
 
 
 class StoreError(EpixsError):
-    """A Zarr store that is unfinished, foreign, damaged or made from something else."""
+    """A Zarr store that is unfinished, damaged, made from something else, or not written by epixs."""
 
 
 class ClusterError(EpixsError):
@@ -95,4 +95,4 @@ class ConfigError(EpixsError):
 
 
 class TrainingError(EpixsError):
-    """Training that cannot start or go on."""
+    """Training that cannot start or continue."""

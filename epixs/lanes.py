@@ -1,9 +1,9 @@
 # mypy: disable-error-code="untyped-decorator, misc"
-"""Several float32 at once in compiled kernels: vectors of the processor, as numba itself has none.
+"""Vectors (SIMD) of float32 in numba kernels, because numba itself has none.
 
-LLVM makes vectors of plain loops only where it can prove much about them, and of products of small matrices
-it makes slow ones. Kernels that say themselves what is done to vectors take a tenth of the time, and whatever
-they work out for a lane depends neither on the lane nor on its neighbours.
+LLVM vectorises plain loops only where it can prove enough about them, and its code for products of small
+matrices is slow. Kernels that use vectors explicitly take a tenth of the time. The result in a lane depends
+neither on its place in the vector nor on its neighbours.
 """
 
 from __future__ import annotations
@@ -21,13 +21,14 @@ from numba.extending import intrinsic, overload, register_model
 from epixs.compiled import compiled
 
 LANES = 16 if llvmlite.binding.get_host_cpu_features().get("avx512f") else 8
-"""Numbers of a vector: as many as a register holds."""
+"""Number of lanes of a vector: as many float32 as a register holds."""
 
 COLUMNS = 2 * LANES
-"""Columns of the matrices that `multiply` takes, `(row, column)`, each in one piece of memory."""
+"""Number of columns of the matrices that `multiply` takes: shape `(row, column)`, contiguous."""
 
 UNITS = 8
-"""Rows that `multiply` works out at once: with two vectors each, they hide how long an addition takes."""
+"""Number of rows that `multiply` computes at once. With two vectors each, they hide the latency of an
+addition."""
 
 _FLOAT, _INT = ir.FloatType(), ir.IntType(32)
 _VECTOR, _INTS = ir.VectorType(_FLOAT, LANES), ir.VectorType(_INT, LANES)
@@ -54,7 +55,7 @@ def _constant(value: float) -> Any:
 
 
 def _pointer(context: Any, builder: Any, kind: Any, array: Any, at: Any) -> Any:
-    """Pointer to a number of an array, counted from its first as if it had one axis."""
+    """Return a pointer to a number of an array, which is indexed as if it had one axis."""
     data = context.make_array(kind)(context, builder, array).data
     return builder.gep(data, [at])
 
@@ -80,12 +81,12 @@ def _fused(builder: Any, a: Any, b: Any, c: Any) -> Any:
 
 
 def _larger(builder: Any, a: Any, b: Any) -> Any:
-    return builder.select(builder.fcmp_ordered(">", b, a), b, a)  # and a NaN stays one
+    return builder.select(builder.fcmp_ordered(">", b, a), b, a)  # a NaN in `a` stays
 
 
 @intrinsic
 def load(typingctx: Any, array: Any, at: Any) -> Any:
-    """Read a vector from a contiguous array, from number `at` on."""
+    """Read a vector from a contiguous array, starting at index `at`."""
 
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         return _read(builder, _pointer(context, builder, signature.args[0], *args))
@@ -95,7 +96,7 @@ def load(typingctx: Any, array: Any, at: Any) -> Any:
 
 @intrinsic
 def store(typingctx: Any, array: Any, at: Any, value: Any) -> Any:
-    """Write a vector into a contiguous array, from number `at` on."""
+    """Write a vector into a contiguous array, starting at index `at`."""
 
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         _write(builder, args[2], _pointer(context, builder, signature.args[0], *args[:2]))
@@ -106,7 +107,7 @@ def store(typingctx: Any, array: Any, at: Any, value: Any) -> Any:
 
 @intrinsic
 def difference(typingctx: Any, sums: Any, high: Any, low: Any) -> Any:
-    """Differences of whole numbers of a contiguous int32 array, from two places on; they may run over."""
+    """Subtract the vector at `low` from the one at `high` in an int32 array; sums may have wrapped around."""
 
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         sums, *places = args
@@ -124,7 +125,7 @@ def difference(typingctx: Any, sums: Any, high: Any, low: Any) -> Any:
 
 @intrinsic
 def root(typingctx: Any, a: Any) -> Any:
-    """Square root."""
+    """Take the square root of each lane."""
 
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         kind = ir.FunctionType(_VECTOR, [_VECTOR])
@@ -136,7 +137,7 @@ def root(typingctx: Any, a: Any) -> Any:
 
 @intrinsic
 def spread(typingctx: Any, number: Any) -> Any:
-    """Give all lanes one number."""
+    """Set all lanes to one number."""
 
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         return _spread(builder, args[0])
@@ -146,7 +147,7 @@ def spread(typingctx: Any, number: Any) -> Any:
 
 @intrinsic
 def multiply_add(typingctx: Any, a: Any, b: Any, c: Any) -> Any:
-    """`a * b + c`, rounded once."""
+    """Compute `a * b + c`, rounded once."""
 
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         return _fused(builder, *args)
@@ -156,7 +157,7 @@ def multiply_add(typingctx: Any, a: Any, b: Any, c: Any) -> Any:
 
 @intrinsic
 def larger(typingctx: Any, a: Any, b: Any) -> Any:
-    """The larger of two, lane by lane."""
+    """Take the larger of two vectors, lane by lane."""
 
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         return _larger(builder, *args)
@@ -166,7 +167,7 @@ def larger(typingctx: Any, a: Any, b: Any) -> Any:
 
 @intrinsic
 def _scaled(typingctx: Any, value: Any, power: Any) -> Any:
-    """Multiply by two to the power that the low bits of `power` hold, by adding to the exponent."""
+    """Multiply by 2 ** n, where n is in the low bits of `power`, by adding n to the exponent."""
 
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         value, power = (builder.bitcast(arg, _INTS) for arg in args)
@@ -199,13 +200,13 @@ for _symbol, _instruction in {
 
 @compiled()
 def exp(x: Any) -> Any:
-    """Exponential function of numbers up to 88, to 2e-7 of its value; what is below -87 counts as -87.
+    """Compute the exponential function of numbers up to 88, with a relative error of at most 2e-7.
 
-    `x = n * log(2) + r` with a whole `n`, and Taylor's polynomial of `r`, which is at most .35 (its eighth
-    term is below 1e-8).
+    Numbers below -87 count as -87. The method: `x = n * log(2) + r` with a whole `n`, and Taylor's polynomial
+    of `r`, which is at most .35 (its eighth term is below 1e-8).
     """
     x = larger(x, spread(numba.float32(-87.0)))
-    # Of a number around 1.5 * 2**23, the last bits are those of a whole number.
+    # The last bits of a float32 around 1.5 * 2**23 are those of a whole number.
     shift = spread(numba.float32(12582912.0))
     power = multiply_add(x, spread(numba.float32(1.4426950408889634)), shift)
     n = power - shift
@@ -234,7 +235,10 @@ def _multiply_units(
     out: Any,
     relu: Any,
 ) -> Any:
-    """`UNITS` rows of `multiply`, from row `first` on; their weights are `(input, unit)` from `at` on."""
+    """Compute `UNITS` rows of `multiply`, starting at row `first`.
+
+    Their weights, `(input, unit)`, start at index `at`.
+    """
 
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         _weights, at, _bias, first, _values, inputs, _out, relu = args
@@ -253,11 +257,11 @@ def _multiply_units(
             for total in row:
                 builder.store(begin, total)
         with cgutils.for_range(builder, inputs) as loop:
-            found = [_read(builder, pointer(4, times(loop.index, COLUMNS), c)) for c in columns]
+            vectors = [_read(builder, pointer(4, times(loop.index, COLUMNS), c)) for c in columns]
             weight_at = builder.add(at, times(loop.index, UNITS))
             for unit, row in enumerate(sums):
                 weight = _spread(builder, builder.load(pointer(0, weight_at, unit)))
-                for total, value in zip(row, found, strict=True):
+                for total, value in zip(row, vectors, strict=True):
                     builder.store(_fused(builder, weight, value, builder.load(total)), total)
         floor = builder.select(relu, _constant(0.0), _constant(float("-inf")))
         for unit, row in enumerate(sums):
@@ -272,7 +276,7 @@ def _multiply_units(
 
 @compiled()
 def multiply(weights: Any, bias: Any, values: Any, out: Any, relu: bool) -> None:
-    """A dense layer: `out[u] = bias[u] + sum of weights[i, u] * values[i]`, added up in the order of `i`.
+    """Apply a dense layer: `out[u] = bias[u] + sum of weights[i, u] * values[i]`, summed in the order of `i`.
 
     Parameters
     ----------
@@ -283,7 +287,7 @@ def multiply(weights: Any, bias: Any, values: Any, out: Any, relu: bool) -> None
     values, out
         Shapes `(input, COLUMNS)` and `(unit, COLUMNS)`.
     relu
-        Whether what is negative becomes 0.
+        Whether negative results become 0.
     """
     panels, inputs, _ = weights.shape
     for panel in range(panels):

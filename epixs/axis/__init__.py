@@ -1,1 +1,1 @@
-"""The joint axis of several compendia: labels, positions, and what is set aside."""
+"""The joint axis of several compendia: labels, positions, and the experiments that are set aside."""

@@ -1,4 +1,4 @@
-"""Assays that catalogs name differently: tables of aliases, and names that may mean the same."""
+"""Match assays that catalogs name differently: tables of aliases, and names that may mean the same."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ COLUMNS = ("assay", "alias")
 
 @dataclass(frozen=True)
 class Alias:
-    """One row of a table: what stores call `alias` is `assay` in the model.
+    """One row of a table: the assay that stores call `alias` is `assay` in the model.
 
-    It holds for one species, or for all where `species` is empty.
+    It holds for one species, or for all if `species` is empty.
     """
 
     assay: str
@@ -43,7 +43,7 @@ def read_aliases(path: str | Path) -> list[Alias]:
         what="--assay-alias",
         error=AxisError,
         next_step="give a tab-separated file with the columns assay (the name in the model) and alias (the "
-        "name in a store); a column species keeps an alias to one species",
+        "name in a store); a column species limits an alias to one species",
     )
     species = table["species"] if "species" in table.columns else [""] * len(table)
     rows = [
@@ -55,12 +55,12 @@ def read_aliases(path: str | Path) -> list[Alias]:
 
 
 def check_aliases(aliases: Sequence[Alias], where: str = "aliases") -> None:
-    """Check that names are given and lead to one assay each.
+    """Check that no name is empty, and that each alias means one assay.
 
     Raises
     ------
     AxisError
-        Naming the alias.
+        If that is not so; the message names the alias.
     """
     given: dict[tuple[str, str], str] = {}
     for row in aliases:
@@ -83,10 +83,10 @@ def check_aliases(aliases: Sequence[Alias], where: str = "aliases") -> None:
 
 
 def aliases_of(species: str, names: Sequence[str], aliases: Sequence[Alias]) -> dict[str, str]:
-    """Name in the model of each of a species' assays that has another name in its store."""
-    mine = {row.alias: row.assay for row in aliases if row.species in ("", species)}
-    mine |= {row.alias: row.assay for row in aliases if row.species == species}  # the more precise row wins
-    return {name: mine[name] for name in names if mine.get(name, name) != name}
+    """Map each assay of a species that has another name in the model to that name."""
+    assays = {row.alias: row.assay for row in aliases if row.species in ("", species)}
+    assays |= {row.alias: row.assay for row in aliases if row.species == species}  # the specific row wins
+    return {name: assays[name] for name in names if assays.get(name, name) != name}
 
 
 def check_used(aliases: Sequence[Alias], names: Mapping[str, Sequence[str]]) -> None:
@@ -95,10 +95,10 @@ def check_used(aliases: Sequence[Alias], names: Mapping[str, Sequence[str]]) -> 
     Raises
     ------
     AxisError
-        Naming those that are none, and the closest assay.
+        If an alias is not; the message names it and the closest assay.
     """
     for row in aliases:
-        known = sorted({n for species, mine in names.items() if row.species in ("", species) for n in mine})
+        known = sorted({n for species, own in names.items() if row.species in ("", species) for n in own})
         if row.species and row.species not in names:
             raise AxisError(
                 "alias of a species that no store has",
@@ -115,21 +115,21 @@ def check_used(aliases: Sequence[Alias], names: Mapping[str, Sequence[str]]) -> 
 
 
 def near_names(names: Mapping[str, Sequence[str]]) -> list[tuple[str, str, str, str]]:
-    """Pairs of assays that may be the same: `(species, assay, other species, other assay)`.
+    """List pairs of assays that may be the same: `(species, assay, other species, other assay)`.
 
-    One name has all the words of the other, as in `H3K4me3` and `ChIP-seq_H3K4me3_signal_p-value`, or they
-    differ in the output type alone; neither species has the other's name, and no further name fits.
+    Either one name has all the words of the other, as in `H3K4me3` and `ChIP-seq_H3K4me3_signal_p-value`, or
+    they differ only in the output type. Neither species has the other's name, and no further name fits.
     """
-    found = []
+    pairs = []
     species = list(names)
     for at, one in enumerate(species):
         for other in species[at + 1 :]:
-            mine = sorted(set(names[one]) - set(names[other]))
-            theirs = sorted(set(names[other]) - set(names[one]))
-            fits = {a: [b for b in theirs if _alike(a, b)] for a in mine}
-            back = {b: [a for a in mine if _alike(a, b)] for b in theirs}
-            found += [(one, a, other, b[0]) for a, b in fits.items() if len(b) == 1 and len(back[b[0]]) == 1]
-    return found
+            only_one = sorted(set(names[one]) - set(names[other]))
+            only_other = sorted(set(names[other]) - set(names[one]))
+            fits = {a: [b for b in only_other if _alike(a, b)] for a in only_one}
+            back = {b: [a for a in only_one if _alike(a, b)] for b in only_other}
+            pairs += [(one, a, other, b[0]) for a, b in fits.items() if len(b) == 1 and len(back[b[0]]) == 1]
+    return pairs
 
 
 def _alike(one: str, other: str) -> bool:
@@ -144,12 +144,12 @@ def _words(name: str) -> frozenset[str]:
 
 @functools.cache
 def _core(name: str) -> str:
-    """An assay name without the output type that it ends with."""
+    """Remove the output type at the end of an assay's name."""
     kind = output_type_in(name)
     return name.removesuffix(f"_{slug(kind)}") if kind else name
 
 
 def alias_command(pairs: Sequence[tuple[str, str, str, str]], path: str) -> str:
-    """The shell command that writes a table of aliases which makes near names one."""
-    cells = [*COLUMNS, *(name for _, mine, _, other in pairs for name in (mine, other))]
+    """Return the shell command that writes a table of aliases for similar names."""
+    cells = [*COLUMNS, *(name for _, assay, _, other in pairs for name in (assay, other))]
     return f"printf '%s\\t%s\\n' {' '.join(map(shlex.quote, cells))} > {path}"

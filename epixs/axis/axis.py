@@ -1,4 +1,4 @@
-"""The joint axis: union of assays x biosamples kept apart by species x concatenation of the species' bins."""
+"""The joint axis: union of assays x union of biosamples (separate for each species) x all species' bins."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from epixs.genome.regions import Regions
 MEDIUM_BINS = 10
 
 COARSE_BINS = 200
-"""Bins in one 250 bp and in one 5 kbp position; both are counted inside a region."""
+"""Numbers of bins in one 250 bp and in one 5 kbp position; both are counted from the start of a region."""
 
 
 @dataclass(frozen=True)
@@ -29,18 +29,18 @@ class SpeciesAxis:
     Parameters
     ----------
     species, source, plan
-        Name, store, and the store's plan fingerprint.
+        Name of the species, its store, and the fingerprint of the store's plan.
     regions
-        Places the species' bins.
+        Regions of the species' bins.
     biosamples
-        The species' biosamples, sorted; they are numbered through over the species.
+        The species' biosamples, sorted. Their numbers continue from one species to the next.
     experiments
-        One row each: `row` (in the store), `biosample`, `assay`, `assay_class`, `signal_mean`, `signal_min`,
-        `signal_max`, `excluded`, and `held_out` (whole, to choose when training stops).
+        One row per experiment: `row` (in the store), `biosample`, `assay`, `assay_class`, `signal_mean`,
+        `signal_min`, `signal_max`, `excluded`, and `held_out` (whole, to choose when training stops).
     first_bin
-        The store's bin at which the regions begin; 0 but for a window.
+        The store's bin at which the regions begin; 0 except for a window.
     aliases
-        Assays that the store names otherwise: their names here, by their names there.
+        Assays with another name in the store: maps the store's name to the name on this axis.
     """
 
     species: str
@@ -64,7 +64,7 @@ class SpeciesAxis:
         return [Alias(joint, name, self.species) for name, joint in self.aliases.items()]
 
     def store_name(self, assay: str) -> str:
-        """What the species' store calls an assay, as far as it has one name for it."""
+        """Return the store's name of an assay; if the store has no or several names, the name given."""
         names = [name for name, joint in self.aliases.items() if joint == assay]
         return names[0] if len(names) == 1 else assay
 
@@ -84,7 +84,7 @@ class SpeciesAxis:
         )
 
     def bins_of_block(self, block: int) -> tuple[int, int]:
-        """First bin of a 5 kbp position, and the bin after its last."""
+        """Return the first bin of a 5 kbp position, and the bin after its last."""
         sizes = self.regions.n_bins_each
         firsts = np.concatenate([[0], np.cumsum(-(-sizes // COARSE_BINS))])
         region = int(np.searchsorted(firsts, block, side="right")) - 1
@@ -93,12 +93,12 @@ class SpeciesAxis:
         return start, min(start + COARSE_BINS, first + int(sizes[region]))
 
     def window(self, first: int, stop: int) -> SpeciesAxis:
-        """The 5 kbp positions `[first, stop)` alone."""
+        """Return the species' axis over the 5 kbp positions `[first, stop)` alone."""
         start, end = self.bins_of_block(first)[0], self.bins_of_block(stop - 1)[1]
         return replace(self, regions=self.regions.window(start, end), first_bin=self.first_bin + start)
 
     def positions(self, bins: npt.NDArray[np.int64]) -> npt.NDArray[np.int32]:
-        """25 bp, 250 bp and 5 kbp positions of bins, shape `(len(bins), 3)`, within this species."""
+        """Return the 25 bp, 250 bp and 5 kbp positions of bins in this species, shape `(len(bins), 3)`."""
         sizes = self.regions.n_bins_each
         region = np.searchsorted(self.regions.first_bin, bins, side="right") - 1
         offset = bins - self.regions.first_bin[region]
@@ -111,12 +111,12 @@ class SpeciesAxis:
 
 @dataclass(frozen=True)
 class JointAxis:
-    """Everything a model is trained over.
+    """The experiments and positions of all species on which a model is trained.
 
     Parameters
     ----------
     parts
-        One a species, in the order their bins are concatenated.
+        One `SpeciesAxis` per species, in the order in which their bins are concatenated.
     assays
         Union of the species' assays, sorted.
     """
@@ -129,12 +129,12 @@ class JointAxis:
         return f"JointAxis({len(self.assays)} assays; {', '.join(map(repr, self.parts))})"
 
     def _repr_html_(self) -> str:
-        """What a notebook shows: sizes, and which pairs are measured or can be imputed."""
+        """Show in a notebook the sizes, and which pairs are measured or can be imputed."""
         return page("epixs joint axis", self.sizes, self.pictures)
 
     @property
     def sizes(self) -> list[tuple[str, object]]:
-        """What a notebook says of the axis, and how much there is."""
+        """Names and values that a notebook shows of the axis."""
         return [
             ("species", ", ".join(self.species)),
             ("assays", len(self.assays)),
@@ -146,9 +146,9 @@ class JointAxis:
 
     @property
     def pictures(self) -> list[tuple[str, str]]:
-        """Per species, the matrix of its pairs as SVG: measured, set aside, or to be imputed."""
+        """Matrix of each species' pairs as SVG: measured, set aside, or imputable."""
         assays = {assay for part in self.parts for assay in part.training["assay"]}
-        found = []
+        pictures = []
         for part in self.parts:
             table = part.experiments
             biosamples = set(part.training["biosample"])
@@ -156,8 +156,8 @@ class JointAxis:
             aside = (table["excluded"] | table["held_out"]).tolist()
             for b, a, is_aside in zip(table["biosample"], table["assay"], aside, strict=True):
                 states[b, a] = "set aside" if is_aside else "measured"
-            found.append((part.species, pairs_svg(part.biosamples, self.assays, states)))
-        return found
+            pictures.append((part.species, pairs_svg(part.biosamples, self.assays, states)))
+        return pictures
 
     @property
     def species(self) -> tuple[str, ...]:
@@ -166,47 +166,48 @@ class JointAxis:
 
     @property
     def n_biosamples(self) -> int:
-        """Biosamples of all species together."""
+        """Number of biosamples of all species together."""
         return sum(len(part.biosamples) for part in self.parts)
 
     @property
     def n_positions(self) -> tuple[int, int, int]:
-        """25 bp, 250 bp and 5 kbp positions of all species together."""
+        """Number of 25 bp, 250 bp and 5 kbp positions of all species together."""
         totals = np.sum([part.n_positions for part in self.parts], axis=0)
         return int(totals[0]), int(totals[1]), int(totals[2])
 
     @property
     def n_experiments(self) -> int:
-        """Experiments of all species together."""
+        """Number of experiments of all species together."""
         return sum(len(part.experiments) for part in self.parts)
 
     @property
     def n_training(self) -> int:
-        """Experiments that may be trained on."""
+        """Number of experiments that may be trained on."""
         return sum(len(part.training) for part in self.parts)
 
     @property
     def n_held_out(self) -> int:
-        """Experiments that are held out whole."""
+        """Number of experiments that are held out whole."""
         return sum(int(part.experiments["held_out"].sum()) for part in self.parts)
 
     def hold_out(self, count: int, seed: int) -> JointAxis:
-        """Hold some experiments out whole, chosen by seed, to see how unseen tracks fare in training.
+        """Hold some experiments out whole, chosen by seed, to measure the error on unseen tracks in training.
 
-        Only those whose biosample and whose assay have another training experiment in their species.
+        An experiment is chosen only if its biosample and its assay have another training experiment in its
+        species.
 
         Raises
         ------
         AxisError
-            If there are fewer of them.
+            If there are fewer than `count` such experiments.
         """
         if not count:
             return self
-        every = [(number, row) for number, part in enumerate(self.parts) for row in part.training.index]
+        candidates = [(number, row) for number, part in enumerate(self.parts) for row in part.training.index]
         chosen: set[tuple[int, int]] = set()
         left = [part.training for part in self.parts]
-        for at in np.random.Generator(np.random.PCG64([seed, 0x40])).permutation(len(every)):
-            number, row = every[int(at)]
+        for at in np.random.Generator(np.random.PCG64([seed, 0x40])).permutation(len(candidates)):
+            number, row = candidates[int(at)]
             table = left[number]
             alike = table.loc[row, ["biosample", "assay"]]
             others = table.drop(row)
@@ -233,7 +234,7 @@ class JointAxis:
         return replace(self, parts=parts)
 
     def held_out_alone(self) -> JointAxis:
-        """An axis whose training experiments are those that this one holds out."""
+        """Return an axis whose training experiments are those that this one holds out."""
         parts = tuple(
             replace(
                 part,
@@ -244,13 +245,13 @@ class JointAxis:
         return replace(self, parts=parts)
 
     def mean_signal(self) -> float:
-        """Mean value in training, over all positions and their experiments; 0 if there are none."""
+        """Compute the mean training value over all positions and their experiments; 0 if there are none."""
         parts = [part for part in self.parts if len(part.training)]
         means = [float(part.training["signal_mean"].mean()) for part in parts]
         return float(np.average(means, weights=[part.n_positions[0] for part in parts])) if parts else 0.0
 
     def part(self, species: str) -> SpeciesAxis:
-        """The share of one species.
+        """Return the axis of one species.
 
         Raises
         ------
@@ -263,51 +264,51 @@ class JointAxis:
         raise AxisError("species", got=repr(species), expected=f"one of {', '.join(self.species)}")
 
     def offsets(self, species: str) -> npt.NDArray[np.int32]:
-        """First 25 bp, 250 bp and 5 kbp position of a species, shape `(3,)`."""
+        """Return the first 25 bp, 250 bp and 5 kbp position of a species, shape `(3,)`."""
         before = self.parts[: self.species.index(species)]
         totals = np.sum([part.n_positions for part in before] or [(0, 0, 0)], axis=0)
         return np.asarray(totals, dtype=np.int32)
 
     def biosample_index(self, species: str, biosamples: Iterable[str]) -> npt.NDArray[np.int32]:
-        """Numbers of a species' biosamples on the joint axis."""
+        """Return the numbers of a species' biosamples on the joint axis."""
         at = self.species.index(species)
         first = sum(len(part.biosamples) for part in self.parts[:at])
         number = {name: first + i for i, name in enumerate(self.parts[at].biosamples)}
         return np.array([number[name] for name in biosamples], dtype=np.int32)
 
     def assay_index(self, assays: Iterable[str]) -> npt.NDArray[np.int32]:
-        """Numbers of assays on the joint axis."""
+        """Return the numbers of assays on the joint axis."""
         number = {name: i for i, name in enumerate(self.assays)}
         return np.array([number[name] for name in assays], dtype=np.int32)
 
     def missing_pairs(self, species: str) -> list[Pair]:
-        """Every (biosample of the species, assay of the union) that was not trained on."""
+        """List every (biosample of the species, assay of the union) that was not trained on."""
         part = self.part(species)
         trained = set(zip(part.training["biosample"], part.training["assay"], strict=True))
         return [(species, b, a) for b in part.biosamples for a in self.assays if (b, a) not in trained]
 
     def units(self, species: str | None = None) -> dict[str, list[str]]:
-        """Output types (tracks' own units) of each assay's training experiments, in one species or all."""
-        found: dict[str, list[str]] = {}
+        """List the output types (tracks' units) of each assay's training experiments in `species` or all."""
+        by_assay: dict[str, list[str]] = {}
         for part in self.parts:
             if species in (None, part.species):
                 for assay, kind in zip(part.training["assay"], part.training["output_type"], strict=True):
-                    kinds = found.setdefault(assay, [])
+                    kinds = by_assay.setdefault(assay, [])
                     kinds += [kind] if kind not in kinds else []
-        return found
+        return by_assay
 
     def joint_pair(self, pair: Pair) -> Pair:
-        """A pair with its assay named as on this axis, where it is named as in the species' store."""
+        """Rename the assay of a pair from its name in the species' store to its name on this axis."""
         species, biosample, assay = pair
         names = self.part(species).aliases if species in self.species else {}
         return species, biosample, names.get(assay, assay)
 
     def all_pairs(self, species: str) -> list[Pair]:
-        """Every (biosample of the species, assay of the union)."""
+        """List every (biosample of the species, assay of the union)."""
         return [(species, b, a) for b in self.part(species).biosamples for a in self.assays]
 
     def exclude(self, pairs: Sequence[Pair]) -> JointAxis:
-        """Set experiments aside: they are never trained on, nor used to choose when to stop.
+        """Exclude experiments: they are never trained on, nor used to choose when training stops.
 
         Raises
         ------

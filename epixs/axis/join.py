@@ -1,4 +1,4 @@
-"""Compendia -> the joint axis over them."""
+"""Join compendia into one axis."""
 
 from __future__ import annotations
 
@@ -24,25 +24,25 @@ def joint_axis(
     Parameters
     ----------
     stores
-        Finished compendia, one a species, or the path of a single one. Rows that could not be read take no
-        part.
+        Finished compendia, one per species, or the path of a single one. Rows that could not be read are left
+        out.
     exclude
-        Experiments never to be trained on.
+        Experiments that are never trained on.
     aliases
         Assays that stores name differently, from `epixs.read_aliases`.
 
     Warns
     -----
     EpixsWarning
-        If a species shares no assay with the others: nothing can be learnt from one for the other.
+        If a species shares no assay with the others, so that nothing can be learnt from one for the other.
 
     Raises
     ------
     AxisError
-        If a species comes twice, a store is imputed, an excluded pair does not exist, or an alias makes two
-        experiments of a species one.
+        If a species comes twice, a store is imputed, an excluded pair does not exist, or an alias gives two
+        experiments of a species the same labels.
     StoreError
-        If a store is foreign or unfinished.
+        If a store is unfinished, or epixs did not write it.
 
     Examples
     --------
@@ -74,11 +74,11 @@ def joint_axis(
 
 
 def _warn_of_strangers(parts: Sequence[SpeciesAxis]) -> None:
-    """Warn where a species shares no assay with the others, and say which names may mean the same."""
+    """Warn if a species shares no assay with the others, and say which names may mean the same."""
     names = {part.species: sorted(set(part.experiments["assay"])) for part in parts}
-    for species, mine in names.items():
-        others = {name for other, theirs in names.items() if other != species for name in theirs}
-        if others and not others & set(mine):
+    for species, own in names.items():
+        others = {name for other, assays in names.items() if other != species for name in assays}
+        if others and not others & set(own):
             near = [f"{a} ({b}) and {c} ({d})" for b, a, d, c in near_names(names)]
             hint = f"; these may be the same: {', '.join(near[:3])}: give `aliases`" if near else ""
             warnings.warn(f"{species} shares no assay with the others{hint}", EpixsWarning, stacklevel=3)
@@ -88,12 +88,12 @@ def _warn_of_strangers(parts: Sequence[SpeciesAxis]) -> None:
 def axis_of_store(
     store: str | Path, exclude: Sequence[Pair], known: JointAxis, aliases: Sequence[Alias] = ()
 ) -> JointAxis:
-    """The axis of one store, with the aliases of a known axis and further ones.
+    """Make the axis of one store, with the aliases of a known axis and further ones.
 
     Raises
     ------
     AxisError, StoreError
-        As `joint_axis`.
+        As `joint_axis` does.
     """
     species = species_of(store)
     rows = known.part(species).alias_rows if species in known.species else []
@@ -101,16 +101,16 @@ def axis_of_store(
 
 
 def _join(parts: Sequence[SpeciesAxis]) -> JointAxis:
-    every = pd.concat([part.experiments[["assay", "assay_class"]] for part in parts])
-    count = every.groupby(["assay", "assay_class"]).size()
-    classes: dict[str, str] = {}  # of several, that of most experiments: whatever the order of the stores
+    labels = pd.concat([part.experiments[["assay", "assay_class"]] for part in parts])
+    count = labels.groupby(["assay", "assay_class"]).size()
+    classes: dict[str, str] = {}  # of several classes, that of most experiments, in any order of stores
     for assay, kind in sorted(count.index, key=lambda key: (count[key], key[1] != "other", key)):
         classes[str(assay)] = str(kind)
     return JointAxis(tuple(parts), tuple(sorted(classes)), classes)
 
 
 def species_of(path: str | Path) -> str:
-    """Species of a finished store."""
+    """Read the species of a finished store."""
     return str(open_compendium(path).attrs["species"])
 
 

@@ -1,4 +1,4 @@
-"""The joint axis as JSON holds it, in models and factor stores; what is read is checked in full."""
+"""Write the joint axis as JSON, for models and factor stores, and read it back with all checks."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ class SavedAxis(TypedDict):
 
 
 def axis_to_dict(axis: JointAxis) -> dict[str, Any]:
-    """Everything a model needs to find its rows again, as JSON holds it."""
+    """Return, as JSON can hold it, everything that a model needs to find its rows again."""
     return {
         "assays": list(axis.assays),
         "assay_classes": axis.assay_classes,
@@ -89,12 +89,12 @@ def axis_from_dict(
     *,
     whole: bool = True,
 ) -> JointAxis:
-    """Inverse of `axis_to_dict`; one that is not whole has labels without an experiment.
+    """Read an axis that `axis_to_dict` wrote; unless `whole`, it may have labels without an experiment.
 
     Raises
     ------
     EpixsError
-        Of type `error`, with `problem`, if something is missing, or contradicts something else.
+        Of type `error`, with `problem`, if something is missing or contradicts something else.
     """
     saved: SavedAxis = checked(SavedAxis, content, problem, error)
     try:
@@ -113,14 +113,14 @@ def axis_from_dict(
 
 
 def _names(names: list[str]) -> list[str]:
-    """Sorted, distinct names."""
+    """Check that names are sorted and distinct, and return them."""
     if names != sorted(set(names)):
         raise ValueError(f"names are not sorted, or come twice: {names[:5]}")
     return names
 
 
 def _species_from(entry: SavedSpecies, whole: bool) -> SpeciesAxis:
-    """One species of `axis_to_dict`, whose fields fit together."""
+    """Read one species that `axis_to_dict` wrote, and check that its fields fit together."""
     species = entry["species"]
     name, chrom, start, end = zip(*entry["regions"], strict=True)
     regions = Regions(entry["assembly"], name, chrom, start, end)

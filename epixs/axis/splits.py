@@ -1,7 +1,7 @@
-"""Splits: which experiments, and which regions, a fold of a cross-validation keeps from training.
+"""Splits: the experiments and regions that each fold of a cross-validation keeps from training.
 
-A split depends on labels and a seed alone, not on the order of experiments in a store. It is saved as tables
-that `--exclude` reads, each with the fingerprint of the whole split in it.
+A split depends only on labels and a seed, not on the order of experiments in a store. It is saved as tables
+that `--exclude` reads; each contains the fingerprint of the whole split.
 """
 
 from __future__ import annotations
@@ -29,27 +29,27 @@ BY = ("experiment", "assay", "class", "biosample", "region")
 """Ways to split."""
 
 FOLDS = 3
-"""Number of folds, unless another one is asked for; the paper's."""
+"""Default number of folds, that of the paper."""
 
 MOST_FOLDS = 1_000
 
 Place = tuple[str, str, int, int, str]
-"""`(species, chrom, start, end, name)` of a region."""
+"""Type of a region: `(species, chrom, start, end, name)`."""
 
 
 @dataclass(frozen=True)
 class Fold:
-    """What one fold keeps from training.
+    """The experiments and regions that one fold keeps from training.
 
     Parameters
     ----------
     name
-        Its number from 1 on, or the class that it holds out.
+        Number of the fold, from 1 on, or the class that it holds out.
     pairs
         Experiments that are never trained on, and are scored.
     regions
-        Regions that are withheld from training as well, and outside of which nothing is scored; none means
-        that all regions are trained on and scored.
+        Regions that are also kept from training; only they are scored. If there are none, all regions are
+        trained on and scored.
     """
 
     name: str
@@ -64,13 +64,13 @@ class Split:
     Parameters
     ----------
     by
-        What is kept together: one of `BY`.
+        Way to split: one of `BY`.
     seed
-        Decides which experiment comes into which fold.
+        Seed that decides which experiment comes into which fold.
     folds
         The folds.
     kept
-        Experiments in no fold: held out, their assay or biosample would have none left to train on.
+        Experiments in no fold: without them, their assay or biosample would have none left to train on.
     """
 
     by: str
@@ -80,22 +80,22 @@ class Split:
 
     @cached_property
     def fingerprint(self) -> str:
-        """Digest of everything that the split says."""
+        """Digest of the whole split."""
         folds = [[fold.name, fold.pairs, fold.regions] for fold in self.folds]
         return digest([self.by, self.seed, folds, self.kept])
 
     def table(self, fold: Fold) -> pd.DataFrame:
-        """The experiments of a fold, as its file has them."""
+        """Tabulate the experiments of a fold, as its file has them."""
         rows = [(*pair, fold.name, self.fingerprint) for pair in fold.pairs]
         return pd.DataFrame(rows, columns=["species", "biosample", "assay", "fold", "split"])
 
     def write(self, folder: str | Path) -> list[Path]:
-        """Write `fold-1.tsv`, `fold-2.tsv` ..., and `fold-1.bed` ... where regions are withheld.
+        """Write `fold-1.tsv`, `fold-2.tsv` ..., and `fold-1.bed` ... if regions are withheld.
 
         Parameters
         ----------
         folder
-            New or empty folder, or one that holds this very split.
+            New or empty folder, or one that holds the same split.
 
         Returns
         -------
@@ -144,28 +144,28 @@ def split(
     Parameters
     ----------
     stores
-        Finished compendia, one per species; each is split by itself, and folds of one number go together.
+        Finished compendia, one per species. Each is split by itself, and folds of the same number are joined.
     by
-        `"experiment"`: single experiments, spread over assays and biosamples, each of which keeps an
-        experiment in training. `"assay"`: all experiments of an assay are in one fold, which makes them
+        `"experiment"`: single experiments, spread over assays and biosamples; each assay and biosample keeps
+        an experiment in training. `"assay"`: all experiments of an assay are in one fold, so that they are
         zero-shot. `"class"`: all assays of a class, one fold per class. `"biosample"`: all experiments of a
-        biosample but for one, that of its most widespread assay. `"region"`: regions, which are withheld, and
-        beside them experiments as of `"experiment"`: neither the track nor the place was seen.
+        biosample except one, that of its most widespread assay. `"region"`: experiments as by `"experiment"`,
+        and regions that are withheld too, so that neither the track nor the place was seen.
     folds
-        How many; 3, unless the folds are classes.
+        Number of folds; 3 by default, not given if the folds are classes.
     assay_class
         Only experiments of this class are in folds; the others are always trained on.
     seed
-        Decides which experiment comes into which fold.
+        Seed that decides which experiment comes into which fold.
     out
         Folder to write the folds to; see `Split.write`.
 
     Raises
     ------
     ConfigError
-        If there is no such way to split, or not enough to split.
+        If there is no such way to split, or too few experiments or regions.
     AxisError, StoreError
-        As `joint_axis`, for stores that cannot be used.
+        As `joint_axis` does, if stores cannot be used.
 
     Examples
     --------
@@ -206,17 +206,17 @@ def split_parts(
     names = [assay_class] if assay_class else known
     if by != "class":
         names = [str(number) for number in range(1, count + 1)]
-    found = [_fold_of(part, by, names, assay_class, seed) for part in parts]
+    by_part = [_fold_of(part, by, names, assay_class, seed) for part in parts]
     made, kept = [], []
     for number, name in enumerate(names):
         pairs = [
             (part.species, b, a)
-            for part, placed in zip(parts, found, strict=True)
+            for part, placed in zip(parts, by_part, strict=True)
             for (b, a), at in placed.items()
             if at == number
         ]
         made.append(Fold(name, tuple(sorted(pairs))))
-    for part, placed in zip(parts, found, strict=True):
+    for part, placed in zip(parts, by_part, strict=True):
         kept += [(part.species, b, a) for (b, a), at in placed.items() if at is None]
     empty = [fold.name for fold in made if not fold.pairs]
     if empty:
@@ -231,14 +231,14 @@ def split_parts(
 
 
 Label = tuple[str, str]
-"""`(biosample, assay)`"""
+"""Type of a label: `(biosample, assay)`."""
 
 Placed = dict[Label, int | None]
-"""Number of the fold of each experiment; None for those that could be in none."""
+"""Number of the fold of each experiment; None for experiments that no fold can take."""
 
 
 def _fold_of(part: SpeciesAxis, by: str, names: Sequence[str], assay_class: str, seed: int) -> Placed:
-    """Fold of each experiment of a species that may be in one."""
+    """Choose the fold of each experiment of a species that may be in one."""
     table = part.experiments
     classes = dict(
         zip(zip(table["biosample"], table["assay"], strict=True), table["assay_class"], strict=True)
@@ -259,12 +259,12 @@ def _fold_of(part: SpeciesAxis, by: str, names: Sequence[str], assay_class: str,
 
 
 def _digest_of(seed: int, *texts: str) -> str:
-    """What things are ordered by: as good as at random, and the same for the same seed."""
+    """Return a digest to order by: practically random, but the same for the same seed."""
     return digest([seed, *texts])
 
 
 def _balanced(sizes: Mapping[str, int], count: int, order: Callable[[str], str]) -> dict[str, int]:
-    """Fold of each group: the largest first, each into the fold with the fewest members so far."""
+    """Put groups into folds: the largest first, each into the fold with the fewest members so far."""
     filled, place = [0] * count, {}
     for name in sorted(sizes, key=lambda name: (-sizes[name], order(name))):
         place[name] = min(range(count), key=lambda at: (filled[at], at))
@@ -275,10 +275,10 @@ def _balanced(sizes: Mapping[str, int], count: int, order: Callable[[str], str])
 def _stratified(
     every: Sequence[Label], labels: Sequence[Label], count: int, groups: Mapping[str, int] | None
 ) -> Placed:
-    """Fold of each experiment, such that no fold has all experiments of an assay or of a biosample.
+    """Put experiments into folds, so that no fold has all experiments of an assay or of a biosample.
 
-    Assays, then biosamples, are spread over the folds; `groups` gives the fold of each biosample instead, of
-    whose experiments the one of the most widespread assay comes last and so is kept.
+    Assays, then biosamples, are spread over the folds. If `groups` gives the fold of each biosample, its
+    experiment of the most widespread assay comes last, and so is kept in training.
     """
     total = Counter(name for label in every for name in _names(label))
     held: list[Counter[Label]] = [Counter() for _ in range(count)]
@@ -287,26 +287,26 @@ def _stratified(
     if groups is not None:
         labels = sorted(labels, key=lambda label: total[_names(label)[1]])
     for label in labels:
-        mine = _names(label)
-        may = [at for at in range(count) if all(held[at][name] + 1 < total[name] for name in mine)]
+        names = _names(label)
+        may = [at for at in range(count) if all(held[at][name] + 1 < total[name] for name in names)]
         if groups is not None:
             may = [at for at in may if at == groups[label[0]]]
         placed[label] = min(
-            may, key=lambda at: (held[at][mine[1]], held[at][mine[0]], sizes[at], at), default=None
+            may, key=lambda at: (held[at][names[1]], held[at][names[0]], sizes[at], at), default=None
         )
         if (at := placed[label]) is not None:
-            held[at].update(mine)
+            held[at].update(names)
             sizes[at] += 1
     return placed
 
 
 def _names(label: Label) -> tuple[Label, Label]:
-    """A biosample and an assay, which may have the same name, as keys."""
+    """Return a biosample and an assay as keys that differ even if their names are the same."""
     return ("biosample", label[0]), ("assay", label[1])
 
 
 def _with_regions(folds: Sequence[Fold], parts: Sequence[SpeciesAxis], seed: int) -> list[Fold]:
-    """The folds, each with regions of its own, balanced by their bins."""
+    """Give each fold regions of its own, balanced by their length."""
     withheld: list[list[Place]] = [[] for _ in folds]
     for part in parts:
         places = _places(part, len(folds))
@@ -315,12 +315,12 @@ def _with_regions(folds: Sequence[Fold], parts: Sequence[SpeciesAxis], seed: int
         fold_of = _balanced(sizes, len(folds), order)
         for at, place in enumerate(places):
             withheld[fold_of[str(at)]].append(place)
-    return [replace(fold, regions=tuple(mine)) for fold, mine in zip(folds, withheld, strict=True)]
+    return [replace(fold, regions=tuple(own)) for fold, own in zip(folds, withheld, strict=True)]
 
 
 def _places(part: SpeciesAxis, count: int) -> list[Place]:
-    """A species' regions; where they are fewer than the folds, each cut into as many stretches."""
-    regions, found = part.regions, []
+    """List a species' regions; if they are fewer than the folds, each is cut into one stretch per fold."""
+    regions, places = part.regions, []
     for number, (name, chrom, first, end) in enumerate(
         zip(regions.name, regions.chrom, regions.start, regions.end, strict=True)
     ):
@@ -335,5 +335,5 @@ def _places(part: SpeciesAxis, count: int) -> list[Place]:
             )
         cuts = [first + COARSE_BINS * BIN_SIZE * (positions * at // stretches) for at in range(stretches)]
         for at, (start, stop) in enumerate(itertools.pairwise([*cuts, end]), 1):
-            found.append((part.species, chrom, start, stop, f"{name}-{at}" if stretches > 1 else name))
-    return found
+            places.append((part.species, chrom, start, stop, f"{name}-{at}" if stretches > 1 else name))
+    return places

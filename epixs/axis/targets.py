@@ -1,4 +1,4 @@
-"""The species that zero-shot imputation is meant for, and the assays that they lack."""
+"""Choose the target species, for which zero-shot imputation is meant, and the assays that they lack."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from epixs.errors import AxisError, closest
 
 
 def named_targets(axis: JointAxis, target: str) -> tuple[str, ...]:
-    """Species of a text, several separated by commas.
+    """Parse the names of species, separated by commas.
 
     Raises
     ------
@@ -26,15 +26,16 @@ def named_targets(axis: JointAxis, target: str) -> tuple[str, ...]:
 
 
 def targets_of(axis: JointAxis, named: str) -> tuple[tuple[str, ...], str]:
-    """Species that zero-shot imputation is meant for, and why: those that are named, else chosen ones."""
+    """Return the target species and the reason: those that are named, else chosen ones."""
     return (named_targets(axis, named), "as asked for") if named else choose_targets(axis)
 
 
 def choose_targets(axis: JointAxis) -> tuple[tuple[str, ...], str]:
-    """Species that zero-shot imputation is meant for, and why.
+    """Choose the target species, and give the reason.
 
-    Those of which excluded experiments leave no experiment of an assay that another species trains on. Where
-    there is none, the one with the fewest training experiments: of those with excluded experiments, if any.
+    These are the species that lose all experiments of an assay by exclusion, while another species trains on
+    that assay. If there is none, it is the species with the fewest training experiments, among those with
+    excluded experiments if there are any.
     """
     whole = tuple(part.species for part in axis.parts if _loses_an_assay(axis, part))
     if whole:
@@ -55,16 +56,17 @@ def _loses_an_assay(axis: JointAxis, part: SpeciesAxis) -> bool:
 
 
 def lacking_assays(axis: JointAxis, targets: tuple[str, ...]) -> list[str]:
-    """Assays that a target species lacks in training and another species has: zero-shot ones."""
+    """List the zero-shot assays: those that a target species lacks in training and another species has."""
     trained = {part.species: set(part.training["assay"]) for part in axis.parts}
     everywhere = set().union(*trained.values())
     return sorted(assay for assay in everywhere if any(assay not in trained[name] for name in targets))
 
 
 def wanted_assays(axis: JointAxis, named: str) -> list[str]:
-    """Zero-shot assays that will be asked for, as far as can be told.
+    """List the zero-shot assays that will probably be imputed.
 
-    Those of which a target species has excluded experiments and no other; all that it lacks if it is named.
+    If a target is named, these are all assays that it lacks. Else they are those of its lacking assays of
+    which it has excluded experiments.
     """
     targets, _ = targets_of(axis, named)
     lacking = lacking_assays(axis, targets)

@@ -1,1 +1,1 @@
-"""Which experiments there are: catalogs, portal tables, pairs."""
+"""Lists of experiments: catalogs, portal tables, pairs."""

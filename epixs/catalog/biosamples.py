@@ -1,4 +1,4 @@
-"""Names of biosamples by all that a portal table tells of them."""
+"""Name biosamples by all columns of a portal table that describe them."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ TREATMENT = ("Biosample treatments", "Biosample treatments amount", "Biosample t
 MODIFICATION = "Biosample genetic modifications"
 
 PLAIN_COLUMNS = ("Biosample term id", "Biosample term name", "Biosample type", "Biosample organism")
-"""Columns about a biosample that do not tell one from another of the same term."""
+"""Columns about a biosample that cannot distinguish two biosamples of the same term."""
 
 
 def biosample_names(files: pd.DataFrame) -> pd.Series[str]:
-    """Name of each file's biosample: its term, and whatever else of the table tells biosamples apart.
+    """Name each file's biosample: its term, and all else in the table that distinguishes biosamples.
 
-    That is treatments with amount and duration, genetic modifications, other columns about the biosample
-    (older tables have life stage, age, sex and the like), and the type where a term comes with several.
+    These are treatments with amount and duration, genetic modifications, other columns about the biosample
+    (older tables have life stage, age, sex and the like), and the type if a term occurs with several types.
     """
     modifications = [name for name in files.columns if name.startswith(MODIFICATION)]
     known = (*PLAIN_COLUMNS, *TREATMENT)
@@ -43,10 +43,13 @@ def biosample_names(files: pd.DataFrame) -> pd.Series[str]:
 
 
 def _treatments(names: str, amounts: str, durations: str) -> str:
-    """`"dexamethasone"`, `"100 nM"`, `"4 hour"` -> `"100 nM dexamethasone for 4 hour"`; lists by commas."""
+    """Turn `"dexamethasone"`, `"100 nM"`, `"4 hour"` into `"100 nM dexamethasone for 4 hour"`.
+
+    Each text may be a list with commas.
+    """
     each = [[part.strip() for part in text.split(",")] for text in (names, amounts, durations)]
     count = len(each[0])
-    if not all(len(parts) == count or parts == [""] for parts in each):  # which belong together is not said
+    if not all(len(parts) == count or parts == [""] for parts in each):  # unclear which belong together
         each, count = [[names], [amounts], [durations]], 1
     columns = [parts if len(parts) == count else [""] * count for parts in each]
     treatments = [

@@ -1,6 +1,6 @@
-"""The catalog: one row per experiment, written by hand or made from an ENCODE portal `metadata.tsv`.
+"""The catalog: one row per experiment, written by hand or made from `metadata.tsv` of the ENCODE portal.
 
-`catalog/README.md` is the dictionary of its columns.
+`catalog/README.md` describes its columns.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ ASSAY_CLASSES = ("histone", "protein_binding", "transcription", "accessibility",
 CORE_MINIMUM = 5
 
 MISSING = "(missing)"
-"""What no label may be: in stores it stands for a label that a row lacks."""
+"""Text that no label may have: in stores it stands for a missing label."""
 
 PROBLEMS_SHOWN = 12
 
@@ -44,9 +44,9 @@ class Catalog:
     species
         For instance `"mouse"`.
     assembly
-        With its chromosome sizes; without, where only the headers of its tracks tell them.
+        The assembly with its chromosome sizes; without them if only the headers of the tracks tell them.
     experiments
-        One row an experiment, columns `REQUIRED + OPTIONAL`, all text; `path` is absolute or a URL. The
+        One row per experiment, columns `REQUIRED + OPTIONAL`, all text; `path` is absolute or a URL. The
         index is the line number in the file.
     """
 
@@ -56,23 +56,23 @@ class Catalog:
 
 
 def slug(text: str) -> str:
-    """Spaces to underscores: how output types and assays are spelled inside an assay name."""
+    """Replace spaces by underscores, as in the parts of an assay's name."""
     return re.sub(r"\s+", "_", text.strip())
 
 
 def vocabulary() -> pd.DataFrame:
-    """The packaged assay vocabulary: how each assay's signal is chosen, named and classed."""
+    """Read the packaged assay vocabulary: how each assay's signal is chosen, named and classed."""
     return pd.read_csv(reference_folder() / "assays.tsv", sep="\t", dtype=str, keep_default_na=False)
 
 
 def output_type_in(assay: str) -> str:
-    """The output type that an assay's name ends with; empty if there is none."""
+    """Return the output type that an assay's name ends with; empty if there is none."""
     return next((kind for ending, kind in _endings() if assay.endswith(ending)), "")
 
 
 @functools.cache
 def _endings() -> tuple[tuple[str, str], ...]:
-    """How assay names end that name an output type, and which it is; longer ones come first."""
+    """List the endings of assay names that name an output type, with that type; longer endings come first."""
     lines = (reference_folder() / "output_types.txt").read_text(encoding="utf-8").split("\n")
     kinds = {line.strip() for line in lines if line.strip() and not line.startswith("#")}
     return tuple((f"_{slug(kind)}", kind) for kind in sorted(kinds, key=len, reverse=True))
@@ -92,33 +92,33 @@ def read_catalog(
     path
         A tab-separated file with the columns `REQUIRED`.
     species
-        Needed where the file holds more than one.
+        Needed if the file holds more than one.
     check_files
         Whether a local file that does not exist is a problem.
     chrom_alias
-        A table of other names of the assembly's chromosomes, as UCSC has them; if there is none, it is looked
-        for as `ASSEMBLY.chromAlias.txt` beside the catalog.
+        Table of other names of the assembly's chromosomes, in UCSC's format. By default it is
+        `ASSEMBLY.chromAlias.txt` beside the catalog, if that exists.
 
     Raises
     ------
     CatalogError
-        Naming each row and column, what was got and what was expected.
+        If rows cannot be used. The message names each row and column, what was got and what was expected.
     """
     path = Path(path)
     table = _read_table(path)
-    found = list(dict.fromkeys(table["species"]))
-    if species is None and len(found) > 1:
+    species_listed = list(dict.fromkeys(table["species"]))
+    if species is None and len(species_listed) > 1:
         raise CatalogError(
             f"{path} holds several species",
-            got=", ".join(found),
+            got=", ".join(species_listed),
             expected="one store per species",
-            next_step=f"name one with --species, for instance --species {found[0]}",
+            next_step=f"name one with --species, for instance --species {species_listed[0]}",
         )
-    species = species or found[0]
+    species = species or species_listed[0]
     table = table[table["species"] == species]
     if table.empty:
         raise CatalogError(
-            f"{path} has no species", got=repr(species), expected=" or ".join(map(repr, found))
+            f"{path} has no species", got=repr(species), expected=" or ".join(map(repr, species_listed))
         )
     problems = list(_row_problems(table)) + list(_table_problems(table))
     table = table.assign(path=[_resolve(path.parent, value) for value in table["path"]])
@@ -134,7 +134,7 @@ def read_catalog(
 
 
 def missing_files(experiments: pd.DataFrame) -> list[str]:
-    """One sentence for each row of a catalog whose local file does not exist."""
+    """List, in one sentence each, the rows of a catalog whose local file does not exist."""
     return [
         f"row {row}, column path: got {value!r}, which does not exist; expected a file or a URL"
         for row, value in experiments["path"].items()
@@ -174,11 +174,11 @@ def _row_problems(table: pd.DataFrame) -> Iterable[str]:
             if not record[column]:
                 yield f"row {row}, column {column}: got nothing; expected a value"
             elif record[column] == MISSING:
-                yield f"row {row}, column {column}: got {MISSING!r}; expected a name, for it stands for none"
+                yield f"row {row}, column {column}: got {MISSING!r}; expected a name: this text means no name"
         if is_url(record["path"]) and "@" in urlsplit(record["path"]).netloc:
             yield (
-                f"row {row}, column path: got a URL with a user name or password; expected none, for stores "
-                "keep their sources' URLs (keys for s3, gs and az go into the environment)"
+                f"row {row}, column path: got a URL with a user name or password; expected a URL without, "
+                "because stores keep it (keys for s3, gs and az go into the environment)"
             )
         if record["assay_class"] not in ASSAY_CLASSES:
             yield (
@@ -215,16 +215,16 @@ def _table_problems(table: pd.DataFrame) -> Iterable[str]:
 
 def _raise_problems(path: Path, problems: list[str]) -> None:
     if problems:
-        shown = "\n  ".join(problems[:PROBLEMS_SHOWN])
+        listed = "\n  ".join(problems[:PROBLEMS_SHOWN])
         more = len(problems) - PROBLEMS_SHOWN
         rest = f"\n  and {more} more" if more > 0 else ""
-        raise CatalogError(f"{path}: {len(problems)} problem(s)\n  {shown}{rest}\nCorrect these rows")
+        raise CatalogError(f"{path}: {len(problems)} problem(s)\n  {listed}{rest}\nCorrect these rows")
 
 
 def core_experiments(table: pd.DataFrame, minimum: int = CORE_MINIMUM) -> pd.DataFrame:
     """Keep biosamples with at least `minimum` assays and assays with at least `minimum` biosamples.
 
-    Iterated to a fixed point, within each species (the Core set of Schreiber et al. 2019).
+    The filter is repeated until nothing changes, within each species (Core set of Schreiber et al. 2019).
     """
     while True:
         assays = table.groupby(["species", "biosample"])["assay"].transform("nunique")
@@ -241,19 +241,19 @@ def write_catalog(table: pd.DataFrame, path: str | Path, *, paths_from: str | Pa
     Parameters
     ----------
     table
-        With the columns `REQUIRED`.
+        Experiments, with the columns `REQUIRED`.
     path
         The TSV to write.
     paths_from
-        Folder that relative paths are relative to now; they are written relative to the TSV.
+        Folder that relative paths in `table` start from; they are written relative to the TSV's folder.
     """
     if paths_from is not None:
-        here = os.path.abspath(Path(path).parent)
+        folder = os.path.abspath(Path(path).parent)
         table = table.assign(
             path=[
                 value
                 if is_url(value) or os.path.isabs(value)
-                else os.path.relpath(Path(paths_from) / value, here)
+                else os.path.relpath(Path(paths_from) / value, folder)
                 for value in table["path"]
             ]
         )

@@ -1,7 +1,7 @@
-"""The experiments that the reference model was trained on, as they were published: one row per bigWig.
+"""Read the published lists of the reference model's training experiments: one row per bigWig.
 
 `ENCODE2018Core.tsv` and `ENCODE2018Sparse.tsv` (Schreiber et al. 2020) name assays as we do, and biosamples
-by the portal's summary. They say neither species nor assembly: human, hg38.
+by the portal's summary. They do not name species and assembly, which are human and hg38.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from epixs.errors import CatalogError
 PORTAL = "https://www.encodeproject.org"
 
 EDITED = "genetic_modification_"
-"""How names of assays begin whose biosamples were edited."""
+"""Beginning of the names of assays whose biosamples were edited."""
 
 OLDER_NAMES = {"Accession_x": "Accession"}
 
@@ -29,7 +29,7 @@ SPECIES, ASSEMBLY = "human", "hg38"
 def read_manifests(
     paths: Sequence[Path], species: str | None = None, assembly: str | None = None
 ) -> pd.DataFrame:
-    """Rows of a catalog from published manifests, `perturbed` marked.
+    """Turn published manifests into rows of a catalog; column `perturbed` is True or False.
 
     Raises
     ------

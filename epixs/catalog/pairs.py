@@ -1,4 +1,4 @@
-"""(species, biosample, assay): experiments by their labels, and the tables that name them."""
+"""Pairs: experiments identified by (species, biosample, assay), and tables of such pairs."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from epixs.catalog.tsv import read_tsv
 from epixs.errors import AxisError, closest
 
 Pair = tuple[str, str, str]
-"""`(species, biosample, assay)`"""
+"""Type of a pair: `(species, biosample, assay)`."""
 
 
 def read_pairs(path: str | Path, *, what: str = "pairs file") -> list[Pair]:
-    """Read a TSV with the columns `species biosample assay`; a message calls it `what`.
+    """Read a TSV with the columns `species biosample assay`; error messages call it `what`.
 
     Raises
     ------
@@ -47,7 +47,7 @@ def read_pairs(path: str | Path, *, what: str = "pairs file") -> list[Pair]:
 
 
 def why_unknown(biosample: str, assay: str, biosamples: Collection[str], assays: Collection[str]) -> str:
-    """Say which of an experiment's two labels is not known, and which known one is close."""
+    """Say which of an experiment's two labels is unknown, and name a similar known one."""
     labels = (("biosample", biosample, biosamples), ("assay", assay, assays))
     unknown = [
         f"unknown {what} {name!r}{closest(name, known)}" for what, name, known in labels if name not in known

@@ -1,4 +1,4 @@
-"""ENCODE portal `metadata.tsv` -> the rows of a catalog: one file per (biosample, assay)."""
+"""Make the rows of a catalog from the ENCODE portal's `metadata.tsv`: one file per (biosample, assay)."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ HELPFUL = (
 )
 
 OLDER_NAMES = {"Assembly": "File assembly"}
-"""Columns as older tables of the portal have them."""
+"""Names of columns in older tables of the portal, and their present names."""
 
 MOST_NAMED = 4
 
@@ -59,26 +59,26 @@ REPORT_COLUMNS = ("Accession", "Biosample summary")
 
 @dataclass(frozen=True)
 class Selection:
-    """What was chosen from a portal table.
+    """The files chosen from a portal table.
 
     Parameters
     ----------
     table
         The catalog rows.
     dropped
-        How many files each step set aside, in order.
+        Number of files that each step dropped, in order.
     others
-        Experiments of a (biosample, assay) of which another was chosen: its labels, both accessions, and what
-        the table says of their series. The table does not tell their biosamples apart.
+        Experiments that were not chosen because another one has the same labels: these labels, both
+        accessions, and the table's columns about their series. Their biosamples look the same in the table.
     unnamed
-        Experiments that the report does not have, named by the table instead.
+        Experiments that the report lacks; the table names them instead.
     audited
-        Accessions of files that were chosen although the portal's audit found an error, for lack of a better
-        one.
+        Accessions of files that were chosen although the portal's audit found an error, because there was no
+        better one.
     outside_core
         Species of which the Core filter left no experiment.
     notes
-        What was assumed, in sentences.
+        Assumptions, one sentence each.
     """
 
     table: pd.DataFrame
@@ -108,12 +108,12 @@ def make_catalog(
     metadata, report, core, keep_perturbed, assembly, species, organisms
         As in `select_experiments`.
     out
-        The catalog TSV to write. Experiments that were not chosen, and may be of other biosamples under the
-        same name, go to `*.others.tsv` beside it.
+        The catalog TSV to write. Experiments that were not chosen go to `*.others.tsv` beside it; they may be
+        of other biosamples with the same name.
 
     Returns
     -------
-    What was chosen and what was left out.
+    The experiments chosen, and those left out.
 
     Raises
     ------
@@ -151,7 +151,7 @@ def _paths(metadata: str | Path | Sequence[str | Path]) -> list[Path]:
 
 
 def others_beside(catalog: str | Path) -> Path:
-    """The table of experiments that were not chosen, beside a catalog."""
+    """Return the path of the table of experiments that were not chosen, beside a catalog."""
     return Path(catalog).with_name(f"{Path(catalog).stem}.others.tsv")
 
 
@@ -170,23 +170,23 @@ def select_experiments(
     Parameters
     ----------
     metadata
-        The portal's `metadata.tsv`; may hold several organisms. Or the manifests that were published with the
-        reference model, one or both. Several of one sort are put together.
+        The portal's `metadata.tsv`, which may hold several organisms; or one or both manifests published with
+        the reference model. Several files of one kind are joined.
     report
-        The portal's experiment report, whose "Biosample summary" then names biosamples: it tells life stages
-        apart, of which `metadata.tsv` has no column.
+        The portal's experiment report. Its "Biosample summary" then names biosamples, and distinguishes life
+        stages, for which `metadata.tsv` has no column.
     core
         Apply the Core filter (at least 5 assays per biosample and 5 biosamples per assay).
     keep_perturbed
-        Whether to keep RNA-seq after CRISPR, shRNA or siRNA, marked `perturbed`. By default it is left out of
-        a portal table, and kept of a manifest.
+        Whether to keep RNA-seq after CRISPR, shRNA or siRNA, marked `perturbed`. By default it is dropped
+        from a portal table, and kept from a manifest.
     assembly
-        Instead of the newest assembly each organism has, for instance `"hg19"`.
+        Assembly to take instead of the newest one that each organism has, for instance `"hg19"`.
     species
-        Take this species alone; or the name for an organism of the table that `catalog/organisms.tsv` does
-        not have, on `assembly`. Of a manifest, which does not say it, its species (human).
+        Take only this species. If `catalog/organisms.tsv` lacks one organism of the table, this is its name,
+        on `assembly`. For a manifest, which does not name its species, this is the name (by default human).
     organisms
-        A table of further organisms, with the columns of `catalog/organisms.tsv`.
+        Table of further organisms, with the columns of `catalog/organisms.tsv`.
 
     Raises
     ------
@@ -197,7 +197,7 @@ def select_experiments(
     sorts = {recognise(path) for path in paths}
     if len(sorts) > 1:
         raise CatalogError(
-            "a portal table and a published manifest do not go into one catalog",
+            "a portal table and a published manifest cannot be joined into one catalog",
             got=", ".join(map(str, paths)),
         )
     if sorts == {"manifest"}:
@@ -254,7 +254,7 @@ def select_experiments(
 def _from_manifests(
     paths: Sequence[Path], species: str | None, assembly: str | None, core: bool, keep_perturbed: bool
 ) -> Selection:
-    """What published manifests list: all of it, unless told otherwise."""
+    """Choose all files that published manifests list, except as the options say."""
     files = read_manifests(paths, species, assembly)
     dropped: dict[str, int] = {}
     files = _kept(files, ~files.duplicated("accession"), "listed before", dropped)
@@ -268,20 +268,20 @@ def _from_manifests(
         files = _kept(files, kept, "outside the Core", dropped)
     table = _table_of(files, paths, dropped)
     where = f"{table['species'].iloc[0]} on {table['assembly'].iloc[0]}"
-    note = f"a manifest does not say its species and assembly: taken for {where} (--species, --assembly)"
+    note = f"a manifest does not say its species and assembly: assumed {where} (--species, --assembly)"
     return Selection(table, dropped, files.iloc[:0], notes=() if species and assembly else (note,))
 
 
 def _kept(files: pd.DataFrame, mask: pd.Series[bool], reason: str, dropped: dict[str, int]) -> pd.DataFrame:
-    """Files of a mask; how many others there are is counted under the reason."""
-    mask = mask.astype(bool)  # an empty column would have lost its type
+    """Keep the files of a mask, and count the others in `dropped` under the reason."""
+    mask = mask.astype(bool)  # an empty column has lost its type
     if not mask.all():
         dropped[reason] = int((~mask).sum())
     return files[mask]
 
 
 def _table_of(files: pd.DataFrame, paths: Sequence[Path], dropped: dict[str, int]) -> pd.DataFrame:
-    """What was chosen, in order; `perturbed` is a column of it where some are."""
+    """Sort the files chosen; keep the column `perturbed` only if some are."""
     if files.empty:
         raise CatalogError(
             f"{' and '.join(map(str, paths))}: no experiment is left",
@@ -295,7 +295,7 @@ def _table_of(files: pd.DataFrame, paths: Sequence[Path], dropped: dict[str, int
 
 
 def _few(names: pd.Series[str]) -> str:
-    """The first few distinct names."""
+    """List the first few distinct names."""
     distinct = sorted({name or "none given" for name in names})
     return ", ".join(distinct[:MOST_NAMED]) + (", ..." if len(distinct) > MOST_NAMED else "")
 
@@ -303,41 +303,43 @@ def _few(names: pd.Series[str]) -> str:
 def _organisms_in(
     files: pd.DataFrame, known: dict[str, Organism], species: str | None, assembly: str | None
 ) -> dict[str, Organism]:
-    """What the organisms of a table are called, with what the caller says of an unknown one."""
+    """Name the organisms of a table; `species` and `assembly` name one that is not known."""
     bigwigs = files[files["File format"].str.lower() == "bigwig"]
     by_organism = {
         str(name): sorted(set(rows["File assembly"]) - {""})
         for name, rows in bigwigs.groupby("Biosample organism")
     }
     unknown = [name for name in by_organism if name and name not in known]
-    found = {name: known[name] for name in by_organism if name in known}
-    if species and species not in {organism.species for organism in found.values()}:
+    organisms = {name: known[name] for name in by_organism if name in known}
+    if species and species not in {organism.species for organism in organisms.values()}:
         if len(unknown) != 1:
-            names = [organism.species for organism in found.values()]
+            names = [organism.species for organism in organisms.values()]
             raise CatalogError(
                 f"--species: {'the table has no' if not unknown else 'which organism is'} {species}",
                 got=", ".join(unknown) or f"{species!r}{closest(species, names)}",
                 expected=" or ".join(names) if not unknown else "one organism that is not known",
                 next_step="" if not unknown else "name them in a table: --organisms",
             )
-        there = by_organism[unknown[0]]
-        if assembly is None and len(there) != 1:
+        assemblies = by_organism[unknown[0]]
+        if assembly is None and len(assemblies) != 1:
             raise CatalogError(
                 f"{unknown[0]} comes on several assemblies",
-                got=", ".join(there),
+                got=", ".join(assemblies),
                 next_step="name one: --assembly",
             )
-        found[unknown[0]] = Organism(species, {name: (name, rank) for rank, name in enumerate(there)})
+        organisms[unknown[0]] = Organism(
+            species, {name: (name, rank) for rank, name in enumerate(assemblies)}
+        )
     if assembly:
-        for name, organism in found.items():
+        for name, organism in organisms.items():
             if assembly in by_organism[name]:
                 ranks = {assembly: (assembly, len(organism.assemblies)), **organism.assemblies}
-                found[name] = Organism(organism.species, ranks)
-    return found
+                organisms[name] = Organism(organism.species, ranks)
+    return organisms
 
 
 def _read_metadata(paths: Sequence[Path]) -> pd.DataFrame:
-    """Rows of portal tables; paths in them that are relative become so to the first table's folder."""
+    """Read the rows of portal tables; relative paths in them become relative to the first table's folder."""
     tables = []
     for path in paths:
         table = read_tsv(
@@ -364,12 +366,12 @@ def _read_metadata(paths: Sequence[Path]) -> pd.DataFrame:
 
 
 def read_report(path: str | Path) -> dict[str, str]:
-    """Biosample summary of each experiment accession, from the portal's experiment report (a TSV).
+    """Read the biosample summary of each experiment accession from the portal's experiment report (a TSV).
 
     Raises
     ------
     CatalogError
-        If the file is none.
+        If the file is not such a report.
     """
     table = read_tsv(
         Path(path),
@@ -388,12 +390,12 @@ def read_report(path: str | Path) -> dict[str, str]:
 
 
 def _best_rank(files: pd.DataFrame) -> pd.Series[int]:
-    """Most preferred assembly that each species has here, one value a file."""
+    """Return the best rank among the assemblies of a file's species, one value per file."""
     return files.groupby("species")["assembly_rank"].transform("min")
 
 
 def _name(files: pd.DataFrame, organisms: dict[str, Organism]) -> pd.DataFrame:
-    """Add the catalog's columns to portal rows; what is unknown gets an empty name."""
+    """Add the catalog's columns to portal rows; unknown organisms and assays get empty names."""
     rows = [
         _name_row({str(k): str(v) for k, v in record.items()}, organisms)
         for record in files.to_dict("records")

@@ -1,4 +1,4 @@
-"""Which of several portal files or experiments of one (biosample, assay) is taken."""
+"""Choose between several portal files or experiments of one (biosample, assay)."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ import pandas as pd
 LABELS = ["species", "biosample", "assay"]
 
 SERIES = ("Lab", "Project", "Donor(s)", "Experiment date released")
-"""Columns that experiments of one series share, the most telling first."""
+"""Columns that experiments of one series share, the most informative one first."""
 
 
 def largest_series_first(files: pd.DataFrame) -> pd.DataFrame:
-    """Order files such that of the experiments of a (biosample, assay), that of the largest series is first.
+    """Order files so that the first experiment of each (biosample, assay) is that of the largest series.
 
-    A series is what shares laboratory, project, donors and date of release, as far as the table has them. So
-    the assays of a biosample that the table cannot tell from another one are taken from one series where that
-    is possible, and not mixed by chance. Files with audit errors come last.
+    Experiments of one series share laboratory, project, donors and date of release, as far as the table has
+    them. Some biosamples look the same in the table; their assays are then taken from one series where
+    possible, and not mixed by chance. Files with audit errors come last.
     """
     order = files.assign(_errors=files["Audit ERROR"] != "")
     keys, columns = ["species", "biosample"], ["_errors"]
@@ -31,7 +31,7 @@ def largest_series_first(files: pd.DataFrame) -> pd.DataFrame:
 
 
 def beside_the_first(files: pd.DataFrame) -> pd.DataFrame:
-    """Experiments beside the first of each (species, biosample, assay), and which that is."""
+    """List the experiments after the first of each (species, biosample, assay), and name that first one."""
     chosen = files.drop_duplicates(LABELS).set_index(LABELS)["Experiment accession"]
     rest = files[files.duplicated(LABELS)]
     labels = pd.MultiIndex.from_frame(rest[LABELS])
@@ -45,7 +45,7 @@ def beside_the_first(files: pd.DataFrame) -> pd.DataFrame:
 
 
 def best_file_first(files: pd.DataFrame) -> pd.DataFrame:
-    """Order files: fewest audit errors first, then most replicates pooled, then the newest analysis."""
+    """Order files: without audit errors first, then most replicates pooled, then the newest analysis."""
     return (
         files.assign(
             _errors=(files["Audit ERROR"] != "").astype(int),
@@ -60,7 +60,7 @@ def best_file_first(files: pd.DataFrame) -> pd.DataFrame:
 
 
 def _analysis_order(title: str) -> tuple[int, ...]:
-    """`"ENCODE4 v1.5.1 GRCh38"` -> `(4, 1, 5, 1)`, so that newer analyses sort higher."""
+    """Turn `"ENCODE4 v1.5.1 GRCh38"` into `(4, 1, 5, 1)`, so that newer analyses sort higher."""
     stage = re.search(r"ENCODE(\d+)", title)
     version = re.search(r"v(\d+(?:\.\d+)*)", title)
     numbers = [int(part) for part in version.group(1).split(".")] if version else []

@@ -1,4 +1,4 @@
-"""Which table of the portal a file is, by its first lines: people give one for another."""
+"""Recognise a table of the portal by its first lines, because people confuse them."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from epixs.errors import CatalogError
 from epixs.storage.files import text_encoding
 
 MANIFEST_COLUMNS = ("Biosample summary", "Assay", "Download URL")
-"""Columns of the manifests that were published with the reference model, by which they are known."""
+"""Columns by which the manifests published with the reference model are recognised."""
 
 GET_METADATA = (
     "get metadata.tsv: on the portal, search for experiments, press Download, and take the address in "
@@ -19,18 +19,18 @@ GET_METADATA = (
 
 
 def recognise(path: Path) -> Literal["metadata", "manifest"]:
-    """Say whether a table is a manifest, or else for what the portal's `metadata.tsv` is taken.
+    """Tell a manifest from the portal's `metadata.tsv`; any unknown table counts as the latter.
 
     Raises
     ------
     CatalogError
-        If it is another file of the portal, which cannot be used instead: what it is, and which one to get.
+        If it is another file of the portal. The message says which one it is, and which one to get instead.
     """
     first, second = _first_lines(path)
     if first.lower().startswith(("http://", "https://")):
         address = first if "metadata" in first else second if "metadata" in second else ""
         raise CatalogError(
-            f"{path} is the portal's list of addresses (files.txt), which says nothing of the files",
+            f"{path} is the portal's list of addresses (files.txt), which does not describe the files",
             expected="metadata.tsv",
             next_step=f"the list names it: `curl -L -o metadata.tsv '{address}'`"
             if address
@@ -61,7 +61,7 @@ def recognise(path: Path) -> Literal["metadata", "manifest"]:
 
 
 def _first_lines(path: Path) -> tuple[str, str]:
-    """The first two lines that hold anything; empty where there are none, or the file is no text."""
+    """Read the first two lines that are not empty; `""` for each that is missing or not text."""
     if not path.is_file():
         return "", ""
     with path.open("rb") as file:

@@ -1,4 +1,4 @@
-"""Tab-separated tables that people and portals write, read as text and checked."""
+"""Read and check tab-separated tables that people and portals write; all cells are text."""
 
 from __future__ import annotations
 
@@ -31,29 +31,29 @@ def read_tsv(
     renamed: Mapping[str, str] | None = None,
     preamble: bool = False,
 ) -> pd.DataFrame:
-    """Read a table with a header line; every cell is text, an empty one is `""`. Blank lines are left out.
+    """Read a table with a header line. Every cell is text, an empty one `""`. Blank lines are left out.
 
-    The index is the line's number less 2, without a preamble: 0 for the line after the header.
+    The index is the line number minus 2, not counting a preamble: 0 for the line after the header.
 
     Parameters
     ----------
     path
         TSV file, uncompressed, UTF-8 or, as spreadsheets save it, UTF-16.
     required
-        Columns it must have.
+        Columns that it must have.
     what, error
-        What the file is, and the type of error to raise.
+        Name of the file's kind for messages, and the type of error to raise.
     next_step
-        What to do where the file or a column is missing.
+        Advice in the error if the file or a column is missing.
     renamed
-        Other names of columns, and what they are called here; a column of that name itself goes first.
+        Other names of columns, with the names used here. A column that already has the name used here wins.
     preamble
-        Whether the first line may be something else, and the second the header.
+        Whether the header may be the second line, after a line of something else.
 
     Raises
     ------
     EpixsError
-        Of type `error`, if the file is missing, larger than 1 GiB, no tab-separated table or lacks a column.
+        Of type `error`, if the file is missing, larger than 1 GiB, no tab-separated table, or lacks a column.
     """
     if not path.is_file():
         raise error(
@@ -100,8 +100,8 @@ def read_tsv(
             f"{path} is empty", expected=f"a table of {', '.join(required)}", next_step=next_step
         ) from cause
     except pd.errors.ParserError as cause:
-        said = str(cause).removeprefix("Error tokenizing data. C error: ").strip()
-        raise error(f"{path} is not a tab-separated table: {said}") from cause
+        reason = str(cause).removeprefix("Error tokenizing data. C error: ").strip()
+        raise error(f"{path} is not a tab-separated table: {reason}") from cause
     twice = sorted({str(column) for column in required if f"{column}.1" in table.columns})
     if twice:
         raise error(f"{path} has a column twice", got=twice[0], expected="each column once")
@@ -143,7 +143,7 @@ def read_tsv(
 
 
 def _check_no_nul(path: Path, encoding: str, skip: int, error: type[EpixsError]) -> None:
-    """Refuse a cell with a NUL, at which some versions of pandas end it without a word."""
+    """Refuse a cell with a NUL, where some versions of pandas silently end the cell."""
     with path.open(encoding=encoding) as file:
         header: list[str] = []
         for row, line in enumerate(file, 1 - skip):
@@ -157,14 +157,14 @@ def _check_no_nul(path: Path, encoding: str, skip: int, error: type[EpixsError])
 
 def _unseen(path: Path, row: int, column: str, cell: str, error: type[EpixsError]) -> EpixsError:
     return error(
-        f"{path}, row {row}, column {column}: a sign that cannot be seen",
+        f"{path}, row {row}, column {column}: an invisible character",
         got=ascii(cell[:80]),
         expected="text without control characters",
     )
 
 
 def _header_is_second(path: Path, required: Sequence[str], encoding: str) -> bool:
-    """Whether the second line of a file, and not the first, has the columns that are required."""
+    """Tell whether the second line of a file, and not the first, has the required columns."""
     with path.open(encoding=encoding, errors="replace") as file:
         first, second = ({*file.readline(MAX_LINE).rstrip("\r\n").split("\t")} for _ in range(2))
     return not set(required) <= first and set(required) <= second

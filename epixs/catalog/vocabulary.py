@@ -1,4 +1,4 @@
-"""What epixs calls the assays and organisms of the portal; `catalog/` holds both tables."""
+"""Names that epixs gives to the portal's assays and organisms; `catalog/` holds both tables."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ ORGANISM_COLUMNS = ("organism", "species", "assemblies")
 
 @dataclass(frozen=True)
 class Organism:
-    """What an organism of the portal is called here.
+    """The names that an organism of the portal and its assemblies have in catalogs.
 
     Parameters
     ----------
     species
-        Its name in catalogs.
+        Name of the organism in catalogs.
     assemblies
-        Name of each assembly of the portal and its rank, 0 for the one that is preferred.
+        Name in catalogs and rank of each of the portal's assemblies; rank 0 is preferred.
     """
 
     species: str
@@ -34,14 +34,14 @@ class Organism:
 
 
 def read_organisms(path: str | Path | None = None) -> dict[str, Organism]:
-    """The packaged organisms, and those of a table with the same columns.
+    """Read the packaged organisms, and those of a further table with the same columns.
 
     Raises
     ------
     CatalogError
         If the table lacks a column or a value.
     """
-    found: dict[str, Organism] = {}
+    by_name: dict[str, Organism] = {}
     for table in (reference_folder() / "organisms.tsv", path):
         if table is None:
             continue
@@ -66,24 +66,24 @@ def read_organisms(path: str | Path | None = None) -> dict[str, Organism]:
             for pair in assemblies.split(","):
                 portal, _, ours = (part.strip() for part in pair.partition("="))
                 by_portal[portal] = (ours or portal, ranks.setdefault(ours or portal, len(ranks)))
-            found[organism] = Organism(species, by_portal)
-    return found
+            by_name[organism] = Organism(species, by_portal)
+    return by_name
 
 
 def is_perturbed(rule: dict[str, str], modifications: str) -> bool:
-    """Whether RNA was sequenced after an edit or a knock-down that its assay name does not tell."""
+    """Tell whether RNA was sequenced after an edit or a knock-down that the name of its assay omits."""
     return rule["assay_class"] == "transcription" and bool(PERTURBATIONS.search(modifications))
 
 
 def is_histone(target: str) -> bool:
-    """Whether a target is a histone or one of its modifications."""
+    """Tell whether a target is a histone or one of its modifications."""
     return re.match(r"^(macro)?H(1|2A|2B|3|4)([A-Z0-9.-]|$)", target) is not None
 
 
 def rule_of_name(assay: str) -> tuple[dict[str, str] | None, str]:
     """Find the vocabulary's row for one of our own assay names, and the output type that it ends with.
 
-    What the vocabulary does not know has no row, or no output type.
+    If the vocabulary does not know the assay, the row is None; if not the output type, that is empty.
     """
     output_type = output_type_in(assay)
     fitting = [rule for rule in rules() if f"{assay}_".startswith(f"{rule['name']}_")]
@@ -99,15 +99,15 @@ def rule_of_name(assay: str) -> tuple[dict[str, str] | None, str]:
 
 
 def strand_of(output_type: str) -> str:
-    """Which strand a signal is of; empty for both."""
+    """Return the strand of a signal, `"plus"` or `"minus"`; empty for both."""
     return next((side for side in ("plus", "minus") if output_type.startswith(side)), "")
 
 
 def assay_rule(assay: str, target: str, output_type: str) -> tuple[dict[str, str] | None, str]:
     """Find the vocabulary's row for a portal assay, and the output type to take from it.
 
-    Strand-split signals are preferred where the file is one strand of it; an assay with both gives the
-    unstranded name only to unstranded files.
+    This is the file's own output type if the row allows it, else the first that the row allows. So a file of
+    one strand keeps its strand, and only an unstranded file gets an unstranded name.
     """
     for rule in rules():
         if rule["portal_assay"] != assay:
@@ -128,5 +128,5 @@ def assay_rule(assay: str, target: str, output_type: str) -> tuple[dict[str, str
 
 @functools.cache
 def rules() -> tuple[dict[str, str], ...]:
-    """Rows of the packaged vocabulary, in order."""
+    """Return the rows of the packaged vocabulary, in order."""
     return tuple({str(k): str(v) for k, v in row.items()} for row in vocabulary().to_dict("records"))

@@ -1,1 +1,1 @@
-"""Whether a store is as it was written, and what is odd about what it holds."""
+"""Check that a store is as it was written, and find odd experiments in it."""

@@ -1,4 +1,4 @@
-"""Quality control of a compendium: what each experiment holds, and which ones stand out and why."""
+"""Quality control of a compendium: measure each experiment, and say which ones stand out and why."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ from epixs.sampling.draws import PACKED_LIMIT
 from epixs.storage.store import Store, open_store
 
 READ_BYTES = 1 << 27
-"""Signal that a task reads, at least a chunk's width of all experiments."""
+"""Number of bytes of signal that one task reads, but at least one chunk's width of all experiments."""
 
 SUM_BYTES = 1 << 25
-"""Of it, float64 values that are summed at once."""
+"""Number of bytes of float64 values that are summed at once."""
 
 MIN_TRACKS = 4
-"""Tracks of an assay from which one can be said to stand out."""
+"""Minimum number of tracks of an assay among which one can stand out."""
 
 SCALE_FACTOR = 3.0
 
@@ -69,13 +69,13 @@ def quality(
     client
         A `distributed.Client`; without one, in this process.
     progress
-        Called after each part.
+        Function called after each range of bins.
 
     Returns
     -------
-    One row an experiment, with the columns `COLUMNS`. `correlation` is Pearson's, in arcsinh units, with the
-    mean of the assay's other tracks; `clipped_bins` are those beyond 16 arcsinh units, which training clips;
-    `notes` says why an experiment stands out, and is empty where it does not.
+    One row per experiment, with the columns `COLUMNS`. `correlation` is Pearson's, in arcsinh units, with the
+    mean of the assay's other tracks. `clipped_bins` counts bins beyond 16 arcsinh units, which training
+    clips. `notes` says why an experiment stands out, and is empty if it does not.
     """
     store = open_store(path)
     dataset = open_compendium(store, unfinished=True)
@@ -83,7 +83,7 @@ def quality(
         raise StoreError(f"{path} is {dataset.attrs['kind']}", expected="a store of observed experiments")
     table = experiments_of(dataset)
     usable = (table["status"] == "ok") & table["signal_max"].notna()
-    if dataset.attrs["uncovered"] == "nan":  # else a few bins would stand for all of an assay's tracks
+    if dataset.attrs["uncovered"] == "nan":  # a sparse track would leave few bins to compare all tracks on
         usable &= table["covered_fraction"] >= LOW_COVERAGE
     readable = np.flatnonzero(usable)
     order = readable[np.argsort(table["assay"].to_numpy()[readable], kind="stable")]
@@ -111,7 +111,7 @@ def quality(
 
 
 def sum_bins(place: Store | str, part: tuple[int, int, npt.NDArray[Any], npt.NDArray[Any]]) -> _Sums:
-    """Sums over some bins of the rows in `order`, whose assays begin at `firsts`."""
+    """Sum over some bins of the rows in `order`, whose assays begin at `firsts`."""
     low, high, order, firsts = part
     values = open_signal(place)[:, low:high]
     width = max(1, SUM_BYTES // (8 * len(order)))
@@ -143,7 +143,7 @@ def _add(a: _Sums, b: _Sums) -> _Sums:
 
 
 def _correlations(sums: _Sums, firsts: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
-    """Pearson correlation of each track with the mean of its assay's other tracks, from sums alone."""
+    """Compute, from sums, the Pearson correlation of each track with the mean of its assay's other tracks."""
     sizes = np.diff([*firsts, sums.x.size])
     group = np.repeat(np.arange(firsts.size), sizes)
     n, others = sums.bins[group], sizes[group] - 1.0
@@ -154,12 +154,12 @@ def _correlations(sums: _Sums, firsts: npt.NDArray[Any]) -> npt.NDArray[np.float
         xm = (sums.xs - sums.xx) / others
         covariance = xm / n - sums.x * m / n**2
         spread = np.sqrt((sums.xx / n - (sums.x / n) ** 2) * (mm / n - (m / n) ** 2))
-        found = np.where(spread > 1e-9, covariance / spread, np.nan)
-    return np.asarray(np.where(others > 0, np.clip(found, -1.0, 1.0), np.nan))
+        r = np.where(spread > 1e-9, covariance / spread, np.nan)
+    return np.asarray(np.where(others > 0, np.clip(r, -1.0, 1.0), np.nan))
 
 
 def _notes(row: Any, table: pd.DataFrame) -> str:
-    """Why an experiment stands out among those of its assay."""
+    """Say why an experiment stands out among those of its assay."""
     if row.status.startswith(REMOVED):
         return str(row.status)
     if row.status != "ok":

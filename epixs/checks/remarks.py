@@ -1,7 +1,7 @@
-"""What a user should know of a table of experiments before believing what comes of it, as sentences.
+"""Sentences on odd experiments that a user should know before trusting results.
 
-Each function takes a table with a row per experiment, as `experiments_of` gives it, and returns notes; none
-means that nothing is odd.
+Each function takes a table with one row per experiment, as `experiments_of` gives it, and returns notes, or
+none if nothing is odd.
 """
 
 from __future__ import annotations
@@ -17,16 +17,16 @@ import pandas as pd
 from epixs.sampling.draws import PACKED_LIMIT
 
 LOW_COVERAGE = 0.05
-"""Share of bases with a value below which most of a row is not measured."""
+"""Minimum share of bases with a value. Below it, most of a row counts as not measured."""
 
 LARGE_MEAN = 8.0
-"""Mean in arcsinh units that no track has in its usual units: sinh(8) is 1,490."""
+"""Mean in arcsinh units that no track exceeds in its usual units: sinh(8) is 1,490."""
 
 SCALE_RATIO, SCALE_MARGIN = 3.0, 2.0
-"""How many times and by how many arcsinh units a mean is above the median of its assay to be remarked on."""
+"""Factor and arcsinh units by which a mean has to exceed the median of its assay to be noted."""
 
 USUAL = 3
-"""Experiments of a label from which on it is taken to be spelled right."""
+"""Minimum number of experiments with a label for its spelling to count as right."""
 
 MOST_NAMED = 3
 
@@ -34,7 +34,7 @@ MOST_NOTES = 6
 
 
 def remarks_on(table: pd.DataFrame, species: str, uncovered: str) -> list[str]:
-    """All that is odd about the experiments of one store."""
+    """List all that is odd about the experiments of one store."""
     return [
         *sparse_tracks(table, uncovered),
         *mixed_units(units_of(table, species)),
@@ -47,13 +47,13 @@ def remarks_on(table: pd.DataFrame, species: str, uncovered: str) -> list[str]:
 
 
 def _labels(table: pd.DataFrame) -> list[str]:
-    """Each experiment by name."""
+    """Name each experiment."""
     labels = zip(table["biosample"], table["assay"], table["accession"], strict=True)
     return [f"{b} / {a} ({accession})" for b, a, accession in labels]
 
 
 def _named(table: pd.DataFrame, count: int = MOST_NAMED) -> str:
-    """The first few experiments of a table."""
+    """Name the first few experiments of a table."""
     names = _labels(table)
     return ", ".join(names[:count]) + (", ..." if len(names) > count else "")
 
@@ -95,12 +95,12 @@ def mixed_units(units: Mapping[str, Mapping[str, Sequence[str]]]) -> list[str]:
     )
     return [
         f"{assay} comes in several units: {which}{more}. Their values are not comparable: errors (MSE) mix "
-        "units, and what is imputed has those of its biosample's other tracks at best"
+        "units, and imputed tracks have at best the units of their biosample's other tracks"
     ]
 
 
 def units_of(table: pd.DataFrame, species: str) -> dict[str, dict[str, list[str]]]:
-    """Output types of each assay of one species, for `mixed_units`."""
+    """List the output types of each assay of one species, for `mixed_units`."""
     return {
         str(assay): {species: sorted(set(kinds))}
         for assay, kinds in table.groupby("assay", sort=True)["output_type"]
@@ -108,7 +108,7 @@ def units_of(table: pd.DataFrame, species: str) -> dict[str, dict[str, list[str]
 
 
 def odd_scales(table: pd.DataFrame) -> list[str]:
-    """Note tracks whose values are far larger than those of their assay or any track, and constant ones."""
+    """Note tracks with values far larger than those of their assay or of any track, and constant tracks."""
     ok = table[(table["status"] == "ok") & table["signal_max"].notna()]
     means, highs, lows = (
         ok[name].to_numpy(dtype=float) for name in ("signal_mean", "signal_max", "signal_min")
@@ -161,7 +161,7 @@ def _raw(value: float) -> str:
 
 
 def two_spellings(names: Iterable[str], what: str) -> list[str]:
-    """Note names that differ in case, spaces or hyphens alone."""
+    """Note names that differ only in case, spaces or hyphens."""
     groups: dict[str, list[str]] = {}
     for name in sorted(set(names)):
         groups.setdefault(_spelling(name), []).append(name)
@@ -171,30 +171,31 @@ def two_spellings(names: Iterable[str], what: str) -> list[str]:
     more = ", ..." if len(twice) > MOST_NAMED else ""
     return [
         f"{what} in several spellings, taken for different ones: {', '.join(twice[:MOST_NAMED])}{more}. If "
-        "they are the same, write them alike in the catalog"
+        "they are the same, give them one spelling in the catalog"
     ]
 
 
 def slips(names: Iterable[str], what: str) -> list[str]:
-    """Note names of one experiment that are a letter more or less than a usual one, or two letters swapped.
+    """Note names of a single experiment that look like misspellings of a usual name.
 
-    Names whose numbers differ are different ones, as H3K4me1 and H3K4me3.
+    They have one letter more or less, or two letters swapped. Names whose numbers differ, as H3K4me1 and
+    H3K4me3, are different names.
     """
     count = Counter(names)
     usual = sorted(name for name, often in count.items() if often >= USUAL)
     shorter = {less: name for name in usual for less in _one_less(name)}
-    found = []
+    notes = []
     for name in sorted(name for name, often in count.items() if often == 1):
         swapped = (name[:i] + name[i + 1] + name[i] + name[i + 2 :] for i in range(len(name) - 1))
         meant = [shorter.get(name), *(other for other in (*_one_less(name), *swapped) if other in usual)]
         same = [other for other in meant if other and other != name and _numbers(other) == _numbers(name)]
         if same:
-            found.append(f"{name!r} ({same[0]!r} otherwise)")
-    if not found:
+            notes.append(f"{name!r} ({same[0]!r} otherwise)")
+    if not notes:
         return []
-    more = ", ..." if len(found) > MOST_NAMED else ""
-    some = ", ".join(found[:MOST_NAMED])
-    return [f"{what} that may be slips of the pen, taken for different ones: {some}{more}"]
+    more = ", ..." if len(notes) > MOST_NAMED else ""
+    some = ", ".join(notes[:MOST_NAMED])
+    return [f"{what} that may be misspelled, taken for different ones: {some}{more}"]
 
 
 def _one_less(name: str) -> list[str]:
@@ -206,5 +207,5 @@ def _numbers(name: str) -> list[str]:
 
 
 def _spelling(name: str) -> str:
-    """A name without case, spaces, underscores, and hyphens within words (`CD8-` is not `CD8+`)."""
+    """Remove case, spaces, underscores, dots, and hyphens within words (`CD8-` is not `CD8+`) from a name."""
     return re.sub(r"[\s_.]+|(?<=\w)-(?=\w)", "", name.casefold())

@@ -1,4 +1,4 @@
-"""Check a finished or unfinished store against its own ledger, and against the files it was read from."""
+"""Check a finished or unfinished store against its own ledger, and against its source files."""
 
 from __future__ import annotations
 
@@ -31,16 +31,16 @@ from epixs.tracks.opened import OpenTracks
 
 @dataclass(frozen=True)
 class Fault:
-    """What is wrong with one tile.
+    """A fault of one tile.
 
     Parameters
     ----------
     row_group, bin_range
-        Which tile.
+        Place of the tile.
     what
-        What is wrong with it.
+        Description of the fault.
     repairable
-        Whether writing it again would help: not where only its sources cannot be read now.
+        Whether writing the tile again would help; False if its sources only cannot be read at present.
     """
 
     row_group: int
@@ -66,28 +66,28 @@ def verify(
     path
         The store, observed or imputed.
     sources
-        Read the bigWigs again as well and compare what they hold now.
+        Also read the bigWigs again, and compare their present values.
     assembly
-        Theirs, where the store is of an early version and does not have the sizes of their chromosomes.
+        Assembly of the bigWigs, needed only if the store is of an early version without chromosome sizes.
     backend
-        With what: `"pybigwig"` is slow and independent of our own reader.
+        Reader of the bigWigs; `"pybigwig"` is slow and independent of our own reader.
     repair
         Mark faulty tiles as not written, so that the command that wrote the store writes them again.
     client
-        A `distributed.Client`, or a `concurrent.futures.ThreadPoolExecutor`; without one, tiles are checked
+        A `distributed.Client` or a `concurrent.futures.ThreadPoolExecutor`; without one, tiles are checked
         one after the other in this process.
     progress
-        Called after each tile.
+        Function called after each tile.
 
     Returns
     -------
-    The faults, none for a sound store.
+    The faults; none if the store is valid.
 
     Raises
     ------
     StoreError
-        If the store is foreign or damaged as a whole, its labels are not those that it was made with, or
-        `sources` is asked of an imputed store.
+        If epixs did not write the store, the store is damaged as a whole, its labels are not those that it
+        was made with, or `sources` is given for an imputed store.
     """
     with reaching(absolute(path)):
         store = open_store(path)
@@ -95,9 +95,9 @@ def verify(
         faults: list[Fault] = []
         done = 0
         groups = task_groups(checks, n_threads(client), TILES_AT_ONCE)
-        for found in run_tasks(check_tiles, store, groups, client):
-            faults += [fault for fault in found if fault is not None]
-            for _ in found:
+        for results in run_tasks(check_tiles, store, groups, client):
+            faults += [fault for fault in results if fault is not None]
+            for _ in results:
                 done += 1
                 if progress:
                     progress(Progress(done, len(checks)))
@@ -108,7 +108,7 @@ def verify(
 
 
 def _checks(store: Store, sources: bool, assembly: Assembly | None, backend: Backend) -> list[_Check]:
-    """What there is to check of each tile of a store."""
+    """Make the check of each tile of a store."""
     plan, attributes = stored_plan(store), read_attributes(store)
     if "growth" not in attributes and plan.fingerprint != attributes["plan"]:
         raise StoreError(
@@ -134,7 +134,7 @@ def _checks(store: Store, sources: bool, assembly: Assembly | None, backend: Bac
 
 
 def _assembly_of(plan: Plan) -> Assembly:
-    """Chromosome sizes and other names as the store has them; one of an earlier version has none."""
+    """Return chromosome sizes and names as the store has them, or the known ones for an earlier version."""
     name, sizes = plan.regions.assembly, plan.regions.chrom_sizes
     if set(sizes) == set(plan.regions.chrom):
         return Assembly(name, sizes, plan.chrom_alias)
@@ -172,7 +172,7 @@ def check_tiles(place: Store | str, checks: Sequence[_Check]) -> list[Fault | No
 
 
 def check_tile(store: Store, check: _Check, tracks: OpenTracks | None) -> Fault | None:
-    """Compare one tile with its record and, where a task is given, with its source files."""
+    """Compare one tile with its record and, if a task is given, with its source files."""
     tile, record = check.tile, check.record
 
     def fault(what: str) -> Fault:
@@ -186,7 +186,7 @@ def check_tile(store: Store, check: _Check, tracks: OpenTracks | None) -> Fault 
         values = read_block(store, tile)
         spread = read_block(store, tile, SPREAD) if SPREAD.name in store.group else None
     except Exception as error:  # codecs raise many types for damaged chunks
-        if is_store_fault(error):  # which says nothing of the tile
+        if is_store_fault(error):  # not a fault of the tile
             raise
         return fault(f"cannot be read ({type(error).__name__})")
     if [checksum(row) for row in values] != [entry.get("checksum") for entry in record.rows]:
@@ -196,7 +196,7 @@ def check_tile(store: Store, check: _Check, tracks: OpenTracks | None) -> Fault 
     if check.task is None:
         return None
     now, entries = read_tile(check.task, tracks)
-    # Other orders of adding up differ by a last bit, which rounding may turn into one step.
+    # Another order of summing may change the last bit, which rounding may turn into one step.
     step = 0.0 if check.task.backend == "epixs" else 1 / STEPS_PER_UNIT
     rows = list(zip(check.task.rows, entries, values, now, strict=True))
     differ = [

@@ -1,1 +1,1 @@
-"""Where tasks run: a Dask client, and bounded runs of tasks on it."""
+"""Run tasks in this process, on threads or on a Dask client, a bounded number at a time."""

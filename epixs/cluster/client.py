@@ -1,4 +1,4 @@
-"""The Dask client: a LocalCluster of our own, or a scheduler somewhere."""
+"""Open a Dask client: of an embedded LocalCluster, or of a running scheduler."""
 
 from __future__ import annotations
 
@@ -17,23 +17,24 @@ from epixs.errors import ConfigError
 CONNECT_SECONDS = 20
 
 GARBAGE_THRESHOLD = 50_000
-"""New objects of a worker between two searches for garbage, which tiles do not leave; Python has 700."""
+"""Number of new objects of a worker between two garbage collections. Python's default is 700; tiles leave no
+cyclic garbage."""
 
 WORKER_SETTINGS = {
-    # By default, Dask looks a hundred times a second at what a worker does, and fifty times at how its loop
-    # does. Nobody asks it.
+    # By default, Dask samples a worker's work a hundred times per second, and its event loop fifty times.
+    # Nobody reads that.
     "distributed.worker.profile.enabled": False,
     "distributed.admin.tick.interval": "1s",
     "distributed.admin.system-monitor.interval": "2s",
     "distributed.worker.memory.monitor-interval": "1s",
-    # Spawned, never forked: TensorFlow and zarr start threads that a fork would lose.
+    # Workers are spawned, never forked: TensorFlow and zarr start threads that a fork would lose.
     "distributed.worker.multiprocessing-method": "spawn",
-    # Dask has glibc give back every freed array at once, which doubles the time of reading tiles: each new
-    # array then takes fresh pages. Keeping up to 256 MB costs less than that.
+    # Dask makes glibc return every freed array to the system at once. Each new array then needs new pages,
+    # which doubles the time of reading tiles. Keeping up to 256 MB is cheaper.
     "distributed.nanny.pre-spawn-environ": {
         "MALLOC_TRIM_THRESHOLD_": 1 << 28,
         "MALLOC_MMAP_THRESHOLD_": 1 << 25,
-        "GLIBC_TUNABLES": "glibc.malloc.hugetlb=1",  # and what is kept, in large pages
+        "GLIBC_TUNABLES": "glibc.malloc.hugetlb=1",  # the memory kept is in large pages
         "OMP_NUM_THREADS": 1,
         "TF_CPP_MIN_LOG_LEVEL": 3,
     },
@@ -47,9 +48,9 @@ def open_client(workers: int | None = None, scheduler: str | None = None) -> Ite
     Parameters
     ----------
     workers
-        Worker processes of an embedded LocalCluster; by default one a core.
+        Number of worker processes of an embedded LocalCluster; by default one per core.
     scheduler
-        Address of a running scheduler instead, for instance `"tcp://10.0.0.1:8786"`.
+        Address of a running scheduler to use instead, for instance `"tcp://10.0.0.1:8786"`.
 
     Raises
     ------
@@ -91,10 +92,10 @@ def open_client(workers: int | None = None, scheduler: str | None = None) -> Ite
 
 @contextlib.contextmanager
 def _postponing_interrupts() -> Iterator[None]:
-    """Hold Ctrl-C back while workers start (a second or two), and in the workers for good.
+    """Block Ctrl-C while workers start (a second or two), and in the workers for good.
 
-    It reaches all processes of a terminal, but only this one has something to say about it. New processes
-    inherit what is blocked; here it is let through at the end.
+    The signal reaches all processes of a terminal, but only this one should react. New processes inherit
+    blocked signals; this process unblocks it at the end.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
@@ -108,23 +109,23 @@ def _postponing_interrupts() -> Iterator[None]:
 
 
 def _settle() -> None:
-    """What a worker of our own does first."""
+    """Prepare a worker of an embedded LocalCluster: fewer garbage collections, no logs."""
     gc.set_threshold(GARBAGE_THRESHOLD)
     logging.getLogger("distributed").setLevel(logging.CRITICAL)
 
 
 def take_one_thread() -> None:
-    """Have TensorFlow compute on one thread in a worker, which has a neighbour on each other core."""
+    """Limit TensorFlow to one thread in a worker, because other workers use the other cores."""
     if in_worker():
         import tensorflow as tf
 
-        with contextlib.suppress(RuntimeError):  # TensorFlow has started before
+        with contextlib.suppress(RuntimeError):  # TensorFlow has started already
             tf.config.threading.set_intra_op_parallelism_threads(1)
             tf.config.threading.set_inter_op_parallelism_threads(1)
 
 
 def in_worker() -> bool:
-    """Whether this thread works on a task of a Dask worker."""
+    """Tell whether this thread runs a task of a Dask worker."""
     with contextlib.suppress(ImportError, ValueError):
         from distributed import get_worker
 
@@ -134,12 +135,12 @@ def in_worker() -> bool:
 
 
 def free_threads() -> int:
-    """Threads that may compute at a time on behalf of this one: one in a worker, else one per core."""
+    """Return the number of threads that may compute for this one: one in a worker, else one per core."""
     return 1 if in_worker() else cores()
 
 
 def cores() -> int:
-    """Cores that this process may use; macOS does not say, and has all of them."""
+    """Count the cores that this process may use; on macOS, which does not tell, all cores."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1

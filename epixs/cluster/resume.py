@@ -1,4 +1,4 @@
-"""The one loop of all that is written tile by tile: what the ledger lacks is done, recorded and reported."""
+"""Run the tasks whose records the ledger lacks, record and report each: the loop that all stores share."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class Resumable(OfTile, Protocol):
     """A task that knows its own record."""
 
     def is_written(self, record: Record | None) -> bool:
-        """Whether a ledger record is that of this task."""
+        """Tell whether a ledger record is that of this task."""
         ...
 
 
@@ -28,7 +28,7 @@ Pending = TypeVar("Pending", bound=Resumable)
 
 
 def unwritten(tasks: Iterable[Pending], records: Mapping[Key, Record]) -> list[Pending]:
-    """Tasks that a ledger lacks, or has from something else."""
+    """Return the tasks that have no record in a ledger, or a record of something else."""
     return [task for task in tasks if not task.is_written(records.get(task.key))]
 
 
@@ -43,24 +43,26 @@ def run_pending(
     at_once: int = 1,
     mine: Container[Key] | None = None,
 ) -> None:
-    """Do the tasks that are pending, each followed by its record in the ledger. Safe to stop and to repeat.
+    """Run the pending tasks, and write each one's record into the ledger. Safe to stop and to repeat.
 
     Parameters
     ----------
     store
-        The store that is written.
+        The store to write.
     work
-        Writes the tiles of some tasks and yields the record of each. It and the tasks travel to workers.
+        Function that writes the tiles of some tasks and yields the record of each. It is sent to workers with
+        the tasks.
     pending, total
-        What to do; and how many tasks there are with those that are done.
+        The tasks to run, and the number of all tasks, done or not.
     client
-        A `distributed.Client`, or a `concurrent.futures.ThreadPoolExecutor`; without one, in this process.
+        A `distributed.Client` or a `concurrent.futures.ThreadPoolExecutor`; without one, tasks run in this
+        process.
     progress
-        Called at the beginning and after each task.
+        Function called at the beginning and after each task.
     at_once
-        How many neighbours in a row group one worker does in turn at most.
+        Maximum number of neighbouring tasks of a row group that one worker runs in turn.
     mine
-        Tiles that no other run writes meanwhile; None for all of the store.
+        Tiles that no other run writes meanwhile; None for all tiles of the store.
 
     Raises
     ------
@@ -71,7 +73,7 @@ def run_pending(
     if progress:
         progress(Progress(done, total))
     groups = task_groups(pending, n_threads(client), at_once)
-    # Closed here: whatever ends the run, nobody writes any more when it gives its lock back.
+    # Closed here, so that however the run ends, no task still writes when the lock is released.
     with contextlib.closing(
         run_tasks(functools.partial(_do_and_record, work), store, groups, client)
     ) as results:
@@ -90,7 +92,7 @@ def run_pending(
 
 
 def _compact(store: Store, mine: Container[Key] | None) -> None:
-    """Move records together; where they cannot be, they stay, and whoever reads them says what is wrong."""
+    """Move records into one object; if that fails, they stay, and reading them reports the problem."""
     with contextlib.suppress(StoreError), setting_up(store.location):
         ledger.compact(store, mine, ledger.FEW)
 
@@ -98,7 +100,7 @@ def _compact(store: Store, mine: Container[Key] | None) -> None:
 def _do_and_record(
     work: Callable[[Store, Sequence[Any]], Iterator[Record]], place: Store | str, tasks: Sequence[Any]
 ) -> int:
-    """Do tasks and record each; returns how many they were."""
+    """Run tasks and record each; returns their number."""
     store = open_store(place)
     for task, record in zip(tasks, work(store, tasks), strict=True):
         write_record(store, task.key, record)

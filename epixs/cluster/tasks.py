@@ -1,4 +1,4 @@
-"""Many small tasks: a bounded number at a time, in this process, on its threads or on a Dask client."""
+"""Run many small tasks, a bounded number at a time: in this process, on its threads or on a Dask client."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from epixs.storage.tiling import Key
 
 @dataclass(frozen=True)
 class Progress:
-    """How far a run over a store is: tiles done and in all."""
+    """Progress of a run over a store: numbers of tiles done and of all tiles."""
 
     tiles_done: int
     tiles: int
@@ -30,7 +30,7 @@ AGAIN = "run the same command again: what was written is kept"
 Result = TypeVar("Result")
 
 GROUPS_PER_THREAD = 4
-"""Groups of tasks that are left for each thread at least."""
+"""Minimum number of groups of tasks per thread, if there are enough tasks."""
 
 
 class OfTile(Protocol):
@@ -46,7 +46,7 @@ Task = TypeVar("Task", bound=OfTile)
 
 
 def n_threads(client: Any) -> int:
-    """How many tasks a client does at a time; 1 without a client."""
+    """Return the number of tasks that a client runs at a time; 1 without a client."""
     if client is None:
         return 1
     if isinstance(client, ThreadPoolExecutor):
@@ -55,7 +55,7 @@ def n_threads(client: Any) -> int:
 
 
 def task_groups(tasks: Sequence[Task], threads: int, at_once: int) -> list[tuple[Task, ...]]:
-    """Tasks that one worker does in turn: neighbours of one row group, `at_once` of them at most."""
+    """Group tasks that one worker runs in turn: at most `at_once` neighbours of one row group."""
     most = min(at_once, max(1, len(tasks) // (GROUPS_PER_THREAD * threads)))
     groups = []
     for _, neighbours in itertools.groupby(tasks, key=lambda task: task.key[0]):
@@ -68,11 +68,11 @@ def task_groups(tasks: Sequence[Task], threads: int, at_once: int) -> list[tuple
 def run_tasks(
     function: Callable[[Any, Any], Result], store: Store | str, tasks: Sequence[Any], client: Any
 ) -> Generator[Result, None, None]:
-    """Call `function(store, task)` for each task; results come as they finish.
+    """Call `function(store, task)` for each task; yields results as they finish.
 
-    In this process, where `client` is None; on its threads, where it is a `ThreadPoolExecutor`; else on the
-    workers of a `distributed.Client`, each of which opens the store by its location. A bounded number of
-    tasks is in flight, so that a scheduler holds no more of a large run than it works on.
+    Without a `client`, tasks run in this process; with a `ThreadPoolExecutor`, on its threads; with a
+    `distributed.Client`, on its workers, each of which opens the store by its location. The number of tasks
+    in flight is bounded, so that the scheduler never holds all tasks of a large run.
     """
     if client is None:
         for task in tasks:

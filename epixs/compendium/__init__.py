@@ -1,3 +1,3 @@
-"""The Zarr store of one species: its format, creating, writing, reading and finishing it."""
+"""The Zarr store of one species: its format, and how to create, write, read and finish it."""
 
 from epixs.compendium import accessor as accessor  # gives every xarray Dataset its `.epixs`

@@ -1,4 +1,4 @@
-"""`ds.epixs`: place bins on the genome and select by locus, on any Dataset with the region table."""
+"""The accessor `ds.epixs`: places bins on the genome and selects by locus, if there is a region table."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ from epixs.genome.regions import BIN_SIZE, Regions
 
 @xr.register_dataset_accessor("epixs")  # type: ignore[no-untyped-call, unused-ignore]
 class EpixsAccessor:
-    """Genomic view of a compendium, or of any selection from one, opened with plain xarray or by epixs.
+    """Genomic view of a compendium, or of any selection from one, opened by xarray or by epixs.
 
-    Which bins a Dataset holds is read from its coordinate `bin_index`, which every selection keeps.
+    The coordinate `bin_index`, which every selection keeps, tells which bins a Dataset holds.
     """
 
     def __init__(self, dataset: xr.Dataset) -> None:
@@ -31,11 +31,11 @@ class EpixsAccessor:
 
     @property
     def regions(self) -> Regions:
-        """The regions of the compendium, whatever was selected from it."""
+        """All regions of the compendium, also after a selection."""
         return regions_of(self._dataset)
 
     def _repr_html_(self) -> str:
-        """What a notebook shows: sizes, and which pairs are measured or imputed."""
+        """Show in a notebook the sizes, and which pairs are measured or imputed."""
         dataset, table = self._dataset, self.experiments
         attrs = dataset.attrs
         kinds = dataset[KIND.name].to_numpy() if KIND.name in dataset else [attrs.get("kind")] * len(table)
@@ -57,11 +57,11 @@ class EpixsAccessor:
 
     @property
     def experiments(self) -> pd.DataFrame:
-        """The experiments as a table, one row each."""
+        """Table of the experiments, one row each."""
         return experiments_of(self._dataset)
 
     def bins(self, bins: npt.ArrayLike | None = None) -> pd.DataFrame:
-        """Coordinates of bins: a table `bin chrom start end region`, one row per bin.
+        """Tabulate the coordinates of bins, `bin chrom start end region`, one row per bin.
 
         Parameters
         ----------
@@ -76,7 +76,7 @@ class EpixsAccessor:
         return self.regions.table(self._held if bins is None else bins)
 
     def to_dataframe(self, locus: str | None = None) -> pd.DataFrame:
-        """The signal of a locus as a table: `chrom`, `start` and `end`, then a column per experiment.
+        """Tabulate the signal of a locus: `chrom`, `start` and `end`, then one column per experiment.
 
         Parameters
         ----------
@@ -85,15 +85,15 @@ class EpixsAccessor:
 
         Returns
         -------
-        One row per bin, in arcsinh units. Columns are named `"biosample / assay"`; the accession follows
-        where that comes twice, as it may where observed and imputed experiments were put together.
+        One row per bin, in arcsinh units. Columns are named `"biosample / assay"`. If a name occurs twice, as
+        when observed and imputed experiments are concatenated, the accession follows.
 
         Raises
         ------
         RegionError
-            As `sel` and `bins`.
+            As `sel` and `bins` do.
         StoreError
-            If the Dataset has no experiments, or not their labels.
+            If the Dataset lacks experiments or their labels.
 
         Examples
         --------
@@ -112,7 +112,7 @@ class EpixsAccessor:
                 got=f"dimensions {', '.join(map(str, signal.dims))}"
                 + (f", no {', '.join(lacking)}" if lacking else ""),
                 expected="experiments with their labels, by bins",
-                next_step="make the table of what the store gave, and group or unstack the table",
+                next_step="make the table of the opened store, and group or unstack that table",
             )
         labels = pd.DataFrame({name: np.atleast_1d(signal[name].to_numpy()) for name in names}, dtype=object)
         values = signal.transpose(*reversed(SIGNAL.dims)).to_numpy()
@@ -129,12 +129,12 @@ class EpixsAccessor:
         Returns
         -------
         The Dataset over those bins, by region, with coordinates `bin`, `bin_chrom`, `bin_start`, `bin_end`.
-        An `EpixsWarning` says so if the regions do not hold all of the locus.
+        An `EpixsWarning` is issued if the regions do not hold all of the locus.
 
         Raises
         ------
         RegionError
-            If the compendium has no bin there, or the Dataset not all of those that the compendium has.
+            If the compendium has no bin there, or the Dataset lacks some of the compendium's bins there.
         """
         regions = self.regions
         bins = regions.locate(locus)
@@ -157,7 +157,7 @@ class EpixsAccessor:
 
     @property
     def _index(self) -> xr.DataArray:
-        """`bin_index`, not yet read."""
+        """The coordinate `bin_index`, not loaded."""
         index: xr.DataArray | None = self._dataset.coords.get(BIN_INDEX.name)
         if index is None or index.dims != BIN_INDEX.dims:
             raise RegionError(
@@ -169,7 +169,7 @@ class EpixsAccessor:
             )
         if index.dtype.kind not in "iu":
             raise RegionError(
-                "bins of this Dataset were merged: they are no 25 bp bins any more",
+                "bins of this Dataset were merged: they are no longer bins of 25 bp",
                 got=f"a bin_index of {index.dtype}",
                 expected="whole numbers",
                 next_step="select the locus first, then coarsen or average",
@@ -182,7 +182,7 @@ class EpixsAccessor:
         return np.asarray(self._index.to_numpy(), dtype=np.int64)
 
     def _where(self, bins: npt.NDArray[np.int64], locus: str) -> slice | npt.NDArray[np.int64]:
-        """Where the Dataset holds some bins; of a Dataset whose bins are in order, only a little is read."""
+        """Find the positions of some bins in the Dataset; if its bins are in order, this reads little."""
         index = self._index
         if index.size:
             first = int(bins[0]) - int(index[0])

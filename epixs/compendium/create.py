@@ -1,4 +1,4 @@
-"""Create the store of a plan, or find the one that is there."""
+"""Create the store of a plan, or open the existing one."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ from epixs.storage.version import epixs_version
 
 
 def store_attributes(plan: Plan) -> dict[str, Any]:
-    """Attributes that say what a plan's signal is; `schema.Attributes` explains them."""
+    """Make the attributes that describe a plan's signal; `schema.Attributes` explains them."""
     return {
         "epixs_schema": SCHEMA_VERSION,
         "epixs_version": epixs_version(),
@@ -66,7 +66,7 @@ def store_attributes(plan: Plan) -> dict[str, Any]:
 
 
 def plan_coordinates(plan: Plan, removed: Collection[str] = ()) -> dict[str, npt.NDArray[Any]]:
-    """Labels of a plan's experiments, of which some may be removed, and regions, by the schema's names."""
+    """Make the labels of a plan's experiments (some may be removed) and regions, by the schema's names."""
     regions = plan.regions
     labels = {variable.name: plan.experiments[variable.name].to_numpy() for variable in EXPERIMENT_LABELS}
     return labels | {
@@ -86,8 +86,8 @@ def plan_coordinates(plan: Plan, removed: Collection[str] = ()) -> dict[str, npt
 def create_store(place: str | Path, plan: Plan, *, again: bool = False) -> Store:
     """Write an empty, unfinished store for a plan: all labels, no signal.
 
-    Every missing chunk reads as NaN, so that what is not yet written can never pass for zeros. `again`
-    replaces a store of ours whose creation was cut short.
+    Missing chunks are read as NaN, so that unwritten tiles cannot be mistaken for zeros. `again` replaces a
+    store of ours whose creation was interrupted.
     """
     layout = plan.layout
     attributes = store_attributes(plan) | {
@@ -121,7 +121,7 @@ def create_store(place: str | Path, plan: Plan, *, again: bool = False) -> Store
 
 
 def _write_labels(root: Any, plan: Plan, removed: Collection[str] = ()) -> None:
-    """Write all coordinates of a plan; the summaries, which only its tiles can tell, are empty."""
+    """Write all coordinates of a plan; the summaries stay empty until the tiles are written."""
     labels = plan_coordinates(plan, removed)
     for variable in TABLES:
         dtype: Any = object if variable.dtype == "string" else variable.dtype
@@ -131,7 +131,7 @@ def _write_labels(root: Any, plan: Plan, removed: Collection[str] = ()) -> None:
 
 
 def write_bin_index(root: Any, n_bins: int) -> None:
-    """Write each bin's number, a chunk at a time: about 8 kB per million bins on disk."""
+    """Write each bin's number, one chunk at a time: about 8 kB per million bins on disk."""
     array = root.create_array(
         BIN_INDEX.name,
         shape=(n_bins,),
@@ -149,7 +149,7 @@ def write_bin_index(root: Any, n_bins: int) -> None:
 
 
 def write_label(root: Any, variable: Variable, values: npt.NDArray[Any]) -> None:
-    """Create one coordinate and write its values, in place of one that may be there."""
+    """Create one coordinate and write its values; an existing one is replaced."""
     array = root.create_array(
         variable.name,
         shape=values.shape,
@@ -164,7 +164,7 @@ def write_label(root: Any, variable: Variable, values: npt.NDArray[Any]) -> None
 
 
 def mark(store: Store, changes: Mapping[str, Any], without: str = "") -> Store:
-    """Write some attributes of a compendium, and take one away; returns the store as it then is."""
+    """Change some attributes of a compendium and remove one; returns the store with the new attributes."""
     store = store.with_attributes(changes, without)
     consolidate(store.group.store)
     return store
@@ -178,9 +178,9 @@ def reopen(store: Store) -> Store:
 def prepare_store(
     place: str | Path, plan: Plan, before: Callable[[], object] = lambda: None
 ) -> tuple[Store, Plan]:
-    """Create the store of a plan, or check that what is there belongs to the same plan.
+    """Create the store of a plan, or check that the existing one belongs to the same plan.
 
-    `before` is called before a store is created: it may refuse.
+    `before` is called before a store is created, and may raise an error.
 
     Returns
     -------
@@ -189,7 +189,7 @@ def prepare_store(
     Raises
     ------
     StoreError
-        If something else is there.
+        If there is something else at `place`.
     """
 
     def make(again: bool) -> Store:
@@ -203,12 +203,12 @@ def prepare_store(
 
 
 def check_store_of(store: Store, plan: Plan) -> None:
-    """Check that a store was made by a plan.
+    """Check that a store was made from a plan.
 
     Raises
     ------
     StoreError
-        Naming the differences.
+        If it was not; the message names the differences.
     """
     attributes = read_attributes(store)
     if attributes["kind"] != plan.kind:
@@ -233,10 +233,11 @@ def check_store_of(store: Store, plan: Plan) -> None:
 
 
 def grow_store(store: Store, plan: Plan) -> Store:
-    """Make room for what `plan` has beyond a store's own experiments and regions, which come first in it.
+    """Enlarge a store for a plan that has its experiments and regions first, and then further ones.
 
-    All labels of the grown store go into one attribute first, in one atomic write: if the rest is cut short,
-    `stored_plan` takes them from there and growing again completes it. Shards that are full are not touched.
+    First all labels of the enlarged store go into one attribute, in one atomic write. If the rest is
+    interrupted, `stored_plan` takes them from there, and calling this again completes it. Full shards are not
+    touched.
     """
     store = mark(store, {"status": UNFINISHED, "growth": plan.to_dict()})
     _write_labels(store.group, plan, read_attributes(store)[REMOVED])
@@ -246,5 +247,5 @@ def grow_store(store: Store, plan: Plan) -> Store:
 
 
 def coordinates_attribute() -> str:
-    """What tells xarray which variables are coordinates of the signal; of its dimensions it knows."""
+    """List, for xarray, the coordinates of the signal, except those of its dimensions, which xarray knows."""
     return " ".join(variable.name for variable in COORDINATES if variable.name not in SIGNAL.dims)

@@ -1,4 +1,4 @@
-"""In what a store and the plan of a run into it differ, in words."""
+"""Describe the differences between a store and the plan of a run that writes to it."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ MOST_NAMED = 3
 
 
 def plan_differences(store: Store, plan: Plan, attributes: Mapping[str, Any]) -> list[str]:
-    """Name what a store was made from and a plan is not, with both values; of tables, what one lacks."""
+    """List the differences between a store's plan and another plan, with both values or the missing rows."""
     return differences(
         plan.settings,
         attributes.get("plan_settings"),
@@ -28,13 +28,13 @@ def plan_differences(store: Store, plan: Plan, attributes: Mapping[str, Any]) ->
 
 
 def different_regions(mine: Plan, theirs: Plan) -> str:
-    """In what the regions of a run differ from a store's: their numbers, and the first that differs."""
+    """Describe how the regions of a run differ from a store's: both numbers, and the first difference."""
     first = mine.regions.first_difference(theirs.regions)
     return f"regions {mine.settings['regions']}, the store has {theirs.settings['regions']}: {first}"
 
 
 def different_experiments(mine: pd.DataFrame, theirs: pd.DataFrame) -> list[str]:
-    """In what the experiments of a run differ from those of a store."""
+    """List how the experiments of a run differ from those of a store."""
     new, old = ({row[0]: row for row in table[list(LABELS)].to_numpy().tolist()} for table in (mine, theirs))
     relabelled = [
         f"{name} with {label} {got!r}, the store has {held!r}"
@@ -66,7 +66,7 @@ def _named(what: str, names: Sequence[str]) -> str:
 
 
 def different_provenance(mine: Mapping[str, Any], theirs: Any) -> list[str]:
-    """In what model, training and factors of an imputation differ from those of a store."""
+    """List how model, training and factors of an imputation differ from those of a store."""
     held = theirs if isinstance(theirs, dict) else {}
     texts = []
     for name in {**held, **mine}:

@@ -1,4 +1,4 @@
-"""xarray's engine `epixs`: `xr.open_dataset(path, engine="epixs")`, without an import of epixs."""
+"""xarray's engine `epixs`: `xr.open_dataset(path, engine="epixs")` works without importing epixs."""
 
 from __future__ import annotations
 
@@ -30,5 +30,5 @@ class EpixsEngine(BackendEntrypoint):
         return dataset.drop_vars(drop_variables) if drop_variables else dataset
 
     def guess_can_open(self, filename_or_obj: Any) -> bool:
-        """Never: a Zarr store is Zarr's, unless it is asked for by name."""
+        """Return False: xarray opens a Zarr store by its own engine, unless this one is named."""
         return False

@@ -1,4 +1,4 @@
-"""A plan as a lazy xarray Dataset: what a store would hold, computed block by block only when it is read."""
+"""Make a lazy xarray Dataset of a plan: the content of its store, computed block by block when it is read."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from epixs.storage.tiling import Tile
 
 @dataclass(frozen=True, eq=False)
 class _Blocks:
-    """An array whose blocks are computed where they are read."""
+    """An array whose blocks are computed when they are read."""
 
     read: Callable[[Tile], npt.NDArray[np.float32]]
     shape: tuple[int, int]
@@ -29,7 +29,7 @@ class _Blocks:
     dtype = np.dtype(np.float32)
 
     def __getitem__(self, index: tuple[Any, Any]) -> npt.NDArray[np.float32]:
-        """Values of what is asked for and no others: Dask hands selections within a block on to here."""
+        """Compute only the values selected: Dask passes selections within a block on to this method."""
         (rows, inner_rows), (bins, inner_bins) = map(_span, index, self.shape)
         if not rows or not bins:
             return np.empty((inner_rows.size, inner_bins.size), self.dtype)
@@ -39,7 +39,10 @@ class _Blocks:
 
 
 def _span(index: Any, size: int) -> tuple[range, npt.NDArray[np.int64]]:
-    """Neighbours that hold all that an index asks for, and where among them; at no cost of the whole axis."""
+    """Find the smallest range that holds all places of an index, and the places within that range.
+
+    The work grows with the number of places, not with the length of the axis.
+    """
     if isinstance(index, slice):
         places = np.arange(*index.indices(size))
     else:
@@ -60,14 +63,14 @@ def lazy_dataset(
     Parameters
     ----------
     plan
-        What the Dataset holds.
+        The plan of the Dataset.
     read
-        Computes a block's values, float32 `(rows, bins)` in arcsinh units. It travels to each worker once,
-        not with each block.
+        Function that computes a block's values, float32 `(rows, bins)` in arcsinh units. It is sent to each
+        worker once, not with each block.
     bins
-        Bins of a block, which is of one experiment; by default those of a tile.
+        Number of bins per block; by default that of a tile. A block is of one experiment.
     spread
-        Computes the spread of values of one experiment, which is given by its number.
+        Function that computes the spread of values of one experiment, given by its number.
 
     Returns
     -------
@@ -75,7 +78,7 @@ def lazy_dataset(
     """
     block = 1, min(bins or plan.layout.tile_bins, plan.n_bins)
     values = _Blocks(read, (plan.n_experiments, plan.n_bins), block)
-    nothing = np.empty((0, 0), dtype=np.float32)  # else Dask would read a block to see what it is
+    nothing = np.empty((0, 0), dtype=np.float32)  # without it, Dask would read a block to learn its type
     array: Any = da.from_array(values, chunks=block, name=False, asarray=False, meta=nothing)
     labels = plan_coordinates(plan) | {BIN_INDEX.name: lazy_bin_index(plan.n_bins)}
     coordinates = {v.name: coordinate(v, labels[v.name]) for v in COORDINATES if v.name in labels}
@@ -97,5 +100,5 @@ def _spread_of(
     spread: Callable[[npt.NDArray[np.float32], int], npt.NDArray[np.float32]],
     block_info: Any = None,
 ) -> npt.NDArray[np.float32]:
-    """Spread of a block, which is of one experiment."""
+    """Compute the spread of a block, which is of one experiment."""
     return spread(values, int(block_info[0]["array-location"][0][0]))

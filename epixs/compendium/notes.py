@@ -1,7 +1,7 @@
-"""What was unusual about the files that rows were read from, from the ledger to words.
+"""Turn the ledger's notes on unusual files into words.
 
-`absent`, `renamed` and `other_lengths` are of a file's chromosomes, the same in all tiles; `without_width`
-and `overlapping` count items of each tile.
+`absent`, `renamed` and `other_lengths` describe a file's chromosomes and are the same in all tiles;
+`without_width` and `overlapping` count items of each tile.
 """
 
 from __future__ import annotations
@@ -14,11 +14,11 @@ COUNTED = ("without_width", "overlapping")
 MOST_NAMED = 3
 
 Notes = Mapping[str, Any]
-"""Of one file: numbers, and names of the first few chromosomes."""
+"""Notes on one file: numbers, and names of the first few chromosomes."""
 
 
 def merged_notes(parts: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
-    """Notes on one row's file, from its entries in all tiles."""
+    """Merge the notes on one row's file from its entries in all tiles."""
     notes: dict[str, Any] = {}
     for part in parts:
         for name, value in part.get("notes", {}).items():
@@ -28,7 +28,7 @@ def merged_notes(parts: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
 
 
 def in_words(notes: Notes) -> str:
-    """What of a file's notes bears on its values; empty for most files."""
+    """Describe those notes on a file that concern its values; empty for most files."""
     texts = []
     if absent := notes.get("absent"):
         first = notes.get("first_absent", "")
@@ -41,9 +41,9 @@ def in_words(notes: Notes) -> str:
 
 
 def notes_on_files(notes: Mapping[str, Notes], uncovered: str) -> list[str]:
-    """All that was unusual about files, one sentence per kind; `notes` are by accession."""
+    """Describe all unusual features of files, one sentence per kind; `notes` are by accession."""
     filled = "counts as 0" if uncovered == "zero" else "is missing (NaN)"
-    pairs = sum(found.get("absent", 0) for found in notes.values())
+    pairs = sum(note.get("absent", 0) for note in notes.values())
     texts = {
         "absent": f"{_counted(pairs, 'pair')} of file and chromosome without data: the file does not list a "
         f"chromosome of the regions, and all of it {filled}",
@@ -54,11 +54,11 @@ def notes_on_files(notes: Mapping[str, Notes], uncovered: str) -> list[str]:
     sentences = []
     for name, text in texts.items():
         which = [
-            f"{file} ({found.get(named.get(name, name))})" for file, found in notes.items() if found.get(name)
+            f"{file} ({note.get(named.get(name, name))})" for file, note in notes.items() if note.get(name)
         ]
         if which:
             sentences.append(f"{text.format(files=_counted(len(which), 'file'))}: {_first(which)}")
-    odd = {name: [file for file, found in notes.items() if found.get(name)] for name in COUNTED}
+    odd = {name: [file for file, note in notes.items() if note.get(name)] for name in COUNTED}
     files = [*dict.fromkeys(file for one in odd.values() for file in one)]
     if files:
         which = [

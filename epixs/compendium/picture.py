@@ -1,4 +1,4 @@
-"""What notebooks show: sizes, and which pairs of biosample and assay there are as a small inline picture."""
+"""Draw what notebooks show: sizes, and a small picture of the pairs of biosample and assay."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ STATES = {
     "set aside": "#8f8f8f",
     "unreadable": "#7a1f3d",
 }
-"""Colours of what a pair may be; one that is none of these stays empty."""
+"""Colours of the states of a pair; the square of any other pair stays empty."""
 
 
 CELL = 7
 MOST_LABELS, MOST_ROWS, MOST_COLUMNS = 24, 120, 160
-"""Of a picture: with more rows or columns than labels fit, it has no labels; beyond the most, it is cut."""
+"""Limits of a picture: rows or columns up to which these have labels, and maxima beyond which it is cut."""
 
 
 LABEL_SIGNS = 28
@@ -27,16 +27,16 @@ Pairs = Mapping[tuple[str, str], str]
 
 
 def page(title: str, sizes: Sequence[tuple[str, object]], pictures: Sequence[tuple[str, str]] = ()) -> str:
-    """HTML of a title, a table of sizes, and pictures, each under its caption; texts are escaped.
+    """Write HTML of a title, a table of sizes, and pictures, each under its caption; texts are escaped.
 
     Parameters
     ----------
     title
-        What is shown.
+        Title of the page.
     sizes
-        Rows, what and how much.
+        Rows of the table: a name and a value.
     pictures
-        Captions, and SVG as `pairs_svg` gives it.
+        Captions, each with an SVG from `pairs_svg`.
     """
     rows = "".join(
         f"<tr><th style='text-align:left'>{escape(name)}</th>"
@@ -48,7 +48,7 @@ def page(title: str, sizes: Sequence[tuple[str, object]], pictures: Sequence[tup
 
 
 def pairs_svg(rows: Sequence[str], columns: Sequence[str], pairs: Pairs) -> str:
-    """SVG of a matrix, biosamples down and assays across: a square for each pair that has a state.
+    """Draw a matrix as SVG, biosamples down and assays across: one square per pair that has a state.
 
     Examples
     --------
@@ -56,30 +56,30 @@ def pairs_svg(rows: Sequence[str], columns: Sequence[str], pairs: Pairs) -> str:
     >>> "measured: 1" in svg, "<b>" in svg
     (True, False)
     """
-    shown, across = rows[:MOST_ROWS], columns[:MOST_COLUMNS]
-    down_labels, across_labels = len(shown) <= MOST_LABELS, len(across) <= MOST_LABELS
+    down, across = rows[:MOST_ROWS], columns[:MOST_COLUMNS]
+    down_labels, across_labels = len(down) <= MOST_LABELS, len(across) <= MOST_LABELS
     left = 6 * LABEL_SIGNS if down_labels else 0
     top = 5 * LABEL_SIGNS if across_labels else 0
     cell = CELL + 4 if down_labels and across_labels else CELL
-    width, height = left + cell * len(across) + 1, top + cell * len(shown) + 1
+    width, height = left + cell * len(across) + 1, top + cell * len(down) + 1
     cut = (
-        f"; drawn are the first {len(shown):,} x {len(across):,}"
-        if (len(shown), len(across)) != (len(rows), len(columns))
+        f"; drawn are the first {len(down):,} x {len(across):,}"
+        if (len(down), len(across)) != (len(rows), len(columns))
         else ""
     )
-    counts = {state: sum(found == state for found in pairs.values()) for state in STATES}
+    counts = {state: sum(value == state for value in pairs.values()) for state in STATES}
     legend = [(state, count) for state, count in counts.items() if count]
     parts = [
         f"<svg xmlns='http://www.w3.org/2000/svg' width='{max(width, 420)}' height='{height + 22}' "
         "role='img' font-family='sans-serif' font-size='9'>"
         f"<title>{len(rows):,} biosamples x {len(columns):,} assays{cut}</title>"
-        f"<rect x='{left}' y='{top}' width='{cell * len(across)}' height='{cell * len(shown)}' "
+        f"<rect x='{left}' y='{top}' width='{cell * len(across)}' height='{cell * len(down)}' "
         "fill='#f2f2f2'/>"
     ]
     for state, _ in legend:
         squares = "".join(
             f"M{left + cell * x} {top + cell * y}h{cell - 1}v{cell - 1}h{1 - cell}z"
-            for y, row in enumerate(shown)
+            for y, row in enumerate(down)
             for x, column in enumerate(across)
             if pairs.get((row, column)) == state
         )
@@ -88,7 +88,7 @@ def pairs_svg(rows: Sequence[str], columns: Sequence[str], pairs: Pairs) -> str:
         parts += [
             f"<text x='{left - 3}' y='{top + cell * y + cell - 2}' text-anchor='end' "
             f"fill='currentColor'>{_short(row)}</text>"
-            for y, row in enumerate(shown)
+            for y, row in enumerate(down)
         ]
     if across_labels:
         parts += [

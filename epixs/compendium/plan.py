@@ -1,4 +1,4 @@
-"""What a store will hold: experiments, regions, settings, layout, and the fingerprint of them all."""
+"""The plan of a store: experiments, regions, settings, layout, and the fingerprint of its content."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from epixs.tracks import Uncovered
 CHUNK_ROWS = 16
 
 CHUNK_BINS = 16_384
-"""A chunk of 16 experiments x 16,384 bins of float32 is 1 MiB."""
+"""Bins per chunk: 16 experiments x 16,384 bins of float32 are 1 MiB."""
 
 Size = Annotated[int, Meta(ge=-1, lt=1 << 62)]
 """Length of a file or chromosome; -1 where unknown."""
@@ -37,17 +37,17 @@ REGION_FIELDS = ("name", "chrom", "start", "end")
 FEWEST_SHARD_CHUNKS, MOST_SHARD_CHUNKS = 16, 96
 
 FEWEST_TILES = 16
-"""Small stores get small shards, so that a few cores have tiles to share."""
+"""Number of tiles to aim at: small stores get small shards, so that a few cores can share the work."""
 
 COMPRESSION_RATIO = 0.40
-"""Stored over uncompressed bytes, measured on 16 real histone tracks (docs/store.md)."""
+"""Ratio of stored to uncompressed bytes, measured on 16 real histone tracks (docs/store.md)."""
 
 
 def experiment_names(experiments: pd.DataFrame, removed: Collection[str] = ()) -> npt.NDArray[np.object_]:
-    """Name each experiment "biosample / assay", so that observed and imputed ones of a pair have one name.
+    """Name each experiment "biosample / assay", so that an observed and an imputed one have the same name.
 
-    Each name comes once: the accession follows where an experiment was removed, of which there may be another
-    one, and where two pairs would be written alike.
+    Within a store, names are unique. The accession follows if an experiment was removed, because there may be
+    another one of its pair, and if the names of two pairs would be equal.
 
     Examples
     --------
@@ -68,7 +68,7 @@ def experiment_names(experiments: pd.DataFrame, removed: Collection[str] = ()) -
 
 
 def choose_layout(n_experiments: int, n_bins: int) -> Layout:
-    """Chunks of about 1 MiB; shards of 16 MiB for small stores, up to 96 MiB for large ones."""
+    """Choose chunks of about 1 MiB, and shards of 16 MiB for small stores, up to 96 MiB for large ones."""
     chunk_bins = min(CHUNK_BINS, n_bins)
     groups, chunks = -(-n_experiments // CHUNK_ROWS), -(-n_bins // chunk_bins)
     wanted = groups * chunks // FEWEST_TILES
@@ -88,20 +88,20 @@ class Plan:
     species
         The one species of the store.
     experiments
-        One row each, with the columns of `schema.EXPERIMENT_LABELS`.
+        One row per experiment, with the columns of `schema.EXPERIMENT_LABELS`.
     regions
-        Where the bins lie; names the assembly.
+        The regions of the bins, with the name of the assembly.
     uncovered
         How bases without a value count.
     provenance
-        What else the content depends on, for an imputed store its model.
+        Other things on which the content depends; for an imputed store, its model.
     fixed_layout
-        Layout of a store that is there already; a new one gets its own.
+        Layout of an existing store; a new store gets its own.
     states
-        Path, size and version of each source when the plan was made; None where it is gone, or not asked.
+        Path, size and version of each source when the plan was made; None if it is gone, or was not asked.
     chrom_alias
-        Other names of the regions' chromosomes that sources may have, as `Assembly.aliases`; no part of what
-        the store holds.
+        Other names of the regions' chromosomes that sources may use, as in `Assembly.aliases`; no part of the
+        content.
     """
 
     kind: str
@@ -121,17 +121,17 @@ class Plan:
 
     @property
     def variables(self) -> tuple[Variable, ...]:
-        """What is written tile by tile: the signal, and its spread if a model knows it."""
+        """Variables that are written tile by tile: the signal, and its spread if a model gives it."""
         return (SIGNAL, SPREAD) if SPREAD.name in self.provenance else (SIGNAL,)
 
     @property
     def n_experiments(self) -> int:
-        """Rows of the store."""
+        """Number of rows of the store."""
         return len(self.experiments)
 
     @property
     def n_bins(self) -> int:
-        """Bins of the store."""
+        """Number of bins of the store."""
         return self.regions.n_bins
 
     @property
@@ -141,11 +141,11 @@ class Plan:
 
     @property
     def n_bytes(self) -> int:
-        """Uncompressed bytes of what is written tile by tile."""
+        """Uncompressed size in bytes of all variables that are written tile by tile."""
         return self.n_experiments * self.n_bins * 4 * len(self.variables)
 
     def tiles(self, rows: int | None = None) -> Iterator[Tile]:
-        """All tiles, row group by row group; of fewer rows each where `rows` says so."""
+        """Yield all tiles, row group by row group; `rows` sets another number of rows per tile."""
         rows, bins = rows or self.layout.chunk_rows, self.layout.tile_bins
         for group in range(-(-self.n_experiments // rows)):
             for span in range(self.grid[1]):
@@ -160,7 +160,7 @@ class Plan:
 
     @cached_property
     def settings(self) -> dict[str, Any]:
-        """What a resumed run must agree on, by name."""
+        """Settings, by name, that a resumed run must share."""
         labels = self.experiments[list(LABELS)].to_numpy().tolist()
         return {
             "schema": SCHEMA_VERSION,
@@ -182,7 +182,7 @@ class Plan:
         return digest(self.settings)
 
     def to_dict(self) -> dict[str, Any]:
-        """What JSON can hold of a plan; `from_dict` reads it."""
+        """Return the plan as JSON can hold it; `from_dict` reads it."""
         return {
             "kind": self.kind,
             "species": self.species,
@@ -197,12 +197,12 @@ class Plan:
 
     @classmethod
     def from_dict(cls, content: Any, problem: str) -> Plan:
-        """The plan of `to_dict`.
+        """Read a plan that `to_dict` wrote.
 
         Raises
         ------
         StoreError
-            If it is not one: `problem`, and the field.
+            If it is not such a plan; the message is `problem` and the field.
         """
         saved: SavedPlan = checked(SavedPlan, content, problem, StoreError)
         columns = {variable.name: saved["experiments"].get(variable.name) for variable in EXPERIMENT_LABELS}
@@ -219,7 +219,7 @@ class Plan:
 
 
 class SavedPlan(TypedDict):
-    """A plan as JSON holds it, tables by columns."""
+    """A plan as JSON holds it, with tables by columns."""
 
     kind: str
     species: str

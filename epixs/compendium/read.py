@@ -45,7 +45,7 @@ MAX_REGIONS = 10_000_000
 MAX_TILE_VALUES = 1 << 28
 
 INDEX_CHUNK = 1 << 20
-"""Bins of a chunk of `bin_index`."""
+"""Number of bins per chunk of `bin_index`."""
 
 MAX_INDEX_CHUNK = 1 << 26
 
@@ -53,18 +53,18 @@ RESTORE = "make it again, or restore its zarr.json files"
 
 
 def open_signal(place: Store | str | Path) -> Any:
-    """The signal as a Zarr array: read in the thread that asks, where Dask would call other workers."""
+    """Open the signal as a Zarr array, which is read in the calling thread; Dask would call other workers."""
     return open_store(place).array(SIGNAL.name)
 
 
 def read_block(store: Store, tile: Tile, variable: Variable = SIGNAL) -> npt.NDArray[np.float32]:
-    """Values of one tile, shape `(rows, bins)`."""
+    """Read the values of one tile, shape `(rows, bins)`."""
     values = store.array(variable.name)[tile.first_row : tile.stop_row, tile.first_bin : tile.stop_bin]
     return np.asarray(values, dtype=np.float32)
 
 
 def read_attributes(place: Store | str | Path) -> dict[str, Any]:
-    """Attributes of a compendium, those in JSON read.
+    """Read the attributes of a compendium, and parse those that hold JSON.
 
     Raises
     ------
@@ -87,10 +87,10 @@ def read_attributes(place: Store | str | Path) -> dict[str, Any]:
 
 
 def provenance_of(dataset: xr.Dataset) -> dict[str, Any]:
-    """What an opened imputed store says of its model and training; empty where it says nothing."""
-    found = read_json("the store", "provenance", dataset.attrs.get("provenance", {}))
-    checked(Provenance, found, "the store is damaged: attribute provenance", StoreError)
-    return dict(found)
+    """Read the attribute of an opened imputed store about its model and training; empty if there is none."""
+    provenance = read_json("the store", "provenance", dataset.attrs.get("provenance", {}))
+    checked(Provenance, provenance, "the store is damaged: attribute provenance", StoreError)
+    return dict(provenance)
 
 
 def open_compendium(place: Store | str | Path, *, unfinished: bool = False) -> xr.Dataset:
@@ -101,17 +101,17 @@ def open_compendium(place: Store | str | Path, *, unfinished: bool = False) -> x
     place
         The store.
     unfinished
-        Allow a store whose ingest has not ended.
+        Allow a store that is not yet complete.
 
     Returns
     -------
-    `signal` with dims `("experiment", "bin")` in arcsinh units, and the labels; of an imputed store whose
-    model knows it, `spread` as well.
+    `signal` with dims `("experiment", "bin")` in arcsinh units, and the labels; and `spread`, if the store is
+    imputed and its model gives it.
 
     Raises
     ------
     StoreError
-        If the store is foreign, or unfinished and that was not allowed.
+        If epixs did not write the store, or it is unfinished and `unfinished` is False.
 
     Examples
     --------
@@ -136,21 +136,21 @@ def open_compendium(place: Store | str | Path, *, unfinished: bool = False) -> x
         )
     with reading(store, "is damaged: its metadata contradict each other", RESTORE):
         zarr_store = store.group.store
-        # Between a change of attributes and consolidating again, a kill leaves a store without the latter.
+        # A run killed between a change of attributes and consolidating leaves no consolidated metadata.
         group = zarr.open_group(zarr_store, mode="r")
         whole = group.metadata.consolidated_metadata is not None
-        # What has the name of a dimension xarray loads at once, whatever size it claims.
+        # xarray loads a variable with the name of a dimension at once, whatever size it claims to have.
         dataset: xr.Dataset = xr.open_zarr(
             zarr_store, consolidated=whole, drop_variables=[*SIGNAL.dims, *REGION_TABLE[0].dims]
         )
     _check_bounds(store, dataset)
-    # Dask's chunks are those within a shard. Were a copy to have shards, several tasks would write one.
+    # Dask's chunks are those within a shard. If a copy had shards, several tasks would write one shard.
     for variable in (SIGNAL, SPREAD):
         if variable.name in dataset:
             dataset[variable.name].encoding.pop("shards", None)
     with reading(store, "is damaged: its labels cannot be read"):
-        # The labels are small; loaded, they can be compared, grouped and used as masks right away. Loaded
-        # here: a task that asks its own cluster to do so gives up its place there to another one meanwhile.
+        # The labels are small. Loaded, they can be compared, grouped and used as masks right away. They are
+        # loaded in this thread: a task that asked its own cluster would give up its place there meanwhile.
         loaded = {
             name: labels.load(scheduler="synchronous")
             for name, labels in dataset.coords.items()
@@ -179,14 +179,14 @@ def open_compendium(place: Store | str | Path, *, unfinished: bool = False) -> x
 
 
 def coordinate(variable: Variable, values: Any) -> xr.Variable:
-    """A coordinate as xarray opens it from a store; texts are Python's strings."""
+    """Make a coordinate as xarray opens it from a store; texts are Python strings."""
     if variable.dtype == "string":
         values = values.astype(object)
     return xr.Variable(variable.dims, values, {"long_name": variable.doc}, variable.encoding)
 
 
 def lazy_bin_index(n_bins: int) -> Any:
-    """`bin_index` of a whole compendium, shape `(bin,)`, computed where it is read."""
+    """Make `bin_index` of a whole compendium, shape `(bin,)`, computed when it is read."""
     return da.arange(n_bins, chunks=min(n_bins, INDEX_CHUNK), dtype=BIN_INDEX.dtype)
 
 
@@ -207,16 +207,16 @@ def _check_rows(store: Store, dataset: xr.Dataset, attributes: dict[str, Any]) -
             f"{store}: its experiments, regions or settings are not those that the store was made with",
             got=f"{dataset.sizes['experiment']} experiments over {dataset.sizes['region']} regions",
             expected="all of them as epixs wrote them, and no others",
-            next_step="bring its labels back from a copy, or make the store again; what was cut from a store "
-            "and saved can be read with xarray alone",
+            next_step="bring its labels back from a copy, or make the store again; a saved selection of a "
+            "store can be read with xarray alone",
         )
 
 
 def _check_bins(store: Store, dataset: xr.Dataset) -> None:
     """Check that a store holds every bin of its regions, in order.
 
-    Of a large store that has its ledger, and so was written by epixs, only the first and the last chunk of
-    `bin_index` are read.
+    If a large store has its ledger, so that epixs wrote it, only the first and the last chunk of `bin_index`
+    are read.
     """
     regions, n_bins = regions_of(dataset), dataset.sizes["bin"]
     wrong = f"{n_bins:,} bins" if regions.n_bins != n_bins else ""
@@ -228,13 +228,13 @@ def _check_bins(store: Store, dataset: xr.Dataset) -> None:
             f"{store} does not hold the bins of its regions",
             got=wrong,
             expected=f"the {regions.n_bins:,} bins of {len(regions)} region(s), in order",
-            next_step="what was cut from a store and saved can be read with xarray alone; for a store of "
-            "some regions, `epixs ingest --regions`",
+            next_step="a saved selection of a store can be read with xarray alone; for a store of some "
+            "regions, `epixs ingest --regions`",
         )
 
 
 def _is_bin_index(store: Store, n_bins: int, whole: bool) -> bool:
-    """Whether a store's `bin_index` counts its bins through; unless `whole`, only both ends are read."""
+    """Tell whether a store's `bin_index` is 0, 1, 2, ...; unless `whole`, only both ends are read."""
     try:
         index = store.array(BIN_INDEX.name)
         if index.shape != (n_bins,) or index.chunks[0] > MAX_INDEX_CHUNK:
@@ -250,7 +250,7 @@ def _is_bin_index(store: Store, n_bins: int, whole: bool) -> bool:
 
 
 def _check_bounds(store: Store, dataset: xr.Dataset) -> None:
-    """Check the sizes that a store claims before anything is allocated from them."""
+    """Check the sizes that a store claims, before memory is allocated for them."""
     expected = [v.name for v in (SIGNAL, *COORDINATES) if v.name not in ADDED]
     missing = [name for name in expected if name not in dataset.variables]
     if missing:
@@ -276,12 +276,12 @@ def _check_bounds(store: Store, dataset: xr.Dataset) -> None:
 
 
 def regions_of(dataset: xr.Dataset) -> Regions:
-    """Region table of an opened compendium, or of what was selected from one: all its regions.
+    """Read all regions of an opened compendium, also after a selection.
 
     Raises
     ------
     StoreError
-        If the table is damaged, or not there.
+        If the region table is damaged or missing.
     """
     needed = [variable.name for variable in REGION_TABLE if variable.name not in ADDED]
     lacking = [name for name in needed if name not in dataset.coords]
@@ -308,9 +308,9 @@ def regions_of(dataset: xr.Dataset) -> Regions:
 
 
 def experiments_of(dataset: xr.Dataset) -> pd.DataFrame:
-    """Experiment table of an opened compendium: one row each, the schema's labels and summaries.
+    """Make the table of an opened compendium's experiments: one row each, the schema's labels and summaries.
 
-    What is computed as it is read has no summaries.
+    A lazy Dataset whose values are computed when they are read has no summaries.
     """
     table = {}
     summaries = [variable for variable in EXPERIMENT_SUMMARIES if variable.name in dataset]
@@ -321,17 +321,17 @@ def experiments_of(dataset: xr.Dataset) -> pd.DataFrame:
 
 
 def stored_plan(place: Store | str | Path) -> Plan:
-    """The plan that a store was made by, in the store's own layout.
+    """Read the plan from which a store was made, in the store's own layout.
 
     Raises
     ------
     StoreError
-        If the store is foreign or damaged.
+        If the store is damaged, or epixs did not write it.
     """
     store = open_store(place)
     attributes = read_attributes(store)
     layout = stored_layout(store)
-    if "growth" in attributes:  # growing was cut short: only this attribute is sure to be whole
+    if "growth" in attributes:  # growing was interrupted: only this attribute is certainly complete
         problem = "is damaged: attribute growth"
         with reading(store, problem):
             return replace(Plan.from_dict(attributes["growth"], f"{store} {problem}"), fixed_layout=layout)
@@ -339,7 +339,7 @@ def stored_plan(place: Store | str | Path) -> Plan:
 
 
 def _plan_of(dataset: xr.Dataset, attributes: dict[str, Any]) -> Plan:
-    """The plan that labels, regions and attributes belong to."""
+    """Make the plan of a Dataset's labels, regions and attributes."""
     table = experiments_of(dataset)[[variable.name for variable in EXPERIMENT_LABELS]]
     return Plan(
         attributes["kind"],
@@ -353,9 +353,9 @@ def _plan_of(dataset: xr.Dataset, attributes: dict[str, Any]) -> Plan:
 
 
 def stored_layout(place: Store | str | Path, signal: Any = None) -> Layout:
-    """Shape of a store's chunks and shards; `signal` is its opened array, where it is at hand."""
+    """Read the shape of a store's chunks and shards; `signal` is its opened array, if the caller has it."""
     store = open_store(place)
-    with reading(store, "is damaged or was never quite created"):
+    with reading(store, "is damaged or was not completely created"):
         signal = signal or open_signal(store)
         (rows, bins), shards = signal.chunks, signal.shards
     if not shards or shards[0] != rows or shards[1] % bins or rows * shards[1] > MAX_TILE_VALUES:

@@ -1,4 +1,4 @@
-"""Mark experiments as removed, and take that back."""
+"""Mark experiments as removed, and undo that."""
 
 from __future__ import annotations
 
@@ -27,18 +27,18 @@ def remove(
     reason: str = "no reason given",
     undo: bool = False,
 ) -> list[str]:
-    """Mark experiments of a finished store as removed, or take that mark back.
+    """Mark experiments of a finished store as removed, or undo that.
 
     Parameters
     ----------
     store
-        An observed store. The values stay in it, and nothing of epixs uses them any more.
+        An observed store. The values stay in it, but epixs no longer uses them.
     accessions
-        Which experiments.
+        Accessions of the experiments.
     reason
-        Why, for those who read the store.
+        Reason, for readers of the store.
     undo
-        Take the mark back.
+        Remove the mark instead.
 
     Returns
     -------
@@ -56,9 +56,9 @@ def remove(
 
 
 def remove_experiments(place: Store | str | Path, accessions: Sequence[str], reason: str) -> None:
-    """Mark experiments of a finished store as removed: their `status` says why, and nothing here uses them.
+    """Mark experiments of a finished store as removed: epixs no longer uses them; `status` gives the reason.
 
-    Their values stay, so that the mark can be taken back with `restore_experiments`.
+    Their values stay, so that `restore_experiments` can undo it.
 
     Raises
     ------
@@ -69,7 +69,7 @@ def remove_experiments(place: Store | str | Path, accessions: Sequence[str], rea
 
 
 def restore_experiments(place: Store | str | Path, accessions: Sequence[str]) -> list[str]:
-    """Take back what `remove_experiments` did; returns the accessions that had been removed.
+    """Undo `remove_experiments`; returns the accessions that had been removed.
 
     Raises
     ------
@@ -85,10 +85,10 @@ def _mark(
     accessions: Sequence[str],
     change: Callable[[dict[str, str]], dict[str, str]],
 ) -> dict[str, str]:
-    """Change the marks of removed experiments; returns those that there were."""
+    """Change the marks of removed experiments; returns the marks as they were before."""
     location = open_store(place).location
     with reaching(location), writing(location):
-        store = open_store(location)  # as it is now that nobody else writes it
+        store = open_store(location)  # opened again, now that no other run can change it
         attributes = read_attributes(store)
         if attributes["kind"] != "observed":
             raise StoreError(f"{store} is {attributes['kind']}", expected="a store of observed experiments")
@@ -109,14 +109,14 @@ def _mark(
         summary = summarise(plan, read_ledger(store), marks)
         status = next(v for v in EXPERIMENT_SUMMARIES if v.name == "status")
         put_label(store.group, status, summary["status"].to_numpy())
-        if EXPERIMENT.name in store.group:  # stores of earlier versions get it with all else that they lack
+        if EXPERIMENT.name in store.group:  # `finalise` adds it to stores of earlier versions
             put_label(store.group, EXPERIMENT, experiment_names(plan.experiments, marks))
         consolidate(store.group.store)
     return dict(attributes[REMOVED])
 
 
 def _refuse_twins(store: Store, experiments: pd.DataFrame, marks: Mapping[str, str]) -> None:
-    """Refuse to leave two experiments of one (biosample, assay) that are not removed."""
+    """Refuse marks that leave two experiments of one (biosample, assay)."""
     present = experiments[~experiments["accession"].isin(marks)]
     twins = present[present.duplicated(["biosample", "assay"], keep=False)]
     if len(twins):

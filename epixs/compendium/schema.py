@@ -1,4 +1,4 @@
-"""Every variable and attribute of a compendium, by name: used to create, to check and to document it."""
+"""All variables and attributes of a compendium, used to create, check and document it."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from epixs.catalog.experiments import MISSING
 from epixs.tracks import Uncovered
 
 REMOVED = "removed"
-"""Attribute with the reasons of removed experiments, and how their `status` begins."""
+"""Name of the attribute with the reasons of removed experiments; their `status` begins with the same word."""
 
 JSON_ATTRIBUTES = (REMOVED, "provenance", "plan_settings", "chrom_alias")
-"""Attributes that hold JSON as text: flat ones can be written wherever a Dataset is, netCDF among it."""
+"""Attributes that hold JSON as text, because every format for Datasets, netCDF too, can write texts."""
 
 
 @dataclass(frozen=True)
 class Variable:
-    """One array of the store: its name, dimensions, dtype, value where nothing is known, and meaning."""
+    """One array of the store: its name, dimensions, dtype, fill value, and meaning."""
 
     name: str
     dims: tuple[str, ...]
@@ -34,11 +34,11 @@ class Variable:
 
     @property
     def encoding(self) -> dict[str, str]:
-        """Those among them that xarray takes for itself.
+        """Those attributes that xarray uses as encoding.
 
-        With `missing_value`, xarray reads Zarr's strings as Python's, which stand beside NaN in rows that a
-        join leaves without a label, and writes and reads such rows again. Without it they are numpy's
-        StringDType, which does neither.
+        With `missing_value`, xarray reads Zarr's strings as Python strings. These can stand beside NaN, in
+        rows that a join leaves without a label, and such rows can be written and read again. Without it, the
+        strings are numpy's StringDType, which allows neither.
         """
         return {"missing_value": MISSING} if self.dtype == "string" else {}
 
@@ -60,7 +60,7 @@ SPREAD = Variable(
     "spread of the imputation's error: the observed signal is within 1.2816 of it in about 80 % of the bins; "
     "NaN where that is not known",
 )
-"""Of imputed stores, if the model knows it: on the scale, in the chunks and in the shards of the signal."""
+"""Variable of imputed stores whose model gives it, with the scale, chunks and shards of the signal."""
 
 
 EXPECTED_PEARSON = Variable(
@@ -77,8 +77,8 @@ EXPECTED_PEARSON = Variable(
 EXPERIMENT = Variable(
     "experiment", ("experiment",), "string", "", "biosample / assay; a removed one's accession follows"
 )
-"""Names of the rows, each once. xarray loads what has the name of its dimension and aligns by it: so observed
-and imputed rows of one biosample and assay come to lie beside each other."""
+"""Unique names of the rows. xarray loads a variable that has the name of its dimension, and aligns by it: so
+observed and imputed rows of one biosample and assay come to lie beside each other."""
 
 EXPERIMENT_LABELS = (
     Variable("biosample", ("experiment",), "string", "", "biosample name"),
@@ -116,16 +116,16 @@ REGION_TABLE = (
 )
 
 KIND = Variable("kind", ("experiment",), "string", "", "'observed' or 'imputed', as the store's attribute")
-"""Kind of each row, so that it stays known where rows of several stores are put together."""
+"""Kind of each row, so that it stays known when rows of several stores are concatenated."""
 
 BIN_INDEX = Variable(
     "bin_index", ("bin",), "int64", -1, "index of the bin, of which the region table says where"
 )
-"""A bin's own number: what is selected or reversed keeps it; averaged, it is no integer any more.
-Chunked, so that no reader has to load it as a whole."""
+"""Number of each bin. Selecting or reversing bins keeps it; after averaging it is no longer an integer. It is
+chunked, so that no reader has to load it whole."""
 
 TABLES = (EXPERIMENT, *EXPERIMENT_LABELS, KIND, *EXPERIMENT_SUMMARIES, *REGION_TABLE)
-"""Coordinates that are small and written whole."""
+"""Coordinates that are small and are written whole."""
 
 COORDINATES = (*TABLES, BIN_INDEX)
 
@@ -134,7 +134,7 @@ ADDED = (EXPERIMENT.name, KIND.name, BIN_INDEX.name, "source_notes", "region_chr
 
 
 class Attributes(TypedDict):
-    """Attributes of a compendium, those that hold JSON read."""
+    """Attributes of a compendium, with those in JSON parsed."""
 
     kind: str  # "observed" or "imputed"
     status: str  # "unfinished" until every tile is written and checked, then "complete"
@@ -142,14 +142,14 @@ class Attributes(TypedDict):
     assembly: str
     uncovered: Uncovered  # how bases without a value were counted
     plan: str  # fingerprint of the experiments, regions and settings that the store was planned from
-    plan_settings: NotRequired[dict[str, Any]]  # what `plan` was made of
-    provenance: NotRequired[Provenance]  # of an imputed store
-    removed: NotRequired[dict[str, str]]  # the reason of each accession that was removed
-    chrom_alias: NotRequired[dict[str, str]]  # other names of chromosomes, where a table of them was given
+    plan_settings: NotRequired[dict[str, Any]]  # the settings of which `plan` is the digest
+    provenance: NotRequired[Provenance]  # only of an imputed store
+    removed: NotRequired[dict[str, str]]  # the reason for each accession that was removed
+    chrom_alias: NotRequired[dict[str, str]]  # other names of chromosomes, if a table of them was given
 
 
 class Training(TypedDict):
-    """What a model was trained on in one species, of which some experiments were held out."""
+    """The experiments of one species on which a model was trained, and those among them held out."""
 
     source: str
     plan: str
@@ -160,13 +160,13 @@ class Training(TypedDict):
 
 
 class Provenance(TypedDict, total=False):
-    """What an imputed store says of where it came from; kinds of model add to it."""
+    """The origin of an imputed store; some kinds of model add entries."""
 
     model: str
     model_fingerprint: str
     model_kind: str
     training: dict[str, Training]
-    ranges: dict[str, tuple[float, float]]  # of each assay in training, arcsinh units
+    ranges: dict[str, tuple[float, float]]  # range of each assay's signal in training, arcsinh units
     signal: dict[str, str]
     factors: str
     factors_fingerprint: str

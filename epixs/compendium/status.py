@@ -1,4 +1,4 @@
-"""How far a store is."""
+"""Read the progress of a store."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ from epixs.storage.store import LEDGER_PATH, Store, open_store, reading
 
 @dataclass(frozen=True)
 class StoreStatus:
-    """How far a store is.
+    """Progress of a store, and its unusual experiments.
 
     Parameters
     ----------
     status
         `"unfinished"` or `"complete"`.
     tiles_done, tiles
-        Tiles written and in all.
+        Numbers of tiles written and of all tiles.
     experiments
-        Rows of the store.
+        Number of rows of the store.
     failed, removed
-        `(accession, reason)` of those that could not be read, and of those that were removed.
+        `(accession, reason)` of experiments that could not be read, and of those that were removed.
     noted
-        `(accession, note)` of those whose files were unusual in what bears on their values.
+        `(accession, note)` of experiments whose files were unusual in a way that concerns their values.
     """
 
     status: str
@@ -41,12 +41,12 @@ class StoreStatus:
 
 
 def store_status(place: Store | str | Path) -> StoreStatus:
-    """Read how far a store is, finished or not."""
+    """Read the progress of a store, finished or not."""
     store = open_store(place)
     attributes = read_attributes(store)
     done, remarkable = read_progress(store)
     rows = stored_layout(store).chunk_rows
-    with reading(store, "is damaged or was never quite created"):
+    with reading(store, "is damaged or was not completely created"):
         accessions, ledger = store.array("accession")[:], store.array(LEDGER_PATH)
     reasons: dict[int, str] = {}
     parts: dict[int, list[dict[str, Any]]] = {}
@@ -71,7 +71,7 @@ def store_status(place: Store | str | Path) -> StoreStatus:
         [(name, marks[name]) for name in names if name in marks],
         [
             (names[at], text)
-            for at, found in sorted(parts.items())
-            if at < len(names) and at not in reasons and (text := in_words(merged_notes(found)))
+            for at, rows_noted in sorted(parts.items())
+            if at < len(names) and at not in reasons and (text := in_words(merged_notes(rows_noted)))
         ],
     )

@@ -1,4 +1,4 @@
-"""Statistics of a row: of one tile, and of the whole store."""
+"""Statistics of a row, in one tile and in the whole store."""
 
 from __future__ import annotations
 
@@ -25,17 +25,17 @@ STRETCH = 4096
 
 
 def row_statistics(values: npt.NDArray[np.float32], bases: int, covered: int) -> dict[str, Any]:
-    """Checksum and statistics of one row of a tile; NaN bins are not counted."""
+    """Compute checksum and statistics of one row of a tile; NaN bins are not counted."""
     bins, zeros, total = _count(values)
     counted = {"checksum": checksum(values), "bins": bins, "sum": total, "zeros": zeros}
     extremes = {"min": float(np.fmin.reduce(values)), "max": float(np.fmax.reduce(values))} if bins else {}
     return counted | extremes | {"bases": bases, "covered": covered}
 
 
-# Values are whole multiples of 1/2048, whose sums are exact in any order; so the compiler may choose one.
+# Values are whole multiples of 1/2048, whose sums are exact in any order; so the compiler may reorder them.
 @compiled(fastmath={"reassoc", "nsz"})
 def _count(values: npt.NDArray[np.float32]) -> tuple[Any, Any, Any]:
-    """Known bins, zeros, and the sum; a stretch at a time, so that counts and values are of one width."""
+    """Count known bins and zeros, and sum values, in stretches, so that counts have 32 bits as values do."""
     bins, zeros, total = np.int64(0), np.int64(0), 0.0
     for first in range(0, values.size, STRETCH):
         part = values[first : first + STRETCH]
@@ -53,9 +53,9 @@ def _count(values: npt.NDArray[np.float32]) -> tuple[Any, Any, Any]:
 def summarise(
     plan: Plan, records: Mapping[Key, Record], removed: Mapping[str, str] | None = None
 ) -> pd.DataFrame:
-    """Join the per-tile row statistics of the ledger into one row an experiment.
+    """Join the ledger's row statistics of all tiles into one row per experiment.
 
-    `attrs["notes"]` says in sentences what was unusual about the files.
+    `attrs["notes"]` describes unusual features of the files in sentences.
     """
     groups: dict[int, list[Record]] = {}
     for (group, _), record in sorted(records.items()):
@@ -83,7 +83,7 @@ def summarise(
 
 
 def _summary(parts: list[dict[str, Any]]) -> dict[str, Any]:
-    """One row's summary from its entries in all tiles."""
+    """Summarise one row from its entries in all tiles."""
     error = next((part["error"] for part in parts if part.get("error")), None)
     entry: dict[str, Any] = {v.name: v.fill for v in EXPERIMENT_SUMMARIES}
     entry["status"] = error or "ok"

@@ -1,8 +1,8 @@
-"""From a mean over a bin to the number that is stored, and back.
+"""Transform means over bins into stored values, and back.
 
 Stored values are arcsinh of the mean, rounded to a multiple of 1/2048. Rounding leaves the low mantissa
 bits zero, so that float32 compresses to nearly the size of packed int16 (`docs/store.md` has the
-figures), while any Zarr reader sees plain float32 with NaN for what is missing: no scale to forget.
+figures). Any Zarr reader sees plain float32, with NaN where values are missing, and needs no scale factor.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import numpy.typing as npt
 TRANSFORM = "arcsinh"
 
 STEPS_PER_UNIT = 2048
-"""Stored values are multiples of 1/2048 arcsinh units: an error of at most 2.5e-4."""
+"""Steps of stored values per arcsinh unit. Rounding to 1/2048 makes an error of at most 2.5e-4."""
 
 FloatArray = npt.NDArray[np.float32] | npt.NDArray[np.float64]
 

@@ -44,14 +44,14 @@ from epixs.storage.tiling import Tile
 def write_block(
     store: Store, tile: Tile, values: Sequence[npt.NDArray[np.float32]], variable: Variable = SIGNAL
 ) -> None:
-    """Write one tile's values, rows of shape `(bin,)`: always a whole shard, never part of one.
+    """Write one tile's values, rows of shape `(bin,)`: always one whole shard.
 
-    Two tasks that write parts of one shard lose rows without a word (zarr-python #3682).
+    If two tasks write parts of one shard, rows are lost without an error (zarr-python #3682).
 
     Raises
     ------
     StoreError
-        If the values are not exactly one tile, or the tile not exactly one shard.
+        If the values are not exactly one tile, or the tile is not exactly one shard.
     """
     array = store.array(variable.name)
     layout = stored_layout(store, array)
@@ -78,7 +78,7 @@ def write_block(
 
 
 def has_block(store: Store, tile: Tile) -> bool:
-    """Whether a tile's shard is there at all."""
+    """Tell whether a tile's shard exists."""
     return store.has(_shard_key(tile))
 
 
@@ -87,19 +87,19 @@ def _shard_key(tile: Tile, variable: Variable = SIGNAL) -> str:
 
 
 def finalise(store: Store, plan: Plan, is_done: Callable[[Tile, Record], bool]) -> pd.DataFrame:
-    """Check that every tile is written, put the summaries in and mark the store complete.
+    """Check that every tile is written, write the summaries, and mark the store complete.
 
     Parameters
     ----------
     store, plan
-        The store and what it holds.
+        The store and its plan.
     is_done
-        Whether a tile's record is what the plan wants there.
+        Function that tells whether a tile's record is the one that the plan needs.
 
     Returns
     -------
-    The experiment table with its summaries; `status` says which rows could not be read, `attrs["notes"]` what
-    was unusual about the files.
+    The experiment table with its summaries; `status` says which rows could not be read, and `attrs["notes"]`
+    describes unusual features of the files.
 
     Raises
     ------
@@ -113,7 +113,7 @@ def finalise(store: Store, plan: Plan, is_done: Callable[[Tile, Record], bool]) 
     files = [variable for variable in EXPERIMENT_LABELS if variable.name in ("source", "source_size")]
     columns = {v: summary[v.name].to_numpy() for v in EXPERIMENT_SUMMARIES}
     columns |= {v: plan.experiments[v.name].to_numpy() for v in files}
-    columns[EXPERIMENT] = experiment_names(plan.experiments, removed)  # last: a store with it lacks nothing
+    columns[EXPERIMENT] = experiment_names(plan.experiments, removed)  # last: a store with it is up to date
     root = store.group
     changed = {v: values for v, values in columns.items() if not _holds(root, v, values)}
     lacking = any(name not in root for name in ADDED)
@@ -144,7 +144,7 @@ def _bring_up_to_date(root: Any, plan: Plan) -> None:
 
 
 def _holds(root: Any, variable: Variable, values: npt.NDArray[Any]) -> bool:
-    """Whether a label has these values already."""
+    """Tell whether a label has these values already."""
     try:
         stored = np.asarray(root[variable.name][:])
     except Exception:  # zarr and its codecs raise many types for a damaged array
@@ -155,7 +155,7 @@ def _holds(root: Any, variable: Variable, values: npt.NDArray[Any]) -> bool:
 
 
 def put_label(root: Any, variable: Variable, values: npt.NDArray[Any]) -> None:
-    """Replace the values of a label; in one write where it has its size already."""
+    """Replace the values of a label; in one write if it has their size already."""
     try:
         array = root[variable.name]
         in_place = array.shape == array.chunks == values.shape

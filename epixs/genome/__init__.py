@@ -1,1 +1,1 @@
-"""Assemblies, regions and bins: where on a genome a number belongs."""
+"""Assemblies, regions and bins: the places on a genome to which values belong."""

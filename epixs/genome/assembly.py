@@ -15,10 +15,10 @@ from epixs.storage.files import text_encoding
 
 
 def reference_folder() -> Path:
-    """Folder of the packaged reference data: `catalog/` of a checkout, `epixs/_catalog` of a wheel."""
-    here = Path(__file__).resolve().parents[1]
-    packaged = here / "_catalog"
-    return packaged if packaged.is_dir() else here.parent / "catalog"
+    """Find the packaged reference data: `catalog/` in a checkout, `epixs/_catalog` in a wheel."""
+    package = Path(__file__).resolve().parents[1]
+    packaged = package / "_catalog"
+    return packaged if packaged.is_dir() else package.parent / "catalog"
 
 
 @dataclass(frozen=True)
@@ -30,9 +30,9 @@ class Assembly:
     name
         For instance `"hg38"`.
     chrom_sizes
-        Length of each of its chromosomes in bp; empty while only the headers of its tracks would tell.
+        Length of each of its chromosomes in bp; empty as long as only the headers of tracks could tell.
     aliases
-        Names of chromosomes, each with one that stands for all names of the same chromosome.
+        Maps each name of a chromosome to one name that all names of that chromosome share.
     """
 
     name: str
@@ -41,17 +41,17 @@ class Assembly:
 
 
 def known_assemblies() -> list[str]:
-    """Names of the assemblies whose chromosome sizes come with epixs."""
+    """List the assemblies whose chromosome sizes come with epixs."""
     suffix = ".chrom.sizes"
-    found = (reference_folder() / "chrom_sizes").glob(f"*{suffix}")
-    return sorted(path.name.removesuffix(suffix) for path in found)
+    tables = (reference_folder() / "chrom_sizes").glob(f"*{suffix}")
+    return sorted(path.name.removesuffix(suffix) for path in tables)
 
 
 MAX_TABLE = 1 << 30
-"""Size of a table of chromosomes beyond which it is not read, in bytes."""
+"""Maximum size of a table of chromosomes in bytes."""
 
 ALIAS_SOURCES = frozenset({"assembly", "ensembl", "genbank", "ncbi", "refseq", "ucsc"})
-"""Where names come from, in the last column of older alias tables."""
+"""Sources of names, as the last column of older alias tables gives them."""
 
 OTHER_NAMES = {"GRCh38": "hg38", "GRCh37": "hg19", "GRCm38": "mm10", "NCBIM37": "mm9"}
 
@@ -64,19 +64,19 @@ def load_assembly(name: str, beside: Path | None = None, chrom_alias: Path | Non
     name
         For instance `"hg38"`.
     beside
-        Folder that is searched first for `NAME.chrom.sizes`, so that any genome can be used by
-        putting that file beside the catalog; and for `NAME.chromAlias.txt`.
+        Folder that is searched first for `NAME.chrom.sizes` and `NAME.chromAlias.txt`. So any genome can be
+        used by putting the first file beside the catalog.
     chrom_alias
-        A table of other names of its chromosomes, as UCSC has them, instead of one in that folder.
+        Table of other names of its chromosomes, in UCSC's format, instead of the one in that folder.
 
     Raises
     ------
     RegionError
         If the name is not known, or its file is not a table of names and lengths.
     """
-    found = find_assembly(name, beside, chrom_alias)
-    if found.chrom_sizes:
-        return found
+    assembly = find_assembly(name, beside, chrom_alias)
+    if assembly.chrom_sizes:
+        return assembly
     raise RegionError(
         "unknown assembly",
         got=repr(name),
@@ -86,12 +86,12 @@ def load_assembly(name: str, beside: Path | None = None, chrom_alias: Path | Non
 
 
 def find_assembly(name: str, beside: Path | None = None, chrom_alias: Path | None = None) -> Assembly:
-    """Find an assembly as `load_assembly` does; one that is not known has no chromosome sizes yet.
+    """Find an assembly as `load_assembly` does, but return an unknown one without chromosome sizes.
 
     Raises
     ------
     RegionError
-        If the name is none, or another one of a known assembly, or a file is not what it should be.
+        If the name is not valid, is another name of a known assembly, or a file has the wrong content.
     """
     if not re.fullmatch(r"[A-Za-z0-9_.\-]+", name):
         raise RegionError("assembly name", got=repr(name), expected="letters, digits, '_', '.' and '-'")
@@ -107,7 +107,7 @@ def find_assembly(name: str, beside: Path | None = None, chrom_alias: Path | Non
 
 
 def read_chrom_sizes(path: Path) -> dict[str, int]:
-    """Length of each chromosome, from a table of names and lengths.
+    """Read the length of each chromosome from a table of names and lengths.
 
     Raises
     ------
@@ -132,12 +132,12 @@ def read_chrom_sizes(path: Path) -> dict[str, int]:
 
 
 def read_lines(path: Path) -> list[str]:
-    """Lines of a text file, plain or gzipped.
+    """Read the lines of a text file, plain or gzipped.
 
     Raises
     ------
     RegionError
-        If it cannot be read, or is no text.
+        If it cannot be read, or is not text.
     """
     opener = gzip.open if path.suffix == ".gz" else open
     try:
@@ -155,10 +155,10 @@ def read_lines(path: Path) -> list[str]:
 
 
 def read_chrom_alias(path: Path) -> dict[str, str]:
-    """One name for each name of a chromosome, the same for all that mean the same one.
+    """Read a table of chromosome names, and map all names of one chromosome to the same name.
 
-    Reads the chromAlias tables of UCSC: one row per sequence and a column per source of names; or, the older
-    form, one row per alias with the source last.
+    The format is UCSC's chromAlias: one row per sequence and one column per source of names. Its older form
+    has one row per alias, with the source in the last column.
 
     Raises
     ------
@@ -194,5 +194,5 @@ def read_chrom_alias(path: Path) -> dict[str, str]:
 
 
 def is_number(text: str) -> bool:
-    """Whether a text is a whole number that a coordinate can be."""
+    """Tell whether a text is a whole number that can be a coordinate."""
     return re.fullmatch(r"[0-9]{1,10}", text) is not None

@@ -1,4 +1,4 @@
-"""BED files, whole chromosomes and intervals -> regions on the 25 bp grid."""
+"""Make regions on the 25 bp grid of BED files, whole chromosomes and intervals."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from epixs.genome.regions import BIN_SIZE, Regions
 MOST_NAMED = 4
 
 GENOME = "genome"
-"""Instead of the path of a BED: all chromosomes of the assembly, whole."""
+"""Word instead of the path of a BED: all chromosomes of the assembly, whole."""
 
 SIZES_SUFFIXES = (".sizes", ".fai")
-"""How the names of files end that give chromosomes and their lengths, and no intervals."""
+"""Endings of the names of files that give chromosomes and their lengths instead of intervals."""
 
 HEADER = ("start", "chromstart", "chrom_start", "txstart")
-"""What the second column of a BED's header is called."""
+"""Names of the second column in the header of a BED."""
 
 
 def make_regions(assembly: Assembly, rows: list[tuple[str, int, int, str]]) -> tuple[Regions, list[str]]:
@@ -35,10 +35,9 @@ def make_regions(assembly: Assembly, rows: list[tuple[str, int, int, str]]) -> t
     Returns
     -------
     regions
-        In the order of the rows; a merged region stands where its first part stood.
+        In the order of the rows. A merged region has the place and the name of its first part.
     notes
-        A sentence if regions were merged, which keep their first part's names, and one if chromosomes have
-        other names in the rows.
+        One sentence if regions were merged, and one if the rows use other names of chromosomes.
 
     Raises
     ------
@@ -47,7 +46,7 @@ def make_regions(assembly: Assembly, rows: list[tuple[str, int, int, str]]) -> t
     """
     if not assembly.chrom_sizes:
         raise RegionError(
-            f"nothing says how long the chromosomes of {assembly.name} are",
+            f"the lengths of the chromosomes of {assembly.name} are not known",
             next_step=f"put {assembly.name}.chrom.sizes (name, tab, length) beside the catalog, or give the "
             "paths to `epixs ingest`, which takes them from the headers of the tracks",
         )
@@ -85,7 +84,7 @@ def make_regions(assembly: Assembly, rows: list[tuple[str, int, int, str]]) -> t
     if merges:
         some = list(dict.fromkeys(merges[:MOST_NAMED]))
         named = "; ".join(some) + ("; ..." if len(some) < len(merges) else "")
-        notes.append(f"{len(merges):,} of {len(rows):,} regions overlap one before and were merged: {named}")
+        notes.append(f"{len(merges):,} of {len(rows):,} regions overlap another and were merged: {named}")
     merged.sort(key=lambda row: row[3])
     chroms, starts, ends, _, names = zip(*merged, strict=True)
     sizes = {chrom: assembly.chrom_sizes[chrom] for chrom in dict.fromkeys(chroms)}
@@ -95,7 +94,7 @@ def make_regions(assembly: Assembly, rows: list[tuple[str, int, int, str]]) -> t
 def _in_names_of(
     assembly: Assembly, rows: list[tuple[str, int, int, str]], notes: list[str]
 ) -> list[tuple[str, int, int, str]]:
-    """Intervals with the assembly's own names of their chromosomes."""
+    """Replace the chromosome names of intervals by the assembly's own; add a note if any differ."""
     given = dict.fromkeys((row[0] for row in rows), 0)
     if given.keys() <= assembly.chrom_sizes.keys():
         return rows
@@ -111,7 +110,7 @@ def _in_names_of(
 
 
 def whole_genome(assembly: Assembly) -> Regions:
-    """All chromosomes of an assembly, whole, in its order."""
+    """Make regions of all chromosomes of an assembly, whole, in its order."""
     return make_regions(assembly, _whole(assembly.chrom_sizes.items()))[0]
 
 
@@ -121,15 +120,15 @@ def read_regions(path: str | Path, assembly: Assembly) -> tuple[Regions, list[st
     Parameters
     ----------
     path
-        A BED; or a table of chromosomes and their lengths (`hg38.chrom.sizes`, `genome.fa.fai`), which are
-        taken whole; or `"genome"`: all chromosomes of the assembly.
+        A BED file; or a table of chromosomes and their lengths (`hg38.chrom.sizes`, `genome.fa.fai`), which
+        are taken whole; or `"genome"` for all chromosomes of the assembly.
     assembly
-        Whose chromosomes they are.
+        Assembly of the regions.
 
     Raises
     ------
     RegionError
-        Naming the file and line that cannot be used.
+        If a line cannot be used; the message names the file and the line.
     """
     if str(path) == GENOME:
         return whole_genome(assembly), []
@@ -147,7 +146,7 @@ def read_regions(path: str | Path, assembly: Assembly) -> tuple[Regions, list[st
 
 
 def holds_sizes(path: Path) -> bool:
-    """Whether a file gives chromosomes and their lengths, by its name."""
+    """Tell by a file's name whether it gives chromosomes and their lengths."""
     return path.name.removesuffix(".gz").endswith(SIZES_SUFFIXES)
 
 
@@ -156,20 +155,20 @@ def _whole(sizes: Iterable[tuple[str, int]]) -> list[tuple[str, int, int, str]]:
 
 
 def _sizes_in(path: Path, assembly: Assembly) -> dict[str, int]:
-    """Chromosomes to take whole; their lengths have to be the assembly's."""
+    """Read the chromosomes to take whole, and check their lengths against the assembly."""
     sizes = read_chrom_sizes(path)
-    found = match_chromosomes(sizes, assembly)
-    for chrom in found.other_lengths:
+    match = match_chromosomes(sizes, assembly)
+    for chrom in match.other_lengths:
         raise RegionError(
             f"{path} is not of {assembly.name}: {chrom}",
-            got=f"{sizes[found.names[chrom]]} bp",
+            got=f"{sizes[match.names[chrom]]} bp",
             expected=f"{assembly.chrom_sizes[chrom]} bp",
         )
     return sizes
 
 
 def _rows_of(path: Path) -> list[tuple[str, int, int, str]]:
-    """Intervals of a BED: what is no comment, no track line and no line of column names."""
+    """Read the intervals of a BED; comments, track lines and a line of column names are skipped."""
     try:
         lines = read_lines(path)
     except RegionError as error:

@@ -1,4 +1,4 @@
-"""Loci as people write them: `chr19:3,000,000-3,100,000`."""
+"""Read loci as people write them: `chr19:3,000,000-3,100,000`."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import re
 from epixs.errors import RegionError
 
 MAX_CHROMOSOME = 2**32 - 1
-"""Largest coordinate a bigWig can hold."""
+"""Largest coordinate that a bigWig can hold."""
 
 _LOCUS = re.compile(r"^\s*([^\s:]+)\s*(?::\s*([\d,]+)\s*-\s*([\d,]+)\s*)?$")
 

@@ -1,4 +1,4 @@
-"""Chromosomes that files and assemblies call differently: `1` and `chr1`, `MT` and `chrM`."""
+"""Match chromosomes whose names differ between files and assemblies: `1` and `chr1`, `MT` and `chrM`."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ MITOCHONDRION = frozenset({"m", "mt", "mito", "mtdna", "mitochondrion", "mitocho
 
 
 def plain_name(chrom: str) -> str:
-    """A chromosome's name without `chr`; the mitochondrion is `MT`.
+    """Return a chromosome's name without `chr`; the mitochondrion is `MT`.
 
     Examples
     --------
     >>> [plain_name(name) for name in ("chr1", "1", "chrM", "MT", "Chr2L", "chrUn_x")]
     ['1', '1', 'MT', 'MT', '2L', 'Un_x']
     """
-    plain = re.sub(r"^chr(?=.)", "", chrom, flags=re.IGNORECASE)
-    return "MT" if plain.lower() in MITOCHONDRION else plain
+    bare = re.sub(r"^chr(?=.)", "", chrom, flags=re.IGNORECASE)
+    return "MT" if bare.lower() in MITOCHONDRION else bare
 
 
 def own_name(chrom: str, known: Iterable[str]) -> str:
-    """The name that some chromosomes have for what others call `chrom`; as it is, unless one can be meant.
+    """Return the name among `known` that means `chrom`; without exactly one such name, return `chrom`.
 
     Examples
     --------
@@ -36,23 +36,24 @@ def own_name(chrom: str, known: Iterable[str]) -> str:
     names = set(known)
     if chrom in names:
         return chrom
-    plain = plain_name(chrom)
-    found = [name for name in names if plain_name(name) == plain]
-    return found[0] if len(found) == 1 else chrom
+    wanted = plain_name(chrom)
+    same = [name for name in names if plain_name(name) == wanted]
+    return same[0] if len(same) == 1 else chrom
 
 
 @dataclass(frozen=True)
 class ChromosomeNames:
-    """How a file names the chromosomes of an assembly.
+    """The names that a file has for the chromosomes of an assembly.
 
     Parameters
     ----------
     names
-        The file's name of each chromosome that it has.
+        The file's name of each chromosome that the file has.
     other_lengths
-        Those of them that have another length in the file.
+        Chromosomes among them that have another length in the file.
     ambiguous
-        Chromosomes that several names of the file could mean, or one name several of them; not in `names`.
+        Chromosomes without a clear name: several names of the file could mean one chromosome, or one name
+        could mean several chromosomes. They are not in `names`.
     """
 
     names: dict[str, str]
@@ -63,21 +64,21 @@ class ChromosomeNames:
 def match_chromosomes(lengths: Mapping[str, int], assembly: Assembly) -> ChromosomeNames:
     """Find the chromosomes of an assembly in a file.
 
-    Names that are equal go first, then those of the assembly's alias table. What is left is matched without
-    `chr`, and `M` with `MT`, where the lengths agree and only one name on either side can be meant.
+    Equal names are matched first, then names of the assembly's alias table. The others are matched without
+    `chr`, and `M` with `MT`, if only one name on either side fits; those of equal length go first.
 
     Parameters
     ----------
     lengths
         Length of each chromosome, by the file's names.
     assembly
-        Theirs, by its own.
+        The assembly, with its own names and lengths.
     """
     sizes = assembly.chrom_sizes
     names = {chrom: chrom for chrom in lengths if chrom in sizes}
 
     def left(key: Callable[[str], str | None]) -> list[tuple[str, str]]:
-        """Pairs of a chromosome and a name, neither in use, with the same key."""
+        """List pairs of an unmatched chromosome and an unmatched name with the same key."""
         taken = set(names.values())
         by_key: dict[str | None, list[str]] = {}
         for name in lengths:
@@ -89,13 +90,13 @@ def match_chromosomes(lengths: Mapping[str, int], assembly: Assembly) -> Chromos
 
     names |= _unique(left(assembly.aliases.get))
     names |= _unique([(chrom, name) for chrom, name in left(plain_name) if sizes[chrom] == lengths[name]])
-    names |= _unique(left(plain_name))  # of another length: what tells another assembly
+    names |= _unique(left(plain_name))  # another length: a sign of another assembly
     other = tuple(chrom for chrom, name in names.items() if sizes[chrom] != lengths[name])
     unclear = {chrom: None for key in (assembly.aliases.get, plain_name) for chrom, _ in left(key)}
     return ChromosomeNames(names, other, tuple(unclear))
 
 
 def _unique(pairs: list[tuple[str, str]]) -> dict[str, str]:
-    """Pairs both of whose members come once."""
+    """Keep the pairs whose members both occur in no other pair."""
     chroms, names = (Counter(side) for side in zip(*pairs, strict=True)) if pairs else (Counter(), Counter())
     return {chrom: name for chrom, name in pairs if chroms[chrom] == names[name] == 1}

@@ -1,8 +1,8 @@
-"""Regions and bins: where on a genome a number belongs.
+"""Regions and bins: the places on a genome to which values belong.
 
-Bins lie on the assembly's 25 bp grid (multiples of 25 from each chromosome's start), so that any two
-compendia of one assembly share bins. A region covers every bin it touches. All coordinates are
-0-based and half-open, as in BED.
+Bins lie on the assembly's 25 bp grid (multiples of 25 from each chromosome's start), so that all compendia
+of one assembly share bins. A region covers every bin that it touches. All coordinates are 0-based and
+half-open, as in BED.
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ BIN_SIZE = 25
 """Width of a bin in bp."""
 
 MAX_BINS = 1 << 33
-"""Number of bins beyond which regions are refused: the claim of a damaged file, 70 times a human genome."""
+"""Maximum number of bins of regions, 70 times those of a human genome. Only a damaged file claims more."""
 
 
 @dataclass(frozen=True)
 class Piece:
-    """A run of bins inside one region: where it lies on a chromosome and in the compendium."""
+    """Consecutive bins inside one region, with their place on a chromosome and in the compendium."""
 
     chrom: str
     start: int
@@ -43,12 +43,12 @@ class Piece:
 
     @property
     def widths(self) -> npt.NDArray[np.float64]:
-        """Width of each bin in bp, shape `(n_bins,)`: 25 but for a chromosome's last, partial one."""
+        """Width of each bin in bp, shape `(n_bins,)`: 25, except for a chromosome's last, partial bin."""
         return bin_widths([self])
 
 
 def bin_widths(pieces: Sequence[Piece]) -> npt.NDArray[np.float64]:
-    """Width in bp of each bin of some pieces, one piece after the other; shape `(bin,)`."""
+    """Return the width in bp of each bin of some pieces, one piece after the other; shape `(bin,)`."""
     n_bins = np.array([piece.n_bins for piece in pieces], np.int64)
     bases = np.array([piece.end - piece.start for piece in pieces], np.int64)
     widths = np.full(n_bins.sum(), BIN_SIZE, dtype=np.float64)
@@ -58,16 +58,16 @@ def bin_widths(pieces: Sequence[Piece]) -> npt.NDArray[np.float64]:
 
 @dataclass(frozen=True)
 class Regions:
-    """The regions of one compendium, in order, on the 25 bp grid; their bins are numbered through.
+    """The regions of one compendium, in order, on the 25 bp grid; their bins are numbered consecutively.
 
     Parameters
     ----------
     assembly
-        Name of the assembly the coordinates are on.
+        Name of the assembly of the coordinates.
     name, chrom, start, end
-        One entry a region; `start` is a multiple of 25, `end` too unless it is a chromosome's end.
+        One entry per region; `start` is a multiple of 25, `end` too unless it is a chromosome's end.
     chrom_sizes
-        Length of each of their chromosomes in bp, as far as it is known; no part of what regions are.
+        Length of each of their chromosomes in bp, as far as it is known. Comparisons of regions ignore it.
     """
 
     assembly: str
@@ -92,7 +92,7 @@ class Regions:
 
     @cached_property
     def n_bins_each(self) -> npt.NDArray[np.int64]:
-        """Bins of each region, shape `(region,)`."""
+        """Number of bins of each region, shape `(region,)`."""
         span = np.asarray(self.end, dtype=np.int64) - np.asarray(self.start, dtype=np.int64)
         return np.asarray(-(-span // BIN_SIZE), dtype=np.int64)
 
@@ -103,11 +103,11 @@ class Regions:
 
     @property
     def n_bins(self) -> int:
-        """Bins of all regions together."""
+        """Number of bins of all regions together."""
         return int(self.n_bins_each.sum())
 
     def pieces(self, start: int, stop: int) -> Iterator[Piece]:
-        """Cut the bins `[start, stop)` of the compendium into runs that each lie in one region."""
+        """Cut the bins `[start, stop)` of the compendium into pieces that each lie in one region."""
         index = int(np.searchsorted(self.first_bin, start, side="right")) - 1
         while start < stop:
             first = int(self.first_bin[index])
@@ -118,28 +118,28 @@ class Regions:
             start, index = inside, index + 1
 
     def bins_of(self, chrom: str, start: int, end: int) -> npt.NDArray[np.int64]:
-        """Bins that the stretch `chrom:start-end` touches, ascending by region; may be empty."""
-        found = []
+        """Return the bins that `chrom:start-end` touches, ascending by region; there may be none."""
+        bins = []
         for index in range(len(self)):
             low, high = max(start, self.start[index]), min(end, self.end[index])
             if self.chrom[index] == chrom and low < high:
                 first = int(self.first_bin[index])
-                found.append(
+                bins.append(
                     np.arange(
                         first + (low - self.start[index]) // BIN_SIZE,
                         first - (-(high - self.start[index]) // BIN_SIZE),
                     )
                 )
-        return np.concatenate(found).astype(np.int64) if found else np.empty(0, dtype=np.int64)
+        return np.concatenate(bins).astype(np.int64) if bins else np.empty(0, dtype=np.int64)
 
     def extended(self, other: Regions) -> Regions:
-        """These regions, and after them the parts of others that lie in none of these."""
+        """Append to these regions the parts of `other` that lie in none of them."""
         rows = list(zip(self.name, self.chrom, self.start, self.end, strict=True))
-        mine: dict[str, list[tuple[int, int]]] = {}
+        own: dict[str, list[tuple[int, int]]] = {}
         for _, chrom, start, end in sorted(rows, key=lambda row: row[2]):
-            mine.setdefault(chrom, []).append((start, end))
+            own.setdefault(chrom, []).append((start, end))
         for name, chrom, start, end in zip(other.name, other.chrom, other.start, other.end, strict=True):
-            for low, high in mine.get(chrom, []):
+            for low, high in own.get(chrom, []):
                 if start < min(end, low):
                     rows.append((name, chrom, start, min(end, low)))
                 start = max(start, high)
@@ -150,7 +150,7 @@ class Regions:
         return Regions(self.assembly, names, chroms, starts, ends, sizes)
 
     def window(self, start: int, stop: int) -> Regions:
-        """The bins `[start, stop)` alone, as regions of their own."""
+        """Return the bins `[start, stop)` alone, as regions of their own."""
         rows = []
         for piece in self.pieces(start, stop):
             index = int(np.searchsorted(self.first_bin, piece.first_bin, side="right")) - 1
@@ -159,43 +159,43 @@ class Regions:
         return Regions(self.assembly, names, chroms, starts, ends, self.chrom_sizes)
 
     def first_difference(self, other: Regions) -> str:
-        """The first region that is not the same in others, as it is here and there; empty if all are."""
+        """Describe the first region that differs from its counterpart in `other`; `""` if none does."""
         if self.assembly != other.assembly:
             return f"on {self.assembly} and not on {other.assembly}"
-        mine, theirs = ([*zip(r.chrom, r.start, r.end, strict=True)] for r in (self, other))
-        for number, (here, there) in enumerate(itertools.zip_longest(mine, theirs), 1):
-            if here != there:
-                texts = [f"{c}:{start:,}-{end:,}" for c, start, end in filter(None, (here, there))]
-                if here and there:
+        own_rows, other_rows = ([*zip(r.chrom, r.start, r.end, strict=True)] for r in (self, other))
+        for number, (row, other_row) in enumerate(itertools.zip_longest(own_rows, other_rows), 1):
+            if row != other_row:
+                texts = [f"{c}:{start:,}-{end:,}" for c, start, end in filter(None, (row, other_row))]
+                if row and other_row:
                     return f"region {number} is {texts[0]} and not {texts[1]}"
-                return f"region {number}, {texts[0]}, is {'added' if here else 'missing'}"
+                return f"region {number}, {texts[0]}, is {'added' if row else 'missing'}"
         names = [n for n, (a, b) in enumerate(zip(self.name, other.name, strict=True), 1) if a != b]
         return f"region {names[0]} is called {self.name[names[0] - 1]!r}" if names else ""
 
     def locate(self, locus: str) -> npt.NDArray[np.int64]:
-        """Bins that a locus touches, ascending by region; `chr1` is `1` where there is no `chr1`.
+        """Return the bins that a locus touches, ascending by region; without a `chr1`, `chr1` means `1`.
 
         Raises
         ------
         RegionError
-            If there is none, naming the nearest region.
+            If there is no such bin; the message names the nearest region.
         """
         given, start, end = parse_locus(locus)
         chrom = own_name(given, self.chrom)
         bins = self.bins_of(chrom, start, end)
         if not bins.size:
-            here = [i for i, name in enumerate(self.chrom) if name == chrom]
-            near = min(here or [0], key=lambda i: max(self.start[i] - end, start - self.end[i]))
+            on_chrom = [i for i, name in enumerate(self.chrom) if name == chrom]
+            near = min(on_chrom or [0], key=lambda i: max(self.start[i] - end, start - self.end[i]))
             example = f"{self.chrom[near]}:{self.start[near]:,}-{self.end[near]:,}"
             raise RegionError(
                 "no bin of this compendium lies there",
-                got=f"{locus!r}{'' if here else closest(chrom, set(self.chrom))}",
-                expected=f"a locus in {example}, {'the nearest' if here else 'the first'} region",
+                got=f"{locus!r}{'' if on_chrom else closest(chrom, set(self.chrom))}",
+                expected=f"a locus in {example}, {'the nearest' if on_chrom else 'the first'} region",
             )
         return bins
 
     def table(self, bins: npt.ArrayLike | None = None) -> pd.DataFrame:
-        """Coordinates of bins as a table `bin chrom start end region`, one row a bin.
+        """Tabulate the coordinates of bins, `bin chrom start end region`, one row per bin.
 
         Raises
         ------

@@ -1,1 +1,1 @@
-"""From a catalog and its tracks to a compendium."""
+"""Make a compendium from a catalog and its tracks."""

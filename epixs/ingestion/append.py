@@ -1,4 +1,4 @@
-"""Adding experiments and regions to a store."""
+"""Add experiments and regions to a store."""
 
 from __future__ import annotations
 
@@ -27,17 +27,17 @@ from epixs.tracks import Uncovered
 def grow(
     store: Store, catalog: Catalog, regions: Regions | None, uncovered: Uncovered, known: Plan | None = None
 ) -> tuple[Store, Plan]:
-    """Add to a store what a catalog and regions have beyond it.
+    """Add to a store the experiments of a catalog, and the regions, that it lacks.
 
     Returns
     -------
-    The store and its plan. A source that the catalog does not name and whose file is gone has no state: such
-    a row stays as it is.
+    The store and its plan. If the catalog does not name a source and its file is gone, it has no state: its
+    row stays as it is.
 
     Raises
     ------
     StoreError
-        If they do not fit to the store.
+        If catalog or regions contradict the store.
     """
     now = stored_plan(store)
     plan = grown_plan(store, now, catalog, regions, uncovered, known)
@@ -57,11 +57,11 @@ def grown_plan(
     uncovered: Uncovered,
     known: Plan | None = None,
 ) -> Plan:
-    """Plan a store with what a catalog and regions have beyond it."""
+    """Plan a store with the experiments of a catalog, and the regions, that it lacks."""
     settings = ("observed", catalog.species, catalog.assembly.name, uncovered)
-    theirs = (now.kind, now.species, now.regions.assembly, now.uncovered)
-    if settings != theirs:
-        raise StoreError(f"cannot append to {store}", got=" / ".join(settings), expected=" / ".join(theirs))
+    stored = (now.kind, now.species, now.regions.assembly, now.uncovered)
+    if settings != stored:
+        raise StoreError(f"cannot append to {store}", got=" / ".join(settings), expected=" / ".join(stored))
     table = catalog.experiments
     states = dict(zip(table["accession"], states_of(table["path"], known), strict=True))
     planned = plan_ingest(catalog, regions or now.regions, uncovered, list(states.values()))
@@ -81,26 +81,26 @@ def grown_plan(
         chrom_alias={**now.chrom_alias, **planned.chrom_alias},
     )
     named = plan.experiments["accession"].isin(list(states))
-    there = np.array([is_url(source) or os.path.exists(source) for source in plan.experiments["source"]])
-    others = plan.experiments[~named & there]  # their files may have changed since they were read
+    exists = np.array([is_url(source) or os.path.exists(source) for source in plan.experiments["source"]])
+    others = plan.experiments[~named & exists]  # their files may have changed since they were read
     states |= dict(zip(others["accession"], states_of(others["source"], known), strict=True))
     return replace(plan, states=[states.get(accession) for accession in plan.experiments["accession"]])
 
 
 def _refuse_half_rows(store: Store, now: Plan, plan: Plan, assembly: Assembly) -> None:
-    """Refuse to add to a store of whose experiments some would be lost; nothing is changed.
+    """Refuse to add to a store if some of its experiments would be lost; nothing is changed.
 
-    Those are experiments that the catalog names and whose files are gone, and, where regions are added, those
-    that cannot be read over them.
+    These are experiments of the catalog whose files are gone, and, if regions are added, experiments that
+    cannot be read over them.
 
     Raises
     ------
     StoreError
-        Naming the first of them.
+        If there are such experiments; the message names the first ones.
     """
     labels = experiments_of(open_compendium(store, unfinished=True))
     held = plan.experiments["accession"].isin(labels.loc[labels["status"] == "ok", "accession"])
-    states = [state for state, mine in zip(plan.states, held, strict=True) if mine and state]
+    states = [state for state, is_held in zip(plan.states, held, strict=True) if is_held and state]
     gone = [source for source, size, _ in states if size < 0 and not is_url(source)]
     if gone:
         raise lost_sources(store, gone)
@@ -112,25 +112,25 @@ def _refuse_half_rows(store: Store, now: Plan, plan: Plan, assembly: Assembly) -
         raise StoreError(
             f"{len(reasons)} experiment(s) of {store} cannot be read over the regions to add",
             got=f"{accession}: {reason}",
-            expected="files that cover the added chromosomes, where they were",
+            expected="files that cover the added chromosomes, in their old places",
             next_step="bring the files back, leave those regions out, or `epixs remove` these experiments "
-            "first; the store is as it was",
+            "first; the store was not changed",
         )
 
 
 def lost_sources(store: Store, gone: Sequence[str]) -> StoreError:
-    """What is wrong where sources are gone whose rows a store holds."""
+    """Make the error for rows that a store holds and whose sources are gone."""
     names = list(dict.fromkeys(gone))
     return StoreError(
         f"{len(names)} source(s) of rows that {store} already holds are gone",
         got=", ".join(names[:3]),
         expected="the files the rows were read from",
-        next_step="bring them back (is a disk not mounted?), or ingest what is left into another store",
+        next_step="bring them back (is a disk not mounted?), or ingest the others into another store",
     )
 
 
 def _refuse_contradictions(store: Store, mine: pd.DataFrame, given: pd.DataFrame) -> None:
-    """Refuse an accession with other labels, and a second file for a (biosample, assay) of the store."""
+    """Refuse an accession with labels other than the store's, and a second file for a (biosample, assay)."""
     removed = read_attributes(store)[REMOVED]
     both = mine.merge(given, on="accession", suffixes=("", "_given"))
     for column in LABELS:

@@ -1,4 +1,4 @@
-"""A new store for a catalog, or the one to go on with."""
+"""Create the store of a catalog, or open the one to continue."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from epixs.tracks import Uncovered
 from epixs.tracks.opened import open_checked
 
 MOST_TRIED = 64
-"""Files that are tried before a store is refused because none of them can be read."""
+"""Number of files to try before a store is refused because none of them can be read."""
 
 
 def begin(
     location: str, catalog: Catalog, regions: Regions | None, uncovered: Uncovered, known: Plan | None = None
 ) -> tuple[Store, Plan]:
-    """Create the store of a catalog, or go on with it; returns it and its plan."""
+    """Create the store of a catalog, or open it to continue; returns the store and its plan."""
     if regions is None:
         raise no_regions(location)
     plan = plan_ingest(catalog, regions, uncovered, states_of(catalog.experiments["path"], known))
@@ -28,12 +28,12 @@ def begin(
 
 
 def refuse_if_nothing_is_readable(plan: Plan, assembly: Assembly) -> None:
-    """Refuse to make a store of which no row can be read.
+    """Refuse to make a store if no row could be read.
 
     Raises
     ------
     TrackError
-        With the reason of the first file.
+        If none of the files tried can be read; the message gives the first file's reason.
     """
     chroms = tuple(dict.fromkeys(plan.regions.chrom))
     reasons = []

@@ -1,4 +1,4 @@
-"""What an ingest will take and which files it cannot read, before anything is written."""
+"""Estimate the cost of an ingest, and find the files that it cannot read, before anything is written."""
 
 from __future__ import annotations
 
@@ -22,18 +22,18 @@ from epixs.tracks.remote import MAX_KEPT_BYTES, REQUESTS_AT_ONCE
 PROBED_FILES, PROBED_BINS = 5, 40_000
 
 INDEX_SHARE = 0.04
-"""Memory of a file's index over the size of the file."""
+"""Ratio of the memory of a file's index to the size of the file."""
 
 LIBRARY_BYTES = 250_000_000
-"""Resident memory of a worker that has done nothing yet (docs/store.md)."""
+"""Resident memory of an idle worker, in bytes (docs/store.md)."""
 
 
 def unreadable_sources(
     plan: Plan, assembly: Assembly, progress: Callable[[int, int], None] | None = None
 ) -> dict[str, str]:
-    """Open every source of a plan and check its header: accession and reason of those that do not fit.
+    """Open every source of a plan and check its header; return the reason of each bad one, by accession.
 
-    A few are opened at a time. What lies under the headers is not looked at.
+    A few are opened at a time. Only headers and indexes are read, not the data.
     """
     chroms = tuple(dict.fromkeys(plan.regions.chrom))
 
@@ -44,22 +44,22 @@ def unreadable_sources(
             return error.message
         return None
 
-    found = {}
+    reasons = {}
     with ThreadPoolExecutor(REQUESTS_AT_ONCE) as pool:
         answers = pool.map(reason, plan.experiments["source"])
         for number, (accession, answer) in enumerate(
             zip(plan.experiments["accession"], answers, strict=True), 1
         ):
             if answer is not None:
-                found[accession] = answer
+                reasons[accession] = answer
             if progress:
                 progress(number, plan.n_experiments)
-    return found
+    return reasons
 
 
 @dataclass(frozen=True)
 class IngestCost:
-    """What an ingest will take: bytes read and written, objects, memory of a worker, seconds of one core."""
+    """The cost of an ingest: bytes read and written, objects, memory per worker, seconds of one core."""
 
     bytes_in: int
     bytes_out: int
@@ -70,7 +70,7 @@ class IngestCost:
 
 
 def project_cost(plan: Plan, assembly: Assembly) -> IngestCost:
-    """Project the cost of a plan from its sizes and from reading a little of its first readable file."""
+    """Estimate the cost of a plan from its sizes and from reading a little of its first readable file."""
     tiles = list(plan.tiles())
     largest = max(tile.n_values for tile in tiles) * 4
     return IngestCost(
@@ -78,14 +78,14 @@ def project_cost(plan: Plan, assembly: Assembly) -> IngestCost:
         int(plan.n_bytes * COMPRESSION_RATIO),
         2 * len(tiles) + 2 * len(COORDINATES) + plan.n_bins // INDEX_CHUNK + 4,
         len(tiles),
-        # The tile, its shard (on its way elsewhere), a row's sums, what is open, and the libraries.
+        # The tile, its shard (while it is written), a row's sums, the open tracks, and the libraries.
         2 * largest + largest // plan.layout.chunk_rows * 6 + _open_bytes(plan) + LIBRARY_BYTES,
         _probe_seconds(plan, assembly),
     )
 
 
 def _open_bytes(plan: Plan) -> int:
-    """Memory of the indexes of tracks that stay open, and of what is fetched ahead of a remote one."""
+    """Estimate the memory of the indexes of open tracks, and of the bytes fetched ahead from a remote one."""
     largest = int(plan.experiments["source_size"].clip(lower=0).nlargest(plan.layout.chunk_rows).sum())
     kept = plan.layout.chunk_rows if plan.grid[1] > 1 else 1
     index = min(KEPT_BYTES, int(INDEX_SHARE * largest * kept / plan.layout.chunk_rows))

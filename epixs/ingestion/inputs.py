@@ -1,4 +1,4 @@
-"""Catalogs and regions, given as values or as paths; and what the tracks' own headers say of an assembly."""
+"""Read catalogs and regions, given as values or as paths, and chromosome sizes from the tracks' headers."""
 
 from __future__ import annotations
 
@@ -32,21 +32,21 @@ def read_inputs(
     chrom_alias: str | Path | None = None,
     append: bool = False,
 ) -> tuple[Catalog, Regions | None, list[str]]:
-    """Read what is to be ingested, as far as it is not read already.
+    """Read catalog and regions, unless they are given as values.
 
-    Where nothing says how long the chromosomes of the catalog's assembly are, the store does that is there
-    already, or a table of sizes given for regions, or the headers of the tracks.
+    If the chromosome sizes of the catalog's assembly are not known, they come from the existing store, from a
+    table of sizes given as regions, or from the headers of the tracks.
 
     Returns
     -------
-    The catalog, the regions, and what should be known of them, in sentences.
+    The catalog, the regions, and notes on them, one sentence each.
 
     Raises
     ------
     CatalogError, RegionError
         If they cannot be used.
     TrackError
-        If chromosome sizes are to come from headers and not one can be read.
+        If chromosome sizes have to come from headers, and none can be read.
     """
     if not isinstance(catalog, Catalog):
         catalog = read_catalog(catalog, species, check_files=False, chrom_alias=chrom_alias)
@@ -61,7 +61,7 @@ def read_inputs(
             and holds_sizes(Path(regions))
         ):
             known = {**read_chrom_sizes(Path(regions)), **known}
-        if not (whole and known) or append:  # else a file that can be read only now would add regions
+        if not (whole and known) or append:  # else a file that became readable later would add regions
             known, notes = _with_headers(catalog, known)
         catalog = replace(catalog, assembly=replace(catalog.assembly, chrom_sizes=known))
     if regions is None or isinstance(regions, Regions):
@@ -71,7 +71,7 @@ def read_inputs(
 
 
 def _stored_sizes(path: str | Path | None) -> dict[str, int]:
-    """Chromosome sizes that a store keeps; none where there is no store."""
+    """Read the chromosome sizes that a store keeps; none if there is no store."""
     if path is None:
         return {}
     location = absolute(path)
@@ -80,10 +80,10 @@ def _stored_sizes(path: str | Path | None) -> dict[str, int]:
 
 
 def _with_headers(catalog: Catalog, known: Sizes) -> tuple[dict[str, int], list[str]]:
-    """Chromosome sizes, with those in the headers of a catalog's tracks that are not known yet.
+    """Add to chromosome sizes those in the headers of a catalog's tracks that are not known yet.
 
-    Files that most others agree with go first: theirs are the names. One that is on another assembly adds
-    nothing.
+    Files that agree with most others are read first, so that their names are used. A file on another assembly
+    adds nothing.
     """
     name = catalog.assembly.name
     reasons: list[str] = []
@@ -107,9 +107,9 @@ def _with_headers(catalog: Catalog, known: Sizes) -> tuple[dict[str, int], list[
     order = sorted(range(len(headers)), key=lambda at: -common[longest[at]])
     sizes = dict(known)
     for at in order:
-        found = match_chromosomes(headers[at], Assembly(name, sizes, catalog.assembly.aliases))
-        if not sizes or 2 * len(found.other_lengths) <= len(found.names):
-            taken, unclear = set(found.names.values()), {plain_name(chrom) for chrom in found.ambiguous}
+        match = match_chromosomes(headers[at], Assembly(name, sizes, catalog.assembly.aliases))
+        if not sizes or 2 * len(match.other_lengths) <= len(match.names):
+            taken, unclear = set(match.names.values()), {plain_name(chrom) for chrom in match.ambiguous}
             sizes |= {
                 chrom: size
                 for chrom, size in headers[at].items()

@@ -1,4 +1,4 @@
-"""bigWigs as a lazy Dataset, without a store."""
+"""Open bigWigs as a lazy Dataset, without a store."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def open_tracks(
     Raises
     ------
     TrackError
-        When a block is computed whose file cannot be read (there is no quarantine without a store).
+        When a block is computed and its file cannot be read; only a store can mark rows as failed.
 
     Examples
     --------
@@ -64,7 +64,7 @@ def open_tracks(
     catalog, placed, _ = read_inputs(catalog, regions, species=species, chrom_alias=chrom_alias)
     if placed is None:
         raise RegionError("there are no regions", expected="a BED, or 'genome'")
-    # Nothing remote is asked before a block is computed.
+    # Remote files are not asked for anything before a block is computed.
     states = [[path, -1, -1] if is_url(path) else source_state(path) for path in catalog.experiments["path"]]
     plan = plan_ingest(catalog, placed, uncovered, states)
     return lazy_dataset(plan, functools.partial(_strict_tile, plan, catalog.assembly, backend))

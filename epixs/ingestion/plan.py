@@ -1,4 +1,4 @@
-"""The plan of a catalog's compendium."""
+"""Make the plan of a catalog's compendium."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def plan_ingest(
     uncovered: Uncovered = "zero",
     states: Sequence[State] | None = None,
 ) -> Plan:
-    """Plan the compendium of a catalog over regions; `states` are those of its files, if known already."""
+    """Plan the compendium of a catalog over regions; `states` are those of its files, if already known."""
     table = catalog.experiments
     states = states or source_states(table["path"])
     sizes = [state[1] for state in states]
@@ -41,13 +41,13 @@ def plan_ingest(
 
 
 def _alias_of(assembly: Assembly, regions: Regions) -> dict[str, str]:
-    """The part of an assembly's alias table that is about chromosomes of some regions."""
+    """Return the rows of an assembly's alias table that concern chromosomes of some regions."""
     touched = {assembly.aliases[chrom] for chrom in dict.fromkeys(regions.chrom) if chrom in assembly.aliases}
     return {name: same for name, same in assembly.aliases.items() if same in touched}
 
 
 def states_of(sources: Iterable[str], known: Plan | None = None) -> list[State]:
-    """State of each source; those that a plan has asked already are not asked again."""
+    """Return the state of each source; those that a plan already knows are not asked again."""
     states = dict(zip(known.experiments["source"], known.states, strict=False)) if known else {}
     missing = [source for source in sources if states.get(source) is None]
     states |= dict(zip(missing, source_states(missing), strict=True))
@@ -55,10 +55,11 @@ def states_of(sources: Iterable[str], known: Plan | None = None) -> list[State]:
 
 
 def no_regions(path: str) -> ConfigError:
-    """The error of a new store without regions."""
+    """Make the error for a new store without regions."""
     return ConfigError(
         f"{path} does not exist yet, and there are no regions",
-        expected="a BED of the regions that it shall hold, with --regions; or `--regions genome`",
-        next_step="to train on, about 1 % of the genome is enough: the Pilot Regions (catalog/regions), for "
-        "other species half a megabase here and there on all chromosomes (docs/training.md makes such a BED)",
+        expected="a BED of its regions, with --regions; or `--regions genome`",
+        next_step="for training, about 1 % of the genome is enough: the Pilot Regions (catalog/regions), or "
+        "for other species stretches of half a megabase on all chromosomes (docs/training.md makes such a "
+        "BED)",
     )

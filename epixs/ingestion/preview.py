@@ -1,4 +1,4 @@
-"""The plan that an ingest would carry out on what is there, before it does."""
+"""Show the plan of an ingest before it runs."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ def preview(
     *,
     append: bool = False,
 ) -> Plan:
-    """The plan that an ingest would carry out; nothing is written.
+    """Return the plan that an ingest would carry out; nothing is written.
 
     Raises
     ------
     StoreError
-        If what is at `path` was made from something else.
+        If the store at `path` was made from something else.
     """
     location = absolute(path)
     with reaching(location):

@@ -1,4 +1,4 @@
-"""bigWigs -> compendium: tiles read straight from their files by Dask tasks, each writing whole shards."""
+"""Write a compendium from bigWigs: each task reads tiles directly from the files and writes whole shards."""
 
 from __future__ import annotations
 
@@ -34,9 +34,9 @@ from epixs.tracks import Backend, Uncovered
 def pending_tasks(
     store: Store, tasks: Iterable[TileTask], records: Mapping[Key, Record], *, retry_failed: bool = False
 ) -> list[TileTask]:
-    """Tasks with rows that are not written, were read from other files, or (on request) failed.
+    """Return the tasks with rows that are not written, were read from other files, or (on request) failed.
 
-    The rows of a pending task that need not be read again are kept.
+    Rows of such a task that need not be read again are marked to be kept.
     """
     held = _held_rows(records)
     pending = []
@@ -55,7 +55,7 @@ def pending_tasks(
 
 
 def _held_rows(records: Mapping[Key, Record]) -> dict[int, set[int]]:
-    """Rows of each row group of which any tile could be read."""
+    """Return, for each row group, the rows that could be read in any tile."""
     held: dict[int, set[int]] = {}
     for (group, _), record in records.items():
         good = {at for at, entry in enumerate(record.rows) if not entry.get("error")}
@@ -76,12 +76,12 @@ def _with_kept_rows(task: TileTask, record: Record, retry_failed: bool) -> TileT
 
 
 def refuse_to_lose(store: Store, pending: Iterable[TileTask]) -> None:
-    """Refuse to overwrite rows that were read before and whose source is gone now.
+    """Refuse to overwrite rows that were read before and whose source is now gone.
 
     Raises
     ------
     StoreError
-        Naming the sources.
+        If there are such rows; the message names their sources.
     """
     gone = [
         row.source
@@ -109,51 +109,51 @@ def ingest(
     plan: Plan | None = None,
     progress: Callable[[Progress], None] | None = None,
 ) -> pd.DataFrame:
-    """Write the compendium of a catalog; run again, it resumes.
+    """Write the compendium of a catalog; if it is interrupted, the same call resumes it.
 
     Parameters
     ----------
     catalog, regions
-        What to read and where: read already, or the paths of a catalog TSV and a BED. Instead of a BED, a
-        table of chromosomes and their lengths, or `"genome"`: all chromosomes, whole. With `append`, regions
-        may be None: those of the store.
+        The catalog and the regions, or the paths of a catalog TSV and a BED. Instead of a BED, regions may be
+        a table of chromosomes and their lengths, or `"genome"` for all chromosomes, whole. With `append`,
+        they may be None: those of the store.
     species
-        Which species, where a path is given to a catalog that holds several.
+        The species to take, if `catalog` is a path and holds several.
     chrom_alias
-        Where a path is given to a catalog: other names of its chromosomes, a chromAlias table of UCSC.
+        Other names of chromosomes (a chromAlias table of UCSC), if `catalog` is a path.
     path
         The store to write.
     uncovered
-        How bases without a value count: as `"zero"`, or left out with `"nan"`.
+        How bases without a value count: as 0 with `"zero"`, or not at all with `"nan"`.
     client
-        A `distributed.Client`, or a `concurrent.futures.ThreadPoolExecutor`; without one, tiles are read one
+        A `distributed.Client` or a `concurrent.futures.ThreadPoolExecutor`; without one, tiles are read one
         after the other in this process.
     retry_failed
-        Read again the tiles in which a row failed, even where its file has not changed.
+        Read again the tiles in which a row failed, even if its file has not changed.
     part
-        `(i, n)`, 1 <= i <= n: only the i-th of n shares of the tiles, for job arrays without Dask. The
-        run that writes the last tile of all finishes the store.
+        `(i, n)` with 1 <= i <= n: write only the i-th of n shares of the tiles, for job arrays without Dask.
+        The run that writes the last missing tile finishes the store.
     append
-        Add the catalog's experiments and the regions to the store, which keeps those it has.
+        Add the catalog's experiments and the regions to the store, which keeps its own.
     backend
         `"pybigwig"` reads local bigWigs with pyBigWig instead, slowly, to check our own reader.
     plan
-        From `preview` just before: what it asked of the files is not asked again.
+        A plan from `preview`, made just before, so that the files are not asked again.
     progress
-        Called after each tile.
+        Function called after each tile.
 
     Returns
     -------
-    The experiment table; `status` is `"ok"` or says why a row could not be read. With `part`, and while tiles
-    of other parts are missing, it is `"unfinished"`. `attrs["read_again"]` counts rows that were read again
-    because their files had changed; `attrs["notes"]` says what was unusual about files.
+    The experiment table; `status` is `"ok"` or says why a row could not be read. With `part`, it is
+    `"unfinished"` as long as tiles of other shares are missing. `attrs["read_again"]` counts the rows that
+    were read again because their files had changed. `attrs["notes"]` describes unusual features of files.
 
     Raises
     ------
     StoreError
         If `path` holds something else, or another run is writing it.
     TrackError
-        If not one of the files can be read, so that there would be nothing to store.
+        If none of the files can be read.
 
     Examples
     --------
@@ -178,8 +178,8 @@ def ingest(
                 store, plan = grow(open_store(location), catalog, regions, uncovered, plan)
             else:
                 store, plan = begin(location, catalog, regions, uncovered, plan)
-        every = [tile_task(plan, catalog.assembly, tile, plan.states, backend) for tile in plan.tiles()]
-        tasks = every if part is None else every[_share(len(every), *part)]
+        all_tasks = [tile_task(plan, catalog.assembly, tile, plan.states, backend) for tile in plan.tiles()]
+        tasks = all_tasks if part is None else all_tasks[_share(len(all_tasks), *part)]
         records = read_ledger(store)
         pending = pending_tasks(store, tasks, records, retry_failed=retry_failed)
         if pending:
@@ -187,7 +187,7 @@ def ingest(
             with setting_up(location):
                 store = reopen(store.refreshed())
                 if retry_failed and part is not None:
-                    # Else a part that ends earlier would take these tiles for written, and finish the store.
+                    # Else a share that ends earlier would see these tiles as written, and finish the store.
                     forget_records(store, {task.key for task in pending})
         run_pending(
             store, ingest_tiles, pending, len(tasks), client=client, progress=progress, at_once=TILES_AT_ONCE,
@@ -195,9 +195,9 @@ def ingest(
         )  # fmt: skip
         with setting_up(location):
             store = store.refreshed()
-            if part is not None and pending_tasks(store, every, read_ledger(store)):
+            if part is not None and pending_tasks(store, all_tasks, read_ledger(store)):
                 return plan.experiments.assign(status=UNFINISHED)
-            by_tile = {task.tile: task for task in every}
+            by_tile = {task.tile: task for task in all_tasks}
             table = finalise(store, plan, lambda tile, record: by_tile[tile].is_written(record))
             if part is not None and is_alone(location, part):
                 compact(store)
@@ -207,7 +207,7 @@ def ingest(
 
 
 def _changed_rows(records: Mapping[Key, Record], pending: Iterable[TileTask]) -> int:
-    """Number of experiments that were read before and whose files have changed since."""
+    """Count the experiments that were read before and whose files have changed since."""
     return len(
         {
             task.tile.first_row + at
@@ -220,5 +220,5 @@ def _changed_rows(records: Mapping[Key, Record], pending: Iterable[TileTask]) ->
 
 
 def _share(total: int, number: int, parts: int) -> slice:
-    """Tiles of one part: neighbours, for they share their tracks."""
+    """Select the tiles of one share: neighbours, because they read the same tracks."""
     return slice((number - 1) * total // parts, number * total // parts)

@@ -1,4 +1,4 @@
-"""A compendium with some of the regions of another one, and the same values there."""
+"""Copy some regions of a compendium into another one, with the same values."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from epixs.storage.tiling import Key, Tile
 
 @dataclass(frozen=True)
 class CopyTask:
-    """One tile to copy: its bins in the other store, and the digest of where it lies."""
+    """One tile to copy: its bins and rows in the source store, and the tile's fingerprint."""
 
     tile: Tile
     bins: tuple[tuple[int, int], ...]
@@ -41,17 +41,17 @@ class CopyTask:
         return self.tile.key
 
     def is_written(self, record: Record | None) -> bool:
-        """Whether a ledger record is that of this tile."""
+        """Tell whether a ledger record is that of this tile."""
         return record is not None and record.fingerprint == self.fingerprint
 
 
 def copy_regions(source: str | Path, regions: Regions, out: str | Path) -> None:
-    """Write the compendium of some regions that lie within those of another; run again, it resumes.
+    """Copy some regions of a compendium into another store; if interrupted, the same call resumes it.
 
     Raises
     ------
     StoreError
-        If `source` is unfinished or foreign, or `out` holds something else.
+        If `source` is unfinished or epixs did not write it, or if `out` holds something else.
     """
     dataset = open_compendium(source)
     table, whole = experiments_of(dataset), regions_of(dataset)
@@ -81,7 +81,7 @@ def copy_regions(source: str | Path, regions: Regions, out: str | Path) -> None:
 
 
 def _bins_of(whole: Regions, regions: Regions, tile: Tile) -> Iterator[tuple[int, int]]:
-    """Stretches of the whole store's bins that a tile holds, in order."""
+    """Yield the stretches of the source store's bins that a tile holds, in order."""
     for piece in regions.pieces(tile.first_bin, tile.stop_bin):
         bins = whole.bins_of(piece.chrom, piece.start, piece.end)
         yield int(bins[0]), int(bins[-1]) + 1

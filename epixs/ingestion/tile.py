@@ -1,4 +1,4 @@
-"""One tile of an observed store: where its rows come from, reading them, writing its shard and its record."""
+"""One tile of an observed store: read its rows from their sources, and write its shard and its record."""
 
 from __future__ import annotations
 
@@ -26,32 +26,32 @@ from epixs.tracks import Backend, Placement, Uncovered
 from epixs.tracks.opened import KEPT_BYTES, OpenTracks
 
 Rows = list[npt.NDArray[np.float32]]
-"""A tile's values by row, each of shape `(bin,)`."""
+"""Values of a tile by row, each of shape `(bin,)`."""
 
 State = Sequence[Any]
-"""Path or URL, size and version of a source: what tells that it was replaced."""
+"""Path or URL, size and version of a source; they change if it is replaced."""
 
 NAMED = 3
-"""Chromosomes that the ledger names, of those that are unusual in a file."""
+"""Maximum number of unusual chromosomes of a file that the ledger names."""
 
 TILES_AT_ONCE = 8
-"""Tiles of one row group that one worker reads in turn, for the sake of the tracks it then opens once."""
+"""Number of tiles of one row group that one worker reads in turn, so that it opens their tracks only once."""
 
 
 @dataclass(frozen=True)
 class Row:
-    """Where one row of a tile comes from.
+    """The source of one row of a tile.
 
     Parameters
     ----------
     source
         Path or URL of its bigWig.
     state
-        The state in which the source has to be, before and after reading; None for any.
+        State that the source must have, before and after reading; None for any.
     kept
-        The row's ledger entry, where the store holds it already and it is only to be copied.
+        Ledger entry of the row, if the store holds it already and it is only copied.
     held
-        Whether the store holds values of this row that must not be given up for an error.
+        Whether the store holds values of this row that must not be replaced by an error.
     """
 
     source: str
@@ -60,20 +60,20 @@ class Row:
     held: bool = False
 
     def agrees(self, entry: dict[str, Any]) -> bool:
-        """Whether a ledger entry was read from this source in this state."""
+        """Tell whether a ledger entry was read from this source in this state."""
         return self.state is None or entry.get("source") == digest(list(self.state))
 
 
 @dataclass(frozen=True)
 class RowRead:
-    """What reading one row found.
+    """The result of reading one row, beside its values.
 
     Parameters
     ----------
     bases, covered
-        Bases read, and those that have a value.
+        Number of bases read, and of those that have a value.
     notes
-        What was unusual about the file, as the ledger holds it: `compendium.summary` has the words.
+        Unusual features of the file, as the ledger holds them; `compendium.notes` puts them into words.
     """
 
     bases: int
@@ -83,23 +83,23 @@ class RowRead:
 
 @dataclass(frozen=True)
 class TileTask:
-    """All that a worker needs to read one tile; small, and the same wherever it runs.
+    """All that a worker needs to read one tile; small, and the same for every kind of client.
 
     Parameters
     ----------
     tile
-        Which tile.
+        The tile.
     rows
-        Where each of its rows comes from.
+        Source of each of its rows.
     assembly, uncovered
         As in the plan.
     backend
-        What reads the bigWigs; no part of the fingerprint, for the values are the same.
+        Reader of the bigWigs. It is not part of the fingerprint, because the values are the same.
     pieces
-        Where the tile's bins lie.
+        The tile's bins on the genome.
     chroms
-        All chromosomes of the store, so that a track of another assembly fails in every tile and leaves no
-        half row.
+        All chromosomes of the store, so that a track of another assembly fails in every tile and no row is
+        half read.
     """
 
     tile: Tile
@@ -116,15 +116,15 @@ class TileTask:
         return self.tile.key
 
     def fingerprint(self) -> str:
-        """Digest of what all rows share: the pieces and the settings."""
+        """Compute the digest of what all rows share: the pieces and the settings."""
         return _fingerprint(self.pieces, self.uncovered)
 
     def tracks(self, tiles: int = 1) -> OpenTracks:
-        """What opens the tile's tracks, and keeps them open where a run has other tiles."""
+        """Return the opener of the tile's tracks; it keeps them open if a worker reads several `tiles`."""
         return OpenTracks(self.assembly, self.chroms, self.backend, KEPT_BYTES if tiles > 1 else 0)
 
     def is_written(self, record: Record | None) -> bool:
-        """Whether a ledger record is that of this tile, read from these sources."""
+        """Tell whether a ledger record is that of this tile, read from these sources."""
         return (
             record is not None
             and record.fingerprint == self.fingerprint()
@@ -134,7 +134,7 @@ class TileTask:
 
 
 def tile_fingerprint(plan: Plan, tile: Tile) -> str:
-    """The fingerprint of a tile's task."""
+    """Compute the fingerprint of a tile's task."""
     return _fingerprint(plan.regions.pieces(tile.first_bin, tile.stop_bin), plan.uncovered)
 
 
@@ -149,7 +149,7 @@ def tile_task(
     states: Sequence[State | None] | None = None,
     backend: Backend = "epixs",
 ) -> TileTask:
-    """All that a worker needs to read a tile of a plan; with `states`, only from files still in them."""
+    """Make the task of reading a tile of a plan; with `states`, files must still be in these states."""
     sources = plan.experiments["source"].iloc[tile.first_row : tile.stop_row]
     known = states[tile.first_row : tile.stop_row] if states else [None] * len(sources)
     return TileTask(
@@ -175,7 +175,7 @@ def read_row(
 
     Returns
     -------
-    How much of it has a value, and what was unusual about the file.
+    The number of bases with a value, and unusual features of the file.
 
     Raises
     ------
@@ -199,7 +199,7 @@ def read_row(
 
 
 def _placed(placement: Placement) -> dict[str, Any]:
-    """What the ledger holds of how a file's chromosomes lie on the assembly."""
+    """Make the ledger's notes on how a file's chromosomes differ from the assembly."""
     return {
         "absent": len(placement.absent),
         "first_absent": _first(placement.absent),
@@ -213,10 +213,10 @@ def _first(names: Sequence[str]) -> str:
 
 
 def read_tile(task: TileTask, tracks: OpenTracks | None = None) -> tuple[Rows, list[dict[str, Any]]]:
-    """Read the rows of a tile from their sources; those that are kept stay NaN.
+    """Read the rows of a tile from their sources; rows that are kept stay NaN.
 
-    A row that cannot be read is NaN, with the reason in its ledger entry. Of `tracks`, some may be open.
-    Rows are arrays of their own: of such a size, the memory of the last tile's serves again.
+    A row that cannot be read is NaN, with the reason in its ledger entry. Some of `tracks` may be open
+    already. Each row is an array of its own: arrays of that size reuse the memory of the last tile's rows.
     """
     if tracks is None:
         with task.tracks() as tracks:
@@ -242,7 +242,7 @@ def read_tile(task: TileTask, tracks: OpenTracks | None = None) -> tuple[Rows, l
 
 
 def ingest_tiles(store: Store, tasks: Sequence[TileTask]) -> Iterator[Record]:
-    """Write tiles of one row group, one after the other; the ledger record of each. Safe to repeat.
+    """Write tiles of one row group, one after the other; yields the ledger record of each. Safe to repeat.
 
     Raises
     ------
@@ -255,7 +255,7 @@ def ingest_tiles(store: Store, tasks: Sequence[TileTask]) -> Iterator[Record]:
 
 
 def ingest_tile(store: Store, task: TileTask, tracks: OpenTracks) -> Record:
-    """Read a tile and write its shard; returns what the ledger shall hold of it. Safe to repeat.
+    """Read a tile and write its shard; returns its ledger record. Safe to repeat.
 
     Raises
     ------
@@ -273,14 +273,14 @@ def ingest_tile(store: Store, task: TileTask, tracks: OpenTracks) -> Record:
                 f"{store} holds a row whose source can no longer be read",
                 got=entries[index]["error"],
                 expected="a track, as it was when the row was read",
-                next_step="bring the file back, or leave it out and ingest what is left into another store",
+                next_step="bring the file back, or leave it out and ingest the others into another store",
             )
     write_block(store, task.tile, values)
     return Record(task.fingerprint(), entries)
 
 
 def _copy_kept(store: Store, task: TileTask) -> list[tuple[Row, npt.NDArray[np.float32] | None]]:
-    """Rows and, of those to keep, their values; one that is not as it was written has to be read again."""
+    """Return the rows, with the values of those to keep; a kept row that is damaged has to be read again."""
     if not any(row.kept for row in task.rows):
         return [(row, None) for row in task.rows]
     try:

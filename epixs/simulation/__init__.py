@@ -1,1 +1,1 @@
-"""A planted world, and the whole path on it."""
+"""Simulate a world of known rules, and run all of epixs on it."""

@@ -1,4 +1,4 @@
-"""The whole path on a simulated world: bigWigs in, the paper's two tables out."""
+"""Run all of epixs on a simulated world, from bigWigs to the paper's two tables."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ SETTINGS = {
     ),
     "tiny": make_settings("avocado", hidden=(32, 32), epochs=3, batch_size=1_000, held_out=0.1),
 }
-"""The paper's model for the paper's tables, which is also the better one there (docs/accuracy.md)."""
+"""Settings of the paper's model, for its tables; it is also the better model there (docs/accuracy.md)."""
 
 
 @dataclass(frozen=True)
@@ -71,9 +71,9 @@ def demo(folder: Path, *, size: str = "demo", seed: int = 0, console: Console | 
     size
         `"demo"` (minutes) or `"tiny"` (seconds, for tests).
     seed
-        Of the world and of training.
+        Seed of the world and of training.
     console
-        Where to print.
+        Console to print to.
 
     Raises
     ------
@@ -138,7 +138,7 @@ def demo(folder: Path, *, size: str = "demo", seed: int = 0, console: Console | 
 
 
 def next_commands(folder: Path) -> list[str]:
-    """What to run on what the demo left."""
+    """Return commands to run next on the demo's files."""
     at, called = shlex.quote(str(folder)), Path(sys.argv[0])
     is_elsewhere = called.name == "epixs" and shutil.which("epixs") != shutil.which(called)
     epixs = shlex.quote(str(called)) if is_elsewhere else "epixs"  # `make demo` calls the one in .venv
@@ -149,7 +149,7 @@ def next_commands(folder: Path) -> list[str]:
 
 
 def _draw(out: Path, imputed: Path, store: Path) -> str:
-    """A picture of the first zero-shot track where most was observed; what it shows."""
+    """Plot the first zero-shot track at the place with most observed signal; returns a description."""
     pair = Comparison.open(imputed, store)
     track = pair.tracks()[0]
     place = next(place for why, place in chosen_places(pair, track) if why == MOST_SIGNAL)
@@ -166,7 +166,7 @@ def _step(console: Console, what: str) -> Iterator[None]:
 
 
 def choose_excluded(store: Path, seed: int) -> list[Pair]:
-    """A third of a store's experiments, such that each assay and each biosample keeps one."""
+    """Choose a third of a store's experiments, so that each assay and each biosample keeps one."""
     axis = joint_axis([store])
     part = axis.parts[0]
     table = part.experiments[["biosample", "assay"]]
@@ -192,16 +192,16 @@ def _pairs_of_class(store: Path, assay_class: str) -> list[Pair]:
 
 
 def _mse_row(name: str, scores: pd.DataFrame, method: str, classes: Sequence[str]) -> list[str]:
-    mine = scores[scores["method"] == method]
-    cells = [f"{mine['mse'].mean():.4f}"]
+    rows = scores[scores["method"] == method]
+    cells = [f"{rows['mse'].mean():.4f}"]
     for assay_class in classes:
-        part = mine.loc[mine["assay_class"] == assay_class, "mse"]
+        part = rows.loc[rows["assay_class"] == assay_class, "mse"]
         cells.append(f"{part.mean():.4f}" if len(part) else "-")
     return [name, *cells]
 
 
 def imputation_table(result: DemoResult) -> Table:
-    """MSE of excluded mouse tracks by assay class (the paper's table 1, for the simulated world)."""
+    """Tabulate the MSE of excluded mouse tracks by assay class (the paper's table 1, simulated)."""
     joint, alone = result.joint.scores, result.mouse_only.scores
     classes = sorted(set(joint["assay_class"]))
     count = (joint["method"] == IMPUTED).sum()
@@ -215,7 +215,7 @@ def imputation_table(result: DemoResult) -> Table:
 
 
 def zero_shot_table(result: DemoResult) -> Table:
-    """Scores of mouse protein binding without any in training (the paper's table 2, simulated)."""
+    """Tabulate scores of mouse protein binding, with none in training (the paper's table 2, simulated)."""
     scores = result.zero_shot.scores
     count = (scores["method"] == IMPUTED).sum()
     title = f"Zero-shot: {count} mouse protein-binding tracks, none seen in mouse (simulated world)"

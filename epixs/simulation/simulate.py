@@ -1,10 +1,10 @@
-"""A planted two-species world written as real bigWigs, for the demo and the tests. Nothing in it is real.
+"""Simulate two species by known rules and write bigWigs, for the demo and the tests; all data are invented.
 
-Genes, enhancers, CTCF sites and repressed domains lie on a genome of each species' own. An element's
-activity in a biosample follows from hidden programs; every assay reads elements and activities by one
-rule that both species share. What an experiment adds is its depth and its noise. The matrix of
-experiments is sparse, the mouse's more so, and some assays were never performed in mouse. Where `differs`
-asks for it, the mouse has a rule of its own for an assay: a truth to look for.
+Each species has its own genome with genes, enhancers, CTCF sites and repressed domains. Hidden programs
+decide the activity of an element in a biosample. Each assay reads elements and activities by one rule that
+both species share. An experiment adds only its depth and its noise. The matrix of experiments is sparse, the
+mouse's more so, and some assays were never performed in mouse. With `differs`, an assay has a different rule
+in mouse, which methods should find.
 """
 
 from __future__ import annotations
@@ -34,23 +34,23 @@ ELSEWHERE = {
     "promoter": "ctcf", "enhancer": "silent", "flank": "ctcf", "body": "silent", "polycomb": "body",
     "silent": "enhancer", "ctcf": "enhancer", "exon+": "exon-", "exon-": "exon+",
 }  # fmt: skip
-"""Kind of element that an assay that differs marks in mouse, in place of the kind in the assay's rule."""
+"""Kind of element that an assay in `differs` marks in mouse, instead of the kind in the assay's rule."""
 
 
 DETECTION_LIMIT = 0.05
-"""Values below are not written: RNA tracks are mostly uncovered, as real ones are."""
+"""Minimum value that is written. So RNA tracks are mostly uncovered, as real ones are."""
 
 
 @dataclass(frozen=True)
 class Assay:
-    """One assay's rule: what it shows at each kind of element.
+    """The rule of one assay: its signal at each kind of element.
 
     Parameters
     ----------
     portal, target, output_type
-        As an ENCODE portal table names them.
+        Names as in an ENCODE portal table.
     response
-        Kind of element -> (height, half-width in bins, what is read of the activity).
+        For each kind of element: height, half-width in bins, and function of the activity (key of `READ`).
     noise
         Relative spread of the noise.
     """
@@ -108,12 +108,12 @@ ASSAYS = (
 
 @dataclass(frozen=True)
 class Species:
-    """One species of the world: its genome, biosamples and how sparsely it was measured.
+    """One species of the world: its genome, its biosamples, and how sparsely it was measured.
 
     Parameters
     ----------
     organism, species, portal_assembly, assembly
-        As the portal and epixs name them.
+        Names that the portal and epixs give them.
     regions
         Simulated stretches `(chrom, start, n_bins)`.
     n_biosamples
@@ -121,7 +121,7 @@ class Species:
     density
         Share of (biosample, assay) pairs that were measured.
     lacks
-        Targets never performed.
+        Targets that were never measured.
     """
 
     organism: str
@@ -137,7 +137,7 @@ class Species:
 def _world(
     bins: tuple[int, int, int], biosamples: tuple[int, int], density: float
 ) -> tuple[Species, Species]:
-    """A human part on two chromosomes and a mouse part on one, on real assemblies' coordinates."""
+    """Make a human on two chromosomes and a mouse on one, in coordinates of real assemblies."""
     human = (("chr20", 10_000_000, bins[0]), ("chr21", 20_000_000, bins[1]))
     mouse = (("chr19", 10_000_000, bins[2]),)
     return (
@@ -155,7 +155,7 @@ SIZES = {
 
 @dataclass(frozen=True)
 class Element:
-    """A stretch of the genome that assays read: kind, first and last bin, and its activity per biosample."""
+    """A stretch of the genome that assays read: kind, first bin, bin after the last, height, activities."""
 
     kind: str
     first: int
@@ -181,16 +181,16 @@ def simulate(
     size
         `"demo"`, `"tiny"` or `"large"`.
     seed
-        The same seed gives the same files.
+        Seed; the same seed gives the same files.
     differs
-        Targets, such as `"H3K27ac"`, that mark other elements in mouse than in human. All other tracks are
-        those of the same world without it.
+        Targets, such as `"H3K27ac"`, that mark other elements in mouse than in human. It does not change any
+        other track.
     progress
-        Called after each track.
+        Function called after each track.
 
     Returns
     -------
-    The files that were written.
+    The files written.
 
     Raises
     ------
@@ -244,12 +244,12 @@ def simulate(
 
 
 def elsewhere(assay: Assay) -> Assay:
-    """The assay with the same heights, widths and activities at other kinds of element."""
+    """Return the assay with the same heights, widths and activities at other kinds of element."""
     return replace(assay, response={ELSEWHERE[kind]: rule for kind, rule in assay.response.items()})
 
 
 def _elements(n_bins: int, programs: Array, generator: np.random.Generator) -> list[Element]:
-    """Lay genes, enhancers, CTCF sites and silent domains on a stretch of genome."""
+    """Place genes, enhancers, CTCF sites and silent domains on a stretch of genome."""
 
     def activity() -> Array:
         weights = generator.normal(0, 3.2, N_PROGRAMS)
@@ -288,7 +288,7 @@ def _measured(species: Species, generator: np.random.Generator) -> list[tuple[in
     """Choose the measured pairs; every biosample and every performed assay has at least two."""
     allowed = [i for i, assay in enumerate(ASSAYS) if assay.target not in species.lacks or not assay.target]
     taken = generator.random((species.n_biosamples, len(ASSAYS))) < species.density
-    # RNA strands come from one experiment: measured together or not at all.
+    # Both strands of RNA come from one experiment: they are measured together or not at all.
     taken[:, -1] = taken[:, -2]
     for biosample in range(species.n_biosamples):
         short = [i for i in allowed if not taken[biosample, i]]
@@ -310,7 +310,7 @@ def _signal(
     depth: float,
     generator: np.random.Generator,
 ) -> Array:
-    """One experiment's values along a stretch: the rule's mean, times depth and noise."""
+    """Draw one experiment's values along a stretch: the rule's mean, times depth and noise."""
     background = 0.0 if assay.portal.endswith("RNA-seq") else 0.25
     mean = np.full(n_bins, background)
     for element in elements:
@@ -332,7 +332,7 @@ def _signal(
 
 
 def _write_bigwig(path: Path, species: Species, tracks: Sequence[Array]) -> None:
-    """Write bedGraph sections: equal neighbours merged, what is below the detection limit left out."""
+    """Write bedGraph sections; equal neighbours are merged, values below the detection limit left out."""
     sizes = load_assembly(species.assembly).chrom_sizes
     file = pyBigWig.open(str(path), "w")
     file.addHeader([(chrom, sizes[chrom]) for chrom in sizes], maxZooms=0)
@@ -376,7 +376,7 @@ def _metadata_row(
 
 
 def _distractors(rows: list[dict[str, str]]) -> list[dict[str, str]]:
-    """Rows that a portal table holds too and a catalog must leave out."""
+    """Make rows that a portal table also holds and a catalog must leave out."""
     first = rows[0]
     return [
         first | {"File accession": "SIMX1", "Output type": "fold change over control"},

@@ -1,1 +1,1 @@
-"""A resumable, tiled store, whatever it holds; knows nothing of genomes."""
+"""Resumable, tiled stores of any content; nothing here is specific to genomes."""

@@ -1,4 +1,4 @@
-"""Small files written in one step, checksums of large ones, and folders that may be written to."""
+"""Write small files in one step, take checksums of files, and check folders before writing to them."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from pathlib import Path
 from epixs.errors import ConfigError, EpixsError
 
 REPORT_FILES = ("scores.tsv", "summary.tsv", "report.html", "qc.html", "qc.tsv")
-"""What `evaluate` and `qc` write into a report folder."""
+"""Files that `evaluate` and `qc` write into a report folder."""
 
 
 def text_encoding(head: bytes) -> str:
-    """Encoding of a text file by its first bytes: UTF-8, or UTF-16 as spreadsheets save it."""
+    """Tell a text file's encoding by its first bytes: UTF-8, or UTF-16 as spreadsheets save it."""
     return "utf-16" if head.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) else "utf-8-sig"
 
 
@@ -26,12 +26,12 @@ def write_text(path: Path, text: str) -> None:
 
 
 def write_new(path: Path, text: str, error: type[EpixsError]) -> None:
-    """Write a file that is not there yet, or holds the same text.
+    """Write a file that does not exist yet, or has the same text already.
 
     Raises
     ------
     EpixsError
-        Of type `error`, if something else is there.
+        Of type `error`, if the path holds something else.
     """
     if path.exists() and (not path.is_file() or path.read_bytes() != text.encode()):
         raise error(
@@ -43,18 +43,18 @@ def write_new(path: Path, text: str, error: type[EpixsError]) -> None:
 
 
 def file_sha256(path: Path) -> str:
-    """Checksum of a file."""
+    """Compute the SHA-256 checksum of a file."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 CHECKPOINT_FILE, BEGUN_FILE = "checkpoint.npz", "unfinished.json"
-"""What a training run leaves in its folder if it is interrupted: its state, once it has saved one; and from
-its first step on, what it is a run of."""
+"""Files that an interrupted training run leaves in its folder: its state, if it has saved one; and its
+description, from its first step on."""
 
 
 def is_unfinished_run(folder: Path) -> bool:
-    """Whether a training run in a folder has begun and not ended, whatever it has saved."""
+    """Tell whether a training run in a folder has begun and not ended, even if it has saved no state."""
     return any((folder / name).is_file() for name in (CHECKPOINT_FILE, BEGUN_FILE))
 
 
@@ -85,7 +85,7 @@ def check_report_folder(folder: Path) -> None:
     Raises
     ------
     ConfigError
-        If it is a file, or holds something else alone.
+        If it is a file, or holds files but no report.
     """
     if not folder.exists():
         return

@@ -1,4 +1,4 @@
-"""Fingerprints of content, and checksums of values."""
+"""Compute fingerprints of content, and checksums of values."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ except ImportError:  # pragma: no cover
 
 
 def digest(content: Any) -> str:
-    """Short, stable digest of anything JSON can hold."""
+    """Compute a short, stable digest of anything that JSON can hold."""
     text = json.dumps(content, sort_keys=True, separators=(",", ":"), default=str)
     return hashlib.sha256(text.encode()).hexdigest()[:24]
 
 
 def checksum(values: npt.NDArray[np.float32]) -> str:
-    """CRC-32 of one row of a tile as little-endian float32, eight hexadecimal digits."""
+    """Compute the CRC-32 of one row of a tile as little-endian float32, in eight hexadecimal digits."""
     return f"{crc32(np.ascontiguousarray(values, dtype='<f4').data):08x}"
 
 
 def crc32(data: memoryview) -> int:
-    """CRC-32 as zlib, gzip and PNG have it."""
+    """Compute the CRC-32 that zlib, gzip and PNG use."""
     return int(deflate.crc32(data)) if deflate is not None else zlib.crc32(data)

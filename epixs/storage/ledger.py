@@ -1,13 +1,13 @@
-"""One record per written tile: what went in, its checksum, and what each row held.
+"""The ledger: one record per written tile, with its sources, and the checksum and statistics of each row.
 
-The ledger is a Zarr array of JSON texts, one chunk a record, so that writing a record is one atomic put on
-local disk and object stores alike. A record is written after its shard: a tile without one is not done.
+The ledger is a Zarr array of JSON texts with one chunk per record. Writing a record is therefore one atomic
+put, on local disk and in object stores. A record is written after its shard: a tile without one is not done.
 
-So many objects take minutes to read from an object store. Once some have gathered, `compact` therefore
-moves records into one object, `COMPACTED`: lines `row_group/bin_range <tab> JSON text`, packed by zstd. It is
-replaced first, in one atomic write, by itself and the records; only then are their own objects deleted. So a
-record is at every moment in an object of its own, in `COMPACTED`, or the same in both; and its own object
-counts, where it has one, for whatever is written anew is written there. docs/reliability.md argues it out.
+Reading so many objects from an object store takes minutes. Once some have gathered, `compact` moves records
+into one object, `COMPACTED`: lines `row_group/bin_range <tab> JSON text`, packed by zstd. First it replaces
+that object, in one atomic write, by its content and the records; then it deletes their own objects. At every
+moment, a record is in an object of its own, in `COMPACTED`, or the same in both. If a record has an object of
+its own, that one counts, because new records are written there. docs/reliability.md gives the argument.
 """
 
 from __future__ import annotations
@@ -31,31 +31,32 @@ from epixs.storage.tiling import Key
 MAX_TILES = 10_000_000
 
 COMPACTED = f"{LEDGER_PATH}/compacted.zst"
-"""Object that holds the records of many tiles."""
+"""Name of the object that holds the records of many tiles."""
 
 MOVED = "in compacted.zst"
-"""Fill value of the ledger's array once records have left its chunks: without `COMPACTED`, they are lost."""
+"""Fill value of the ledger's array once records have moved out of its chunks. If `COMPACTED` is missing then,
+they are lost."""
 
 FEW = 64
-"""Records that may stay in objects of their own: reading them takes no time to speak of."""
+"""Number of records that may stay in objects of their own, because reading so few is fast."""
 
 RUN_OF_TILES = 1024
-"""After so many tiles of a run, their records are moved."""
+"""Number of tiles of a run after which their records are moved."""
 
 FRAME = struct.Struct("<IIII")
-"""Before each frame of `COMPACTED` comes one that zstd skips: its magic number, the 8 bytes that it holds,
-and these: the bytes of the frame that follows, packed and not."""
+"""Header of each frame of `COMPACTED`, itself a frame that zstd skips: magic number, length (8 bytes), and as
+content the sizes of the frame that follows, packed and unpacked."""
 
 PLACE = re.compile(rb"(\d{1,8})/(\d{1,8})")
 
 SKIPPED, SKIPPED_BYTES, MAX_FRAME = 0x184D2A50, 8, 1 << 28
 
 FRAME_LINES = 1024
-"""Lines of a frame."""
+"""Number of lines per frame."""
 
 
 class Notes(TypedDict, total=False):
-    """What was unusual in the file of a row: numbers, and names of the first few chromosomes."""
+    """Unusual features of a row's file: numbers, and names of the first few chromosomes."""
 
     absent: Count
     first_absent: str
@@ -66,11 +67,10 @@ class Notes(TypedDict, total=False):
 
 
 class Row(TypedDict, total=False):
-    """What the ledger holds of one row of a tile of tracks.
+    """The ledger's entry for one row of a tile of tracks.
 
-    `checksum` is of its values. `source` is the digest of the path, size and version that it was read from;
-    imputed rows lack it. Then come `error` or the entries of `row_statistics`, and `notes` if its file was
-    unusual.
+    `checksum` is that of its values. `source` is the digest of its file's path, size and version; imputed
+    rows lack it. Then come `error` or the entries of `row_statistics`, and `notes` if its file was unusual.
     """
 
     checksum: str
@@ -88,14 +88,14 @@ class Row(TypedDict, total=False):
 
 @dataclass(frozen=True)
 class Record:
-    """What the ledger holds of one tile.
+    """The ledger's record of one tile.
 
     Parameters
     ----------
     fingerprint
-        Digest of what all rows share: coordinates and settings, or a model.
+        Digest of all that the rows share: coordinates and settings, or a model.
     rows
-        One entry per row: of tracks, a `Row`.
+        One entry per row; for tracks, a `Row`.
     """
 
     fingerprint: str
@@ -103,29 +103,32 @@ class Record:
 
     @property
     def is_forgotten(self) -> bool:
-        """Whether the tile is to be written again, though its rows were read before."""
+        """Whether the tile is to be written again, although its rows were read before."""
         return not self.fingerprint
 
     @property
     def is_remarkable(self) -> bool:
-        """Whether there is something to say of a row of the tile."""
+        """Whether a row of the tile has an error or notes."""
         return any(row.get("error") or row.get("notes") for row in self.rows)
 
 
 def write_record(store: Store, key: Key, record: Record) -> None:
-    """Enter a tile that has just been written."""
+    """Write the record of a tile that has just been written."""
     store.array(LEDGER_PATH)[key] = json.dumps(asdict(record), separators=(",", ":"))
 
 
 def forget_records(store: Store, keys: Container[Key]) -> None:
-    """Have tiles written again. That their rows were read before stays known: they must not be given up."""
+    """Mark tiles to be written again, but keep their rows' entries.
+
+    Rows that were read before must not be given up.
+    """
     for key, record in read_ledger(store, dict).items():
         if key in keys:
             write_record(store, key, replace(record, fingerprint=""))
 
 
 def read_ledger(store: Store, row: Any = Row) -> dict[Key, Record]:
-    """All records, by tile; `row` is the declared type of a row's entry.
+    """Read all records, by tile; `row` is the declared type of a row's entry.
 
     Raises
     ------
@@ -137,9 +140,9 @@ def read_ledger(store: Store, row: Any = Row) -> dict[Key, Record]:
 
 
 def read_progress(store: Store) -> tuple[int, dict[Key, Record]]:
-    """How many tiles are done, and the records of those with a row that has an error or notes.
+    """Count the tiles done, and read the records of those that have a row with an error or notes.
 
-    What the others hold is not looked at: of 100,000 tiles, that would take most of the time.
+    The other records are not parsed: for 100,000 tiles, that would take most of the time.
     """
     texts = _texts(store)
     done = sum(not text.startswith(b'{"fingerprint":""') for text in texts.values())
@@ -155,17 +158,17 @@ def read_progress(store: Store) -> tuple[int, dict[Key, Record]]:
 
 
 def compact(store: Store, mine: Container[Key] | None = None, few: int = FEW) -> None:
-    """Move records from objects of their own into the one that holds many, if they are more than `few`.
+    """Move records from objects of their own into `COMPACTED`, if they are more than `few`.
 
-    Only the run that writes these tiles may do so (`mine`; None for all), and only one at a time
-    (`lock.setting_up`). A run that is killed in it leaves some of the records in both places.
+    A run may move only the records of the tiles that it writes (`mine`; None for all), and only one run may
+    do so at a time (`lock.setting_up`). A run that is killed meanwhile leaves some records in both places.
     """
     with reading(store, "has a ledger that cannot be read", next_step="ingest again"):
         array = _array(store)
         tags = {key: tag for key, tag in _alone(store).items() if mine is None or key in mine}
         if len(tags) <= few:
             return
-        # Whatever else is in a record of its own, such as a second line, stays there for its reader to find.
+        # A record that is not one line is damaged: it stays in its object, where its reader finds it.
         moved = {key: text for key, text in _read_alone(array, tags).items() if b"\n" not in text}
         if not moved:
             return
@@ -190,10 +193,10 @@ def _say_that_records_moved(store: Store) -> None:
 
 
 def _texts(store: Store) -> dict[Key, bytes]:
-    """The JSON text of each record."""
+    """Read the JSON text of each record."""
     with reading(store, "has a ledger that cannot be read", next_step="ingest again"):
         array = _array(store)
-        # In this order: a record that another process is just moving is then found in one of both places.
+        # In this order, a record that another process is moving meanwhile is found in one of the two places.
         alone = _read_alone(array, _alone(store))
         return dict(_read_compacted(store, array)) | alone
 
@@ -208,14 +211,14 @@ def _array(store: Store) -> Any:
 
 
 def _alone(store: Store) -> dict[Key, str]:
-    """Records that have an object of their own, and a tag that differs once one is written again."""
+    """List the records that have an object of their own, with a tag that changes if one is written again."""
     chunks = store.listed(f"{LEDGER_PATH}/c")
     names = {name: PLACE.fullmatch(name.encode()) for name in chunks}
     return {(int(m[1]), int(m[2])): chunks[name] for name, m in names.items() if m}
 
 
 def _read_alone(array: Any, keys: Iterable[Key]) -> dict[Key, bytes]:
-    """Texts of the records of some tiles, where they still have objects of their own."""
+    """Read the texts of those records of some tiles that still have objects of their own."""
     inside = [key for key in keys if key[0] < array.shape[0] and key[1] < array.shape[1]]
     if not inside:
         return {}
@@ -229,7 +232,7 @@ def _read_alone(array: Any, keys: Iterable[Key]) -> dict[Key, bytes]:
 
 
 def _read_compacted(store: Store, array: Any) -> Iterator[tuple[Key, bytes]]:
-    """Texts of the records of many tiles; of two of one tile the later one counts.
+    """Read the texts of the records in `COMPACTED`; of two records of one tile the later one counts.
 
     Raises
     ------
@@ -244,22 +247,22 @@ def _read_compacted(store: Store, array: Any) -> Iterator[tuple[Key, bytes]]:
     for lines in _unpacked(store, data):
         for line in lines:
             place, _, text = line.partition(b"\t")
-            found = PLACE.fullmatch(place)
-            key = (int(found[1]), int(found[2])) if found else (-1, -1)
-            if not (found and key[0] < array.shape[0] and key[1] < array.shape[1]):
-                raise _damaged(store, "a line that is none")
+            match = PLACE.fullmatch(place)
+            key = (int(match[1]), int(match[2])) if match else (-1, -1)
+            if not (match and key[0] < array.shape[0] and key[1] < array.shape[1]):
+                raise _damaged(store, "a malformed line")
             yield key, text
 
 
 def _unpacked(store: Store, data: bytes) -> Iterator[list[bytes]]:
-    """Lines of each frame. Sizes are claims: no more is set aside than a frame may hold."""
+    """Yield the lines of each frame. Sizes are claims: at most `MAX_FRAME` bytes are allocated."""
     at = 0
     while at < len(data):
         head = data[at : at + FRAME.size]
         magic, held, packed, size = FRAME.unpack(head) if len(head) == FRAME.size else (0, 0, 0, 0)
         at += FRAME.size + packed
         if (magic, held) != (SKIPPED, SKIPPED_BYTES) or at > len(data) or size > MAX_FRAME:
-            raise _damaged(store, "a frame that is none")
+            raise _damaged(store, "a malformed frame")
         text = np.empty(size, np.uint8)
         Zstd().decode(data[at - packed : at], out=text)
         lines = text.tobytes().split(b"\n")
@@ -269,7 +272,7 @@ def _unpacked(store: Store, data: bytes) -> Iterator[list[bytes]]:
 
 
 def _packed(texts: Iterable[tuple[Key, bytes]]) -> Iterator[bytes]:
-    """Frames of the lines of some records."""
+    """Pack the lines of some records into frames."""
     waiting = iter(sorted(texts))
     while few := list(itertools.islice(waiting, FRAME_LINES)):
         lines = b"".join(b"%d/%d\t%s\n" % (*key, text) for key, text in few)
@@ -288,12 +291,12 @@ def _damaged(store: Store, what: str) -> StoreError:
 def check_written(
     store: Store, records: Mapping[Key, Record], tiles: Mapping[Key, Callable[[Record], bool]]
 ) -> None:
-    """Check that every tile of a store is written, and from what it should be.
+    """Check that every tile of a store is written, and from the right sources.
 
     Raises
     ------
     StoreError
-        Naming the first tile that is not.
+        If a tile is not; the message names the first one.
     """
     for key, is_done in tiles.items():
         if key not in records or not is_done(records[key]):

@@ -1,4 +1,4 @@
-"""Where a store or a file lies: on this machine, or in an object store (`s3://`, `gs://`, `az://`)."""
+"""Locations of stores and files: on this machine, or in an object store (`s3://`, `gs://`, `az://`)."""
 
 from __future__ import annotations
 
@@ -21,18 +21,18 @@ CONNECT_SECONDS, REQUEST_SECONDS, RETRY_SECONDS, RETRIES = 10.0, 60.0, 120.0, 6
 
 
 def is_url(path: str) -> bool:
-    """Whether a path is a URL rather than a file."""
+    """Tell whether a path is a URL rather than a local path."""
     return re.match(r"^[a-z][a-z0-9+.\-]*://", path) is not None
 
 
 def shown(text: str) -> str:
-    """A URL, or a text with some, as messages may show it: no passwords, no queries (signatures)."""
+    """Remove passwords and queries (signatures) from the URLs in a text, so that messages may show it."""
     text = re.sub(r"(://)[^/@\s\"']*@", r"\1", text)
     return re.sub(r"(://[^?\s\"']*)\?[^\s\"')]*", r"\1?...", text)
 
 
 def cloud_options() -> dict[str, Any]:
-    """Time limits and retries for obstore; keys, region and endpoint it takes from the environment."""
+    """Return time limits and retries for obstore; it takes keys, region and endpoint from the environment."""
     return {
         "client_options": {
             "timeout": timedelta(seconds=REQUEST_SECONDS),
@@ -44,27 +44,27 @@ def cloud_options() -> dict[str, Any]:
 
 
 LEFTOVERS = re.compile(r".+(\.partial|#\d+)")
-"""Names of files that a write leaves when it is cut short: those of Zarr, and those of obstore."""
+"""Names of files that interrupted writes of Zarr and of obstore leave behind."""
 
 
 def absolute(path: str | Path) -> str:
-    """A path that means the same in another working directory, as Dask workers may have; URLs stay."""
+    """Make a path absolute, because Dask workers may have another working directory; URLs do not change."""
     return str(path) if is_url(str(path)) else os.path.abspath(path)
 
 
 def is_store_fault(error: BaseException) -> bool:
-    """Whether an error is what an object store answered, or a disk through obstore, after all retries."""
+    """Tell whether an error comes from obstore (an object store, or a disk) after all retries."""
     return type(error).__module__.startswith("obstore")
 
 
 @contextlib.contextmanager
 def reaching(location: str) -> Iterator[None]:
-    """Turn what an object store answers (after all retries) into an error that says what to do.
+    """Turn errors of an object store (after all retries) into an error that says what to do.
 
     Raises
     ------
     StoreError
-        For any failure of the object store, here or in a worker.
+        For any failure of the object store, in this process or in a worker.
     OSError
         For a failure of the local disk, as Python's own functions raise it.
     """
@@ -77,7 +77,7 @@ def reaching(location: str) -> Iterator[None]:
 
 
 def unreachable(location: str, error: Exception) -> StoreError | OSError:
-    """The error of a location that an object store, or a disk, failed to read or write."""
+    """Make the error for a location that an object store, or a disk, failed to read or write."""
     reason = str(error).splitlines()[0][:200]
     if not is_url(location):
         number = re.search(r"\(os error (\d+)\)", str(error))
@@ -91,7 +91,7 @@ def unreachable(location: str, error: Exception) -> StoreError | OSError:
 
 @functools.lru_cache(maxsize=64)
 def objects(location: str) -> Any:
-    """The obstore store of a folder or URL; kept, because it holds the connections.
+    """Return the obstore store of a folder or URL; it is cached, because it holds the connections.
 
     Raises
     ------
@@ -113,12 +113,12 @@ def objects(location: str) -> Any:
 
 
 def zarr_store(location: str) -> Any:
-    """What zarr and xarray open for a folder or URL; folders are left to Zarr's own store."""
+    """Return the argument with which zarr and xarray open a folder (Zarr's own store) or a URL (obstore)."""
     return ObjectStore(objects(location)) if is_url(location) else location
 
 
 def has_object(location: str, key: str) -> bool:
-    """Whether a folder or URL holds an object, for instance `"zarr.json"`."""
+    """Tell whether a folder or URL holds an object, for instance `"zarr.json"`."""
     try:
         obstore.head(objects(location), key)
     except FileNotFoundError:
@@ -127,14 +127,14 @@ def has_object(location: str, key: str) -> bool:
 
 
 def put_object(location: str, key: str, parts: Iterable[bytes]) -> None:
-    """Write one object, given in parts, whole or not at all."""
+    """Write one object, given in parts, completely or not at all."""
     if not is_url(location):
         _refuse_to_leave(Path(location), Path(location) / key)
     obstore.put(objects(location), key, iter(parts), use_multipart=False)
 
 
 def get_object(location: str, key: str) -> bytes | None:
-    """One object, whole; None if it is not there."""
+    """Read one object whole; None if it does not exist."""
     try:
         return bytes(obstore.get(objects(location), key).bytes())
     except FileNotFoundError:
@@ -142,7 +142,7 @@ def get_object(location: str, key: str) -> bytes | None:
 
 
 def list_objects(location: str, prefix: str) -> dict[str, str]:
-    """Names of all objects in a folder of a store, each with a tag that changes when it is written again."""
+    """List all objects in a folder of a store, each with a tag that changes when it is written again."""
     pages: Any = obstore.list(objects(location), prefix=prefix)
     return {
         str(entry["path"]).removeprefix(f"{prefix}/"): f"{entry['e_tag']} {entry['last_modified']}"
@@ -152,7 +152,7 @@ def list_objects(location: str, prefix: str) -> dict[str, str]:
 
 
 def delete_objects(location: str, keys: Sequence[str]) -> None:
-    """Delete objects, those that are there."""
+    """Delete those of some objects that exist."""
     if not is_url(location):
         for folder in {(Path(location) / key).parent for key in keys}:
             _refuse_to_leave(Path(location), folder / "any")
@@ -161,7 +161,7 @@ def delete_objects(location: str, keys: Sequence[str]) -> None:
 
 
 def object_names(location: str, most: int = 10) -> list[str]:
-    """A few of the names that lie anywhere under a folder or URL; none where there is no folder."""
+    """List a few of the objects anywhere under a folder or URL; none if the folder does not exist."""
     try:
         page: Any = next(iter(obstore.list(objects(location), chunk_size=most)), [])
     except FileNotFoundError:
@@ -170,7 +170,7 @@ def object_names(location: str, most: int = 10) -> list[str]:
 
 
 def sweep(location: str) -> None:
-    """Delete what writes that were cut short have left in a local store."""
+    """Delete the files that interrupted writes have left in a local store."""
     if not is_url(location):
         for path in Path(location).rglob("*"):
             if LEFTOVERS.fullmatch(path.name) and path.is_file():
@@ -185,5 +185,5 @@ def _refuse_to_leave(store: Path, target: Path) -> None:
             f"{target.parent} leads out of {store}",
             got=outside,
             expected=f"a folder under {inside}",
-            next_step="take the symbolic link away",
+            next_step="remove the symbolic link",
         )

@@ -1,10 +1,10 @@
-"""One writer a store: a lock beside it, which names its holder and outlives no crash.
+"""Allow one writer per store: a lock beside the store names its holder and does not outlive a crash.
 
-Two runs on one store would both be right, tile by tile, but would do all work twice and finish it twice. The
-lock is a file or object `STORE.lock` with host, process and start; its holder touches it every half minute.
-It is taken over when its process is gone (same host, same process namespace) or after ten minutes without a
-touch (elsewhere). Only a lock with the holder's own text is touched or given back: whoever was paused for so
-long that another run took over does not take its lock away.
+Two runs on one store would both write correct tiles, but would do all work twice and finish it twice. The
+lock is a file or object `STORE.lock` with host, process and start. Its holder touches it every half minute.
+Another run may take it over when the holder's process is gone (same host, same process namespace) or after
+ten minutes without a touch (elsewhere). A run touches or removes only a lock with its own text. So a run that
+was paused until another one took over does not remove the other's lock.
 """
 
 from __future__ import annotations
@@ -30,39 +30,39 @@ TOUCHED_EVERY = 30.0
 STALE_AFTER = 600.0
 
 SETUP_SECONDS = 300.0
-"""Seconds."""
+"""Seconds to wait at most for the lock of the shared metadata."""
 
 MAX_LOCK_BYTES = 4096
 
 _HELD: set[str] = set()
-"""Locks that this process holds. Another one that names it was left when it could not be removed."""
+"""Names of the locks that this process holds. Any other lock that names it is left from a failed removal."""
 
 WHOLE, SETUP = "lock", "setup.lock"
 
 
 class Lock(Protocol):
-    """A small file that only one of many can create."""
+    """A small file or object that only one of many processes can create."""
 
     name: str
 
     def create(self, text: str) -> bool:
-        """Create it; False if it is there already."""
+        """Create it; False if it exists already."""
         ...
 
     def read(self) -> tuple[str, float] | None:
-        """Its text and the seconds since it was touched; None if it is not there."""
+        """Return its text and the seconds since it was touched; None if it does not exist."""
         ...
 
     def take_over(self, text: str) -> bool:
-        """Replace what `read` saw; False if somebody else was faster."""
+        """Replace the lock that `read` saw; False if another process was faster."""
         ...
 
     def touch(self, text: str) -> None:
-        """Show that its holder lives, if it is still the one with this text."""
+        """Renew its time, if it still has this text."""
         ...
 
     def remove(self, text: str) -> None:
-        """Give it back, if it is still the one with this text."""
+        """Remove it, if it still has this text."""
         ...
 
 
@@ -75,23 +75,23 @@ def writing(store: str | Path, part: tuple[int, int] | None = None) -> Iterator[
     store
         A local path or a URL.
     part
-        `(i, n)` for one of several runs that share the work: it excludes runs of the whole store and a second
-        run of the same part, not the other parts.
+        `(i, n)` for one of several runs that share the work. It excludes runs of the whole store and a second
+        run of the same part, but not the other parts.
 
     Raises
     ------
     StoreError
-        Naming the run that holds it.
+        If another run holds it; the message names that run.
     """
     with _held(store, _lock(store, _ending(part) if part else WHOLE)):
-        # Only now: of a whole run and a part that start together, at least one sees the other.
+        # After taking the lock: if a whole run and a part start together, at least one sees the other.
         for ending in [WHOLE, *_other_shares(store, part)] if part else _parts_held(store):
             _refuse_if_held(store, _lock(store, ending))
         yield
 
 
 def is_alone(store: str | Path, part: tuple[int, int]) -> bool:
-    """Whether no other part of a run is at work; while `setting_up` is held, none can begin."""
+    """Tell whether no other part of a run is at work; while `setting_up` is held, none can begin."""
     try:
         for ending in set(_parts_held(store)) - {_ending(part)}:
             _refuse_if_held(store, _lock(store, ending))
@@ -102,7 +102,7 @@ def is_alone(store: str | Path, part: tuple[int, int]) -> bool:
 
 @contextlib.contextmanager
 def setting_up(store: str | Path) -> Iterator[None]:
-    """Wait for the other parts of a run to be out of a store's shared metadata, and keep them out of it."""
+    """Wait until no other part of a run changes a store's shared metadata, and keep other parts from it."""
     deadline = time.monotonic() + SETUP_SECONDS
     while True:
         with contextlib.ExitStack() as stack:
@@ -119,7 +119,7 @@ def setting_up(store: str | Path) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _held(store: str | Path, lock: Lock) -> Iterator[None]:
-    """Take a lock, touch it while it is held, and give it back."""
+    """Take a lock, touch it regularly while it is held, and remove it."""
     text = json.dumps(_holder())
     if not lock.create(text):
         _refuse_if_held(store, lock)
@@ -135,7 +135,7 @@ def _held(store: str | Path, lock: Lock) -> Iterator[None]:
         stop.set()
         keeper.join()
         _HELD.discard(lock.name)
-        with contextlib.suppress(Exception):  # a store that cannot be reached keeps a lock that nobody holds
+        with contextlib.suppress(Exception):  # in an unreachable store, the lock stays without a holder
             lock.remove(text)
 
 
@@ -151,21 +151,21 @@ def _holder() -> dict[str, Any]:
 
 
 def _refuse_if_held(store: str | Path, lock: Lock) -> None:
-    """Refuse where somebody holds a lock; one that nobody holds any more may be taken over."""
-    found = lock.read()
-    if found is None:
+    """Raise an error if another run holds a lock; a lock without a living holder may be taken over."""
+    content = lock.read()
+    if content is None:
         return
-    text, age = found
+    text, age = content
     try:
         holder = json.loads(text)
     except (ValueError, RecursionError):
-        holder = {}  # cut short while it was written, or not ours: its age decides
+        holder = {}  # written incompletely, or not ours: its age decides
     if not isinstance(holder, dict):
         holder = {}
-    here = (socket.gethostname(), _namespace())
-    if (holder.get("host"), holder.get("namespace")) == here and type(holder.get("process")) is int:
+    place = (socket.gethostname(), _namespace())
+    if (holder.get("host"), holder.get("namespace")) == place and type(holder.get("process")) is int:
         start = _process_start(holder["process"])
-        if start is None:  # no such process, or one of another user that /proc does not show
+        if start is None:  # no such process, or a process of another user that /proc hides
             held = _exists(holder["process"]) and age < STALE_AFTER
         else:
             held = start == holder.get("process_started")
@@ -202,12 +202,12 @@ def _lock(store: str | Path, ending: str) -> Lock:
 
 
 def _one_name(store: str | Path) -> str:
-    """The same name for all spellings of a store: without a slash at the end, and without symbolic links."""
+    """Return one name for all spellings of a store: without a slash at the end and without symbolic links."""
     return str(store).rstrip("/") if is_url(str(store)) else os.path.realpath(store)
 
 
 def _parts_held(store: str | Path) -> list[str]:
-    """Endings of the locks of all parts of a store that there are."""
+    """List the endings of all existing locks of parts of a store."""
     if is_url(str(store)):
         import obstore
 
@@ -226,12 +226,12 @@ def _parts_held(store: str | Path) -> list[str]:
 
 
 def _other_shares(store: str | Path, part: tuple[int, int]) -> list[str]:
-    """Endings of the locks of parts of another number of parts: their shares lie across this one."""
+    """List the locks of parts of another division, with another `n`: their tiles overlap with this part's."""
     return [ending for ending in _parts_held(store) if not ending.endswith(f"-of-{part[1]}.lock")]
 
 
 class _FileLock:
-    """A lock file; created with O_EXCL, its age told by the clock of the file system it lies on."""
+    """A lock file, created with O_EXCL; its age is told by the clock of its file system."""
 
     def __init__(self, path: str) -> None:
         self.name = os.path.abspath(path)
@@ -249,12 +249,12 @@ class _FileLock:
 
     def read(self) -> tuple[str, float] | None:
         try:
-            file = os.open(self.name, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))  # a pipe would wait
+            file = os.open(self.name, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))  # opening a pipe would wait
         except FileNotFoundError:
             return None
         try:
             if not stat.S_ISREG(os.fstat(file).st_mode):
-                return "", 0.0  # whoever put it there has to take it away
+                return "", 0.0  # not ours: its owner has to remove it
             self._seen = os.read(file, MAX_LOCK_BYTES).decode(errors="replace")
             return self._seen, self._age()
         finally:
@@ -285,18 +285,18 @@ class _FileLock:
             self._take_away(text)
 
     def _take_away(self, text: str) -> bool:
-        """Whoever renames it has it; if it turns out to be another one than was seen, it is put back."""
+        """Rename the lock, which only one process can do, and delete it; put back one with another text."""
         aside = self._beside()
         try:
             self._path.rename(aside)
         except FileNotFoundError:
             return True
-        mine = self._is(aside, text)
-        if not mine:
+        is_same = self._is(aside, text)
+        if not is_same:
             with contextlib.suppress(FileExistsError):
                 os.link(aside, self._path)
         aside.unlink()
-        return mine
+        return is_same
 
     def _is(self, path: Path, text: str) -> bool:
         try:
@@ -306,7 +306,7 @@ class _FileLock:
 
 
 class _ObjectLock:
-    """A lock object; created and replaced with conditional puts, its age told by this machine's clock."""
+    """A lock object, created and replaced by conditional puts; its age is told by this machine's clock."""
 
     def __init__(self, url: str) -> None:
         folder, _, self._key = url.rpartition("/")
@@ -327,12 +327,12 @@ class _ObjectLock:
         import obstore
 
         try:
-            found = obstore.get(self._objects, self._key)
+            answer = obstore.get(self._objects, self._key)
         except FileNotFoundError:
             return None
-        self._seen = str(found.meta["e_tag"])
-        age = datetime.datetime.now(datetime.UTC) - found.meta["last_modified"]
-        text = bytes(found.bytes())[:MAX_LOCK_BYTES].decode(errors="replace")
+        self._seen = str(answer.meta["e_tag"])
+        age = datetime.datetime.now(datetime.UTC) - answer.meta["last_modified"]
+        text = bytes(answer.bytes())[:MAX_LOCK_BYTES].decode(errors="replace")
         return text, age.total_seconds()
 
     def take_over(self, text: str) -> bool:
@@ -348,21 +348,21 @@ class _ObjectLock:
     def touch(self, text: str) -> None:
         import obstore
 
-        found = self.read()
-        if found is not None and found[0] == text:
+        content = self.read()
+        if content is not None and content[0] == text:
             obstore.put(self._objects, self._key, text.encode(), mode={"e_tag": self._seen})
 
     def remove(self, text: str) -> None:
         import obstore
 
-        found = self.read()
-        if found is not None and found[0] == text:
+        content = self.read()
+        if content is not None and content[0] == text:
             with contextlib.suppress(FileNotFoundError):
                 obstore.delete(self._objects, self._key)
 
 
 def _process_start(process: int) -> str | None:
-    """When a process of this machine started, in the kernel's own count; None if there is none."""
+    """Return a local process's start time in the kernel's clock ticks; None if there is no such process."""
     try:
         text = Path(f"/proc/{process}/stat").read_text(encoding="ascii", errors="replace")
     except OSError:
@@ -371,7 +371,7 @@ def _process_start(process: int) -> str | None:
 
 
 def _namespace() -> str:
-    """In which namespace of which start of this machine process numbers mean anything."""
+    """Identify this machine's boot and process namespace, within which process numbers are unique."""
     try:
         boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
         return f"{boot} {os.stat('/proc/self/ns/pid').st_ino}"
@@ -380,7 +380,7 @@ def _namespace() -> str:
 
 
 def _exists(process: int) -> bool:
-    """Whether there is a process of this number, be it somebody else's."""
+    """Tell whether there is a process of this number, of any user."""
     try:
         os.kill(process, 0)
     except ProcessLookupError:

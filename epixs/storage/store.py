@@ -1,6 +1,6 @@
-"""A store, opened: its place, its Zarr group and its attributes; and how every store begins and ends.
+"""An opened store (its location, Zarr group and attributes), and the life cycle of all stores.
 
-A store is opened once and passed on. Whatever it holds, it is made empty and unfinished, filled tile by tile
+A store is opened once and passed on. Every store is made empty and unfinished. It is filled tile by tile,
 with a record in the ledger for each, and marked complete when every tile has one.
 """
 
@@ -44,10 +44,10 @@ UNFINISHED, COMPLETE = "unfinished", "complete"
 """Values of the attribute `status`."""
 
 ROOT = "zarr.json"
-"""The object of a store's attributes, by which it is known."""
+"""Object with a store's attributes, by which a store is recognised."""
 
 CREATING = "creating"
-"""Attribute of a store whose creation has not ended: it holds no values yet."""
+"""Attribute of a store whose creation has not ended; it holds no values yet."""
 
 
 @dataclass(frozen=True)
@@ -73,7 +73,7 @@ class Store:
 
     @property
     def kind(self) -> str:
-        """What it holds: `"observed"` or `"imputed"` tracks, or genome `"factors"`."""
+        """Kind of content: `"observed"` or `"imputed"` tracks, or genome `"factors"`."""
         return str(self.attributes.get("kind"))
 
     @property
@@ -82,47 +82,47 @@ class Store:
         return self.attributes.get("status") == COMPLETE
 
     def array(self, name: str) -> Any:
-        """An array of the store, as it is now."""
+        """Open an array of the store, as it is now."""
         return self.group[name]
 
     def has(self, key: str) -> bool:
-        """Whether the store holds an object."""
+        """Tell whether the store holds an object."""
         return has_object(self.location, key)
 
     def put(self, key: str, parts: Iterable[bytes]) -> None:
-        """Write one object of the store, given in parts, whole or not at all."""
+        """Write one object of the store, given in parts, completely or not at all."""
         put_object(self.location, key, parts)
 
     def get(self, key: str) -> bytes | None:
-        """One object of the store, whole; None if it is not there."""
+        """Read one object of the store whole; None if it does not exist."""
         return get_object(self.location, key)
 
     def listed(self, folder: str) -> dict[str, str]:
-        """Names of all objects in a folder of the store, and a tag that changes when one is written again."""
+        """List all objects in a folder of the store, each with a tag that changes if it is written again."""
         return list_objects(self.location, folder)
 
     def delete(self, keys: Sequence[str]) -> None:
-        """Delete objects of the store, those that are there."""
+        """Delete those of some objects of the store that exist."""
         delete_objects(self.location, keys)
 
     def refreshed(self) -> Store:
-        """The store as it is now."""
+        """Open the store again, as it is now."""
         return _opened(self.location, self.group.store)
 
     def with_attributes(self, changes: Mapping[str, Any], without: str = "") -> Store:
-        """Write some attributes, and take one away, in one write; returns the store as it then is."""
+        """Change some attributes and remove one, in one write; returns the store with the new attributes."""
         held = {name: v for name, v in {**dict(self.group.attrs), **changes}.items() if name != without}
         self.group.attrs.put(held)
         return replace(self, attributes=dict(held))
 
 
 def open_store(place: Store | str | Path) -> Store:
-    """Open a store that epixs wrote, of whatever kind; one that is open already stays as it is.
+    """Open a store of any kind that epixs wrote; an opened store is returned as it is.
 
     Raises
     ------
     StoreError
-        If there is none, or it was written by something else or by another version.
+        If there is none, or if another program or another version wrote it.
     """
     if isinstance(place, Store):
         return place
@@ -134,9 +134,9 @@ def open_store(place: Store | str | Path) -> Store:
 
 def _opened(location: str, zarr_store: Any) -> Store:
     try:
-        # Consolidated metadata may be older than what they were made from, if a run was killed between.
+        # Consolidated metadata may be out of date, if a run was killed before consolidating again.
         group = zarr.open_group(zarr_store, mode="r+", zarr_format=3, use_consolidated=False)
-    except Exception as error:  # zarr raises many types for what is not a group
+    except Exception as error:  # zarr raises many types if it is not a group
         if is_store_fault(error):
             raise
         raise StoreError(
@@ -163,7 +163,7 @@ def _opened(location: str, zarr_store: Any) -> Store:
 
 
 def _check_is_folder(location: str, name: str) -> None:
-    """Say what a path is that cannot be a store."""
+    """Check that a path is a folder; else say what it is instead of a store."""
     if is_url(location):
         return
     path = Path(location)
@@ -179,12 +179,12 @@ def _check_is_folder(location: str, name: str) -> None:
 
 @contextlib.contextmanager
 def reading(store: Store, problem: str = "is damaged", next_step: str | None = None) -> Iterator[None]:
-    """Turn the many types that Zarr and its codecs raise for what is damaged into one error.
+    """Turn the many types of errors that Zarr and its codecs raise for damage into one.
 
     Raises
     ------
     StoreError
-        That the store is damaged, or cannot be reached.
+        If the store is damaged or cannot be reached.
     """
     try:
         yield
@@ -199,30 +199,30 @@ def reading(store: Store, problem: str = "is damaged", next_step: str | None = N
 
 
 def read_json(store: Store | str, name: str, value: Any) -> Any:
-    """An attribute that holds JSON as text; stores of earlier versions hold it as it is.
+    """Parse an attribute that holds JSON as text; stores of earlier versions hold it already parsed.
 
     Raises
     ------
     StoreError
-        If it is no JSON.
+        If it is not JSON.
     """
     is_text = isinstance(value, str)
     return parsed(Any, value, f"{store} is damaged: attribute {name}", StoreError) if is_text else value
 
 
 def store_exists(location: str) -> bool:
-    """Whether there is a Zarr group at an absolute path or URL, rather than nothing yet.
+    """Tell whether there is a Zarr group at an absolute path or URL, or nothing yet.
 
     Raises
     ------
     StoreError
-        If something else is there, which must not be written over.
+        If there is something else, which must not be overwritten.
     """
     if has_object(location, ROOT):
         return True
     if not is_url(location) and Path(location).is_file():
         raise StoreError(f"{location} is a file", expected="a store, or nothing yet")
-    # zarr leaves files like this one when its very first write is cut short
+    # zarr leaves such a file if its very first write is interrupted
     if not all(re.fullmatch(r"zarr\.[0-9a-f]{32}\.partial", name) for name in object_names(location)):
         raise StoreError(
             f"{location} is not empty and not a Zarr group",
@@ -241,8 +241,9 @@ def make_store(
 ) -> Store:
     """Make an unfinished store at an absolute path or URL; `fill` adds its arrays.
 
-    It is made in memory and then written, one object after another, for Zarr asks several times for each.
-    `again` replaces a store of ours whose creation was cut short; nothing else is ever overwritten.
+    It is made in memory first, because Zarr makes several requests per object; then it is written, one object
+    after another. `again` replaces a store of ours whose creation was interrupted; nothing else is ever
+    overwritten.
     """
     versions = {"epixs_schema": SCHEMA_VERSION, "epixs_version": epixs_version()}
     begun = {**versions, **attributes, CREATING: True}
@@ -281,10 +282,10 @@ def consolidate(zarr_store: Any) -> None:
 
 
 def find_or_make(location: str, check: Callable[[Store], object], make: Callable[[bool], Store]) -> Store:
-    """Go on with the store that is there, or make it.
+    """Open the store that exists, or make it.
 
-    `check` raises an error if what is there was made from something else; `make(True)` makes a store in place
-    of one whose creation was cut short.
+    `check` raises an error if the existing store was made from something else. `make(True)` replaces a store
+    whose creation was interrupted.
     """
     if not store_exists(location):
         return make(False)
@@ -299,7 +300,7 @@ def check_ledger(store: Store, grid: tuple[int, int]) -> None:
     Raises
     ------
     StoreError
-        If it is missing or has another shape: what was written is then not known.
+        If it is missing or has another shape; then nobody knows which tiles are written.
     """
     try:
         shape = store.array(LEDGER_PATH).shape
@@ -321,21 +322,21 @@ def differences(
     stored: Any,
     in_words: Mapping[str, Callable[[], list[str]]] | None = None,
 ) -> list[str]:
-    """Name what a store was made from and a plan is not, with both values; `in_words` says more of some.
+    """List the settings in which a plan and a store differ, with both values; `in_words` details some.
 
-    What a store says it was made from (`stored`) is a claim.
+    The store's own settings (`stored`) are a claim, and may be damaged.
     """
     if not isinstance(stored, dict):
         return ["settings that it no longer holds"]
     texts = []
-    for name, mine in settings.items():
-        theirs = stored.get(name)
-        if mine == theirs:
+    for name, value in settings.items():
+        other = stored.get(name)
+        if value == other:
             continue
         if in_words and name in in_words:
             texts += in_words[name]()
-        elif isinstance(mine, dict) and isinstance(theirs, dict):
-            texts += [f"{name}: {text}" for text in differences(mine, theirs)]
+        elif isinstance(value, dict) and isinstance(other, dict):
+            texts += [f"{name}: {text}" for text in differences(value, other)]
         else:
-            texts.append(f"{name} {shortened(mine)}, the store has {shortened(theirs)}")
+            texts.append(f"{name} {shortened(value)}, the store has {shortened(other)}")
     return texts

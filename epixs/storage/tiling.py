@@ -1,16 +1,16 @@
-"""Tiles: what one task writes, and the shape of chunks and shards."""
+"""Tiles, each written by one task, and the shape of chunks and shards."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
 Key = tuple[int, int]
-"""A tile's place in the ledger: `(row_group, bin_range)`."""
+"""Place of a tile in the ledger: `(row_group, bin_range)`."""
 
 
 @dataclass(frozen=True)
 class Layout:
-    """Shape of chunks and of shards; a tile is one shard, and one task writes it whole."""
+    """Shape of chunks and shards. A tile is one shard, written whole by one task."""
 
     chunk_rows: int
     chunk_bins: int
@@ -19,7 +19,7 @@ class Layout:
 
 @dataclass(frozen=True)
 class Tile:
-    """A row group x bin range: rows `[first_row, stop_row)` and bins `[first_bin, stop_bin)`."""
+    """One row group x one bin range: rows `[first_row, stop_row)` and bins `[first_bin, stop_bin)`."""
 
     row_group: int
     bin_range: int
@@ -35,5 +35,5 @@ class Tile:
 
     @property
     def n_values(self) -> int:
-        """Values in the tile."""
+        """Number of values in the tile."""
         return (self.stop_row - self.first_row) * (self.stop_bin - self.first_bin)

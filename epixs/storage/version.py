@@ -1,4 +1,4 @@
-"""The installed version, which stores and models name."""
+"""The installed version of epixs, which stores and models record."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from importlib.metadata import PackageNotFoundError, version
 
 
 def epixs_version() -> str:
-    """Version of the installed epixs."""
+    """Return the version of the installed epixs."""
     try:
         return version("epixs")
     except PackageNotFoundError:

@@ -1,4 +1,4 @@
-"""bigWig -> exact per-bin sums and covered bases."""
+"""Read bigWigs as exact sums and numbers of covered bases per bin."""
 
 from epixs.tracks.track import Backend, BinnedSignal, Placement, Track, Uncovered
 

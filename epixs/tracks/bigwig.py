@@ -1,9 +1,9 @@
-"""The bigWig format: header, chromosome tree, index and data blocks, every claim of the file checked.
+"""Read the bigWig format (header, chromosome tree, index and data blocks) and check every claim of the file.
 
-Lengths, offsets and counts in a file are claims: each is bound by the file's size before anything is
-allocated, a tree that leads back to itself is refused, and the index has to account for every block it
-announces, so that a damaged index cannot hide data. Layout as in Kent et al., Bioinformatics 2010
-(supplementary tables 5 to 15); little- and big-endian files.
+Lengths, offsets and counts in a file are claims. Each is checked against the file's size before memory is
+allocated. A tree that leads back to itself is refused. The index must list every block that it announces, so
+that a damaged index cannot hide data. Both byte orders are read. The layout is described by Kent et al.,
+Bioinformatics 2010 (supplementary tables 5 to 15).
 """
 
 from __future__ import annotations
@@ -29,41 +29,44 @@ HEADER = "IHHQQQHHQQIQ"
 HEADER_BYTES = 64
 SECTION_BYTES = 24
 RUN_BYTES = 1 << 19
-"""Blocks are read and inflated together, so many bytes of the file at a time."""
+"""Number of bytes of the file whose data blocks are read and inflated together: a run."""
 
 MAX_BLOCK = 1 << 20
-"""Bytes of a block, inflated or not: 65,535 items are 786,444."""
+"""Maximum size of a data block in bytes, compressed or not. The largest legal block, with 65,535 items, has
+786,444 bytes."""
 
 MAX_RUN, MOST_BLOCKS_A_RUN = 1 << 24, 1 << 12
-"""Bytes that the blocks of a run, unless it is a single one, may hold when inflated; and blocks of a run."""
+"""Maximum size of a run's blocks when inflated, in bytes, unless it is a single block; and maximum number of
+blocks per run."""
 
 MAX_BLOCKS, MAX_CHROMS = 1 << 28, 1 << 24
-"""Blocks and chromosomes of a file: more than the largest genome (160 Gb) has base by base, 1,024 values per
-block, and more than the contigs of any draft. What a file claims is bound by its own size besides."""
+"""Maximum numbers of blocks and of chromosomes per file. They exceed one value per base of the largest genome
+(160 Gb) at 1,024 values per block, and the contigs of any draft. The file's size limits both claims too."""
 
 MOST_OVER_ONE_PLACE = 8
-"""Blocks that the index may place over one base; as a rule it is one, two where a box is rounded."""
+"""Maximum number of blocks that the index may place over one base. It is normally one, and two where the
+interval of a block is rounded."""
 
 TREE_BYTES = 64
-"""What nodes of a tree may take for each of its items, all levels together: twice what they should."""
+"""Maximum size of a tree's nodes per item, in bytes, all levels together: twice the normal size."""
 
 MAX_NAME = 1 << 12
-"""Bytes of the name of a chromosome."""
+"""Maximum length of a chromosome's name in bytes."""
 
 
 @dataclass(frozen=True)
 class Run:
-    """Data blocks, inflated and laid behind one another.
+    """Consecutive data blocks, inflated and concatenated.
 
     Parameters
     ----------
     words
-        All blocks as native uint32, each beginning with its head of `SECTION_BYTES`.
+        All blocks as native uint32. Each begins with its header of `SECTION_BYTES`.
     first_word
-        Where each block begins in `words`, and where the last one ends; shape `(block + 1,)`.
+        First word of each block in `words`, and the end of the last block; shape `(block + 1,)`.
     boxes
-        What the index says of each block: first chromosome and base, last chromosome and base, as one number
-        each (`chromosome << 32 | base`); uint64, shape `(block, 2)`.
+        Interval of each block according to the index: its first chromosome and base, and its last chromosome
+        and base, as one number each (`chromosome << 32 | base`); uint64, shape `(block, 2)`.
     """
 
     words: npt.NDArray[np.uint32]
@@ -73,7 +76,7 @@ class Run:
 
 @dataclass
 class _Tree:
-    """A tree that is being walked: its name, the bytes that its nodes may still take, where nodes were."""
+    """A tree while it is read: its name, the bytes left for its nodes, and the offsets of the nodes seen."""
 
     name: str
     left: int
@@ -81,14 +84,14 @@ class _Tree:
 
 
 class BigWig:
-    """An open bigWig file, its chromosomes and index read and checked.
+    """An open bigWig file, whose chromosomes and index have been read and checked.
 
     Parameters
     ----------
     path
         A local file or a URL.
     header_only
-        Read the chromosomes alone and close the file.
+        Read only the chromosomes and close the file.
 
     Raises
     ------
@@ -117,12 +120,12 @@ class BigWig:
         self._source.close()
 
     def state(self) -> list[Any]:
-        """Name, size and version of the file: what tells that it was replaced."""
+        """Return name, size and version of the file; they change if it is replaced."""
         return self._source.state()
 
     @property
     def index_bytes(self) -> int:
-        """Memory that the index takes while the file is open."""
+        """Memory that the index takes while the file is open, in bytes."""
         return int(self._leaves.nbytes + self._starts.nbytes + self._ends.nbytes + self._reached.nbytes)
 
     @property
@@ -131,11 +134,11 @@ class BigWig:
         return {name: size for name, (_, size) in self.chroms.items()}
 
     def number(self, chrom: str) -> int:
-        """The file's own number of a chromosome."""
+        """Return the file's own number of a chromosome."""
         return self.chroms[chrom][0]
 
     def runs(self, chrom: str, start: int, end: int) -> Iterator[Run]:
-        """Blocks with an item in `chrom:start-end`, in order.
+        """Yield, in order, the blocks with an item in `chrom:start-end`.
 
         Raises
         ------
@@ -149,12 +152,12 @@ class BigWig:
     def blocks(
         self, numbers: npt.ArrayLike, starts: npt.ArrayLike, ends: npt.ArrayLike
     ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
-        """First block that could have an item in each stretch, and the one after the last.
+        """Find the first block that could have an item in each stretch, and the block after the last one.
 
         Parameters
         ----------
         numbers, starts, ends
-            The file's number of each stretch's chromosome, its first base and the one after its last; shape
+            The file's number of each stretch's chromosome, its first base and the base after its last; shape
             `(stretch,)`.
         """
         chrom = np.asarray(numbers, np.uint64) << np.uint64(32)
@@ -162,18 +165,18 @@ class BigWig:
         first = np.searchsorted(self._reached, low, side="right")
         stop = np.searchsorted(self._starts, high)
         # Blocks are in order, so those of a stretch are neighbours. One more on either side, and all in
-        # between, are looked at too: a damaged index could have hidden one of them.
+        # between, are read too: a damaged index could hide one of them.
         most = self._leaves.size
         return np.maximum(0, first - 1), np.minimum(np.maximum(first, stop) + 1, most)
 
     def runs_of(
         self, first: npt.NDArray[np.int64], stop: npt.NDArray[np.int64]
     ) -> Iterator[tuple[npt.NDArray[np.int64], Run]]:
-        """The blocks of some stretches, as from `blocks`, in order: each is read and inflated once.
+        """Yield, in order, the blocks of some stretches, as `blocks` finds them; each is read once.
 
         Returns
         -------
-        Numbers of a run's blocks, ascending, and the run. All blocks of one stretch come behind one another.
+        Numbers of a run's blocks, ascending, and the run. The blocks of one stretch follow one another.
 
         Raises
         ------
@@ -189,22 +192,22 @@ class BigWig:
 
     @property
     def is_remote(self) -> bool:
-        """Whether it pays to say beforehand what will be read."""
+        """Whether the file is remote, so that `prefetch` saves time."""
         return self._source.is_remote
 
     def prefetch(self, numbers: npt.ArrayLike, starts: npt.ArrayLike, ends: npt.ArrayLike) -> None:
-        """Say which stretches will be read, so that a remote file is asked for them together."""
+        """Announce the stretches that will be read, so that a remote file is asked for them together."""
         leaves = self._leaves[self._wanted(*self.blocks(numbers, starts, ends))]
         lows, sizes = leaves["offset"].tolist(), leaves["length"].tolist()
         self._source.prefetch([(low, low + size) for low, size in zip(lows, sizes, strict=True)])
 
     def release(self) -> None:
-        """Let go of what was fetched, but for the index."""
+        """Free the bytes fetched, but not the index."""
         self._source.release()
 
     @staticmethod
     def _wanted(first: npt.NDArray[np.int64], stop: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
-        """Numbers of all blocks of some stretches, ascending, each once."""
+        """Return the numbers of all blocks of some stretches, ascending, each once."""
         if not first.size:
             return first
         lowest = first.min()
@@ -215,13 +218,13 @@ class BigWig:
         return wanted
 
     def _run_length(self, blocks: npt.NDArray[np.int64]) -> int:
-        """How many of some blocks are a run: `RUN_BYTES` of the file together, or one that is larger."""
+        """Count the blocks that form the next run: `RUN_BYTES` of the file, or one block that is larger."""
         within = int(np.searchsorted(np.cumsum(self._leaves["length"][blocks]), RUN_BYTES))
         most = MAX_RUN // self._buffer if self._buffer else within
         return max(1, min(within, most))
 
     def _inflated(self, blocks: npt.NDArray[np.int64]) -> Run:
-        """Read and inflate blocks, those that lie behind one another in the file together."""
+        """Read and inflate blocks; those that are contiguous in the file are read together."""
         leaves = self._leaves[blocks]
         offsets = np.concatenate([[0], np.cumsum(leaves["length"], dtype=np.int64)])
         begins = leaves["offset"].astype(np.int64)
@@ -257,7 +260,7 @@ class BigWig:
         return data
 
     def damaged(self, what: str) -> TrackError:
-        """The error for content that contradicts itself."""
+        """Make the error for a file that contradicts itself."""
         return TrackError(
             f"{self.path} is damaged or truncated: {what}",
             got=f"a file of {self.size} bytes",
@@ -266,9 +269,9 @@ class BigWig:
         )
 
     def beyond(self, what: str, got: int, limit: int) -> TrackError:
-        """The error for what may be whole, and is more than we read."""
+        """Make the error for a file that may be valid but exceeds a limit of ours."""
         return TrackError(
-            f"{self.path} passes a limit of epixs, and need not be damaged: {what}",
+            f"{self.path} exceeds a limit of epixs, but is not necessarily damaged: {what}",
             got=f"{got:,}",
             expected=f"{limit:,} at most",
             next_step="please report it: the limit is meant to lie beyond any real file",
@@ -300,13 +303,13 @@ class BigWig:
                 f"{self.path} has a header and no data",
                 got="a bigWig without an index" if self._chrom_tree else "the header of a bigWig alone",
                 expected="a bigWig with values",
-                next_step="what wrote it ended before it was closed, or wrote no value: write it again, or "
+                next_step="its writer stopped before closing the file, or wrote no value: write it again, or "
                 "leave it out of the catalog",
             )
         self._buffer = min(self._buffer, MAX_BLOCK)  # some writers claim more than they ever use
 
     def _read_chroms(self) -> dict[str, tuple[int, int]]:
-        """Number and length of each chromosome."""
+        """Read the number and the length of each chromosome."""
         head = self._read(self._chrom_tree, 32, "chromosome tree")
         magic, _, key_size, value_size, count, _ = struct.unpack(f"{self.order}IIIIQQ", head)
         if magic != CHROM_TREE_MAGIC or value_size != 8 or key_size == 0 or count > self.size // 8:
@@ -349,11 +352,11 @@ class BigWig:
             raise self.damaged(f"its {tree.name} leads back to itself")
         tree.seen.add(offset)
         tree.left -= 4 + length
-        if tree.left < 0:  # nodes that lie across one another, or a server that makes up ever more of them
-            raise self.damaged(f"its {tree.name} is larger than what it holds")
+        if tree.left < 0:  # the nodes overlap, or a server invents ever more of them
+            raise self.damaged(f"its {tree.name} is larger than its content")
 
     def _read_index(self) -> npt.NDArray[np.void]:
-        """All leaves of the index: where each block lies on the genome and in the file."""
+        """Read all leaves of the index: the place of each block on the genome and in the file."""
         head = self._read(self._index, 48, "index")
         magic, _, count = struct.unpack_from(f"{self.order}IIQ", head)
         if magic != INDEX_MAGIC or count > self.size // 32:
@@ -381,38 +384,38 @@ class BigWig:
             else:
                 boxes = zip(starts.tolist(), ends.tolist(), strict=True)
                 waiting.extend(reversed(list(zip(node["child"].tolist(), boxes, strict=True))))
-        found = np.frombuffer(b"".join(leaves), leaf)
-        if found.size != count:
-            raise self.damaged(f"its index holds {found.size} of {count} blocks")
-        starts = _place(found, "start")
-        reached = np.maximum.accumulate(_place(found, "end"))
-        if np.any(starts > _place(found, "end")) or np.any(starts[1:] < starts[:-1]):
+        blocks = np.frombuffer(b"".join(leaves), leaf)
+        if blocks.size != count:
+            raise self.damaged(f"its index holds {blocks.size} of {count} blocks")
+        starts = _place(blocks, "start")
+        reached = np.maximum.accumulate(_place(blocks, "end"))
+        if np.any(starts > _place(blocks, "end")) or np.any(starts[1:] < starts[:-1]):
             raise self.damaged("its index is out of order")
         if np.any(starts[MOST_OVER_ONE_PLACE:] < reached[:-MOST_OVER_ONE_PLACE]):
             raise self.beyond("data blocks over one another", MOST_OVER_ONE_PLACE + 1, MOST_OVER_ONE_PLACE)
-        in_file = found[np.argsort(found["offset"], kind="stable")]
+        in_file = blocks[np.argsort(blocks["offset"], kind="stable")]
         ends = in_file["offset"] + in_file["length"]
-        if found.size and (in_file["offset"][0] < self._data or ends.max() > self.size):
+        if blocks.size and (in_file["offset"][0] < self._data or ends.max() > self.size):
             raise self.damaged("its index points outside the file")
         if np.any(ends[:-1] > in_file["offset"][1:]):
             raise self.damaged("its index points to the same bytes twice")
-        if found.size and found["length"].max() > MAX_BLOCK:
+        if blocks.size and blocks["length"].max() > MAX_BLOCK:
             raise self.damaged("its index points to a block of impossible size")
-        return found
+        return blocks
 
 
 def chrom_sizes_of(path: str | Path) -> dict[str, int]:
-    """Length of each chromosome that a bigWig lists; its index and data are not looked at.
+    """Read the length of each chromosome that a bigWig lists; its index and data are not read.
 
     Raises
     ------
     TrackError
-        If it is no bigWig, or its header is damaged.
+        If it is not a bigWig, or its header is damaged.
     """
     return BigWig(path, header_only=True).chrom_sizes
 
 
 def _place(boxes: npt.NDArray[np.void], side: str) -> npt.NDArray[np.uint64]:
-    """Start or end of genomic boxes as one number: chromosome first, then base."""
+    """Return the start or the end of genomic intervals as one number each: chromosome first, then base."""
     chrom, base = boxes[f"{side}_chrom"], boxes[side]
     return (chrom.astype(np.uint64) << np.uint64(32)) | base.astype(np.uint64)

@@ -1,7 +1,8 @@
-"""Inflating zlib streams: by libdeflate where it is installed, else the standard library; the same bytes.
+"""Inflate zlib streams with libdeflate if it is installed, else with the standard library.
 
-The package `deflate` brings libdeflate, whose functions take and give back Python's lock once a call. So that
-threads scale, a whole run of blocks is inflated by one kernel, which calls the library's C function itself.
+Both give the same bytes. The package `deflate` contains libdeflate, but its functions release and take
+Python's lock once per call. To let threads scale, one kernel inflates a whole run of blocks and calls the
+library's C function directly.
 """
 
 from __future__ import annotations
@@ -27,16 +28,16 @@ except ImportError:  # pragma: no cover
 FINE, NO_MEMORY = 0, -1
 
 RETURNS = {1: "damaged", 2: "damaged", 3: "more than {limit} bytes"}
-"""What libdeflate's functions return, of the streams that we do not take."""
+"""Return codes of libdeflate for streams that we refuse, in words."""
 
 
 class InflateError(ValueError):
-    """Data that are not a zlib stream, or hold more than they may.
+    """Data that are not a zlib stream, or too large when inflated.
 
     Parameters
     ----------
     block
-        Which one of a run.
+        Number of the block within its run.
     """
 
     def __init__(self, message: str, block: int = 0) -> None:
@@ -61,7 +62,7 @@ def inflate(data: bytes, limit: int) -> bytes:
 
 
 def inflate_slowly(data: bytes, limit: int) -> bytes:
-    """`inflate` with the standard library."""
+    """Inflate as `inflate` does, with the standard library."""
     stream = zlib.decompressobj()
     try:
         raw = stream.decompress(data, limit)
@@ -75,21 +76,21 @@ def inflate_slowly(data: bytes, limit: int) -> bytes:
 def inflate_run(
     data: bytes, offsets: npt.NDArray[np.int64], limit: int
 ) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.int64]]:
-    """Inflate zlib streams that lie behind one another, each of at most `limit` bytes.
+    """Inflate concatenated zlib streams, each of at most `limit` bytes.
 
     Parameters
     ----------
     data
         The streams.
     offsets
-        Where each begins in `data`, and where the last one ends; shape `(block + 1,)`.
+        First byte of each stream in `data`, and the end of the last one; shape `(block + 1,)`.
     limit
-        Bytes of one block, at most. Memory for that many of each is set aside.
+        Maximum size of one inflated block in bytes. So much memory is allocated for each block.
 
     Returns
     -------
-    The blocks behind one another, each filled up with zeros to whole words of four bytes; and where each
-    begins, and the last one ends, shape `(block + 1,)`.
+    The concatenated blocks, each padded with zeros to whole words of four bytes; and the first byte of each
+    block, and the end of the last one, shape `(block + 1,)`.
 
     Raises
     ------
@@ -111,7 +112,7 @@ def inflate_run(
 def _inflate_one_by_one(
     data: bytes, offsets: npt.NDArray[np.int64], limit: int
 ) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.int64]]:
-    """`inflate_run` without the kernel."""
+    """Inflate as `inflate_run` does, without the kernel."""
     blocks = []
     for block, (begin, end) in enumerate(zip(offsets[:-1].tolist(), offsets[1:].tolist(), strict=True)):
         try:
@@ -122,7 +123,7 @@ def _inflate_one_by_one(
 
 
 def in_words(blocks: Sequence[bytes]) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.int64]]:
-    """Lay blocks behind one another as `inflate_run` does."""
+    """Concatenate and pad blocks as `inflate_run` does."""
     padded = [block + bytes(-len(block) % 4) for block in blocks]
     begins = np.zeros(len(blocks) + 1, np.int64)
     np.cumsum([len(block) for block in padded], out=begins[1:])
@@ -130,7 +131,7 @@ def in_words(blocks: Sequence[bytes]) -> tuple[npt.NDArray[np.uint8], npt.NDArra
 
 
 def _find_libdeflate() -> bool:
-    """Make libdeflate's C functions known to numba, where the package exports them."""
+    """Make libdeflate's C functions known to numba, if the package exports them."""
     try:
         library = ctypes.CDLL(getattr(deflate, "_deflate", deflate).__file__)
         for name in ("alloc_decompressor", "free_decompressor", "zlib_decompress"):
@@ -162,11 +163,11 @@ def _inflate_blocks(
     raw: npt.NDArray[np.uint8],
     begins: npt.NDArray[np.int64],
 ) -> tuple[Any, Any]:
-    """Inflate each block of `data` into `raw`, and where it begins there into `begins`.
+    """Inflate each block of `data` into `raw`, and write its first byte in `raw` into `begins`.
 
     Returns
     -------
-    What libdeflate returned last, and for which block.
+    The last return code of libdeflate, and the number of its block.
     """
     decompressor = _alloc()
     if decompressor == 0:

@@ -1,4 +1,4 @@
-"""Items of a bigWig's data blocks, added to the bins in which they lie: the kernels that reading rests on."""
+"""Kernels that add the items of a bigWig's data blocks to the bins in which they lie."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ WORD = np.uint64(0xFFFFFFFF)
 
 ONE, TWO, THREE = np.uint64(1), np.uint64(2), np.uint64(3)
 SPARE = 3
-"""Bins beyond the last, to which the kernel adds nothing."""
+"""Number of bins allocated beyond the last one: the kernel writes to them, but adds only zeros."""
 
 MOST_LAID_OVER = 64
-"""Times that the bases of a stretch may be laid over one another, on average."""
+"""Maximum number of items per base of a stretch, on average, where items overlap."""
 
 FINE, INFINITE, UNSORTED, ENDS_EARLY, NO_HEAD, ELSEWHERE, OVERLAP, TOO_DEEP = range(8)
 FAULTS = {
@@ -49,17 +49,17 @@ def add_run(
 ) -> tuple[Any, Any]:
     """Add all items of a run of blocks to the bins of `[low, high)`.
 
-    If `bases`, shape `(high - low,)`, has a place for each base, values are laid out there instead, later
-    ones over earlier ones; else items that overlap inside `[low, high)` end the run with `OVERLAP`. `odd`
-    counts items without width, items that overlap, and bases laid out.
+    If `bases` has shape `(high - low,)`, values are written there instead, later ones over earlier ones. If
+    it is empty, the first items that overlap inside `[low, high)` end the run with `OVERLAP`. `odd` counts
+    items without width, items that overlap, and bases written.
 
     A block is `chromosome, start, end, step, span, (kind, count)` and its items: `start, end, value` for
-    bedGraph, `start, value` for variableStep, `value` for fixedStep. Nothing in it is believed: not its
-    counts, its place, nor its order.
+    bedGraph, `start, value` for variableStep, `value` for fixedStep. Its counts, its place and its order are
+    all checked.
 
     Returns
     -------
-    What was found (`FINE` or a fault), and how far the items reached or where the fault is.
+    `FINE` or the fault found, and the end of the last item or the place of the fault.
     """
     for block in range(first_word.size - 1):
         at, stop = first_word[block], first_word[block + 1]
@@ -125,8 +125,8 @@ def add_run(
                 sums[index] += value * (end - start)
                 covered[index] += end - start
                 continue
-            # Where items lie anyhow, whether one crosses into the next bin or two cannot be foretold:
-            # adding to three bins, to some of them nothing, is faster than guessing wrong.
+            # If items are not aligned to bins, the processor cannot predict how many bins one crosses. Always
+            # adding to three bins, zeros to some of them, is faster than wrong predictions.
             width = min(end, edge) - start
             sums[index] += value * width
             covered[index] += width
@@ -140,14 +140,14 @@ def add_run(
             if edge < end:
                 index += THREE
                 full = value * BIN_SIZE
-                for _ in range((end - edge) // BIN_SIZE):  # these bins are the item's alone
+                for _ in range((end - edge) // BIN_SIZE):  # no other item has bases in these bins
                     sums[index] = full
                     covered[index] = BIN_SIZE
                     index += ONE
                 width = (end - edge) % BIN_SIZE
                 sums[index] += value * width
                 covered[index] += width
-        if end > np.int64(finish & WORD):  # of the last item, as some writers have it where items overlap
+        if end > np.int64(finish & WORD):  # `end` of the last item: so some writers define it for overlaps
             return ELSEWHERE, np.int64(boxes[block, 0] & WORD)
     return FINE, last_end
 
@@ -167,24 +167,24 @@ def add_run_to_each(
     covered: npt.NDArray[np.uint8],
     odd: npt.NDArray[np.int64],
 ) -> None:
-    """`add_run` for each of many stretches, from the blocks of the run that belong to it.
+    """Apply `add_run` to each of many stretches, with those blocks of the run that belong to it.
 
     Parameters
     ----------
     stretches
-        Number of the chromosome, first base and the one after the last; shape `(stretch, 3)`.
+        Number of the chromosome, first base and the base after the last; shape `(stretch, 3)`.
     blocks
-        First of its blocks, counted in the run, and the one after the last; shape `(stretch, 2)`.
+        First block of the stretch, counted in the run, and the block after the last; shape `(stretch, 2)`.
     place
-        First of its bins in `sums` and `covered`, and the one after the last; shape `(stretch, 2)`.
+        First bin of the stretch in `sums` and `covered`, and the bin after the last; shape `(stretch, 2)`.
     state
-        What was found so far, and where the last item ended; shape `(stretch, 2)`. A stretch with a fault is
-        left alone from there on.
+        `FINE` or the fault found so far, and the end of the last item; shape `(stretch, 2)`. After a fault
+        the rest of the stretch is skipped.
     odd
-        As in `add_run`, shape `(stretch, 3)`.
+        Counts as in `add_run`, shape `(stretch, 3)`.
     """
     nowhere = np.empty(0, np.float32)
-    reached = np.full(boxes.shape[0], -1, np.int64)  # where the items of a block end, once they were checked
+    reached = np.full(boxes.shape[0], -1, np.int64)  # end of each block's items, once they were checked
     for i in range(stretches.shape[0]):
         number, low, high = stretches[i, 0], stretches[i, 1], stretches[i, 2]
         into = slice(place[i, 0], place[i, 1])
@@ -192,7 +192,7 @@ def add_run_to_each(
             if state[i, 0] != FINE:
                 break
             at = first_word[block]
-            # Checked by a stretch before this one, which began no later, and so all before it as well.
+            # An earlier stretch, which began no later, has checked this block, and so all blocks before it.
             if (
                 reached[block] >= 0
                 and words[at] == number
@@ -212,7 +212,7 @@ def add_run_to_each(
 def close_up(
     place: npt.NDArray[np.int64], sums: npt.NDArray[np.float64], covered: npt.NDArray[np.uint8]
 ) -> None:
-    """Move the bins of all stretches together, over the spare ones between them."""
+    """Move the bins of all stretches together, over the `SPARE` bins between them."""
     to = np.int64(0)
     for i in range(place.shape[0]):
         first, stop = place[i, 0], place[i, 1] - SPARE
@@ -226,7 +226,7 @@ def close_up(
 def sum_bases(
     bases: npt.NDArray[np.floating[Any]],
 ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.uint8]]:
-    """Sum and number of the known values of each bin, from those of its bases, shape `(bin * 25,)`."""
+    """Sum and count the known values of each bin, from the values of all bases, shape `(bin * 25,)`."""
     each = bases.reshape(-1, BIN_SIZE)
     known = ~np.isnan(each)
     return np.where(known, each, 0).sum(axis=1, dtype=np.float64), known.sum(axis=1).astype(np.uint8)

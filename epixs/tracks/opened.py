@@ -1,7 +1,7 @@
-"""Tracks of the rows of a store: opened, checked, and kept open from one tile to the next.
+"""Open and check the tracks of a store's rows, and keep them open from one tile to the next.
 
-The index of a genome-wide bigWig takes as long to read as millions of its bases. A worker that reads several
-tiles of a row group reads it once.
+Reading the index of a genome-wide bigWig takes as long as reading millions of its bases. A worker that reads
+several tiles of a row group reads it once.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from epixs.tracks import Backend, Track
 from epixs.tracks.pybigwig import ReferenceTrack
 
 KEPT_BYTES = 1 << 26
-"""Indexes of kept tracks take no more memory than this."""
+"""Maximum memory for the indexes of tracks that stay open, in bytes."""
 
 
 def open_checked(
@@ -40,14 +40,14 @@ def open_checked(
 
 
 class OpenTracks:
-    """Tracks that are opened and checked when first asked for, and stay open as far as memory allows.
+    """Tracks that are opened and checked at first use, and stay open as far as memory allows.
 
     Parameters
     ----------
     assembly, chroms, backend
         As in `open_checked`.
     kept_bytes
-        Memory for the indexes of tracks that stay open; with 0, each is closed after use.
+        Memory for the indexes of tracks that stay open, in bytes; with 0, each is closed after use.
 
     Examples
     --------
@@ -80,7 +80,7 @@ class OpenTracks:
 
     @contextmanager
     def borrow(self, source: str) -> Iterator[Track]:
-        """A track, for as long as the `with` lasts; one that fails is opened anew the next time.
+        """Lend a track for the time of a `with`; a track that fails in it is opened anew the next time.
 
         Raises
         ------

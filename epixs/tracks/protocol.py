@@ -1,4 +1,4 @@
-"""What a bigWig is read from: something whose bytes can be read at random."""
+"""The interface of local and remote files whose bytes can be read in any order."""
 
 from __future__ import annotations
 
@@ -8,32 +8,32 @@ from typing import Any, Protocol
 AGAIN = "run the same command again; what was read before is kept"
 
 Range = tuple[int, int]
-"""First byte, and the byte after the last."""
+"""Range of bytes: the first one, and the one after the last."""
 
 
 class Source(Protocol):
-    """Something whose bytes can be read at random."""
+    """A file whose bytes can be read in any order."""
 
     name: str
     size: int
     is_remote: bool
 
     def read(self, offset: int, length: int) -> bytes:
-        """Bytes `[offset, offset + length)`, all of them inside the file."""
+        """Read the bytes `[offset, offset + length)`, which must lie inside the file."""
         ...
 
     def prefetch(self, ranges: Sequence[Range]) -> None:
-        """Say what will be read, so that it can be fetched together."""
+        """Announce the ranges that will be read, so that they can be fetched together."""
         ...
 
     def release(self) -> None:
-        """Let go of what was fetched; more may be read later."""
+        """Free the bytes fetched; more may be read later."""
         ...
 
     def state(self) -> list[Any]:
-        """Name, size and version now: what tells that it was replaced."""
+        """Return the present name, size and version; they change if the file is replaced."""
         ...
 
     def close(self) -> None:
-        """Let go of it."""
+        """Close the file and free the bytes fetched."""
         ...

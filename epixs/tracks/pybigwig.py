@@ -1,7 +1,7 @@
-"""Tracks read with pyBigWig: slow, by laying out every base, and independent of our own reader.
+"""Read tracks with pyBigWig, to check our own reader.
 
-It is there to check the other: `backend="pybigwig"` in `open_tracks`, `ingest` and `verify`. A damaged file
-can bring the whole process down in it.
+Choose it by `backend="pybigwig"` in `open_tracks`, `ingest` and `verify`. It is slow, because it reads every
+base. A damaged file can crash the whole process.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from epixs.tracks.track import BINS_LAID_OUT, BinnedSignal, Placement, Track
 
 
 class ReferenceTrack(Track):
-    """A local bigWig, read with pyBigWig; the interface of `Track`."""
+    """A local bigWig read with pyBigWig, with the interface of `Track`."""
 
     index_bytes = 0
 
@@ -44,14 +44,14 @@ class ReferenceTrack(Track):
         self._file.close()
 
     def state(self) -> list[Any]:
-        """Name, size and modification time."""
+        """Return name, size and modification time."""
         return source_state(self.path)
 
     def prefetch(self, pieces: Iterable[Piece]) -> None:
-        """Nothing is fetched ahead."""
+        """Do nothing: nothing is fetched ahead."""
 
     def release(self) -> None:
-        """Nothing was fetched ahead."""
+        """Do nothing: nothing was fetched ahead."""
 
     def read_all(self, pieces: Sequence[Piece]) -> BinnedSignal:
         """Sum the track over the bins of many pieces, one after the other."""

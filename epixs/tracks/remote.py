@@ -1,8 +1,8 @@
-"""Byte ranges of a remote file (http, https, s3, gs, az).
+"""Read byte ranges of a remote file (http, https, s3, gs, az).
 
-This is left to obstore: retries with back-off on 429, 5xx, resets and short reads, and a refusal of servers
-that ignore ranges. Here every range is held to the version and size seen first, so that a file that is
-replaced while it is read is an error and not a mixture.
+obstore retries with back-off after 429, 5xx, resets and short reads, and refuses servers that ignore ranges.
+This module checks that every range has the version and size seen first. A file that is replaced while it is
+read is therefore an error, not a mixture of two files.
 """
 
 from __future__ import annotations
@@ -22,18 +22,18 @@ from epixs.storage.location import cloud_options, shown
 from epixs.tracks.protocol import AGAIN, Range
 
 PAGE_BYTES = 1 << 16
-"""Single remote reads (head, chromosomes, index) come in pages of this size."""
+"""Size of the pages in which single remote reads (header, chromosomes, index) are fetched."""
 
 COALESCE_BYTES = 1 << 14
-"""Ranges closer than this are one request."""
+"""Maximum gap in bytes between ranges that are fetched in one request."""
 
 MAX_REQUEST_BYTES = 1 << 23
 
 WINDOW_BYTES = 1 << 25
-"""So much is fetched ahead at a time."""
+"""Number of bytes that are fetched ahead at a time."""
 
 MAX_KEPT_BYTES = 2 * WINDOW_BYTES
-"""What is fetched ahead, and pages of the index, take no more memory than this for a file."""
+"""Maximum memory per file, in bytes, for ranges fetched ahead and pages of the index."""
 
 REQUESTS_AT_ONCE = 8
 
@@ -62,12 +62,12 @@ class RemoteFile:
         self._keep(0, first)
 
     def read(self, offset: int, length: int) -> bytes:
-        """Bytes `[offset, offset + length)`."""
-        found = self._kept(offset, length)
-        if found is None and self._fetch_ahead(offset, length):
-            found = self._kept(offset, length)
-        if found is not None:
-            return found
+        """Read the bytes `[offset, offset + length)`."""
+        data = self._kept(offset, length)
+        if data is None and self._fetch_ahead(offset, length):
+            data = self._kept(offset, length)
+        if data is not None:
+            return data
         if length >= PAGE_BYTES:
             return self._get(offset, offset + length)
         low = offset // PAGE_BYTES * PAGE_BYTES
@@ -77,11 +77,11 @@ class RemoteFile:
         return page[offset - low : offset - low + length]
 
     def prefetch(self, ranges: Sequence[Range]) -> None:
-        """Remember what will be read: neighbouring ranges together, and a few requests at a time."""
+        """Remember the ranges that will be read; neighbours are joined, to be fetched a few at a time."""
         self._ahead = coalesce(ranges)
 
     def _fetch_ahead(self, offset: int, length: int) -> bool:
-        """Fetch the range that was announced for a read, and those after it; False if there is none."""
+        """Fetch the announced range of a read, and those after it; return False if none was announced."""
         at = bisect.bisect_right(self._ahead, (offset, self.size)) - 1
         stop, reached, total = at, offset, 0
         while 0 <= stop < len(self._ahead) and (reached < offset + length or total < WINDOW_BYTES):
@@ -100,11 +100,11 @@ class RemoteFile:
         return True
 
     def state(self) -> list[Any]:
-        """Name, size and ETag (or modification time) that every range came with."""
+        """Return the name, and the size and ETag (or modification time) that every range came with."""
         return [self._url, self.size, self.version]
 
     def release(self) -> None:
-        """Let go of what was fetched; more may be read later."""
+        """Free the bytes fetched; more may be read later."""
         self._ahead = []
         self._forget_parts()
 
@@ -114,7 +114,7 @@ class RemoteFile:
         self._kept_bytes = 0
 
     def close(self) -> None:
-        """Let go of what was fetched."""
+        """Free the bytes fetched."""
         self.release()
 
     def _keep(self, offset: int, data: bytes) -> None:
@@ -128,18 +128,18 @@ class RemoteFile:
             self._kept_bytes += len(data) - len(before or b"")
 
     def _kept(self, offset: int, length: int) -> bytes | None:
-        end, found = offset + length, []
+        end, pieces = offset + length, []
         while offset < end:
             at = bisect.bisect_right(self._starts, offset) - 1
             for start in self._starts[max(0, at - 1) : at + 1]:
                 part = self._parts[start]
                 if offset < start + len(part):
-                    found.append(part[offset - start : end - start])
+                    pieces.append(part[offset - start : end - start])
                     offset = start + len(part)
                     break
             else:
                 return None
-        return b"".join(found)
+        return b"".join(pieces)
 
     def _get(self, low: int, high: int) -> bytes:
         try:
@@ -172,7 +172,7 @@ class RemoteFile:
 
 
 def coalesce(ranges: Iterable[Range]) -> list[Range]:
-    """Sort ranges and join those that touch or nearly do, up to a largest request."""
+    """Sort ranges and join those that touch or nearly touch, up to `MAX_REQUEST_BYTES`."""
     joined: list[Range] = []
     for low, high in sorted(pair for pair in ranges if pair[0] < pair[1]):
         if (
@@ -187,12 +187,12 @@ def coalesce(ranges: Iterable[Range]) -> list[Range]:
 
 
 def _object(url: str) -> tuple[Any, str]:
-    """The obstore store of a URL, and the path in it."""
+    """Return the obstore store of a URL, and the path in it."""
     options = cloud_options()
     try:
         parts = urlsplit(url)
         if parts.scheme in ("http", "https"):
-            # One store an object: the path stays as it is written, with its query.
+            # One store per object: the URL stays as it is written, with its query.
             options["client_options"]["allow_http"] = parts.scheme == "http"
             return HTTPStore.from_url(url, **options), ""
         if parts.scheme in ("s3", "gs", "az"):
@@ -203,7 +203,7 @@ def _object(url: str) -> tuple[Any, str]:
 
 
 def unreachable(url: str, error: Exception) -> TrackError:
-    """The error of a file that cannot be reached, without secrets of its URL."""
+    """Make the error for a file that cannot be reached, without the secrets of its URL."""
     reason = shown(str(error).split("\n")[0])
     return TrackError(
         f"{shown(url)} cannot be read", got=f"{type(error).__name__}: {reason}", next_step=AGAIN

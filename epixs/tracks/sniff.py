@@ -1,4 +1,4 @@
-"""What a file is that is no bigWig, by its first bytes: people name many things `.bw`."""
+"""Recognise, by its first bytes, a file that is not a bigWig: many other files are named `.bw`."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import zlib
 AGAIN = "download it again and compare its md5sum"
 
 LOOK_AT = 512
-"""Bytes of a file that tell what it is."""
+"""Number of bytes at the start of a file that are looked at."""
 
 BIGWIG_MAGIC = 0x888FFC26
 BIGBED_MAGIC = 0x8789F2EB
@@ -35,12 +35,12 @@ NUMBER = rb"[-+.0-9][-+.0-9eE]*|nan|inf"
 
 
 def is_magic(head: bytes, magic: int) -> bool:
-    """Whether a file begins with a number, in either byte order."""
+    """Tell whether a file begins with a magic number, in either byte order."""
     return head[:4] in (struct.pack("<I", magic), struct.pack(">I", magic))
 
 
 def what_is(head: bytes) -> tuple[str, str]:
-    """Say what a file is that begins with some bytes, and what to do to get a bigWig."""
+    """Recognise a file by its first bytes; return its kind, and how to get a bigWig instead."""
     if is_magic(head, BIGBED_MAGIC):
         return "a bigBed", "use the bigWig of the same experiment: a bigBed has intervals without a signal"
     if head.startswith(b"\x1f\x8b"):
@@ -50,9 +50,9 @@ def what_is(head: bytes) -> tuple[str, str]:
         known = _known(inside)
         if known and not inside.startswith(b"\x1f\x8b"):
             return f"{known[0]}, gzipped", f"decompress it with gunzip; then {known[1]}"
-    found = _known(head)
-    if found:
-        return found
+    recognised = _known(head)
+    if recognised:
+        return recognised
     return f"bytes {head[:4].hex()}", AGAIN
 
 
@@ -64,7 +64,7 @@ def _known(head: bytes) -> tuple[str, str] | None:
 
 
 def _text(head: bytes) -> tuple[str, str] | None:
-    """What a text is: the first line that is no comment tells."""
+    """Recognise a text by its first line that is not a comment."""
     if b"\0" in head:
         return None
     lines = re.split(rb"[\r\n]+", head.removeprefix(b"\xef\xbb\xbf"))
@@ -85,7 +85,7 @@ def _text(head: bytes) -> tuple[str, str] | None:
 
 
 def _unzipped(head: bytes) -> bytes:
-    """The first bytes of what is in a gzipped file."""
+    """Decompress the first bytes of a gzipped file."""
     try:
         return zlib.decompressobj(wbits=31).decompress(head, LOOK_AT)
     except zlib.error:

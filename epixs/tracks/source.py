@@ -1,4 +1,4 @@
-"""Where a bigWig's bytes come from: a local file, or byte ranges of a remote one."""
+"""Open the bytes of a bigWig: a local file, or byte ranges of a remote one."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ def open_source(path: str | Path) -> Source:
 
 
 def source_state(path: str) -> list[Any]:
-    """Path, size and version (modification time or ETag): what tells that a file was replaced.
+    """Return path, size and version (modification time or ETag) of a file; they change if it is replaced.
 
-    Size and version of what cannot be reached are -1.
+    Size and version are -1 if the file cannot be reached.
     """
     if is_url(path):
         try:
@@ -38,14 +38,14 @@ def source_state(path: str) -> list[Any]:
             return [path, -1, -1]
         return remote.state()
     try:
-        found = os.stat(path)
+        status = os.stat(path)
     except (OSError, ValueError):  # a name with a NUL is a ValueError
         return [path, -1, -1]
-    return [path, found.st_size, found.st_mtime_ns]
+    return [path, status.st_size, status.st_mtime_ns]
 
 
 def source_states(paths: Iterable[str]) -> list[list[Any]]:
-    """`source_state` of many paths; remote ones are asked a few at a time."""
+    """Return the `source_state` of many paths; remote ones are asked a few at a time."""
     paths = list(paths)
     if not any(is_url(path) for path in paths):
         return [source_state(path) for path in paths]
@@ -54,34 +54,34 @@ def source_states(paths: Iterable[str]) -> list[list[Any]]:
 
 
 class LocalFile:
-    """A regular file of this machine; a pipe or device would never end."""
+    """A regular local file; pipes and devices are refused, because they might never end."""
 
     is_remote = False
 
     def __init__(self, path: Path) -> None:
         self.name = str(path)
         try:
-            found = os.stat(path)
+            status = os.stat(path)
         except FileNotFoundError:
             raise TrackError(
                 f"{path} does not exist", next_step="correct the catalog's path column"
             ) from None
         except (OSError, ValueError) as error:
             raise TrackError(f"{path} cannot be opened: {error}") from error
-        if not stat.S_ISREG(found.st_mode):
+        if not stat.S_ISREG(status.st_mode):
             raise TrackError(f"{path} cannot be opened", got="a folder or device", expected="a file")
         if not os.access(path, os.R_OK):
             raise TrackError(
                 f"{path} cannot be opened", got="no permission to read it", expected="a readable file"
             )
-        self.size = found.st_size
+        self.size = status.st_size
         try:
             self._file = path.open("rb")
         except OSError as error:
             raise TrackError(f"{path} cannot be opened: {error}") from error
 
     def read(self, offset: int, length: int) -> bytes:
-        """Bytes `[offset, offset + length)`; fewer where the file has become shorter."""
+        """Read the bytes `[offset, offset + length)`; fewer if the file has become shorter."""
         try:
             self._file.seek(offset)
             return self._file.read(length)
@@ -89,15 +89,15 @@ class LocalFile:
             raise TrackError(f"{self.name} cannot be read: {error}", next_step=AGAIN) from error
 
     def prefetch(self, ranges: Sequence[Range]) -> None:
-        """The operating system reads ahead by itself."""
+        """Do nothing: the operating system reads ahead by itself."""
 
     def release(self) -> None:
-        """Nothing was fetched."""
+        """Do nothing: nothing was fetched."""
 
     def state(self) -> list[Any]:
-        """Name, size and modification time of the file that is open, even if another took its name."""
-        found = os.fstat(self._file.fileno())
-        return [self.name, found.st_size, found.st_mtime_ns]
+        """Return name, size and modification time of the open file, even if another has taken its name."""
+        status = os.fstat(self._file.fileno())
+        return [self.name, status.st_size, status.st_mtime_ns]
 
     def close(self) -> None:
         """Close the file."""

@@ -1,4 +1,7 @@
-"""bigWig -> exact per-bin sums and covered bases. Bases are laid out only where items overlap."""
+"""Read a bigWig as exact sums and numbers of covered bases per bin.
+
+Values are written out base by base only where items overlap.
+"""
 
 from __future__ import annotations
 
@@ -31,28 +34,28 @@ from epixs.tracks.items import (
 )  # fmt: skip
 
 Backend = Literal["epixs", "pybigwig"]
-"""What reads bigWigs: our own reader, or pyBigWig to check it (`pybigwig.py`)."""
+"""Reader of bigWigs: our own, or pyBigWig to check it (`pybigwig.py`)."""
 
 Uncovered = Literal["zero", "nan"]
 
 BINS_LAID_OUT = 40_000
-"""Bins whose bases are laid out at once, where items overlap."""
+"""Number of bins whose bases are written out at once, where items overlap."""
 
 
 @dataclass(frozen=True)
 class BinnedSignal:
-    """What one track holds over a run of bins.
+    """The signal of one track over consecutive bins.
 
     Parameters
     ----------
     sums
-        Sum of the values over each bin's covered bases, shape `(bin,)`, the track's own units.
+        Sum of the values over each bin's covered bases, shape `(bin,)`, in the track's own units.
     covered
-        Bases of each bin that have a value, shape `(bin,)`.
+        Number of bases of each bin that have a value, shape `(bin,)`.
     without_width
-        Items that end where they start, and add nothing.
+        Number of items that end where they start; they add nothing.
     overlapping
-        Items that begin where an earlier one has not ended: the later one counts.
+        Number of items that begin before an earlier one ends. Where items overlap, the later one counts.
     """
 
     sums: npt.NDArray[np.float64]
@@ -61,15 +64,15 @@ class BinnedSignal:
     overlapping: int = 0
 
     def means(self, widths: npt.NDArray[np.float64], uncovered: Uncovered) -> npt.NDArray[np.float64]:
-        """Mean of each bin, shape `(bin,)`.
+        """Compute the mean of each bin, shape `(bin,)`.
 
         Parameters
         ----------
         widths
             Width of each bin in bp.
         uncovered
-            `"zero"` counts a base without a value as 0; `"nan"` averages the covered bases alone and
-            gives NaN where there is none.
+            `"zero"` counts a base without a value as 0. `"nan"` averages only the covered bases; a bin
+            without any is NaN.
         """
         if uncovered == "zero":
             return self.sums / widths
@@ -79,16 +82,16 @@ class BinnedSignal:
 
 @dataclass(frozen=True)
 class Placement:
-    """How a file's chromosomes lie on an assembly.
+    """Differences between a file's chromosomes and those of an assembly.
 
     Parameters
     ----------
     absent
-        Chromosomes to be read that the file has not: no base of them has a value.
+        Chromosomes to read that the file lacks: none of their bases has a value.
     renamed
-        Those that it calls differently: `"1 for chr1"`.
+        Chromosomes that have another name in the file: `"1 for chr1"`.
     other_lengths
-        Those that are not to be read and have another length in it: `"chrM (16,569 bp)"`.
+        Chromosomes not to read that have another length in the file: `"chrM (16,569 bp)"`.
     """
 
     absent: tuple[str, ...] = ()
@@ -136,11 +139,11 @@ class Track:
         self._bigwig.close()
 
     def state(self) -> list[Any]:
-        """Name, size and version: what tells that the file was replaced."""
+        """Return name, size and version of the file; they change if it is replaced."""
         return self._bigwig.state()
 
     def check_state(self, expected: Sequence[Any]) -> None:
-        """Check that the file is the one that a run was planned with.
+        """Check that the file is still the one that the run was planned with.
 
         Raises
         ------
@@ -148,7 +151,7 @@ class Track:
             If it was replaced or changed since.
         """
         got = self.state()
-        if expected[1] < 0:  # of a file that comes and goes, a row could hold two
+        if expected[1] < 0:  # a row could else mix two versions of a file that was absent for a while
             raise TrackError(
                 f"{self.path} could not be read when the run began, but can now",
                 next_step="run the same command again",
@@ -162,25 +165,25 @@ class Track:
             )
 
     def check_assembly(self, assembly: Assembly, chroms: Sequence[str] = ()) -> None:
-        """Find an assembly's chromosomes in the file, by whichever names; `placement` says how they lie.
+        """Find an assembly's chromosomes in the file, under any of their names; sets `placement`.
 
         Parameters
         ----------
         assembly
-            Theirs are the names by which the file is read from now on.
+            The file is read by the assembly's names from now on.
         chroms
-            Chromosomes that will be read, if not all. Of one that the file lacks, no base has a value:
-            writers leave out chromosomes without data.
+            Chromosomes that will be read, if not all. The file may lack some of them, because writers leave
+            out chromosomes without data; none of their bases has a value.
 
         Raises
         ------
         TrackError
-            If a chromosome to be read has another length than in the assembly, or most others have, or the
-            file has none of them.
+            If a chromosome to read has another length than in the assembly, if most of the others have, or
+            if the file has none of the chromosomes to read.
         """
-        found = match_chromosomes(self.chrom_sizes, assembly)
-        wanted = [chrom for chrom in chroms if chrom in found.names] if chroms else list(found.names)
-        unclear = [chrom for chrom in chroms if chrom in found.ambiguous]
+        match = match_chromosomes(self.chrom_sizes, assembly)
+        wanted = [chrom for chrom in chroms if chrom in match.names] if chroms else list(match.names)
+        unclear = [chrom for chrom in chroms if chrom in match.ambiguous]
         if unclear:
             raise TrackError(
                 f"{self.path}: which chromosome is {unclear[0]} of {assembly.name}?",
@@ -192,38 +195,38 @@ class Track:
         if not wanted:
             raise TrackError(
                 f"{self.path} has no chromosome of {assembly.name}"
-                + (" among those of the regions" if found.names else ""),
+                + (" among those of the regions" if match.names else ""),
                 got=", ".join(list(self.chrom_sizes)[:4]) or "no chromosome",
                 expected=", ".join(list(chroms or assembly.chrom_sizes)[:4]),
                 next_step="check the assembly and the chromosome names of the file; other names of the same "
                 "chromosomes can be given with --chrom-alias",
             )
-        wrong = set(found.other_lengths)
-        others = [chrom for chrom in found.names if chrom in wrong]
+        wrong = set(match.other_lengths)
+        others = [chrom for chrom in match.names if chrom in wrong]
         refused = [chrom for chrom in wanted if chrom in wrong]
-        if not refused and 2 * len(others) > len(found.names):
+        if not refused and 2 * len(others) > len(match.names):
             refused = others
         for chrom in refused:
             raise TrackError(
                 f"{self.path} is not on {assembly.name}: {chrom}",
-                got=f"{self.chrom_sizes[found.names[chrom]]} bp",
+                got=f"{self.chrom_sizes[match.names[chrom]]} bp",
                 expected=f"{assembly.chrom_sizes[chrom]} bp",
                 next_step="correct the catalog's assembly or use the file of that assembly",
             )
-        self._names = found.names
-        renamed = [f"{found.names[chrom]} for {chrom}" for chrom in wanted if found.names[chrom] != chrom]
-        absent = [chrom for chrom in chroms if chrom not in found.names]
-        lengths = [f"{chrom} ({self.chrom_sizes[found.names[chrom]]:,} bp)" for chrom in others]
+        self._names = match.names
+        renamed = [f"{match.names[chrom]} for {chrom}" for chrom in wanted if match.names[chrom] != chrom]
+        absent = [chrom for chrom in chroms if chrom not in match.names]
+        lengths = [f"{chrom} ({self.chrom_sizes[match.names[chrom]]:,} bp)" for chrom in others]
         self.placement = Placement(tuple(absent), tuple(renamed), tuple(lengths))
 
     def prefetch(self, pieces: Iterable[Piece]) -> None:
-        """Say what will be read, so that a remote file is asked for all of it together."""
+        """Announce the pieces that will be read, so that a remote file is asked for them together."""
         if self._bigwig.is_remote:
             held = [piece for piece in pieces if piece.chrom in self._names]
             self._bigwig.prefetch(*self._stretches(held).T)
 
     def release(self) -> None:
-        """Let go of what was fetched and not of the file: more of it will be read later."""
+        """Free the bytes fetched; the file stays open, and more of it may be read later."""
         self._bigwig.release()
 
     def read(self, piece: Piece) -> BinnedSignal:
@@ -252,7 +255,7 @@ class Track:
         return BinnedSignal(sums[: piece.n_bins], covered[: piece.n_bins], int(odd[0]))
 
     def _read_laid_out(self, chrom: str, piece: Piece) -> BinnedSignal:
-        """Sum over bins by way of their bases: what later items cover of earlier ones, they alone tell."""
+        """Sum over bins base by base, because later items replace the bases of earlier ones."""
         sums, covered = np.empty(piece.n_bins), np.empty(piece.n_bins, dtype=np.uint8)
         odd = np.zeros(3, dtype=np.int64)
         for first in range(0, piece.n_bins, BINS_LAID_OUT):
@@ -273,39 +276,40 @@ class Track:
         bases: npt.NDArray[np.float32],
         odd: npt.NDArray[np.int64],
     ) -> bool:
-        """Add all items in a stretch to bins, or lay them out on bases; false where only the latter does."""
+        """Add all items in a stretch to bins, or write them on `bases`; False if items overlap without it."""
         at = 0
         for run in self._bigwig.runs(chrom, start, end):
-            found, at = add_run(
+            fault, at = add_run(
                 run.words, run.words.view(np.float32), run.first_word, run.boxes,
                 self._bigwig.order == ">", self._bigwig.number(chrom), start, end, at,
                 sums, covered, bases, odd,
             )  # fmt: skip
-            if found == OVERLAP:
+            if fault == OVERLAP:
                 return False
-            if found == TOO_DEEP:
+            if fault == TOO_DEEP:
                 what = f"times that items overlap near {chrom}:{at}"
                 raise self._bigwig.beyond(what, MOST_LAID_OVER + 1, MOST_LAID_OVER)
-            if found == INFINITE:
+            if fault == INFINITE:
                 raise TrackError(
                     f"{self.path} holds an infinite value at {chrom}:{at}",
                     got="inf",
                     expected="finite values (NaN or no value where nothing was measured)",
                     next_step="export the track again with a finite cap",
                 )
-            if found != FINE:
-                raise self._bigwig.damaged(f"{FAULTS[found]} near {chrom}:{at}")
+            if fault != FINE:
+                raise self._bigwig.damaged(f"{FAULTS[fault]} near {chrom}:{at}")
         return True
 
     def read_all(self, pieces: Sequence[Piece]) -> BinnedSignal:
-        """Sum the track over the bins of many pieces, which come behind one another as the pieces do.
+        """Sum the track over the bins of many pieces, concatenated in the order of the pieces.
 
-        The same to the bit as `read` of each; but data blocks that several pieces need are inflated once.
+        The result equals that of `read` for each piece, bit for bit. Data blocks that several pieces need are
+        inflated only once.
 
         Raises
         ------
         TrackError
-            As `read`.
+            As `read` does.
         """
         n_bins = np.array([piece.n_bins for piece in pieces], np.int64)
         stop = np.cumsum(n_bins + SPARE)
@@ -315,11 +319,11 @@ class Track:
         alone, without_width = self._add_all(pieces, place, sums, covered)
         overlapping = 0
         for at in alone:
-            found = self.read(pieces[at])
+            signal = self.read(pieces[at])
             bins = slice(place[at, 0], place[at, 1] - SPARE)
-            sums[bins], covered[bins] = found.sums, found.covered
-            without_width += found.without_width
-            overlapping += found.overlapping
+            sums[bins], covered[bins] = signal.sums, signal.covered
+            without_width += signal.without_width
+            overlapping += signal.overlapping
         close_up(place, sums, covered)
         return BinnedSignal(sums[: n_bins.sum()], covered[: n_bins.sum()], without_width, overlapping)
 
@@ -330,22 +334,22 @@ class Track:
         sums: npt.NDArray[np.float64],
         covered: npt.NDArray[np.uint8],
     ) -> tuple[list[int], int]:
-        """Add all items of some pieces to their bins; returns those that have to be read alone.
+        """Add all items of some pieces to their bins; returns the pieces that have to be read alone.
 
-        Those are pieces with which something is wrong, or unusual: `read` says what. Of the others, the items
-        without width are counted.
+        In those pieces something is wrong or unusual, and `read` tells what. The second number returned
+        counts the items without width in all other pieces.
         """
         ends = {chrom: self.chrom_sizes[name] for chrom, name in self._names.items()}
         held = np.array([piece.end <= ends.get(piece.chrom, -1) for piece in pieces], dtype=bool)
         alone: list[int] = np.flatnonzero(~held).tolist()
-        stretches = self._stretches([piece for piece, here in zip(pieces, held, strict=True) if here])
+        stretches = self._stretches([piece for piece, is_held in zip(pieces, held, strict=True) if is_held])
         order = np.lexsort(stretches.T[::-1])
         stretches, place = stretches[order], place[held][order]
         first, stop = self._bigwig.blocks(*stretches.T)
         reached = np.maximum.accumulate(stop)
         state, odd = np.zeros((order.size, 2), np.int64), np.zeros((order.size, 3), np.int64)
         for blocks, run in self._bigwig.runs_of(first, stop):
-            # In order, the pieces that have blocks in this run are neighbours, but for some between them.
+            # The pieces, in order, from the first to the last with blocks in this run; few of them have none.
             few = slice(
                 int(np.searchsorted(reached, blocks[0], side="right")),
                 int(np.searchsorted(first, blocks[-1], side="right")),
@@ -360,7 +364,7 @@ class Track:
         return alone, int(odd[state[:, 0] == FINE, 0].sum())
 
     def _stretches(self, pieces: Sequence[Piece]) -> npt.NDArray[np.int64]:
-        """Number of the chromosome, first base and the one after the last of pieces, shape `(piece, 3)`."""
+        """Tabulate each piece: number of its chromosome, first base, base after its last; `(piece, 3)`."""
         numbers = {chrom: self._bigwig.number(name) for chrom, name in self._names.items()}
         table = [(numbers[piece.chrom], piece.start, piece.end) for piece in pieces]
         return np.array(table, np.int64).reshape(-1, 3)

@@ -59,8 +59,8 @@ def test_what_is_imputed_has_the_names_of_its_species_store(trained, stores, tmp
     _, mouse = stores
     impute(trained, mouse, tmp_path / "i.zarr")
     labels = open_compendium(tmp_path / "i.zarr")
-    found = set(zip(labels.biosample.to_numpy().tolist(), labels.assay.to_numpy().tolist(), strict=True))
-    assert found == {("m1", "A"), ("m2", "A"), ("m1", "C_signal_p-value"), ("m2", "C_signal_p-value")}
+    pairs = set(zip(labels.biosample.to_numpy().tolist(), labels.assay.to_numpy().tolist(), strict=True))
+    assert pairs == {("m1", "A"), ("m2", "A"), ("m1", "C_signal_p-value"), ("m2", "C_signal_p-value")}
     impute(trained, mouse, tmp_path / "one.zarr", pairs=[("mouse", "m1", "A_signal_p-value")])
     alone = open_compendium(tmp_path / "one.zarr")
     assert alone.assay.to_numpy().tolist() == ["A"]
@@ -131,7 +131,7 @@ def test_names_that_may_mean_the_same():
         ("human", "ChIP-seq_H3K4me3_signal_p-value", "mouse", "ChIP-seq_H3K4me3"),
         ("human", "RNA-seq_plus", "mouse", "RNA-seq"),
         ("mouse", "ChIP-seq_H3K9ac", "rat", "ChIP-seq_H3K9ac_fold_change_over_control"),
-    ]  # RNA-seq of mouse and the two strands of rat: which one, nobody can say
+    ]  # RNA-seq of mouse may be either of the two strands of rat
     assert near_names({"a": ["H3K4me1"], "b": ["H3K4me3"]}) == []
 
 

@@ -16,7 +16,7 @@ def axis(world):
 
 def test_assays_are_shared_and_biosamples_are_not(axis):
     assert axis.species == ("mouse", "human")
-    assert "ChIP-seq_H3K9me3_signal_p-value" in axis.assays  # human alone has it
+    assert "ChIP-seq_H3K9me3_signal_p-value" in axis.assays  # only human has it
     assert axis.n_biosamples == 3 + 4
     first = axis.biosample_index("human", ["simulated-human-00"])
     assert first.tolist() == [3]

@@ -1,4 +1,4 @@
-"""Splits: folds that share nothing, that depend on labels and seed alone, and that leave enough to train on."""
+"""Splits: folds share nothing, depend only on labels and seed, and leave enough to train on."""
 
 from collections import Counter
 
@@ -18,11 +18,11 @@ from tests.worlds import planted, write_store
 CLASSES = ("histone", "protein")
 
 LABELS = st.lists(st.tuples(st.integers(0, 5), st.integers(0, 5)), min_size=12, max_size=36, unique=True)
-"""Biosamples and assays by number."""
+"""Experiments as numbers of a biosample and an assay."""
 
 
 def species(labels, regions=4):
-    """A species' share of an axis with some experiments; assays of odd numbers are of another class."""
+    """Make a species' axis with some experiments; assays with odd numbers are of another class."""
     names = [(f"b{b}", f"a{a}", CLASSES[a % 2]) for b, a in labels]
     table = pd.DataFrame(names, columns=["biosample", "assay", "assay_class"])
     count = range(regions)
@@ -38,7 +38,7 @@ def pairs_of(labels):
 
 
 def split_if_possible(labels, by, folds, seed):
-    """A split; what has too few experiments for so many folds is no example."""
+    """Make a split; hypothesis skips examples with too few experiments for the folds."""
     try:
         return split_parts([species(labels)], by, folds, "", seed)
     except ConfigError:
@@ -54,9 +54,9 @@ def split_if_possible(labels, by, folds, seed):
 )
 def test_folds_partition_the_experiments(labels, folds, seed, by):
     made = split_if_possible(labels, by, folds, seed)
-    every = [pair for fold in made.folds for pair in fold.pairs] + list(made.kept)
-    assert len(every) == len(set(every))
-    assert set(every) == pairs_of(labels)
+    pairs = [pair for fold in made.folds for pair in fold.pairs] + list(made.kept)
+    assert len(pairs) == len(set(pairs))
+    assert set(pairs) == pairs_of(labels)
     if by == "assay":
         assert not made.kept
         assert sum(len({pair[2] for pair in fold.pairs}) for fold in made.folds) == len(
@@ -77,7 +77,7 @@ def test_no_assay_or_biosample_loses_its_last_experiment(labels, folds, seed, by
         left = pairs_of(labels) - set(fold.pairs)
         for column in (1, 2):
             assert {pair[column] for pair in left} == {pair[column] for pair in pairs_of(labels)}
-    if by == "biosample":  # one experiment of each that is held out stays, and no biosample is in two folds
+    if by == "biosample":  # each held-out biosample keeps one experiment, and none is in two folds
         held = [{pair[1] for pair in fold.pairs} for fold in made.folds]
         assert sum(map(len, held)) == len(set().union(*held))
 
@@ -92,7 +92,7 @@ def test_the_order_of_experiments_is_nothing(labels, seed, data):
 
 
 def test_experiments_are_spread_over_assays_and_biosamples():
-    """Six biosamples x six assays: each fold has two of each assay, and as many as another."""
+    """With six biosamples x six assays, each fold has two of each assay, and folds are equally large."""
     every = [(b, a) for b in range(6) for a in range(6)]
     made = split_parts([species(every)], "experiment", 3, "", 0)
     assert [len(fold.pairs) for fold in made.folds] == [12, 12, 12]

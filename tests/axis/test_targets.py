@@ -1,4 +1,4 @@
-"""For which species and assays zero-shot imputation is meant."""
+"""Choose the species and assays for which zero-shot imputation is meant."""
 
 import pytest
 
@@ -10,7 +10,7 @@ from tests.worlds import planted, write_store
 
 @pytest.fixture(scope="module")
 def stores(tmp_path_factory):
-    """Human has a0 to a3, mouse a0 to a2."""
+    """Make an axis on which human has a0 to a3, and mouse a0 to a2."""
     folder = tmp_path_factory.mktemp("targets")
     made = []
     for species, assays in (("human", 4), ("mouse", 3)):

@@ -52,7 +52,7 @@ def test_a_manifest_becomes_a_catalog(tmp_path):
     }  # fmt: skip
     assert table.loc["F4", "strand"] == "plus"
     assert [name for name, mark in table["perturbed"].items() if mark == "yes"] == ["F5", "F6"]
-    assert "taken for human on hg38" in chosen.notes[0]
+    assert "assumed human on hg38" in chosen.notes[0]
     write_catalog(chosen.table, tmp_path / "c.tsv")
     again = read_catalog(tmp_path / "c.tsv").experiments
     assert again["perturbed"].tolist() == chosen.table["perturbed"].tolist()
@@ -80,7 +80,7 @@ def test_another_species_and_assembly(tmp_path):
 
 def test_a_manifest_and_a_portal_table_are_not_mixed(tmp_path):
     (tmp_path / "metadata.tsv").write_text("File accession\tAssay\n")
-    with pytest.raises(CatalogError, match="do not go into one catalog"):
+    with pytest.raises(CatalogError, match="cannot be joined into one catalog"):
         select_experiments([manifest(tmp_path / "m.tsv"), tmp_path / "metadata.tsv"])
     with pytest.raises(CatalogError, match="--report and --organisms are for a portal table"):
         select_experiments(tmp_path / "m.tsv", report=tmp_path / "r.tsv")

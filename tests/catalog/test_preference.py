@@ -38,7 +38,7 @@ def test_assays_come_from_the_series_that_has_most_of_them_and_the_rest_is_named
     )
     ordered = largest_series_first(files)
     first = ordered.drop_duplicates(["species", "biosample", "assay"]).set_index("assay")["accession"]
-    assert first.to_dict() == {"A": "f-2", "B": "f-3", "C": "f-5"}  # errors last, whatever their series
+    assert first.to_dict() == {"A": "f-2", "B": "f-3", "C": "f-5"}  # files with errors last, in any series
     others = beside_the_first(ordered)
     assert others["Experiment accession"].tolist() == ["e-1", "e-4"]
     assert others["chosen instead"].tolist() == ["e-2", "e-5"]

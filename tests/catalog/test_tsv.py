@@ -29,7 +29,7 @@ def test_blank_lines_are_left_out_and_lines_keep_their_numbers(tmp_path):
         (b"a\tc\n1\t2\n", "missing column b; got a, c; expected a, b. Add it"),
         (b"a,b\n1,2\n", "is comma-separated; expected tabs. Add it"),
         (b"", "is empty; expected a table of a, b"),
-        (b"a\tb\n1\t2\n\n1\x00x\t3\n", r"row 4, column a: a sign that cannot be seen; got '1.x00x'"),
+        (b"a\tb\n1\t2\n\n1\x00x\t3\n", r"row 4, column a: an invisible character; got '1.x00x'"),
         (b"a\tb\n\xff\xfe\t1\n", "is not UTF-8 text: .*Save it as text in UTF-8"),
         (b"\xff\xfea\0\t\0b", "is not a tab-separated table|is not UTF-8 text"),
         (b"a b  c\n1 2 3\n", "has spaces between its columns; got 'a b  c'; expected tabs"),

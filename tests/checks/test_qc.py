@@ -15,7 +15,7 @@ SIZES = {"chr1": 10_010, "chr2": 5_000}
 
 @pytest.fixture
 def store(write_bigwig, tmp_path):
-    """Six tracks of one assay and one of another: four alike, one unlike, one flat, one negative, one unreadable."""
+    """Write tracks of one assay (some alike, unlike, flat, negative, unreadable) and one of another."""
     rng = np.random.default_rng(0)
     shape = rng.gamma(1, 3, 100)
     kinds = {
@@ -64,9 +64,9 @@ def test_outliers_are_named_with_the_reason(store):
 def test_correlation_agrees_with_laying_everything_out(store):
     table = quality(store)
     signal = open_compendium(store).signal.to_numpy().astype(float)
-    mine = table.index[(table["assay"] == "mark") & (table["status"] == "ok")]
-    for row in mine:
-        others = signal[[i for i in mine if i != row]].mean(axis=0)
+    marks = table.index[(table["assay"] == "mark") & (table["status"] == "ok")]
+    for row in marks:
+        others = signal[[i for i in marks if i != row]].mean(axis=0)
         if signal[row].std() > 0:
             assert table.loc[row, "correlation"] == pytest.approx(
                 np.corrcoef(signal[row], others)[0, 1], abs=1e-9

@@ -112,7 +112,7 @@ def test_one_track_under_two_accessions():
     assert "the same track under several names: b / A (F0), c / A (F1)" in note
     assert (
         same_tracks(table({"signal_max": 0.0}, {"signal_max": 0.0})) == []
-    )  # constant ones are said elsewhere
+    )  # another remark covers constant ones
 
 
 def test_signs_are_no_spelling():

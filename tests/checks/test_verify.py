@@ -22,7 +22,7 @@ from epixs.storage.store import open_store
 
 @pytest.fixture
 def store(world, tmp_path, monkeypatch):
-    """A store of several tiles, whose bigWigs are copies that a test may change."""
+    """Make a store of several tiles, whose bigWigs are copies that a test may change."""
     monkeypatch.setattr("epixs.compendium.plan.CHUNK_BINS", 500)
     monkeypatch.setattr("epixs.compendium.plan.FEWEST_SHARD_CHUNKS", 1)
     shutil.copytree(world.folder / "tracks", tmp_path / "tracks")

@@ -1,4 +1,4 @@
-"""The loop over what a ledger lacks, with a store of four tiles and work that only counts."""
+"""Run the tasks that a ledger lacks, on a store of four tiles, with work that only counts."""
 
 import threading
 from concurrent.futures import ThreadPoolExecutor

@@ -1,4 +1,4 @@
-"""A real LocalCluster of spawned workers, and a real scheduler's address."""
+"""Run tasks on a real LocalCluster of spawned workers, and on a real scheduler by its address."""
 
 import itertools
 import os
@@ -95,7 +95,7 @@ def test_an_interrupt_while_workers_start_comes_through(monkeypatch):
         return cluster
 
     monkeypatch.setattr(distributed, "LocalCluster", interrupted)
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # in the background, it may be ignored
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # background processes may ignore it
     try:
         with pytest.raises(KeyboardInterrupt), open_client(workers=1):
             pytest.fail("the interrupt was lost")

@@ -18,7 +18,7 @@ def human(world):
 
 @pytest.fixture
 def expected(human):
-    """The locus by hand: the second region begins with bin 1,500."""
+    """Select the locus by hand: the second region begins with bin 1,500."""
     return human.signal.to_numpy()[:, 1_500 + 100 : 1_500 + 160]
 
 
@@ -66,10 +66,10 @@ def test_experiments_and_regions(world):
     ],
 )  # fmt: skip
 def test_a_locus_of_what_was_selected_before_is_the_locus(human, expected, cut):
-    found = cut(human).epixs.sel(LOCUS)
-    assert np.array_equal(found.signal.transpose("experiment", "bin").to_numpy(), expected)
-    assert found["bin"].to_numpy().tolist() == list(range(1_600, 1_660))
-    assert found["bin_start"].to_numpy()[0] == 20_002_500
+    selected = cut(human).epixs.sel(LOCUS)
+    assert np.array_equal(selected.signal.transpose("experiment", "bin").to_numpy(), expected)
+    assert selected["bin"].to_numpy().tolist() == list(range(1_600, 1_660))
+    assert selected["bin_start"].to_numpy()[0] == 20_002_500
 
 
 @pytest.mark.parametrize(
@@ -114,8 +114,8 @@ def test_a_locus_that_reaches_outside_the_regions_says_so(human):
     first = human.epixs.bins()["start"].iloc[0]
     chrom = human.epixs.bins()["chrom"].iloc[0]
     with pytest.warns(EpixsWarning, match="reaches outside the regions: 4 of its 44 bins are there"):
-        found = human.epixs.sel(f"{chrom}:{first - 1_000}-{first + 100}")
-    assert found.sizes["bin"] == 4
+        selected = human.epixs.sel(f"{chrom}:{first - 1_000}-{first + 100}")
+    assert selected.sizes["bin"] == 4
 
 
 def test_a_locus_as_a_table(human, expected):
@@ -130,7 +130,7 @@ def test_a_locus_as_a_table(human, expected):
 
 
 def test_a_table_of_observed_and_imputed_tells_them_apart(human, expected):
-    """Columns of one name would be one column of most tables that are made of it."""
+    """Most tools would merge columns of the same name into one."""
     human = human.load()
     imputed = human.isel(experiment=[2]).assign_coords(accession=("experiment", ["imputed-1"]))
     both = xr.concat([human.isel(experiment=[1, 2]), imputed], "experiment")

@@ -9,9 +9,9 @@ def table(*rows):
 
 
 def test_what_one_table_lacks_is_named():
-    mine = table(("A1", "liver", "CTCF"), ("A2", "heart", "CTCF"))
-    theirs = table(("A1", "liver", "CTCF"), ("A3", "lung", "CTCF"), ("A4", "lung", "DNase"))
-    assert different_experiments(mine, theirs) == [
+    planned = table(("A1", "liver", "CTCF"), ("A2", "heart", "CTCF"))
+    stored = table(("A1", "liver", "CTCF"), ("A3", "lung", "CTCF"), ("A4", "lung", "DNase"))
+    assert different_experiments(planned, stored) == [
         "1 experiment that the store lacks: A2 (heart / CTCF)",
         "2 experiments that only the store has: A3 (lung / CTCF), A4 (lung / DNase)",
     ]

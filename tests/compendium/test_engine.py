@@ -10,7 +10,7 @@ from tests.patience import PATIENCE
 
 def test_an_engine_opens_a_store_with_its_labels_loaded(world):
     dataset = xr.open_dataset(world.store("mouse"), engine=EpixsEngine)
-    assert dataset.assay.chunks is None  # no lazy label, as `open_zarr` has them
+    assert dataset.assay.chunks is None  # labels are loaded, unlike those of `open_zarr`
     assert len(dataset.sel(experiment=dataset.assay == dataset.assay[0].item()).experiment)
     assert (
         "md5sum"

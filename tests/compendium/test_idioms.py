@@ -1,4 +1,4 @@
-"""What people write with xarray, on each documented way of opening a store; the first two without epixs."""
+"""Common xarray code on each documented way of opening a store; the first two ways work without epixs."""
 
 import importlib.util
 import re
@@ -15,7 +15,7 @@ WITHOUT_MASKS = {
     'observed.signal.groupby("assay").mean()',
     'observed.to_zarr("a.zarr")',
 }
-"""What xarray refuses to do with Dask arrays."""
+"""Operations that xarray refuses to do with Dask arrays."""
 
 
 @pytest.fixture(scope="module")
@@ -51,7 +51,7 @@ def test_the_page_is_up_to_date(idioms, found):
 
 @pytest.mark.filterwarnings("ignore:Consolidated metadata is currently not part")  # Zarr's own
 def test_the_snippet_without_epixs_loads_the_labels(idioms, folder, tmp_path, monkeypatch):
-    """That all snippets of the page run is tested with the other pages."""
+    """The tests of all pages check that its snippets run."""
     monkeypatch.chdir(tmp_path)
     (tmp_path / "mouse.zarr").symlink_to(folder / "observed.zarr")
     code, *_ = re.findall(r"```python\n(.*?)```", idioms.PAGE.read_text(encoding="utf-8"), re.S)

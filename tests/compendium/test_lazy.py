@@ -14,7 +14,7 @@ def plan():
 
 @pytest.fixture
 def asked():
-    """What was asked for: first and last row, first and last bin."""
+    """Return the block that was read: first and last row, first and last bin."""
     return []
 
 

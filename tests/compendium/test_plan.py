@@ -61,10 +61,10 @@ def test_progress_is_a_value():
 
 def test_each_experiment_has_a_name_of_its_own():
     rows = [
-        ("liver", "H3K4me3", "A1"),  # removed: the next one is the liver's
+        ("liver", "H3K4me3", "A1"),  # removed, so the next row has the plain name
         ("liver", "H3K4me3", "A2"),
         ("a / b", "c", "A3"),
-        ("a", "b / c", "A4"),  # another pair that is written alike
+        ("a", "b / c", "A4"),  # another pair with the same text
     ]
     table = pd.DataFrame(rows, columns=["biosample", "assay", "accession"])
     assert experiment_names(table, {"A1": "why"}).tolist() == [

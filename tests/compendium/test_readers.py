@@ -1,4 +1,4 @@
-"""Stores as libraries other than zarr-python read them."""
+"""Read stores with libraries other than zarr-python."""
 
 import numpy as np
 import pytest

@@ -28,7 +28,7 @@ def plan():
 
 
 def fill(path, plan, skip=()):
-    """Write every tile but some; returns the values."""
+    """Write every tile except some; returns the values."""
     values = np.random.default_rng(0).random((plan.n_experiments, plan.n_bins), dtype=np.float32)
     store = open_store(path)
     for tile in plan.tiles():
@@ -143,7 +143,7 @@ def test_a_folder_of_unfinished_downloads_is_not_ours(tmp_path, plan):
 
 def test_another_plan_is_refused_naming_what_differs(tmp_path, plan):
     prepare_store(tmp_path / "a.zarr", plan)
-    prepare_store(tmp_path / "a.zarr", plan)  # the same one goes on
+    prepare_store(tmp_path / "a.zarr", plan)  # the same plan continues
     with pytest.raises(StoreError, match=r"got uncovered nan, the store has zero"):
         prepare_store(tmp_path / "a.zarr", plan_of(20, 40_000, uncovered="nan"))
 
@@ -168,7 +168,7 @@ def test_a_store_whose_creation_was_cut_short_is_created_again(tmp_path, plan, m
 
 @pytest.mark.parametrize("shape", [None, (1, 1), (9,)])
 def test_a_store_without_its_ledger_is_not_made_anew(tmp_path, plan, shape):
-    """Its signal may be all there is: the sources may be gone."""
+    """The signal may exist only in the store, if the sources are gone."""
     path = tmp_path / "a.zarr"
     create_store(path, plan)
     fill(path, plan)
@@ -286,7 +286,7 @@ def test_nothing_is_written_through_a_link_that_leads_out(tmp_path, plan):
     create_store(path, plan)
     (tmp_path / "elsewhere").mkdir()
     (path / "signal" / "c").symlink_to(tmp_path / "elsewhere", target_is_directory=True)
-    with pytest.raises(StoreError, match=r"leads out of .*a\.zarr.*Take the symbolic link away"):
+    with pytest.raises(StoreError, match=r"leads out of .*a\.zarr.*Remove the symbolic link"):
         fill(path, plan)
     assert list((tmp_path / "elsewhere").iterdir()) == []
 
@@ -346,7 +346,7 @@ def test_rows_of_another_kind_appended_to_a_store_are_found(tmp_path, finished):
 
 
 def make_earlier(path):
-    """Take away what stores of earlier versions lack."""
+    """Remove the variables and attributes that stores of earlier versions lack."""
     added = ("experiment", "kind", "bin_index")
     root = zarr.open_group(path, mode="r+", use_consolidated=False)
     names = root["signal"].attrs["coordinates"].split()

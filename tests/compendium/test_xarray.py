@@ -1,4 +1,4 @@
-"""Stores as people read them: xarray's own verbs on what `xr.open_zarr(..., chunks=None)` gives."""
+"""Read stores with xarray alone: its own methods on the Dataset of `xr.open_zarr(..., chunks=None)`."""
 
 import numpy as np
 import pytest
@@ -17,7 +17,7 @@ def paths(world, trained, held_out):
 
 @pytest.fixture(params=["xarray", "epixs"])
 def both(paths, request):
-    """Observed and imputed, as README opens them."""
+    """Open an observed and an imputed store as README does."""
     if request.param == "epixs":
         return tuple(map(open_compendium, paths))
     return tuple(xr.open_zarr(path, chunks=None) for path in paths)
@@ -50,15 +50,15 @@ def test_observed_and_imputed_together_stay_apart_by_kind(both):
 
 
 def test_observed_and_imputed_are_aligned_by_their_names(both):
-    """An imputed row beside the one that was measured, by hand."""
+    """Compare an imputed row with the measured one, by hand."""
     observed, imputed = both
     difference = (observed.signal - imputed.signal).load()
     pairs = [[*zip(d.biosample.to_numpy(), d.assay.to_numpy(), strict=True)] for d in both]
     common = [pair for pair in pairs[0] if pair in pairs[1]]
     assert difference.experiment.to_numpy().tolist() == [f"{b} / {a}" for b, a in common]
     for pair, row in zip(common, difference.to_numpy(), strict=True):
-        mine, its = (d.signal[of.index(pair)].to_numpy() for d, of in zip(both, pairs, strict=True))
-        assert np.array_equal(row, mine - its)
+        first, second = (d.signal[of.index(pair)].to_numpy() for d, of in zip(both, pairs, strict=True))
+        assert np.array_equal(row, first - second)
 
 
 def test_a_store_opens_as_a_tree_and_beside_others(paths):
@@ -69,7 +69,7 @@ def test_a_store_opens_as_a_tree_and_beside_others(paths):
 
 
 def test_a_join_that_left_labels_out_is_written_and_read(paths, tmp_path):
-    # A number that is missing is NaN, and so no whole number: xarray warns where it is written as one.
+    # Missing whole numbers become NaN, and xarray warns when NaN is written into an integer variable.
     observed, imputed = (xr.open_zarr(path).drop_vars("source_size") for path in paths)
     few = observed.isel(experiment=[0, 1])
     joined = few.combine_first(imputed[["signal"]].reset_coords(drop=True))

@@ -31,8 +31,8 @@ UCSC = Assembly("x", {"chr1": 100, "chr2": 200, "chrM": 16})
     ],
 )
 def test_names_with_and_without_chr(lengths, names, other_lengths, ambiguous):
-    found = match_chromosomes(lengths, UCSC)
-    assert (found.names, found.other_lengths, found.ambiguous) == (names, other_lengths, ambiguous)
+    match = match_chromosomes(lengths, UCSC)
+    assert (match.names, match.other_lengths, match.ambiguous) == (names, other_lengths, ambiguous)
 
 
 def test_one_name_for_two_chromosomes_is_not_guessed():

@@ -59,7 +59,7 @@ def test_overlapping_regions_merge_with_a_note_and_adjacent_ones_do_not():
     rows = [("chr2", 0, 100, "z"), ("chr1", 100, 200, "a"), ("chr1", 190, 300, "b"), ("chr1", 300, 400, "c")]
     regions, notes = make_regions(SMALL, rows)
     assert regions.name == ("z", "a", "c")
-    assert notes == ["1 of 4 regions overlap one before and were merged: a and b on chr1"]
+    assert notes == ["1 of 4 regions overlap another and were merged: a and b on chr1"]
     assert regions.first_bin.tolist() == [0, 4, 12]
 
 
@@ -121,7 +121,7 @@ def test_whole_chromosomes(tmp_path):
     (tmp_path / "a.bed").write_text("chr2\t5000\n")
     with pytest.raises(RegionError, match=r"read as one if its name ends in \.sizes"):
         read_regions(tmp_path / "a.bed", SMALL)
-    with pytest.raises(RegionError, match="nothing says how long the chromosomes of new are"):
+    with pytest.raises(RegionError, match="the lengths of the chromosomes of new are not known"):
         read_regions("genome", Assembly("new", {}))
 
 
@@ -193,13 +193,13 @@ def test_region_arithmetic_agrees_with_walking_the_bins(rows):
     table = regions.table()
     assert list(zip(table["chrom"], table["start"], table["end"], strict=True)) == slow
     assert len(set(slow)) == len(slow) == regions.n_bins
-    # every given base lies in exactly the bins that touch it
+    # every base given lies in exactly the bins that touch it
     for chrom, start, end, _ in given_rows:
         bins = regions.bins_of(chrom, start, end)
         assert [slow[b] for b in bins] == [r for r in slow if r[0] == chrom and r[1] < end and r[2] > start]
         assert slow[bins[0]][1] <= start
         assert slow[bins[-1]][2] >= end
-    # pieces of any run of bins tile it
+    # the pieces of any range of bins cover it without gaps or overlaps
     middle = regions.n_bins // 2
     for low, high in ((0, regions.n_bins), (middle, regions.n_bins), (0, middle)):
         covered = [b for p in regions.pieces(low, high) for b in range(p.first_bin, p.first_bin + p.n_bins)]

@@ -1,4 +1,4 @@
-"""Adding experiments and regions to a finished store, and removing experiments from it."""
+"""Add experiments and regions to a finished store, and remove experiments from it."""
 
 import contextlib
 import itertools
@@ -31,7 +31,7 @@ MORE, _ = make_regions(ASSEMBLY, [("chr2", 0, 900, "two"), ("chr1", 3_000, 5_000
 
 @pytest.fixture
 def catalog(write_bigwig, monkeypatch):
-    """Five tracks; stores of them have row groups of two experiments and tiles of 20 bins."""
+    """Write five tracks; their stores have row groups of two experiments and tiles of 20 bins."""
     monkeypatch.setattr("epixs.compendium.plan.CHUNK_ROWS", 2)
     monkeypatch.setattr("epixs.compendium.plan.CHUNK_BINS", 20)
     monkeypatch.setattr("epixs.compendium.plan.FEWEST_SHARD_CHUNKS", 1)
@@ -58,7 +58,7 @@ def test_appended_experiments_come_last_and_full_shards_are_not_touched(catalog,
     path = tmp_path / "a.zarr"
     ingest(some(catalog, 0, 1, 2), REGIONS, path)
     before = shards(path)
-    (tmp_path / "0.bw").unlink()  # what the store holds it need not read again
+    (tmp_path / "0.bw").unlink()  # rows that the store holds are not read again
     (tmp_path / "2.bw").unlink()
     table = ingest(some(catalog, 3, 4), None, path, append=True)
     assert table["accession"].tolist() == ["A0", "A1", "A2", "A3", "A4"]
@@ -78,7 +78,7 @@ def test_a_store_that_grew_equals_one_made_at_once(catalog, tmp_path):
     assert grown.attrs["plan"] == whole.attrs["plan"]
     assert regions_of(grown).name == ("one", "two", "overlaps")
     assert regions_of(grown).start[2] == 4_000
-    ingest(catalog, both, tmp_path / "a.zarr")  # and it goes on as one
+    ingest(catalog, both, tmp_path / "a.zarr")  # and the store is then an ordinary one
 
 
 def test_appending_what_is_there_does_nothing(catalog, tmp_path, monkeypatch):
@@ -168,12 +168,12 @@ def test_regions_over_which_a_held_track_cannot_be_read_are_refused_and_nothing_
     catalog, write_bigwig, tmp_path
 ):
     path = tmp_path / "a.zarr"
-    other = {"chr1": 10_010, "chr2": 4_999}  # of another length where the regions to add lie
+    other = {"chr1": 10_010, "chr2": 4_999}  # another length of the chromosome of the regions to add
     short = write_bigwig("1.bw", [("chr1", 0, 9_000, 2.0)], sizes=other)
     ingest(some(catalog, 0, 1), REGIONS, path)
     before = open_compendium(path).load()
     for asked in (some(catalog, 0, 1), some(catalog, 2)):
-        with pytest.raises(StoreError, match=r"1 experiment\(s\) .*A1: .*chr2.*the store is as it was"):
+        with pytest.raises(StoreError, match=r"1 experiment\(s\) .*A1: .*chr2.*the store was not changed"):
             ingest(asked, MORE, path, append=True)
         assert open_compendium(path).load().identical(before)
     short.unlink()
@@ -199,7 +199,7 @@ def test_a_catalog_whose_files_are_gone_adds_nothing(catalog, tmp_path):
 
 
 def test_a_file_that_changed_is_never_half_old_and_half_new(catalog, write_bigwig, tmp_path):
-    """Neither after a re-read that was cut short, nor when regions are added, named in the catalog or not."""
+    """That holds after an interrupted re-read, and when regions are added, named in the catalog or not."""
     path = tmp_path / "a.zarr"
     ingest(some(catalog, 0, 1), REGIONS, path)
     write_bigwig("0.bw", [("chr1", 0, 10_000, 50.0), ("chr2", 0, 5_000, 50.0)])
@@ -227,7 +227,7 @@ def test_repair_without_sources_gives_nothing_up(catalog, tmp_path):
     assert not any(fault.repairable for fault in faults)
     forget(path, faults)
     assert np.array_equal(open_compendium(path).signal.to_numpy(), before)
-    # a tile that is really damaged is not given up either
+    # a tile that is really damaged is kept as well
     shard = path / "signal" / "c" / "0" / "1"
     shard.write_bytes(shard.read_bytes()[:-9] + b"123456789")
     forget(path, verify(path))
@@ -245,7 +245,7 @@ WRITES = [
     (zarr.storage.LocalStore, "set_if_not_exists"),
     (storing, "put_object"),
 ]
-"""All that writes a file of a store."""
+"""All functions that write a file of a store."""
 
 
 class Killed(Exception):
@@ -253,7 +253,7 @@ class Killed(Exception):
 
 
 def dying(real, count, last):
-    """A function that writes, and dies instead when it is the turn of write number `last`, and ever after."""
+    """Wrap a function that writes, to die instead of write number `last` and all later ones."""
 
     def call(*args, **kwargs):
         if next(count) >= last:
@@ -269,7 +269,7 @@ def dying(real, count, last):
     + [pytest.param(what, 5, marks=pytest.mark.slow) for what in ("experiments", "regions")],
 )
 def test_killed_at_any_write_the_same_command_completes_it(catalog, tmp_path, monkeypatch, what, stride):
-    """One write of a file after the other is the last one; what then opens as complete is as before or after."""
+    """Each write in turn is the last; a store that then opens as complete is as before or as after."""
 
     def prepare(store):
         ingest(some(catalog, 0, 1), REGIONS, store)
@@ -312,20 +312,18 @@ def test_killed_at_any_write_the_same_command_completes_it(catalog, tmp_path, mo
             else:
                 break
         with contextlib.suppress(StoreError):
-            found = seen(path)
+            left = seen(path)
             marked = (
                 {"status"} if what in ("remove", "undo") else set()
-            )  # which is by its attribute, in any case
-            assert any(
-                found.drop_vars(marked).identical(state.drop_vars(marked)) for state in (before, after)
-            )
+            )  # the attribute, not this label, decides
+            assert any(left.drop_vars(marked).identical(state.drop_vars(marked)) for state in (before, after))
         act(path)
         assert seen(path).identical(after), last
     assert kills >= (1 if what != "again" else 0)
 
 
 def test_the_whole_catalog_goes_on_with_a_store_that_grew(catalog, tmp_path):
-    """Its layout is that of its first experiments, not the one that all of them would be given."""
+    """Its layout is that of its first experiments, not the one of a new store of all experiments."""
     path = tmp_path / "a.zarr"
     ingest(some(catalog, 0), REGIONS, path)
     ingest(some(catalog, 1, 2), None, path, append=True)

@@ -91,7 +91,7 @@ def test_uncovered_nan(panel, tmp_path):
 def test_running_again_reads_nothing(panel, tmp_path, monkeypatch):
     catalog, regions = panel
     ingest(catalog, regions, tmp_path / "a.zarr")
-    monkeypatch.setattr(module, "read_row", None)  # calling it would raise a TypeError, or fail the row
+    monkeypatch.setattr(module, "read_row", None)  # a call would raise a TypeError, or fail the row
     assert (ingest(catalog, regions, tmp_path / "a.zarr")["status"] == "ok").all()
 
 
@@ -132,9 +132,9 @@ def test_replaced_source_is_read_again(panel, tmp_path, write_bigwig):
     os.utime(tmp_path / "0.bw", ns=(1, 1))
     plan = plan_ingest(catalog, regions)
     states = source_states(catalog.experiments["path"])
-    every = [tile_task(plan, catalog.assembly, tile, states) for tile in plan.tiles()]
+    tasks = [tile_task(plan, catalog.assembly, tile, states) for tile in plan.tiles()]
     store = open_store(tmp_path / "a.zarr")
-    (pending,) = pending_tasks(store, every, read_ledger(store))
+    (pending,) = pending_tasks(store, tasks, read_ledger(store))
     assert [row.kept is None for row in pending.rows] == [True, False, False]
     ingest(catalog, regions, tmp_path / "a.zarr")
     signal_now = open_compendium(tmp_path / "a.zarr").signal[0, :41].to_numpy()
@@ -174,7 +174,7 @@ def test_retry_failed_reads_tiles_whose_files_look_unchanged(panel, tmp_path, mo
 
 
 def test_a_part_that_reads_failed_rows_again_keeps_the_store_unfinished(panel, tmp_path, monkeypatch):
-    """While one part reads, another one that ends must not finish the store, and sweep up what is written."""
+    """While one share reads, another share that ends must not finish the store and sweep its files."""
     monkeypatch.setattr("epixs.compendium.plan.CHUNK_BINS", 10)
     monkeypatch.setattr("epixs.compendium.plan.FEWEST_SHARD_CHUNKS", 1)
     catalog, regions = panel
@@ -300,7 +300,7 @@ def test_full_disk_stops_with_what_was_written_kept(panel, tmp_path, monkeypatch
 
 
 def test_killed_in_mid_run_resumes(world, tmp_path):
-    """kill -9 of the process, at the first tile: the store is unfinished, then the same as ever."""
+    """After kill -9 at the first tile, the store is unfinished; the next run completes it as usual."""
     code = (
         "import sys, os, signal\n"
         "from epixs.catalog.experiments import read_catalog\n"
@@ -340,7 +340,7 @@ def test_a_file_that_is_replaced_during_the_run_is_not_mixed_in(panel, tmp_path,
 
 
 def test_a_file_that_comes_while_a_run_goes_on_waits_for_the_next_run(panel, tmp_path, monkeypatch):
-    """It may come again, and another one: then a row would hold both."""
+    """The file might be replaced once more; then a row would mix two versions."""
     catalog, regions = panel
     (tmp_path / "2.bw").rename(tmp_path / "late.bw")
     read = module.read_tile
@@ -447,7 +447,7 @@ def test_each_source_is_asked_for_its_state_once(panel, tmp_path, monkeypatch):
     asked = []
     original = planning.source_states
     monkeypatch.setattr(planning, "source_states", lambda paths: asked.extend(paths) or original(paths))
-    for _ in range(2):  # a new store, then one to go on with
+    for _ in range(2):  # a new store, then the existing one
         asked.clear()
         plan = preview(tmp_path / "a.zarr", catalog, regions)
         ingest(catalog, regions, tmp_path / "a.zarr", plan=plan)

@@ -1,4 +1,4 @@
-"""Some of the regions of a compendium, as a compendium of their own."""
+"""Copy some regions of a compendium into a compendium of their own."""
 
 import numpy as np
 import pytest

@@ -92,7 +92,7 @@ RECORDS = {
 
 
 def ledger_of(place):
-    """A store with a record for each tile, each in an object of its own."""
+    """Make a store with a record for each tile, each in an object of its own."""
     store = make_store(place, {"kind": "observed", "status": "unfinished"}, GRID, lambda store: None)
     for key, record in RECORDS.items():
         write_record(store, key, record)
@@ -162,7 +162,7 @@ class Killed(Exception):
 
 
 def dying(real, steps, last):
-    """A function that dies instead of writing when it is its turn; deleting also in the midst of it."""
+    """Wrap a function to die instead of write number `last`; a deletion may also die half done."""
 
     def call(*arguments):
         if next(steps) == last:
@@ -178,7 +178,7 @@ def dying(real, steps, last):
 @pytest.mark.parametrize("where", ["local", "s3"])
 @pytest.mark.parametrize("again", [False, True])
 def test_killed_at_any_write_every_record_is_there(tmp_path, s3, monkeypatch, where, again):
-    """Before and after each write and delete; the next run completes it."""
+    """Die before and after each write and delete; the next run completes the work."""
     for last in itertools.count():
         store = ledger_of(str(tmp_path / f"{last}.zarr") if where == "local" else f"s3://tracks/{last}.zarr")
         if again:

@@ -52,7 +52,7 @@ def test_what_is_no_lock_is_named_and_left_alone(tmp_path, make):
 
 
 def test_a_part_is_seen_by_a_whole_run_that_starts_at_the_same_moment(tmp_path, monkeypatch):
-    """The part comes between the whole run's taking its lock and its looking for others."""
+    """The part starts after the whole run takes its lock and before it looks for others."""
     store = tmp_path / "a.zarr"
     original, entered = lock._parts_held, []
 
@@ -102,15 +102,15 @@ def test_the_lock_of_a_dead_process_is_taken_over(tmp_path):
 
 def test_a_number_that_another_process_got_is_not_the_holder(tmp_path):
     store = tmp_path / "a.zarr"
-    here = {"host": socket.gethostname(), "namespace": lock._namespace()}
-    hold(lock_path(store), **here, process=os.getpid(), process_started="1")
+    place = {"host": socket.gethostname(), "namespace": lock._namespace()}
+    hold(lock_path(store), **place, process=os.getpid(), process_started="1")
     with writing(store):
         pass
 
 
 @pytest.mark.parametrize("answer", [PermissionError, None])
 def test_a_process_that_cannot_be_looked_at_is_not_taken_for_dead(tmp_path, monkeypatch, answer):
-    """Of another user where /proc hides them, or in another container that shares the folder."""
+    """It may belong to another user and be hidden in /proc, or run in another container on the same folder."""
     store = tmp_path / "a.zarr"
 
     def kill(process, number):
@@ -134,7 +134,7 @@ def test_two_that_find_the_same_dead_lock_do_not_both_get_in(tmp_path, monkeypat
 
     def after_another(self, text):
         monkeypatch.setattr(lock._FileLock, "take_over", original)
-        inside.enter_context(writing(store))  # is faster: it finds the dead lock as well, and takes it over
+        inside.enter_context(writing(store))  # the faster one also finds the dead lock, and takes it over
         return original(self, text)
 
     monkeypatch.setattr(lock._FileLock, "take_over", after_another)
@@ -148,7 +148,7 @@ def test_two_that_find_the_same_dead_lock_do_not_both_get_in(tmp_path, monkeypat
 def test_a_holder_that_slept_too_long_leaves_the_lock_of_the_next_one_alone(tmp_path):
     store = tmp_path / "a.zarr"
     with writing(store):
-        lock_path(store).unlink()  # as one does that takes it over
+        lock_path(store).unlink()  # as a run that takes it over does
         hold(lock_path(store), host="elsewhere")
         old = lock_path(store).stat().st_mtime - 60
         os.utime(lock_path(store), (old, old))

@@ -1,4 +1,4 @@
-"""Stores begin and end the same way, whatever they hold, and in a folder or an object store."""
+"""The life cycle of stores of any content, in a folder or in an object store."""
 
 import errno
 
@@ -43,7 +43,7 @@ def test_a_store_is_made_opened_and_marked(place):
     assert (store.kind, store.is_complete, CREATING in store.attributes) == ("numbers", False, False)
     marked = store.with_attributes({"status": "complete"})
     assert marked.is_complete
-    assert not store.is_complete  # a store is as it was when it was opened
+    assert not store.is_complete  # attributes are those of the time of opening
     assert store.refreshed().is_complete
     again = open_store(place)
     assert again.attributes == marked.attributes
@@ -100,7 +100,7 @@ def test_a_folder_is_not_made_by_looking(tmp_path):
 
 
 def test_a_put_is_whole_or_not_at_all(tmp_path):
-    """A write that fails leaves the object as it was, as a disk that is full would."""
+    """If a write fails, as on a full disk, the object does not change."""
     store = make(tmp_path / "a.zarr")
     store.put("c/0", [b"before"])
 
@@ -132,14 +132,14 @@ def test_damage_is_told_from_what_is_out_of_reach(tmp_path):
 
 
 def test_differences_are_named_with_both_values():
-    mine = {"species": "cow", "settings": {"epochs": 3, "seed": 1}, "tables": "b"}
-    theirs = {"species": "cow", "settings": {"epochs": 9, "seed": 1}, "tables": "a"}
-    assert differences(mine, theirs, {"tables": lambda: ["a table less"]}) == [
+    settings = {"species": "cow", "settings": {"epochs": 3, "seed": 1}, "tables": "b"}
+    stored = {"species": "cow", "settings": {"epochs": 9, "seed": 1}, "tables": "a"}
+    assert differences(settings, stored, {"tables": lambda: ["a table less"]}) == [
         "settings: epochs 3, the store has 9",
         "a table less",
     ]
-    assert differences(mine, None) == ["settings that it no longer holds"]
-    assert differences(mine, mine) == []
+    assert differences(settings, None) == ["settings that it no longer holds"]
+    assert differences(settings, settings) == []
 
 
 def test_old_leftovers_and_new_ones_are_swept_away(tmp_path):

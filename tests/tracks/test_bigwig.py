@@ -22,7 +22,7 @@ ASSEMBLY = Assembly("small", {"chr1": 10_010, "chr2": 5_000})
 
 @pytest.fixture
 def whole(write_bigwig):
-    """A file of several blocks on two chromosomes."""
+    """Write a file of several blocks on two chromosomes."""
     rng = np.random.default_rng(0)
     steps = [("chr1", i * 5, i * 5 + 4, float(rng.random() * 9)) for i in range(2_000)]
     return write_bigwig("whole.bw", [*steps, *(("chr2", i * 10, i * 10 + 10, 1.5) for i in range(400))])
@@ -83,9 +83,9 @@ def test_every_truncation_is_refused_or_harmless(whole, tmp_path):
 
 @pytest.mark.slow
 def test_a_flipped_byte_never_crashes_nor_reads_as_missing(whole, tmp_path):
-    """One byte changed anywhere: the same values, another value of some items, or a TrackError.
+    """With any byte changed, a file gives the same values, other values of some items, or a TrackError.
 
-    A block that vanished, or that read as zeros, would lower the sum of everything by far.
+    If a block vanished or were read as zeros, the total would be much lower.
     """
     content, expected = whole.read_bytes(), read(whole)
     total = sum(part.sum() for part in expected)
@@ -110,7 +110,7 @@ def test_cyclic_index(whole, tmp_path):
     content = bytearray(whole.read_bytes())
     (index,) = struct.unpack_from("<Q", content, 24)
     node = index + 48
-    # a branch of one child that is itself, over the box of the whole file
+    # a branch whose only child is itself, with the interval of the whole file
     struct.pack_into("<BBH", content, node, 0, 0, 1)
     struct.pack_into("<IIIIQ", content, node + 4, 0, 0, 1, 10_010, node)
     path = tmp_path / "cyclic.bw"
@@ -120,7 +120,7 @@ def test_cyclic_index(whole, tmp_path):
 
 
 def test_nodes_that_lie_across_one_another(whole, tmp_path):
-    """A small file whose index, were every node of it read, would be thousands of times as large."""
+    """If every node of its index were read, a small file would have one thousands of times as large."""
     content = bytearray(whole.read_bytes())
     (index,) = struct.unpack_from("<Q", content, 24)
     content = content[: index + 48]
@@ -135,7 +135,7 @@ def test_nodes_that_lie_across_one_another(whole, tmp_path):
     path.write_bytes(content)
     tracemalloc.start()
     try:
-        with pytest.raises(TrackError, match="larger than what it holds"):
+        with pytest.raises(TrackError, match="larger than its content"):
             BigWig(path)
         assert tracemalloc.get_traced_memory()[1] < 4 * len(content)
     finally:
@@ -148,7 +148,7 @@ def read_chr1(path):
 
 
 def rebuild(whole, tmp_path, payload, name="made.bw"):
-    """Replace the first block's content, compressed, in place of the old one (padded to its length)."""
+    """Compress new content and write it over the first block, padded to its length."""
     content = bytearray(whole.read_bytes())
     big = BigWig(whole)
     leaf = big._leaves[0]
@@ -210,7 +210,7 @@ def test_uncompressed_in_both_byte_orders(tmp_path, order, kind):
 @pytest.mark.parametrize("kind", KINDS)
 @given(data=st.data())
 def test_any_bytes_in_a_section(tmp_path_factory, kind, data):
-    """Sections whose bytes were changed: values, or a TrackError, never anything else."""
+    """Sections with changed bytes give values or a TrackError, never anything else."""
     path = write_uncompressed(tmp_path_factory.mktemp("section") / "a.bw", "<", kind)
     content = bytearray(path.read_bytes())
     (index,) = struct.unpack_from("<Q", content, 24)
@@ -226,14 +226,14 @@ def test_any_bytes_in_a_section(tmp_path_factory, kind, data):
 
 
 def test_chromosomes(whole):
-    with pyBigWig.open(str(whole)) as theirs:
+    with pyBigWig.open(str(whole)) as reference:
         ours = BigWig(whole)
-        assert ours.chrom_sizes == theirs.chroms()
+        assert ours.chrom_sizes == reference.chroms()
         ours.close()
 
 
 def made(tmp_path, block, leaves, *, buffer=0, name="made.bw"):
-    """A file of one chromosome, the bytes of one block, and leaves `(start, end, offset in block, length)`."""
+    """Write a file of one chromosome from a block's bytes and leaves `(start, end, offset, length)`."""
     tree_at, data_at = 64, 64 + 32 + 4 + 4 + 8
     index_at = data_at + 8 + len(block)
     head = struct.pack("<IHHQQQHHQQIQ", 0x888FFC26, 4, 0, tree_at, data_at, index_at, 0, 0, 0, 0, buffer, 0)
@@ -249,7 +249,7 @@ def made(tmp_path, block, leaves, *, buffer=0, name="made.bw"):
 
 
 def test_blocks_that_share_their_bytes(tmp_path):
-    """Inflated once for each leaf, a small file would take for ever."""
+    """If a block were inflated once per leaf, a small file would take for ever."""
     block = zlib.compress(section([(0, 10, 1.0)]))
     path = made(tmp_path, block, [(0, 5_000, 0, len(block))] * 3, buffer=32_768)
     with pytest.raises(TrackError, match="the same bytes twice"):
@@ -257,21 +257,21 @@ def test_blocks_that_share_their_bytes(tmp_path):
 
 
 def test_many_blocks_over_one_place(tmp_path):
-    """Each would be looked at for each region."""
+    """Each of these blocks would be read for each region."""
     one = section([], 0, 0)
     path = made(tmp_path, one * 20, [(0, 10_010, 24 * i, 24) for i in range(20)])
     with pytest.raises(
-        TrackError, match="passes a limit of epixs, and need not be damaged: data blocks over one"
+        TrackError, match="exceeds a limit of epixs, but is not necessarily damaged: data blocks over one"
     ):
         BigWig(path)
 
 
 def test_items_laid_over_one_another_without_end(tmp_path):
-    """65,535 items of the whole chromosome: as many values a base, if each were laid out."""
+    """65,535 items each cover the whole chromosome: as many values per base would be written out."""
     block = section([(0, 10_010, 1.0)] * 65_535, 0, 10_010)
     path = made(tmp_path, block, [(0, 10_010, 0, len(block))])
     with pytest.raises(
-        TrackError, match="passes a limit of epixs, and need not be damaged: times that items overlap"
+        TrackError, match="exceeds a limit of epixs, but is not necessarily damaged: times that items overlap"
     ):
         read_chr1(path)
 
@@ -287,7 +287,9 @@ def test_more_blocks_and_chromosomes_than_a_mammal_has_are_no_damage(tmp_path, m
     ):
         with monkeypatch.context() as patch:
             patch.setattr(bigwig, name, 0)
-            with pytest.raises(TrackError, match=f"passes a limit of epixs, and need not be damaged: {what}"):
+            with pytest.raises(
+                TrackError, match=f"exceeds a limit of epixs, but is not necessarily damaged: {what}"
+            ):
                 BigWig(path)
 
 
@@ -328,7 +330,7 @@ def test_a_claimed_block_size_beyond_all_items_is_not_set_aside(tmp_path):
 
 @pytest.mark.parametrize(("start", "end"), [(0, 20), (100, 400)])
 def test_items_outside_the_box_of_their_block(tmp_path, start, end):
-    """Such a block would count or not, depending on which region is read."""
+    """Such a block would be read or not, depending on the region."""
     block = section([(start, end, 1.0)], 50, 300)
     path = made(tmp_path, block, [(50, 300, 0, len(block))])
     with pytest.raises(TrackError, match="does not lie where the index says"):

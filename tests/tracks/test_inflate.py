@@ -39,7 +39,7 @@ def way(request, monkeypatch):
     if request.param != "kernel":
         monkeypatch.setattr(module, "KERNEL", False)
     elif not module.KERNEL:
-        # Some builds of `deflate` hide the library's functions; the kernel is not used there, the other ways are.
+        # Some builds of `deflate` hide the library's functions; then the other functions are used, not the kernel.
         pytest.skip("deflate does not export libdeflate here")
     if request.param == "standard library":
         monkeypatch.setattr(module, "deflate", None)

@@ -20,10 +20,10 @@ def test_both_readers_agree(write_bigwig, steps, start, span):
         at += gap + width
     path = write_bigwig("a.bw", sorted(intervals))
     piece = Piece("chr1", 25 * start, min(10_010, 25 * (start + span)), 0)
-    with Track(path) as ours, ReferenceTrack(path) as theirs:
-        assert ours.chrom_sizes == theirs.chrom_sizes
-        assert ours.state() == theirs.state()
-        got, expected = ours.read(piece), theirs.read(piece)
+    with Track(path) as ours, ReferenceTrack(path) as reference:
+        assert ours.chrom_sizes == reference.chrom_sizes
+        assert ours.state() == reference.state()
+        got, expected = ours.read(piece), reference.read(piece)
     np.testing.assert_allclose(got.sums, expected.sums, rtol=1e-6, atol=1e-6)
     assert np.array_equal(got.covered, expected.covered)
 

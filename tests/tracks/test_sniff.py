@@ -37,6 +37,6 @@ WIGGLE = b"track type=wiggle_0\nfixedStep chrom=chr1 start=1 step=25\n1.0\n"
     ],
 )
 def test_what_is_handed_out_as_bigwig(head, kind, way_out):
-    found = what_is(head[:512])
-    assert found[0] == kind
-    assert way_out in found[1]
+    recognised = what_is(head[:512])
+    assert recognised[0] == kind
+    assert way_out in recognised[1]

@@ -1,4 +1,4 @@
-"""Remote files on loopback servers that behave, and that do not."""
+"""Remote files on loopback servers, some of which misbehave."""
 
 import contextlib
 import http.server
@@ -24,7 +24,7 @@ obstore = pytest.importorskip("obstore")
 
 
 class Handler(http.server.BaseHTTPRequestHandler):
-    """Serves ranges of `files`; `mode` says how it misbehaves, every other time or always."""
+    """A server of ranges of `files`; `mode` says how it misbehaves, every other time or always."""
 
     protocol_version = "HTTP/1.1"
 
@@ -93,7 +93,7 @@ def server(monkeypatch):
 
 @pytest.fixture(scope="module")
 def genome(tmp_path_factory):
-    """A bigWig of some megabytes, and what it holds."""
+    """Write a bigWig of some megabytes; returns it and its values."""
     rng = np.random.default_rng(0)
     steps = [("chr1", 25 * i, 25 * i + 20, float(rng.random() * 9)) for i in range(400_000)]
     path = tmp_path_factory.mktemp("genome") / "genome.bw"
@@ -182,7 +182,7 @@ def test_a_remote_page_that_is_no_bigwig(server):
 
 
 def test_no_more_is_kept_than_memory_allows(server, genome, monkeypatch):
-    """Blocks are fetched ahead in windows, the last one let go of before the next."""
+    """Blocks are fetched ahead in windows; each window is freed before the next one is fetched."""
     window = 1 << 13
     monkeypatch.setattr(remote, "WINDOW_BYTES", window)
     monkeypatch.setattr(remote, "MAX_KEPT_BYTES", 16 * window)

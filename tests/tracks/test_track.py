@@ -19,7 +19,7 @@ ASSEMBLY = Assembly("small", SIZES)
 
 
 def slow_bins(intervals, piece):
-    """Oracle: lay every interval out base by base."""
+    """Oracle: write every interval out base by base."""
     base = np.full(piece.end - piece.start, np.nan)
     for chrom, start, end, value in intervals:
         if chrom == piece.chrom:
@@ -102,7 +102,7 @@ def test_a_chromosome_that_the_file_lacks_has_no_value(write_bigwig):
 
 
 def test_other_names_of_the_same_chromosomes(write_bigwig):
-    """Named in one way, read by the names of the assembly."""
+    """A file with other names is read by the names of the assembly."""
     with Track(
         write_bigwig("a.bw", [("1", 0, 10, 1.0), ("MT", 0, 5, 2.0)], sizes={"1": 10_010, "MT": 50})
     ) as track:
@@ -113,7 +113,7 @@ def test_other_names_of_the_same_chromosomes(write_bigwig):
 
 
 def test_lengths_matter_where_regions_lie(write_bigwig):
-    """The mitochondrion of another reference is no other assembly; most chromosomes of other lengths are."""
+    """One chromosome of another length, as another reference's mitochondrion, is accepted; most are not."""
     sizes = {"chr1": 10_010, "chr2": 5_000, "chrM": 101}
     with Track(write_bigwig("a.bw", [("chr1", 0, 10, 1.0)], sizes=sizes)) as track:
         rcrs = Assembly("small", {"chr1": 10_010, "chr2": 5_000, "chrM": 100})
@@ -135,7 +135,7 @@ def test_a_chromosome_with_two_possible_names_is_not_guessed(write_bigwig):
 
 
 def write_anyhow(path, items, sizes=SIZES):
-    """Write items of chr1 that pyBigWig would refuse, unless told not to look."""
+    """Write items of chr1 that pyBigWig would refuse if it validated them."""
     with pyBigWig.open(str(path), "w") as file:
         file.addHeader(list(sizes.items()), maxZooms=0)
         starts, ends, values = (list(column) for column in zip(*items, strict=True))
@@ -216,7 +216,7 @@ def test_step_sections(tmp_path, kind):
 
 
 def test_bases_are_never_laid_out(write_bigwig):
-    """One interval of the largest chromosome a bigWig can hold costs one bin's memory, not its bases'."""
+    """One interval over a chromosome of 4 Gb needs only the memory of the bins read, not of its bases."""
     path = write_bigwig("a.bw", [("chr1", 0, 4_000_000_000, 2.0)], sizes={"chr1": 4_000_000_000})
     with Track(path) as track:
         got = track.read(Piece("chr1", 3_999_999_000, 4_000_000_000, 0))
@@ -224,18 +224,18 @@ def test_bases_are_never_laid_out(write_bigwig):
 
 
 def cut(intervals, length):
-    """Blocks of so many intervals at most, each of one chromosome."""
+    """Cut intervals into blocks of at most `length`, each of one chromosome."""
     return [
         list(items)[at : at + length]
-        for _, found in itertools.groupby(intervals, key=lambda interval: interval[0])
-        for items in [list(found)]
+        for _, group in itertools.groupby(intervals, key=lambda interval: interval[0])
+        for items in [list(group)]
         for at in range(0, len(items), length)
     ]
 
 
 @contextlib.contextmanager
 def inflated_blocks():
-    """How many data blocks are inflated while it lasts, call by call."""
+    """Count the data blocks that are inflated meanwhile, one number per call."""
     with pytest.MonkeyPatch.context() as patch:
         counts = []
         patch.setattr(
@@ -246,7 +246,7 @@ def inflated_blocks():
 
 
 def assert_same(track, pieces):
-    """`read_all` gives what `read` gives piece by piece, to the bit; returns it."""
+    """Check that `read_all` equals `read` of each piece, bit for bit; returns the signal."""
     got = track.read_all(pieces)
     alone = [track.read(piece) for piece in pieces]
     assert got.sums.tobytes() == np.concatenate([signal.sums for signal in alone]).tobytes()
@@ -271,7 +271,7 @@ small_pieces = st.lists(
 def test_many_pieces_are_read_as_each_alone(
     tmp_path_factory, steps, second, places, length, run_bytes, compressed
 ):
-    """Pieces of two chromosomes in any order, over one another or apart, and blocks that are cut anyhow."""
+    """Pieces of two chromosomes come in any order, overlapping or apart; blocks have any length."""
     intervals = []
     for chrom, of_chrom in zip(SIZES, (steps, second), strict=True):
         at = 0
@@ -297,7 +297,7 @@ def test_many_pieces_are_read_as_each_alone(
 
 
 def test_each_block_is_inflated_once_for_all_pieces(tmp_path, monkeypatch):
-    """400 pieces over 10 blocks; memory stays that of a run, of two blocks here."""
+    """400 pieces lie over 10 blocks; memory is that of one run, here two blocks."""
     blocks = cut([("chr1", 10 * i, 10 * i + 10, float(i)) for i in range(1_000)], 100)
     pieces = [Piece("chr1", 25 * i, 25 * (i + 1), i) for i in range(400)]
     with Track(write_blocks(tmp_path / "a.bw", blocks)) as track:
@@ -305,7 +305,7 @@ def test_each_block_is_inflated_once_for_all_pieces(tmp_path, monkeypatch):
         with inflated_blocks() as counts:
             got = assert_same(track, pieces)
         assert counts[:5] == [2, 2, 2, 2, 2]
-        assert len(counts) > 400  # and each piece alone, in comparison
+        assert len(counts) > 400  # `assert_same` also reads each piece alone
         assert got.sums[:2].tolist() == [0 * 10 + 1 * 10 + 2 * 5, 2 * 5 + 3 * 10 + 4 * 10]
 
 
@@ -328,7 +328,7 @@ def test_what_is_wrong_with_one_of_many_pieces_is_said(tmp_path, fault, message)
     intervals[60] = fault
     pieces = [Piece("chr1", 25 * i, 25 * (i + 1), i) for i in range(40)]
     with Track(write_blocks(tmp_path / "a.bw", cut(intervals, 25))) as track:
-        assert track.read_all(pieces[:5]).covered.tolist() == [25] * 5  # none of its neighbourhood is wrong
+        assert track.read_all(pieces[:5]).covered.tolist() == [25] * 5  # nothing near these is wrong
         with pytest.raises(TrackError, match=message):
             track.read_all(pieces)
 
