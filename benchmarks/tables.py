@@ -61,6 +61,9 @@ RUNS = {
     ),
     "table1": Run("table1", "Simulated: experiments of mouse held out", "simulated"),
     "table2": Run("table2", "Simulated: assays of protein binding held out", "simulated"),
+    "differs": Run(
+        "table1", "Simulated, with H3K27ac at other elements in mouse: which assay differs", "differs"
+    ),
     "table2-class": Run("table2-class", "Simulated: protein binding held out as a class", "simulated"),
 }
 
@@ -79,7 +82,7 @@ def make_world(world: str, data: Path, folder: Path) -> None:
         table[table["biosample"].isin(CORE)].to_csv(folder / "not-core.tsv", sep="\t", index=False)
     else:
         if not (folder / "world").exists():
-            epixs.simulate(folder / "world")
+            epixs.simulate(folder / "world", differs=["H3K27ac"] if world == "differs" else [])
             epixs.make_catalog(folder / "world/metadata.tsv", folder / "world/catalog.tsv")
         for name in ("mouse", "human"):
             _ingest(folder / "world/catalog.tsv", folder / f"world/{name}.bed", folder / f"{name}.zarr", name)
