@@ -20,7 +20,7 @@ from epixs.storage.tiling import Layout
 
 CNAME: Final = "lz4"
 CLEVEL: Final = 1
-"""Level of the compressor. Of the compressors measured (docs/store.md), this one takes a fifth of the time of
+"""Level of the compressor. Of the compressors measured (docs/store.md), this one takes a tenth of the time of
 decoding the bigWigs."""
 
 

@@ -32,7 +32,7 @@ Floats = npt.NDArray[np.float32]
 Ints = npt.NDArray[np.int32]
 Mask = npt.NDArray[np.bool_]
 
-RUN_BINS, RUN_SPAN = 32, 256
+RUN_BINS, RUN_SPAN = 8, 256
 """Bins that are drawn together, and over how many they are spread: neighbours share what memory fetches."""
 
 OWN_DROPPED, BIOSAMPLES_DROPPED, GAIN = 0.3, 0.4, 0.2
