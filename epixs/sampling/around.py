@@ -17,8 +17,8 @@ from epixs.sampling.windows import Windows
 Floats = npt.NDArray[np.float32]
 Ints = npt.NDArray[np.int32]
 
-RADII = np.array([0, 2, 10, 40, 200], dtype=np.int64)
-"""Tracks are read as means over so many bins to each side: 25 bp, 125 bp, 525 bp, 2 kb and 10 kb."""
+RADII = np.array([0, 2, 10, 40, 200, 1000], dtype=np.int64)
+"""Tracks are read as means over so many bins to each side: 25 bp, 125 bp, 525 bp, 2 kb, 10 kb and 50 kb."""
 
 HALO = int(RADII[-1])
 SUMMARIES = 4

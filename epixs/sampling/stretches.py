@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from epixs.sampling.windows import Windows, bytes_per_bin
 
-STRETCH_BINS = 4_096
+STRETCH_BINS = 8_192
 EPOCHS_PER_POOL = 4
 """Epochs that are drawn from the same stretches: reading others takes a while."""
 

@@ -4,7 +4,7 @@ import numpy as np
 
 from epixs.axis.join import joint_axis
 from epixs.sampling import learned
-from epixs.sampling.around import Target
+from epixs.sampling.around import RADII, SUMMARIES, Target
 from epixs.sampling.context import ContextSampler
 from epixs.sampling.learned import learn_mixture, learn_said
 from epixs.sampling.mixture import EXPECTED, mean_of_tracks, mixed, mixture, regression
@@ -174,7 +174,7 @@ def test_a_hidden_assay_is_never_seen(tmp_path):
     for name in ("own_assay", "others_assay", "target"):
         np.testing.assert_array_equal(one.inputs[name][mine], two.inputs[name][mine])
     np.testing.assert_allclose(one.inputs["own"][mine], two.inputs["own"][mine], atol=1e-5)
-    plain = [0, 1, 2, 3, 4, *range(10, 20)]  # all but weighted means
+    plain = [*range(RADII.size), *range(2 * RADII.size, SUMMARIES * RADII.size)]  # all but weighted means
     others = [batch.inputs["others"][mine][..., plain] for batch in (one, two)]
     np.testing.assert_allclose(*others, atol=1e-5)
     np.testing.assert_array_equal(one.value[mine], two.value[mine])

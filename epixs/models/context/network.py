@@ -19,7 +19,7 @@ import tensorflow as tf
 
 from epixs.models.backend import keras
 from epixs.models.context.settings import KEYS
-from epixs.sampling.around import SUMMARIES
+from epixs.sampling.around import RADII, SUMMARIES
 from epixs.sampling.intervals import KNOTS
 from epixs.sampling.mixture import PARTS
 
@@ -134,7 +134,7 @@ class ContextNetwork(keras.Model):
     def __init__(
         self,
         n_assays: int,
-        radii: int = 5,
+        radii: int = RADII.size,
         assay_factors: int = 16,
         token: int = 64,
         heads: int = 4,

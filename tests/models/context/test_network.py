@@ -3,14 +3,15 @@ import numpy as np
 import pytest
 
 from epixs.models.context.network import ContextNetwork
+from epixs.sampling.around import RADII, SUMMARIES
 
 
 def some_inputs(targets=4, bins=6, seed=0):
     generator = np.random.default_rng(seed)
     return {
-        "own": generator.normal(size=(targets, bins, 3, 5)).astype(np.float32),
+        "own": generator.normal(size=(targets, bins, 3, RADII.size)).astype(np.float32),
         "own_assay": np.tile(np.array([0, 1, -1], np.int32), (targets, 1)),
-        "others": generator.normal(size=(targets, bins, 2, 20)).astype(np.float32),
+        "others": generator.normal(size=(targets, bins, 2, SUMMARIES * RADII.size)).astype(np.float32),
         "others_assay": np.tile(np.array([2, 3], np.int32), (targets, 1)),
         "target": np.full(targets, 2, np.int32),
         "scale": np.tile(np.array([0.5, 2.0], np.float32), (targets, 1)),
