@@ -12,7 +12,7 @@ from epixs.training.dataset import training_dataset
 
 PROBE_STEPS = 10
 FEWEST_STEPS = 2
-"""Minimum number of timed steps, however long they take: the first one compiles, so it alone tells nothing."""
+"""Minimum number of timed steps, however long they take: the first one compiles, and alone tells nothing."""
 
 
 class _Stopwatch(keras.callbacks.Callback):  # type: ignore[misc, unused-ignore]
