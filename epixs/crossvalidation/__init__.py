@@ -1,1 +1,1 @@
-"""Cross-validation: fit each model on each training set without each fold, with each seed; impute and score."""
+"""Cross-validation: fit each model with each seed on each training set without each fold, and score it."""

@@ -59,7 +59,7 @@ position, as in a joint fit over the Pilot Regions."""
 HELD_OUT_ENTRIES = 20_000
 
 _FITTING = threading.Lock()
-"""Lock of a process's only fitter, which holds the weights of one block at a time; a worker may have threads."""
+"""Lock of the process's fitter, which holds the weights of one block at a time; workers may have threads."""
 
 
 @dataclass(frozen=True)
@@ -165,7 +165,7 @@ def fit_blocks(store: Store, tasks: Sequence[BlockTask]) -> Iterator[Record]:
 
 @functools.lru_cache(maxsize=1)
 def _fitter(location: str, plan: str) -> BlockFitter:
-    """Return the process's fitter of a plan; it is kept between blocks, because tracing its graph takes seconds."""
+    """Return the process's fitter of a plan, cached because tracing its graph takes seconds."""
     take_one_thread()
     fitter = BlockFitter(open_store(location))
     if fitter.plan.fingerprint != plan:
@@ -174,7 +174,7 @@ def _fitter(location: str, plan: str) -> BlockFitter:
 
 
 class _Cosine(keras.callbacks.Callback):  # type: ignore[misc, unused-ignore]
-    """Lowers the learning rate along a cosine to 1 %, from outside the graph, so that no graph depends on it."""
+    """Lowers the learning rate along a cosine to 1 %, from outside, so that no graph depends on it."""
 
     def __init__(self, rate: float, steps: int) -> None:
         super().__init__()

@@ -244,7 +244,7 @@ def block_fingerprint(plan: FactorPlan, block: int, content: str) -> str:
 
 
 class BlockScores(TypedDict):
-    """The ledger's row for a block: summed squared error of its held-out entries, their number, and the loss."""
+    """The ledger's row for a block: summed squared error and number of its held-out entries, and the loss."""
 
     squares: float
     held_out: float

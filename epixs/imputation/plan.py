@@ -95,5 +95,5 @@ def plan_imputation(
 
 
 def imputed_accession(model: str, species: str, biosample: str, assay: str) -> str:
-    """Make the accession of an imputed experiment: one per model fingerprint, species, biosample and assay."""
+    """Make an imputed experiment's accession, one per model fingerprint, species, biosample and assay."""
     return f"imputed-{model[:8]}-{digest([species, biosample, assay])[:12]}"
