@@ -92,7 +92,7 @@ class Kind(ABC):
     """Whether it reads the tracks observed in a compendium when it imputes."""
 
     held_out: ClassVar[str] = "held-out blocks of tracks that are trained on elsewhere"
-    """Which entries the sampler holds out."""
+    """Description of the entries that the sampler holds out."""
 
     is_kept: ClassVar[bool] = True
     """Whether a model folder can hold a model of this kind."""

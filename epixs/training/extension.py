@@ -121,7 +121,7 @@ def plan_extension(
 
 
 def _grown(old: SpeciesAxis, new: SpeciesAxis, folder: Path) -> SpeciesAxis:
-    """Check a known species' new axis against its old one; column `trained` marks what the model knows."""
+    """Check a known species' new axis against its old one; column `trained` marks the known experiments."""
     if old.regions != new.regions:
         raise AxisError(
             f"{new.source} and {folder} do not fit together: regions of {new.species}",

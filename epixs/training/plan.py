@@ -129,8 +129,8 @@ def check_scales(axis: JointAxis) -> None:
                 f"{part.species} / {row.biosample} / {row.assay}: values of another order of magnitude",
                 got=f"a mean of {row.signal_mean:.3g} arcsinh units",
                 expected=f"at most {PACKED_LIMIT:.0f} (4.4 million in the track's own units)",
-                next_step=f"if its unit is wrong, `epixs remove {part.source} {row.accession}`, or "
-                "list it in the table of --exclude",
+                next_step=f"if its values are off by a factor, `epixs remove {part.source} {row.accession}` "
+                "or list it in the table of --exclude",
             )
 
 

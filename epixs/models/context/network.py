@@ -197,17 +197,17 @@ class ContextNetwork(keras.Model):
             values = self.standardised({name: self._dealt(value) for name, value in inputs.items()})
             values = tf.reshape(values, (-1, tf.shape(inputs["own"])[1], 1))
         else:
-            every = self.standardised({name: value[None] for name, value in inputs.items()})
+            by_member = self.standardised({name: value[None] for name, value in inputs.items()})
             one = tf.one_hot(inputs["member"], self.members, axis=0)
             share = tf.where(inputs["member"] >= 0, one, 1.0 / self.members)
-            values = tf.reduce_sum(every * share[:, :, None, None], axis=0)
+            values = tf.reduce_sum(by_member * share[:, :, None, None], axis=0)
         return self._restored(values, inputs)
 
     @tf.function(autograph=False, reduce_retracing=True)  # type: ignore[misc, unused-ignore]
     def by_member(self, inputs: dict[str, Any]) -> Any:
         """Predict with each member, `(members, G, N, 1)`, arcsinh units."""
-        every = self.standardised({name: value[None] for name, value in inputs.items()})
-        return self._restored(every, inputs)
+        values = self.standardised({name: value[None] for name, value in inputs.items()})
+        return self._restored(values, inputs)
 
     def _restored(self, values: Any, inputs: dict[str, Any]) -> Any:
         """Mix standardised values `(..., G, N, 1)` with the own tracks, and turn them into arcsinh units."""
