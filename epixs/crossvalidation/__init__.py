@@ -1,1 +1,1 @@
-"""Folds x training sets x models x seeds: each is fitted, imputes what its fold holds out, and is scored."""
+"""Cross-validation: fit each model with each seed on each training set without each fold, and score it."""

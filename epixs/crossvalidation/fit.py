@@ -1,4 +1,4 @@
-"""One fit: train, impute what the fold holds out, score it beside the baselines."""
+"""Carry out one fit: train, impute the experiments of the fold, score them beside the baselines."""
 
 from __future__ import annotations
 
@@ -39,14 +39,14 @@ LABELS = ("training_set", "model", "seed", "fold", "method", "species", "biosamp
 
 
 def scores_key(fit: Fit) -> str:
-    """Where the store of tasks keeps a fit's rows."""
+    """Return the key under which the store of tasks keeps a fit's rows."""
     return f"scores/{fit.name}.tsv"
 
 
 def carry_out(run: str, keep: str, store: Store, fits: Sequence[Fit]) -> Iterator[Record]:
-    """Carry out fits, and write the rows of each; the ledger record of each. Safe to repeat.
+    """Carry out fits, write the rows of each, and yield its ledger record. Safe to repeat.
 
-    `run` is the folder of the run, where `keep` says what stays of a fit.
+    `run` is the folder of the run; `keep` says which files of a fit stay in it.
     """
     for fit in fits:
         started = time.monotonic()
@@ -71,24 +71,24 @@ def carry_out(run: str, keep: str, store: Store, fits: Sequence[Fit]) -> Iterato
 
 
 def rows_of(fit: Fit, evaluation: Evaluation) -> pd.DataFrame:
-    """Rows of a fit in the table of scores: its own, and those of the baselines if they stand beside it."""
-    found = evaluation.scores.rename(columns={"assay_class": "class"})
-    is_own = found["method"] == IMPUTED
-    labelled = found.assign(
+    """Make the rows of a fit for the table of scores, with those of its baselines if it has them."""
+    scores = evaluation.scores.rename(columns={"assay_class": "class"})
+    is_own = scores["method"] == IMPUTED
+    labelled = scores.assign(
         training_set=fit.training_set,
         fold=fit.fold.name,
         model=is_own.map({True: fit.model, False: NOBODY}),
         seed=is_own.map({True: str(fit.seed), False: NOBODY}),
-        method=found["method"].where(~is_own, fit.model),
+        method=scores["method"].where(~is_own, fit.model),
         species=fit.pairs[0][0],
     )
-    rest = [name for name in found.columns if name not in LABELS]
+    rest = [name for name in scores.columns if name not in LABELS]
     baselines = labelled[~is_own] if fit.has_baselines else labelled[:0]
     return pd.concat([baselines, labelled[is_own]])[[*LABELS, *rest]]
 
 
 def clear(folder: Path, keep: str) -> None:
-    """Delete what is not to be kept of a fit."""
+    """Delete the files of a fit that are not to be kept."""
     if keep == ALL:
         return
     for path in folder.glob("*"):
@@ -126,7 +126,7 @@ def _annotations(settings: ScoringSettings) -> Annotations:
 
 
 def _stores_of(fit: Fit, folder: Path) -> tuple[tuple[str, ...], str]:
-    """Stores that a fit is trained on, and the one that it is scored on."""
+    """Return the stores that a fit is trained on, and the one that it is scored on."""
     if not fit.fold.regions:
         return fit.stores, fit.stores[0]
     trained_on, scored = region_stores(fit, folder)
@@ -134,12 +134,12 @@ def _stores_of(fit: Fit, folder: Path) -> tuple[tuple[str, ...], str]:
 
 
 def region_stores(fit: Fit, folder: Path) -> tuple[Path, Path]:
-    """Where the compendia of the regions outside of a fold, and of those in it, are."""
+    """Return the paths of the compendia of the regions outside a fold, and of those in it."""
     return folder / f"fold-{fit.fold.name}-outside.zarr", folder / f"fold-{fit.fold.name}.zarr"
 
 
 def write_region_stores(fit: Fit, folder: Path) -> None:
-    """Write the compendia of the regions outside of a fold, and of those in it; what is there stays."""
+    """Write the compendia of the regions outside a fold, and of those in it; existing ones stay."""
     whole = regions_of(open_compendium(fit.stores[0]))
     inside = [(chrom, start, end) for _, chrom, start, end, _ in fit.fold.regions]
     outside, within = region_stores(fit, folder)
@@ -154,7 +154,7 @@ def _regions(whole: Regions, places: Sequence[tuple[str, int, int]]) -> Regions:
 
 
 def without(whole: Regions, places: Sequence[tuple[str, int, int]]) -> Regions:
-    """Regions but for some places in them."""
+    """Cut some places out of regions."""
     left = []
     for chrom, start, end in zip(whole.chrom, whole.start, whole.end, strict=True):
         for _, low, high in sorted(p for p in places if p[0] == chrom and start <= p[1] and p[2] <= end):

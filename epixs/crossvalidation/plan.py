@@ -1,4 +1,4 @@
-"""The fits of a cross-validation, all of them decided and checked before the first one begins."""
+"""Plan the fits of a cross-validation: all are decided and checked before the first one begins."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from epixs.training.cost import Cost, check_memory, check_tracks, estimate_cost
 from epixs.training.run import time_steps
 
 LIBRARIES = ("tensorflow", "keras", "numpy")
-"""Libraries whose versions may change what a fit finds."""
+"""Libraries whose versions may change the results of a fit."""
 
 
 @dataclass(frozen=True)
@@ -40,21 +40,21 @@ class Fit:
     number
         Its place in the plan, from 0.
     training_set, model, seed
-        Names of what is trained on and of the model, and the seed.
+        Names of the training set and of the model, and the seed.
     fold
-        What is held out.
+        The experiments or regions that are held out.
     stores
-        Compendia that are trained on, the one that is split first.
+        Compendia that are trained on; the one that is split comes first.
     exclude, aliases
-        As of `joint_axis`.
+        As in `joint_axis`.
     settings
-        Of the model, with the seed.
+        Settings of the model, with the seed.
     pairs
-        What is imputed and scored.
+        Experiments that are imputed and scored.
     evaluation
-        How it is scored.
+        Settings of the scoring.
     has_baselines
-        Whether its baselines are those of the table: they are the same for all models.
+        Whether the table takes the baselines from this fit: they are the same for all models.
     content
         Digest of the experiments and values that the stores hold.
     """
@@ -85,9 +85,9 @@ class Fit:
 
     @property
     def description(self) -> str:
-        """What a message calls it."""
-        what = f"{self.training_set}, {self.model}, seed {self.seed}, fold {self.fold.name}"
-        return f"fit {self.number + 1} ({what})"
+        """Description of the fit in messages."""
+        names = f"{self.training_set}, {self.model}, seed {self.seed}, fold {self.fold.name}"
+        return f"fit {self.number + 1} ({names})"
 
     @cached_property
     def fingerprint(self) -> str:
@@ -98,35 +98,35 @@ class Fit:
         return digest([self.training_set, self.model, fold, *rest, self.content])
 
     def is_written(self, record: Record | None) -> bool:
-        """Whether a ledger record is that of this fit."""
+        """Check whether a ledger record is that of this fit."""
         return record is not None and record.fingerprint == self.fingerprint
 
     def axis(self) -> JointAxis:
-        """What is trained over."""
+        """Join the axis that the fit is trained over."""
         return joint_axis(self.stores, self.exclude, self.aliases)
 
 
 @dataclass(frozen=True)
 class CrossValidation:
-    """A whole plan.
+    """The whole plan of a cross-validation.
 
     Parameters
     ----------
     config
-        What was asked for.
+        The configuration.
     species
-        The one whose experiments are scored.
+        Species whose experiments are scored.
     split
-        Its folds.
+        Folds of that species.
     stores
         Species, path, plan, and digest of the experiments of each store.
     fits
         All fits, in the order of the tables: by training set, fold, model, seed.
     not_imputed
-        Experiments of folds that a training set can say nothing of, with that set and fold: no experiment of
-        their assay or biosample is left in it.
+        Experiments that cannot be imputed, with training set and fold: no other experiment of their assay or
+        biosample is left in that set.
     costs
-        What a fit of each training set and model takes.
+        Cost of a fit, by training set and model.
     """
 
     config: Config
@@ -139,7 +139,7 @@ class CrossValidation:
 
     @property
     def settings(self) -> dict[str, Any]:
-        """What a run that goes on must agree on, by name."""
+        """Values, by name, that a resumed run must share."""
         return {
             **self.config.to_dict(),
             "stores": {one["source"]: f"{one['plan']} {one['experiments']}" for one in self.stores},
@@ -191,7 +191,7 @@ def plan_crossvalidation(config: Config | str | Path) -> CrossValidation:
     Parameters
     ----------
     config
-        From `read_config`, or its file.
+        Configuration from `read_config`, or the path of its file.
 
     Raises
     ------
@@ -266,9 +266,9 @@ def plan_crossvalidation(config: Config | str | Path) -> CrossValidation:
 
 
 def estimated_seconds(plan: CrossValidation) -> float:
-    """How long training will take on this machine, from timing a few steps of each training set and model.
+    """Estimate the training time on this machine, from timing a few steps of each training set and model.
 
-    All fits of one training set and model are taken to last as long as the first.
+    All fits of one training set and model are assumed to last as long as the first.
     """
     total = 0.0
     for fits in _alike(plan.fits):
@@ -282,13 +282,13 @@ def estimated_seconds(plan: CrossValidation) -> float:
 
 
 def _alike(fits: Sequence[Fit]) -> Iterator[list[Fit]]:
-    """Fits by training set and model."""
+    """Group fits by training set and model."""
     for key in dict.fromkeys((fit.training_set, fit.model) for fit in fits):
         yield [fit for fit in fits if (fit.training_set, fit.model) == key]
 
 
 def _described(part: SpeciesAxis) -> dict[str, str]:
-    """A store: where it is, and digests of what it holds."""
+    """Describe a store: its path, and digests of its content."""
     return {
         "species": part.species,
         "source": part.source,
@@ -298,7 +298,7 @@ def _described(part: SpeciesAxis) -> dict[str, str]:
 
 
 def _outside(one: TrainingSet, axis: JointAxis) -> list[Pair]:
-    """Experiments that a training set leaves out, whatever the fold."""
+    """List the experiments that a training set leaves out in every fold."""
     pairs = [] if not one.exclude else read_pairs(one.exclude, what=f"training_set.exclude of {one.name}")
     for part in axis.parts[1:] if one.core else ():
         outside = outside_core(part, one.core)
@@ -313,9 +313,9 @@ def _outside(one: TrainingSet, axis: JointAxis) -> list[Pair]:
 
 
 def outside_core(part: SpeciesAxis, fewest: int) -> list[Pair]:
-    """Experiments of a species that are not among its biosamples with many assays, and the reverse.
+    """List the experiments outside the core of a species.
 
-    What is left has at least `fewest` assays in each biosample and biosamples for each assay.
+    In the core, each biosample has at least `fewest` assays, and each assay at least `fewest` biosamples.
     """
     table = part.experiments[["biosample", "assay"]]
     left = table
@@ -330,7 +330,7 @@ def outside_core(part: SpeciesAxis, fewest: int) -> list[Pair]:
 
 
 def _checked(axis: JointAxis, settings: Settings, training_set: str, model: str) -> Cost:
-    """What a fit takes, if it can be done."""
+    """Estimate the cost of a fit, and check that it can be done."""
     try:
         check_tracks(axis, settings)
         cost = estimate_cost(axis, settings)

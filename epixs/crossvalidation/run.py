@@ -1,4 +1,4 @@
-"""Run a cross-validation: what its ledger lacks is fitted, and the table of scores is put together."""
+"""Run a cross-validation: carry out the fits that its ledger lacks, and join the table of scores."""
 
 from __future__ import annotations
 
@@ -47,24 +47,26 @@ def crossvalidate(
     client: Any = None,
     progress: Callable[[Progress], None] | None = None,
 ) -> pd.DataFrame:
-    """Fit each model on each training set without each fold, impute the fold and score it; resumes.
+    """Fit each model on each training set without each fold, impute the fold and score it.
+
+    Run again, it resumes.
 
     Parameters
     ----------
     config
-        TOML file (docs/crossvalidation.md).
+        TOML file (docs/crossvalidation.md), or what `read_config` returns for it.
     out
         Folder of the run, instead of the one that the configuration names.
     client
-        A `distributed.Client`, each of whose workers carries out one fit at a time, and which see the same
-        folders. Without one, fits follow each other in this process, on all its cores.
+        A `distributed.Client`. Each worker carries out one fit at a time, and all must see the same folders.
+        Without a client, fits follow each other in this process, on all its cores.
     progress
-        Called after each fit.
+        Function called after each fit.
 
     Returns
     -------
-    The table of scores, as `scores.tsv` in the folder holds it: `training_set model seed fold method species
-    biosample assay class` and the columns of `evaluate`, one row per fit and experiment, and one per
+    The table of scores, as in `scores.tsv` in the folder: `training_set model seed fold method species
+    biosample assay class` and the columns of `evaluate`. It has one row per fit and experiment, and one per
     baseline for each training set and fold, with model and seed `-`. `attrs["notes"]` are those of
     `evaluate`.
 
@@ -73,7 +75,7 @@ def crossvalidate(
     ConfigError
         If a setting is impossible, or the folder holds a run of something else.
     AxisError, StoreError, TrainingError
-        If stores do not fit together, or a fit fails: naming it.
+        If stores do not fit together, or a fit fails; the message names it.
     """
     plan = plan_crossvalidation(config)
     folder = Path(out or plan.config.run.folder).resolve()
@@ -90,7 +92,7 @@ def crossvalidate(
             write_region_stores(fit, folder / "regions")
         work = functools.partial(carry_out, str(folder), plan.config.run.keep)
         run_pending(store, work, pending, len(plan.fits), client=client, progress=progress)
-        for fit in plan.fits:  # what a run that was killed did not come to delete
+        for fit in plan.fits:  # files that a killed run did not delete
             clear(folder / "fits" / fit.name, plan.config.run.keep)
         _remove_if_empty(folder / "fits")
         if plan.config.run.keep != ALL:
@@ -105,7 +107,7 @@ def crossvalidate(
 
 
 def read_scores(path: str | Path) -> pd.DataFrame:
-    """Read a table of scores: labels as text, and every digit of a number."""
+    """Read a table of scores, with labels as text and numbers exact to the last digit."""
     table = pd.read_csv(path, sep="\t", dtype=str, keep_default_na=False)
     for name in table.columns.difference([*LABELS, "role"]):
         values = table[name]
@@ -113,7 +115,7 @@ def read_scores(path: str | Path) -> pd.DataFrame:
             table[name] = values == "True"
         elif name in ("bins", "observed_bins"):
             table[name] = values.astype(int)
-        else:  # Python's reading is exact, that of `read_csv` in its last digit is not
+        else:  # `float` is exact; `read_csv` is not, in the last digit
             table[name] = np.array([float(text) if text != "NA" else np.nan for text in values])
     return table
 
@@ -130,17 +132,17 @@ def _check_folder(folder: Path) -> None:
 
 
 def _prepare(location: str, plan: CrossValidation) -> Store:
-    """The store of tasks: a ledger with a place for each fit, and their rows."""
+    """Open or make the store of tasks, which holds a ledger with one record per fit, and the fits' rows."""
     grid = (len(plan.fits), 1)
     attributes = {"kind": KIND, "status": UNFINISHED, "plan_settings": json.dumps(plan.settings)}
 
     def check(store: Store) -> None:
         stored = read_json(store, "plan_settings", store.attributes.get("plan_settings"))
-        found = differences(plan.settings, stored)
-        if store.kind != KIND or found:
+        differ = differences(plan.settings, stored)
+        if store.kind != KIND or differ:
             raise ConfigError(
                 f"{Path(location).parent} is the run of another configuration",
-                got="; ".join(found[:3]) or f"a store of kind {store.kind}",
+                got="; ".join(differ[:3]) or f"a store of kind {store.kind}",
                 expected="the same configuration and stores",
                 next_step="name another folder with --out, or delete it",
             )
@@ -158,7 +160,7 @@ def _records(store: Store) -> Mapping[Key, Record]:
 
 
 def _pending(store: Store, plan: CrossValidation) -> list[Fit]:
-    """Fits that have no record, or whose rows are lost or damaged."""
+    """List the fits that have no record, or whose rows are lost or damaged."""
     records = _records(store)
     lacking = unwritten(plan.fits, records)
     damaged = [fit for fit in plan.fits if fit not in lacking and not _is_whole(store, fit, records[fit.key])]
@@ -171,7 +173,7 @@ def _is_whole(store: Store, fit: Fit, record: Record) -> bool:
 
 
 def _write_scores(store: Store, plan: CrossValidation, path: Path) -> None:
-    """Put the rows of all fits together, as text: no digit changes."""
+    """Join the rows of all fits as text, so that no digit changes."""
     texts = []
     for fit in plan.fits:
         lines = (store.get(scores_key(fit)) or b"").decode().rstrip("\n").split("\n")

@@ -1,4 +1,4 @@
-"""What a cross-validation is asked to do, as a TOML file says it."""
+"""The configuration of a cross-validation, read from a TOML file."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from epixs.models.settings import DEFAULT_KIND, settings_from
 from epixs.storage.location import is_url
 
 NOTHING, MODELS, ALL = "nothing", "models", "all"
-"""What is kept of a fit beside its scores: nothing, the model, or the model and what it imputed."""
+"""Files of a fit that are kept beside its scores: none, the model, or the model and its imputed tracks."""
 
 
 def _given(what: str) -> Rule:
@@ -40,20 +40,20 @@ def _seeds() -> Rule:
 
 @dataclass(frozen=True)
 class SplitSettings(CheckedSettings):
-    """What is held out, as `epixs.split` says at length.
+    """Settings of the folds that are held out; `epixs.split` explains them in detail.
 
     Parameters
     ----------
     store
         Compendium of the species whose experiments are held out and scored.
     by
-        What is kept together.
+        Experiments that stay together in one fold.
     folds
-        How many; 0 takes 3, or one per class.
+        Number of folds; 0 takes 3, or one per class.
     assay_class
         Only experiments of this class are held out.
     seed
-        Decides which experiment comes into which fold.
+        Seed that deals the experiments to the folds.
     """
 
     table: ClassVar[str] = "split"
@@ -67,17 +67,17 @@ class SplitSettings(CheckedSettings):
 
 @dataclass(frozen=True)
 class TrainingSet(CheckedSettings):
-    """What a model is trained on, but for the experiments of the fold.
+    """Experiments that a model is trained on, except those of the fold.
 
     Parameters
     ----------
     name
-        As in tables.
+        Name of the training set in tables.
     others
         Compendia of other species, trained on jointly with the one that is split.
     core
-        Of the other species, take only biosamples with so many assays, and assays in so many biosamples: 5
-        for the paper's Core; 0 takes all.
+        Minimum number of assays per biosample and of biosamples per assay, for other species: 5 is the
+        paper's Core; 0 takes all.
     exclude
         Table of species, biosample and assay that are not trained on in any fold.
     """
@@ -92,18 +92,19 @@ class TrainingSet(CheckedSettings):
 
 @dataclass(frozen=True)
 class RunSettings(CheckedSettings):
-    """How the fits are done.
+    """Settings of the run.
 
     Parameters
     ----------
     folder
-        Of the run: scores, plan, splits, and what is kept of the fits.
+        Folder of the run: scores, plan, splits, and the files of the fits that are kept.
     seeds
-        Each model is fitted with each of them.
+        Seeds; each model is fitted with each of them.
     keep
-        What is kept of a fit beside its scores: `"nothing"`, its `"models"`, or `"all"`, what it imputed too.
+        Files of a fit to keep beside its scores: `"nothing"`, its `"models"`, or `"all"`, with its imputed
+        tracks.
     assay_alias
-        Table of assays with several names, as `--assay-alias`.
+        Table of assays with several names, as for `--assay-alias`.
     """
 
     table: ClassVar[str] = "run"
@@ -116,12 +117,12 @@ class RunSettings(CheckedSettings):
 
 @dataclass(frozen=True)
 class ScoringSettings(CheckedSettings):
-    """How imputed tracks are scored, as by `epixs evaluate`.
+    """Settings of the scoring of imputed tracks, as for `epixs evaluate`.
 
     Parameters
     ----------
     mode
-        Whose definitions of the metrics.
+        Definitions of the metrics.
     baselines
         Further baselines by name, or `"all"`.
     genes, enhancers, blacklist, peaks
@@ -140,16 +141,16 @@ class ScoringSettings(CheckedSettings):
 
 @dataclass(frozen=True)
 class Config:
-    """A whole configuration; its paths are absolute.
+    """The whole configuration; its paths are absolute.
 
     Parameters
     ----------
     split, run, evaluation
         The tables of those names.
     training_sets
-        In the order of the tables.
+        Training sets, in the order of the tables.
     models
-        Settings of each model by its name.
+        Settings of each model, by its name.
     """
 
     split: SplitSettings
@@ -159,7 +160,7 @@ class Config:
     evaluation: ScoringSettings
 
     def to_dict(self) -> dict[str, Any]:
-        """What decides the scores, as JSON holds it; folder and what is kept do not."""
+        """List, as JSON can hold them, the settings that decide the scores: all but `folder` and `keep`."""
         return {
             "split": self.split.to_dict(),
             "training_sets": {one.name: one.to_dict() for one in self.training_sets},
@@ -189,7 +190,7 @@ def read_config(path: str | Path) -> Config:
     Raises
     ------
     ConfigError
-        If the file is no TOML, or a setting is unknown, missing or impossible: naming it.
+        If the file is no TOML, or a setting is unknown, missing or impossible; the message names it.
     """
     path = Path(path)
     content = read_toml(path, "give a TOML file, such as those in pipelines/")
@@ -245,19 +246,19 @@ def _check_names(table: str, names: Sequence[Any]) -> None:
 
 
 def _read(kind: type[Table], content: Any, folder: Path) -> Table:
-    """One table, checked, its paths made absolute."""
-    found = kind.from_table(content)
+    """Read and check one table, and make its paths absolute."""
+    settings = kind.from_table(content)
     changes: dict[str, Any] = {}
     for name in PATHS[kind.table]:
-        value = getattr(found, name)
+        value = getattr(settings, name)
         changes[name] = (
             _beside(folder, value) if isinstance(value, str) else tuple(_beside(folder, one) for one in value)
         )
-    return replace(found, **changes)
+    return replace(settings, **changes)
 
 
 def _check_files(scoring: ScoringSettings) -> None:
-    """Refuse annotation files that are not there: they are read only once something is scored."""
+    """Refuse annotation files that do not exist: they would be read only after the first fit."""
     for name in PATHS[scoring.table]:
         path = getattr(scoring, name)
         if path and not is_url(path) and not Path(path).is_file():
@@ -265,7 +266,7 @@ def _check_files(scoring: ScoringSettings) -> None:
 
 
 def _beside(folder: Path, path: str) -> str:
-    """A path relative to the configuration, made absolute; a URL, or nothing, as it is."""
+    """Make a path absolute that is relative to the configuration; URLs and empty texts stay as they are."""
     return path if not path or is_url(path) else str(folder / Path(path).expanduser())
 
 
@@ -277,6 +278,6 @@ def _model_of(entry: dict[str, Any], name: str) -> Settings:
         raise ConfigError(
             f"model {name}: training.seed", got=training["seed"], expected="seeds = [...] in [run]"
         )
-    if settings.training.precision == "auto":  # chosen by timing, which two runs need not agree on
+    if settings.training.precision == "auto":  # `auto` chooses by timing, which may differ between runs
         settings = settings.replace(precision="float32")
     return settings

@@ -1,4 +1,4 @@
-"""How far a cross-validation is, from its folder alone. No TensorFlow is loaded."""
+"""Read the progress of a cross-validation, from its folder alone. No TensorFlow is loaded."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from epixs.storage.ledger import read_ledger
 from epixs.storage.store import open_store
 
 TASKS = "tasks"
-"""Store of the fits' records, within the folder of a run."""
+"""Name of the store of the fits' records, within the folder of a run."""
 
 
 class FitRow(TypedDict):
-    """What the ledger holds of a fit; `checksum` is of its rows in the table of scores."""
+    """The ledger's row for a fit; `checksum` is that of its rows in the table of scores."""
 
     checksum: str
     seconds: float
@@ -28,7 +28,7 @@ class FitRow(TypedDict):
 
 
 class PlannedFit(TypedDict):
-    """What is read of a fit in the plan of a run."""
+    """Fields of a fit that are read from the plan of a run."""
 
     number: int
     training_set: str
@@ -38,14 +38,14 @@ class PlannedFit(TypedDict):
 
 
 class PlannedSplit(TypedDict):
-    """What is read of the split in the plan of a run."""
+    """Fields of the split that are read from the plan of a run."""
 
     by: str
     fingerprint: str
 
 
 class Planned(TypedDict):
-    """What is read of the plan of a run."""
+    """Fields that are read from the plan of a run."""
 
     species: str
     split: PlannedSplit
@@ -54,16 +54,16 @@ class Planned(TypedDict):
 
 @dataclass(frozen=True)
 class RunStatus:
-    """How far a cross-validation is.
+    """Progress of a cross-validation.
 
     Parameters
     ----------
     species, by, split
-        Species whose experiments are held out, what is split by, and the fingerprint of the folds.
+        Species whose experiments are held out, the criterion of the split, and the fingerprint of the folds.
     fits
         One row per fit: `number training_set model seed fold done`.
     scores
-        The table of scores, if all of them are done.
+        Path of the table of scores, if all fits are done.
     """
 
     species: str
@@ -79,7 +79,7 @@ class RunStatus:
 
 
 def folder_of_run(path: str | Path) -> Path | None:
-    """Folder of a cross-validation, of which that or its store of tasks is given; None if it is neither."""
+    """Return the folder of a cross-validation, given it or its store of tasks; None if `path` is neither."""
     for folder in (Path(path), Path(path).parent):
         if (folder / PLAN_FILE).is_file() and (folder == Path(path) or Path(path).name == TASKS):
             return folder
@@ -87,14 +87,14 @@ def folder_of_run(path: str | Path) -> Path | None:
 
 
 def run_status(folder: Path) -> RunStatus:
-    """Read how far a cross-validation is.
+    """Read the progress of a cross-validation.
 
     Raises
     ------
     StoreError
         If its plan or its ledger is damaged.
     """
-    again = "run `epixs crossvalidate` again: it writes it anew"
+    again = "run `epixs crossvalidate` again: it writes the file anew"
     plan = read_json_file(Planned, folder / PLAN_FILE, MAX_PLAN_BYTES, StoreError, again)
     records = read_ledger(open_store(folder / TASKS), FitRow)
     table = pd.DataFrame([{name: fit[name] for name in PlannedFit.__annotations__} for fit in plan["fits"]])

@@ -1,1 +1,1 @@
-"""Genome factors of any regions, fitted for a trained model, in a store of their own."""
+"""Fit genome factors of any regions for a trained model, in a store of their own."""

@@ -1,8 +1,8 @@
-"""Stage 2: genome factors of any regions, block by block, for a trained model whose other weights are frozen.
+"""Fit genome factors of any regions, block by block, for a trained model whose other weights are frozen.
 
-With labels and layers frozen, what is lost at one 5 kbp position does not depend on the factors of any
-other. So a block of positions is a task of its own: it reads its signal, fits its factors, writes them and
-enters them in the ledger. Each block can be made again alone, and the whole costs as much as its bins.
+With labels and layers frozen, the loss at one 5 kbp position does not depend on the factors of any other.
+So each block of positions is a task of its own: it reads its signal, fits its factors, writes them and enters
+them in the ledger. Each block can be fitted again alone, and the cost grows with the number of bins alone.
 """
 
 from __future__ import annotations
@@ -53,18 +53,18 @@ from epixs.storage.tiling import Key
 from epixs.training.dataset import dataset_of, training_dataset
 
 STEPS_PER_EPOCH = 25
-"""Steps in which a block's bins are visited once. As in a joint fit over the Pilot Regions, a 5 kbp position
-is then in nearly every step."""
+"""Number of steps in which a block's bins are visited once. Nearly every step then has bins of each 5 kbp
+position, as in a joint fit over the Pilot Regions."""
 
 HELD_OUT_ENTRIES = 20_000
 
 _FITTING = threading.Lock()
-"""A process has one fitter, whose weights are those of one block at a time; a worker may have threads."""
+"""Lock of the process's fitter, which holds the weights of one block at a time; workers may have threads."""
 
 
 @dataclass(frozen=True)
 class BlockTask:
-    """One block to fit, the digest of all that it depends on, and that of the plan it belongs to."""
+    """One block to fit, with the digest of everything that it depends on and that of its plan."""
 
     block: int
     fingerprint: str
@@ -76,7 +76,7 @@ class BlockTask:
         return 0, self.block
 
     def is_written(self, record: Record | None) -> bool:
-        """Whether a ledger record is that of this block, fitted to the same."""
+        """Check whether a ledger record is that of this block, fitted to the same data."""
         return record is not None and record.fingerprint == self.fingerprint
 
 
@@ -100,10 +100,10 @@ def fit_genome(
     out
         The factor store to write.
     client
-        A `distributed.Client`, or a `concurrent.futures.ThreadPoolExecutor`; without one, blocks are fitted
-        one after the other in this process.
+        A `distributed.Client`, or a `concurrent.futures.ThreadPoolExecutor`. Without a client, blocks are
+        fitted one after the other in this process.
     progress
-        Called after each block.
+        Function called after each block.
 
     Returns
     -------
@@ -138,7 +138,7 @@ def fit_genome(
 
 
 def _content(plan: FactorPlan) -> Callable[[int], str]:
-    """Digest of the signal under a block, from the checksums in the store's ledger."""
+    """Return a function that digests a block's signal, from the checksums in the store's ledger."""
     store = open_store(plan.part.source)
     width = stored_layout(store).tile_bins
     spans: dict[int, list[Any]] = {}
@@ -154,7 +154,7 @@ def _content(plan: FactorPlan) -> Callable[[int], str]:
 
 
 def fit_blocks(store: Store, tasks: Sequence[BlockTask]) -> Iterator[Record]:
-    """Fit blocks and write their factors; the ledger record of each. Safe to repeat."""
+    """Fit blocks, write their factors, and yield the ledger record of each. Safe to repeat."""
     for task in tasks:
         with _FITTING:
             fitter = _fitter(store.location, task.plan)
@@ -165,7 +165,7 @@ def fit_blocks(store: Store, tasks: Sequence[BlockTask]) -> Iterator[Record]:
 
 @functools.lru_cache(maxsize=1)
 def _fitter(location: str, plan: str) -> BlockFitter:
-    """A process's fitter of a plan, kept from block to block: tracing its graph takes seconds."""
+    """Return the process's fitter of a plan, cached because tracing its graph takes seconds."""
     take_one_thread()
     fitter = BlockFitter(open_store(location))
     if fitter.plan.fingerprint != plan:
@@ -174,7 +174,7 @@ def _fitter(location: str, plan: str) -> BlockFitter:
 
 
 class _Cosine(keras.callbacks.Callback):  # type: ignore[misc, unused-ignore]
-    """The learning rate falls along a cosine to 1 %; set from outside, so that no graph depends on it."""
+    """Lowers the learning rate along a cosine to 1 %, from outside, so that no graph depends on it."""
 
     def __init__(self, rate: float, steps: int) -> None:
         super().__init__()
@@ -187,7 +187,7 @@ class _Cosine(keras.callbacks.Callback):  # type: ignore[misc, unused-ignore]
 
 
 class BlockFitter:
-    """Fits blocks of a factor store, one after the other, with one compiled model."""
+    """Fits the blocks of a factor store one after the other, with one compiled model."""
 
     def __init__(self, store: Store) -> None:
         self.plan = read_factor_plan(store)
@@ -204,12 +204,12 @@ class BlockFitter:
         optimizer.build(self.model.trainable_variables)
 
     def fit(self, block: int) -> tuple[tuple[npt.NDArray[np.float32], ...], dict[str, Any]]:
-        """Fit one block; what comes out depends on nothing that was fitted before.
+        """Fit one block; the result does not depend on the blocks fitted before.
 
         Returns
         -------
-        Factors by 25 bp, 250 bp and 5 kbp position; and `loss`, `held_out` (entries) and `squares` (their
-        squared errors together).
+        Factors by 25 bp, 250 bp and 5 kbp position; and `loss`, `held_out` (number of held-out entries) and
+        `squares` (sum of their squared errors).
         """
         config, plan = self.settings.training, self.plan
         part = plan.part.window(*plan.span(block))
@@ -245,7 +245,7 @@ class BlockFitter:
         return tables, {"loss": loss, "held_out": count, "squares": mse * count}
 
     def _begin(self, seed: int) -> None:
-        """Put everything that fitting changes back to its beginning."""
+        """Reset everything that fitting changes."""
         generator = np.random.Generator(np.random.PCG64([seed, 0x6E]))
         for table in self.model.genome.tables:
             table.assign(generator.uniform(-INITIAL_RANGE, INITIAL_RANGE, table.shape).astype(np.float32))
@@ -257,7 +257,7 @@ class BlockFitter:
 
 
 def _block_model(plan: FactorPlan, settings: Settings) -> DeepTensorFactorization:
-    """A model with genome factors for one block of the largest size."""
+    """Make a model with genome factors for one block of the largest size."""
     sizes, bins = settings.model, plan.block_positions * COARSE_BINS
     model = DeepTensorFactorization(
         len(plan.part.biosamples),
@@ -274,7 +274,7 @@ def _block_model(plan: FactorPlan, settings: Settings) -> DeepTensorFactorizatio
 
 
 def _shared_of(trained: TrainedModel, plan: FactorPlan) -> dict[str, npt.NDArray[np.float32]]:
-    """A trained model's shared weights, with the biosamples of one species alone."""
-    found = {name: variable.numpy() for name, variable in trained.model.shared_weights().items()}
+    """Return a trained model's shared weights, with the biosamples of one species only."""
+    weights = {name: variable.numpy() for name, variable in trained.model.shared_weights().items()}
     rows = trained.axis.biosample_index(plan.part.species, plan.part.biosamples)
-    return found | {"biosample": found["biosample"][rows]}
+    return weights | {"biosample": weights["biosample"][rows]}

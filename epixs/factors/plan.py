@@ -1,4 +1,4 @@
-"""What decides the content of a store of genome factors."""
+"""The plan of a factor store: everything that decides its content."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ class FactorPlan:
     Parameters
     ----------
     axis
-        One species: where its bins lie, and the experiments that the factors are fitted to.
+        Axis of one species: its regions, and the experiments that the factors are fitted to.
     model
         Fingerprint of the model.
     sizes
-        Factors at each scale.
+        Number of factors at each scale.
     block_positions
-        5 kbp positions of a block.
+        Number of 5 kbp positions per block.
     settings
-        Of the fit.
+        Settings of the fit.
     """
 
     axis: JointAxis
@@ -50,7 +50,7 @@ class FactorPlan:
 
     @property
     def floats_per_position(self) -> int:
-        """Factors of one 5 kbp position, at all scales."""
+        """Number of factors of one 5 kbp position, at all scales."""
         return sum(n * k for n, k in zip(PER_POSITION, self.sizes, strict=True))
 
     @property
@@ -59,24 +59,24 @@ class FactorPlan:
         return 4 * self.floats_per_position * self.part.n_positions[2]
 
     def shapes(self, positions: int) -> dict[str, tuple[int, ...]]:
-        """Shape of each array over so many 5 kbp positions."""
+        """Return the shape of each array for a number of 5 kbp positions."""
         small, middle, large = self.sizes
         inner = ((PER_POSITION[0], small), (PER_POSITION[1], middle), (large,))
         return {name: (positions, *rest) for name, rest in zip(ARRAYS, inner, strict=True)}
 
     def span(self, block: int) -> tuple[int, int]:
-        """5 kbp positions `[first, stop)` of a block."""
+        """Return the 5 kbp positions `[first, stop)` of a block."""
         first = block * self.block_positions
         return first, min(first + self.block_positions, self.part.n_positions[2])
 
     def bins(self, block: int) -> tuple[int, int]:
-        """Bins `[first, stop)` of a block."""
+        """Return the bins `[first, stop)` of a block."""
         first, stop = self.span(block)
         return self.part.bins_of_block(first)[0], self.part.bins_of_block(stop - 1)[1]
 
     @cached_property
     def identity(self) -> dict[str, Any]:
-        """What a resumed run must agree on, by name."""
+        """Values, by name, that a resumed run must share."""
         return {
             "species": self.part.species,
             "regions": regions_identity(self.part),
@@ -95,7 +95,7 @@ class FactorPlan:
 
 
 def regions_identity(part: SpeciesAxis) -> str:
-    """Short name of where a species' bins lie."""
+    """Describe in a short text where a species' bins lie."""
     regions = part.regions
     places = [list(regions.chrom), list(regions.start), list(regions.end)]
     return f"{len(regions)} on {regions.assembly} with {regions.n_bins} bins ({digest(places)})"

@@ -1,4 +1,4 @@
-"""Which experiments genome factors are fitted to, and what that will take."""
+"""Choose the experiments that genome factors are fitted to, and estimate the cost."""
 
 from __future__ import annotations
 
@@ -20,22 +20,22 @@ from epixs.training.cost import BYTES_PER_PARAMETER, EPOCHS_OVER_JOINT, PROCESS_
 from epixs.training.plan import check_scales
 
 BLOCK_POSITIONS = 400
-"""5 kbp positions of a block, 2 Mb: large enough to keep a core busy, small enough to share out."""
+"""Number of 5 kbp positions per block, 2 Mb: enough to keep a core busy, few enough to share out blocks."""
 
 BLOCK_BYTES = 1 << 28
-"""Signal that a block may hold in memory; with many experiments, blocks are smaller."""
+"""Maximum size of a block's signal in memory; with many experiments, blocks are smaller."""
 
 
 @dataclass(frozen=True)
 class FactorCost:
-    """What fitting will take.
+    """Cost of fitting genome factors.
 
     Parameters
     ----------
     blocks, bins, experiments, epochs
         Sizes of the run.
     bytes_out
-        Of the factor store.
+        Size of the factor store.
     worker_bytes
         Peak memory of a worker.
     """
@@ -63,15 +63,15 @@ def plan_factors(
     trained
         The model.
     store
-        A compendium of a species that the model knows; its regions may be others than those of training.
+        A compendium of a species that the model knows; its regions may differ from those of training.
     exclude
-        Experiments of the store never to be fitted to; those excluded from training are, in any case.
+        Experiments of the store that are never fitted, in addition to those excluded from training.
     epochs, seed
         As in `TrainingSettings`; by default four times the epochs of a joint fit, and the model's seed.
 
     Returns
     -------
-    The plan, and notes on what takes no part.
+    The plan, and notes on the experiments that take no part.
 
     Raises
     ------
@@ -90,15 +90,15 @@ def plan_factors(
             expected=f"one of {', '.join(old.species)}",
             next_step="add it with `epixs extend`",
         )
-    mine = old.part(part.species)
-    if part.regions.assembly != mine.regions.assembly:
-        raise AxisError(f"assembly of {store}", got=part.regions.assembly, expected=mine.regions.assembly)
+    known = old.part(part.species)
+    if part.regions.assembly != known.regions.assembly:
+        raise AxisError(f"assembly of {store}", got=part.regions.assembly, expected=known.regions.assembly)
     known_assays = {assay for p in old.parts for assay in p.training["assay"]}
-    known_biosamples = set(mine.training["biosample"])
+    known_biosamples = set(known.training["biosample"])
     own = trained.settings.model
     zero_shot = plan_zero_shot(old, enabled=own.zero_shot, target=own.target)
     detached = set() if part.species in zero_shot.exempt else set(zero_shot.detached)
-    aside = mine.experiments[mine.experiments["excluded"] | mine.experiments["held_out"]]
+    aside = known.experiments[known.experiments["excluded"] | known.experiments["held_out"]]
     hidden = set(zip(aside["biosample"], aside["assay"], strict=True))
     table = part.experiments
     reasons = {
@@ -114,12 +114,12 @@ def plan_factors(
     for reason, left_out in reasons.items():
         count = int((used & left_out).sum())
         if count:
-            what = "1 experiment takes" if count == 1 else f"{count:,} experiments take"
-            notes.append(f"{what} no part: {reason}")
+            experiments = "1 experiment takes" if count == 1 else f"{count:,} experiments take"
+            notes.append(f"{experiments} no part: {reason}")
         used &= ~left_out.to_numpy()
     if not used.any():
         raise AxisError(f"no experiment of {store} can be fitted to", got="; ".join(notes))
-    share = replace(part, biosamples=mine.biosamples, experiments=table[used].reset_index(drop=True))
+    share = replace(part, biosamples=known.biosamples, experiments=table[used].reset_index(drop=True))
     check_scales(JointAxis((share,), old.assays))
     axis = JointAxis((share,), old.assays, old.assay_classes)
     joint = trained.settings.replace(seed=seed)
@@ -137,7 +137,7 @@ def plan_factors(
 
 
 def factor_cost(plan: FactorPlan) -> FactorCost:
-    """What fitting a plan will take."""
+    """Estimate the cost of fitting a plan."""
     part, block = plan.part, plan.block_positions
     signal = block * COARSE_BINS * bytes_per_bin(len(part.experiments))
     tables = block * plan.floats_per_position * BYTES_PER_PARAMETER

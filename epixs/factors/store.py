@@ -1,9 +1,9 @@
 """The Zarr store of one species' genome factors, fitted block by block for a trained model.
 
 All arrays are indexed by the 5 kbp position: `factors_25bp (position, 200, k)`, `factors_250bp (position, 20,
-k)` and `factors_5kbp (position, k)`, float32. So a block of positions is one chunk of each, whichever regions
-it lies in; where a region ends within a position, what is beyond its end is NaN. `shared/` holds the weights
-that all blocks have in common, and `ledger/record` one record a block.
+k)` and `factors_5kbp (position, k)`, float32. So a block of positions is one chunk of each array, whichever
+regions it lies in. If a region ends within a position, the values beyond its end are NaN. `shared/` holds the
+weights that all blocks have in common, and `ledger/record` one record per block.
 """
 
 from __future__ import annotations
@@ -50,12 +50,12 @@ FactorSize = Annotated[int, Meta(ge=1, le=65_536)]
 def prepare_factors(
     place: str | Path, plan: FactorPlan, shared: Mapping[str, npt.NDArray[np.float32]]
 ) -> Store:
-    """Create a factor store, or check that what is there belongs to the same plan.
+    """Create a factor store, or check that the existing one belongs to the same plan.
 
     Raises
     ------
     StoreError
-        If something else is there.
+        If the place holds something else.
     """
     store = find_or_make(
         absolute(place),
@@ -75,7 +75,7 @@ def _check_same(store: Store, plan: FactorPlan) -> None:
 
 
 def _attribute(store: Store, name: str) -> Any:
-    """An attribute that is JSON, None where it is not there."""
+    """Read an attribute that is JSON; None if the store lacks it."""
     return read_json(store, name, store.attributes.get(name))
 
 
@@ -99,8 +99,8 @@ def _create(
                 chunks=chunks[name],
                 dtype="float32",
                 fill_value=np.nan,
-                compressors=None,  # factors are noise to a compressor
-                # Lengths differ from array to array, and xarray wants one length for each name.
+                compressors=None,  # factors do not compress
+                # Lengths differ from array to array, and xarray wants one length per name.
                 dimension_names=(
                     "position",
                     *(f"{part}_{name}" for part in ("inner", "factor")[3 - len(shape) :]),
@@ -126,7 +126,7 @@ def factor_store(place: Store | str | Path) -> Store:
     Raises
     ------
     StoreError
-        If it is none.
+        If it is no factor store.
     """
     store = open_store(place)
     if store.kind != "factors":
@@ -140,7 +140,7 @@ def factor_store(place: Store | str | Path) -> Store:
 
 @dataclass(frozen=True)
 class FactorStatus:
-    """How far a factor store is: its plan, `"unfinished"` or `"complete"`, and blocks that are fitted."""
+    """State of a factor store: its plan, `"unfinished"` or `"complete"`, and the number of fitted blocks."""
 
     plan: FactorPlan
     status: str
@@ -148,12 +148,12 @@ class FactorStatus:
 
 
 def factor_status(place: Store | str | Path) -> FactorStatus:
-    """Read how far a factor store is, finished or not.
+    """Read the state of a factor store, finished or not.
 
     Raises
     ------
     StoreError
-        If it is none, or damaged.
+        If it is no factor store, or damaged.
     """
     store = factor_store(place)
     done = sum(not record.is_forgotten for record in read_blocks(store).values())
@@ -161,7 +161,7 @@ def factor_status(place: Store | str | Path) -> FactorStatus:
 
 
 class SavedIdentity(TypedDict):
-    """What a factor store says that it was made from, so far as the rest does not follow from its axis."""
+    """Fields of a factor store's attribute `identity` that do not follow from its axis."""
 
     model: str
     sizes: tuple[FactorSize, FactorSize, FactorSize]
@@ -170,7 +170,7 @@ class SavedIdentity(TypedDict):
 
 
 def read_factor_plan(store: Store) -> FactorPlan:
-    """The plan of a factor store, every claim checked.
+    """Read the plan of a factor store, and check all of it.
 
     Raises
     ------
@@ -194,27 +194,27 @@ def read_factor_plan(store: Store) -> FactorPlan:
 
 
 def read_shared(store: Store, shapes: Mapping[str, tuple[int, ...]]) -> dict[str, npt.NDArray[np.float32]]:
-    """The weights that all blocks share, of the shapes that they must have.
+    """Read the weights that all blocks share, and check their shapes.
 
     Raises
     ------
     StoreError
         If one is missing or of another shape.
     """
-    found = {}
+    weights = {}
     with reading(store):
         for name, shape in shapes.items():
             array = store.array(f"{SHARED}/{name}")
             if array.shape != shape:
                 raise ValueError(f"{name} has shape {array.shape}, not {shape}")
-            found[name] = np.asarray(array[...], dtype=np.float32)
-    return found
+            weights[name] = np.asarray(array[...], dtype=np.float32)
+    return weights
 
 
 def write_factors(
     store: Store, plan: FactorPlan, block: int, tables: tuple[npt.NDArray[np.float32], ...]
 ) -> str:
-    """Write a block's factors, given by 25 bp, 250 bp and 5 kbp position; returns their checksum."""
+    """Write a block's factors, given by 25 bp, 250 bp and 5 kbp position; return their checksum."""
     first, stop = plan.span(block)
     window = plan.part.window(first, stop)
     coarse, medium, fine = _inner_indices(window)
@@ -231,7 +231,7 @@ def write_factors(
 def _inner_indices(
     part: SpeciesAxis, start: int = 0, stop: int | None = None
 ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], npt.NDArray[np.int64]]:
-    """Of bins `[start, stop)`: 5 kbp position, and 250 bp and 25 bp position within it."""
+    """Return the 5 kbp position of bins `[start, stop)`, and their 250 bp and 25 bp position within it."""
     bins = np.arange(start, part.n_positions[0] if stop is None else stop)
     region = np.searchsorted(part.regions.first_bin, bins, side="right") - 1
     fine = (bins - part.regions.first_bin[region]) % COARSE_BINS
@@ -239,12 +239,12 @@ def _inner_indices(
 
 
 def block_fingerprint(plan: FactorPlan, block: int, content: str) -> str:
-    """Digest of all that a block's factors depend on; `content` of the signal there."""
+    """Digest everything that a block's factors depend on; `content` is the digest of its signal."""
     return digest([plan.fingerprint, block, content])
 
 
 class BlockScores(TypedDict):
-    """What the ledger holds of a block: squared error of its held-out entries, their number, and the loss."""
+    """The ledger's row for a block: summed squared error and number of its held-out entries, and the loss."""
 
     squares: float
     held_out: float
@@ -252,7 +252,7 @@ class BlockScores(TypedDict):
 
 
 def read_blocks(store: Store) -> dict[Key, Record]:
-    """The ledger of a factor store: a record a block, whose one row holds its scores.
+    """Read the ledger of a factor store: one record per block, whose only row holds its scores.
 
     Raises
     ------
@@ -266,7 +266,7 @@ def read_blocks(store: Store) -> dict[Key, Record]:
 
 
 def scores_of(records: Mapping[Key, Record]) -> dict[str, float]:
-    """`held_out_mse` and `loss` over all blocks."""
+    """Compute `held_out_mse` and `loss` over all blocks."""
     rows = [record.rows[0] for record in records.values()]
     sums = {name: sum(float(row[name]) for row in rows) for name in ("squares", "held_out", "loss")}
     return {
@@ -277,7 +277,7 @@ def scores_of(records: Mapping[Key, Record]) -> dict[str, float]:
 
 @dataclass(frozen=True)
 class FactorStore:
-    """A finished factor store, opened; its fingerprint is of all that its blocks were fitted to."""
+    """A finished factor store, opened; its fingerprint covers everything that its blocks were fitted to."""
 
     store: Store
     plan: FactorPlan
@@ -285,11 +285,11 @@ class FactorStore:
 
     @property
     def path(self) -> str:
-        """Where it lies."""
+        """Location of the store."""
         return self.store.location
 
     def read(self, start: int, stop: int) -> npt.NDArray[np.float32]:
-        """Factors of bins `[start, stop)` at all three scales, one after the other: `(bin, sum of sizes)`.
+        """Read the factors of bins `[start, stop)`, the three scales side by side: `(bin, sum of sizes)`.
 
         Raises
         ------
@@ -316,7 +316,7 @@ def open_factors(place: Store | str | Path) -> FactorStore:
     Raises
     ------
     StoreError
-        If it is none, damaged or unfinished.
+        If it is no factor store, damaged or unfinished.
     """
     store = factor_store(place)
     if not store.is_complete:

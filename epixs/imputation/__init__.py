@@ -1,1 +1,1 @@
-"""From a trained model to an imputed compendium."""
+"""Write an imputed compendium with a trained model."""

@@ -1,4 +1,4 @@
-"""Which pairs a model can impute in a store."""
+"""Choose the pairs that a model can impute in a store."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from epixs.errors import AxisError, closest
 from epixs.factors.store import FactorStore
 from epixs.models.kinds import require_genome_factors
 
-if TYPE_CHECKING:  # it brings TensorFlow
+if TYPE_CHECKING:  # it imports TensorFlow
     from epixs.models.folder import TrainedModel
 
 
@@ -23,7 +23,7 @@ def check_store(trained: TrainedModel, path: str | Path, factors: FactorStore | 
     Raises
     ------
     AxisError
-        Naming what differs.
+        If it cannot; the message names the difference.
     TrainingError
         If genome factors are given for a kind of model that has none.
     """
@@ -40,21 +40,21 @@ def check_store(trained: TrainedModel, path: str | Path, factors: FactorStore | 
 
 
 def imputable(axis: JointAxis, pairs: Sequence[Pair]) -> list[Pair]:
-    """Those pairs whose biosample and assay each have a training experiment somewhere."""
+    """Select the pairs whose biosample and assay each have a training experiment somewhere."""
     assays = trained_assays(axis)
     biosamples = {(part.species, name) for part in axis.parts for name in part.training["biosample"]}
     return [pair for pair in pairs if pair[2] in assays and pair[:2] in biosamples]
 
 
 def trained_assays(axis: JointAxis) -> set[str]:
-    """Assays that have a training experiment in some species."""
+    """Return the assays that have a training experiment in some species."""
     return {assay for part in axis.parts for assay in part.training["assay"]}
 
 
 def unknown_biosamples(
     trained: TrainedModel, path: str | Path, factors: FactorStore | None = None
 ) -> list[str]:
-    """Biosamples of a store of which the model saw no training experiment, so that none can be imputed."""
+    """List the biosamples of a store that cannot be imputed: the model saw no training experiment of them."""
     known = set(trained.axis.part(check_store(trained, path, factors)).training["biosample"])
     return sorted(set(open_compendium(path).biosample.to_numpy()) - known)
 
@@ -62,7 +62,7 @@ def unknown_biosamples(
 def choose_pairs(
     axis: JointAxis, species: str, *, pairs: Sequence[Pair] | None = None, everything: bool = False
 ) -> list[Pair]:
-    """Pairs to impute: those asked for, all, or (by default) all that were not trained on.
+    """Choose the pairs to impute: those asked for, all, or (by default) all that were not trained on.
 
     Raises
     ------
@@ -82,13 +82,13 @@ def choose_pairs(
             got=f"{strangers[0]!r}{closest(strangers[0], axis.species)}",
             expected=f"one of {', '.join(axis.species)}",
         )
-    mine = [pair for pair in named if pair[0] == species]
-    if not mine:
+    chosen = [pair for pair in named if pair[0] == species]
+    if not chosen:
         raise AxisError(
             "no pair of this store's species", got=sorted({p[0] for p in pairs}), expected=species
         )
-    possible = set(imputable(axis, mine))
-    unknown = [pair for pair in mine if pair not in possible]
+    possible = set(imputable(axis, chosen))
+    unknown = [pair for pair in chosen if pair not in possible]
     if unknown:
         part = axis.part(species)
         raise AxisError(
@@ -97,11 +97,11 @@ def choose_pairs(
             + (f"; and {len(unknown) - 3} more" if len(unknown) > 3 else ""),
             expected="a biosample and an assay that training saw",
         )
-    return mine
+    return chosen
 
 
 def _why_not(axis: JointAxis, part: SpeciesAxis, biosample: str, assay: str) -> str:
-    """Say why a pair cannot be imputed: a label is not known, or all its experiments are set aside."""
+    """Explain why a pair cannot be imputed: a label is not known, or all its experiments are excluded."""
     aside = []
     if biosample in part.biosamples and biosample not in set(part.training["biosample"]):
         aside.append(f"all experiments of biosample {biosample!r} are excluded")

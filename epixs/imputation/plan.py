@@ -1,4 +1,4 @@
-"""What an imputed store will hold, and where it says it comes from."""
+"""Plan an imputed store: its experiments, and its provenance."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ def provenance(
     factors: FactorStore | None = None,
     store: str | Path | None = None,
 ) -> dict[str, Any]:
-    """What an imputed store of a species says about where it came from.
+    """Collect the provenance of an imputed store of a species.
 
-    Of a kind of model that reads signal to impute, that is also the store which it reads.
+    If the kind of model reads signal to impute, the provenance names the store that it reads.
     """
     content: dict[str, Any] = {
         "model": trained.folder.name,
@@ -41,13 +41,13 @@ def provenance(
         content["signal"] = {"source": absolute(store), "plan": str(open_compendium(store).attrs["plan"])}
     if factors is None:
         return content
-    mine = factors.plan.part
-    seen, fitted = content["training"][mine.species], _training_of(mine)
+    part = factors.plan.part
+    seen, fitted = content["training"][part.species], _training_of(part)
     new = [at for at, pair in enumerate(fitted["experiments"]) if pair not in seen["experiments"]]
     for name in ("experiments", "accessions"):
         fitted[name] = seen[name] + [fitted[name][at] for at in new]
     fitted["held_out"] = seen["held_out"]
-    content["training"][mine.species] = fitted
+    content["training"][part.species] = fitted
     return content | {"factors": factors.path, "factors_fingerprint": factors.fingerprint}
 
 
@@ -69,15 +69,15 @@ def plan_imputation(
     factors: FactorStore | None = None,
     store: str | Path | None = None,
 ) -> Plan:
-    """Plan the imputed store of some pairs of one species, over the bins of a store that was checked."""
+    """Plan the imputed store of pairs of one species, over the bins of a store that `check_store` passed."""
     axis = trained.axis
     species = pairs[0][0]
     regions = regions_of(open_compendium(store)) if store else axis.part(species).regions
-    units = axis.units() | axis.units(species)  # where it has an assay, its own
+    units = axis.units() | axis.units(species)  # the species' own units, if it has the assay
     rows = [
         {
             "biosample": biosample,
-            "assay": axis.part(species).store_name(assay),  # so that observed and imputed go together by name
+            "assay": axis.part(species).store_name(assay),  # so that observed and imputed match by name
             "assay_class": axis.assay_classes[assay],
             "accession": imputed_accession(trained.fingerprint, species, biosample, assay),
             "output_type": " | ".join(units[assay]),
@@ -98,5 +98,5 @@ def plan_imputation(
 
 
 def imputed_accession(model: str, species: str, biosample: str, assay: str) -> str:
-    """Accession of an imputed experiment: one per model (fingerprint), species, biosample and assay."""
+    """Make an imputed experiment's accession, one per model fingerprint, species, biosample and assay."""
     return f"imputed-{model[:8]}-{digest([species, biosample, assay])[:12]}"

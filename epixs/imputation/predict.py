@@ -1,4 +1,4 @@
-"""Bins x pairs of one species: what a model predicts, within what its assays have shown."""
+"""Predict bins x pairs of one species, within the range that each assay has shown in training."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ class Predictor:
     trained
         The model.
     pairs
-        What to predict, all of one species.
+        Pairs to predict, all of one species.
     factors
-        Genome factors that were fitted apart, of other regions; else the model's own.
+        Genome factors of other regions, from `fit_genome`; by default the model's own.
     store
-        The store whose bins are predicted, and which a kind that reads signal reads; by default the one that
-        the model was trained on.
+        The store whose bins are predicted, and from which a kind that reads signal reads it; by default the
+        one that the model was trained on.
     """
 
     def __init__(
@@ -48,8 +48,8 @@ class Predictor:
     def predict(self, start: int, stop: int, rows: slice = slice(None)) -> npt.NDArray[np.float32]:
         """Predict bins `[start, stop)` of the store for some of the pairs, shape `(pair, bin)`.
 
-        Arcsinh units, bounded by what each assay has shown in training (the inverse, sinh, turns a
-        prediction a little too high into one that is absurd).
+        The values are in arcsinh units, bounded by the range that each assay has shown in training: the
+        inverse, sinh, would turn a slightly too high prediction into an absurd one.
         """
         values = self._predict(start, stop, rows)
         if np.isnan(values).any():
@@ -62,14 +62,14 @@ class Predictor:
 
     @property
     def has_spread(self) -> bool:
-        """Whether `spread` says anything."""
+        """Whether `spread` is known."""
         return self._spreads is not None
 
     def spread(self, values: npt.NDArray[np.float32], rows: slice = slice(None)) -> npt.NDArray[np.float32]:
-        """Spread of the errors of what `predict` gave for the same pairs, same shape, arcsinh units.
+        """Estimate the spread of the errors of `values`, which `predict` gave for the same pairs.
 
-        The observed value lies within 1.2816 spreads of the predicted one in about 80 % of a track's bins.
-        NaN if that is not known.
+        Same shape, arcsinh units. The observed value lies within 1.2816 spreads of the predicted one in about
+        80 % of a track's bins. NaN if the spread is not known.
         """
         if self._spreads is None:
             return np.full_like(values, np.nan)

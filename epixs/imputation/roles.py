@@ -1,4 +1,4 @@
-"""Why an experiment was imputed: its assay was never measured in that species, or one pair was missing."""
+"""Roles of imputed experiments: the assay was never trained on in that species, or only the pair was not."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 import pandas as pd
 
 ZERO_SHOT = "zero-shot"
-"""Role of an experiment whose assay no training experiment of its species has."""
+"""Role of an experiment whose assay has no training experiment in its species."""
 
 GAP_FILL = "gap fill"
 """Role of an experiment that was not trained on, of an assay that was trained on in its species."""
@@ -17,7 +17,7 @@ TRAINED_ON = "trained on"
 
 
 def roles_in(experiments: pd.DataFrame, species: str, provenance: Mapping[str, Any]) -> list[str]:
-    """The role of each experiment of a table; none where the provenance does not say what was trained on."""
+    """List the role of each experiment of a table; empty if the provenance lacks the training experiments."""
     training = provenance.get("training", {}).get(species)
     if training is None:
         return []

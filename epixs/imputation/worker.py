@@ -1,4 +1,4 @@
-"""How a model comes to where it predicts: a worker opens it from its folder, once per process."""
+"""Bring a model to the workers that predict: each process opens it once, from its folder."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ from epixs.models.description import read_description
 from epixs.models.folder import TrainedModel, open_model
 
 PREDICTORS = 4
-"""Predictors kept of one model, each of some pairs; a graph is traced for each."""
+"""Number of predictors kept per model, each for its own pairs; a graph is traced for each."""
 
 _OPENING = threading.Lock()
-"""A process opens a model once, whichever of its threads asks first."""
+"""Lock by which a process opens a model once, whichever of its threads asks first."""
 
 
 @dataclass(frozen=True, eq=False)
 class OpenedModel:
-    """A model in memory, genome factors for it, and the store that it imputes and may read.
+    """A model in memory, its genome factors, and the store that it imputes and may read.
 
-    It travels as a `SavedModel`: nothing live is pickled.
+    It is pickled as a `SavedModel`, without the Keras model.
     """
 
     trained: TrainedModel
@@ -38,19 +38,19 @@ class OpenedModel:
 
     @cached_property
     def predictor(self) -> Callable[[tuple[Pair, ...]], Predictor]:
-        """Gives the predictor of some pairs, kept for when they are asked for again."""
+        """Function that gives the predictor of some pairs, and caches it."""
         return functools.lru_cache(maxsize=PREDICTORS)(
             lambda pairs: Predictor(self.trained, pairs, self.factors, self.store)
         )
 
     @property
     def saved(self) -> SavedModel:
-        """What a worker needs to open the model.
+        """Paths and fingerprints by which a worker opens the model.
 
         Raises
         ------
         TrainingError
-            If no folder holds it.
+            If no folder holds the model.
         """
         folder = self.trained.folder
         try:
@@ -81,7 +81,7 @@ class OpenedModel:
 
 @dataclass(frozen=True)
 class SavedModel:
-    """Where a worker finds a model, genome factors and store, and which fingerprints they must have."""
+    """Paths of a model, genome factors and store for a worker, and the fingerprints that they must have."""
 
     folder: str
     fingerprint: str
@@ -91,7 +91,7 @@ class SavedModel:
 
     @property
     def predictor(self) -> Callable[[tuple[Pair, ...]], Predictor]:
-        """As that of the model, which this process opens if it has not yet."""
+        """The `predictor` of the model, which this process opens first if it has not yet."""
         with _OPENING:
             return _opened(self).predictor
 
@@ -101,12 +101,12 @@ AnyModel = OpenedModel | SavedModel
 
 @functools.lru_cache(maxsize=1)
 def _opened(saved: SavedModel) -> OpenedModel:
-    """The model of a folder, and its factors, as they were when they were sent.
+    """Open the model of a folder and its factors, as they were when the task was sent.
 
     Raises
     ------
     StoreError
-        If they have changed since.
+        If they have changed since then.
     """
     take_one_thread()
     trained = open_model(Path(saved.folder))

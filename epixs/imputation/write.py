@@ -1,4 +1,4 @@
-"""A trained model -> lazy xarray Dataset -> imputed Zarr, in the layout of a compendium."""
+"""Impute with a trained model, as a lazy xarray Dataset or into a Zarr store laid out as a compendium."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ from epixs.storage.tiling import Key, Tile
 
 @dataclass(frozen=True)
 class ImputeTask:
-    """One tile to impute: its pairs, and the digest of all that it depends on."""
+    """One tile to impute, with its pairs and the digest of everything that it depends on."""
 
     tile: Tile
     pairs: tuple[Pair, ...]
@@ -51,7 +51,7 @@ class ImputeTask:
         return self.tile.key
 
     def is_written(self, record: Record | None) -> bool:
-        """Whether a ledger record is that of this tile, of the same model."""
+        """Check whether a ledger record is that of this tile, imputed by the same model."""
         return record is not None and record.fingerprint == self.fingerprint
 
 
@@ -72,26 +72,26 @@ def impute(
     Parameters
     ----------
     model
-        From `open_model`; or a Keras model that a script of one's own has fitted, from `build_model` or of
-        any architecture that takes what a batch holds (docs/training.md).
+        A model from `open_model`; or a Keras model that a user's own script has fitted, from `build_model` or
+        of any architecture that takes the inputs of a batch (docs/training.md).
     store
         The species' compendium, whose bins are imputed.
     out
         The imputed store.
     pairs
-        What to impute; by default every (biosample of the species, assay of the union) not trained on.
+        Pairs to impute; by default every (biosample of the species, assay of the union) not trained on.
     everything
         Impute the pairs that were trained on as well.
     factors
-        From `open_factors`: genome factors of the store's regions, where the model was trained on others.
+        Genome factors of the store's regions, from `open_factors`, if the model was trained on others.
     axis
-        What a Keras model was fitted over, where it does not know that by itself.
+        Axis that a Keras model was fitted over, if the model does not hold it.
     client
         A `distributed.Client`, whose workers open the model from its folder; or a
-        `concurrent.futures.ThreadPoolExecutor`. Without one, tiles are imputed one after the other in this
-        process, on all its cores.
+        `concurrent.futures.ThreadPoolExecutor`. Without a client, tiles are imputed one after the other in
+        this process, on all its cores.
     progress
-        Called after each tile.
+        Function called after each tile.
 
     Returns
     -------
@@ -104,8 +104,7 @@ def impute(
     StoreError
         If `out` holds something else, or another run is writing it.
     TrainingError
-        If workers are to impute with a model that no folder holds, or nothing says what a model was fitted
-        over.
+        If workers are to impute with a model that no folder holds, or the axis of a Keras model is not known.
 
     Examples
     --------
@@ -123,8 +122,8 @@ def impute(
     with reaching(absolute(store)):
         species = check_store(trained, store, factors)
     chosen = choose_pairs(trained.axis, species, pairs=pairs, everything=everything)
-    here = OpenedModel(trained, factors, absolute(store))
-    source = here if client is None or isinstance(client, ThreadPoolExecutor) else here.saved
+    opened = OpenedModel(trained, factors, absolute(store))
+    source = opened if client is None or isinstance(client, ThreadPoolExecutor) else opened.saved
     location = absolute(out)
     with reaching(location), writing(location):
         made, plan = prepare_store(location, plan_imputation(trained, chosen, factors, store))
@@ -142,12 +141,12 @@ def impute(
 
 
 def _task(origin: str, pairs: Sequence[Pair], tile: Tile) -> ImputeTask:
-    mine = list(pairs[tile.first_row : tile.stop_row])
-    return ImputeTask(tile, tuple(mine), digest([origin, mine, tile.first_bin, tile.stop_bin]))
+    rows = list(pairs[tile.first_row : tile.stop_row])
+    return ImputeTask(tile, tuple(rows), digest([origin, rows, tile.first_bin, tile.stop_bin]))
 
 
 def impute_tiles(model: AnyModel, store: Store, tasks: Sequence[ImputeTask]) -> Iterator[Record]:
-    """Impute tiles and write their shards; the ledger record of each. Safe to repeat."""
+    """Impute tiles, write their shards, and yield the ledger record of each. Safe to repeat."""
     for task in tasks:
         tile = task.tile
         predictor = model.predictor(task.pairs)
@@ -171,7 +170,7 @@ def open_imputed(
     factors: FactorStore | None = None,
     axis: JointAxis | None = None,
 ) -> xr.Dataset:
-    """The Dataset that `impute` would write, computed block by block only when it is read.
+    """Return the Dataset that `impute` would write, computed block by block only when it is read.
 
     Parameters
     ----------
@@ -180,16 +179,16 @@ def open_imputed(
 
     Returns
     -------
-    `signal` with dims `("experiment", "bin")`, float32 in arcsinh units, backed by Dask; and `spread`
-    likewise, if the model knows how far off it may be. A block is one experiment over some 400 kb. Dask
-    workers open the model from its folder.
+    A Dataset of `signal` with dims `("experiment", "bin")`, float32 in arcsinh units, backed by Dask; and
+    `spread` likewise, if the model knows the spread of its errors. A Dask block is one experiment over some
+    400 kb. Dask workers open the model from its folder.
     """
     trained = as_trained(model, axis)
     species = check_store(trained, store, factors)
     chosen = choose_pairs(trained.axis, species, pairs=pairs, everything=everything)
     plan = plan_imputation(trained, chosen, factors, store)
-    what = OpenedModel(trained, factors, absolute(store)), tuple(chosen)
-    read, spread = functools.partial(_predict_block, *what), functools.partial(_spread_block, *what)
+    source = OpenedModel(trained, factors, absolute(store)), tuple(chosen)
+    read, spread = functools.partial(_predict_block, *source), functools.partial(_spread_block, *source)
     return lazy_dataset(plan, read, bins=plan.layout.chunk_bins, spread=spread)
 
 

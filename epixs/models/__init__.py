@@ -1,1 +1,1 @@
-"""Kinds of model, and the folder that a trained one lies in."""
+"""Kinds of model, and the folder of a trained model."""

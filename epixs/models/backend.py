@@ -1,6 +1,6 @@
-"""Keras on TensorFlow: what uses Keras takes it from here, so that no other backend is chosen for our layers.
+"""Import Keras with the TensorFlow backend; all other modules import Keras from here.
 
-Keras reads `KERAS_BACKEND` once, when it is imported. Our layers and optimizer are written for TensorFlow.
+Keras reads `KERAS_BACKEND` once, when it is imported. Our layers and optimiser are written for TensorFlow.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from epixs.errors import ConfigError
 if "keras" in sys.modules:
     chosen = sys.modules["keras"].config.backend()
 else:
-    chosen = os.environ.setdefault("KERAS_BACKEND", "tensorflow")  # goes before a keras.json
+    chosen = os.environ.setdefault("KERAS_BACKEND", "tensorflow")  # overrides a keras.json
 if chosen != "tensorflow":
     raise ConfigError(
         "Keras has another backend than the models of epixs are written for",
@@ -34,7 +34,7 @@ __all__ = ["keras", "without_optimizer"]
 def without_optimizer(model: Any) -> Iterator[None]:
     """Let a model be saved without its optimiser, whose moments are twice as large as the weights.
 
-    Keras 3 has an argument for leaving them out, which the `.keras` format ignores.
+    Keras 3 has an argument for this, which the `.keras` format ignores.
     """
     compiled = model.compiled
     optimizer = model.optimizer if compiled else None

@@ -1,4 +1,4 @@
-"""What `model.json` says of a model: axis, settings, scores. Read without TensorFlow, and checked."""
+"""Read and check a model's description in `model.json`: axis, settings, scores. No TensorFlow is loaded."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ SCORES = ("held_out_mse", "held_out_tracks_mse", "best_epoch", "epochs")
 
 
 class Content(TypedDict):
-    """Fields of `model.json`; `config` is one table of all settings, as the first version wrote it."""
+    """Fields of `model.json`; `config` is the first version's single table of all settings."""
 
     axis: Any
     bounds: dict[str, tuple[Finite, Finite]]
@@ -43,24 +43,24 @@ class Content(TypedDict):
 
 @dataclass(frozen=True)
 class Description:
-    """What a model's folder says of it.
+    """Description of a model in its folder.
 
     Parameters
     ----------
     axis, settings
-        What it was trained over, and how.
+        Axis and settings of its training.
     bounds
         Smallest and largest value that each assay has shown in training, arcsinh units.
     scores
-        Held-out errors (MSE, arcsinh units) of the best epoch, which that was, and how many there were.
+        Held-out errors (MSE, arcsinh units) of the best epoch, its number, and the number of epochs.
     extends
-        Fingerprint of the model that it extends; empty for one that was trained.
+        Fingerprint of the model that it extends; empty if it extends none.
     weights_sha256
         Checksum of the weights that belong to it.
     fingerprint
-        Of weights and description together.
+        Fingerprint of weights and description together.
     interrupted
-        Whether its training was cut short and can go on: these are the best weights until then.
+        Whether its training was interrupted and can resume; the weights are then the best ones so far.
     """
 
     axis: JointAxis
@@ -74,7 +74,7 @@ class Description:
 
 
 def signal_bounds(axis: JointAxis) -> dict[str, list[float]]:
-    """Smallest and largest value that each assay has shown in training, over all species."""
+    """Return the smallest and largest value that each assay has shown in training, over all species."""
     bounds: dict[str, list[float]] = {}
     for assay in axis.assays:
         rows = [part.training[part.training["assay"] == assay] for part in axis.parts]
@@ -86,7 +86,7 @@ def signal_bounds(axis: JointAxis) -> dict[str, list[float]]:
 
 
 def read_description(folder: Path) -> Description:
-    """Read the description in a model's folder; the weights are not looked at.
+    """Read the description in a model's folder; the weights are not read.
 
     Raises
     ------
@@ -115,7 +115,7 @@ def read_description(folder: Path) -> Description:
         raise AxisError(
             damaged, got=f"fingerprint {content['fingerprint']!r} that is not that of the content"
         )
-    if "config" in content:  # one table of all settings, as the first version wrote it
+    if "config" in content:  # the first version's single table of all settings
         settings = settings_from_flat(content["config"], str(path))
     else:
         settings = settings_from(content.get("settings"), str(path))
@@ -138,7 +138,9 @@ def read_description(folder: Path) -> Description:
 
 
 def check_before_loading(folder: Path, store: str | Path) -> tuple[Description, str]:
-    """Check a store's species by what a model's folder says, and return both: no TensorFlow is needed.
+    """Check a store's species against a model's description, and return description and species.
+
+    No TensorFlow is loaded.
 
     Raises
     ------
@@ -147,5 +149,5 @@ def check_before_loading(folder: Path, store: str | Path) -> tuple[Description, 
     TrainingError
         If the folder holds no model.
     """
-    said = read_description(folder)
-    return said, known_species(said.axis, folder, store)
+    description = read_description(folder)
+    return description, known_species(description.axis, folder, store)

@@ -1,6 +1,6 @@
 """A model's folder: weights in `model.keras`, everything needed to use them in `model.json`.
 
-Both are written so that whatever interrupts, the folder holds a matching pair; what is read is checked.
+After an interruption at any moment, the folder still holds a matching pair. All that is read is checked.
 """
 
 from __future__ import annotations
@@ -36,15 +36,15 @@ class TrainedModel:
     Parameters
     ----------
     folder
-        Where it lies.
+        Folder of the model.
     model
         The Keras model.
     axis, settings
-        What it was trained over, and how.
+        Axis and settings of its training.
     bounds
         Smallest and largest value that each assay has shown in training, arcsinh units.
     fingerprint
-        Of weights and description together.
+        Fingerprint of weights and description together.
     """
 
     folder: Path
@@ -55,7 +55,7 @@ class TrainedModel:
     fingerprint: str
 
     def _repr_html_(self) -> str:
-        """What a notebook shows: sizes, and which pairs are measured or can be imputed."""
+        """Show sizes, and which pairs are measured or can be imputed, in a notebook."""
         sizes: list[tuple[str, object]] = [
             ("folder", self.folder.name),
             ("kind", self.kind.name),
@@ -66,21 +66,21 @@ class TrainedModel:
 
     @property
     def kind(self) -> Kind:
-        """What its kind of model gives."""
+        """The kind of model."""
         return kind_named(self.settings.kind)
 
 
 def new_model(axis: JointAxis, settings: Settings, *, precision: str = "float32") -> Any:
-    """Make the model that settings describe, of whichever kind, not yet compiled.
+    """Make the model that settings of any kind describe, not yet compiled.
 
     Parameters
     ----------
     axis
-        What the model is for.
+        Axis that the model is for.
     settings
-        From `make_settings` or `read_settings`; their `seed` decides the weights that it begins with.
+        Settings from `make_settings` or `read_settings`; their `seed` decides the initial weights.
     precision
-        Of products and activations in training, `"float32"` or `"bfloat16"`.
+        Precision of products and activations in training, `"float32"` or `"bfloat16"`.
 
     Returns
     -------
@@ -100,10 +100,10 @@ def write_model(
     bounds: dict[str, list[float]] | None = None,
     extends: str = "",
 ) -> dict[str, Any]:
-    """Write weights and description, replacing an earlier pair; returns the description.
+    """Write weights and description, replacing an earlier pair; return the description.
 
-    The description is replaced between writing the weights beside the old ones and renaming them, and names
-    their checksum: at any moment one of the two weight files is the one that it names.
+    The new weights are first written beside the old ones. Then the description, which names their checksum,
+    is replaced, and the new weights are renamed. So at any moment the description names one of the two files.
     """
     partial = folder / PARTIAL_FILE
     with kind_named(settings.kind).as_kept(model), without_optimizer(model):
@@ -124,21 +124,21 @@ def write_model(
 
 
 def save_model(model: Any, folder: str | Path, axis: JointAxis | None = None) -> None:
-    """Write a model that was fitted by a script of one's own as a folder that every verb takes.
+    """Write a model that a user's own script has fitted, as a folder that every verb takes.
 
     Parameters
     ----------
     model
-        From `build_model` or `new_model`, fitted by `model.fit`; or opened from its `.keras` file.
+        A model from `build_model` or `new_model`, fitted by `model.fit`; or one opened from a `.keras` file.
     folder
         New or empty folder, or one that holds such a model already.
     axis
-        What it was fitted over; a model that was not opened from a file knows that by itself.
+        Axis that the model was fitted over; needed only if it was opened from a `.keras` file.
 
     Raises
     ------
     TrainingError
-        If the folder holds something else, or nothing says what the model was fitted over.
+        If the folder holds something else, or the model's axis is not known.
     """
     folder = Path(folder)
     trained = as_trained(model, axis)
@@ -156,12 +156,12 @@ def save_model(model: Any, folder: str | Path, axis: JointAxis | None = None) ->
 
 
 def as_trained(model: Any, axis: JointAxis | None = None) -> TrainedModel:
-    """What `open_model` would give of a fitted Keras model, were it saved; a `TrainedModel` stays as it is.
+    """Wrap a fitted Keras model, as if saved and opened by `open_model`; a `TrainedModel` stays as it is.
 
     Raises
     ------
     TrainingError
-        If it is no Keras model, or nothing says what it was fitted over.
+        If it is no Keras model, or its axis is not known.
     """
     if isinstance(model, TrainedModel):
         return model
@@ -196,8 +196,8 @@ def as_trained(model: Any, axis: JointAxis | None = None) -> TrainedModel:
 def open_model(folder: str | Path) -> TrainedModel:
     """Open a model folder.
 
-    The model is made from its description and only its weights are read from `model.keras`, so nothing in
-    that file is executed, and nothing is allocated that the file is not large enough to fill.
+    The model is made from its description, and only weights are read from `model.keras`. So nothing in that
+    file is executed, and no more memory is allocated than the file can fill.
 
     Raises
     ------
@@ -213,9 +213,9 @@ def open_model(folder: str | Path) -> TrainedModel:
             expected="a model folder",
             next_step="`epixs.save_model(model, folder)` writes one of a model that was fitted by a script",
         )
-    said = read_description(folder)
-    axis, settings = said.axis, said.settings
-    weights = _matching_weights(folder, said.weights_sha256)
+    description = read_description(folder)
+    axis, settings = description.axis, description.settings
+    weights = _matching_weights(folder, description.weights_sha256)
     _check_size(weights, kind_named(settings.kind).parameters(axis, settings))
     model = new_model(axis, settings)
     try:
@@ -226,18 +226,18 @@ def open_model(folder: str | Path) -> TrainedModel:
             got=f"{type(error).__name__}: {str(error).partition('.')[0]}",
             next_step="if an earlier version of epixs wrote it, train it again",
         ) from error
-    return TrainedModel(folder, model, axis, settings, said.bounds, said.fingerprint)
+    return TrainedModel(folder, model, axis, settings, description.bounds, description.fingerprint)
 
 
 def _matching_weights(folder: Path, sha256: str) -> Path:
-    """The weights that a description names, also if their writer was interrupted before the last rename."""
-    found = [path for path in (folder / MODEL_FILE, folder / PARTIAL_FILE) if path.is_file()]
-    for path in found:
+    """Find the weights that a description names, even if the write was interrupted before the last rename."""
+    candidates = [path for path in (folder / MODEL_FILE, folder / PARTIAL_FILE) if path.is_file()]
+    for path in candidates:
         if file_sha256(path) == sha256:
             return path
     raise TrainingError(
         f"{folder} holds no weights that belong to its {DESCRIPTION_FILE}",
-        got=", ".join(path.name for path in found) or f"no {MODEL_FILE}",
+        got=", ".join(path.name for path in candidates) or f"no {MODEL_FILE}",
         expected=f"{MODEL_FILE} with SHA-256 {sha256[:12]}...",
         next_step="copy the whole model folder again, or train again",
     )

@@ -1,4 +1,4 @@
-"""Kinds of model: what each gives to cost, training, imputation and the command line, found by its name.
+"""Kinds of model, found by name: each serves cost, training, imputation and the command line.
 
 A new kind is a folder beside `avocado/` with a class derived from `Kind`, and one line in `KINDS`. Reading
 settings and descriptions imports no TensorFlow, so a kind imports it only in the methods that need it.
@@ -29,27 +29,28 @@ if TYPE_CHECKING:
     from epixs.models.folder import TrainedModel
 
 KINDS = {"avocado": "epixs.models.avocado.kind", "context": "epixs.models.context.kind"}
-"""Modules of the kinds that epixs has, each with its `KIND`."""
+"""Modules of the kinds that epixs has; each defines `KIND`."""
 
 EPOCH_RANGE = (8, 200)
 STEPS_PER_EPOCH, BATCH_RANGE = 28, (1_000, 40_000)
-"""Of the Pilot Regions the paper's 40,000 entries are a 28th; with a larger share, too few steps are made."""
+"""Minimum number of steps per epoch, and range of batch sizes. The paper's 40,000 entries are a 28th of the
+Pilot Regions; a larger share gives too few steps."""
 
 WEIGHTED_ERROR = "error"
-"""Metric of training: mean squared error over the entries that have weight."""
+"""Name of the training metric: mean squared error over the entries that have weight."""
 
 Predict = Callable[[int, int, slice], npt.NDArray[np.float32]]
-"""Predicts bins `[start, stop)` for a slice of the pairs: arcsinh units, shape `(pair, bin)`."""
+"""Function that predicts bins `[start, stop)` for a slice of the pairs, `(pair, bin)`, arcsinh units."""
 
 
 Spreads = Callable[[npt.NDArray[np.float32], slice], npt.NDArray[np.float32]]
-"""Spread of the errors of what was predicted, for a slice of the pairs: both `(pair, bin)`, arcsinh units.
-NaN if it is not known."""
+"""Function that gives the spread of the errors of predicted values, for a slice of the pairs: both
+`(pair, bin)`, arcsinh units. NaN if it is not known."""
 
 
 @dataclass(frozen=True)
 class Schedule:
-    """Entries per step, steps per epoch, and epochs of a run without a time limit."""
+    """Entries per step, steps per epoch, and epochs, of a run without a time limit."""
 
     batch_size: int
     steps_per_epoch: int
@@ -58,16 +59,16 @@ class Schedule:
 
 @dataclass(frozen=True)
 class PlanNotes:
-    """What a kind adds to the plan that `epixs train` shows.
+    """Additions of a kind to the plan that `epixs train` shows.
 
     Parameters
     ----------
     rows
-        Further rows, what and how much.
+        Further rows, name and value.
     by_species
         Further columns of the table of species, one text per species of the axis.
     remarks
-        What a user should know before believing what comes of it.
+        Warnings that a user should know before trusting the results.
     """
 
     rows: list[tuple[str, str]] = field(default_factory=list)
@@ -91,19 +92,19 @@ class Kind(ABC):
     """Whether it reads the tracks observed in a compendium when it imputes."""
 
     held_out: ClassVar[str] = "held-out blocks of tracks that are trained on elsewhere"
-    """Which entries the sampler holds out."""
+    """Description of the entries that the sampler holds out."""
 
     is_kept: ClassVar[bool] = True
-    """Whether a model folder can hold one."""
+    """Whether a model folder can hold a model of this kind."""
 
     keeps_last: ClassVar[bool] = False
-    """Whether the last epoch's weights are kept, and not those of the lowest held-out error."""
+    """Whether the last epoch's weights are kept, instead of those with the lowest held-out error."""
 
     limits: ClassVar[tuple[str, ...]] = ()
-    """What a model card says this kind cannot do, one sentence each."""
+    """Limits of this kind for the model card, one sentence each."""
 
     smaller: ClassVar[str] = "take a smaller model"
-    """Advice if it needs more memory than allowed."""
+    """Advice if a model needs more memory than allowed."""
 
     @property
     def name(self) -> str:
@@ -112,14 +113,14 @@ class Kind(ABC):
 
     @abstractmethod
     def build(self, axis: JointAxis, settings: Settings, *, precision: str = "float32") -> Any:
-        """Make the Keras model, built and not yet compiled; its weights come from Keras's random seed.
+        """Make the Keras model, built but not compiled, with initial weights from Keras's random seed.
 
-        It reads the `inputs` of the sampler's batches and gives arcsinh units, shape `(P, E, 1)`.
+        It reads the `inputs` of the sampler's batches and predicts arcsinh units, shape `(P, E, 1)`.
         """
 
     @abstractmethod
     def parameters(self, axis: JointAxis, settings: Settings) -> int:
-        """Number of the model's parameters, from sizes alone."""
+        """Return the number of the model's parameters, from sizes alone."""
 
     @abstractmethod
     def predictor(
@@ -127,24 +128,24 @@ class Kind(ABC):
     ) -> Predict:
         """Prepare to predict some pairs of one species over the bins of a store.
 
-        A kind that reads signal may read only what was trained on, `observed_in(trained, store).training`:
-        what is excluded or held out is there to judge imputations by. `factors` are None but for a kind with
-        genome factors. Values are cut to what each assay has shown in training afterwards.
+        A kind that reads signal may read only training experiments, `observed_in(trained, store).training`:
+        excluded and held-out experiments serve to judge imputations. `factors` is None except for a kind with
+        genome factors. The caller clips the values to the range that each assay has shown in training.
         """
 
     def lacks(self, axis: JointAxis) -> str:
-        """What a set of compendia would need for this kind to be trained on it; empty if nothing."""
+        """Describe what compendia lack for this kind to be trained on them; empty if they lack nothing."""
         return ""
 
     def settle(self, axis: JointAxis, settings: Settings) -> Settings:
-        """Decide what the settings leave open and the axis decides; done twice, it changes nothing."""
+        """Settle by the axis what the settings leave open; a second call changes nothing."""
         return settings
 
     def schedule(self, axis: JointAxis, settings: Settings) -> Schedule:
-        """How much is drawn, as configured or planned.
+        """Plan entries, steps and epochs, unless they are configured.
 
-        By default an epoch visits each position once, in at least 28 steps, until half of the experiments at
-        a position were drawn on average.
+        By default an epoch visits each position once, in at least 28 steps. There are as many epochs as draw,
+        on average, half of the experiments at a position.
         """
         training = settings.training
         width = training.experiments_per_position
@@ -156,23 +157,23 @@ class Kind(ABC):
         return Schedule(batch, -(-positions // max(1, batch // width)), epochs)
 
     def begin(self, model: Any, sampler: BatchSampler) -> None:  # noqa: B027 (most kinds do nothing)
-        """Take over what the sampler has found out, before the first step."""
+        """Take over the sampler's statistics before the first step."""
 
     def after_epoch(self, model: Any, sampler: BatchSampler) -> None:  # noqa: B027 (likewise)
-        """Work out what the model keeps besides its trained weights, before it is saved."""
+        """Compute what the model keeps besides its trained weights, before it is saved."""
 
     def working_bytes(self, axis: JointAxis, settings: Settings, batch_size: int) -> int:
-        """Memory of a training step's inputs, activations and gradients."""
+        """Estimate the memory of a training step's inputs, activations and gradients."""
         return 0
 
     def signal_memory(self, axis: JointAxis, settings: Settings, available: int) -> tuple[int, bool]:
-        """Bytes of the sampler's signal if so many are available, and whether that is all of it."""
+        """Return the bytes that the sampler's signal takes in memory, and whether that is all of it."""
         return signal_memory(axis, settings.training.experiments_per_position, available)
 
     def sampler(
         self, axis: JointAxis, settings: Settings, *, batch_size: int, signal_bytes: int | None = None
     ) -> BatchSampler:
-        """What draws training batches, with the inputs that the model reads.
+        """Make the sampler of training batches, with the inputs that the model reads.
 
         Its signal may take `signal_bytes`; None keeps all of it in memory.
         """
@@ -188,13 +189,13 @@ class Kind(ABC):
         )
 
     def optimizer(self, model: Any, settings: Settings, learning_rate: Any) -> Any:
-        """The optimiser, with a schedule of the learning rate."""
+        """Make the optimiser, with a schedule of the learning rate."""
         from epixs.models.backend import keras
 
         return keras.optimizers.Adam(learning_rate, weight_decay=settings.training.weight_decay or None)
 
     def compile(self, model: Any, settings: Settings, total_steps: int) -> None:
-        """Compile with the optimiser: cosine decay of the learning rate over all steps."""
+        """Compile the model, with cosine decay of the learning rate over all steps."""
         from epixs.models.backend import keras
 
         schedule = keras.optimizers.schedules.CosineDecay(
@@ -202,17 +203,17 @@ class Kind(ABC):
         )
         with model.distribute_strategy.scope():
             optimizer = self.optimizer(model, settings, schedule)
-            # The loss is a mean over all entries, also those without weight; this metric over those with.
+            # The loss is a mean over all entries, even those with weight 0; this metric leaves those out.
             error = keras.metrics.MeanSquaredError(name=WEIGHTED_ERROR)
             model.compile(optimizer=optimizer, loss="mse", weighted_metrics=[error], jit_compile=False)
             optimizer.build(model.trainable_variables)
 
     def hidden_widths(self, settings: Settings) -> tuple[int, ...]:
-        """Widths of layers whose product is timed where `precision` is `"auto"`; none: it is float32."""
+        """Return widths of the layers that are timed if `precision` is `"auto"`; none means float32."""
         return ()
 
     def in_micro_batches(self, model: Any, count: int) -> None:  # noqa: B027 (most kinds do nothing)
-        """Work through each batch in so many parts, if the kind can."""
+        """Let the model compute each batch in `count` micro-batches, if the kind can."""
 
     @contextlib.contextmanager
     def as_kept(self, model: Any) -> Iterator[None]:
@@ -220,22 +221,22 @@ class Kind(ABC):
         yield
 
     def settings_of(self, model: Any) -> ModelSettings | None:
-        """The settings that a Keras model of this kind was made with; None if it is of another kind."""
+        """Read the settings that a Keras model was made with; None if it is of another kind."""
         return None
 
     def label_factors(self, model: Any) -> dict[str, npt.NDArray[np.float32]]:
-        """What a model has learned of each `assay` and each `biosample` of its axis, by these names.
+        """Return the learned factors of each `assay` and each `biosample` of the axis, by these names.
 
-        Shape `(label, factor)`; a kind that has no factors of either leaves it out.
+        Shape `(label, factor)`; a kind without factors of either leaves it out.
         """
         return {}
 
     def provenance(self, trained: TrainedModel, species: str) -> dict[str, Any]:
-        """What this kind adds to what an imputed store of a species says of where it comes from."""
+        """Return what this kind adds to the provenance of an imputed store of a species."""
         return {}
 
     def spreads(self, trained: TrainedModel, pairs: Sequence[Pair]) -> Spreads | None:
-        """What tells how far predictions of some pairs may be off; None if this kind does not know."""
+        """Return the function that estimates errors of predictions of pairs; None if this kind has none."""
         return None
 
     def expected_pearson(
@@ -248,46 +249,46 @@ class Kind(ABC):
         return None
 
     def check_store(self, trained: TrainedModel, store: str | Path, factors: Any = None) -> str:
-        """Check that a model can impute over the bins of a store; returns the store's species.
+        """Check that a model can impute over the bins of a store; return the store's species.
 
         Raises
         ------
         AxisError
-            Naming what differs.
+            If it cannot; the message names the difference.
         """
         return check_experiments(trained, store) if self.reads_signal else check_species(trained, store)
 
     def plan_notes(self, axis: JointAxis, settings: Settings) -> PlanNotes:
-        """What `epixs train` says of this kind before it starts."""
+        """Return what `epixs train` says about this kind before it starts."""
         return PlanNotes()
 
     def described(self, axis: JointAxis, settings: Settings) -> list[tuple[str, str]]:
-        """Rows that `epixs info` shows of a model."""
+        """List the rows that `epixs info` shows about a model."""
         return [(name, str(value)) for name, value in settings.model.to_dict().items() if name != "kind"]
 
     def extension_settings(self, settings: Settings) -> Settings:
-        """Settings by which a model is extended; for kinds with genome factors."""
+        """Return the settings for extending a model; for kinds with genome factors."""
         return settings
 
     def take_over(self, model: Any, axis: JointAxis, known: TrainedModel) -> None:
-        """Give a new model over a larger axis what a trained one knows, and freeze that; likewise."""
+        """Copy a trained model into a new one over a larger axis, and freeze the copy; likewise."""
         raise TrainingError(
             f"models of kind {self.name} cannot be extended", next_step="train anew with all stores"
         )
 
 
 def new_sampler(axis: JointAxis, settings: Settings, *, memory_bytes: int | None = None) -> BatchSampler:
-    """Make the sampler whose batches hold what a model of these settings reads.
+    """Make the sampler whose batches hold the inputs of a model of these settings.
 
     Parameters
     ----------
     axis
-        What to draw from.
+        Axis to draw from.
     settings
-        As of `new_model`; a `batch_size` of 0 is planned as for `train`.
+        As in `new_model`; a `batch_size` of 0 is planned as for `train`.
     memory_bytes
-        What the training signal may take, for kinds that can read it from the stores; by default it is kept
-        in memory.
+        Maximum memory of the training signal, for kinds that can read it from the stores; by default all of
+        it is kept in memory.
 
     Raises
     ------
@@ -304,12 +305,12 @@ _registered: dict[str, Kind] = {}
 
 
 def register(kind: Kind) -> None:
-    """Make a kind of model known by the name that its settings have.
+    """Register a kind of model under the name in its settings.
 
     Raises
     ------
     ConfigError
-        If a setting has the name of one of all kinds.
+        If one of its settings has the name of a setting that all kinds have.
     """
     twice = {*kind.settings.names()} & {*TrainingSettings.names(), "kind"}
     if twice:
@@ -320,7 +321,7 @@ def register(kind: Kind) -> None:
 
 
 def kind_named(name: Any) -> Kind:
-    """A kind of model.
+    """Find a kind of model by its name.
 
     Raises
     ------
@@ -340,7 +341,7 @@ def kind_named(name: Any) -> Kind:
 
 
 def kind_of(model: Any) -> tuple[Kind, ModelSettings] | None:
-    """The kind of a Keras model and the settings that it was made with; None if it is none of ours."""
+    """Find the kind of a Keras model and the settings that it was made with; None if it is none of ours."""
     for kind in (kind_named(name) for name in {**KINDS, **_registered}):
         settings = kind.settings_of(model)
         if settings is not None:
@@ -354,7 +355,7 @@ def require_genome_factors(kind: Kind, what: str) -> None:
     Raises
     ------
     TrainingError
-        Saying which kinds have some.
+        If it has none; the message names the kinds that have some.
     """
     if not kind.has_genome_factors:
         kinds = [name for name in {**KINDS, **_registered} if kind_named(name).has_genome_factors]

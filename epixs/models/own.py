@@ -1,7 +1,7 @@
-"""Keras models of one's own architecture: any that take what a batch gives its model can impute.
+"""Keras models of a user's own architecture: any model that takes the inputs of a batch can impute.
 
-Nothing of epixs knows how such a model is made, so no model folder holds one: it imputes in the process that
-has it. `docs/training.md` says what a batch holds.
+epixs does not know how such a model is made, so no model folder can hold it: it imputes in the process that
+has it. `docs/training.md` lists the inputs of a batch.
 """
 
 from __future__ import annotations
@@ -29,18 +29,18 @@ from epixs.models.stores import check_bins, check_species
 from epixs.storage.fingerprint import digest
 
 BLOCK_BINS = 1 << 14
-"""Bins predicted at once."""
+"""Number of bins predicted at once."""
 
 LABEL_INPUTS = ("position", "biosample", "assay")
 CONTEXT_INPUTS = (
     "own", "own_assay", "others", "others_assay", "target", "scale", "share", "linear", "member",
 )  # fmt: skip
-"""What batches of the two samplers give."""
+"""Inputs in the batches of the two samplers."""
 
 
 @dataclass(frozen=True)
 class OwnSettings(ModelSettings):
-    """An architecture of one's own has no settings here."""
+    """Settings of a user's own architecture: there are none."""
 
     kind: ClassVar[str] = "own"
 
@@ -52,11 +52,11 @@ class Own(Kind):
     is_kept = False
 
     def build(self, axis: JointAxis, settings: Settings, *, precision: str = "float32") -> Any:
-        """Refuse: only its maker can."""
+        """Refuse: only the user's script can make it."""
         raise _only_its_maker("made")
 
     def parameters(self, axis: JointAxis, settings: Settings) -> int:
-        """Refuse: they are not known from sizes."""
+        """Refuse: the number does not follow from sizes."""
         raise _only_its_maker("counted")
 
     def predictor(
@@ -77,8 +77,8 @@ class Own(Kind):
             labels = {"biosample": biosample, "assay": assay}
             inputs = {name: np.full((bins.size, 1), value, np.int32) for name, value in labels.items()}
             inputs["position"] = (part.positions(bins) + offset).astype(np.int32)
-            found = forward({name: tf.constant(inputs[name]) for name in names})
-            return _values_of(found, bins.size, trained.folder)
+            output = forward({name: tf.constant(inputs[name]) for name in names})
+            return _values_of(output, bins.size, trained.folder)
 
         def predict(start: int, stop: int, rows: slice) -> npt.NDArray[np.float32]:
             blocks = [
@@ -90,7 +90,7 @@ class Own(Kind):
         return predict
 
     def check_store(self, trained: TrainedModel, store: str | Path, factors: Any = None) -> str:
-        """Check that the store's bins are those that the model's positions stand for."""
+        """Check that the store's bins are those of the model's positions."""
         species = check_species(trained, store)
         check_bins(trained, store, trained.axis.part(species))
         return species
@@ -124,21 +124,21 @@ class OwnContext(Own):
 
 @dataclass(frozen=True)
 class OwnModel(TrainedModel):
-    """A model of one's own architecture, with what its numbers stand for."""
+    """A model of a user's own architecture, with the axis that its numbers refer to."""
 
     @property
     def kind(self) -> Kind:
-        """By what it reads."""
+        """The kind of model, by the inputs that it reads."""
         return OwnContext() if set(input_names(self.model)) & set(CONTEXT_INPUTS) else Own()
 
 
 def own_model(model: Any, axis: JointAxis, bounds: dict[str, tuple[float, float]]) -> OwnModel:
-    """A fitted Keras model of one's own architecture as one that can impute.
+    """Wrap a fitted Keras model of a user's own architecture as one that can impute.
 
     Raises
     ------
     TrainingError
-        If it has an input that no batch gives.
+        If it has an input that no batch holds.
     """
     names = set(input_names(model))
     if names - set(LABEL_INPUTS) and names - set(CONTEXT_INPUTS):
@@ -155,12 +155,12 @@ def own_model(model: Any, axis: JointAxis, bounds: dict[str, tuple[float, float]
 
 
 def _values_of(found: Any, size: int, name: object) -> npt.NDArray[np.float32]:
-    """What a model gave for some bins of one experiment, one value per bin.
+    """Read a model's output for some bins of one experiment, one value per bin.
 
     Raises
     ------
     TrainingError
-        If it gave something else.
+        If the output is something else.
     """
     parts = keras.tree.flatten(found)
     shapes = [tuple(getattr(part, "shape", ())) for part in parts]
@@ -174,7 +174,7 @@ def _values_of(found: Any, size: int, name: object) -> npt.NDArray[np.float32]:
 
 
 def input_names(model: Any) -> list[str]:
-    """Names of a functional model's inputs; none of a subclassed one, which reads positions and labels."""
+    """List the inputs of a functional model; none for a subclassed one, which reads positions and labels."""
     given = getattr(model, "input", None)
     if isinstance(given, dict):
         return list(given)

@@ -1,4 +1,4 @@
-"""Settings by name, from TOML files, and from what earlier versions wrote."""
+"""Make settings by name, from TOML files, and from the files of earlier versions."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from epixs.models.kinds import kind_named
 
 DEFAULT_KIND = "context"
 EARLIER_KIND = "avocado"
-"""Kind of all models before there were several."""
+"""Kind of all models from before there were several kinds."""
 
 TABLES = ("model", "training")
 
 
 def make_settings(kind: str = DEFAULT_KIND, **settings: Any) -> Settings:
-    """Settings of a training run, each by its name; what is not named keeps its default.
+    """Make the settings of a training run, each by its name; the others keep their defaults.
 
     Parameters
     ----------
@@ -49,7 +49,7 @@ def choose_kind(axis: JointAxis) -> tuple[str, str]:
 
     Returns
     -------
-    The kind, and why.
+    The kind, and the reason.
     """
     lacks = kind_named(DEFAULT_KIND).lacks(axis)
     if lacks:
@@ -58,16 +58,16 @@ def choose_kind(axis: JointAxis) -> tuple[str, str]:
 
 
 def read_settings(path: str | Path, kind: str | None = None, *, default_kind: str = DEFAULT_KIND) -> Settings:
-    """Read the tables `[model]` and `[training]` of a TOML file; its other tables are left alone.
+    """Read the tables `[model]` and `[training]` of a TOML file; other tables are ignored.
 
     Parameters
     ----------
     path
         The file.
     kind
-        Kind of model that the file must not contradict.
+        Kind of model; the file must not name another.
     default_kind
-        Kind where neither the file nor `kind` says it.
+        Kind of model if neither the file nor `kind` names one.
 
     Raises
     ------
@@ -87,7 +87,7 @@ def read_settings(path: str | Path, kind: str | None = None, *, default_kind: st
 
 
 def _refuse_strays(content: Mapping[str, Any], where: str) -> None:
-    """Refuse settings outside their tables, and say in which lines they belong."""
+    """Refuse settings outside their tables, with a message that shows the right lines."""
     old = content.get("train")
     if old is None:
         old = {name: value for name, value in content.items() if not _is_table(value)}
@@ -107,24 +107,24 @@ def _is_table(value: Any) -> bool:
 
 
 def _lines_of(old: Mapping[str, Any]) -> str:
-    """The same settings in the two tables of today, as far as they are known."""
+    """Write the known settings of an old file as lines of the two tables of today."""
     kind = kind_named(old.get("model", EARLIER_KIND))
     model = {"kind": kind.name} | {name: old[name] for name in kind.settings.names() if name in old}
     training = {name: old[name] for name in TrainingSettings.names() if name in old}
     lines = []
     for name, table in (("model", model), ("training", training)):
-        if table:  # in JSON, numbers, lists and texts are what they are in TOML
+        if table:  # JSON and TOML write numbers, lists and texts alike
             lines += [f"[{name}]", *(f"{key} = {json.dumps(value)}" for key, value in table.items()), ""]
     return "\n".join(lines)
 
 
 def settings_from(tables: Any, where: str, default_kind: str = EARLIER_KIND) -> Settings:
-    """Settings from the tables `model` and `training`, as files have them.
+    """Make settings from the tables `model` and `training` of a file.
 
     Raises
     ------
     ConfigError
-        Naming the file (`where`) and the setting by its table.
+        If a setting is unknown or impossible; the message names the file (`where`), table and setting.
     """
     model, training = (tables.get(name, {}) if isinstance(tables, dict) else tables for name in TABLES)
     try:
@@ -138,12 +138,12 @@ def settings_from(tables: Any, where: str, default_kind: str = EARLIER_KIND) -> 
 
 
 def settings_from_flat(flat: Mapping[str, Any], where: str) -> Settings:
-    """Settings from one table of all of them, as models of the first version and factor stores have them.
+    """Make settings from one table of all of them, as in models of the first version and factor stores.
 
     Raises
     ------
     ConfigError
-        As `settings_from`.
+        As in `settings_from`.
     """
     try:
         rest = {name: value for name, value in flat.items() if name != "model"}

@@ -1,4 +1,4 @@
-"""Whether a store fits a trained model, and which of its tracks the model may read."""
+"""Check that a store fits a trained model, and find the tracks that the model may read."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def check_species(trained: TrainedModel, store: str | Path) -> str:
 
 
 def known_species(axis: JointAxis, folder: Path, store: str | Path) -> str:
-    """Return a store's species, which has to be one of those of the model in `folder`, trained over `axis`.
+    """Return a store's species, which must be one of the model in `folder`, trained over `axis`.
 
     Raises
     ------
@@ -55,38 +55,38 @@ def check_bins(trained: TrainedModel, store: str | Path, known: SpeciesAxis) -> 
     Raises
     ------
     AxisError
-        Naming what differs.
+        If they differ; the message names the difference.
     """
-    mine, theirs = known.regions, regions_of(open_compendium(store))
-    if mine != theirs:
+    fitted, stored = known.regions, regions_of(open_compendium(store))
+    if fitted != stored:
         raise AxisError(
             f"{store} and {trained.folder} do not fit together: regions of {known.species}",
-            got=f"{len(theirs)} regions, {theirs.n_bins:,} bins, of which {theirs.first_difference(mine)}",
-            expected=f"{len(mine)} regions, {mine.n_bins:,} bins on {mine.assembly}, as in training",
+            got=f"{len(stored)} regions, {stored.n_bins:,} bins, of which {stored.first_difference(fitted)}",
+            expected=f"{len(fitted)} regions, {fitted.n_bins:,} bins on {fitted.assembly}, as in training",
             next_step=f"use the store it was trained on ({known.source}), or fit genome factors of these "
             "regions with `epixs fit-genome`",
         )
 
 
 def observed_in(trained: TrainedModel, store: str | Path) -> SpeciesAxis:
-    """The tracks of a store that a model knows from training, over the store's own regions.
+    """Find the tracks of a store that a model knows from training, over the store's own regions.
 
     Returns
     -------
-    The species' share of an axis: its `regions` and `row` numbers are the store's, and its `training` are the
-    experiments that the model was trained on. Experiments that it does not know are left out.
+    A species axis with the `regions` and `row` numbers of the store; its `training` are the experiments that
+    the model was trained on. Experiments that the model does not know are left out.
 
     Raises
     ------
     AxisError
         If species or assembly differ, or the store lacks an experiment that was trained on, or has another
-        file of it.
+        file for it.
     """
     known = trained.axis.part(check_species(trained, store))
-    found = axis_of_store(store, (), trained.axis).parts[0]
-    if found.regions.assembly != known.regions.assembly:
-        raise AxisError(f"assembly of {store}", got=found.regions.assembly, expected=known.regions.assembly)
-    rows = found.experiments.set_index(LABELS)
+    stored = axis_of_store(store, (), trained.axis).parts[0]
+    if stored.regions.assembly != known.regions.assembly:
+        raise AxisError(f"assembly of {store}", got=stored.regions.assembly, expected=known.regions.assembly)
+    rows = stored.experiments.set_index(LABELS)
     for row in known.training.itertuples():
         label = (row.biosample, row.assay)
         file = rows["accession"].get(label)
@@ -98,19 +98,19 @@ def observed_in(trained: TrainedModel, store: str | Path) -> SpeciesAxis:
                 next_step="ingest the same experiments over the regions to impute",
             )
     flags = known.experiments.set_index(LABELS)[["excluded", "held_out"]]
-    labels = pd.MultiIndex.from_frame(found.experiments[LABELS])
-    mine = flags.reindex(labels).reset_index(drop=True)
-    table = found.experiments.assign(excluded=mine["excluded"], held_out=mine["held_out"])
+    labels = pd.MultiIndex.from_frame(stored.experiments[LABELS])
+    flagged = flags.reindex(labels).reset_index(drop=True)
+    table = stored.experiments.assign(excluded=flagged["excluded"], held_out=flagged["held_out"])
     table = table[labels.isin(flags.index)].astype({"excluded": bool, "held_out": bool})
-    return replace(found, biosamples=known.biosamples, experiments=table.reset_index(drop=True))
+    return replace(stored, biosamples=known.biosamples, experiments=table.reset_index(drop=True))
 
 
 def check_experiments(trained: TrainedModel, store: str | Path) -> str:
-    """Check that a store has the tracks that a model reads, whatever its regions; returns its species.
+    """Check that a store, of any regions, has the tracks that a model reads; return its species.
 
     Raises
     ------
     AxisError
-        As `observed_in`.
+        As in `observed_in`.
     """
     return observed_in(trained, store).species

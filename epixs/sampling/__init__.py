@@ -1,4 +1,4 @@
-"""(seed, epoch, step) -> bins, experiments and values: a pure function, in memory or out of core."""
+"""Draw batches, (seed, epoch, step) -> bins, experiments and values: a pure function, in or out of core."""
 
 from epixs.sampling.batch import Batch as Batch
 from epixs.sampling.batch import BatchSampler as BatchSampler

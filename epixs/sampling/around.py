@@ -1,4 +1,4 @@
-"""What is read for a target around a bin, from the tracks observed there; the target itself never is."""
+"""Read the tracks observed around a bin as inputs for a target; the target itself is never read."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ Floats = npt.NDArray[np.float32]
 Ints = npt.NDArray[np.int32]
 
 RADII = np.array([0, 2, 10, 40, 200, 1000], dtype=np.int64)
-"""Tracks are read as means over so many bins to each side: 25 bp, 125 bp, 525 bp, 2 kb, 10 kb and 50 kb."""
+"""Bins to each side over which means of tracks are read: over 25 bp, 125 bp, 525 bp, 2 kb, 10 kb and 50 kb."""
 
 HALO = int(RADII[-1])
 SUMMARIES = 4
-"""What is read of an assay's tracks in other biosamples: mean, weighted mean, spread and largest value."""
+"""Number of summaries of an assay's tracks in other biosamples: mean, weighted mean, spread, maximum."""
 
 
 @dataclass(frozen=True)
 class Target:
-    """A track to predict: what is read for it, what it is expected to look like, and where it lies.
+    """A track to predict, with the tracks to read, its expected mean and spread, and its values if known.
 
     Parameters
     ----------
@@ -40,9 +40,9 @@ class Target:
     scale
         Expected mean and spread, arcsinh units.
     windows, track
-        What holds its values, and where; None if nobody measured it.
+        Windows that hold its values, and its row in them; None if it was not measured.
     share, linear
-        How much of what a network says counts, and the weights of the own tracks that are added to it.
+        Factor of a network's prediction, and weights of the own tracks that are added to it.
     """
 
     at: int
@@ -75,9 +75,9 @@ def fill_context(
     own_out: Floats,
     others_out: Floats,
 ) -> None:
-    """Fill in what is read for one target at some bins: `(bin, track, radius)`, `(bin, assay, 4 * radius)`.
+    """Fill in the inputs for one target at some bins: `(bin, track, radius)`, `(bin, assay, 4 * radius)`.
 
-    `column`, `length` and `offset` say for each bin in which piece it lies, and where in it. Values are
+    `column` and `length` describe the piece of each bin, and `offset` its place in the piece. Values are
     standardised by their track's mean and spread, in steps, and multiplied by its gain.
     """
     n, size = offset.size, radii.size
@@ -145,10 +145,10 @@ def fill_columns(
     own_out: Floats,
     others_out: Floats,
 ) -> None:
-    """Fill in what is read for one target at `COLUMNS` neighbouring bins of a piece, from `offset` on.
+    """Fill in the inputs for one target at `COLUMNS` neighbouring bins of a piece, from `offset` on.
 
     The numbers are those of `fill_context`, as `(track, radius, bin)` and `(assay, 4 * radius, bin)`. Bins
-    beyond the end of the piece get those of the last one.
+    beyond the end of the piece get the numbers of its last bin.
     """
     size = radii.size
     values = np.empty(COLUMNS, np.float32)
@@ -205,7 +205,7 @@ def _fill_means(
     sums: npt.NDArray[np.int32], track: int, column: int, length: int, offset: int, radius: int,
     mean: np.float32, factor: np.float32, out: Floats,
 ) -> None:  # fmt: skip
-    """Standardised means of one track around `COLUMNS` neighbouring bins."""
+    """Fill in the standardised means of one track around `COLUMNS` neighbouring bins."""
     low, high = offset - radius, offset + radius + 1
     first = track * sums.shape[1] + column
     if low >= 0 and high + COLUMNS - 1 <= length:
@@ -225,7 +225,7 @@ def read_context(
     panel: Panel, windows: Windows, piece: npt.NDArray[np.int64], offset: npt.NDArray[np.int64],
     target: Target, own_out: Floats, others_out: Floats, gain: Floats | None = None,
 ) -> None:  # fmt: skip
-    """Fill in what is read for one target at bins of `windows`, as `fill_context` does."""
+    """Fill in the inputs for one target at bins of `windows`, as `fill_context` does."""
     gain = np.ones(panel.mean.size, np.float32) if gain is None else gain
     steps = np.float32(STEPS_PER_UNIT)
     spread = np.maximum(panel.spread, np.float32(SMALLEST_SPREAD)) * steps
@@ -238,7 +238,7 @@ def read_context(
 def targets_of(
     panel: Panel, scales: Scales, at: int, biosample: Ints, assay: Ints, windows: Windows | None = None
 ) -> list[Target]:
-    """Pairs as targets, whether they are training tracks or not, which are never read for themselves."""
+    """Make targets of pairs, training tracks or not; no track is ever read for itself."""
     reads, scale = (
         reads_of(panel, biosample, assay),
         scales.of_all(biosample, assay, (panel.biosample, panel.assay)),

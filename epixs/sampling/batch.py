@@ -1,4 +1,4 @@
-"""One training step's entries, and the protocol of what draws them."""
+"""The entries of one training step, and the protocol of samplers, which draw them."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ import numpy.typing as npt
 from epixs.axis.axis import JointAxis
 
 ENTRY = ("position", "biosample", "assay", "value", "weight")
-"""Names of the arrays that say which entries a batch holds."""
+"""Names of the arrays that hold a batch's entries."""
 
 
 class InputSpec(NamedTuple):
-    """Type and shape of one of a model's inputs in every batch; None for a length that changes."""
+    """Type and shape of one input of a model in every batch; None is a length that varies."""
 
     dtype: str
     shape: tuple[int | None, ...]
@@ -25,7 +25,7 @@ class InputSpec(NamedTuple):
 
 @dataclass(frozen=True)
 class Batch:
-    """One training step's entries, `P` positions x `E` experiments.
+    """The entries of one training step, `P` positions x `E` experiments.
 
     Parameters
     ----------
@@ -34,9 +34,9 @@ class Batch:
     biosample, assay
         Numbers on the joint axis, int32, shape `(P, E)`.
     value
-        Arcsinh units, float32, shape `(P, E)`.
+        Values in arcsinh units, float32, shape `(P, E)`.
     weight
-        How much an entry counts in training, 0 where it may not be trained on; float32, shape `(P, E)`.
+        Weight of each entry in training, 0 for entries not to be trained on; float32, shape `(P, E)`.
     inputs
         Arrays that the model reads, by name, with `P` rows each; by default `position`, `biosample` and
         `assay`.
@@ -55,13 +55,13 @@ class Batch:
             object.__setattr__(self, "inputs", own)
 
     def take(self, rows: npt.NDArray[Any]) -> Batch:
-        """Some of the positions, by number or mask."""
+        """Select some of the positions, by number or mask."""
         entry: dict[str, Any] = {name: getattr(self, name)[rows] for name in ENTRY}
         return Batch(**entry, inputs={name: values[rows] for name, values in self.inputs.items()})
 
 
 def join_batches(parts: Sequence[Batch]) -> Batch:
-    """One batch after the other as one, whose model reads position, biosample and assay."""
+    """Concatenate batches of a model that reads position, biosample and assay."""
     entries: dict[str, Any] = {
         name: np.concatenate([getattr(part, name) for part in parts]) for name in ENTRY
     }
@@ -69,14 +69,14 @@ def join_batches(parts: Sequence[Batch]) -> Batch:
 
 
 class BatchSampler(Protocol):
-    """What training draws from: `Sampler`, or one of a kind of model that reads other inputs.
+    """Protocol of samplers: `Sampler`, or one for a kind of model that reads other inputs.
 
     Attributes
     ----------
     axis
-        What it draws from.
+        Axis that it draws from.
     seed
-        Decides everything that is drawn.
+        Seed that decides everything drawn.
     """
 
     axis: JointAxis
@@ -88,28 +88,28 @@ class BatchSampler(Protocol):
 
     @property
     def positions_per_step(self) -> int:
-        """Positions of each batch."""
+        """Number of positions per batch."""
 
     @property
     def experiments_per_position(self) -> int:
-        """Entries at each of them."""
+        """Number of entries at each position."""
 
     @property
     def n_positions(self) -> int:
-        """Positions that an epoch visits."""
+        """Number of positions that an epoch visits."""
 
     @property
     def steps_per_epoch(self) -> int:
-        """Steps until an epoch has visited all its positions."""
+        """Number of steps until an epoch has visited all its positions."""
 
     def batch(self, epoch: int, step: int) -> Batch:
-        """Entries of one step: a function of seed, epoch and step alone."""
+        """Draw the entries of one step: a function of seed, epoch and step alone."""
 
     def held_out_entries(self, count: int) -> Batch:
-        """About `count` entries that are never trained on, fewer if their inputs are large; `E` is 1."""
+        """Draw about `count` entries that are never trained on, fewer if their inputs are large; `E` is 1."""
 
     def held_out_tracks(self, count: int) -> Batch:
-        """As many entries of the experiments that the axis holds out whole; `E` is 1."""
+        """Draw as many entries of the experiments that the axis holds out whole; `E` is 1."""
 
     def __enter__(self) -> Self: ...
 

@@ -1,4 +1,4 @@
-"""Calls that are running in other threads, and the end of them."""
+"""Count the calls that run in other threads, and wait for their end."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from epixs.errors import TrainingError
 
 
 class Calls:
-    """Lets calls in until it is closed, and knows how many are running."""
+    """Admits calls until it is closed, and counts those that are running."""
 
     def __init__(self) -> None:
         self._changed = threading.Condition()
@@ -26,7 +26,7 @@ class Calls:
         Raises
         ------
         TrainingError
-            If no more are let in.
+            If no more calls are admitted.
         """
         with self._changed:
             if not self._open:
@@ -40,23 +40,23 @@ class Calls:
                 self._changed.notify_all()
 
     def refuse(self) -> None:
-        """Let no more in."""
+        """Admit no more calls."""
         with self._changed:
             self._open = False
 
     def wait(self) -> None:
-        """Wait until none is running."""
+        """Wait until no call is running."""
         with self._changed:
             self._changed.wait_for(lambda: not self._running)
 
 
 class Closing:
-    """What draws batches until it is closed; `_end` waits for those being drawn, and refuses others."""
+    """Base class of samplers that can be closed; `_end` waits for batches being drawn, and refuses others."""
 
     _end: Callable[[], Any]
 
     def close(self) -> None:
-        """Draw no more batches: wait for those being drawn, and refuse others."""
+        """Wait for the batches being drawn, and refuse others."""
         self._end()
 
     def __enter__(self) -> Self:

@@ -1,4 +1,4 @@
-"""The chunks of one species' store, and where the training experiments lie in them."""
+"""Read chunks of one species' store, and locate the training experiments in them."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from epixs.storage.location import reaching
 
 @dataclass(frozen=True)
 class Source:
-    """One species' store: its chunks, and where the training experiments lie in them.
+    """One species' store: its chunks, and the places of the training experiments in them.
 
     Parameters
     ----------
     array
-        The signal.
+        Signal of the store.
     first_bin
         The species' first bin on the joint axis.
     chunk_rows, chunk_bins
@@ -29,8 +29,8 @@ class Source:
     groups
         Row groups that hold training experiments.
     first, rows
-        Of group `g`, `rows[first[g]:first[g + 1]]` are its rows with training experiments, counted within
-        the group; their place in `rows` is the number of the experiment among those of the species.
+        For group `g`, `rows[first[g]:first[g + 1]]` are its rows with training experiments, counted within
+        the group. The index in `rows` is the number of the experiment among those of the species.
     biosample, assay
         Numbers of each experiment on the joint axis, in the order of `rows`.
     """
@@ -49,11 +49,11 @@ class Source:
 
     @property
     def n_bins(self) -> int:
-        """Bins of the species."""
+        """Number of bins of the species."""
         return self.part.n_positions[0]
 
     def read(self, group: int, start: int, stop: int) -> npt.NDArray[np.float32]:
-        """Values of a group's rows at bins `[start, stop)`."""
+        """Read the values of a group's rows at bins `[start, stop)`."""
         low = int(self.groups[group]) * self.chunk_rows
         try:
             with reaching(self.part.source):

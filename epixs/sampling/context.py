@@ -1,4 +1,4 @@
-"""Batches for models that read the tracks observed around a bin: (seed, epoch, step) -> inputs and values."""
+"""Draw batches for models that read the tracks around a bin: (seed, epoch, step) -> inputs and values."""
 
 from __future__ import annotations
 
@@ -33,34 +33,34 @@ Ints = npt.NDArray[np.int32]
 Mask = npt.NDArray[np.bool_]
 
 RUN_BINS, RUN_SPAN = 8, 256
-"""Bins that are drawn together, and over how many they are spread: neighbours share what memory fetches."""
+"""Number of bins drawn together, and of bins they are spread over: neighbours share fetches from memory."""
 
 OWN_DROPPED, BIOSAMPLES_DROPPED, GAIN = 0.3, 0.4, 0.2
-"""What training leaves out or misreads, or else a network learns its few tracks by heart: the shares of a
-target's own tracks and of other biosamples, and the spread (in logs) of each track's factor."""
+"""Shares of a target's own tracks and of other biosamples that training leaves out, and spread (in logs) of
+the factor by which it multiplies each track. Without these, a network learns its few tracks by heart."""
 
 FOCUS_SHARE, FOCUS_EPISODES = 0.4, 0.9
-"""Share of the targets that are of assays which zero-shot imputation is meant for, where species that have
-them are drawn, and share of those that are hidden from their species."""
+"""Share of the targets that are of assays in focus (those that zero-shot imputation is meant for), in species
+that have any, and share of these that are hidden from their species."""
 
 HELD_ENTRIES, TRACK_ENTRIES = 20_000, 1_000
-"""Most held-out entries that are scored, and those of each track that errors are learned from."""
+"""Maximum number of held-out entries scored, and number of entries per track that errors are learned from."""
 
 
 class ContextSampler(Closing):
     """Draws targets, bins, and the tracks observed around them.
 
-    A step has some targets, each a training track at some bins; the tracks of its biosample, and those of its
-    and of other assays in other biosamples, are read around each bin, and the target itself never is. The
-    targets are dealt out to the members of a model in equal shares, in order. Each member has tracks of its
-    own that it never sees, neither as a target nor around one: they are the held-out entries.
+    A step has some targets, each a training track at some bins. Around each bin, the sampler reads the tracks
+    of the target's biosample, and tracks of the same and of other assays in other biosamples, but never the
+    target itself. The targets are dealt out to the members of a model in equal shares, in order. Each member
+    has held-out tracks that it never sees, neither as a target nor around one.
 
     Parameters
     ----------
     axis
-        What to train over.
+        Axis to train over.
     members
-        Networks that are trained side by side.
+        Number of networks that are trained side by side.
     targets, bins
         Targets per step, a multiple of `members`, and bins per target.
     steps_per_epoch
@@ -68,17 +68,17 @@ class ContextSampler(Closing):
     held_share
         Share of the tracks that each member never sees.
     episodes
-        Share of the targets whose assay is hidden from their species, as if nobody had performed it there;
-        of one species alone, there are none.
+        Share of the targets whose assay is hidden from their species, as if it had not been measured there;
+        with one species, there are none.
     focus
         Assays that zero-shot imputation is meant for: they are drawn more often, and mostly hidden.
     species_weight
         Share of each species in the targets, as in `Sampler`.
     seed
-        Decides everything that is drawn.
+        Seed that decides everything drawn.
     memory_bytes
-        What the tracks may take. If that is less than all of them, random stretches of the genome are read,
-        and exchanged every few epochs; what is known of tracks as wholes then comes from the first of them.
+        Maximum memory of the tracks. If it does not hold them all, random stretches of the genome are read,
+        and exchanged every few epochs. The statistics of whole tracks then come from the first stretches.
     """
 
     def __init__(
@@ -122,22 +122,22 @@ class ContextSampler(Closing):
 
     @property
     def positions_per_step(self) -> int:
-        """Targets of a step."""
+        """Number of targets per step."""
         return self.targets
 
     @property
     def experiments_per_position(self) -> int:
-        """Bins of each of them."""
+        """Number of bins per target."""
         return self.bins
 
     @property
     def n_positions(self) -> int:
-        """Entries of an epoch."""
+        """Number of entries per epoch."""
         return self.targets * self.bins * self.steps_per_epoch
 
     @property
     def input_specs(self) -> dict[str, InputSpec]:
-        """Type and shape of each input; the first length is the targets."""
+        """Type and shape of each input; the first dimension is that of the targets."""
         n, size = self.bins, RADII.size
         return {
             "own": InputSpec("float32", (None, n, self._own, size)),
@@ -152,12 +152,12 @@ class ContextSampler(Closing):
         }
 
     def _read_pool(self, pool: int) -> list[Windows]:
-        """Windows of all species' tracks, over stretches that differ from pool to pool."""
+        """Read windows of all species' tracks, over stretches that differ from pool to pool."""
         parts = self.axis.parts
         return [read_tracks(part, tracks_of(part), self._spans(at, pool)) for at, part in enumerate(parts)]
 
     def _spans(self, at: int, pool: int) -> Spans:
-        """Stretches of a species in a pool."""
+        """Choose the stretches of a species in a pool."""
         part = self.axis.parts[at]
         if self._memory is None:
             return [(0, part.n_positions[0])]
@@ -166,7 +166,7 @@ class ContextSampler(Closing):
         return choose_spans(part.n_positions[0], len(part.training), HALO, memory, key)
 
     def batch(self, epoch: int, step: int) -> Batch:
-        """Entries of one step; `P` are its targets and `E` their bins."""
+        """Draw the entries of one step; `P` are its targets and `E` their bins."""
         with self._calls.one():
             generator = np.random.Generator(np.random.Philox(key=[self.seed, (epoch << 32) + step]))
             batch = self._empty(self.targets, self.bins)
@@ -183,18 +183,18 @@ class ContextSampler(Closing):
             return batch
 
     def held_out_entries(self, count: int) -> Batch:
-        """About `count` entries of the tracks that members never see, read as those members would; `E` is 1.
+        """Draw about `count` entries of tracks that members never see, with those members' inputs; `E` is 1.
 
         Raises
         ------
         TrainingError
-            If there is none.
+            If there are no such tracks.
         """
         wanted = [
             (member, self._held_target(at, int(track), member))
             for at, held in enumerate(self.held)
             for member in range(self.members)
-            if not self.hidden[member]  # nobody could say what those tracks are like
+            if not self.hidden[member]  # nothing tells what tracks of a hidden assay are like
             for track in np.flatnonzero(held[member])
         ]
         if not wanted:
@@ -207,14 +207,14 @@ class ContextSampler(Closing):
         return self._entries(wanted, min(count, HELD_ENTRIES), 0xE0)
 
     def _held_target(self, at: int, track: int, member: int) -> Target:
-        """A target as a member sees it that holds it out."""
+        """Make a target as a member sees it that holds the track out."""
         target = self._training_target(at, track)
         if any(hidden == (at, target.assay) for hidden in self.hidden[member]):
             target = dataclasses.replace(target, scale=self.species[at].scales.without_assay[track])
         return _without(target, ~self.held[at][member])
 
     def unseen(self, hidden: bool) -> Iterator[tuple[int, int, Target]]:
-        """Member, track and target of what members have never seen: hidden assays, or other tracks."""
+        """Yield member, track and target of tracks never seen: those of hidden assays, or the others."""
         for at, held in enumerate(self.held):
             for member in range(self.members):
                 assays = [assay for species, assay in self.hidden[member] if species == at]
@@ -223,21 +223,21 @@ class ContextSampler(Closing):
                         yield member, track, self._held_target(at, track, member)
 
     def training_targets(self, most: int) -> list[Target]:
-        """Training tracks as targets, every second or so if there are more than `most`."""
-        every = [(at, track) for at, one in enumerate(self.species) for track in range(one.panel.assay.size)]
-        return [self._training_target(*one) for one in every[:: -(-len(every) // most)]]
+        """List at most `most` training tracks as targets, evenly spaced if there are more."""
+        tracks = [(at, track) for at, one in enumerate(self.species) for track in range(one.panel.assay.size)]
+        return [self._training_target(*one) for one in tracks[:: -(-len(tracks) // most)]]
 
     def known_entries(self, member: int, target: Target, count: int = TRACK_ENTRIES) -> Batch:
-        """About `count` entries of a target whose values are known, for a member to predict."""
+        """Draw about `count` entries of a target whose values are known, for a member to predict."""
         batch = self._entries([(member, target)], count, 0xE2)
         return batch.take(batch.weight[:, 0] > 0)
 
     def entries_of(self, targets: list[Target], count: int) -> Batch:
-        """About `count` entries of targets that nobody measured, for all members to predict."""
+        """Draw about `count` entries of targets that were not measured, for all members to predict."""
         return self._entries([(-1, target) for target in targets], count, 0xE3)
 
     def held_out_tracks(self, count: int) -> Batch:
-        """About `count` entries of the experiments that the axis holds out whole; `E` is 1."""
+        """Draw about `count` entries of the experiments that the axis holds out whole; `E` is 1."""
         wanted = []
         for at, part in enumerate(self.axis.parts):
             tracks = part.experiments[part.experiments["held_out"]]
@@ -251,7 +251,7 @@ class ContextSampler(Closing):
     def targets_of(
         self, at: int, biosample: Ints, assay: Ints, windows: Windows | None = None
     ) -> list[Target]:
-        """Targets that are no training tracks."""
+        """Make targets that are not training tracks."""
         return targets_of(self.species[at].panel, self.species[at].scales, at, biosample, assay, windows)
 
     def _training_target(self, at: int, track: int) -> Target:
@@ -263,13 +263,13 @@ class ContextSampler(Closing):
         )  # fmt: skip
 
     def _track(self, at: int, seen: Mask, generator: np.random.Generator) -> int:
-        """Draw a training track, those of the assays in focus more often."""
+        """Draw a training track; those of the assays in focus are drawn more often."""
         focus = seen & self._focus[at]
         in_focus = focus.any() and generator.random() < FOCUS_SHARE
         return int(generator.choice(np.flatnonzero(focus if in_focus else seen)))
 
     def _misread(self, target: Target, seen: Mask, generator: np.random.Generator) -> tuple[Target, Floats]:
-        """Leave out some of what is read for a training target, and what multiplies the rest."""
+        """Leave out some of the tracks read for a training target, and draw factors for all tracks."""
         species = self.species[target.at]
         panel, scale = species.panel, target.scale
         gain = np.exp(GAIN * generator.standard_normal(panel.mean.size)).astype(np.float32)
@@ -288,7 +288,7 @@ class ContextSampler(Closing):
     def _runs(
         self, windows: Windows, generator: np.random.Generator
     ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
-        """Piece and offset of bins, drawn in runs."""
+        """Draw bins in groups of neighbours, and return the piece and offset of each."""
         sizes = windows.high - windows.low
         ends = np.cumsum(sizes)
         drawn = np.sort(generator.integers(0, ends[-1], -(-self.bins // RUN_BINS)))
@@ -299,7 +299,7 @@ class ContextSampler(Closing):
         return np.repeat(piece, RUN_BINS)[: self.bins], offset.reshape(-1)[: self.bins]
 
     def _entries(self, wanted: list[tuple[int, Target]], count: int, salt: int) -> Batch:
-        """Entries of some targets at bins drawn for each, one bin per row."""
+        """Draw entries of some targets, at bins drawn for each, one bin per row."""
         generator = np.random.Generator(np.random.PCG64([self.seed, salt]))
         each = -(-count // len(wanted))
         batch = self._empty(each * len(wanted), 1)
@@ -314,7 +314,7 @@ class ContextSampler(Closing):
         return batch
 
     def _empty(self, targets: int, bins: int) -> Batch:
-        """A batch that is to be filled in."""
+        """Make an empty batch to fill in."""
         inputs: dict[str, Any] = {}
         for name, spec in self.input_specs.items():
             inner = [bins, *spec.shape[2:]] if len(spec.shape) == 4 else spec.shape[1:]
@@ -355,7 +355,7 @@ class ContextSampler(Closing):
         if held is None:
             return
         column = held.column[piece] + offset
-        # The difference of two sums that may have run over.
+        # Sums may wrap around; their difference is still right.
         value = (held.sums[target.track, column + 1] - held.sums[target.track, column]) / np.float32(
             STEPS_PER_UNIT
         )
@@ -367,12 +367,12 @@ class ContextSampler(Closing):
 
 
 def _among(tracks: Ints, mask: Mask) -> Mask:
-    """Which of some tracks, -1 where there is none, are in a mask."""
+    """Mark the tracks that are in a mask; -1 stands for no track."""
     return np.asarray((tracks >= 0) & mask[tracks])
 
 
 def _without(target: Target, seen: Mask) -> Target:
-    """A target for which only some tracks are read."""
+    """Return the target with only the seen tracks to read."""
     own = np.where(_among(target.own, seen), target.own, -1).astype(np.int32)
     others = np.where(_among(target.others, seen), target.others, -1).astype(np.int32)
     return dataclasses.replace(target, own=own, others=others)

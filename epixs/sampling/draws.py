@@ -1,4 +1,4 @@
-"""Kernels that draw: which experiment at a bin, which blocks are held out. They release Python's lock."""
+"""Kernels that draw the experiment at a bin, and the held-out blocks. They release Python's global lock."""
 
 from __future__ import annotations
 
@@ -14,22 +14,22 @@ from epixs.compiled import compiled
 MISSING = -32768
 PACKED_STEPS = STEPS_PER_UNIT
 PACKED_LIMIT = 32767 / PACKED_STEPS
-"""Packed training values are exact up to 16 arcsinh units (4.4e6 in a track's own units), then clipped."""
+"""Largest packed training value, 16 arcsinh units (4.4e6 in a track's own units); larger ones are clipped."""
 
 MAX_DRAWS = 8
-"""Draws at a position before its known experiments are counted instead."""
+"""Number of draws at a position after which its known experiments are counted instead."""
 
 ENTRIES_TOGETHER = 512
-"""Entries whose values are fetched from memory together."""
+"""Number of entries whose values are fetched from memory together."""
 
 
 def epoch_seed(seed: int, epoch: int) -> int:
-    """64 bits from which an epoch's experiments are drawn."""
+    """Return 64 bits from which an epoch's experiments are drawn."""
     return int(np.random.SeedSequence([seed, epoch, 0xD]).generate_state(1, np.uint64)[0])
 
 
 def joint_regions(axis: JointAxis) -> npt.NDArray[np.int64]:
-    """Each region's first position at all three scales on the joint axis, and its species: `(region, 4)`."""
+    """Return each region's first position on the joint axis at all scales, and species: `(region, 4)`."""
     tables = []
     for index, part in enumerate(axis.parts):
         first = part.positions(part.regions.first_bin) + axis.offsets(part.species)
@@ -62,7 +62,7 @@ def place(
 
 @compiled(inline="always")
 def mix(x: np.uint64) -> np.uint64:
-    """Splitmix64: a counter in, 64 well-mixed bits out."""
+    """Turn a counter into 64 well-mixed bits (Splitmix64)."""
     x = x + np.uint64(0x9E3779B97F4A7C15)
     x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
@@ -71,7 +71,7 @@ def mix(x: np.uint64) -> np.uint64:
 
 @compiled()
 def is_held_out(seed: np.uint64, block: int, experiment: int, share: float) -> bool:
-    """Whether all entries of an experiment in a 5 kbp position are held out."""
+    """Decide whether all entries of an experiment in a 5 kbp position are held out."""
     if share <= 0.0:
         return False
     bits = mix(
@@ -84,7 +84,7 @@ def is_held_out(seed: np.uint64, block: int, experiment: int, share: float) -> b
 def list_held_out(
     seed: np.uint64, blocks: npt.NDArray[np.int32], n_experiments: int, share: float
 ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
-    """Index into `blocks`, and experiment, of each held-out block."""
+    """List the index into `blocks`, and the experiment, of each held-out block."""
     count = 0
     for block in blocks:
         for experiment in range(n_experiments):
@@ -117,10 +117,10 @@ def draw(
     value: npt.NDArray[np.float32],
     weight: npt.NDArray[np.float32],
 ) -> None:
-    """Fill rows of a batch: uniform over the experiments known and not held out at each bin.
+    """Fill rows of a batch, drawing uniformly from the experiments known and not held out at each bin.
 
-    A few hundred entries at a time: first where all of them lie, then all of them fetched, so that the
-    memory is asked for many at once; what turns out to be missing or held out is drawn again, one by one.
+    A few hundred entries at a time are first located and then fetched, so that many fetches from memory run
+    at once. Entries that turn out to be missing or held out are drawn again, one by one.
     """
     n_experiments, width = biosamples.size, biosample.shape[1]
     if n_experiments == 0:
@@ -128,7 +128,7 @@ def draw(
     together = max(1, ENTRIES_TOGETHER // width)
     states = np.empty((together, width), np.uint64)
     picks = np.empty((together, width), np.int64)
-    found = np.empty((together, width), np.int16)
+    fetched = np.empty((together, width), np.int16)
     local = np.empty(together, np.int64)
     for low in range(0, rows.size, together):
         count = min(together, rows.size - low)
@@ -141,12 +141,12 @@ def draw(
                 picks[j, slot] = scale(mix(states[j, slot]), n_experiments)
         for j in range(count):
             for slot in range(width):
-                found[j, slot] = values[local[j], picks[j, slot]]
+                fetched[j, slot] = values[local[j], picks[j, slot]]
         for j in range(count):
             row = rows[low + j]
             block = position[row, 2]
             for slot in range(width):
-                chosen, packed = picks[j, slot], found[j, slot]
+                chosen, packed = picks[j, slot], fetched[j, slot]
                 if packed == MISSING or is_held_out(held_out_seed, block, chosen, held_out):
                     known = values[local[j]]
                     chosen = _choose(known, block, states[j, slot], held_out_seed, held_out)
@@ -168,7 +168,7 @@ def _choose(
         chosen: int = scale(mix(state + np.uint64(draw)), row.size)
         if row[chosen] != MISSING and not is_held_out(held_out_seed, block, chosen, held_out):
             return chosen
-    # Nearly all are missing here: count those that are not, and draw one of them.
+    # Nearly all experiments are missing here: count those that are not, and draw one of them.
     eligible = 0
     for experiment in range(row.size):
         if row[experiment] != MISSING and not is_held_out(held_out_seed, block, experiment, held_out):

@@ -1,9 +1,9 @@
-"""How far predictions are from the truth: intervals that hold the values of a track that nobody measured.
+"""Learn prediction intervals, which hold most values of a track that was not measured.
 
-An error grows with what is predicted: at a peak it is large, between peaks small. So the width of an interval
+Errors grow with the prediction: they are large at peaks and small between them. So the width of an interval
 that holds `COVERED` of the errors is learned as a function of the prediction, both standardised by the spread
-that the track is expected to have (a conformal interval within bands of the prediction). How much wider it is
-for one assay is learned from the tracks of that assay.
+that the track is expected to have (a conformal interval within bands of the prediction). The factor by which
+an assay's intervals are wider is learned from the tracks of that assay.
 """
 
 from __future__ import annotations
@@ -20,15 +20,15 @@ COVERED = 0.8
 """Share of the bins whose value lies within an interval."""
 
 HALF_WIDTH = 1.2816
-"""Half of such an interval, in standard deviations of a normal distribution."""
+"""Half of such an interval's width, in standard deviations of a normal distribution."""
 
 BANDS = np.array([*np.linspace(0, 0.9, 10), 0.95, 0.98, 0.99, 0.995, 1.0])
-"""Quantiles of the predictions between which widths are learned; there are few bins at peaks."""
+"""Quantiles of the predictions that bound the bands for which widths are learned; few bins lie at peaks."""
 
 KNOTS = BANDS.size - 1
 
 PRIOR_TRACKS = 3.0
-"""For so many tracks counts that an assay's errors are like those of the others."""
+"""Weight, in tracks, of the assumption that an assay's errors are like those of the others."""
 
 NARROWEST = 1e-3
 
@@ -36,21 +36,21 @@ NARROWEST = 1e-3
 def fit_widths(
     predicted: Sequence[npt.NDArray[np.float64]], error: Sequence[npt.NDArray[np.float64]]
 ) -> Floats:
-    """Learn how wide intervals are by what is predicted.
+    """Learn the width of intervals as a function of the prediction.
 
     Parameters
     ----------
     predicted, error
-        Per track predictions and errors at as many bins of each, standardised, shape `(bin,)`.
+        Standardised predictions and errors of each track, shape `(bin,)`, with equally many bins per track.
 
     Returns
     -------
     Predictions, ascending, and half the width of the interval at each, in spreads, shape `(2, KNOTS)`; zeros
     if there are no tracks.
     """
-    found = np.zeros((2, KNOTS), np.float32)
+    widths = np.zeros((2, KNOTS), np.float32)
     if not len(predicted):
-        return found
+        return widths
     at, size = np.concatenate(predicted), np.abs(np.concatenate(error))
     ends = np.searchsorted(np.sort(at), np.quantile(at, BANDS))
     ends[-1] = at.size
@@ -59,20 +59,20 @@ def fit_widths(
     for knot in reversed(range(KNOTS)):
         band = bands[knot]
         if band.size:
-            found[:, knot] = at[band].mean(), max(NARROWEST, conformal_quantile(size[band]))
-        else:  # many predictions are alike, and in the next band
-            found[:, knot] = found[:, knot + 1]
-    return found
+            widths[:, knot] = at[band].mean(), max(NARROWEST, conformal_quantile(size[band]))
+        else:  # many predictions are equal, and in the next band
+            widths[:, knot] = widths[:, knot + 1]
+    return widths
 
 
 def conformal_quantile(sizes: npt.NDArray[np.float64], covered: float = COVERED) -> float:
-    """The size within which one more error lies with probability `covered`, if errors are exchangeable."""
+    """Find the size within which one more error lies with probability `covered`, for exchangeable errors."""
     rank = min(sizes.size, int(np.ceil((sizes.size + 1) * covered)))
     return float(np.partition(sizes, rank - 1)[rank - 1])
 
 
 def half_widths(widths: Floats, predicted: Floats) -> Floats:
-    """Half the width of each prediction's interval, in spreads; beyond what was seen, as at its end."""
+    """Interpolate half the width of each prediction's interval, in spreads; constant beyond the ends."""
     return np.interp(predicted, *widths).astype(np.float32)
 
 
@@ -83,7 +83,7 @@ def assay_factors(
     assay: Sequence[int],
     n_assays: int,
 ) -> Floats:
-    """How much wider the intervals of each assay are, shape `(assay,)`: 1 where no track says anything."""
+    """Learn how much wider the intervals of each assay are, shape `(assay,)`; 1 for assays without track."""
     total, count = np.zeros(n_assays), np.zeros(n_assays)
     for at, errors, number in zip(predicted, error, assay, strict=True):
         ratio = np.abs(errors) / half_widths(widths, at.astype(np.float32))

@@ -1,8 +1,8 @@
-"""What is learned from tracks that the networks of a context model have never seen.
+"""Learn from tracks that the networks of a context model have never seen.
 
-Of each such track it is known what the network that has not seen it predicts, and what is right: so it shows
-what zero-shot tracks are best mixed from, how far predictions are off, and how well they agree with
-the truth.
+For each such track, both the prediction of a network that has not seen it and the true values are known. So
+they show how zero-shot tracks are best mixed, how large errors are, and how well predictions agree with the
+true values.
 """
 
 from __future__ import annotations
@@ -27,26 +27,26 @@ Floats = npt.NDArray[np.float32]
 Doubles = npt.NDArray[np.float64]
 
 MOST_TRACKS = 64
-"""Of more training tracks, so many are looked at."""
+"""Maximum number of training tracks that errors are learned from."""
 
 TRAINING_ENTRIES, MOST_TRACK_ENTRIES = 64_000, 4_000
-"""Of all training tracks together, so many entries are looked at, but no more than so many of each."""
+"""Maximum number of entries of all training tracks together, and of each of them, that errors are learned from."""
 
 ABSENT_ENTRIES, ABSENT_TARGETS = 200_000, 512
-"""Of all assays that species lack together, so many entries and tracks are looked at, or a few of each."""
+"""Number of entries and of tracks used for all assays that species lack together, or a few of each assay."""
 
 FEWEST_BIOSAMPLES, MOST_BIOSAMPLES = 4, 16
-"""Biosamples of each such assay."""
+"""Minimum and maximum number of biosamples for each such assay."""
 
 LEAST_SAID = 0.05
-"""Networks that say less than this of an assay say nothing."""
+"""Lower limit of the spread by which networks' predictions of an assay are divided."""
 
 Predictions = Callable[[Batch], Floats]
-"""What each member predicts for the entries of a batch: arcsinh units, shape `(member, P)`."""
+"""Function that gives each member's predictions for a batch: arcsinh units, shape `(member, P)`."""
 
 
 def learn_mixture(sampler: ContextSampler, predict: Predictions) -> Floats:
-    """Learn what zero-shot tracks are mixed from, from the assays that members have hidden from them.
+    """Learn the mixture of zero-shot tracks, from the assays that are hidden from members.
 
     Returns
     -------
@@ -65,11 +65,11 @@ def learn_mixture(sampler: ContextSampler, predict: Predictions) -> Floats:
 
 
 def learn_said(sampler: ContextSampler, predict: Predictions) -> Floats:
-    """Learn the mean and spread of what networks say of the assays that a species lacks.
+    """Learn the mean and spread of the networks' predictions of the assays that a species lacks.
 
     Returns
     -------
-    Standardised, shape `(species, assay, 2)`; 0 and 1 for assays that a species has.
+    Mean and spread, standardised, shape `(species, assay, 2)`; 0 and 1 for assays that a species has.
     """
     n_assays = len(sampler.axis.assays)
     said = np.tile(np.array([0, 1], np.float32), (len(sampler.species), n_assays, 1))
@@ -90,14 +90,14 @@ def learn_said(sampler: ContextSampler, predict: Predictions) -> Floats:
             scale = batch.inputs["scale"]
             values = (predict(batch).mean(axis=0) - scale[:, 0]) / scale[:, 1]
             for assay in assays:
-                mine = values[batch.assay[:, 0] == assay]
-                said[at, assay] = mine.mean(), max(mine.std(), LEAST_SAID)
+                predicted = values[batch.assay[:, 0] == assay]
+                said[at, assay] = predicted.mean(), max(predicted.std(), LEAST_SAID)
     return said
 
 
 @dataclasses.dataclass(frozen=True)
 class Reliability:
-    """How far predictions are from the truth, and how well they agree with it.
+    """Keeps how large errors are, and how well predictions agree with the true values.
 
     Parameters
     ----------
@@ -107,10 +107,10 @@ class Reliability:
     assay_errors
         How much wider they are for each measured assay, shape `(species, assay)`.
     agreement
-        Agreement of each training track on Fisher's scale, as if it had not been seen, all species one after
-        the other; NaN where it is not known, shape `(track,)`.
+        Agreement of each training track on Fisher's scale, as if the networks had not seen it; NaN where it is
+        not known. Shape `(track,)`, all species one after the other.
     zero_shot
-        What is added for assays that a species lacks, shape `(species,)`; NaN if that is not known.
+        Summand for assays that a species lacks, shape `(species,)`; NaN if it is not known.
     """
 
     widths: Floats
@@ -120,30 +120,32 @@ class Reliability:
 
 
 def learn_reliability(sampler: ContextSampler, predict: Predictions, shares: Floats) -> Reliability:
-    """Learn how far predictions are from the truth, and how well they agree with it.
+    """Learn how large errors are, and how well predictions agree with the true values.
 
-    Of measured assays from all training tracks, each with the size that it would have been expected to have.
-    Their errors are too small and they agree too well, for the networks have seen them: by how much shows on
-    tracks that some members have seen and one has not. Of zero-shot assays from those hidden from members.
+    For measured assays, the errors are those of training tracks, each predicted with the mean and spread that
+    would be expected had it not been measured. These errors are too small and the agreement is too good,
+    because the networks have seen the tracks. Tracks that some members have seen and one has not show by how
+    much. For zero-shot assays, the errors are those on assays that are hidden from members.
 
     Parameters
     ----------
     shares
-        What zero-shot tracks are mixed from, as `learn_mixture` gives it.
+        Mixture of zero-shot tracks, from `learn_mixture`.
     """
     larger, lower = _unseen_and_seen(sampler, predict)
     targets, tracks = sampler.training_targets(MOST_TRACKS), []
     entries = int(np.clip(TRAINING_ENTRIES // max(1, len(targets)), TRACK_ENTRIES, MOST_TRACK_ENTRIES))
     for target in targets:
-        every, value = _standard(sampler.known_entries(-1, target, entries), target, predict)
-        tracks.append(_Errors(target, every.mean(axis=0), value, larger, _of_several(every, value)))
+        members, value = _standard(sampler.known_entries(-1, target, entries), target, predict)
+        gain = _gain_of_the_mean(members, value)
+        tracks.append(_Errors(target, members.mean(axis=0), value, larger, gain))
     hidden = [_hidden_errors(sampler, predict, shares, *one) for one in sampler.unseen(hidden=True)]
     widths = [fit_widths([e.predicted for e in part], [e.error for e in part]) for part in (tracks, hidden)]
     factors = []
     for at in range(len(sampler.species)):
-        mine = [one for one in tracks if one.target.at == at]
-        columns = [one.predicted for one in mine], [one.error for one in mine]
-        assays = [one.target.assay for one in mine]
+        errors = [one for one in tracks if one.target.at == at]
+        columns = [one.predicted for one in errors], [one.error for one in errors]
+        assays = [one.target.assay for one in errors]
         factors.append(assay_factors(widths[0], *columns, assays, len(sampler.axis.assays)))
     agreement = _agreement(sampler, tracks, lower)
     gain = float(np.mean([one.gain for one in tracks])) if tracks else 0.0
@@ -152,7 +154,7 @@ def learn_reliability(sampler: ContextSampler, predict: Predictions, shares: Flo
 
 
 def _agreement(sampler: ContextSampler, tracks: list[_Errors], lower: float) -> list[Floats]:
-    """Agreement of each species' training tracks, as if none had been seen."""
+    """Return the agreement of each species' training tracks, as if the networks had seen none of them."""
     agreement = [np.full(one.panel.assay.size, np.nan, np.float32) for one in sampler.species]
     for one in tracks:
         agreement[one.target.at][one.target.track] = one.agreement + lower
@@ -162,7 +164,7 @@ def _agreement(sampler: ContextSampler, tracks: list[_Errors], lower: float) -> 
 def _zero_shot_agreement(
     sampler: ContextSampler, agreement: list[Floats], hidden: list[_Errors], gain: float
 ) -> Floats:
-    """By how much the agreement of zero-shot tracks differs from what their labels let expect."""
+    """Return by how much zero-shot tracks agree better, on Fisher's scale, than their labels let expect."""
     fits = fit_agreement(
         agreement,
         [(one.panel.biosample, one.panel.assay) for one in sampler.species],
@@ -179,9 +181,9 @@ def _zero_shot_agreement(
 
 @dataclasses.dataclass(frozen=True)
 class _Errors:
-    """What is predicted of a target, its values, and a factor for how far off that is; standardised.
+    """Predictions and values of a target, standardised, and a factor to multiply its errors by.
 
-    `gain` is by how much the mean of members agrees better than one of them does.
+    `gain` is the difference in agreement between the mean of the members and a single one.
     """
 
     target: Target
@@ -200,61 +202,61 @@ class _Errors:
 
 
 def _standard(batch: Batch, target: Target, predict: Predictions) -> tuple[Doubles, Doubles]:
-    """What members predict and what is right, standardised as expected: `(member, entry)` and `(entry,)`."""
+    """Standardise the members' predictions and the true values: `(member, entry)` and `(entry,)`."""
     mean, spread = target.scale.astype(np.float64)
     return (predict(batch) - mean) / spread, (batch.value[:, 0] - mean) / spread
 
 
 def _unseen_and_seen(sampler: ContextSampler, predict: Predictions) -> tuple[float, float]:
-    """How much larger errors are of tracks that no member has seen, and how much lower the agreement is."""
+    """Estimate how much larger errors are on tracks that no member has seen, and how much lower the agreement."""
     ratios, differences = [], []
     for member, track, target in sampler.unseen(hidden=False):
-        every, value = _standard(sampler.known_entries(member, target), target, predict)
+        members, value = _standard(sampler.known_entries(member, target), target, predict)
         seen = [one for one in range(sampler.members) if not sampler.held[target.at][one, track]]
-        unseen = value - every[member]
+        unseen = value - members[member]
         if seen:
-            sizes = [np.abs(error) for error in (unseen, value - every[seen].mean(axis=0))]
+            sizes = [np.abs(error) for error in (unseen, value - members[seen].mean(axis=0))]
             ratio = conformal_quantile(sizes[0]) / max(conformal_quantile(sizes[1]), NARROWEST)
-            ratios.append(np.log(ratio * _of_the_mean(unseen, every)))
-            alone = np.mean([fisher(one, value) for one in every[seen]])
-            differences.append(fisher(every[member], value) - alone)
+            ratios.append(np.log(ratio * _of_the_mean(unseen, members)))
+            alone = np.mean([fisher(one, value) for one in members[seen]])
+            differences.append(fisher(members[member], value) - alone)
     if not ratios:
         return 1.0, 0.0
     return float(np.exp(np.mean(ratios))), float(np.mean(differences))
 
 
-def _of_several(every: Doubles, value: Doubles) -> float:
-    """By how much the mean of members agrees better with the truth than one of them does."""
-    return fisher(every.mean(axis=0), value) - float(np.mean([fisher(one, value) for one in every]))
+def _gain_of_the_mean(members: Doubles, value: Doubles) -> float:
+    """Return the difference in agreement between the mean of the members and a single one."""
+    return fisher(members.mean(axis=0), value) - float(np.mean([fisher(one, value) for one in members]))
 
 
 def _hidden_errors(
     sampler: ContextSampler, predict: Predictions, shares: Floats, member: int, _: int, target: Target
 ) -> _Errors:
-    """Errors of a zero-shot target, predicted by the member from which its assay is hidden."""
+    """Compute the errors of a zero-shot target, predicted by the member from which its assay is hidden."""
     batch, panels = sampler.known_entries(member, target), [one.panel for one in sampler.species]
     networks, value = _standard(batch, target, predict)
-    every = np.stack([_parts(panels, batch, target, one) @ shares[target.at] for one in networks])
-    return _Errors(target, every[member], value, _of_the_mean(value - every[member], every))
+    members = np.stack([_parts(panels, batch, target, one) @ shares[target.at] for one in networks])
+    return _Errors(target, members[member], value, _of_the_mean(value - members[member], members))
 
 
 def _parts(panels: list[Panel], batch: Batch, target: Target, network: npt.NDArray[np.floating]) -> Doubles:
-    """What a zero-shot target may be mixed from at the entries of a batch, shape `(entry, part)`.
+    """Compute the parts of a zero-shot target's mixture at the entries of a batch, shape `(entry, part)`.
 
-    The network's part is standardised, as it will be when it imputes.
+    The network's part is standardised, as it is in imputation.
     """
     own = batch.inputs["own"][:, 0, : target.own.size, 0].astype(np.float64)
-    plain = own @ mean_of_tracks(panels[target.at], target.own)
+    mean = own @ mean_of_tracks(panels[target.at], target.own)
     linear = own @ regression(panels, target.at, target.own, target.assay)
     network = (network - network.mean()) / max(float(network.std()), LEAST_SAID)
-    return np.stack([network, plain, linear], axis=1).astype(np.float64)
+    return np.stack([network, mean, linear], axis=1).astype(np.float64)
 
 
 def _of_the_mean(error: Doubles, members: Doubles) -> float:
-    """How large the error of the mean of all members would be, by that of one of them.
+    """Estimate the error of the mean of all members, relative to that of one of them.
 
-    The members' predictions have shape `(member, entry)`. In their mean, all but a share of what they
-    differ in is gone.
+    The members' predictions have shape `(member, entry)`. Averaging removes all but a share of the variance
+    between members.
     """
     if len(members) < 2:
         return 1.0

@@ -1,4 +1,4 @@
-"""Entries from packed signal that is wholly in memory."""
+"""Draw entries from packed signal that is wholly in memory."""
 
 from __future__ import annotations
 
@@ -33,10 +33,10 @@ class SpeciesSignal:
     Parameters
     ----------
     values
-        int16, shape `(bin, experiment)`, arcsinh units x 2048, -32768 where missing; bins come first so
+        int16, shape `(bin, experiment)`, arcsinh units x 2048, -32768 where missing. Bins come first so
         that all experiments of a position share a cache line.
     biosample, assay
-        Numbers of each experiment on the joint axis, shape `(experiment,)`.
+        Label numbers of each experiment on the joint axis, shape `(experiment,)`.
     block
         5 kbp position of each bin on the joint axis, shape `(bin,)`.
     """
@@ -48,12 +48,12 @@ class SpeciesSignal:
 
 
 def bytes_per_bin(experiments: int) -> int:
-    """Memory of a bin: its packed values, its 5 kbp position, and its place in the order of two epochs."""
+    """Return the bytes of a bin: packed values, 5 kbp position, and its place in the order of two epochs."""
     return 2 * experiments + 12
 
 
 def memory_needed(axis: JointAxis) -> int:
-    """Bytes that the packed training signal of an axis takes, with the order of an epoch."""
+    """Return the bytes of the packed training signal of an axis, with the order of epochs."""
     return sum(part.n_positions[0] * bytes_per_bin(len(part.training)) for part in axis.parts)
 
 
@@ -68,12 +68,12 @@ def load_signal(axis: JointAxis, part: SpeciesAxis) -> SpeciesSignal:
         raise TrainingError(f"{part.source} changed since its axis was read", next_step="start again")
     values = np.empty((n_bins, rows.size), dtype=np.int16)
     for group in np.unique(rows // READ_ROWS):
-        mine = np.flatnonzero(rows // READ_ROWS == group)
+        members = np.flatnonzero(rows // READ_ROWS == group)
         low, high = int(group) * READ_ROWS, (int(group) + 1) * READ_ROWS
         for start in range(0, n_bins, READ_BINS):
             stop = min(n_bins, start + READ_BINS)
             block = signal[low:high, first + start : first + stop]
-            values[start:stop, mine] = pack(block[rows[mine] - low]).T
+            values[start:stop, members] = pack(block[rows[members] - low]).T
     offset = axis.offsets(part.species)
     block = part.positions(np.arange(n_bins))[:, 2] + offset[2]
     return SpeciesSignal(
@@ -85,13 +85,13 @@ def load_signal(axis: JointAxis, part: SpeciesAxis) -> SpeciesSignal:
 
 
 def pack(values: npt.NDArray[np.float32]) -> npt.NDArray[np.int16]:
-    """Arcsinh units to int16 steps of 1/2048; NaN becomes -32768."""
+    """Convert arcsinh units to int16 steps of 1/2048; NaN becomes -32768."""
     known = np.clip(np.nan_to_num(values), -PACKED_LIMIT, PACKED_LIMIT)
     return np.where(np.isnan(values), MISSING, np.rint(known * PACKED_STEPS)).astype(np.int16)
 
 
 class InMemory:
-    """Entries of a joint axis whose training signal is in memory; arguments as in `Sampler`."""
+    """Draws entries of a joint axis whose training signal is in memory; arguments as in `Sampler`."""
 
     def __init__(
         self, axis: JointAxis, width: int, held_out: float, visits: dict[str, int], seed: int
@@ -110,24 +110,24 @@ class InMemory:
         self._orders: dict[int, tuple[npt.NDArray[np.int32], npt.NDArray[np.int64] | None]] = {}
 
     def order(self, epoch: int) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int64] | None]:
-        """Joint bins in the order an epoch visits them, and how often each was visited in it before."""
-        found = self._orders.get(epoch)
-        if found is None:
+        """Return joint bins in the order of an epoch, and how often each was visited in it before."""
+        order = self._orders.get(epoch)
+        if order is None:
             generator = np.random.Generator(np.random.PCG64([self.seed, epoch]))
-            found = mixed_order(self._spans, self._visits, generator)
-            # Two, because batches of one epoch's end and of the next one's begin may be drawn side by side.
-            self._orders = {e: order for e, order in self._orders.items() if e == epoch - 1} | {epoch: found}
-        return found
+            order = mixed_order(self._spans, self._visits, generator)
+            # Two orders are kept: batches of one epoch's end and the next one's start may be drawn at once.
+            self._orders = {e: kept for e, kept in self._orders.items() if e == epoch - 1} | {epoch: order}
+        return order
 
     def take(self, epoch: int, first: int, count: int) -> Batch:
-        """Entries `[first, first + count)` of an epoch.
+        """Draw entries `[first, first + count)` of an epoch.
 
-        Beyond its last position it begins again, and draws other experiments than at the first visit.
+        After its last position the epoch begins again, with other experiments than at the first visit.
         """
         order, before = self.order(epoch)
         again, at = np.divmod(np.arange(first, first + count), order.size)
         visit = again if before is None else before[at] + again * (1 << 20)
-        # Along the genome: how a batch is ordered changes nothing, but what lies close is looked up faster.
+        # Sorted along the genome: order within a batch changes nothing, but neighbours are fetched faster.
         along = np.sort(visit << 32 | order[at])
         return self.draw((along & 0xFFFFFFFF).astype(np.int32), epoch_seed(self.seed, epoch), along >> 32)
 
@@ -153,14 +153,14 @@ class InMemory:
         return Batch(position, biosample, assay, value, weight)
 
     def held_out_entries(self, count: int) -> Batch:
-        """About `count` entries that are never trained on, drawn uniformly from all such; `E` is 1."""
+        """Draw about `count` entries that are never trained on, uniformly from all such; `E` is 1."""
         generator = np.random.Generator(np.random.PCG64([self.seed, 0xE0]))
         blocks = [_HeldOutBlocks.find(signal, self.seed, self.held_out) for signal in self.signals]
-        total = sum(found.n_entries for found in blocks)
+        total = sum(held_out.n_entries for held_out in blocks)
         parts = []
-        for part, signal, found in zip(self.axis.parts, self.signals, blocks, strict=True):
-            share = round(count * found.n_entries / total) if total else 0
-            local, experiment = found.draw(signal, share, generator)
+        for part, signal, held_out in zip(self.axis.parts, self.signals, blocks, strict=True):
+            share = round(count * held_out.n_entries / total) if total else 0
+            local, experiment = held_out.draw(signal, share, generator)
             parts.append(
                 Batch(
                     part.positions(local) + self.axis.offsets(part.species),

@@ -1,13 +1,14 @@
-"""What a zero-shot track is mixed from: what a network says, and two things that anyone could do without it.
+"""Mix zero-shot tracks from three parts: the networks' prediction, and two baselines that need no network.
 
-Both are weighted sums of the biosample's own tracks at the bin, standardised as networks read them: their
-plain mean, and a ridge regression of the wanted assay that is learned in the other species. How much each
-counts is learned from assays that a species does have, each predicted by networks which have never seen it
+Both baselines are weighted sums of the biosample's own tracks at the bin, standardised as networks read them:
+their plain mean, and a ridge regression of the wanted assay that is learned in the other species. The shares
+of the parts are learned from assays that a species has, each predicted by networks that have never seen it
 there.
 
-Of an assay that networks have not seen in a species, they say where it is high and where low, but too much or
-too little everywhere, and with too much or too little contrast, where its tracks look unlike those of the
-others. So what they say is standardised, as the other parts are, and its share is its contrast.
+For an assay that networks have not seen in a species, they predict where it is high and where low. But if its
+tracks look unlike those in the other species, the predictions are too high or too low everywhere, and have
+too much or too little contrast. So the predictions are standardised, as the other parts are, and their share
+decides their contrast.
 """
 
 from __future__ import annotations
@@ -28,16 +29,16 @@ Ints = npt.NDArray[np.int32]
 PARTS = ("network", "mean of the biosample's tracks", "regression from other species")
 
 EXPECTED = (0.3, 0.08, 0.05)
-"""How much of each is taken before anything is known; parts have a spread of 1, or of less."""
+"""Share of each part before anything is learned; parts have a spread of 1 or less."""
 
 PULL = 1.0
-"""How strongly the shares are pulled towards `EXPECTED`: few assays can be hidden in turn."""
+"""Strength of the pull of the shares towards `EXPECTED`: few assays can be hidden in turn."""
 
 RIDGE = 0.1
 
 
 def mean_of_tracks(panel: Panel, own: Ints) -> Floats:
-    """Weights of a biosample's tracks (-1: none) that give the mean of their values, standardised."""
+    """Compute weights of a biosample's tracks (-1: none) that give the standardised mean of their values."""
     weights = np.zeros(own.size, np.float32)
     known = np.flatnonzero(own >= 0)
     spread = panel.spread[own[known]].astype(np.float64)
@@ -48,7 +49,7 @@ def mean_of_tracks(panel: Panel, own: Ints) -> Floats:
 
 
 def regression(panels: Sequence[Panel], at: int, own: Ints, assay: int) -> Floats:
-    """Weights of a biosample's tracks (-1: none) that predict an assay as in other species; else 0."""
+    """Compute weights of a biosample's tracks (-1: none) that predict an assay as in other species, or 0."""
     weights = np.zeros(own.size, np.float32)
     known = np.flatnonzero(own >= 0)
     assays = panels[at].assay[own[known]]
@@ -64,27 +65,27 @@ def regression(panels: Sequence[Panel], at: int, own: Ints, assay: int) -> Float
 
 
 def _correlation(panels: Sequence[Panel], first: int, second: int) -> float:
-    """Mean correlation of two assays over all biosamples that have both; NaN if none has."""
+    """Compute the mean correlation of two assays over all biosamples that have both; NaN if none has."""
     if first == second:
         return 1.0
-    found = [
+    correlations = [
         panel.likeness[one, two]
         for panel in panels
         for one in np.flatnonzero(panel.assay == first)
         for two in np.flatnonzero((panel.assay == second) & (panel.biosample == panel.biosample[one]))
     ]
-    return float(np.mean(found)) if found else float("nan")
+    return float(np.mean(correlations)) if correlations else float("nan")
 
 
 def mixture(parts: Sequence[npt.NDArray[np.float64]], values: Sequence[npt.NDArray[np.float64]]) -> Floats:
-    """How much of each part to take, at least 0.
+    """Learn the share of each part, at least 0.
 
     Parameters
     ----------
     parts
-        Per hidden track what each part says at some bins, standardised, shape `(bin, part)`.
+        For each hidden track, the standardised values of each part at some bins, shape `(bin, part)`.
     values
-        Per track its own standardised values.
+        For each hidden track, its own standardised values.
     """
     expected, size = np.array(EXPECTED), len(EXPECTED)
     if not len(parts):
@@ -97,14 +98,14 @@ def mixture(parts: Sequence[npt.NDArray[np.float64]], values: Sequence[npt.NDArr
 
 
 def mixed(target: Target, panels: Sequence[Panel], shares: Floats, said: Floats) -> Target:
-    """A target that is predicted as a mixture, if its assay has no track in its species; else as it is.
+    """Turn a target into one that is predicted as a mixture, if its assay has no track in its species.
 
     Parameters
     ----------
     shares
-        How much of each part to take, as `mixture` gives it.
+        Share of each part, from `mixture`.
     said
-        Mean and spread of what the networks say of each assay, standardised, shape `(assay, 2)`.
+        Mean and spread of the networks' predictions of each assay, standardised, shape `(assay, 2)`.
     """
     panel = panels[target.at]
     if (panel.assay == target.assay).any():

@@ -1,4 +1,4 @@
-"""How many positions of each species an epoch visits, and in which order."""
+"""Choose the number of positions of each species that an epoch visits, and their order."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from epixs.errors import ConfigError
 def species_shares(
     weight: str, species: list[str], sizes: npt.NDArray[np.float64]
 ) -> npt.NDArray[np.float64]:
-    """Share of each species in an epoch; see `Sampler`.
+    """Compute the share of each species in an epoch; see `Sampler`.
 
     Raises
     ------
     ConfigError
-        If the text is none of the three, or does not name every species.
+        If `weight` has none of the three forms, or does not name every species.
     """
     numbers = {"by_bins": sizes, "balanced": np.ones(len(species))}.get(weight)
     if numbers is None:
@@ -42,7 +42,7 @@ def species_shares(
 
 
 def visits_of(axis: JointAxis, weight: str) -> dict[str, int]:
-    """Positions of each species that an epoch visits; species without training experiments have none."""
+    """Return the number of positions of each species that an epoch visits, if it has training experiments."""
     sizes = {part.species: part.n_positions[0] for part in axis.parts if len(part.training)}
     counts = np.array([*sizes.values()], dtype=np.float64)
     shares = species_shares(weight, [*sizes], counts)
@@ -54,10 +54,10 @@ def visits_of(axis: JointAxis, weight: str) -> dict[str, int]:
 def mixed_order(
     spans: list[npt.NDArray[np.int32]], visits: list[int], generator: np.random.Generator
 ) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int64] | None]:
-    """Bins of some spans, each span visited as often as wanted, in random order.
+    """Order the bins of some spans at random, with the wanted number of visits of each span.
 
-    Also how often each bin came before; None says that no bin comes twice. All bins of a span come before
-    any comes again.
+    Also return the number of each visit to a bin, from 0; None if no bin comes twice. The bins of a span are
+    visited equally often, or some of them once more.
     """
     if visits == [span.size for span in spans]:
         return generator.permutation(np.concatenate(spans)), None

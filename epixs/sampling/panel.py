@@ -1,4 +1,4 @@
-"""What is known of one species' tracks as wholes, and which of them are read to impute another one."""
+"""Statistics of one species' whole tracks, and the choice of the tracks read to impute another one."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ Ints = npt.NDArray[np.int32]
 Floats = npt.NDArray[np.float32]
 
 OWN_TRACKS, ASSAYS, LIKE_BIOSAMPLES = 24, 16, 12
-"""Most tracks of the same biosample, most assays, and most other biosamples per assay, that are read."""
+"""Maximum number of tracks of the same biosample, of assays, and of other biosamples per assay, to read."""
 
 SHARPNESS = 8.0
-"""Of the weights of other biosamples: a biosample whose tracks correlate better by .1 weighs 2.2 times."""
+"""Sharpness of the weights of other biosamples: a correlation higher by 0.1 gives 2.2 times the weight."""
 
 COARSE = 8
-"""Tracks are correlated over means of so many bins."""
+"""Number of bins per mean over which tracks are correlated."""
 
 
 @dataclass(frozen=True)
@@ -30,12 +30,12 @@ class Panel:
     Parameters
     ----------
     biosample, assay
-        Numbers of each track's labels, shape `(track,)`: within the species, and on the joint axis.
+        Label numbers of each track, shape `(track,)`: within the species, and on the joint axis.
     mean, spread
-        Of each track's values, arcsinh units, shape `(track,)`.
+        Mean and spread of each track's values, arcsinh units, shape `(track,)`.
     likeness
-        Correlation of tracks along the genome, shape `(track, track)`; only those of one assay, or of one
-        biosample, are used.
+        Correlation of tracks along the genome, shape `(track, track)`; only pairs of the same assay, or of
+        the same biosample, are used.
     """
 
     biosample: Ints
@@ -45,10 +45,10 @@ class Panel:
     likeness: Floats
 
     def weights(self, biosample: int, assay: int) -> Floats:
-        """How much the track of another biosample counts for a pair, by biosample.
+        """Compute the weight of each other biosample's track for a pair.
 
-        By the correlation of the tracks that both have, those of the pair's own assay left out: it must not
-        matter whether the pair itself was measured.
+        The weight follows from the correlation of the tracks of assays that both biosamples have. The pair's
+        own assay is left out, because it must not matter whether the pair itself was measured.
         """
         others = int(self.biosample.max(initial=-1)) + 1
         total, count = np.zeros(others), np.zeros(others)
@@ -63,7 +63,7 @@ class Panel:
 
 
 def panel_of(windows: Windows, biosample: Ints, assay: Ints) -> Panel:
-    """Work out the statistics of tracks from what was read of them."""
+    """Compute the statistics of tracks from windows of them."""
     bins, coarse_bins = int(windows.length.sum()), 0
     total, squares, coarse_total = (np.zeros(assay.size) for _ in range(3))
     products = np.zeros((assay.size, assay.size))
@@ -85,19 +85,19 @@ def panel_of(windows: Windows, biosample: Ints, assay: Ints) -> Panel:
 
 
 def packed(panel: Panel) -> Floats:
-    """The statistics of a panel that labels do not give, as one row of numbers; `unpacked` undoes it."""
+    """Pack the statistics of a panel, without its labels, into one row of numbers; `unpacked` undoes it."""
     first, second = _pairs(panel.biosample, panel.assay)
     return np.concatenate([panel.mean, panel.spread, panel.likeness[first, second]])
 
 
 def packed_size(biosample: Ints, assay: Ints) -> int:
-    """How many numbers `packed` gives."""
+    """Return how many numbers `packed` gives."""
     counts = np.concatenate([np.bincount(labels).astype(np.int64) for labels in (biosample, assay)])
     return int(2 * assay.size + (counts * (counts - 1) // 2).sum())
 
 
 def unpacked(values: Floats, biosample: Ints, assay: Ints) -> Panel:
-    """A panel from its labels and what `packed` gave."""
+    """Restore a panel from its labels and the numbers from `packed`."""
     first, second = _pairs(biosample, assay)
     n = assay.size
     likeness = np.eye(n, dtype=np.float32)
@@ -106,20 +106,20 @@ def unpacked(values: Floats, biosample: Ints, assay: Ints) -> Panel:
 
 
 def _pairs(biosample: Ints, assay: Ints) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
-    """Pairs of tracks of one biosample, then of one assay."""
+    """List pairs of tracks of the same biosample, then of the same assay."""
     firsts, seconds = [np.zeros(0, np.int64)], [np.zeros(0, np.int64)]
     for labels in (biosample, assay):
         for number in np.unique(labels):
-            mine = np.flatnonzero(labels == number)
-            first, second = np.triu_indices(mine.size, 1)
-            firsts.append(mine[first])
-            seconds.append(mine[second])
+            tracks = np.flatnonzero(labels == number)
+            first, second = np.triu_indices(tracks.size, 1)
+            firsts.append(tracks[first])
+            seconds.append(tracks[second])
     return np.concatenate(firsts), np.concatenate(seconds)
 
 
 @dataclass(frozen=True)
 class Reads:
-    """The tracks that are read for each of some targets; -1 where there is none.
+    """The tracks that are read for each of some targets; -1 stands for no track.
 
     Parameters
     ----------
@@ -128,7 +128,7 @@ class Reads:
     others
         Tracks of other biosamples, by assay, the target's own assay first: `(target, assay, like)`.
     weight
-        How much each of `others` counts, same shape; 0 where there is none.
+        Weight of each of `others`, same shape; 0 for no track.
     """
 
     own: Ints
@@ -137,9 +137,9 @@ class Reads:
 
 
 def reads_of(panel: Panel, biosample: Ints, assay: Ints) -> Reads:
-    """Choose the tracks that are read for pairs, which take no part in that themselves.
+    """Choose the tracks that are read for pairs; a pair's own track is never chosen and has no influence.
 
-    Of more than are read, those of the assays that most biosamples have, and of the most similar biosamples.
+    If there are too many, those of the most frequent assays and of the most similar biosamples are chosen.
     """
     often = np.bincount(panel.assay) if panel.assay.size else np.zeros(0, np.int64)
     order = np.lexsort((panel.assay, -often[panel.assay]))
@@ -150,8 +150,8 @@ def reads_of(panel: Panel, biosample: Ints, assay: Ints) -> Reads:
     others = np.full((biosample.size, max(1, n_assays), max(1, n_like)), -1, np.int32)
     weight = np.zeros(others.shape, np.float32)
     for at, (b, a) in enumerate(zip(biosample.tolist(), assay.tolist(), strict=True)):
-        mine = order[(panel.biosample[order] == b) & (panel.assay[order] != a)][: own.shape[1]]
-        own[at, : mine.size] = mine
+        same = order[(panel.biosample[order] == b) & (panel.assay[order] != a)][: own.shape[1]]
+        own[at, : same.size] = same
         likely = panel.weights(b, a)
         rest = order[panel.biosample[order] != b]
         names = list(dict.fromkeys(panel.assay[rest].tolist()))

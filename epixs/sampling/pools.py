@@ -1,14 +1,15 @@
-"""Entries of compendia that do not fit in memory: drawn chunk by chunk, mixed in pools.
+"""Draw entries of compendia that do not fit in memory: chunk by chunk, mixed in pools.
 
-An epoch needs one experiment at each position, not all of them. So for each run of bins that a chunk of the
-store covers, one group of experiments that share a chunk is drawn, each as likely as it has training
-experiments; the chunk is read, one of its experiments is drawn at each bin, and only that value is kept: 14
-bytes a position, however many experiments there are. Which chunks come together is random, and all entries
-of such a pool are mixed. While one pool is trained on, the next one is read.
+An epoch needs one experiment at each position, not all of them. So for each range of bins that a chunk of the
+store covers, one group of experiments that share a chunk is drawn, with a probability proportional to its
+number of training experiments. The chunk is read, one of its experiments is drawn at each bin, and only that
+value is kept: 14 bytes per position for any number of experiments. Each pool holds chunks chosen at random,
+and all of its entries are mixed. While one pool is trained on, the next one is read.
 
-Every (position, experiment) of a species is equally likely: a group with probability n / N, then one
-of its n experiments with 1 / n. What is held out or missing keeps its draw, with weight 0. Which group is
-drawn where is spread evenly, over the places of an epoch and over the epochs of a place.
+Every (position, experiment) of a species is equally likely: a group with probability n / N, then one of its n
+experiments with 1 / n. A draw that hits a held-out or missing value is kept with weight 0, so that
+probabilities do not change. Groups are spread evenly, over the places of an epoch and over the epochs of a
+place.
 """
 
 from __future__ import annotations
@@ -41,29 +42,29 @@ from epixs.sampling.memory import pack
 from epixs.sampling.segments import Segments, epoch_segments, pool_starts
 
 FEWEST_SEGMENTS = 64
-"""Chunks that a pool holds at least, of different places and experiments, or all there are."""
+"""Minimum number of chunks per pool, of different places and experiments, unless there are fewer in all."""
 
 READERS = 2
 POOLS_AT_ONCE = 2
-"""One is trained on while the next one is read."""
+"""Number of pools in memory: one is trained on while the next one is read."""
 
 CANDIDATES = 1 << 16
 
 
 def bytes_per_position(width: int) -> int:
-    """Memory of a position in a pool: its bin, its place in the mix, and `width` experiments and values."""
+    """Return the bytes of a position in a pool: bin, place in the mix, and `width` experiments and values."""
     return 8 + 6 * width
 
 
 def fewest_bytes(axis: JointAxis, width: int) -> int:
-    """Least memory that pools can mix in."""
+    """Return the minimum memory of pools that mix well enough."""
     longest = max(stored_layout(part.source).chunk_bins for part in axis.parts)
     mixed = FEWEST_SEGMENTS * longest * POOLS_AT_ONCE * bytes_per_position(width)
     return min(mixed, most_bytes(axis, width))
 
 
 def most_bytes(axis: JointAxis, width: int) -> int:
-    """Memory of pools that each hold a whole epoch, beyond which more is of no use."""
+    """Return the memory of pools that each hold a whole epoch; more is of no use."""
     positions = sum(part.n_positions[0] for part in axis.parts if len(part.training))
     return positions * POOLS_AT_ONCE * bytes_per_position(width)
 
@@ -78,17 +79,17 @@ class _Pool:
 
 
 class OutOfCore:
-    """Entries of a joint axis whose stores are read again each epoch; other arguments as in `Sampler`.
+    """Draws entries of a joint axis whose stores each epoch reads again; other arguments as in `Sampler`.
 
     Parameters
     ----------
     memory_bytes
-        What the pools may take together.
+        Maximum memory of all pools together.
 
     Raises
     ------
     ConfigError
-        If that is too little to mix by.
+        If that is too little for mixing.
     """
 
     def __init__(
@@ -117,7 +118,7 @@ class OutOfCore:
         self._readers = ThreadPoolExecutor(READERS, thread_name_prefix="epixs-read")
 
     def _choose_pool_size(self, memory_bytes: int) -> int:
-        """Positions of a pool, at most."""
+        """Return the maximum number of positions per pool."""
         needed = fewest_bytes(self.axis, self.width)
         if memory_bytes < needed:
             raise ConfigError(
@@ -129,17 +130,17 @@ class OutOfCore:
         return memory_bytes // (POOLS_AT_ONCE * bytes_per_position(self.width))
 
     def plan(self, epoch: int) -> tuple[Segments, npt.NDArray[np.int64], npt.NDArray[np.int64]]:
-        """Segments of an epoch, the first segment of each pool, and the first position of each segment."""
-        found = self._plans.get(epoch)
-        if found is None:
+        """Plan the segments of an epoch, each pool's first segment, and each segment's first position."""
+        plan = self._plans.get(epoch)
+        if plan is None:
             segments = epoch_segments(self.sources, self._visits, self.width, self.seed, epoch)
             at = np.concatenate([[0], np.cumsum(segments.stop - segments.start)])
-            found = segments, pool_starts(at, self._pool_size), at
-            self._plans = {e: plan for e, plan in self._plans.items() if e == epoch - 1} | {epoch: found}
-        return found
+            plan = segments, pool_starts(at, self._pool_size), at
+            self._plans = {e: kept for e, kept in self._plans.items() if e == epoch - 1} | {epoch: plan}
+        return plan
 
     def take(self, epoch: int, first: int, count: int) -> Batch:
-        """Entries `[first, first + count)` of an epoch; beyond its end, the last pool's again."""
+        """Draw entries `[first, first + count)` of an epoch; beyond its end, the last pool is repeated."""
         _, starts, at = self.plan(epoch)
         ends = at[starts[1:]]
         parts = []
@@ -154,7 +155,7 @@ class OutOfCore:
         return parts[0] if len(parts) == 1 else join_batches(parts)
 
     def close(self) -> None:
-        """Stop reading, after the chunks that are being read."""
+        """Stop reading, once the chunks that are being read are done."""
         for threads in (self._readers, self._ahead):
             threads.shutdown(wait=False, cancel_futures=True)
 
@@ -168,7 +169,7 @@ class OutOfCore:
         return Batch(position, self._biosample[known], self._assay[known], value, weight)
 
     def _pool(self, epoch: int, pool: int) -> _Pool:
-        """A pool; the next one is read from here on, and earlier ones are forgotten."""
+        """Return a pool, start to read the next one, and forget earlier ones."""
         after = (epoch, pool + 1) if pool + 2 < self.plan(epoch)[1].size else (epoch + 1, 0)
         with self._lock:
             wanted = {(epoch, pool), after}
@@ -187,7 +188,7 @@ class OutOfCore:
         size = int(at[high] - at[low])
         generator = np.random.Generator(np.random.PCG64([self.seed, epoch, pool, 0xB0]))
         slots = generator.permutation(np.arange(size, dtype=np.int32))
-        found = _Pool(
+        mixed = _Pool(
             np.empty(size, np.int32),
             np.full((size, self.width), -1, np.int32),
             np.zeros((size, self.width), np.int16),
@@ -197,9 +198,9 @@ class OutOfCore:
         def fill(segment: int) -> None:
             source = self.sources[int(segments.source[segment])]
             start, stop = int(segments.start[segment]), int(segments.stop[segment])
-            mine = slots[at[segment] - at[low] : at[segment + 1] - at[low]]
+            own = slots[at[segment] - at[low] : at[segment + 1] - at[low]]
             bins = np.arange(source.first_bin + start, source.first_bin + stop, dtype=np.int32)
-            found.bins[mine] = bins
+            mixed.bins[own] = bins
             position = np.empty((bins.size, 3), np.int32)
             place(bins, self._regions, position, np.empty(bins.size, np.int64))
             lanes = min(self.width, source.groups.size)
@@ -209,33 +210,35 @@ class OutOfCore:
                 _draw_from_chunk(
                     source.read(group, start, stop), source.rows[first:end], bins, position[:, 2], first,
                     source.first_experiment, np.uint64((seed + int(segments.visit[segment])) % (1 << 64)),
-                    np.uint64(self.seed), self.held_out, lane, lanes, mine, found.experiment, found.value,
+                    np.uint64(self.seed), self.held_out, lane, lanes, own, mixed.experiment, mixed.value,
                 )  # fmt: skip
 
         for _ in self._readers.map(fill, range(low, high)):
             pass
-        return found
+        return mixed
 
     def held_out_entries(self, count: int) -> Batch:
-        """About `count` entries that are never trained on: all of some held-out blocks; `E` is 1."""
+        """Read about `count` entries that are never trained on: all of some held-out blocks; `E` is 1."""
         generator = np.random.Generator(np.random.PCG64([self.seed, 0xE0]))
         wanted = self._held_out_blocks(-(-count // COARSE_BINS), generator)
         parts = []
         for index, source in enumerate(self.sources):
-            mine = wanted[wanted[:, 0] == index, 1:]
-            group = np.searchsorted(source.first, mine[:, 1], side="right") - 1
-            for at in np.lexsort((mine[:, 1], mine[:, 0])):
-                parts.append(self._held_out_block(source, int(mine[at, 0]), int(mine[at, 1]), int(group[at])))
+            blocks = wanted[wanted[:, 0] == index, 1:]
+            group = np.searchsorted(source.first, blocks[:, 1], side="right") - 1
+            for at in np.lexsort((blocks[:, 1], blocks[:, 0])):
+                parts.append(
+                    self._held_out_block(source, int(blocks[at, 0]), int(blocks[at, 1]), int(group[at]))
+                )
         return join_batches(parts or [_nothing()])
 
     def _held_out_blocks(self, count: int, generator: np.random.Generator) -> npt.NDArray[np.int64]:
-        """Some of the held-out blocks, each equally likely: source, 5 kbp position, experiment; `(n, 3)`."""
+        """Draw held-out blocks, each equally likely: source, 5 kbp position, experiment; `(n, 3)`."""
         blocks = [int(source.part.n_positions[2]) for source in self.sources]
         sizes = [n * source.rows.size for n, source in zip(blocks, self.sources, strict=True)]
         ends = np.cumsum(sizes)
-        found: dict[tuple[int, int, int], None] = {}
+        chosen: dict[tuple[int, int, int], None] = {}
         tries = 0 if self.held_out <= 0 else int(8 * count / self.held_out) + CANDIDATES
-        while len(found) < count and tries > 0:
+        while len(chosen) < count and tries > 0:
             drawn = generator.integers(0, ends[-1], CANDIDATES)
             tries -= CANDIDATES
             for number in drawn:
@@ -244,10 +247,10 @@ class OutOfCore:
                 block, experiment = divmod(int(number - (ends[index] - sizes[index])), source.rows.size)
                 joint = block + int(self.axis.offsets(source.part.species)[2])
                 if is_held_out(np.uint64(self.seed), joint, experiment, self.held_out):
-                    found[index, block, experiment] = None
-                    if len(found) == count:
+                    chosen[index, block, experiment] = None
+                    if len(chosen) == count:
                         break
-        return np.array([*found], dtype=np.int64).reshape(-1, 3)
+        return np.array([*chosen], dtype=np.int64).reshape(-1, 3)
 
     def _held_out_block(self, source: Source, block: int, experiment: int, group: int) -> Batch:
         start, stop = source.part.bins_of_block(block)
@@ -280,7 +283,7 @@ def _draw_from_chunk(
     experiment: npt.NDArray[np.int32],
     value: npt.NDArray[np.int16],
 ) -> None:
-    """Draw one row at each bin for each of a lane's entries; -1 stays where it is missing or held out."""
+    """Draw one row at each bin for each of a lane's entries; missing or held-out draws keep the number -1."""
     seed = mix(draw_seed)
     for i in range(bins.size):
         base = mix(seed + np.uint64(bins[i]))
@@ -295,6 +298,6 @@ def _draw_from_chunk(
 
 
 def _nothing() -> Batch:
-    """No entries."""
+    """Make a batch without entries."""
     whole, real = np.empty((0, 1), np.int32), np.empty((0, 1), np.float32)
     return Batch(np.empty((0, 3), np.int32), whole, whole, real, real)

@@ -1,4 +1,4 @@
-"""What draws training batches: the signal in memory if it fits, else out of core."""
+"""Draw training batches from signal in memory if it fits, else out of core."""
 
 from __future__ import annotations
 
@@ -16,32 +16,32 @@ from epixs.sampling.pools import OutOfCore, fewest_bytes, most_bytes
 class Sampler(Closing):
     """Draws training batches and the held-out entries of a joint axis.
 
-    Every position of the joint axis comes once an epoch, in an order drawn anew each epoch, with one
-    experiment (or more) drawn uniformly from those of its species that are known there. Some entries are
-    held out: blocks of (5 kbp position, experiment), chosen by seed, which are never drawn for training.
+    Every position of the joint axis comes once per epoch, in a new order each epoch, with one experiment (or
+    more) drawn uniformly from those of its species that are known there. Some entries are held out: blocks of
+    (5 kbp position, experiment), chosen by seed, which are never drawn for training.
 
-    Batches are drawn ahead in threads of TensorFlow. `with Sampler(...) as sampler:` ends that, also where
-    training fails or is interrupted: an iterator that is collected before would wait for the batches it is
-    drawing, for ever if a thread that has to draw them is the one that collects it.
+    Threads of TensorFlow draw batches ahead. `with Sampler(...) as sampler:` ends that, even if training
+    fails or is interrupted. Otherwise, a garbage-collected iterator waits for the batches it is drawing, for
+    ever if the thread that collects it is one of those that draw them.
 
     Parameters
     ----------
     axis
-        What to train over.
+        Axis to train over.
     batch_size
-        Entries a batch: positions x experiments per position.
+        Entries per batch: positions x experiments per position.
     experiments_per_position
-        1 as in the paper; more share the work that a position costs.
+        Experiments drawn at each position: 1 as in the paper; more of them share the cost of a position.
     held_out
         Share of (5 kbp position, experiment) blocks that are never trained on.
     species_weight
         Share of each species in an epoch: `"by_bins"` as in the paper, `"balanced"`, or numbers, as in
         `"mouse=3, human=1"`.
     seed
-        Decides everything that is drawn.
+        Seed that decides everything drawn.
     memory_bytes
-        What the training signal may take; beyond it, it is read again from the stores in each epoch
-        (docs/training.md). None keeps it in memory, whatever its size.
+        Maximum memory of the training signal. If the signal does not fit, each epoch reads it again from the
+        stores (docs/training.md). None keeps it in memory, whatever its size.
 
     Examples
     --------
@@ -88,12 +88,12 @@ class Sampler(Closing):
 
     @property
     def n_positions(self) -> int:
-        """Positions that an epoch visits: as many as have an experiment to train on."""
+        """Number of positions that an epoch visits: as many as have an experiment to train on."""
         return sum(self.visits.values())
 
     @property
     def steps_per_epoch(self) -> int:
-        """Steps until an epoch has visited all its positions."""
+        """Number of steps until an epoch has visited all its positions."""
         return -(-self.n_positions // self.positions_per_step)
 
     @property
@@ -104,17 +104,17 @@ class Sampler(Closing):
         return {"position": position, "biosample": labels, "assay": labels}
 
     def batch(self, epoch: int, step: int) -> Batch:
-        """Entries of one step; the last step of an epoch is filled up with second visits."""
+        """Draw the entries of one step; the last step of an epoch is filled up with second visits."""
         with self._calls.one():
             return self.entries.take(epoch, step * self.positions_per_step, self.positions_per_step)
 
     def held_out_entries(self, count: int) -> Batch:
-        """About `count` entries that are never trained on, each as likely; `E` is 1.
+        """Draw about `count` entries that are never trained on, each equally likely; `E` is 1.
 
         Raises
         ------
         TrainingError
-            If there is none.
+            If there are no such entries.
         """
         entries = self.entries.held_out_entries(count)
         if not entries.value.size:
@@ -126,7 +126,7 @@ class Sampler(Closing):
         return entries
 
     def held_out_tracks(self, count: int) -> Batch:
-        """About `count` entries of the experiments that the axis holds out whole, at random positions."""
+        """Draw about `count` entries of experiments that the axis holds out whole, at random positions."""
         alone = self.axis.held_out_alone()
         with Sampler(alone, batch_size=count, held_out=0.0, seed=self.seed) as sampler:
             return sampler.batch(0, 0)
@@ -140,7 +140,7 @@ def _end(calls: Calls, entries: InMemory | OutOfCore) -> None:
 
 
 def signal_memory(axis: JointAxis, experiments_per_position: int, available: int) -> tuple[int, bool]:
-    """Bytes that a sampler's signal takes if so many are available, and whether that is all of it."""
+    """Return the bytes of a sampler's signal if `available` may be used, and whether that is all of it."""
     whole, width = memory_needed(axis), experiments_per_position
     pools = min(max(available, fewest_bytes(axis, width)), most_bytes(axis, width))
     in_memory = whole <= max(available, pools)

@@ -1,11 +1,11 @@
-"""Level and spread of tracks that nobody measured, from those of the tracks around them.
+"""Estimate mean and spread of tracks that were not measured, from those of related tracks.
 
-A track's mean and spread (arcsinh units) are its biosample's and its assay's: `log spread` is fitted as
-`intercept + biosample effect + assay effect`, with both effects pulled towards 0 (ridge), so that what one
-track alone says is believed in part. The mean, which may be negative, is fitted on a scale that is
-logarithmic away from 0. A biosample's effect is in part common to all assays, in part to those of a class:
-strong ChIP-seq says little of methylation. An assay that a species lacks takes over its effect from the other
-species, as far as the effects of assays that both have agree.
+A track's mean and spread (arcsinh units) depend on its biosample and its assay: `log spread` is fitted as
+`intercept + biosample effect + assay effect`. Both effects are pulled towards 0 (ridge), so that a single
+track has limited influence. The mean, which may be negative, is fitted on a scale that is logarithmic away
+from 0. A biosample's effect is in part common to all assays, and in part to those of a class: strong ChIP-seq
+says little about methylation. An assay that a species lacks takes its effect from the other species, in so
+far as the effects of assays that both have agree.
 """
 
 from __future__ import annotations
@@ -21,33 +21,33 @@ Ints = npt.NDArray[np.int32]
 
 SMALLEST_SPREAD = 1e-3
 LINEAR_MEAN = 1e-2
-"""Means are fitted on a scale that is linear up to here and logarithmic beyond."""
+"""Mean up to which the scale of the fit of means is linear; it is logarithmic beyond."""
 
 MEAN_RIDGE, SPREAD_RIDGE = (3.0, 1.0), (0.3, 0.3)
-"""Pull of biosample and assay effects towards 0, in tracks: more so for means."""
+"""Strength, in tracks, of the pull of biosample and assay effects towards 0; stronger for means."""
 
 COMMON_SHARE = 0.25
-"""Of the variance of a biosample's effect: what is common to all classes of assays."""
+"""Share of the variance of a biosample's effect that is common to all classes of assays."""
 
 PRIOR_AGREEMENT, PRIOR_TRACKS = 0.5, 1.0
-"""How far an assay's effects agree between species before anything is known of that, and for how much of
-the other species' effects (summed squares) this counts."""
+"""Prior agreement of assay effects between species, and its weight in summed squares of the other species'
+effects."""
 
 
 @dataclass(frozen=True)
 class Effects:
-    """One additive fit: what a pair's value is expected to be.
+    """One additive fit, which gives the expected value of a pair.
 
     Parameters
     ----------
     intercept
-        Value where nothing is known of either label.
+        Value if nothing is known about either label.
     biosample
-        Effect of each biosample on the assays of each class, shape `(biosample, class)`.
+        Effect of each biosample on the assays of each class, shape `(biosample, class)`; 0 without tracks.
     assay
-        Effect of each assay. Both are 0 where no track says anything.
+        Effect of each assay; 0, or the prior, without tracks.
     classes
-        Number of each assay's class.
+        Class number of each assay.
     """
 
     intercept: float
@@ -56,7 +56,7 @@ class Effects:
     classes: Ints
 
     def of(self, biosample: npt.NDArray[np.integer], assay: npt.NDArray[np.integer]) -> Floats:
-        """Expected values of pairs; a biosample of -1 has no effect."""
+        """Return the expected values of pairs; a biosample of -1 has no effect."""
         effect = np.where(biosample >= 0, self.biosample[biosample, self.classes[assay]], 0.0)
         return np.asarray(self.intercept + effect + self.assay[assay])
 
@@ -77,15 +77,15 @@ def fit_effects(
     value, biosample, assay
         One entry per track; labels are numbers below `sizes`.
     ridge
-        Pull of biosample and of assay effects towards 0 and towards the prior.
+        Strength of the pull of biosample effects towards 0 and of assay effects towards the prior.
     prior
         Assay effects that are expected before any track is seen, shape `(assay,)`; 0 by default.
     classes
-        Number of each assay's class, shape `(assay,)`; one class of all by default.
+        Class number of each assay, shape `(assay,)`; by default all are of one class.
 
     Returns
     -------
-    The effects; what each track would be expected to be had it not been measured; and had its whole assay
+    The effects; the expected value of each track, had it not been measured; and the same, had its whole assay
     not been measured.
     """
     prior = np.zeros(sizes[1]) if prior is None else prior
@@ -109,9 +109,9 @@ def fit_effects(
     without_track = value - residual / np.maximum(1.0 - np.diag(hat), 1e-9)
     without_assay = np.empty_like(value)
     for number in np.unique(assay):
-        mine = np.flatnonzero(assay == number)
-        inner = np.eye(mine.size) - hat[np.ix_(mine, mine)]
-        without_assay[mine] = value[mine] - np.linalg.solve(inner, residual[mine])
+        tracks = np.flatnonzero(assay == number)
+        inner = np.eye(tracks.size) - hat[np.ix_(tracks, tracks)]
+        without_assay[tracks] = value[tracks] - np.linalg.solve(inner, residual[tracks])
     common, of_class, of_assay = np.split(weights[1:], ends[:2] - 1)
     of_biosample = common[:, None] + of_class.reshape(sizes[0], n_classes)
     return (
@@ -123,12 +123,12 @@ def fit_effects(
 
 @dataclass(frozen=True)
 class Scales:
-    """Mean and spread that unseen tracks of one species are expected to have.
+    """Expected mean and spread of unseen tracks of one species.
 
     Parameters
     ----------
     mean, spread
-        Fits, on the scales on which they are additive.
+        Fits, on the scales on which effects are additive.
     without_track, without_assay
         Mean and spread expected of each training track, had it or its whole assay not been measured;
         shape `(track, 2)`, arcsinh units.
@@ -142,17 +142,17 @@ class Scales:
     def of(
         self, biosample: npt.NDArray[np.integer], assay: npt.NDArray[np.integer]
     ) -> npt.NDArray[np.float32]:
-        """Expected mean and spread of pairs, shape `(pair, 2)`, arcsinh units."""
+        """Return the expected mean and spread of pairs, shape `(pair, 2)`, arcsinh units."""
         return _restored(self.mean.of(biosample, assay), self.spread.of(biosample, assay))
 
     def of_all(self, biosample: Ints, assay: Ints, known: tuple[Ints, Ints]) -> npt.NDArray[np.float32]:
-        """The same; of pairs that are training tracks (`known`: their labels), had they not been measured."""
+        """Return the same as `of`; but training tracks (labels `known`) count as not measured."""
         number = {pair: n for n, pair in enumerate(zip(*(labels.tolist() for labels in known), strict=True))}
-        found = self.of(biosample, assay)
+        expected = self.of(biosample, assay)
         for at, pair in enumerate(zip(biosample.tolist(), assay.tolist(), strict=True)):
             if pair in number:
-                found[at] = self.without_track[number[pair]]
-        return found
+                expected[at] = self.without_track[number[pair]]
+        return expected
 
 
 def fit_scales(
@@ -163,11 +163,11 @@ def fit_scales(
     Parameters
     ----------
     tracks
-        Per species: biosample, assay, mean and spread of each training track.
+        For each species: biosample, assay, mean and spread of each training track.
     n_biosamples
-        Labels of each species.
+        Number of biosamples of each species.
     classes
-        Number of the class of each assay of all species together.
+        Class number of each assay of all species together.
     """
     labels = [(biosample, assay) for biosample, assay, _, _ in tracks]
     means = fit_species(
@@ -191,20 +191,20 @@ def fit_species(
     ridge: tuple[float, float],
     classes: Ints,
 ) -> list[tuple[Effects, Floats, Floats]]:
-    """Fit one value per track of every species, each species with the others' assay effects as prior.
+    """Fit one value per track of each species, with the other species' assay effects as prior.
 
     Parameters
     ----------
     values, labels
-        Per species: one value per track, and the biosample and the assay of each.
+        For each species: one value per track, and the biosample and the assay of each.
     n_biosamples
-        Labels of each species.
+        Number of biosamples of each species.
     ridge, classes
         As in `fit_effects`.
 
     Returns
     -------
-    Per species what `fit_effects` gives.
+    For each species, the result of `fit_effects`.
     """
     sizes = [(count, classes.size) for count in n_biosamples]
     alone = [
@@ -219,18 +219,18 @@ def fit_species(
 
 
 def _prior(effects: list[Floats], known: list[npt.NDArray[np.bool_]], at: int) -> Floats:
-    """Assay effects that other species suggest for one: 0 for assays that none of them has."""
+    """Estimate assay effects for one species from the others: 0 for assays that none of them has."""
     others = [number for number in range(len(effects)) if number != at]
     if not others:
         return np.zeros_like(effects[at])
     count = np.sum([known[number] for number in others], axis=0)
     total = np.sum([np.where(known[number], effects[number], 0.0) for number in others], axis=0)
-    theirs = total / np.maximum(count, 1)
+    mean = total / np.maximum(count, 1)
     shared = known[at] & (count > 0)
-    agreement = (float(effects[at][shared] @ theirs[shared]) + PRIOR_AGREEMENT * PRIOR_TRACKS) / (
-        float(theirs[shared] @ theirs[shared]) + PRIOR_TRACKS
+    agreement = (float(effects[at][shared] @ mean[shared]) + PRIOR_AGREEMENT * PRIOR_TRACKS) / (
+        float(mean[shared] @ mean[shared]) + PRIOR_TRACKS
     )
-    return np.asarray(np.clip(agreement, 0.0, 1.0) * theirs)
+    return np.asarray(np.clip(agreement, 0.0, 1.0) * mean)
 
 
 def _mean_scale(mean: Floats) -> Floats:

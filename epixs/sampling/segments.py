@@ -1,4 +1,4 @@
-"""In which order an epoch reads chunks: from which group of experiments at which bins, and in which pool."""
+"""Order the chunks that an epoch reads: bins and group of experiments of each, and its pool."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ GOLDEN = (5**0.5 - 1) / 2
 
 @dataclass(frozen=True)
 class Segments:
-    """Runs of bins, each within one chunk, in the order that an epoch reads them.
+    """Ranges of bins, each within one chunk, in the order that an epoch reads them.
 
-    All int64. `source`, `start`, `stop` (bins of the species), `visit` (how often these bins came before in
-    the epoch) have shape `(segment,)`; `group`, one row group for each lane, `(segment, lane)`.
+    All arrays are int64. `source`, `start`, `stop` (bins of the species) and `visit` (how often these bins
+    came before in the epoch) have shape `(segment,)`; `group`, one row group per lane, `(segment, lane)`.
     """
 
     source: npt.NDArray[np.int64]
@@ -31,7 +31,7 @@ class Segments:
 def epoch_segments(
     sources: Sequence[Source], visits: Sequence[int], width: int, seed: int, epoch: int
 ) -> Segments:
-    """Segments of an epoch that visits so many positions of each source, in random order."""
+    """List in random order the segments of an epoch, which visits `visits` positions of each source."""
     parts = [
         _species_segments(index, source, count, min(width, source.groups.size), seed, epoch)
         for index, (source, count) in enumerate(zip(sources, visits, strict=True))
@@ -46,10 +46,10 @@ def epoch_segments(
 
 
 def _species_segments(index: int, source: Source, visits: int, lanes: int, seed: int, epoch: int) -> Segments:
-    """Runs of bins that visit each bin of a source equally often, and from which group is drawn there.
+    """List ranges of bins that visit each bin of a source equally often, with the group to draw from in each.
 
-    Where visits are no multiple of the bins, the rest is one run that begins where that of the epoch before
-    ended (the first begins anywhere), and goes on at the first bin after the last.
+    If the visits are no multiple of the bins, the rest is one range. It begins where that of the last epoch
+    ended (at random in the first epoch), and continues at the first bin after the last.
     """
     generator = np.random.Generator(np.random.PCG64([seed, index, 0x5E6]))
     n_bins, width = source.n_bins, source.chunk_bins
@@ -72,10 +72,10 @@ def _species_segments(index: int, source: Source, visits: int, lanes: int, seed:
 
 
 def _spread(count: int, lanes: int, seeds: list[int], epoch: int) -> npt.NDArray[np.float64]:
-    """Numbers in [0, 1), shape `(count, lanes)`: evenly spread in each epoch, and each of them over epochs.
+    """Draw numbers in [0, 1), shape `(count, lanes)`, spread evenly in each epoch, and each over epochs.
 
-    All are moved on by the golden ratio from epoch to epoch, so that every chunk column comes through all of
-    its groups as evenly as can be, and no group is left out in any epoch.
+    From epoch to epoch, all are shifted by the golden ratio, so that every chunk column goes through all of
+    its groups as evenly as possible, and no group is left out in any epoch.
     """
     generator = np.random.Generator(np.random.PCG64(seeds))
     first = [(generator.permutation(count) + generator.random()) / count for _ in range(lanes)]
@@ -84,16 +84,17 @@ def _spread(count: int, lanes: int, seeds: list[int], epoch: int) -> npt.NDArray
 
 
 def _with_lanes(segments: Segments, lanes: int) -> Segments:
-    """Widen the table of groups; the added lanes are never looked at."""
+    """Widen the table of groups; the added lanes are never read."""
     group = np.zeros((segments.start.size, lanes), np.int64)
     group[:, : segments.group.shape[1]] = segments.group
     return Segments(segments.source, segments.start, segments.stop, segments.visit, group)
 
 
 def pool_starts(at: npt.NDArray[np.int64], most: int) -> npt.NDArray[np.int64]:
-    """First segment of each pool, and the number of segments: pools of about equal size, none above `most`.
+    """Return the first segment of each pool, then the number of segments.
 
-    `at` is the first position of each segment, and the number of positions.
+    Pools are of about equal size, none above `most`. `at` holds the first position of each segment, then the
+    number of positions.
     """
     total, longest = int(at[-1]), int(np.diff(at).max())
     pools = 1 if total <= most else -(-total // (most - longest))

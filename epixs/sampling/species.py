@@ -1,4 +1,4 @@
-"""The training tracks of each species: what is stored and known of them, and the memory that they take."""
+"""Load the training tracks of each species with their statistics, and compute the memory that they take."""
 
 from __future__ import annotations
 
@@ -20,23 +20,23 @@ from epixs.sampling.windows import Windows, bytes_per_bin, read_windows
 Ints = npt.NDArray[np.int32]
 
 FEWEST_STRETCHES = 16
-"""Stretches of the genome that are in memory at once, at least."""
+"""Minimum number of stretches of the genome that are in memory at once."""
 
 
 @dataclass(frozen=True)
 class Species:
-    """One species' training tracks: what is stored and known of them, and which are read for each.
+    """One species' training tracks: their statistics, their values, and the tracks that are read for each.
 
     Parameters
     ----------
     part
         The species; tracks are its training experiments in the order of their rows in the store.
     panel, scales
-        Statistics of the tracks, and what they let expect of others.
+        Statistics of the tracks, and the expected mean and spread of other tracks.
     windows
         The tracks in memory.
     reads
-        Of each track as a target.
+        The tracks that are read for each track as a target.
     """
 
     part: SpeciesAxis
@@ -47,19 +47,19 @@ class Species:
 
 
 def tracks_of(part: SpeciesAxis) -> pd.DataFrame:
-    """The training experiments of a species in the order in which models know them."""
+    """Return the training experiments of a species in the order in which models number them."""
     return part.training.sort_values("row", ignore_index=True)
 
 
 def labels_of(axis: JointAxis, part: SpeciesAxis, tracks: pd.DataFrame) -> tuple[Ints, Ints]:
-    """Numbers of biosamples within the species, and of assays on the joint axis."""
+    """Return the numbers of the tracks' biosamples within the species, and of assays on the joint axis."""
     number = {name: i for i, name in enumerate(part.biosamples)}
     biosample = np.array([number[name] for name in tracks["biosample"]], dtype=np.int32)
     return biosample, axis.assay_index(tracks["assay"])
 
 
 def load_species(axis: JointAxis, windows: Sequence[Windows] | None = None) -> list[Species]:
-    """Work out what is known of all species' training tracks, from `windows` of them, or from all of them."""
+    """Load all species' training tracks with their statistics, from `windows` if given, else as wholes."""
     windows = windows or [read_tracks(part, tracks_of(part)) for part in axis.parts]
     panels = [
         panel_of(read, *labels_of(axis, part, tracks_of(part)))
@@ -86,24 +86,24 @@ def classes_of(axis: JointAxis) -> npt.NDArray[np.int32]:
 
 
 def read_tracks(part: SpeciesAxis, tracks: pd.DataFrame, spans: Spans | None = None) -> Windows:
-    """Read some experiments of a species over stretches of its bins, or all of them."""
+    """Read some experiments of a species, over stretches of its bins or over all bins."""
     rows, fill = tracks["row"].to_numpy(np.int64), tracks["signal_mean"].to_numpy(np.float32)
     spans = spans or [(0, part.n_positions[0])]
     return read_windows(open_signal(part.source), rows, fill, spans, part.regions, HALO)
 
 
 def signal_bytes(axis: JointAxis) -> int:
-    """Memory that all training tracks take."""
+    """Return the memory that all training tracks take."""
     return int(signal_sizes(axis).sum())
 
 
 def fewest_bytes(axis: JointAxis) -> int:
-    """Least memory that training can do with."""
+    """Return the minimum memory of the tracks in training."""
     tracks = sum(len(part.training) for part in axis.parts)
     return min(signal_bytes(axis), POOLS_AT_ONCE * FEWEST_STRETCHES * STRETCH_BINS * bytes_per_bin(tracks))
 
 
 def signal_sizes(axis: JointAxis) -> npt.NDArray[np.int64]:
-    """Memory of each species' training tracks, shape `(species,)`."""
+    """Return the memory of each species' training tracks, shape `(species,)`."""
     sizes = [part.n_positions[0] * bytes_per_bin(len(part.training)) for part in axis.parts]
     return np.array(sizes, dtype=np.int64)

@@ -1,4 +1,4 @@
-"""Tracks in memory: all of them, or random stretches of the genome that are exchanged as training goes on."""
+"""Keep tracks in memory: all, or random stretches of the genome that are exchanged during training."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from epixs.sampling.windows import Windows, bytes_per_bin
 
 STRETCH_BINS = 8_192
 EPOCHS_PER_POOL = 4
-"""Epochs that are drawn from the same stretches: reading others takes a while."""
+"""Number of epochs that are drawn from the same stretches: reading others takes a while."""
 
 POOLS_AT_ONCE = 4
-"""The first, for what is held out, the one that is trained on, the one before and the next one."""
+"""Number of pools in memory: the first (for held-out entries), the current, the previous and the next one."""
 
 Spans = list[tuple[int, int]]
 
 
 def choose_spans(bins: int, tracks: int, halo: int, memory_bytes: int, key: tuple[int, ...]) -> Spans:
-    """Choose stretches of one species' bins that fit into some memory, at least one; `key` decides which."""
+    """Choose stretches of one species' bins that fit into `memory_bytes`, at least one; `key` is the seed."""
     count = -(-bins // STRETCH_BINS)
     each = bytes_per_bin(tracks) * (STRETCH_BINS + 2 * halo)
     most = max(1, memory_bytes // max(1, each))
@@ -38,9 +38,10 @@ class Stretches:
     Parameters
     ----------
     read
-        Reads the windows of all species of one pool; each has others, and the same pool always the same.
+        Function that reads the windows of all species for a pool number: each pool has its own, always the
+        same.
     changing
-        Whether pools differ: else the first one is used for ever.
+        Whether pools differ; if not, the first one is always used.
     """
 
     def __init__(self, read: Callable[[int], list[Windows]], *, changing: bool) -> None:
@@ -50,7 +51,7 @@ class Stretches:
         self._ahead = ThreadPoolExecutor(1, thread_name_prefix="epixs-stretches") if changing else None
 
     def of_epoch(self, epoch: int) -> list[Windows]:
-        """Windows of all species in an epoch; those of the next pool are read meanwhile."""
+        """Return the windows of all species in an epoch, and read those of the next pool meanwhile."""
         if self._ahead is None:
             return self.first
         pool = epoch // EPOCHS_PER_POOL
@@ -60,15 +61,15 @@ class Stretches:
                     self._pools[number] = self._ahead.submit(self._read, number)
             for old in [number for number in self._pools if number < pool - 1]:
                 del self._pools[old]
-            found = self._pools.get(pool)
-        return found.result() if found else self.first
+            future = self._pools.get(pool)
+        return future.result() if future else self.first
 
     def close(self) -> None:
-        """Read no more."""
+        """Stop reading."""
         if self._ahead is not None:
             self._ahead.shutdown(wait=True, cancel_futures=True)
 
 
 def share_of_memory(sizes: npt.NDArray[np.int64], memory_bytes: int) -> list[int]:
-    """Memory of each species, in proportion to what its tracks would take as wholes."""
+    """Divide the memory of a pool between species, in proportion to the sizes of their whole tracks."""
     return [int(memory_bytes / POOLS_AT_ONCE * size / max(1, sizes.sum())) for size in sizes]

@@ -1,4 +1,4 @@
-"""What each member of a model never sees: tracks, or a whole assay of a species."""
+"""Choose what each member of a model never sees: tracks, or a whole assay of a species."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ Mask = npt.NDArray[np.bool_]
 
 LEFT_TO_SEE = 2
 FEWEST_TRACKS = 6
-"""Members hold tracks out from so many on."""
+"""Minimum number of tracks for members to hold any out."""
 
 
 def can_be_held_out(tracks: pd.DataFrame) -> Mask:
-    """Which of a species' tracks leave enough of their biosample and of their assay to learn from."""
+    """Mark the tracks of a species without which enough of their biosample and of their assay is left."""
     left = [tracks.groupby(name)[name].transform("size") - 1 for name in ("biosample", "assay")]
     return np.asarray((left[0] >= LEFT_TO_SEE) & (left[1] >= LEFT_TO_SEE))
 
@@ -33,49 +33,51 @@ def hold_out_by_member(
 ) -> list[Mask]:
     """Choose the tracks that each member never sees, shape `(member, track)` per species.
 
-    Only tracks whose biosample and assay have two others that the member sees, and none that is `needed`;
-    first those that no member before holds out. A member with hidden assays holds out their tracks instead.
+    A track is chosen only if the member sees two others of its biosample and two of its assay, and if it is
+    not `needed`. Tracks that earlier members hold out less often come first. A member with hidden assays
+    holds out the tracks of these instead.
     """
     sizes = [panel.assay.size for panel in panels]
     held = [np.zeros((members, size), np.bool_) for size in sizes]
-    every = [(at, track) for at, size in enumerate(sizes) for track in range(size)]
-    if len(every) < FEWEST_TRACKS:
+    tracks = [(at, track) for at, size in enumerate(sizes) for track in range(size)]
+    if len(tracks) < FEWEST_TRACKS:
         return held
-    count = max(1, round(share * len(every)))
+    count = max(1, round(share * len(tracks)))
     for member in range(members):
         for at, assay in hidden[member] if hidden else ():
             held[at][member] = panels[at].assay == assay
         if any(mask[member].any() for mask in held):
             continue
-        order = np.random.Generator(np.random.PCG64([seed, 0x4D, member])).permutation(len(every))
-        often = [sum(int(held[at][m, track]) for m in range(member)) for at, track in every]
+        order = np.random.Generator(np.random.PCG64([seed, 0x4D, member])).permutation(len(tracks))
+        often = [sum(int(held[at][m, track]) for m in range(member)) for at, track in tracks]
         left = count
         for number in sorted(order.tolist(), key=lambda n: often[n]):
-            at, track = every[number]
-            panel, mine = panels[at], held[at][member]
-            mine[track] = True
+            at, track = tracks[number]
+            panel, unseen = panels[at], held[at][member]
+            unseen[track] = True
             same = [getattr(panel, name) == getattr(panel, name)[track] for name in ("biosample", "assay")]
             spared = not needed or not needed[at][track]
-            if left and spared and all((label & ~mine).sum() >= LEFT_TO_SEE for label in same):
+            if left and spared and all((label & ~unseen).sum() >= LEFT_TO_SEE for label in same):
                 left -= 1
             else:
-                mine[track] = False
+                unseen[track] = False
     return held
 
 
 def hide_assays(
     panels: Sequence[Panel], members: int, focus: npt.NDArray[np.integer]
 ) -> list[list[tuple[int, int]]]:
-    """Choose the assay that every second member has hidden from it in each species that lacks one in `focus`.
+    """Choose the assay to hide from every second member, in each species that lacks an assay in `focus`.
 
-    In turn those that another species has too, as long as two others are left; `(species, assay)` per member.
+    These members take turns through the assays that another species has too. A species with two assays or
+    fewer hides none. The result lists `(species, assay)` for each member.
     """
     hidden: list[list[tuple[int, int]]] = [[] for _ in range(members)]
     for at, panel in enumerate(panels):
-        mine = np.unique(panel.assay)
-        theirs = [other.assay for number, other in enumerate(panels) if number != at]
-        shared = np.intersect1d(mine, np.concatenate([np.zeros(0, np.int32), *theirs]))
-        if np.isin(focus, mine).all() or mine.size <= LEFT_TO_SEE or not shared.size:
+        own = np.unique(panel.assay)
+        others = [other.assay for number, other in enumerate(panels) if number != at]
+        shared = np.intersect1d(own, np.concatenate([np.zeros(0, np.int32), *others]))
+        if np.isin(focus, own).all() or own.size <= LEFT_TO_SEE or not shared.size:
             continue
         for turn, member in enumerate(range(1, members, 2)):
             hidden[member].append((at, int(shared[turn % shared.size])))

@@ -1,4 +1,4 @@
-"""Stretches of a store's tracks as running sums: the mean over any neighbourhood takes two reads."""
+"""Read stretches of a store's tracks as running sums, so that the mean over any range takes two reads."""
 
 from __future__ import annotations
 
@@ -18,22 +18,22 @@ READ_ROWS, READ_BINS = 16, 1 << 18
 
 @dataclass(frozen=True)
 class Windows:
-    """Tracks over stretches of the genome, as running sums within each stretch of one region.
+    """Tracks over stretches of the genome, as running sums within each piece of a region.
 
     Parameters
     ----------
     sums
         int32, steps of 1/2048 arcsinh units, shape `(track, column)`. A piece of `n` bins has `n + 1`
-        columns; the difference of two is the sum of the bins between. Sums run over at 2**31, which
-        differences do not notice. A missing bin counts as its track's mean.
+        columns; the difference of two is the sum of the bins between. Sums wrap around at 2**31, which does
+        not change differences. A missing bin counts as its track's mean.
     missing
-        Which bins are missing, shape `(track, column)`; None if none is.
+        Mask of missing bins, shape `(track, column)`; None if no bin is missing.
     column, length
-        First column of each piece, and its bins, those at its edges included that are only looked at.
+        First column of each piece, and its number of bins, including the halo at its edges.
     bin
         The store's bin at which each piece begins.
     low, high
-        Bins of each piece that windows were asked for, counted from its beginning: `[low, high)`.
+        Requested bins of each piece, counted from its beginning: `[low, high)`.
     """
 
     sums: npt.NDArray[np.int32]
@@ -46,12 +46,12 @@ class Windows:
 
     @property
     def n_bins(self) -> int:
-        """Bins that were asked for."""
+        """Number of requested bins."""
         return int((self.high - self.low).sum())
 
 
 def bytes_per_bin(tracks: int) -> int:
-    """Memory of one bin of some tracks."""
+    """Return the memory of one bin of some tracks."""
     return 4 * tracks
 
 
@@ -63,7 +63,7 @@ def read_windows(
     regions: Regions,
     halo: int,
 ) -> Windows:
-    """Read rows of a store over spans of bins, and `halo` bins around them as far as their region goes.
+    """Read rows of a store over spans of bins, and up to `halo` bins around them within their region.
 
     Parameters
     ----------
@@ -72,11 +72,11 @@ def read_windows(
     rows
         Rows to read, in the order of the tracks.
     fill
-        What a missing bin of each row counts as, arcsinh units.
+        Value of missing bins of each row, arcsinh units.
     spans
         `[start, stop)` of the store's bins.
     regions
-        Where the store's bins lie.
+        Regions of the store's bins.
     """
     pieces = [piece for span in spans for piece in _pieces(*span, regions, halo)]
     table = np.array(pieces, dtype=np.int64).reshape(-1, 4)  # bin, length, low, high
@@ -84,24 +84,24 @@ def read_windows(
     sums = np.zeros((rows.size, int(column[-1])), np.int32)
     missing: npt.NDArray[np.bool_] | None = None
     for group in np.unique(rows // READ_ROWS):
-        mine = np.flatnonzero(rows // READ_ROWS == group)
+        tracks = np.flatnonzero(rows // READ_ROWS == group)
         low, high = int(group) * READ_ROWS, (int(group) + 1) * READ_ROWS
         for (first, length, _, _), at in zip(table.tolist(), column.tolist(), strict=False):
             for start in range(0, length, READ_BINS):
                 stop = min(length, start + READ_BINS)
                 block = np.asarray(signal[low:high, first + start : first + stop], dtype=np.float32)
-                unknown = np.isnan(block[rows[mine] - low])
+                unknown = np.isnan(block[rows[tracks] - low])
                 if unknown.any():
                     missing = np.zeros(sums.shape, np.bool_) if missing is None else missing
-                    missing[mine, at + start : at + stop] = unknown
-                for track in mine:
+                    missing[tracks, at + start : at + stop] = unknown
+                for track in tracks:
                     _add_up(block[rows[track] - low], fill[track], sums[track, at + start : at + stop + 1])
     return Windows(sums, missing, column[:-1], table[:, 1], table[:, 0], table[:, 2], table[:, 3])
 
 
 def _pieces(start: int, stop: int, regions: Regions, halo: int) -> list[tuple[int, int, int, int]]:
-    """First bin, bins, and the bins asked for, of each region's part of a span."""
-    found = []
+    """List the first bin, number of bins, and requested bins, of each region's piece of a span."""
+    pieces = []
     for index in range(int(np.searchsorted(regions.first_bin, start, side="right")) - 1, len(regions)):
         first = int(regions.first_bin[index])
         end = first + int(regions.n_bins_each[index])
@@ -109,13 +109,13 @@ def _pieces(start: int, stop: int, regions: Regions, halo: int) -> list[tuple[in
             break
         low, high = max(first, start), min(end, stop)
         begin, finish = max(first, low - halo), min(end, high + halo)
-        found.append((begin, finish - begin, low - begin, high - begin))
-    return found
+        pieces.append((begin, finish - begin, low - begin, high - begin))
+    return pieces
 
 
 @compiled()
 def _add_up(values: npt.NDArray[np.float32], fill: np.float32, sums: npt.NDArray[np.int32]) -> None:
-    """Go on with running sums, of which the first is there."""
+    """Fill in running sums, continuing from the first, which is given."""
     total = np.int64(sums[0])
     for i in range(values.size):
         value = values[i] if values[i] == values[i] else fill

@@ -1,4 +1,4 @@
-"""Fitting a model: plan and cost, the run, what happens between steps."""
+"""Fit a model: plan and cost, the run, and callbacks between steps."""
 
 import importlib
 from typing import Any

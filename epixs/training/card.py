@@ -17,29 +17,29 @@ from epixs.training.verdict import GroupError, verdicts_on
 CARD_FILE = "MODEL_CARD.md"
 
 MOST_LISTED = 50
-"""Of more experiments that were excluded, so many are named."""
+"""Maximum number of excluded experiments that the card names."""
 
 
 def write_card(folder: Path, errors: Sequence[GroupError], held_out: str) -> None:
-    """Write the card of a trained model, beside its weights.
+    """Write the card of a trained model beside its weights.
 
     Parameters
     ----------
     folder
-        The model's.
+        Folder of the model.
     errors
-        Of the epoch that was kept, by species and by assay.
+        Errors of the epoch that was kept, by species and by assay.
     held_out
-        What these errors were measured on, in words.
+        Entries that these errors were measured on, in words.
     """
-    said = read_description(folder)
-    axis, settings = said.axis, said.settings
+    description = read_description(folder)
+    axis, settings = description.axis, description.settings
     kind = kind_named(settings.kind)
     lines = [
         f"# Model card: {folder.resolve().name}",
         "",
         f"A model of kind `{kind.name}` with {kind.parameters(axis, settings):,} parameters, trained by "
-        f"epixs {epixs_version()}. Fingerprint `{said.fingerprint}`.",
+        f"epixs {epixs_version()}. Fingerprint `{description.fingerprint}`.",
         "",
         "## Data",
         "",
@@ -51,8 +51,9 @@ def write_card(folder: Path, errors: Sequence[GroupError], held_out: str) -> Non
         "## Scores",
         "",
         f"Mean squared errors in arcsinh units on {held_out}, beside those of two baselines that know the "
-        "same experiments. `history.csv` has those of every epoch. How good an imputed track is that nobody "
-        "measured is best found out by excluding such tracks: `epixs train --exclude`, `epixs evaluate`.",
+        "same experiments. `history.csv` has those of every epoch. To find out how good imputed tracks of "
+        "unmeasured experiments are, exclude measured ones and score them: `epixs train --exclude`, "
+        "`epixs evaluate`.",
         "",
         *_table(
             ("species", "assay", "model", "average activity", "mean"),
@@ -80,7 +81,7 @@ def write_card(folder: Path, errors: Sequence[GroupError], held_out: str) -> Non
 LIMITS = (
     "Imputed tracks are predictions. They do not show what is particular to a biosample unless other tracks "
     "of it do, and are no evidence that an experiment would find a peak.",
-    "The size of an unmeasured track is expected from few others: shapes are more certain than heights.",
+    "The height of an unmeasured track is estimated from few others: its shape is more certain.",
     "It is not meant for diagnosis, or for any decision about a person.",
 )
 
@@ -100,7 +101,7 @@ def _species_row(axis: JointAxis, species: str) -> tuple[object, ...]:
 
 
 def _excluded(axis: JointAxis) -> list[str]:
-    """The experiments that were excluded, which therefore may be scored."""
+    """List the excluded experiments, on which the model may therefore be scored."""
     pairs = [
         (part.species, biosample, assay)
         for part in axis.parts
@@ -125,13 +126,13 @@ def _settings(settings: Settings) -> list[str]:
 
 
 def _table(head: Sequence[str], rows: Iterable[Sequence[object]]) -> list[str]:
-    """A table in Markdown, and an empty line."""
+    """Format a table in Markdown, followed by an empty line."""
     lines = [head, ["---"] * len(head), *rows]
     return ["| " + " | ".join(map(_cell, line)) + " |" for line in lines] + [""]
 
 
 def _cell(value: object) -> str:
-    """A cell's text, in which nothing is markup."""
+    """Format a cell, with Markdown's special characters escaped."""
     if isinstance(value, float):
         return "" if math.isnan(value) else f"{value:.4f}"
     text = f"{value:,}" if type(value) is int else str(value)

@@ -1,8 +1,8 @@
-"""The whole state of a training run in one file, from which it goes on as if nothing had happened.
+"""Save the whole state of a training run in one file, from which it resumes as if never interrupted.
 
-Weights, optimiser moments, the state of what draws dropout, and where the run stood: batches are a function
-of (seed, epoch, step), so nothing else is needed. The file is replaced in one step, and its entries carry the
-CRC-32 of the zip format, which reading verifies.
+The file holds weights, optimiser moments, the state of the dropout generator, and the position of the run.
+Batches are a function of (seed, epoch, step), so nothing else is needed. The file is replaced atomically.
+Its entries carry the CRC-32 of the zip format, which reading verifies.
 """
 
 from __future__ import annotations
@@ -30,33 +30,33 @@ from epixs.training.cost import Cost
 
 STATE = "state"
 HEADER_BYTES = 1 << 12
-"""More than the header of an array in the file."""
+"""Upper bound on the size of an array's header in the file."""
 
 MAX_STATE_BYTES = 1 << 26
 FREE_SETTINGS = ("max_minutes", "memory_gb", "checkpoint_minutes")
-"""Settings that may differ when a run goes on: they decide none of its numbers."""
+"""Settings that may differ when a run resumes: they do not affect its results."""
 
 NEXT_STEP = "delete it, and the folder, to train anew"
 
 
 @dataclass(frozen=True)
 class RunState:
-    """Where a training run stands.
+    """Position and results so far of a training run.
 
     Parameters
     ----------
     epoch, step
-        What comes next, both counted from 0.
+        The next ones, both counted from 0.
     total_steps
         Steps over which the learning rate falls.
     history
-        One dict per finished epoch; none where a script of one's own keeps no history.
+        One dict per finished epoch; empty if a user's own script keeps no history.
     best, best_epoch, worse
         Lowest held-out error, its epoch, and epochs since.
     seconds
         Training time so far.
     precision
-        Of the hidden layers' products, as it was chosen at the beginning.
+        Precision of the hidden layers' products, chosen when the run began.
     """
 
     epoch: Count
@@ -71,16 +71,16 @@ class RunState:
 
 
 class _Content(TypedDict):
-    """What the array `STATE` of a checkpoint holds as JSON."""
+    """Content of a checkpoint's array `STATE`, as JSON."""
 
     identity: dict[str, Any]
     run: RunState
 
 
 def identity_of(axis: JointAxis, settings: Settings, cost: Cost, extends: str = "") -> dict[str, Any]:
-    """What a run must have in common with the one it goes on from, by name.
+    """Collect the values, by name, that a run must share with the run that it resumes.
 
-    `extends` is the fingerprint of the model that the run extends, if it does.
+    `extends` is the fingerprint of the model that the run extends, if any.
     """
     decisive = {name: value for name, value in settings.flat().items() if name not in FREE_SETTINGS}
     stores: dict[str, Any] = {f"store of {part.species}": part.plan for part in axis.parts}
@@ -94,18 +94,18 @@ def identity_of(axis: JointAxis, settings: Settings, cost: Cost, extends: str = 
 
 
 def mark_begun(folder: Path, identity: dict[str, Any]) -> None:
-    """Say in a folder that a run has begun there, so that what it saves is not taken for its end."""
+    """Mark in a folder that a run has begun, so that its saved models are not taken for finished."""
     folder.mkdir(parents=True, exist_ok=True)
     write_text(folder / BEGUN_FILE, json.dumps(identity))
 
 
 def has_begun(folder: Path, identity: dict[str, Any]) -> bool:
-    """Whether a run has begun in a folder and not ended.
+    """Check whether a run has begun in a folder and not ended.
 
     Raises
     ------
     TrainingError
-        If it was of other stores or settings: naming what differs.
+        If it was of other stores or settings; the message names the differences.
     """
     path = folder / BEGUN_FILE
     if not path.is_file():
@@ -117,11 +117,11 @@ def has_begun(folder: Path, identity: dict[str, Any]) -> bool:
 
 
 def save_checkpoint(folder: Path, model: Any, identity: dict[str, Any], state: RunState) -> None:
-    """Write the state of a run, replacing an earlier one in one step."""
+    """Write the state of a run, atomically replacing an earlier one."""
     text = json.dumps({"identity": identity, "run": asdict(state)})
     partial = folder / f"partial-{CHECKPOINT_FILE}"
     with partial.open("wb") as file:
-        with zipfile.ZipFile(file, "w") as archive:  # what np.savez writes, one array in memory at a time
+        with zipfile.ZipFile(file, "w") as archive:  # as np.savez, but one array in memory at a time
             _write(archive, STATE, np.frombuffer(text.encode(), dtype=np.uint8))
             for index, variable in enumerate(_variables(model)):
                 _write(archive, f"v{index}", np.asarray(variable))
@@ -131,41 +131,41 @@ def save_checkpoint(folder: Path, model: Any, identity: dict[str, Any], state: R
 
 
 def read_state(folder: Path, identity: dict[str, Any]) -> RunState | None:
-    """Where the run in a folder stands; None if it has no checkpoint.
+    """Read the state of the run in a folder; None if it has no checkpoint.
 
     Parameters
     ----------
     folder
-        Of the run.
+        Folder of the run.
     identity
-        What that run must have in common with this one; a `precision` of `"auto"` takes what it chose.
+        Values that this run must share with that one; a `precision` of `"auto"` accepts the one it chose.
 
     Raises
     ------
     TrainingError
-        If the checkpoint is damaged, or of other stores or settings: naming what differs.
+        If the checkpoint is damaged, or of other stores or settings; the message names the differences.
     """
-    found = _content_of(folder)
-    if found is None:
+    content = _content_of(folder)
+    if content is None:
         return None
-    check_identity(folder / CHECKPOINT_FILE, identity, found[0])
-    return found[1]
+    check_identity(folder / CHECKPOINT_FILE, identity, content[0])
+    return content[1]
 
 
 def standing(folder: Path) -> RunState | None:
-    """Where the run in a folder stands, whatever it is; None if it has no checkpoint.
+    """Read the state of the run in a folder, whatever its settings; None if it has no checkpoint.
 
     Raises
     ------
     TrainingError
         If the checkpoint is damaged.
     """
-    found = _content_of(folder)
-    return found[1] if found else None
+    content = _content_of(folder)
+    return content[1] if content else None
 
 
 def _content_of(folder: Path) -> tuple[dict[str, Any], RunState] | None:
-    """Identity and state of a checkpoint."""
+    """Read the identity and state of a checkpoint."""
     path = folder / CHECKPOINT_FILE
     if not path.is_file():
         return None
@@ -179,22 +179,22 @@ def _content_of(folder: Path) -> tuple[dict[str, Any], RunState] | None:
 
 
 def check_identity(path: Path, identity: dict[str, Any], theirs: dict[str, Any]) -> None:
-    """Check that what a path holds is of the run that `identity` is of.
+    """Check that the run at a path, with the identity `theirs`, is the run of `identity`.
 
     Raises
     ------
     TrainingError
-        Naming what differs.
+        If it is another run; the message names the differences.
     """
-    mine = dict(identity)
-    if mine.get("precision") == "auto":  # chosen when the run began, and kept
-        mine["precision"] = theirs.get("precision")
-    differ = [name for name in mine | theirs if mine.get(name) != theirs.get(name)]
+    wanted = dict(identity)
+    if wanted.get("precision") == "auto":  # chosen when the run began, and kept
+        wanted["precision"] = theirs.get("precision")
+    differ = [name for name in wanted | theirs if wanted.get(name) != theirs.get(name)]
     if differ:
-        named = [name for name in differ if name != "axis"]  # a digest, which says nothing to anybody
+        named = [name for name in differ if name != "axis"]  # a digest, which tells a reader nothing
         raise TrainingError(
             f"{path} is of another run: {', '.join(named) or 'excluded experiments or labels'}",
-            got="; ".join(f"{name} {shortened(mine.get(name))}" for name in named) or "others",
+            got="; ".join(f"{name} {shortened(wanted.get(name))}" for name in named) or "others",
             expected="; ".join(f"{name} {shortened(theirs.get(name))}" for name in named)
             or "those of that run",
             next_step="give the stores, --exclude and settings of that run, or another --out",
@@ -202,18 +202,18 @@ def check_identity(path: Path, identity: dict[str, Any], theirs: dict[str, Any])
 
 
 def _consistent(state: RunState, raw: dict[str, Any]) -> RunState:
-    """A state whose numbers fit together, and beside which nothing else is known of the run."""
+    """Return a state, after checking that its numbers fit together and that `raw` has no unknown keys."""
     if strange := sorted(raw.keys() - vars(state).keys()):
-        raise ValueError(f"it says {strange[0]}, of which nothing is known")
+        raise ValueError(f"it has an unknown key, {strange[0]}")
     if len(state.history) not in (0, state.epoch):
-        raise ValueError(f"its history is not one of {state.epoch} epochs")
+        raise ValueError(f"its history does not have {state.epoch} epochs")
     if not -1 <= state.best_epoch < max(1, state.epoch):
-        raise ValueError(f"epoch {state.best_epoch} is best of {state.epoch}")
+        raise ValueError(f"its best epoch is {state.best_epoch}, of {state.epoch}")
     return state
 
 
 def restore(folder: Path, model: Any) -> None:
-    """Put the state of a checkpoint into a compiled model.
+    """Load the state of a checkpoint into a compiled model.
 
     Raises
     ------
@@ -228,7 +228,7 @@ def restore(folder: Path, model: Any) -> None:
 
 
 def forget_checkpoint(folder: Path) -> None:
-    """Delete what says that a run has not ended; killed in between, it can go on from its checkpoint."""
+    """Delete the files of an unfinished run; if killed in between, it can resume from its checkpoint."""
     (folder / BEGUN_FILE).unlink(missing_ok=True)
     (folder / CHECKPOINT_FILE).unlink(missing_ok=True)
 
@@ -239,15 +239,15 @@ def _write(archive: zipfile.ZipFile, name: str, value: npt.NDArray[Any]) -> None
 
 
 def _variables(model: Any) -> list[Any]:
-    """All that training changes: weights, the state of dropout, optimiser moments and its step."""
-    passing = {id(variable) for variable in model.metrics_variables}
-    mine = [variable for variable in model.variables if id(variable) not in passing]
-    known = {id(variable) for variable in mine}
-    return mine + [variable for variable in model.optimizer.variables if id(variable) not in known]
+    """List all variables that training changes: weights, dropout state, optimiser moments and step."""
+    metrics = {id(variable) for variable in model.metrics_variables}
+    lasting = [variable for variable in model.variables if id(variable) not in metrics]
+    known = {id(variable) for variable in lasting}
+    return lasting + [variable for variable in model.optimizer.variables if id(variable) not in known]
 
 
 def _read(path: Path, name: str, shape: tuple[int, ...] | None, most: int) -> npt.NDArray[Any]:
-    """One array of the file, of a size that was checked before."""
+    """Read one array of the file, after checking its size."""
     try:
         with zipfile.ZipFile(path) as archive, archive.open(f"{name}.npy") as entry:
             size = archive.getinfo(f"{name}.npy").file_size
@@ -255,7 +255,7 @@ def _read(path: Path, name: str, shape: tuple[int, ...] | None, most: int) -> np
                 raise ValueError(f"{name} has {size} bytes")
             value = _array_of(entry)
     except (OSError, ValueError, LookupError, RuntimeError, zipfile.BadZipFile, zlib.error) as error:
-        # RuntimeError: zipfile's word for entries that are encrypted or compressed in a way it does not know.
+        # zipfile raises RuntimeError for entries that are encrypted or compressed in an unknown way.
         raise _damaged(path, error) from error
     if shape is not None and value.shape != shape:
         raise TrainingError(f"{path} is of another model: {name}", got=value.shape, expected=shape)
@@ -263,9 +263,9 @@ def _read(path: Path, name: str, shape: tuple[int, ...] | None, most: int) -> np
 
 
 def _array_of(entry: IO[bytes]) -> npt.NDArray[Any]:
-    """One array in NumPy's format; its shape is believed only if the data fill it."""
+    """Read one array in NumPy's format; its shape must match the amount of data."""
     if np.lib.format.read_magic(entry) != (1, 0):
-        raise ValueError("an array of another version than 1.0")
+        raise ValueError("an array of a version other than 1.0")
     shape, _, dtype = np.lib.format.read_array_header_1_0(entry)
     if dtype.kind not in "biuf":
         raise ValueError(f"an array of {dtype}")

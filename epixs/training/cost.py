@@ -1,4 +1,4 @@
-"""What a training run will take, from sizes alone: parameters, bytes, epochs and steps."""
+"""Estimate the cost of a training run, from sizes alone: parameters, bytes, epochs and steps."""
 
 from __future__ import annotations
 
@@ -10,30 +10,30 @@ from epixs.errors import TrainingError
 from epixs.models.kinds import kind_named
 
 EPOCHS_OVER_JOINT = 4
-"""Passes over those of a joint fit, where only factors are fitted: they begin anew, and nothing else learns
-with them (docs/training.md)."""
+"""Ratio of epochs to those of a joint fit, if only factors are fitted: they start anew, and nothing else
+learns with them (docs/training.md)."""
 
 BYTES_PER_PARAMETER = 16
-"""A parameter, its two Adam moments, and one copy while the best checkpoint is written; float32."""
+"""Bytes of a parameter, its two Adam moments, and one copy while the best checkpoint is written; float32."""
 
 PROCESS_BYTES = 1_000_000_000
-"""Python, TensorFlow, its threads and the batches under way, measured; without the model and the signal."""
+"""Memory of Python, TensorFlow, its threads and the batches in flight, without model and signal; measured."""
 
 
 @dataclass(frozen=True)
 class Cost:
-    """What a training run will take, before it starts.
+    """Cost of a training run, estimated before it starts.
 
     Parameters
     ----------
     parameters
-        Of the model.
+        Parameters of the model.
     memory_bytes
         Peak resident memory.
     signal_bytes
-        What of it the training signal may take.
+        The part of it that the training signal may take.
     in_memory
-        Whether all of the signal is in memory; if not, it is read again in each epoch.
+        Whether all of the signal is in memory; if not, each epoch reads it again.
     batch_size, steps_per_epoch, epochs, positions, experiments
         Sizes of the run.
     """
@@ -50,7 +50,7 @@ class Cost:
 
 
 def estimate_cost(axis: JointAxis, settings: Settings) -> Cost:
-    """Parameters, bytes and steps of a run."""
+    """Estimate parameters, bytes and steps of a run."""
     kind, training = kind_named(settings.kind), settings.training
     parameters = kind.parameters(axis, settings)
     positions = sum(part.n_positions[0] for part in axis.parts if len(part.training))
@@ -72,7 +72,7 @@ def estimate_cost(axis: JointAxis, settings: Settings) -> Cost:
 
 
 def planned_epochs(axis: JointAxis, settings: Settings) -> int:
-    """Epochs of a run without a time limit."""
+    """Return the number of epochs of a run without a time limit."""
     return kind_named(settings.kind).schedule(axis, settings).epochs
 
 
@@ -82,7 +82,7 @@ def check_tracks(axis: JointAxis, settings: Settings) -> None:
     Raises
     ------
     TrainingError
-        Saying what they lack.
+        If they lack something; the message says what.
     """
     if lacks := kind_named(settings.kind).lacks(axis):
         raise TrainingError(
@@ -98,7 +98,7 @@ def check_memory(cost: Cost, settings: Settings) -> None:
     Raises
     ------
     TrainingError
-        Saying what it needs and which settings reduce it.
+        If it needs more; the message says how much, and which settings reduce it.
     """
     allowed = settings.training.memory_gb
     if cost.memory_bytes > allowed * 1e9:

@@ -1,4 +1,4 @@
-"""Which devices a model is trained on, and in which precision its hidden layers multiply."""
+"""Choose the devices for training, and the precision in which hidden layers multiply."""
 
 from __future__ import annotations
 
@@ -15,17 +15,18 @@ from epixs.cluster.client import cores
 PROBED_ROWS = 4_096
 PROBE_ROUNDS = 10
 WORTHWHILE = 1.2
-"""How many times as fast bfloat16 has to multiply to be chosen."""
+"""Speed of bfloat16 relative to float32 from which bfloat16 is chosen."""
 
 PART_ENTRIES = 2_500
-"""Entries of a part of a batch, at least: fewer cost more than they keep in the cache."""
+"""Minimum number of entries per micro-batch: smaller ones cost more than they gain from the cache."""
 
 
 def use_cores() -> None:
-    """On a machine without GPU, have TensorFlow do several operations at a time, each on one core.
+    """On a machine without GPU, let TensorFlow run several operations at a time, each on one core.
 
-    By default it does one after the other, each on all cores, which then wait for each other at its end, and
-    what one has worked out lies in the other's cache. Does nothing where TensorFlow has started, or was told.
+    By default it runs one after the other, each on all cores. The cores then wait for each other at the end
+    of each operation, and a core's input lies in another's cache. Does nothing if TensorFlow has started, or
+    if the number of threads is set already.
     """
     threading = tf.config.threading
     told = threading.get_intra_op_parallelism_threads() or threading.get_inter_op_parallelism_threads()
@@ -38,19 +39,19 @@ def use_cores() -> None:
 
 
 def parts_of(entries: int) -> int:
-    """In how many parts a batch of so many entries is worked through: four a core, one on a GPU."""
+    """Return the number of micro-batches for a batch of so many entries: up to four per core; 1 on a GPU."""
     if tf.config.list_physical_devices("GPU"):
         return 1
     return max(1, min(4 * cores(), entries // PART_ENTRIES))
 
 
 def training_scope(devices: Sequence[str] | None = None) -> Any:
-    """A context in which models are made: mirrored on several devices, if there are several.
+    """Return a context in which to make models: mirrored on all devices, if there are several.
 
     Parameters
     ----------
     devices
-        Names as TensorFlow has them, `"GPU:0"`; by default all GPUs of this machine.
+        Names as in TensorFlow, `"GPU:0"`; by default all GPUs of this machine.
     """
     names = list(devices or [device.name for device in tf.config.list_logical_devices("GPU")])
     if len(names) < 2:
@@ -59,14 +60,14 @@ def training_scope(devices: Sequence[str] | None = None) -> Any:
 
 
 def chosen_precision(precision: str, hidden: Sequence[int]) -> str:
-    """Choose `"float32"` or `"bfloat16"`: as asked for, or (`"auto"`) what is faster here, by trying."""
+    """Choose `"float32"` or `"bfloat16"`: as asked for or, for `"auto"`, by timing both."""
     if precision != "auto":
         return precision
     return "bfloat16" if bfloat16_speedup(hidden) >= WORTHWHILE else "float32"
 
 
 def bfloat16_speedup(hidden: Sequence[int]) -> float:
-    """How many times as fast the layers between hidden layers are in bfloat16, forwards and backwards."""
+    """Measure the speed of a hidden layer in bfloat16 relative to float32, forwards and backwards."""
     if len(hidden) < 2:
         return 1.0
     seconds = {}
@@ -84,9 +85,9 @@ def bfloat16_speedup(hidden: Sequence[int]) -> float:
 
 
 def _layer_step(rows: Any, kernel: Any) -> Any:
-    """A dense layer and its two gradients, added up to one number so that none is left out."""
+    """Compute a dense layer and its two gradients, summed to one number so that none is optimised away."""
     with tf.GradientTape() as tape:
         tape.watch([rows, kernel])
-        found = tf.nn.relu(tf.matmul(rows, kernel))
-    back = tape.gradient(found, [rows, kernel], found)
-    return tf.add_n([tf.reduce_sum(values[:1]) for values in (found, *back)])
+        output = tf.nn.relu(tf.matmul(rows, kernel))
+    back = tape.gradient(output, [rows, kernel], output)
+    return tf.add_n([tf.reduce_sum(values[:1]) for values in (output, *back)])

@@ -1,4 +1,4 @@
-"""What is left of a training run that has ended, for whoever asks to go on with it."""
+"""Read the results of a training run that has ended, when it is asked to resume."""
 
 from __future__ import annotations
 
@@ -16,40 +16,40 @@ from epixs.training.verdict import errors_in
 
 
 def ended_run(axis: JointAxis, settings: Settings, out: str | Path, *, extends: str = "") -> dict[str, Any]:
-    """What the run in a folder has found, if it has ended; nothing if there is none, or it was interrupted.
+    """Return the results of the run in a folder; empty if there is none, or it was interrupted.
 
     Parameters
     ----------
     axis, settings
-        Of the model that is asked for, with nothing left open.
+        Axis and settings of the model asked for, after `settled`.
     out
         Folder of the model.
     extends
-        Fingerprint of the model that it extends, if it does.
+        Fingerprint of the model that it extends, if any.
 
     Raises
     ------
     TrainingError
-        If the run in the folder was of other stores or settings: naming what differs.
+        If the run in the folder was of other stores or settings; the message names the differences.
     """
     out = Path(out)
     if not (out / DESCRIPTION_FILE).is_file():
         return {}
-    there = read_description(out)
-    if there.interrupted:
+    saved = read_description(out)
+    if saved.interrupted:
         return {}
     cost = estimate_cost(axis, settings)
-    mine = identity_of(axis, settings, cost, extends)
-    check_identity(out, mine, identity_of(there.axis, there.settings, cost, there.extends))
+    identity = identity_of(axis, settings, cost, extends)
+    check_identity(out, identity, identity_of(saved.axis, saved.settings, cost, saved.extends))
     kind = kind_named(settings.kind)
     history = read_history(out) if (out / HISTORY_FILE).is_file() else {"epoch": []}
-    kept = int(there.scores.get("best_epoch", -1))
+    kept = int(saved.scores.get("best_epoch", -1))
     row = {}
     if kept in history["epoch"]:
         at = history["epoch"].index(kept)
         row = {name: values[at] for name, values in history.items()}
     return {
-        **{name: value for name, value in there.scores.items() if name.endswith("_mse")},
+        **{name: value for name, value in saved.scores.items() if name.endswith("_mse")},
         "had_ended": True,
         "held_out": kind.held_out,
         "keeps_last": kind.keeps_last,

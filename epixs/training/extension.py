@@ -30,22 +30,22 @@ LABELS = ["biosample", "assay"]
 
 @dataclass(frozen=True)
 class Extension:
-    """What a store adds to a model.
+    """Additions of a store to a model.
 
     Parameters
     ----------
     axis
         The model's axis with the store's new experiments.
     fit_axis
-        The same, with only those experiments to train on that bring something new.
+        The same axis, trained only on experiments with a new biosample, assay or species.
     species
-        Of the store.
+        Species of the store.
     new_species
-        Whether the model does not know it.
+        Whether that species is new to the model.
     biosamples, assays
-        The new ones.
+        The new labels.
     untouched
-        New experiments whose biosample and assay are both known: there is nothing to fit for them.
+        Number of new experiments whose biosample and assay are both known: nothing is fitted for them.
     """
 
     axis: JointAxis
@@ -60,19 +60,18 @@ class Extension:
 def plan_extension(
     trained: TrainedModel, store: str | Path, exclude: Sequence[Pair] = (), aliases: Sequence[Alias] = ()
 ) -> Extension:
-    """Find what a store has that a model does not know.
+    """Find the experiments and labels of a store that a model does not know.
 
     Parameters
     ----------
     trained
         The model.
     store
-        A store of a species that the model knows, on the same regions, with further experiments; or of a
-        species it does not know.
+        A store with further experiments of a known species, on the same regions; or a store of a new species.
     exclude
-        Experiments of the store never to be fitted to.
+        Experiments of the store that are never fitted.
     aliases
-        Assays that the store names otherwise than the model, besides those that the model knows of.
+        Assays that the store names otherwise than the model, in addition to the aliases that the model knows.
 
     Raises
     ------
@@ -81,14 +80,14 @@ def plan_extension(
     """
     require_genome_factors(trained.kind, "extending")
     old = trained.axis
-    found = axis_of_store(store, exclude, old, aliases)
-    part = found.parts[0]
+    store_axis = axis_of_store(store, exclude, old, aliases)
+    part = store_axis.parts[0]
     new_species = part.species not in old.species
     if not new_species:
         part = _grown(old.part(part.species), part, trained.folder)
     known_biosamples = () if new_species else old.part(part.species).biosamples
     biosamples = tuple(name for name in part.biosamples if name not in known_biosamples)
-    assays = tuple(name for name in found.assays if name not in old.assays)
+    assays = tuple(name for name in store_axis.assays if name not in old.assays)
     table = part.experiments
     brings = table["biosample"].isin(biosamples) | table["assay"].isin(assays)
     fitted = brings & ~table["excluded"] & ~table["held_out"]
@@ -105,8 +104,8 @@ def plan_extension(
     parts = tuple(part if p.species == part.species else p for p in old.parts)
     axis = JointAxis(
         (*parts, part) if new_species else parts,
-        tuple(sorted({*old.assays, *found.assays})),
-        found.assay_classes | old.assay_classes,
+        tuple(sorted({*old.assays, *store_axis.assays})),
+        store_axis.assay_classes | old.assay_classes,
     )
     alone = tuple(
         replace(
@@ -122,7 +121,7 @@ def plan_extension(
 
 
 def _grown(old: SpeciesAxis, new: SpeciesAxis, folder: Path) -> SpeciesAxis:
-    """A known species' share with further experiments; `trained` marks those the model knows."""
+    """Check a known species' new axis against its old one; column `trained` marks the known experiments."""
     if old.regions != new.regions:
         raise AxisError(
             f"{new.source} and {folder} do not fit together: regions of {new.species}",
@@ -177,11 +176,11 @@ def extend(
     report: Callable[[EpochReport], None] | None = None,
     on_probe: Callable[[Probe], None] | None = None,
 ) -> dict[str, Any]:
-    """Fit what a store adds to a model, with all that the model knows frozen, and write a new model.
+    """Fit the additions of a store to a model, with all that the model knows frozen; write a new model.
 
     New biosamples and assays get factors; a new species gets factors for its genome and its biosamples. The
-    layers, and the factors that were there, stay as they are: predictions of the old model do not change by
-    a bit. Bounds of known assays stay as well.
+    layers and the existing factors do not change: the new model gives the old one's predictions bit for bit.
+    The bounds of known assays do not change either.
 
     Parameters
     ----------
@@ -200,7 +199,7 @@ def extend(
 
     Returns
     -------
-    As from `train`.
+    The same as `train`.
 
     Raises
     ------
@@ -215,7 +214,7 @@ def extend(
         epochs=epochs or 0,
         max_minutes=max_minutes or 0.0,
         held_out_tracks=0,
-        weight_decay=0.0,  # it would move what is frozen
+        weight_decay=0.0,  # it would change frozen weights
         species_weight="by_bins",  # there is only one
         precision="float32",
     )

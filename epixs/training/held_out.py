@@ -1,7 +1,7 @@
-"""Entries that training never draws, and what a prediction of them has to beat.
+"""Entries that training never draws, and the baselines that a prediction of them has to beat.
 
-Average activity is the mean of the assay's other training experiments at the bin, read from the stores; the
-mean is that of the same experiments over all bins, a constant. Both leave out the experiment itself.
+Average activity is the mean of the assay's other training experiments at the bin, read from the stores. The
+mean is a constant, taken over all bins of the same experiments. Both leave out the experiment itself.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from epixs.training.dataset import dataset_of
 from epixs.training.verdict import KINDS, GroupError
 
 MOST_CHUNKS = 2_048
-"""Chunks of a store that are read for average activity: 2 GB, a few seconds."""
+"""Maximum number of chunks that are read from a store for average activity: 2 GB, a few seconds."""
 
 Floats = npt.NDArray[np.float32]
 
@@ -32,12 +32,12 @@ class HeldOut:
     Parameters
     ----------
     axis
-        Names what the numbers in the batch stand for.
+        Axis that the numbers in the batch refer to.
     batch
         The entries.
     average, mean
-        Predictions of average activity and of the mean, shape `(n,)`; NaN where there is no other experiment,
-        or where it was not looked up (`MOST_CHUNKS`).
+        Predictions of average activity and of the mean, shape `(n,)`; NaN if there is no other experiment,
+        or if it was not looked up (`MOST_CHUNKS`).
     """
 
     axis: JointAxis
@@ -56,43 +56,43 @@ class HeldOut:
         return self.batch.value[:, 0]
 
     def errors_of(self, row: dict[str, float]) -> list[GroupError]:
-        """Errors by species and assay as a row of the history has them."""
-        found = []
-        for (species, assay), mine in self._groups.items():
+        """Read errors by species and assay from a row of the history."""
+        errors = []
+        for (species, assay), mask in self._groups.items():
             values = {
                 name: row.get(f"{kind}/{_group(species, assay)}", np.nan) for name, kind in KINDS.items()
             }
-            found.append(GroupError(species, assay, int(mine.sum()), **values))
-        return found
+            errors.append(GroupError(species, assay, int(mask.sum()), **values))
+        return errors
 
     @cached_property
     def _groups(self) -> dict[tuple[str, str], npt.NDArray[np.bool_]]:
-        """Entries of each species and each assay in it: those that all three can be compared on, if any."""
+        """Mask of the entries of each species and assay (`""`: all): those with both baselines, if any."""
         species = species_of_entries(self.axis, self.batch)
         compared = ~np.isnan(self.average) & ~np.isnan(self.mean)
-        found = {}
+        masks = {}
         for number, part in enumerate(self.axis.parts):
             whole = species == number
             if len(part.training):
-                found[part.species, ""] = whole & compared if (whole & compared).any() else whole
+                masks[part.species, ""] = whole & compared if (whole & compared).any() else whole
                 assays = self.batch.assay[:, 0]
                 for assay in np.unique(assays[whole]):
-                    name, mine = part.store_name(self.axis.assays[assay]), whole & (assays == assay)
-                    found[part.species, name] = mine & compared if (mine & compared).any() else mine
-        return found
+                    name, mask = part.store_name(self.axis.assays[assay]), whole & (assays == assay)
+                    masks[part.species, name] = mask & compared if (mask & compared).any() else mask
+        return masks
 
     def mse(self, predicted: Floats) -> float:
-        """Mean squared error over all entries."""
+        """Return the mean squared error over all entries."""
         return float(np.mean((predicted.astype(np.float64) - self.truth) ** 2))
 
     def errors(self, predicted: Floats) -> list[GroupError]:
-        """Errors by species and assay, of a prediction and of the baselines, shape `(n,)`."""
+        """Compute errors by species and assay, of a prediction of shape `(n,)` and of the baselines."""
         squares = [
             (values.astype(np.float64) - self.truth) ** 2 for values in (predicted, self.average, self.mean)
         ]
         return [
-            GroupError(species, assay, int(mine.sum()), *(_mean(square[mine]) for square in squares))
-            for (species, assay), mine in self._groups.items()
+            GroupError(species, assay, int(mask.sum()), *(_mean(square[mask]) for square in squares))
+            for (species, assay), mask in self._groups.items()
         ]
 
 
@@ -101,7 +101,7 @@ def _mean(values: npt.NDArray[np.float64]) -> float:
 
 
 def history_columns(errors: list[GroupError]) -> dict[str, float]:
-    """Errors by group as columns of the history: `held_out_mse/SPECIES/ASSAY`, and those of the baselines."""
+    """Turn errors by group into columns of the history: `held_out_mse/SPECIES/ASSAY`, and the baselines'."""
     columns: dict[str, float] = {}
     for error in errors:
         for name in KINDS:
@@ -114,32 +114,32 @@ def _group(species: str, assay: str) -> str:
 
 
 def with_baselines(axis: JointAxis, batch: Batch, seed: int = 0) -> HeldOut:
-    """Held-out entries with the baselines' predictions.
+    """Add the baselines' predictions to held-out entries.
 
     Parameters
     ----------
     axis
-        Its training experiments make the baselines; of an extension, all that the extended model will know.
+        Axis whose training experiments make the baselines; for an extension, those of the extended model.
     batch
         Entries; those with weight 0 are left out.
     seed
-        Decides where average activity is looked up, in stores too large to do so everywhere.
+        Seed that chooses the chunks read for average activity, in stores too large to read them all.
     """
     batch = batch.take(batch.weight[:, 0] > 0)
     average, mean = (np.full(len(batch.position), np.nan, np.float32) for _ in range(2))
     species = species_of_entries(axis, batch)
     for number, part in enumerate(axis.parts):
-        mine = np.flatnonzero(species == number)
-        if mine.size and len(part.training):
-            bins = batch.position[mine, 0].astype(np.int64) - axis.offsets(part.species)[0]
-            labels = batch.biosample[mine, 0], batch.assay[mine, 0]
-            average[mine] = average_activity(axis, part, bins, *labels, seed=seed)
-            mean[mine] = mean_signal(axis, part, *labels)
+        entries = np.flatnonzero(species == number)
+        if entries.size and len(part.training):
+            bins = batch.position[entries, 0].astype(np.int64) - axis.offsets(part.species)[0]
+            labels = batch.biosample[entries, 0], batch.assay[entries, 0]
+            average[entries] = average_activity(axis, part, bins, *labels, seed=seed)
+            mean[entries] = mean_signal(axis, part, *labels)
     return HeldOut(axis, batch, average, mean)
 
 
 def species_of_entries(axis: JointAxis, batch: Batch) -> npt.NDArray[np.int64]:
-    """Number of the species in which each entry lies."""
+    """Return the number of the species in which each entry lies."""
     ends = np.cumsum([part.n_positions[0] for part in axis.parts])
     return np.searchsorted(ends, batch.position[:, 0], side="right").astype(np.int64)
 
@@ -147,19 +147,19 @@ def species_of_entries(axis: JointAxis, batch: Batch) -> npt.NDArray[np.int64]:
 def mean_signal(
     axis: JointAxis, part: SpeciesAxis, biosample: npt.NDArray[np.int32], assay: npt.NDArray[np.int32]
 ) -> Floats:
-    """Mean of the assay's other training experiments, shape `(n,)`."""
+    """Return the mean of the assay's other training experiments for each pair, shape `(n,)`."""
     training = part.training
     names, assays = (
         axis.biosample_index(part.species, training["biosample"]),
         axis.assay_index(training["assay"]),
     )
     means = training["signal_mean"].to_numpy(dtype=np.float64)
-    found = np.full(assay.size, np.nan, np.float32)
+    predicted = np.full(assay.size, np.nan, np.float32)
     for b, a in {*zip(biosample.tolist(), assay.tolist(), strict=True)}:
         others = means[(assays == a) & (names != b)]
         if others.size:
-            found[(biosample == b) & (assay == a)] = others.mean()
-    return found
+            predicted[(biosample == b) & (assay == a)] = others.mean()
+    return predicted
 
 
 def average_activity(
@@ -171,7 +171,7 @@ def average_activity(
     *,
     seed: int = 0,
 ) -> Floats:
-    """Mean of the assay's other training experiments at each bin of a species, shape `(n,)`."""
+    """Read the mean of the assay's other training experiments at each bin of a species, shape `(n,)`."""
     training = part.training
     rows = training["row"].to_numpy(dtype=np.int64)
     names, assays = (
@@ -187,16 +187,18 @@ def average_activity(
         columns = np.random.default_rng([seed, 0xBA5E]).choice(columns, most, replace=False)
     total, count = np.zeros(bins.size), np.zeros(bins.size, dtype=np.int64)
     for at in columns:
-        mine = np.flatnonzero(column == at)
+        entries = np.flatnonzero(column == at)
         first = int(at) * layout.chunk_bins
-        wanted = np.isin(assays, assay[mine])
+        wanted = np.isin(assays, assay[entries])
         for number in np.unique(group[wanted]):
             low = int(number) * layout.chunk_rows
             block = np.asarray(
                 signal[low : low + layout.chunk_rows, first : first + layout.chunk_bins], dtype=np.float32
             )
             for experiment in np.flatnonzero(wanted & (group == number)):
-                chosen = mine[(assay[mine] == assays[experiment]) & (biosample[mine] != names[experiment])]
+                chosen = entries[
+                    (assay[entries] == assays[experiment]) & (biosample[entries] != names[experiment])
+                ]
                 values = block[rows[experiment] - low, place[chosen] - first]
                 known = ~np.isnan(values)
                 total[chosen[known]] += values[known]

@@ -1,4 +1,4 @@
-"""What a run leaves to look at: `history.csv`, and TensorBoard's event files."""
+"""The history of a run, as `history.csv` and as TensorBoard's event files."""
 
 from __future__ import annotations
 
@@ -23,18 +23,18 @@ COLUMNS = (
     "samples_per_second",
     "seconds",
 )
-"""First columns of `history.csv`; `held_out_tracks_mse` is empty where no whole experiment is held out.
+"""First columns of `history.csv`; `held_out_tracks_mse` is empty if no whole experiment is held out.
 
 After them come `held_out_mse/SPECIES` and `held_out_mse/SPECIES/ASSAY`, and the same of
-`average_activity_mse` and `mean_mse`: errors by group, of whole experiments where some are held out, else of
-held-out blocks.
+`average_activity_mse` and `mean_mse`. These are errors by group: of whole experiments if some are held out,
+else of held-out blocks.
 """
 
 GROUPED = ("held_out_mse/", "average_activity_mse/", "mean_mse/")
 
 
 def write_history(folder: Path, rows: list[dict[str, float]]) -> None:
-    """Replace `history.csv`, in one step."""
+    """Replace `history.csv` atomically."""
     lines = io.StringIO(newline="")
     grouped = dict.fromkeys(name for row in rows for name in row if name.startswith(GROUPED))
     writer = csv.DictWriter(lines, [*COLUMNS, *grouped], lineterminator="\n")
@@ -44,12 +44,12 @@ def write_history(folder: Path, rows: list[dict[str, float]]) -> None:
 
 
 def read_history(folder: Path) -> dict[str, list[float]]:
-    """The columns of `history.csv`; what is empty is NaN.
+    """Read the columns of `history.csv`; empty cells are NaN.
 
     Raises
     ------
     TrainingError
-        If there is none, or it holds something else.
+        If there is no such file, or it holds something else.
     """
     path = folder / HISTORY_FILE
     if not path.is_file():
@@ -70,7 +70,7 @@ def read_history(folder: Path) -> dict[str, list[float]]:
 
 
 class EventLog:
-    """Scalars for TensorBoard, written by TensorFlow itself; `tensorboard --logdir MODEL_DIR` shows them."""
+    """Writes scalars for TensorBoard with TensorFlow; `tensorboard --logdir MODEL_DIR` shows them."""
 
     def __init__(self, folder: Path) -> None:
         import tensorflow as tf

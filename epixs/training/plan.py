@@ -26,17 +26,17 @@ class TrainingRun:
     Parameters
     ----------
     axis, settings
-        What is trained over, and how, with nothing left open.
+        Axis to train over, and settings, after `settled`.
     cost
-        What it takes.
+        Estimated cost.
     folder
         Folder of the model.
     deadline
-        `time.monotonic()` at which to stop.
+        Value of `time.monotonic()` at which to stop.
     identity
-        What a run that goes on from a checkpoint must have in common with it.
+        Values, by name, that a run which resumes from a checkpoint must share with it.
     state
-        Where the run stands that goes on; None where one begins.
+        State of the run to resume; None for a new run.
     """
 
     axis: JointAxis
@@ -49,11 +49,11 @@ class TrainingRun:
 
     @property
     def kind(self) -> Kind:
-        """What the kind of model gives."""
+        """The kind of model."""
         return kind_named(self.settings.kind)
 
     def sampler(self) -> BatchSampler:
-        """What draws the batches; the signal is out of core where the cost says so."""
+        """Make the sampler of the batches; its signal is out of core if the cost says so."""
         return self.kind.sampler(
             self.axis, self.settings, batch_size=self.cost.batch_size, signal_bytes=self.cost.signal_bytes
         )
@@ -68,23 +68,23 @@ def plan_run(
     force: bool = False,
     extends: str = "",
 ) -> TrainingRun:
-    """Decide what axis and settings leave open, and check that the run may begin, or go on.
+    """Settle what axis and settings leave open, and check that the run may begin or resume.
 
     Parameters
     ----------
     axis, settings
-        What to train over, and how.
+        Axis to train over, and settings.
     out
         Folder of the model.
     resume, force
         As in `train`.
     extends
-        Fingerprint of the model that the run extends, if it does.
+        Fingerprint of the model that the run extends, if any.
 
     Raises
     ------
     TrainingError
-        If values are out of scale, memory does not suffice, the folder holds something else, or the run to
+        If values are too large, memory does not suffice, the folder holds something else, or the run to
         resume is of other stores or settings.
     """
     started, out = time.monotonic(), Path(out)
@@ -104,23 +104,23 @@ def plan_run(
 
 
 def settled(axis: JointAxis, settings: Settings) -> tuple[JointAxis, Settings]:
-    """Decide which tracks are held out whole, and what the kind of model leaves open."""
+    """Settle the tracks that are held out whole, and what the settings of the kind of model leave open."""
     axis = axis.hold_out(settings.training.held_out_tracks, settings.training.seed)
     return axis, kind_named(settings.kind).settle(axis, settings)
 
 
 def precision_of(settings: Settings) -> str:
-    """Choose in which precision hidden layers are multiplied on this machine."""
+    """Choose the precision in which hidden layers multiply on this machine."""
     return chosen_precision(settings.training.precision, kind_named(settings.kind).hidden_widths(settings))
 
 
 def check_scales(axis: JointAxis) -> None:
-    """Refuse a training experiment that is beyond what training can hold as a whole.
+    """Refuse a training experiment whose mean exceeds the largest value that training can hold.
 
     Raises
     ------
     TrainingError
-        Naming the first.
+        If there is such an experiment; the message names the first.
     """
     for part in axis.parts:
         beyond = part.training[part.training["signal_mean"].abs() > PACKED_LIMIT]
@@ -129,13 +129,13 @@ def check_scales(axis: JointAxis) -> None:
                 f"{part.species} / {row.biosample} / {row.assay}: values of another order of magnitude",
                 got=f"a mean of {row.signal_mean:.3g} arcsinh units",
                 expected=f"at most {PACKED_LIMIT:.0f} (4.4 million in the track's own units)",
-                next_step=f"is it a factor too large? `epixs remove {part.source} {row.accession}`, or "
-                "list it in the table of --exclude",
+                next_step=f"if its values are off by a factor, `epixs remove {part.source} {row.accession}` "
+                "or list it in the table of --exclude",
             )
 
 
 def _state_in(out: Path, identity: dict[str, Any], *, resume: bool) -> RunState | None:
-    """Where the run in a folder stands that is to go on; None where one begins."""
+    """Read the state of the run to resume in a folder; None for a new run."""
     state = read_state(out, identity) if resume else None
     if state is None and not (resume and has_begun(out, identity)):
         check_new_folder(out, TrainingError)

@@ -1,4 +1,4 @@
-"""How long a run will take, from timing its first steps, which are then undone."""
+"""Estimate how long a run will take by timing its first steps, which are then undone."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from epixs.training.dataset import training_dataset
 
 PROBE_STEPS = 10
 FEWEST_STEPS = 2
-"""Steps that are timed whatever they take: of the first one alone, which compiles, nothing can be told."""
+"""Minimum number of timed steps, however long they take: the first one compiles, and alone tells nothing."""
 
 
 class _Stopwatch(keras.callbacks.Callback):  # type: ignore[misc, unused-ignore]
@@ -38,19 +38,19 @@ class _Stopwatch(keras.callbacks.Callback):  # type: ignore[misc, unused-ignore]
 def seconds_per_step(
     model: Any, sampler: BatchSampler, *, most_seconds: float = float("inf"), interrupted: threading.Event
 ) -> float:
-    """Time ten steps of a compiled model, and put everything that they changed back.
+    """Time ten steps of a compiled model, and undo everything that they changed.
 
     Parameters
     ----------
     model, sampler
-        The model, compiled with a learning-rate schedule, and what draws its batches.
+        The model, compiled with a learning-rate schedule, and the sampler of its batches.
     most_seconds
-        Stop after fewer steps, if they take longer.
+        Time after which to stop with fewer steps.
     interrupted
-        Set by Ctrl-C.
+        Event that Ctrl-C sets.
     """
     known = {id(variable): variable for variable in [*model.variables, *model.optimizer.variables]}
-    # Most of an optimiser's variables are zeros, of which no copy is kept.
+    # Most of an optimiser's variables are zero: no copy of those is kept.
     before = [(variable, value if (value := variable.numpy()).any() else None) for variable in known.values()]
     stopwatch = _Stopwatch(time.monotonic() + most_seconds, interrupted)
     model.fit(

@@ -1,4 +1,4 @@
-"""Joint training of all species: plan and cost first, best weights on what is held out."""
+"""Train all species jointly: plan and cost first, then keep the best weights on held-out entries."""
 
 from __future__ import annotations
 
@@ -40,24 +40,24 @@ from epixs.training.plan import TrainingRun, plan_run, precision_of, settled
 from epixs.training.probe import seconds_per_step
 
 PROBE_SHARE = 0.1
-"""Of `max_minutes`, at most, that timing the first steps may take."""
+"""Maximum share of `max_minutes` for timing the first steps."""
 
 FILLED_SHARE = 0.8
-"""Of the time that is left, taken up by training steps; scoring and writing checkpoints need some too."""
+"""Share of the remaining time for training steps; scoring and writing checkpoints take the rest."""
 
 
 @dataclass(frozen=True)
 class Probe:
-    """What the first steps have shown.
+    """Estimate from timing the first steps.
 
     Parameters
     ----------
     seconds_per_epoch
-        By ten steps, timed before the start.
+        Estimated from ten steps, timed before the start.
     epochs
-        At most.
+        Maximum number of epochs.
     wanted_epochs
-        At most, if there were no time limit.
+        Maximum number of epochs without a time limit.
     """
 
     seconds_per_epoch: float
@@ -82,32 +82,32 @@ def train(
     Parameters
     ----------
     axis
-        What to train over; its excluded experiments are never read.
+        Axis to train over; its excluded experiments are never read.
     settings
         From `make_settings` or `read_settings`.
     out
         New or empty folder for `model.keras`, `model.json`, `history.csv` and `MODEL_CARD.md`.
     resume
-        Go on with the run in `out`, where it was interrupted; begin it, if there is none yet. Where it has
-        ended, nothing is done.
+        Resume the run in `out` if it was interrupted; begin one if there is none yet. If it has ended,
+        nothing is done.
     force
         Start even if more memory is needed than `memory_gb`.
     tensorboard
         Write event files to `out/tensorboard` as well.
     devices
-        Train on several, `["GPU:0", "GPU:1"]`; by default on all GPUs of this machine, or its CPU.
+        Devices to train on, `["GPU:0", "GPU:1"]`; by default all GPUs of this machine, or its CPU.
     report
-        Called while training.
+        Function called while training, with an `EpochReport`.
     on_probe
-        Called once before the first step.
+        Function called once before the first step, with a `Probe`.
 
     Returns
     -------
-    What `model.json` says of the run, `held_out_mse`, `best_epoch` and `epochs`; whether `patience` ended
-    it (`stopped_early`) or `max_minutes` before its last planned step (`time_ran_out`); `planned_epochs`,
-    and `wanted_epochs`, which would be planned without a time limit; which entries are `held_out`; and
-    `errors`, a `GroupError` per species and per assay, of the epoch that was kept. Of a run that had ended
-    before, `had_ended` and what its folder says of these.
+    `held_out_mse`, `best_epoch` and `epochs`, as in `model.json`; whether `patience` ended the run
+    (`stopped_early`), or `max_minutes` did before its last planned step (`time_ran_out`); `planned_epochs`,
+    and `wanted_epochs`, the plan without a time limit; which entries are `held_out`; and `errors`, one
+    `GroupError` per species and per assay, of the epoch that was kept. For a run that had ended before:
+    `had_ended`, and those of the above that its folder holds.
 
     Raises
     ------
@@ -143,7 +143,7 @@ def train(
 
 
 def time_steps(axis: JointAxis, settings: Settings) -> Probe:
-    """How long an epoch would take, without training anything.
+    """Estimate how long an epoch would take, without training anything.
 
     Raises
     ------
@@ -169,10 +169,10 @@ def time_steps(axis: JointAxis, settings: Settings) -> Probe:
 
 @contextlib.contextmanager
 def collecting_only_here() -> Iterator[None]:
-    """Let no other thread collect garbage; `carry_out` does after each epoch.
+    """Keep other threads from collecting garbage; `carry_out` collects after each epoch.
 
-    Collected, an unfinished tf.data iterator waits for the batches it is drawing: for ever, if one of the
-    threads that have to draw them collects it.
+    When an unfinished tf.data iterator is collected, it waits for the batches it is drawing. It waits for
+    ever if the thread that collects it is one of those that draw them.
     """
     enabled = gc.isenabled()
     gc.disable()
@@ -185,7 +185,7 @@ def collecting_only_here() -> Iterator[None]:
 
 @contextlib.contextmanager
 def new_folder(folder: Path) -> Iterator[None]:
-    """Make a folder, and remove it again where what should fill it fails before it has written anything."""
+    """Make a folder; remove it again if the code that fills it fails before writing anything."""
     made = not folder.exists()
     folder.mkdir(parents=True, exist_ok=True)
     try:
@@ -208,9 +208,9 @@ def carry_out(
     report: Callable[[EpochReport], None] | None = None,
     on_probe: Callable[[Probe], None] | None = None,
 ) -> dict[str, Any]:
-    """Fit a model to what a sampler draws, and save it whenever it is better than before; see `train`.
+    """Fit a model to the batches of a sampler, and save it whenever it improves; see `train`.
 
-    `known` is the axis of all training experiments, where only some are fitted to; baselines know them all.
+    `known` is the axis of all training experiments, if only some are fitted; the baselines use them all.
     """
     training, interrupted = run.settings.training, threading.Event()
     run.kind.begin(model, sampler)
@@ -267,7 +267,7 @@ def _compiled_for(
     interrupted: threading.Event,
     on_probe: Callable[[Probe], None] | None,
 ) -> int:
-    """Compile a model for as many steps as the time allows, found by timing a few; returns their number."""
+    """Compile a model for as many steps as the time allows, by timing a few; return their number."""
     wanted = run.cost.epochs
     steps = run.state.total_steps if run.state else wanted * sampler.steps_per_epoch
     run.kind.compile(model, run.settings, steps)
@@ -287,7 +287,7 @@ def _compiled_for(
 def fit(
     model: Any, sampler: BatchSampler, callbacks: Sequence[Any], *, first: int, stop: int, skipped: int = 0
 ) -> None:
-    """Train epochs `[first, stop)`, leaving out some steps of the first."""
+    """Train epochs `[first, stop)`, skipping the first `skipped` steps of the first."""
     model.fit(
         training_dataset(sampler, first_epoch=first, first_step=skipped),
         steps_per_epoch=sampler.steps_per_epoch - skipped,
@@ -301,9 +301,9 @@ def fit(
 
 @contextlib.contextmanager
 def _interrupts_go_to(event: threading.Event) -> Iterator[None]:
-    """Turn Ctrl-C into an event that is looked at between steps.
+    """Turn Ctrl-C into an event that is checked between steps.
 
-    Raised where it happens to arrive, inside TensorFlow, a KeyboardInterrupt can get lost.
+    A KeyboardInterrupt that is raised inside TensorFlow can get lost.
     """
     if threading.current_thread() is not threading.main_thread():
         yield

@@ -1,4 +1,4 @@
-"""Whether a model is any good: its held-out errors beside average activity and the mean, in one sentence."""
+"""Judge a model in one sentence: its held-out errors beside those of average activity and the mean."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from pathlib import Path
 from epixs.training.history import HISTORY_FILE, read_history
 
 KINDS = {"model": "held_out_mse", "average_activity": "average_activity_mse", "mean": "mean_mse"}
-"""Columns of the history, by the attribute of `GroupError`."""
+"""Column of the history for each attribute of `GroupError`."""
 
 
 @dataclass(frozen=True)
 class GroupError:
     """Mean squared errors of one species, or of one assay in it, over the same held-out entries.
 
-    `assay` is empty for all of a species' assays together, as far as they can be compared; all errors are in
-    squared arcsinh units. Those of the baselines are NaN where an assay has no other experiment. The history
-    of a run does not hold the number of `entries`.
+    `assay` is empty for all comparable assays of a species together. All errors are in squared arcsinh units.
+    Those of the baselines are NaN if an assay has no other experiment. `entries` is None for errors from a
+    history, which does not hold it.
     """
 
     species: str
@@ -32,17 +32,17 @@ class GroupError:
 
 @dataclass(frozen=True)
 class Verdict:
-    """How a model does on what was held out in one species.
+    """Judgement of a model on the held-out entries of one species.
 
     Parameters
     ----------
     species
-        Which.
+        Name of the species.
     model_mse, average_activity_mse, mean_mse
-        Of the model and of two baselines over the same entries, squared arcsinh units; NaN where nothing was
-        held out, or nothing can be compared.
+        Errors of the model and of two baselines over the same entries, squared arcsinh units; NaN if nothing
+        was held out, or nothing can be compared.
     assays_better, assays_compared, assays_alone
-        Assays on which the model is better than average activity, of those that can be compared; and those
+        Number of assays on which the model beats average activity, of all that can be compared, and of those
         with one training experiment, which cannot.
     judgement
         `better than average activity`, `worse than average activity`, `worse than a constant`, or that it is
@@ -81,7 +81,7 @@ UNKNOWN = "nothing was held out"
 
 
 def verdicts_on(errors: Sequence[GroupError]) -> list[Verdict]:
-    """One verdict per species."""
+    """Give one verdict per species."""
     return [
         _verdict(whole, [e for e in errors if e.assay and e.species == whole.species])
         for whole in errors
@@ -113,7 +113,7 @@ def _verdict(whole: GroupError, assays: Sequence[GroupError]) -> Verdict:
 
 
 def verdicts_of(folder: str | Path, best_epoch: int) -> list[Verdict]:
-    """The verdicts that training gave on a model folder, from its history; none, where it has no history.
+    """Return the verdicts of training on a model folder, from its history; none if it has no history.
 
     Raises
     ------
@@ -131,13 +131,13 @@ def verdicts_of(folder: str | Path, best_epoch: int) -> list[Verdict]:
 
 
 def epochs_of(folder: str | Path) -> int:
-    """How many epochs the history of a model folder has; 0 without one."""
+    """Return the number of epochs in the history of a model folder; 0 without one."""
     folder = Path(folder)
     return len(read_history(folder)["epoch"]) if (folder / HISTORY_FILE).is_file() else 0
 
 
 def errors_in(row: Mapping[str, float]) -> list[GroupError]:
-    """Errors by species and assay in one row of a history."""
+    """Read errors by species and assay from one row of a history."""
     prefix = f"{KINDS['model']}/"
     groups = [name.removeprefix(prefix) for name in row if name.startswith(prefix)]
     errors = []

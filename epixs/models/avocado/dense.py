@@ -1,4 +1,4 @@
-"""Dense layers whose small gradients are products of rows, which take half the time of TensorFlow's own."""
+"""Dense layers that compute small gradients as products of rows, in half the time of TensorFlow's own."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from epixs.models.backend import keras
 
 @keras.saving.register_keras_serializable(package="epixs")
 class TallDense(keras.layers.Dense):
-    """Keras's dense layer for matrices of many rows and few columns: the same numbers, sooner.
+    """Keras's dense layer for matrices of many rows and few columns: the same numbers, faster.
 
     Parameters
     ----------
     units, activation
-        As in `keras.layers.Dense`; there always is a bias.
+        As in `keras.layers.Dense`; the layer always has a bias.
 
     Shapes
     ------
@@ -31,15 +31,15 @@ class TallDense(keras.layers.Dense):
     def call(self, inputs: Any, training: bool | None = None) -> Any:
         """Multiply, add the bias and activate."""
         affine = _affine(self.compute_dtype, self.units == 1)
-        found = affine(tf.cast(inputs, self.compute_dtype), self.kernel.value, self.bias.value)
-        return self.activation(tf.ensure_shape(found, (None, self.units)))
+        values = affine(tf.cast(inputs, self.compute_dtype), self.kernel.value, self.bias.value)
+        return self.activation(tf.ensure_shape(values, (None, self.units)))
 
 
 @functools.cache
 def _affine(dtype: str, to_one: bool) -> Any:
-    """`values @ kernel + bias` of a dtype; for a kernel of one column, as a row times a matrix.
+    """Return the function `values @ kernel + bias` for a dtype; a kernel of one column is treated as a row.
 
-    A function of its own, as `factors._look_up` is and for the same reason, and traced once for all shapes.
+    It is a `tf.function` of its own for the same reason as `factors._look_up`, traced once for all shapes.
     """
 
     @tf.custom_gradient  # type: ignore[misc, unused-ignore]

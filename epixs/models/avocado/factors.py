@@ -1,10 +1,10 @@
 """Keras layers that hold the factors and project them into the first hidden layer.
 
-Weights are float32 whatever Keras's global policy says (`autocast=False`): under a mixed policy Keras would
-cast a whole table of factors at every step, to look up a few of its rows. `precision` says what multiplies.
+Weights are float32 under any global policy of Keras (`autocast=False`): under a mixed policy Keras would cast
+a whole table of factors at every step, to look up a few of its rows. `precision` is that of the products.
 
-The reference model concatenates biosample, assay and genome factors and multiplies by one matrix W.
-Here W is kept in parts and each part is multiplied where its factors live:
+The reference model concatenates biosample, assay and genome factors and multiplies them by one matrix W.
+Here each layer keeps its part of W and multiplies its own factors:
 `W.concat(b, a, g) = Wb.b + Wa.a + Wg.g`.
 """
 
@@ -22,22 +22,22 @@ INITIAL_RANGE = 0.05
 """All factors start uniform in +-0.05, as in the reference model."""
 
 FEW_ROWS = 128
-"""Up to so many rows, summing a gradient by row is faster as a product with one-hot rows."""
+"""Number of rows up to which a gradient is summed by row faster as a product with one-hot rows."""
 
 
 def first_layer_range(fan_in: int, fan_out: int) -> Any:
-    """Glorot-uniform initialiser of the whole first layer, for one of its parts."""
+    """Make the Glorot-uniform initialiser of the whole first layer, for one of its parts."""
     limit = (6.0 / (fan_in + fan_out)) ** 0.5
     return keras.initializers.RandomUniform(-limit, limit)
 
 
 def look_up(table: Any, index: Any) -> Any:
-    """Rows of a small table: `(n_rows, units)`, `(N,)` -> `(N, units)`; its gradient is dense."""
+    """Look up rows of a small table: `(n_rows, units)`, `(N,)` -> `(N, units)`; the gradient is dense."""
     return tf.ensure_shape(_look_up(table, index), (None, table.shape[-1]))
 
 
-# TensorFlow never forgets a custom gradient, nor the graph that it lies in, nor that graph's variables. In a
-# function of its own, made once for each kind of table, that is not the graph of a whole model.
+# TensorFlow keeps a custom gradient, its graph and that graph's variables for ever. In a `tf.function` of its
+# own, traced once per kind of table, that graph is not the graph of a whole model.
 @tf.function(reduce_retracing=True, autograph=False)  # type: ignore[misc, unused-ignore]
 @tf.custom_gradient  # type: ignore[misc, unused-ignore]
 def _look_up(table: Any, index: Any) -> Any:
@@ -65,11 +65,11 @@ class LabelFactors(keras.layers.Layer):
     n_labels
         Number of biosamples or assays.
     n_factors
-        Length of each one's factor vector.
+        Length of each label's factor vector.
     units
         Width of the first hidden layer.
     fan_in
-        Length of the whole concatenation, which sets the initial scale.
+        Length of all concatenated factors, which sets the initial scale.
 
     Shapes
     ------
@@ -83,11 +83,11 @@ class LabelFactors(keras.layers.Layer):
         self._free: npt.NDArray[np.bool_] | None = None
 
     def freeze(self, labels: npt.NDArray[np.int32]) -> None:
-        """Leave some labels as they are in training, to the bit; not kept in `.keras` files."""
+        """Keep some labels bit for bit as they are in training; `.keras` files do not record this."""
         self._free = ~np.isin(np.arange(self.n_labels), labels)[:, None]
 
     def build(self, input_shape: Any) -> None:
-        """Make the factor table and its part of the first layer."""
+        """Make the factor table, and the table's part of the first layer."""
         uniform = keras.initializers.RandomUniform(-INITIAL_RANGE, INITIAL_RANGE)
         self.table = self.add_weight(
             name="factors", shape=(self.n_labels, self.n_factors), initializer=uniform, autocast=False
@@ -100,7 +100,7 @@ class LabelFactors(keras.layers.Layer):
         )
 
     def call(self, labels: Any) -> Any:
-        """Project the whole (small) table and look the labels up."""
+        """Project the whole (small) table, then look up the labels."""
         table = self.table.value
         if self._free is not None:
             table = tf.where(self._free, table, tf.stop_gradient(table))
@@ -130,9 +130,9 @@ class GenomeFactors(keras.layers.Layer):
     units, fan_in
         As in `LabelFactors`.
     dropout
-        Share of a position's factors that training sets to 0, to the nearest of 1/256.
+        Share of a position's factors that training sets to 0, rounded to a multiple of 1/256.
     precision
-        Of the projection, `"float32"` or `"bfloat16"`.
+        Precision of the projection, `"float32"` or `"bfloat16"`.
 
     Shapes
     ------
@@ -156,7 +156,7 @@ class GenomeFactors(keras.layers.Layer):
         self.seeds: Any = keras.random.SeedGenerator() if dropout else None
 
     def build(self, input_shape: Any) -> None:
-        """Make the three tables and their part of the first layer."""
+        """Make the three tables, and their part of the first layer."""
         uniform = keras.initializers.RandomUniform(-INITIAL_RANGE, INITIAL_RANGE)
         self.tables = [
             self.add_weight(name=f"factors_{scale}", shape=(rows, width), initializer=uniform, autocast=False)
@@ -172,15 +172,15 @@ class GenomeFactors(keras.layers.Layer):
         )
 
     def call(self, position: Any, training: bool = False) -> Any:
-        """Look the positions up and project them."""
-        found = [tf.gather(table.value, position[:, scale]) for scale, table in enumerate(self.tables)]
-        factors = tf.concat(found, axis=1)
+        """Look up the positions' factors and project them."""
+        rows = [tf.gather(table.value, position[:, scale]) for scale, table in enumerate(self.tables)]
+        factors = tf.concat(rows, axis=1)
         if training and self.seeds is not None:
             factors *= self._kept(tf.shape(factors))
         return self.project(factors)
 
     def _kept(self, shape: Any) -> Any:
-        """0 for a factor that is dropped, else what keeps the mean; from a random byte for each."""
+        """Draw multipliers from one byte per factor: 0 if dropped, else the number that keeps the mean."""
         count, dropped = tf.reduce_prod(shape), min(round(256 * self.dropout), 255)
         size = ((count + 3) // 4,)
         words = tf.random.stateless_uniform(
@@ -190,7 +190,7 @@ class GenomeFactors(keras.layers.Layer):
         return tf.cast(tf.reshape(bits, shape) >= dropped, tf.float32) * (256 / (256 - dropped))
 
     def project(self, factors: Any) -> Any:
-        """Project factors of all scales, one after the other, into the first hidden layer."""
+        """Project factors, with the scales side by side, into the first hidden layer."""
         return tf.matmul(tf.cast(factors, self.precision), tf.cast(self.kernel, self.precision))
 
     def get_config(self) -> dict[str, Any]:

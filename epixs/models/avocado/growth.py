@@ -1,4 +1,4 @@
-"""A larger model that takes over what a trained one knows, to the bit."""
+"""Copy a trained model into a larger one, bit for bit."""
 
 from __future__ import annotations
 
@@ -12,26 +12,26 @@ from epixs.models.folder import TrainedModel
 
 
 def copy_known(model: Any, axis: JointAxis, known: TrainedModel) -> None:
-    """Give a new model what the old one knows; new labels begin at the mean of the old ones."""
+    """Copy all weights of the old model into a new one; new labels begin at the mean of the old ones."""
     old = known.model
-    for mine, theirs, rows in (
+    for new_table, old_table, rows in (
         (model.biosample.table, old.biosample.table, _biosample_rows(axis, known)),
         (model.assay.table, old.assay.table, axis.assay_index(known.axis.assays)),
     ):
-        before = theirs.numpy()
-        values = np.tile(before.mean(axis=0), (mine.shape[0], 1))
+        before = old_table.numpy()
+        values = np.tile(before.mean(axis=0), (new_table.shape[0], 1))
         values[rows] = before
-        mine.assign(values)
-    for mine, theirs in zip(model.genome.tables, old.genome.tables, strict=True):
-        values = mine.numpy()
-        values[: theirs.shape[0]] = theirs.numpy()  # a new species comes last
-        mine.assign(values)
-    for mine, theirs in zip(_layers(model), _layers(old), strict=True):
-        mine.assign(theirs)
+        new_table.assign(values)
+    for new_table, old_table in zip(model.genome.tables, old.genome.tables, strict=True):
+        values = new_table.numpy()
+        values[: old_table.shape[0]] = old_table.numpy()  # a new species comes last
+        new_table.assign(values)
+    for new_layer, old_layer in zip(_layers(model), _layers(old), strict=True):
+        new_layer.assign(old_layer)
 
 
 def freeze_known(model: Any, axis: JointAxis, known: TrainedModel) -> None:
-    """Leave only what is new to be trained."""
+    """Freeze all weights of a model except the new ones."""
     for variable in _layers(model):
         variable.trainable = False
     for layer, rows in (
@@ -45,17 +45,17 @@ def freeze_known(model: Any, axis: JointAxis, known: TrainedModel) -> None:
     if axis.species == known.axis.species:
         for table in model.genome.tables:
             table.trainable = False
-    model.settings["detached_assays"] = []  # the layers that this is for are frozen
+    model.settings["detached_assays"] = []  # it protects layers that are frozen here
 
 
 def _biosample_rows(axis: JointAxis, known: TrainedModel) -> npt.NDArray[np.int32]:
-    """Where the old biosamples are among the new ones."""
+    """Return the numbers of the old biosamples on the new axis."""
     parts = known.axis.parts
     return np.concatenate([axis.biosample_index(part.species, part.biosamples) for part in parts])
 
 
 def _layers(model: Any) -> list[Any]:
-    """Layers and projections: all weights that are no factors."""
+    """List the weights of layers and projections: all that are not factors."""
     return [
         variable for name, variable in model.shared_weights().items() if name not in ("biosample", "assay")
     ]

@@ -1,4 +1,4 @@
-"""The kind of model `avocado`: what it gives to cost, training, imputation and the command line."""
+"""The kind of model `avocado`, for cost, training, imputation and the command line."""
 
 from __future__ import annotations
 
@@ -71,11 +71,11 @@ class Avocado(Kind):
         return settings.replace(target=", ".join(zero_shot.targets))
 
     def working_bytes(self, axis: JointAxis, settings: Settings, batch_size: int) -> int:
-        """Memory of the hidden layers' activations, their gradients and one copy."""
+        """Estimate the memory of the hidden layers' activations, their gradients and one copy."""
         return batch_size * int(sum(settings.model.hidden)) * 4 * 3
 
     def optimizer(self, model: Any, settings: Settings, learning_rate: Any) -> Any:
-        """Row-wise Adam, which moves genome factors faster and never decays them."""
+        """Make row-wise Adam, with a higher learning rate and no weight decay for genome factors."""
         from epixs.models.avocado.optimizer import RowwiseAdam
 
         decay = settings.training.weight_decay
@@ -91,12 +91,12 @@ class Avocado(Kind):
         return tuple(settings.model.hidden)
 
     def in_micro_batches(self, model: Any, count: int) -> None:
-        """Work through the positions of a batch in so many parts."""
+        """Let the model compute each batch in `count` micro-batches of its positions."""
         model.in_parts(count)
 
     @contextlib.contextmanager
     def as_kept(self, model: Any) -> Iterator[None]:
-        """Say float32 in the saved model's configuration."""
+        """Set float32 in the saved model's configuration."""
         precision = model.settings["precision"]
         model.settings["precision"] = "float32"
         try:
@@ -105,7 +105,7 @@ class Avocado(Kind):
             model.settings["precision"] = precision
 
     def settings_of(self, model: Any) -> AvocadoSettings | None:
-        """Settings of a `DeepTensorFactorization`."""
+        """Read the settings of a `DeepTensorFactorization`."""
         from epixs.models.avocado.network import DeepTensorFactorization
 
         if not isinstance(model, DeepTensorFactorization):
@@ -115,11 +115,11 @@ class Avocado(Kind):
         return AvocadoSettings(**sizes, zero_shot=bool(model.settings["detached_assays"]))
 
     def label_factors(self, model: Any) -> dict[str, npt.NDArray[np.float32]]:
-        """Factors of assays and of biosamples."""
+        """Return the factors of assays and of biosamples."""
         return {name: np.asarray(getattr(model, name).table.numpy()) for name in ("assay", "biosample")}
 
     def check_store(self, trained: TrainedModel, store: str | Path, factors: Any = None) -> str:
-        """Check that the store's bins are those that the model, or its fitted factors, stand for."""
+        """Check that the store's bins are those of the model, or of the given genome factors."""
         species = check_species(trained, store)
         known = trained.axis.part(species)
         if factors is not None:
@@ -137,7 +137,7 @@ class Avocado(Kind):
         return species
 
     def plan_notes(self, axis: JointAxis, settings: Settings) -> PlanNotes:
-        """Say which species zero-shot imputation is for, and how many tracks shape genome factors."""
+        """List the targets of zero-shot imputation, and the number of tracks that shape genome factors."""
         model = settings.model
         zero_shot = plan_zero_shot(axis, enabled=model.zero_shot, target=model.target)
         targets = f"{', '.join(zero_shot.targets) or 'none'} ({zero_shot.reason})"
@@ -149,7 +149,7 @@ class Avocado(Kind):
         )
 
     def described(self, axis: JointAxis, settings: Settings) -> list[tuple[str, str]]:
-        """Sizes, and the target of zero-shot imputation."""
+        """List the sizes, and the target of zero-shot imputation."""
         model = settings.model
         genome = " + ".join(map(str, model.genome_factors))
         factors = f"biosample {model.biosample_factors}, assay {model.assay_factors}, genome {genome}"
@@ -160,7 +160,7 @@ class Avocado(Kind):
         ]
 
     def extension_settings(self, settings: Settings) -> Settings:
-        """Let all that is fitted learn as fast as factors do, which is all that it is."""
+        """Use the learning rate of genome factors for everything, because only factors are fitted."""
         return settings.replace(
             learning_rate=settings.training.learning_rate * settings.model.genome_multiplier,
             genome_multiplier=1.0,

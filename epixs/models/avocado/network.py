@@ -19,14 +19,14 @@ from epixs.models.backend import keras, without_optimizer
 
 @keras.saving.register_keras_serializable(package="epixs")
 class DeepTensorFactorization(keras.Model):
-    """Biosample, assay and genome factors through dense layers to one signal value.
+    """Predicts one signal value from biosample, assay and genome factors through dense layers.
 
     Parameters
     ----------
     n_biosamples, n_assays
-        Labels of the joint axis.
+        Number of labels on the joint axis.
     n_positions
-        25 bp, 250 bp and 5 kbp positions of the joint axis.
+        Number of 25 bp, 250 bp and 5 kbp positions on the joint axis.
     biosample_factors, assay_factors, genome_factors
         Lengths of the factor vectors.
     hidden
@@ -34,16 +34,16 @@ class DeepTensorFactorization(keras.Model):
     genome_dropout
         Share of a position's factors that training sets to 0.
     detached_assays
-        Assays whose entries train labels and layers, but leave the genome factors and their projection alone.
+        Assays whose entries train labels and layers, but not the genome factors and their projection.
     exempt_biosamples
-        Biosamples whose entries do not, whatever the assay.
+        Biosamples whose entries train the genome factors, whatever the assay.
     precision
-        Of products and activations, `"float32"` or `"bfloat16"`; weights and what comes out are float32.
+        Precision of products and activations, `"float32"` or `"bfloat16"`; weights and outputs are float32.
 
     Shapes
     ------
-    A dict of int32 `position` `(P, 3)`, `biosample` `(P, E)` and `assay` `(P, E)`, where `(1, E)` serves
-    all positions -> float32 `(P, E, 1)`, arcsinh units.
+    A dict of int32 `position` `(P, 3)`, `biosample` and `assay`, each `(P, E)`, or `(1, E)` for all positions
+    -> float32 `(P, E, 1)`, arcsinh units.
     """
 
     def __init__(
@@ -62,8 +62,8 @@ class DeepTensorFactorization(keras.Model):
         **kwargs: Any,
     ) -> None:
         super().__init__(**{"dtype": "float32"} | kwargs)
-        # Labels are worked out once per experiment of a batch, whose number the data decide: XLA cannot
-        # compile that. `compile` asks this where a GPU would make it choose XLA.
+        # Labels are projected once per experiment of a batch, and the number of experiments depends on the
+        # data: XLA cannot compile that. Keras's `compile` asks this before it chooses XLA on a GPU.
         self.supports_jit = False
         self.settings: dict[str, Any] = {
             "n_biosamples": n_biosamples,
@@ -109,8 +109,8 @@ class DeepTensorFactorization(keras.Model):
 
     def call(self, inputs: dict[str, Any], training: bool = False) -> Any:
         """Predict arcsinh units for each position and experiment."""
-        # A no-op but for the batch by which Keras builds its metrics under MirroredStrategy: it averages the
-        # replicas' batches, which makes floats of them.
+        # A no-op except for the batch with which Keras builds its metrics under MirroredStrategy: it averages
+        # the replicas' batches, which turns them into floats.
         inputs = {name: tf.cast(values, tf.int32) for name, values in inputs.items()}
         if self._parts == 1:
             return self._predict(inputs, training)
@@ -118,9 +118,9 @@ class DeepTensorFactorization(keras.Model):
         return tf.concat(parts, axis=0)
 
     def in_parts(self, parts: int) -> None:
-        """Work through the positions of a batch in so many parts, none of which waits for another.
+        """Compute each batch in micro-batches of its positions, none of which waits for another.
 
-        What comes out is the same. Not kept in `.keras` files.
+        The results are the same. `.keras` files do not record this.
         """
         self._parts = parts
 
@@ -146,16 +146,16 @@ class DeepTensorFactorization(keras.Model):
         return tf.reshape(tf.cast(self.readout(values), tf.float32), (shape[0], shape[1], 1))
 
     def _labels(self, biosample: Any, assay: Any) -> Any:
-        """The labels' part of the first layer, `(P, E, units)`: worked out once for each experiment."""
+        """Compute the labels' part of the first layer, `(P, E, units)`, once per experiment."""
         n_assays = self.settings["n_assays"]
         pairs = tf.cast(biosample, tf.int64) * n_assays + tf.cast(assay, tf.int64)
         experiments, which = tf.unique(tf.reshape(pairs, (-1,)))
         projected = self.biosample(experiments // n_assays) + self.assay(experiments % n_assays) + self.bias
-        found = look_up(tf.cast(projected, self.settings["precision"]), which)
-        return tf.reshape(found, (*tf.unstack(tf.shape(pairs)), found.shape[-1]))
+        labels = look_up(tf.cast(projected, self.settings["precision"]), which)
+        return tf.reshape(labels, (*tf.unstack(tf.shape(pairs)), labels.shape[-1]))
 
     def shared_weights(self) -> dict[str, Any]:
-        """Every weight that is no genome factor, by name; `biosample` and `assay` are tables of factors."""
+        """Return all weights but genome factors, by name; `biosample` and `assay` are tables of factors."""
         named = {
             "biosample": self.biosample.table,
             "biosample_kernel": self.biosample.kernel,
@@ -169,9 +169,9 @@ class DeepTensorFactorization(keras.Model):
         return named
 
     def save(self, filepath: Any, overwrite: bool = True, zipped: bool | None = None, **options: Any) -> None:
-        """Save as Keras does; `include_optimizer=False` leaves the optimiser's moments out.
+        """Save as Keras does; `include_optimizer=False` leaves out the optimiser's moments.
 
-        They are twice as large as the weights. Keras has the argument, and ignores it in the `.keras` format.
+        They are twice as large as the weights. Keras has this argument, but its `.keras` format ignores it.
         """
         leave_out = not options.pop("include_optimizer", True)
         with without_optimizer(self) if leave_out else contextlib.nullcontext():
@@ -185,13 +185,13 @@ class DeepTensorFactorization(keras.Model):
         input_signature: Any = None,
         **kwargs: Any,
     ) -> None:
-        """Export as Keras does; the model knows its own inputs.
+        """Export as Keras does, with the model's own input signature.
 
-        Keras infers them from the first call, which here sees a dict of whole numbers.
+        Keras would infer the signature from the first call, which here gets a dict of integers.
         """
         shapes = {"position": (None, 3), "biosample": (None, None), "assay": (None, None)}
-        mine = [{n: keras.InputSpec(dtype="int32", shape=shape) for n, shape in shapes.items()}]
-        super().export(filepath, format, verbose, input_signature or mine, **kwargs)
+        signature = [{n: keras.InputSpec(dtype="int32", shape=shape) for n, shape in shapes.items()}]
+        super().export(filepath, format, verbose, input_signature or signature, **kwargs)
 
     def get_config(self) -> dict[str, Any]:
         """Arguments of the constructor."""
@@ -199,7 +199,7 @@ class DeepTensorFactorization(keras.Model):
 
 
 def _part(inputs: dict[str, Any], number: int, parts: int) -> dict[str, Any]:
-    """The inputs of some of a batch's positions; labels of one row serve all of them."""
+    """Slice the inputs of one micro-batch; labels of one row are shared by all positions."""
     positions = tf.shape(inputs["position"])[0]
     first, stop = positions * number // parts, positions * (number + 1) // parts
 
@@ -211,7 +211,7 @@ def _part(inputs: dict[str, Any], number: int, parts: int) -> dict[str, Any]:
 
 
 def global_precision() -> str:
-    """What Keras's global dtype policy asks products to be in: `"bfloat16"` or `"float32"`."""
+    """Return the precision of products under Keras's global dtype policy: `"bfloat16"` or `"float32"`."""
     return "bfloat16" if keras.config.dtype_policy().compute_dtype == "bfloat16" else "float32"
 
 
@@ -227,22 +227,22 @@ def build_model(
     target: str = "",
     precision: str | None = None,
 ) -> DeepTensorFactorization:
-    """Make the model of a joint axis; the sizes are the paper's by default. It starts at the mean signal.
+    """Make the model of a joint axis, by default with the paper's sizes; it first predicts the mean signal.
 
     Parameters
     ----------
     axis
-        What the model is for.
+        Axis that the model is for.
     biosample_factors, assay_factors, genome_factors, hidden, genome_dropout
         As in `DeepTensorFactorization`.
     precision
         As in `DeepTensorFactorization`; by default `"bfloat16"` under Keras's global policy `mixed_bfloat16`,
         else `"float32"`, also under `mixed_float16`.
     zero_shot
-        Let assays that a target species lacks leave the genome factors of the others alone, so that the
-        network learns to read them off factors that were fitted to other assays, as it has to in the target.
+        Whether assays that a target species lacks do not train the genome factors of the other species. The
+        network then learns to predict these assays from factors fitted to others, as it must in the target.
     target
-        Which species that is; see `AvocadoSettings`.
+        The target species; see `AvocadoSettings`.
 
     Returns
     -------
@@ -278,6 +278,6 @@ def build_model(
     )
     model.build()
     model.axis = axis
-    # Else the layers first learn the mean, and the factors wait: half of the passes that a small panel takes.
+    # Otherwise the layers first learn the mean and the factors wait, in half of the epochs of a small panel.
     model.readout.bias.assign([axis.mean_signal()])
     return model

@@ -16,14 +16,14 @@ from epixs.models.backend import keras
 
 @keras.saving.register_keras_serializable(package="epixs")
 class RowwiseAdam(keras.optimizers.Adam):
-    """Adam whose sparse gradients update unique rows alone, with a learning rate of their own.
+    """Adam that updates each row of a sparse gradient once, with a learning rate of its own.
 
     Parameters
     ----------
     learning_rate
-        Of dense gradients: networks, biosamples, assays. A number or a schedule.
+        Learning rate of dense gradients (layers, biosamples, assays): a number or a schedule.
     row_multiplier
-        Learning rate of looked-up rows (genome factors) over `learning_rate`.
+        Ratio of the learning rate of looked-up rows (genome factors) to `learning_rate`.
     """
 
     def __init__(self, learning_rate: Any = 1e-3, row_multiplier: float = 1.0, **kwargs: Any) -> None:

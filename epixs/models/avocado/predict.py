@@ -1,4 +1,4 @@
-"""Bins x pairs of one species, predicted in blocks that bound the memory of the activations."""
+"""Predict bins x pairs of one species, in blocks that bound the memory of the activations."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from epixs.models.folder import TrainedModel
 from epixs.models.kinds import Predict
 
 ACTIVATION_VALUES = 1 << 24
-"""Activations of the widest layer computed at once: 64 MiB of float32."""
+"""Maximum number of activations of the widest layer that are computed at once: 64 MiB of float32."""
 
 _LABELS = tf.TensorSpec((1, None), tf.int32)
 
 
 def predictor(trained: TrainedModel, pairs: Sequence[Pair], factors: Any = None) -> Predict:
-    """Prepare to predict pairs of one species, from the model's own genome factors or from fitted ones.
+    """Prepare to predict pairs of one species, from the model's genome factors or those of a store.
 
-    `factors`, where they are given, are a `FactorStore`.
+    `factors` is a `FactorStore`, or None for the model's own.
     """
     species = pairs[0][0]
     axis, model, settings = trained.axis, trained.model, trained.settings.model

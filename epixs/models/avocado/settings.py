@@ -17,16 +17,16 @@ class AvocadoSettings(ModelSettings):
     hidden, biosample_factors, assay_factors, genome_factors
         Sizes of the model.
     genome_multiplier
-        Learning rate of genome factors over that of shared parameters.
+        Ratio of the learning rate of genome factors to that of shared parameters.
     genome_dropout
-        Share of a position's factors set to 0 in training.
+        Share of a position's factors that training sets to 0.
     zero_shot
-        Let assays that a target species lacks leave the genome factors of the others alone
+        Whether assays that a target species lacks do not train the genome factors of the other species
         (docs/training.md).
     target
-        The species that zero-shot imputation is meant for, several separated by commas. Empty, it is the one
-        of which an assay is excluded as a whole that another species keeps, else the one with excluded
-        experiments, else the one with the fewest.
+        Target species of zero-shot imputation, several separated by commas. If empty, it is the species with
+        an assay that is excluded as a whole and that another species keeps, else the species with excluded
+        experiments, else the one with the fewest experiments.
     """
 
     kind: ClassVar[str] = "avocado"

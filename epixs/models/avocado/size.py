@@ -1,4 +1,4 @@
-"""How many parameters a model has, from its sizes alone."""
+"""Count the parameters of a model, from its sizes alone."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from epixs.models.avocado.settings import AvocadoSettings
 
 
 def count_parameters(axis: JointAxis, settings: AvocadoSettings) -> int:
-    """Parameters of the model that settings make for an axis."""
+    """Count the parameters of the model that settings make for an axis."""
     shared = axis.n_biosamples * settings.biosample_factors + len(axis.assays) * settings.assay_factors
     width = settings.biosample_factors + settings.assay_factors + sum(settings.genome_factors)
     for units in (*settings.hidden, 1):

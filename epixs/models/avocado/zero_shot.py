@@ -1,9 +1,9 @@
-"""Which assays leave the genome factors alone in training, for the sake of zero-shot imputation.
+"""Choose the assays that do not train the genome factors, for the sake of zero-shot imputation.
 
-An assay that a target species lacks has left its mark in the other species' genome factors, where a network
-would learn to read it from; in the target nothing ever wrote it there. Such assays are *detached*: their
-entries train labels and layers, but not the genome factors. Where that would leave a species without a single
-track to shape its genome factors, the rule is off for that species: it can teach the target nothing anyway.
+If an assay that a target species lacks trained the other species' genome factors, the network would learn to
+read it from them; in the target, no such experiment has trained the factors. Such assays are *detached*:
+their entries train labels and layers, but not the genome factors. If that would leave a species without a
+track to shape its genome factors, the rule is off for that species: the target learns nothing from it anyway.
 """
 
 from __future__ import annotations
@@ -14,23 +14,23 @@ from epixs.axis.axis import JointAxis
 from epixs.axis.targets import lacking_assays, targets_of
 
 FEW_SHAPING = 4
-"""Tracks from which genome factors can hardly be learnt."""
+"""Number of tracks below which genome factors can hardly be learnt."""
 
 
 @dataclass(frozen=True)
 class ZeroShot:
-    """Which experiments shape the genome factors of a joint axis.
+    """Choice of the experiments that shape the genome factors of a joint axis.
 
     Parameters
     ----------
     targets
-        Species that zero-shot imputation is meant for; none where the rule is off.
+        Target species of zero-shot imputation; none if the rule is off.
     reason
-        Why those.
+        Why these species are the targets.
     detached
-        Assays whose entries leave the genome factors alone: a target lacks them in training.
+        Assays whose entries do not train the genome factors, because a target lacks them in training.
     exempt
-        Species in which they do not, for all of its training experiments are of such assays.
+        Species without this rule, because all of their training experiments are of detached assays.
     shaping
         Number of training experiments that shape each species' genome factors.
     """
@@ -43,17 +43,17 @@ class ZeroShot:
 
 
 def plan_zero_shot(axis: JointAxis, *, enabled: bool = True, target: str = "") -> ZeroShot:
-    """Decide which assays are detached.
+    """Choose the assays that are detached.
 
     Parameters
     ----------
     axis
-        What is trained over.
+        Axis that is trained over.
     enabled
         Whether the rule applies at all.
     target
-        Species that zero-shot imputation is meant for, several separated by commas; by default chosen by what
-        is excluded and measured, never by the order of the stores (`choose_targets`).
+        Target species of zero-shot imputation, several separated by commas; by default chosen from the
+        excluded and measured experiments, never from the order of the stores (`choose_targets`).
 
     Raises
     ------
@@ -74,7 +74,7 @@ def plan_zero_shot(axis: JointAxis, *, enabled: bool = True, target: str = "") -
 
 
 def remarks_on_shaping(axis: JointAxis, zero_shot: ZeroShot) -> list[str]:
-    """Note species whose genome factors few of their tracks shape, or which teach a target nothing."""
+    """Note species whose genome factors few tracks shape, and those from which a target learns nothing."""
     targets = ", ".join(zero_shot.targets)
     notes = [
         f"no assay of {species} is trained on in {targets}: its own tracks shape its genome factors, and "

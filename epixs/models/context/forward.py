@@ -1,8 +1,8 @@
-"""What a `ContextNetwork` predicts along the genome, in compiled kernels: TensorFlow takes much longer.
+"""Predict with a `ContextNetwork` along the genome, in compiled kernels: TensorFlow takes much longer.
 
-Some tens of neighbouring bins at a time pass through the whole network while all that is worked out stays in
-the core's cache. What depends on the target alone is worked out once, and tracks that are not there take no
-time. Sums are made in one order whatever is predicted together, so the same numbers come of any stretch.
+Some tens of neighbouring bins at a time pass through the whole network, so that all intermediate results stay
+in the core's cache. Values that depend on the target alone are computed once, and absent tracks take no time.
+Sums always have the same order, so the result at a bin does not depend on the stretch predicted with it.
 """
 
 from __future__ import annotations
@@ -29,21 +29,21 @@ CACHE_LINE = 64
 
 
 class Weights(NamedTuple):
-    """What all targets have in common. Units are padded with zeros to whole panels of `UNITS`.
+    """Weights that all targets share. Units are padded with zeros to whole panels of `UNITS`.
 
     Parameters
     ----------
     own, others, token
         Kernels in panels, shape `(member, panel, input, UNITS)`.
     token_bias
-        Shape `(member, unit)`.
+        Bias, shape `(member, unit)`.
     behind
-        Kernels in panels of the layers behind what is pooled, the last of them the readout, end to end, shape
+        Kernels in panels of the layers behind the pooling, the last of them the readout, end to end, shape
         `(member, number)`.
     widths
-        Inputs of the first of those layers, and units of each.
+        Number of inputs of the first of those layers, and units of each.
     heads
-        Heads that weigh the tokens.
+        Number of heads that weigh the tokens.
     """
 
     own: Floats
@@ -56,26 +56,26 @@ class Weights(NamedTuple):
 
 
 class ForTarget(NamedTuple):
-    """What depends on the target and not on the bin, of the tokens that it has.
+    """Values that depend on the target and not on the bin, for the tokens that it has.
 
     Parameters
     ----------
     own, others, weight
         Tracks that are read, as in `Reads`.
     own_bias, others_bias
-        What the assay of each token adds to its first layer, shape `(member, token, unit)`.
+        Bias that the assay of each token adds to its first layer, shape `(member, token, unit)`.
     asked
-        What the heads ask of a token, in panels, shape `(member, panel, unit, UNITS)`.
+        Weights by which the heads turn a token into logits, in panels, shape `(member, panel, unit, UNITS)`.
     gate
-        What a pooled token is multiplied by, shape `(member, token, unit)`.
+        Factors of a token before it is pooled, shape `(member, token, unit)`.
     behind_bias
-        Of the layers behind, end to end, shape `(member, number)`.
+        Biases of the layers behind, end to end, shape `(member, number)`.
     scale
         Expected mean and spread, arcsinh units.
     share, linear
-        How much of what the networks say counts, and the weights of the own tracks that are added to it.
+        Factor of the networks' prediction, and weights of the own tracks that are added to it.
     same
-        Which of `others` is the target's own assay, whose average is added; -1 if none is.
+        Index in `others` of the target's own assay, whose average is added; -1 if there is none.
     """
 
     own: Ints
@@ -93,12 +93,12 @@ class ForTarget(NamedTuple):
 
     @property
     def tracks(self) -> Ints:
-        """Numbers of all tracks that are read."""
+        """Sorted numbers of all tracks that are read."""
         read = np.unique(np.concatenate([self.own, self.others.reshape(-1)]))
         return read[read >= 0]
 
     def reading(self, tracks: Ints) -> ForTarget:
-        """The same of windows that hold some tracks alone, those that are read among them."""
+        """Renumber the tracks for windows that hold only `tracks`, which include all that are read."""
         own, others = (
             np.where(wanted < 0, -1, np.searchsorted(tracks, wanted)).astype(np.int32)
             for wanted in (self.own, self.others)
@@ -107,7 +107,7 @@ class ForTarget(NamedTuple):
 
 
 class Scratch(NamedTuple):
-    """What is worked out for `COLUMNS` bins, each `(..., row, COLUMNS)`."""
+    """Intermediate results for `COLUMNS` bins, each of shape `(..., row, COLUMNS)`."""
 
     own: Floats
     others: Floats
@@ -121,20 +121,20 @@ class Scratch(NamedTuple):
 
 @dataclass(frozen=True)
 class Forward:
-    """A network's weights, as they are and as kernels take them."""
+    """A network's weights, as Keras holds them and as the kernels take them."""
 
     raw: dict[str, Floats]
     heads: int
     weights: Weights
 
     def of_target(self, target: Target, panel: Panel) -> ForTarget:
-        """Work out what depends on the target alone."""
+        """Compute the values that depend on the target alone."""
         raw = self.raw
-        here = [target.own >= 0, (target.others >= 0).any(axis=1)]
-        lonely = not any(slots.any() for slots in here)
+        present = [target.own >= 0, (target.others >= 0).any(axis=1)]
+        lonely = not any(slots.any() for slots in present)
         if lonely:  # the network then takes the mean over all slots, as if each had a track without signal
-            here = [np.full(slots.shape, True) for slots in here]
-        own, others = target.own[here[0]], target.others[here[1]]
+            present = [np.full(slots.shape, True) for slots in present]
+        own, others = target.own[present[0]], target.others[present[1]]
         tracks = np.concatenate([own, others.max(axis=1, initial=-1)])
         assays = np.where(tracks >= 0, panel.assay[tracks], 0)
         source, asks = raw["assay"][:, assays], raw["assay"][:, target.assay]  # (K, J, d), (K, d)
@@ -149,7 +149,7 @@ class Forward:
         asked = np.einsum("kthc,khc->kth", key, query) / KEYS**0.5 * (not lonely)
         behind = [_dense(raw, "target", asks[:, None])[:, 0], *(raw[f"{n}/bias"] for n in _behind(raw))]
         return ForTarget(
-            own, others, target.weight[here[1]],
+            own, others, target.weight[present[1]],
             _padded(_dense(raw, "own_assay", source[:, : own.size])),
             _padded(_dense(raw, "others_assay", source[:, own.size :])),
             in_panels(_padded(asked, axis=1)),
@@ -157,14 +157,14 @@ class Forward:
             np.concatenate([_padded(bias) for bias in behind], axis=1),
             np.asarray(target.scale, np.float32),
             np.float32(target.share),
-            np.zeros(own.size, np.float32) if target.linear is None else target.linear[here[0]],
+            np.zeros(own.size, np.float32) if target.linear is None else target.linear[present[0]],
             int(same[0]) if same.size else -1,
         )  # fmt: skip
 
     def predict(self, windows: Windows, mean: Floats, spread: Floats, target: ForTarget) -> Floats:
-        """Predict a target at the bins that windows were asked for, arcsinh units.
+        """Predict a target at the requested bins of windows, in arcsinh units.
 
-        `mean` and `spread` are those of the windows' tracks, whose numbers the target has.
+        `mean` and `spread` are those of the windows' tracks, to which the target's track numbers refer.
         """
         out = np.empty(windows.n_bins, np.float32)
         steps = np.float32(STEPS_PER_UNIT)
@@ -188,7 +188,7 @@ class Forward:
 
 
 def forward_of(model: Any) -> Forward:
-    """Take the weights of a `ContextNetwork`."""
+    """Take over the weights of a `ContextNetwork`."""
     raw = {
         "assay": model.factors.numpy(),
         "absent": model.absent.numpy(),
@@ -213,32 +213,32 @@ def forward_of(model: Any) -> Forward:
 
 
 def in_panels(kernel: Floats) -> Floats:
-    """`(member, input, unit)` -> `(member, unit / UNITS, input, UNITS)`, in the order of reading."""
+    """Rearrange `(member, input, unit)` -> `(member, unit / UNITS, input, UNITS)`, in reading order."""
     kernel = _padded(kernel)
     panels = kernel.reshape(*kernel.shape[:2], -1, UNITS).transpose(0, 2, 1, 3)
     return np.ascontiguousarray(panels, np.float32)
 
 
 def _behind(raw: dict[str, Floats]) -> list[str]:
-    """Layers behind the first of those behind."""
+    """List the names of the layers behind the pooling, except the first."""
     hidden = [name.split("/")[0] for name in raw if name.startswith("hidden_") and name.endswith("/kernel")]
     return [*sorted(hidden, key=lambda name: int(name.split("_")[1])), "signal"]
 
 
 def _dense(raw: dict[str, Floats], name: str, values: Floats) -> Floats:
-    """A layer of all members, `(member, row, input)` -> `(member, row, unit)`."""
+    """Apply a layer of all members, `(member, row, input)` -> `(member, row, unit)`."""
     return values @ raw[f"{name}/kernel"] + raw[f"{name}/bias"][:, None]
 
 
 def _padded(values: Floats, axis: int = -1) -> Floats:
-    """Zeros up to a whole number of panels."""
+    """Pad with zeros to a whole number of panels."""
     widths = [(0, 0)] * values.ndim
     widths[axis] = (0, -values.shape[axis] % UNITS)
     return np.ascontiguousarray(np.pad(values, widths), np.float32)
 
 
 def _aligned(*shape: int) -> Floats:
-    """Zeros, `(*shape, COLUMNS)`, of which no vector lies across cache lines."""
+    """Make zeros of shape `(*shape, COLUMNS)`, aligned so that no vector crosses a cache line."""
     size = int(np.prod(shape)) * COLUMNS
     values = np.zeros(size + CACHE_LINE // 4, np.float32)
     first = -values.ctypes.data % CACHE_LINE // 4
@@ -288,7 +288,7 @@ def _predict(
 
 @compiled()
 def _add_member(member: int, weights: Weights, target: ForTarget, scratch: Scratch) -> None:
-    """Add what one member predicts for a block."""
+    """Add one member's prediction for a block."""
     tokens, logits, n_own = scratch.tokens, scratch.logits, len(target.own)
     nothing = np.zeros(logits.shape[1], np.float32)
     for j in range(len(tokens)):
@@ -307,10 +307,10 @@ def _add_member(member: int, weights: Weights, target: ForTarget, scratch: Scrat
         inputs, units = weights.widths[layer], weights.widths[layer + 1]
         kernel = weights.behind[member, kernel_at : kernel_at + inputs * units]
         bias = target.behind_bias[member, bias_at : bias_at + units]
-        found = scratch.hidden[layer % 2, :units]
+        output = scratch.hidden[layer % 2, :units]
         last = layer == weights.widths.size - 2
-        multiply(kernel.reshape(units // UNITS, inputs, UNITS), bias, values, found, not last)
-        kernel_at, bias_at, values = kernel_at + inputs * units, bias_at + units, found
+        multiply(kernel.reshape(units // UNITS, inputs, UNITS), bias, values, output, not last)
+        kernel_at, bias_at, values = kernel_at + inputs * units, bias_at + units, output
     for i in range(0, COLUMNS, LANES):
         store(scratch.sum, i, load(scratch.sum, i) + load(values, i))
 

@@ -1,4 +1,4 @@
-"""The kind of model `context`: what it gives to cost, training, imputation and the command line."""
+"""The kind of model `context`, for cost, training, imputation and the command line."""
 
 from __future__ import annotations
 
@@ -29,17 +29,17 @@ if TYPE_CHECKING:
     from epixs.models.folder import TrainedModel
 
 BINS = 256
-"""Bins of a target in a step."""
+"""Number of bins per target in a step."""
 
 TARGETS_PER_MEMBER = 4
 ENTRIES_PER_EPOCH, MOST_PASSES = 1 << 20, 4
-"""An epoch has so many entries, but no more than so many per value of the tracks."""
+"""Entries per epoch, and maximum number of entries per value of the tracks."""
 
 EPOCHS = 16
 
 
 class Context(Kind):
-    """Tracks observed around a bin, as a set of tokens, weighed by what the target's assay asks of them."""
+    """Attention, by the target's assay, over tokens of the tracks observed around a bin."""
 
     settings = ContextSettings
     training = TrainingSettings(
@@ -47,19 +47,17 @@ class Context(Kind):
     )
     reads_signal = True
     held_out = "tracks that the networks which predict them have never seen"
-    keeps_last = (
-        True  # a few held-out tracks say little: their error changes with how large each happens to be
-    )
+    keeps_last = True  # few tracks are held out: their error depends on how high each happens to be
     limits = (
-        "It reads the tracks of the store that it imputes: damaged or mislabelled tracks there spoil what is "
-        "imputed beside them.",
-        "`spread` holds for tracks like those it was trained on; of one track it may cover a tenth more.",
-        "A zero-shot track of an assay that behaves differently in other species is wrong where it does.",
+        "It reads the tracks of the store that it imputes: damaged or mislabelled tracks there spoil the "
+        "imputed ones.",
+        "`spread` holds for tracks like those it was trained on; for one track it may cover a tenth more.",
+        "If an assay behaves differently in other species, its zero-shot tracks are wrong where it does.",
     )
     smaller = "take fewer members"
 
     def lacks(self, axis: JointAxis) -> str:
-        """Tracks, if there are not enough to hold any out."""
+        """Name the tracks that are lacking, if there are too few to hold any out."""
         if axis.n_training < FEWEST_TRACKS:
             return f"at least {FEWEST_TRACKS} training tracks, and there are {axis.n_training}"
         if not any(can_be_held_out(part.training).any() for part in axis.parts if len(part.training)):
@@ -95,7 +93,7 @@ class Context(Kind):
         return int(model.members * each) + statistics_size(axis) + kept_size(axis)
 
     def schedule(self, axis: JointAxis, settings: Settings) -> Schedule:
-        """A fixed number of entries, whatever the genome's size: there is nothing per position to learn."""
+        """Plan a fixed number of entries for any genome size, because nothing is learned per position."""
         training, members = settings.training, settings.model.members
         batch = training.batch_size or members * TARGETS_PER_MEMBER * BINS
         values = sum(part.n_positions[0] * len(part.training) for part in axis.parts)
@@ -103,19 +101,19 @@ class Context(Kind):
         return Schedule(batch, max(1, entries // batch), training.epochs or EPOCHS)
 
     def working_bytes(self, axis: JointAxis, settings: Settings, batch_size: int) -> int:
-        """Memory of what is read, and of the tokens' activations and gradients."""
+        """Estimate the memory of the inputs, and of the tokens' activations and gradients."""
         model = settings.model
         return int(batch_size * 4 * 3 * (4 * (OWN_TRACKS + ASSAYS) * model.token + sum(model.hidden)))
 
     def signal_memory(self, axis: JointAxis, settings: Settings, available: int) -> tuple[int, bool]:
-        """Bytes of the tracks in memory, all of them if so many are available."""
+        """Return the bytes of the tracks in memory, and whether they are all: they are if memory suffices."""
         whole = all_bytes(axis)
         return (whole, True) if whole <= available else (max(available, fewest_bytes(axis)), False)
 
     def sampler(
         self, axis: JointAxis, settings: Settings, *, batch_size: int, signal_bytes: int | None = None
     ) -> ContextSampler:
-        """What draws targets and the tracks around them."""
+        """Make the sampler of targets and the tracks around them."""
         model, training = settings.model, settings.training
         schedule, focus = self.schedule(axis, settings), wanted_assays(axis, model.target)
         targets = -(-max(1, batch_size // BINS) // model.members) * model.members
@@ -134,7 +132,7 @@ class Context(Kind):
         )
 
     def plan_notes(self, axis: JointAxis, settings: Settings) -> PlanNotes:
-        """What of zero-shot imputation is planned for."""
+        """List the targets and the number of assays of zero-shot imputation, if there are any."""
         targets, why = targets_of(axis, settings.model.target)
         wanted = wanted_assays(axis, settings.model.target)
         if not wanted:
@@ -144,18 +142,18 @@ class Context(Kind):
         )
 
     def described(self, axis: JointAxis, settings: Settings) -> list[tuple[str, str]]:
-        """Sizes, and what zero-shot imputation is meant for."""
+        """List the sizes, and the targets of zero-shot imputation."""
         sizes = [row for row in super().described(axis, settings) if row[0] != "target"]
         return [*sizes, *self.plan_notes(axis, settings).rows]
 
     def begin(self, model: Any, sampler: Any) -> None:
-        """Keep what the sampler has found out about the tracks: imputation reads them as training did."""
+        """Store the sampler's statistics of the tracks: imputation then reads tracks as training did."""
         from epixs.models.context.predict import statistics_of
 
         model.statistics.assign(statistics_of(sampler.species))
 
     def after_epoch(self, model: Any, sampler: Any) -> None:
-        """Learn what zero-shot tracks are mixed from, if there are any to impute, and how far off all are."""
+        """Learn the mixture of zero-shot tracks, if there are several species, and the size of errors."""
 
         def predict(batch: Any) -> Any:
             return model.by_member(dict(batch.inputs)).numpy()[..., 0, 0]
@@ -171,7 +169,7 @@ class Context(Kind):
             model.zero_shot_agreement.assign(learned.zero_shot)
 
     def optimizer(self, model: Any, settings: Settings, learning_rate: Any) -> Any:
-        """Adam with decoupled weight decay, its gradients cut to length 1."""
+        """Make Adam with decoupled weight decay and gradients clipped to a global norm of 1."""
         from epixs.models.backend import keras
 
         return keras.optimizers.AdamW(
@@ -179,7 +177,7 @@ class Context(Kind):
         )
 
     def settings_of(self, model: Any) -> ContextSettings | None:
-        """Settings of a `ContextNetwork`."""
+        """Read the settings of a `ContextNetwork`."""
         from epixs.models.context.network import ContextNetwork
 
         if not isinstance(model, ContextNetwork):
@@ -187,12 +185,12 @@ class Context(Kind):
         return ContextSettings().replace({name: model.settings[name] for name in SIZES})
 
     def label_factors(self, model: Any) -> dict[str, npt.NDArray[np.float32]]:
-        """Factors of assays, those of all members side by side."""
+        """Return the factors of assays, with those of all members side by side."""
         factors = np.asarray(model.factors.numpy())
         return {"assay": factors.transpose(1, 0, 2).reshape(factors.shape[1], -1)}
 
     def provenance(self, trained: TrainedModel, species: str) -> dict[str, Any]:
-        """What zero-shot tracks of a species are mixed from, and what `spread` means."""
+        """Return the mixture of a species' zero-shot tracks, and the meaning of `spread`."""
         axis, content = trained.axis, {}
         if lacking_assays(axis, (species,)):
             shares = trained.model.mixture.numpy()[axis.species.index(species)].tolist()
@@ -208,7 +206,7 @@ class Context(Kind):
         return content
 
     def spreads(self, trained: TrainedModel, pairs: Sequence[Pair]) -> Spreads | None:
-        """From what is predicted, by errors of tracks that the networks have never seen."""
+        """Estimate spreads from the predictions, by the errors on tracks that networks have never seen."""
         from epixs.models.context.predict import spreads_of
 
         return spreads_of(trained, pairs)
@@ -216,7 +214,7 @@ class Context(Kind):
     def expected_pearson(
         self, trained: TrainedModel, pairs: Sequence[Pair]
     ) -> npt.NDArray[np.float32] | None:
-        """From how well unseen tracks of the same biosamples and assays are predicted."""
+        """Estimate them from how well unseen tracks of the same biosamples and assays are predicted."""
         from epixs.models.context.predict import expected_of
 
         return expected_of(trained, pairs)
@@ -234,12 +232,12 @@ SIZES = ("members", "token", "heads", "hidden", "assay_factors")
 
 
 def kept_size(axis: JointAxis) -> int:
-    """How many numbers a model keeps about its errors and mixtures."""
+    """Return how many numbers a model keeps about its errors and mixtures."""
     return 4 * KNOTS + (len(PARTS) + 1 + 3 * len(axis.assays)) * len(axis.parts) + axis.n_training
 
 
 def statistics_size(axis: JointAxis) -> int:
-    """How many numbers a model keeps about the tracks of an axis."""
+    """Return how many numbers a model keeps about the tracks of an axis."""
     return sum(packed_size(*labels_of(axis, part, tracks_of(part))) for part in axis.parts)
 
 

@@ -1,13 +1,13 @@
 """The Keras model that reads the tracks observed around a bin as a set, and attends to them by assay.
 
 Each track (or summary of an assay's tracks in other biosamples) is a token: its standardised means around the
-bin and the factors of its assay pass two dense layers, whatever they are read for. For a target, heads weigh
-the tokens by what its assay asks of them, and dense layers turn what they pool into the target's standardised
-value, or its difference from the average of the target's own assay where the species has that assay. The
-expected mean and spread of the target put it back into arcsinh units.
+bin and the factors of its assay pass two dense layers, independent of the target. Heads then weigh the tokens
+by attention, with a query from the target's assay, and pool them. Dense layers turn the pooled tokens into
+the target's standardised value, or into its difference from the average of the target's own assay if the
+species has that assay. The expected mean and spread of the target turn the value into arcsinh units.
 
-Several such networks, the members, are trained side by side, each on its own share of the targets; what the
-model predicts is their mean.
+Several such networks, the members, are trained side by side, each on its own share of the targets. The
+model's prediction is their mean.
 """
 
 from __future__ import annotations
@@ -26,36 +26,36 @@ from epixs.sampling.mixture import PARTS
 HIDDEN_LOGIT = -1e9
 
 ASSAY_SPREAD = 0.3
-"""Of an assay's factors at the beginning: assays are alike until tracks tell them apart."""
+"""Initial spread of assay factors: it is small, so that assays are alike until tracks tell them apart."""
 
 
 def _nothing_said(shape: Any, dtype: Any = None) -> Any:
-    """A mean of 0 and a spread of 1."""
+    """Initialise with a mean of 0 and a spread of 1."""
     return tf.broadcast_to(tf.constant([0.0, 1.0], dtype), shape)
 
 
 def _no_mixture(shape: Any, dtype: Any = None) -> Any:
-    """Networks alone."""
+    """Initialise with a mixture of the networks alone."""
     return tf.constant([[1.0] + [0.0] * (shape[1] - 1)] * shape[0], dtype)
 
 
 def _not_known(shape: Any, dtype: Any = None) -> Any:
-    """NaN."""
+    """Return NaN for quantities that nothing is known of yet."""
     return tf.fill(shape, tf.constant(float("nan"), dtype))
 
 
 @keras.saving.register_keras_serializable(package="epixs")
 class MemberDense(keras.layers.Layer):
-    """Dense layers of several members at once.
+    """Computes the dense layers of several members at once.
 
     Parameters
     ----------
     members, inputs, units
-        Networks, and their layers' columns.
+        Number of networks, and of inputs and units of each network's layer.
     bias
-        Whether there is one.
+        Whether the layers have a bias.
     gain
-        Of the initial weights (He-normal).
+        Factor of the initial weights (He-normal).
 
     Shapes
     ------
@@ -82,10 +82,10 @@ class MemberDense(keras.layers.Layer):
         """Multiply each member's rows."""
         shape = tf.shape(values)
         rows = tf.reshape(values, (values.shape[0], -1, self.inputs))
-        found = tf.matmul(rows, self.kernel)
+        products = tf.matmul(rows, self.kernel)
         if self.has_bias:
-            found += self.bias[:, None, :]
-        return tf.reshape(found, tf.concat([[self.members], shape[1:-1], [self.units]], 0))
+            products += self.bias[:, None, :]
+        return tf.reshape(products, tf.concat([[self.members], shape[1:-1], [self.units]], 0))
 
     def get_config(self) -> dict[str, Any]:
         """Arguments of the constructor."""
@@ -102,33 +102,33 @@ class ContextNetwork(keras.Model):
     Parameters
     ----------
     n_assays
-        Assays of the joint axis.
+        Number of assays on the joint axis.
     radii
-        Means around each bin.
+        Number of means around each bin.
     assay_factors
         Length of each assay's factors.
     token, heads
-        Width of a token, and heads that weigh them.
+        Width of a token, and number of heads that weigh the tokens.
     hidden
         Widths of the dense layers behind.
     members
-        Networks that are trained side by side.
+        Number of networks that are trained side by side.
     statistics
-        Numbers about the tracks as wholes that the model keeps for imputation (`sampling.panel.packed`).
+        Number of statistics of whole tracks that the model keeps for imputation (`sampling.panel.packed`).
     species
-        Species, for each of which the model keeps what its zero-shot tracks are mixed from, and mean
-        and spread of what networks say of each assay that it lacks (`sampling.mixture`), and how wide the
-        intervals of each assay are (`sampling.intervals`).
+        Number of species. For each, the model keeps the mixture of its zero-shot tracks, the mean and spread
+        of the networks' predictions of each assay that it lacks (`sampling.mixture`), and the width of each
+        assay's intervals (`sampling.intervals`).
     tracks
-        Training tracks, of each of which the model keeps how well it is predicted (`sampling.agreement`).
+        Number of training tracks. For each, the model keeps how well it is predicted (`sampling.agreement`).
 
     Shapes
     ------
     A dict of `own` `(G, N, track, radius)`, `own_assay` `(G, track)`, `others` `(G, N, assay, 4 * radius)`,
     `others_assay` `(G, assay)`, `target` `(G,)`, `scale` `(G, 2)`, `share` `(G,)`, `linear` `(G, track)` and
     `member` `(G,)` -> float32 `(G, N, 1)`, arcsinh units: `scale[0] + scale[1] * (share * networks + own at
-    the bin @ linear)`. In training, the first `G / members` targets are the first member's, and so on; else
-    `member` says whose prediction is asked for, -1 for the mean of all.
+    the bin @ linear)`. In training, the first `G / members` targets are the first member's, and so on.
+    Otherwise `member` chooses whose prediction is returned; -1 is the mean of all.
     """
 
     def __init__(
@@ -206,36 +206,36 @@ class ContextNetwork(keras.Model):
         self.built = True
 
     def call(self, inputs: dict[str, Any], training: bool = False) -> Any:
-        """Predict; in training each member its own targets, else the mean of what all predict."""
+        """Predict: in training each member its own targets, else the chosen member or the mean of all."""
         if training:
             values = self.standardised({name: self._dealt(value) for name, value in inputs.items()})
             values = tf.reshape(values, (-1, tf.shape(inputs["own"])[1], 1))
         else:
-            every = self.standardised({name: value[None] for name, value in inputs.items()})
+            by_member = self.standardised({name: value[None] for name, value in inputs.items()})
             one = tf.one_hot(inputs["member"], self.members, axis=0)
             share = tf.where(inputs["member"] >= 0, one, 1.0 / self.members)
-            values = tf.reduce_sum(every * share[:, :, None, None], axis=0)
+            values = tf.reduce_sum(by_member * share[:, :, None, None], axis=0)
         return self._restored(values, inputs)
 
     @tf.function(autograph=False, reduce_retracing=True)  # type: ignore[misc, unused-ignore]
     def by_member(self, inputs: dict[str, Any]) -> Any:
-        """What each member predicts, `(members, G, N, 1)`, arcsinh units."""
-        every = self.standardised({name: value[None] for name, value in inputs.items()})
-        return self._restored(every, inputs)
+        """Predict with each member, `(members, G, N, 1)`, arcsinh units."""
+        values = self.standardised({name: value[None] for name, value in inputs.items()})
+        return self._restored(values, inputs)
 
     def _restored(self, values: Any, inputs: dict[str, Any]) -> Any:
-        """Arcsinh units of standardised values `(..., G, N, 1)`, after what is mixed into them."""
+        """Mix standardised values `(..., G, N, 1)` with the own tracks, and turn them into arcsinh units."""
         scale = inputs["scale"][:, None]
         linear = tf.matmul(inputs["own"][..., 0], inputs["linear"][:, :, None])
         values = values * inputs["share"][:, None, None] + linear
         return values * scale[..., 1:] + scale[..., :1]
 
     def _dealt(self, value: Any) -> Any:
-        """Each member its share of the targets."""
+        """Give each member its share of the targets."""
         return tf.reshape(value, tf.concat([[self.members, -1], tf.shape(value)[1:]], 0))
 
     def standardised(self, inputs: dict[str, Any]) -> Any:
-        """The targets' standardised values, `(members, g, N, 1)`, of inputs `(members or 1, g, ...)`."""
+        """Predict standardised values, `(members, g, N, 1)`, from inputs `(members or 1, g, ...)`."""
         target = self._factors_of(inputs["target"])  # (K, g, d)
         same = self._same(inputs)
         is_absent = 1.0 - tf.reduce_max(same, axis=2, keepdims=True)  # (K or 1, g, 1)
@@ -262,22 +262,22 @@ class ContextNetwork(keras.Model):
         return self.readout(hidden) + self._average(inputs, same)
 
     def _same(self, inputs: dict[str, Any]) -> Any:
-        """Which averages are of the target's own assay, `(members or 1, g, assay)`: 1 or 0."""
+        """Mark the averages of the target's own assay, `(members or 1, g, assay)`: 1 or 0."""
         target = tf.cast(inputs["target"], inputs["others_assay"].dtype)
         return tf.cast(inputs["others_assay"] == target[..., None], tf.float32)
 
     def _average(self, inputs: dict[str, Any], same: Any) -> Any:
-        """The average of the target's own assay at the bin, half of it weighted: `(K or 1, g, N, 1)`."""
-        plain, weighted = inputs["others"][..., :1], inputs["others"][..., self.radii : self.radii + 1]
-        return tf.reduce_sum((plain + weighted) / 2 * same[:, :, None, :, None], axis=3)
+        """Average the plain and the weighted mean of the target's own assay: `(K or 1, g, N, 1)`."""
+        mean, weighted = inputs["others"][..., :1], inputs["others"][..., self.radii : self.radii + 1]
+        return tf.reduce_sum((mean + weighted) / 2 * same[:, :, None, :, None], axis=3)
 
     def _factors_of(self, assay: Any) -> Any:
-        """Factors of assays `(members or 1, ...)`, those of -1 among them, which count for nothing."""
+        """Look up the factors of assays `(members or 1, ...)`; those of -1 are arbitrary and not used."""
         shape = tf.concat([[self.members], tf.shape(assay)[1:]], 0)
         return tf.gather(self.factors, tf.broadcast_to(tf.maximum(assay, 0), shape), batch_dims=1)
 
     def _attention(self, tokens: Any, target: Any, assays: Any) -> Any:
-        """Weights of the tokens for each head."""
+        """Compute the weights of the tokens for each head."""
         query = self.query(target)  # (K, g, H * KEYS)
         shape = tf.shape(query)
         query = tf.reshape(query, (shape[0], shape[1], self.heads, KEYS))

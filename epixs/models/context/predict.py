@@ -1,4 +1,4 @@
-"""Pairs of one species, predicted from the tracks that a store has around each bin."""
+"""Predict pairs of one species from the tracks that a store has around each bin."""
 
 from __future__ import annotations
 
@@ -33,20 +33,20 @@ from epixs.sampling.windows import Windows, read_windows
 Ints = npt.NDArray[np.int32]
 
 BLOCK_BINS = 4_096
-"""Bins that a Keras model predicts at once."""
+"""Number of bins that a Keras model predicts at once."""
 
 FEWEST_BINS, MOST_BINS = 4 * CHUNK_BINS, 16 * CHUNK_BINS
-"""Bins that a thread reads at once: of fewer, the chunks at the edges, which are read twice, take too long;
-more take memory."""
+"""Minimum and maximum number of bins that a thread reads at once. Fewer take too long, because chunks at the
+edges are read twice; more take too much memory."""
 
 
 def statistics_of(species: Sequence[Species]) -> npt.NDArray[np.float32]:
-    """What a model keeps about the tracks of all species."""
+    """Pack the statistics of all species' tracks, as a model keeps them."""
     return np.concatenate([packed(one.panel) for one in species]).astype(np.float32)
 
 
 def panels_of(model: Any, axis: JointAxis) -> list[Panel]:
-    """The statistics of all species' tracks, as a model keeps them; else worked out from the stores anew."""
+    """Read the statistics of all species' tracks from a model, or compute them from the stores."""
     values = model.statistics.numpy()
     if not values.any():
         return [one.panel for one in load_species(axis)]
@@ -61,18 +61,18 @@ def panels_of(model: Any, axis: JointAxis) -> list[Panel]:
 
 @dataclass(frozen=True)
 class Ready:
-    """What is read to predict some pairs of one species over the bins of a store.
+    """Inputs for predicting pairs of one species over the bins of a store.
 
     Parameters
     ----------
     signal, regions
-        Of the store.
+        Signal and regions of the store.
     rows, fill
-        Row of each track in it, and what a missing bin counts as.
+        Row of each track in the store, and the value of its missing bins.
     at, panels
         Number of the species, and the statistics of all species' tracks.
     targets
-        The pairs.
+        The pairs, as targets.
     """
 
     signal: Any
@@ -89,23 +89,23 @@ class Ready:
 
 
 def get_ready(trained: TrainedModel, pairs: Sequence[Pair], store: str | Path, panels: list[Panel]) -> Ready:
-    """Find out what is read to predict some pairs of one species."""
+    """Collect the inputs for predicting pairs of one species."""
     axis = trained.axis
     at = axis.species.index(pairs[0][0])
-    known, here = axis.parts[at], observed_in(trained, store)
+    known, observed = axis.parts[at], observed_in(trained, store)
     panel, scales = panels[at], scales_of(axis, panels)[at]
     tracks = tracks_of(known)
-    place = here.experiments.set_index(["biosample", "assay"])["row"]
+    place = observed.experiments.set_index(["biosample", "assay"])["row"]
     rows = np.array(
         [place[b, a] for b, a in zip(tracks["biosample"], tracks["assay"], strict=True)], np.int64
     )
     fill = tracks["signal_mean"].to_numpy(np.float32)
     targets = targets_of(panel, scales, at, *_numbers(axis, pairs))
-    return Ready(open_signal(store), here.regions, rows, fill, at, panels, targets)
+    return Ready(open_signal(store), observed.regions, rows, fill, at, panels, targets)
 
 
 def _numbers(axis: JointAxis, pairs: Sequence[Pair]) -> tuple[Ints, Ints]:
-    """Numbers of the biosamples of pairs of one species within it, and of their assays on the joint axis."""
+    """Return the numbers of pairs' biosamples within their species, and of their assays on the joint axis."""
     number = {name: i for i, name in enumerate(axis.part(pairs[0][0]).biosamples)}
     return np.array([number[b] for _, b, _ in pairs], np.int32), axis.assay_index([a for *_, a in pairs])
 
@@ -121,12 +121,12 @@ def predictor(trained: TrainedModel, pairs: Sequence[Pair], store: str | Path) -
 
     def predict(start: int, stop: int, which: slice) -> npt.NDArray[np.float32]:
         read = np.unique(np.concatenate([target.tracks for target in prepared[which]]))
-        mine = [target.reading(read) for target in prepared[which]]
+        chosen = [target.reading(read) for target in prepared[which]]
         mean, spread = panel.mean[read], panel.spread[read]
 
         def stretch(span: tuple[int, int]) -> npt.NDArray[np.float32]:
             windows = ready.windows(span, read)
-            return np.stack([forward.predict(windows, mean, spread, target) for target in mine])
+            return np.stack([forward.predict(windows, mean, spread, target) for target in chosen])
 
         threads = free_threads()
         spans = _spans(start, stop, threads)
@@ -139,7 +139,7 @@ def predictor(trained: TrainedModel, pairs: Sequence[Pair], store: str | Path) -
 
 
 def spreads_of(trained: TrainedModel, pairs: Sequence[Pair]) -> Spreads | None:
-    """Spread of the errors of some pairs of one species, from what is predicted; None if none was learned."""
+    """Return the function that estimates the spread of pairs' errors; None if the model learned none."""
     model, axis = trained.model, trained.axis
     widths = model.intervals.numpy()
     if not widths[0, 1].any():
@@ -152,13 +152,13 @@ def spreads_of(trained: TrainedModel, pairs: Sequence[Pair]) -> Spreads | None:
     is_zero_shot = ~np.isin(assay, panels[at].assay)
 
     def spreads(values: npt.NDArray[np.float32], rows: slice) -> npt.NDArray[np.float32]:
-        found = np.full_like(values, np.nan)
+        estimate = np.full_like(values, np.nan)
         for row, pair in enumerate(range(len(pairs))[rows]):
-            mine = widths[int(is_zero_shot[pair])]
-            if mine[1].any():
+            learned = widths[int(is_zero_shot[pair])]
+            if learned[1].any():
                 mean, spread = scale[pair]
-                found[row] = half_widths(mine, (values[row] - mean) / spread) * (spread * factor[pair])
-        return found
+                estimate[row] = half_widths(learned, (values[row] - mean) / spread) * (spread * factor[pair])
+        return estimate
 
     return spreads
 
@@ -185,7 +185,7 @@ def predictor_by(
     pairs: Sequence[Pair],
     store: str | Path,
 ) -> Predict:
-    """The same by any Keras model that reads what a batch of `ContextSampler` holds."""
+    """Prepare to predict with any Keras model that reads the inputs of a `ContextSampler`'s batches."""
     ready = get_ready(trained, pairs, store, [one.panel for one in load_species(trained.axis)])
     panel = ready.panels[ready.at]
 
@@ -194,7 +194,7 @@ def predictor_by(
         sizes = windows.high - windows.low
         piece = np.repeat(np.arange(sizes.size), sizes)
         offset = np.concatenate([np.arange(a, b) for a, b in zip(windows.low, windows.high, strict=True)])
-        found = np.empty((len(ready.targets[which]), stop - start), np.float32)
+        predicted = np.empty((len(ready.targets[which]), stop - start), np.float32)
         for row, target in enumerate(ready.targets[which]):
             first = target.others.max(axis=1)
             fixed = {
@@ -207,21 +207,21 @@ def predictor_by(
                 "member": np.int32(-1),
             }
             for begin in range(0, stop - start, BLOCK_BINS):
-                mine = slice(begin, min(stop - start, begin + BLOCK_BINS))
-                n = mine.stop - begin
+                block = slice(begin, min(stop - start, begin + BLOCK_BINS))
+                n = block.stop - begin
                 own = np.empty((n, target.own.size, RADII.size), np.float32)
                 others = np.empty((n, target.others.shape[0], SUMMARIES * RADII.size), np.float32)
-                read_context(panel, windows, piece[mine], offset[mine], target, own, others)
+                read_context(panel, windows, piece[block], offset[block], target, own, others)
                 inputs = fixed | {"own": own, "others": others}
                 batch = {name: tf.constant(np.asarray(value)[None]) for name, value in inputs.items()}
-                found[row, mine] = call(batch)
-        return found
+                predicted[row, block] = call(batch)
+        return predicted
 
     return predict
 
 
 def _spans(start: int, stop: int, threads: int) -> list[tuple[int, int]]:
-    """Stretches that threads read and predict, of equal length but for the last."""
+    """Divide bins into stretches for threads to read and predict, all of equal length but the last."""
     share = -(-(stop - start) // threads)
     size = min(MOST_BINS, max(FEWEST_BINS, -(-share // CHUNK_BINS) * CHUNK_BINS))
     return [(first, min(stop, first + size)) for first in range(start, stop, size)]

@@ -8,7 +8,7 @@ from typing import Annotated, ClassVar
 from epixs.config import SHARE, ModelSettings, between, sizes
 
 KEYS = 16
-"""Length of what a head asks for."""
+"""Length of a head's keys and queries."""
 
 
 @dataclass(frozen=True)
@@ -18,18 +18,18 @@ class ContextSettings(ModelSettings):
     Parameters
     ----------
     members
-        Networks that are trained side by side, whose mean is the prediction.
+        Number of networks that are trained side by side; the prediction is their mean.
     token, heads, hidden, assay_factors
-        Sizes of each: width of what is made of a track, heads that weigh the tracks, widths of the layers
+        Sizes of each network: width of a track's token, heads that weigh the tokens, widths of the layers
         behind, and length of the factors of an assay.
     member_held_out
-        Share of the tracks that each member never sees: their errors are shown.
+        Share of the tracks that each member never sees; errors are measured on these.
     episodes
         Share of the training targets whose assay is hidden from their whole species, as for zero-shot
-        imputation; half of that where none is asked for. Of one species alone, there are none.
+        imputation; half of that if no assay is to be imputed zero-shot. With one species, there are none.
     target
-        Species that zero-shot imputation is meant for, several separated by commas: all assays that they lack
-        are trained for. Empty, it is meant for assays that are excluded as a whole.
+        Target species of zero-shot imputation, several separated by commas: all assays that they lack are
+        trained for. If empty, the model is trained for the assays that are excluded as a whole.
     """
 
     kind: ClassVar[str] = "context"

@@ -1,4 +1,4 @@
-"""Callbacks of a training run, for anyone's own `model.fit` too."""
+"""Callbacks of a training run, which also work in a user's own `model.fit`."""
 
 from epixs.training.callbacks.best_weights import BestWeights as BestWeights
 from epixs.training.callbacks.deadline import Deadline as Deadline

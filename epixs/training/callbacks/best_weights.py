@@ -16,18 +16,20 @@ SCORES = ("held_out_mse", "held_out_tracks_mse")
 
 
 class BestWeights(keras.callbacks.Callback):  # type: ignore[misc, unused-ignore]
-    """Save the model after each epoch that is better than all before it, and stop when none comes any more.
+    """Save the model after each epoch with a new lowest error; stop when the error no longer falls.
 
     Parameters
     ----------
     save
-        Folder for the model, as `epixs.save_model` writes it; or what is called with its scores to save it.
+        Folder for the model, as `epixs.save_model` writes it; or a function that saves it, called with the
+        scores.
     monitor
-        Error in the epoch's logs that decides: `held_out_mse` of `HeldOutScores`, or Keras's `val_loss`.
+        Name of the deciding error in the epoch's logs: `held_out_mse` of `HeldOutScores`, or Keras's
+        `val_loss`.
     patience
-        Epochs without a better one after which training stops; 0 never stops it.
+        Epochs without a new lowest error after which training stops; 0 never stops it.
     keep_last
-        Keep the weights of the last epoch instead, where held-out errors are too noisy to choose by.
+        Keep the weights of the last epoch instead, if held-out errors are too noisy to choose by.
     """
 
     def __init__(
@@ -44,11 +46,11 @@ class BestWeights(keras.callbacks.Callback):  # type: ignore[misc, unused-ignore
 
     @property
     def has_stopped(self) -> bool:
-        """Whether patience has ended."""
+        """Whether `patience` has run out."""
         return bool(self.patience) and self.worse >= self.patience
 
     def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
-        """Compare, save, stop."""
+        """Save the model if the error is a new lowest one; stop if `patience` has run out."""
         logs = logs or {}
         if self.monitor not in logs:
             raise TrainingError("monitor of BestWeights", got=self.monitor, expected=", ".join(logs))

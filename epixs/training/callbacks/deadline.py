@@ -8,12 +8,12 @@ from epixs.models.backend import keras
 
 
 class Deadline(keras.callbacks.Callback):  # type: ignore[misc, unused-ignore]
-    """Stop training after the first step that ends beyond a moment; that epoch is scored as usual.
+    """Stop training after the first step that ends past a given time; that epoch is scored as usual.
 
     Parameters
     ----------
     at
-        Moment by the clock of `time.monotonic()`: `Deadline(time.monotonic() + 3600)` is in an hour.
+        Time on the clock of `time.monotonic()`: `Deadline(time.monotonic() + 3600)` is in an hour.
     """
 
     def __init__(self, at: float) -> None:
@@ -21,6 +21,6 @@ class Deadline(keras.callbacks.Callback):  # type: ignore[misc, unused-ignore]
         self.at, self.has_passed = at, False
 
     def on_train_batch_end(self, batch: int, logs: dict[str, float] | None = None) -> None:
-        """Look at the clock."""
+        """Check the clock."""
         if time.monotonic() > self.at:
             self.has_passed = self.model.stop_training = True

@@ -1,4 +1,4 @@
-"""Write what each epoch brought."""
+"""Write the history of a run, one row per epoch."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from epixs.training.history import COLUMNS, GROUPED, EventLog, write_history
 
 
 class History(StepCallback):
-    """Write `history.csv` after each epoch, as `epixs curves` draws it, and TensorBoard's event files.
+    """Write `history.csv`, which `epixs curves` draws, after each epoch, and TensorBoard's event files.
 
-    The held-out error is what `HeldOutScores` found, before this callback in the list, or else Keras's own
-    `val_loss`.
+    The held-out error is that of `HeldOutScores`, if it comes before this callback in the list, else Keras's
+    own `val_loss`.
 
     Parameters
     ----------
     folder
-        Where to write.
+        Folder to write to.
     sampler
-        What draws the batches.
+        The sampler that draws the batches.
     tensorboard
         Write event files to `folder/tensorboard` as well.
     """
@@ -37,15 +37,15 @@ class History(StepCallback):
 
     @property
     def seconds(self) -> float:
-        """Time since training began, without that between a run and the one that goes on with it."""
+        """Time since training began, without the pause between an interrupted run and the resumed one."""
         return time.monotonic() - self._started
 
     def go_on(self, rows: list[dict[str, float]], seconds: float) -> None:
-        """Take over the epochs and the time of an interrupted run."""
+        """Continue from the epochs and the time of an interrupted run."""
         self.rows, self._started = rows, time.monotonic() - seconds
 
     def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
-        """Add a row."""
+        """Add the epoch's row."""
         logs = logs or {}
         values = {
             **logs,

@@ -1,4 +1,4 @@
-"""Stop where the loss is NaN or infinite."""
+"""Stop when the loss is NaN or infinite."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class StopOnNonFinite(StepCallback):
     Parameters
     ----------
     sampler
-        What draws the batches.
+        The sampler that draws the batches.
     """
 
     def __init__(self, sampler: BatchSampler) -> None:
@@ -24,7 +24,7 @@ class StopOnNonFinite(StepCallback):
         self.sampler = sampler
 
     def on_train_batch_end(self, batch: int, logs: dict[str, float] | None = None) -> None:
-        """Look at the loss."""
+        """Check the loss."""
         super().on_train_batch_end(batch, logs)
         loss = (logs or {}).get("loss", float("nan"))
         if not np.isfinite(loss):
@@ -38,7 +38,7 @@ class StopOnNonFinite(StepCallback):
 
 
 def largest_entry(axis: JointAxis, batch: Batch) -> str:
-    """Name the entry of a batch with the largest value: most often the one that broke the loss."""
+    """Name the entry with the largest value in a batch: most often the one that broke the loss."""
     row, column = np.unravel_index(int(np.abs(batch.value).argmax()), batch.value.shape)
     assay = axis.assays[int(batch.assay[row, column])]
     biosamples = [(part.species, name) for part in axis.parts for name in part.biosamples]

@@ -1,4 +1,4 @@
-"""Report how training stands, now and then."""
+"""Report the progress of training."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ REPORT_SECONDS = 0.5
 
 @dataclass(frozen=True)
 class EpochReport:
-    """How training stands after an epoch (or, within one, after a while)."""
+    """Progress of training, reported after each epoch and within epochs."""
 
     epoch: int
     epochs: int
@@ -34,13 +34,13 @@ class ProgressReport(StepCallback):
     Parameters
     ----------
     report
-        What to call.
+        Function to call.
     sampler
-        What draws the batches.
+        The sampler that draws the batches.
     epochs
         Epochs of the whole run.
     deadline
-        `time.monotonic()` at which it stops in any case.
+        Value of `time.monotonic()` at which the run stops at the latest.
     """
 
     def __init__(
@@ -59,7 +59,7 @@ class ProgressReport(StepCallback):
         self._before: int | None = None
 
     def on_epoch_begin(self, epoch: int, logs: dict[str, float] | None = None) -> None:
-        """Remember how far an earlier run was."""
+        """Remember how many steps an earlier run had done."""
         super().on_epoch_begin(epoch, logs)
         self._before = self.steps_done if self._before is None else self._before
 

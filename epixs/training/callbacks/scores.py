@@ -13,22 +13,22 @@ from epixs.training.verdict import GroupError
 
 ENTRIES = (5_000, 200_000)
 SHARE = 0.2
-"""Held-out entries scored after an epoch over positions trained on in it, within those limits."""
+"""Ratio of held-out entries scored after an epoch to positions trained on in it, within `ENTRIES`."""
 
 
 class HeldOutScores(keras.callbacks.Callback):  # type: ignore[misc, unused-ignore]
-    """Add errors on held-out entries to an epoch's logs, where the callbacks after this one find them.
+    """Add the errors on held-out entries to an epoch's logs, for the callbacks after this one.
 
     `held_out_mse` is over held-out blocks, `held_out_tracks_mse` over experiments that are held out whole, if
-    there are any. By species and assay, `held_out_mse/SPECIES/ASSAY` stands beside the errors of average
-    activity and of the mean (`epixs.training.held_out`).
+    there are any. The errors by species and assay, `held_out_mse/SPECIES/ASSAY`, stand beside those of
+    average activity and of the mean (`epixs.training.held_out`).
 
     Parameters
     ----------
     sampler
-        What draws the batches; its held-out entries are scored.
+        The sampler that draws the batches; its held-out entries are scored.
     known
-        Axis of all training experiments, where only some are fitted to; baselines know them all.
+        Axis of all training experiments, if only some are fitted; the baselines use them all.
     """
 
     def __init__(self, sampler: BatchSampler, known: JointAxis | None = None) -> None:
@@ -42,11 +42,11 @@ class HeldOutScores(keras.callbacks.Callback):  # type: ignore[misc, unused-igno
 
     @property
     def monitor(self) -> str:
-        """Name of the error that chooses the best weights."""
+        """Name of the error by which the best weights are chosen."""
         return "held_out_mse" if self.tracks is None else "held_out_tracks_mse"
 
     def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
-        """Predict and compare."""
+        """Predict the held-out entries and log the errors."""
         logs = {} if logs is None else logs
         predicted, compared = self._predict(self.held_out), self.held_out
         logs["held_out_mse"] = self.held_out.mse(predicted)
@@ -56,7 +56,7 @@ class HeldOutScores(keras.callbacks.Callback):  # type: ignore[misc, unused-igno
         logs |= history_columns(compared.errors(predicted))
 
     def errors_of(self, row: dict[str, float]) -> list[GroupError]:
-        """Errors by species and assay in a row of the history, beside those of the baselines."""
+        """Read errors by species and assay, and those of the baselines, from a row of the history."""
         return (self.tracks or self.held_out).errors_of(row)
 
     def _predict(self, entries: HeldOut) -> npt.NDArray[np.float32]:

@@ -1,4 +1,4 @@
-"""Save the whole state of training now and then, so that it can go on from any step."""
+"""Save the whole state of training at intervals, so that it can resume from any step."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from epixs.training.checkpoint import (
 
 
 class StepCheckpoint(StepCallback):
-    """Save weights, moments and step every few minutes; whoever runs the same script again goes on there.
+    """Save weights, moments and step every few minutes; the same script, run again, resumes there.
 
     Parameters
     ----------
@@ -33,11 +33,11 @@ class StepCheckpoint(StepCallback):
     minutes
         Time between two checkpoints; 0 saves one after every step.
     history, best
-        Callbacks, before this one in the list, whose state goes along.
+        Callbacks, before this one in the list, whose state is saved too.
     identity
-        What a run that goes on must have in common with this one, by name: what JSON can hold.
+        Values, by name, that a run which resumes this one must have as well; JSON must be able to hold them.
     total_steps, precision
-        Kept for the run that goes on.
+        Stored for the run that resumes this one.
     interrupted
         Event after which the next step saves a checkpoint and raises KeyboardInterrupt.
     """
@@ -63,10 +63,10 @@ class StepCheckpoint(StepCallback):
         self._saved = time.monotonic()
 
     def spans(self, model: Any, epochs: int) -> Iterator[tuple[int, int, int]]:
-        """What is left to fit: epochs `[first, stop)`, and steps of the first of them to leave out.
+        """Yield what is left to fit: epochs `[first, stop)`, and the number of steps to skip in the first.
 
-        The rest of an epoch in which training was interrupted is a span of its own, for Keras counts the
-        steps of all epochs of a `fit` alike. The model has to be compiled; it gets the checkpoint's state.
+        The rest of an interrupted epoch is a span of its own, because all epochs of one `fit` of Keras have
+        the same number of steps. The model must be compiled; it gets the checkpoint's state.
         """
         state = read_state(self.folder, self.identity)
         mark_begun(self.folder, self.identity)
@@ -97,7 +97,7 @@ class StepCheckpoint(StepCallback):
         forget_checkpoint(self.folder)
 
     def on_train_batch_end(self, batch: int, logs: dict[str, float] | None = None) -> None:
-        """Save within an epoch; at its end, it is scored first."""
+        """Save within an epoch; the state after its last step is saved once the epoch is scored."""
         super().on_train_batch_end(batch, logs)
         if self.step == self.steps_per_epoch:
             return

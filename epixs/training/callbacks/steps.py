@@ -1,4 +1,4 @@
-"""What callbacks know of the step that training is at."""
+"""Base class of callbacks that need to know the current step."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from epixs.models.backend import keras
 
 
 class StepCallback(keras.callbacks.Callback):  # type: ignore[misc, unused-ignore]
-    """A callback that knows its epoch, how many of its steps are done, and how fast they go.
+    """Callback that knows the epoch, the number of its steps done, and the steps per second.
 
     Parameters
     ----------
     steps_per_epoch
-        Steps of a whole epoch. Where `fit` is given fewer, it goes on in the middle of an epoch, and the
-        steps before count as done.
+        Steps of a whole epoch. If `fit` is given fewer, it resumes in the middle of an epoch, and the
+        earlier steps count as done.
     """
 
     def __init__(self, steps_per_epoch: int) -> None:
