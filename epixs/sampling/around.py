@@ -17,8 +17,9 @@ from epixs.sampling.windows import Windows
 Floats = npt.NDArray[np.float32]
 Ints = npt.NDArray[np.int32]
 
-RADII = np.array([0, 2, 10, 40, 200, 1000], dtype=np.int64)
-"""Bins to each side over which means of tracks are read: over 25 bp, 125 bp, 525 bp, 2 kb, 10 kb and 50 kb."""
+RADII = np.array([0, 2, 10, 40, 200, 1000, 5000], dtype=np.int64)
+"""Bins to each side over which means of tracks are read: over 25 bp, 125 bp, 525 bp, 2 kb, 10 kb, 50 kb and
+250 kb."""
 
 HALO = int(RADII[-1])
 SUMMARIES = 4

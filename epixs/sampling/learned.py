@@ -30,7 +30,7 @@ MOST_TRACKS = 64
 """Maximum number of training tracks that errors are learned from."""
 
 TRAINING_ENTRIES, MOST_TRACK_ENTRIES = 64_000, 4_000
-"""Maximum number of entries of all training tracks together, and of each of them, that errors are learned from."""
+"""Maximum number of entries that errors are learned from: of all training tracks, and of each of them."""
 
 ABSENT_ENTRIES, ABSENT_TARGETS = 200_000, 512
 """Number of entries and of tracks used for all assays that species lack together, or a few of each assay."""
@@ -107,8 +107,8 @@ class Reliability:
     assay_errors
         How much wider they are for each measured assay, shape `(species, assay)`.
     agreement
-        Agreement of each training track on Fisher's scale, as if the networks had not seen it; NaN where it is
-        not known. Shape `(track,)`, all species one after the other.
+        Agreement of each training track on Fisher's scale, as if the networks had not seen it; NaN where it
+        is not known. Shape `(track,)`, all species one after the other.
     zero_shot
         Summand for assays that a species lacks, shape `(species,)`; NaN if it is not known.
     """
@@ -208,7 +208,7 @@ def _standard(batch: Batch, target: Target, predict: Predictions) -> tuple[Doubl
 
 
 def _unseen_and_seen(sampler: ContextSampler, predict: Predictions) -> tuple[float, float]:
-    """Estimate how much larger errors are on tracks that no member has seen, and how much lower the agreement."""
+    """Estimate how much larger errors are, and how much lower the agreement, on tracks no member has seen."""
     ratios, differences = [], []
     for member, track, target in sampler.unseen(hidden=False):
         members, value = _standard(sampler.known_entries(member, target), target, predict)

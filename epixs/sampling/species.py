@@ -19,7 +19,7 @@ from epixs.sampling.windows import Windows, bytes_per_bin, read_windows
 
 Ints = npt.NDArray[np.int32]
 
-FEWEST_STRETCHES = 16
+FEWEST_STRETCHES = 4
 """Minimum number of stretches of the genome that are in memory at once."""
 
 
@@ -100,7 +100,10 @@ def signal_bytes(axis: JointAxis) -> int:
 def fewest_bytes(axis: JointAxis) -> int:
     """Return the minimum memory of the tracks in training."""
     tracks = sum(len(part.training) for part in axis.parts)
-    return min(signal_bytes(axis), POOLS_AT_ONCE * FEWEST_STRETCHES * STRETCH_BINS * bytes_per_bin(tracks))
+    return min(
+        signal_bytes(axis),
+        POOLS_AT_ONCE * FEWEST_STRETCHES * (STRETCH_BINS + 2 * HALO) * bytes_per_bin(tracks),
+    )
 
 
 def signal_sizes(axis: JointAxis) -> npt.NDArray[np.int64]:

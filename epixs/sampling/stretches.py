@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from epixs.sampling.windows import Windows, bytes_per_bin
 
-STRETCH_BINS = 8_192
+STRETCH_BINS = 16_384
 EPOCHS_PER_POOL = 4
 """Number of epochs that are drawn from the same stretches: reading others takes a while."""
 
