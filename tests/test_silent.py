@@ -179,7 +179,7 @@ def test_roles_are_those_of_the_files_that_training_saw(tmp_path):
     now = again.scores.query("biosample == 'b3' and assay == 'a2'")["role"].iloc[0]
     if before == "training":
         assert now == "excluded"
-        assert "1 experiments are other files than those of that name in training" in again.notes[0]
+        assert "1 experiments have other files than in training" in again.notes[0]
     impute(trained, store, tmp_path / "few.zarr", pairs=excluded[:1])
     assert (
         "3 observed experiments that training never saw were not imputed"

@@ -239,7 +239,7 @@ def test_evaluating_ends_with_the_rows_that_are_odd_counted_and_named(tmp_path):
     assert epixs("impute", tmp_path / "m", store, "--out", tmp_path / "i.zarr", "--pairs", tmp_path / "p.tsv").exit_code == 0  # fmt: skip
     scored = epixs("evaluate", tmp_path / "i.zarr", store)
     last = last_lines(scored, 1)
-    assert last.startswith("note: beside 3 scored tracks, or among them, rows are: 1 missing (b3 / a1); ")
+    assert last.startswith("note: odd rows, beside or among 3 scored tracks: 1 missing (b3 / a1); ")
     assert "constant (b0 / a0: observed" in last
     assert "1 NaN (b2 / a0: some bins)" in last
     found = json.loads(epixs("evaluate", tmp_path / "i.zarr", store, "--json").stdout)
