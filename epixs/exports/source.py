@@ -89,7 +89,7 @@ class Source:
         return read
 
     def _stored(self, rows: Ints, names: Sequence[str]) -> Callable[[int, int], list[Signal]]:
-        """Read variables of some rows in the calling thread. (Dask would call other workers.)"""
+        """Read variables of some rows in the calling thread, as Dask would call other workers."""
         store, first, last = open_store(str(self.held)), int(rows[0]), int(rows[-1])
         arrays = [store.array(name) for name in names]
         return lambda start, stop: [

@@ -82,7 +82,7 @@ def test_the_whole_path(world, tmp_path, held_out):
         "--out", tmp_path / "a.png",
     )  # fmt: skip
     assert drawn.exit_code == 0, drawn.output
-    assert "drawn is chr19:10,000,000-10,010,000" in drawn.stderr
+    assert "only chr19:10,000,000-10,010,000 is drawn" in drawn.stderr
 
 
 def test_simulate_and_demo(tmp_path):
