@@ -112,7 +112,7 @@ def test_resuming_says_where(store, tmp_path):
     assert done.exit_code == 0
     assert "goes on in epoch 3\n" in done.output
     begun = epixs(*command[:3], tmp_path / "n", *command[4:])
-    assert "there is no run to go on with, so one begins" in begun.output
+    assert "there is no run to resume, so a new one begins" in begun.output
 
 
 def test_training_says_that_time_ran_out(store, tmp_path):
@@ -207,7 +207,7 @@ def test_zero_shot_across_units_is_judged_by_rank(tmp_path):
         tmp_path / "x.tsv",
     )
     assert "a0 comes in several units: fold change in mouse; p-value in human" in said(trained)
-    assert "not among these, for mouse has no training experiment of them: a0" in said(trained)
+    assert "not in this table, as mouse has no training experiment of them: a0" in said(trained)
     imputed = epixs(
         "impute", tmp_path / "m", mouse, "--out", tmp_path / "i.zarr", "--pairs", tmp_path / "x.tsv"
     )
