@@ -149,7 +149,7 @@ def impute(
     elsewhere = sum(pair[0] != species for pair in wanted or ())
     if elsewhere:
         remark(
-            f"{counted(elsewhere, 'pair')} not imputed, of other species than {species}, which {store} is of"
+            f"{counted(elsewhere, 'pair')} of other species than {species} not imputed: {store} lacks them"
         )
     for text in _units_of_zero_shot(trained.axis, species, {str(name) for name in done["assay"]}):
         remark(text)

@@ -237,7 +237,7 @@ def _own_genome(
     if two_bit is None:
         write_unknown_sequence(sequence, sizes)
         notes.append(
-            f"UCSC does not know {assembly.name}: the hub has a genome of only N, "
+            f"UCSC does not know {assembly.name}: the hub has a genome of N, "
             f"{sequence.stat().st_size:,} bytes; give the sequence with --two-bit"
         )
     else:
