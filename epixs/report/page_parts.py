@@ -155,8 +155,8 @@ def measured_tracks(page: Page) -> list[Track]:
     tracks = page.tracks
     if "species" in tracks:
         tracks = tracks[tracks["species"] == pair.species]
-    found = [pair.track(str(b), str(a)) for b, a in zip(tracks["biosample"], tracks["assay"], strict=True)]
-    return [track for track in found if not track.why]
+    matched = [pair.track(str(b), str(a)) for b, a in zip(tracks["biosample"], tracks["assay"], strict=True)]
+    return [track for track in matched if not track.why]
 
 
 def signed(value: float) -> str:
