@@ -1,1 +1,1 @@
-"""Measurements: run by hand, never by the tests. Each prints or writes what `docs/` shows."""
+"""Measurements that are run by hand, never by the tests. Each prints or writes numbers shown in `docs/`."""

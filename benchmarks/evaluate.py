@@ -1,9 +1,9 @@
-"""Score many tracks, and write what it takes to docs/performance.md.
+"""Score many tracks, and write the time and memory to docs/performance.md.
 
     python -m benchmarks.evaluate
 
-100 tracks x 3 million bins, imputed beside two baselines (average activity and biosample mean), with promoters,
-genes and enhancers; then the same tracks over fewer bins, to see what memory does.
+100 tracks x 3 million bins: imputed tracks and two baselines (average activity and biosample mean), with promoters,
+genes and enhancers. Then the same tracks over fewer bins, to see how memory grows.
 """
 
 from __future__ import annotations
@@ -44,11 +44,11 @@ HEAD = [
     "",
 ]
 CHECKED = 3
-"""Tracks whose scores are compared with SciPy's."""
+"""Number of tracks whose scores are compared with SciPy's."""
 
 
 def write_signal(path: Path, n_bins: int, seed: int) -> None:
-    """Signal of a hundred tracks, in the layout of a store: bursts over a sparse background."""
+    """Write the signal of a hundred tracks in the layout of a store: bursts over a sparse background."""
     rng = np.random.default_rng(seed)
     rows = BIOSAMPLES * ASSAYS
     array = zarr.create_array(
@@ -67,19 +67,19 @@ def write_signal(path: Path, n_bins: int, seed: int) -> None:
 
 
 def pairs() -> list[ScoredPair]:
-    """Every track, its imputation, the average of its assay and the mean of its biosample."""
-    found = []
+    """Pair each track with its imputation, the average of its assay and the mean of its biosample."""
+    scored = []
     for assay in range(ASSAYS):
         rows = tuple(b * ASSAYS + assay for b in range(BIOSAMPLES))
         for biosample, row in enumerate(rows):
             others = tuple(biosample * ASSAYS + a for a in range(ASSAYS) if a != assay)
             methods = {"imputed": Imputed(row), "average": Mean(rows, row), "biosample": Mean(others)}
-            found.append(ScoredPair((str(biosample), str(assay)), row, methods, Mean(rows, row)))
-    return found
+            scored.append(ScoredPair((str(biosample), str(assay)), row, methods, Mean(rows, row)))
+    return scored
 
 
 def strata(n_bins: int) -> Strata:
-    """A promoter, a gene and an enhancer every 4,000 bins."""
+    """Place a promoter, a gene and an enhancer every 4,000 bins."""
     starts = np.arange(0, n_bins - 2_000, 4_000)
     covers = [
         Coverage.of(starts + first, starts + last, once=True)
@@ -89,21 +89,21 @@ def strata(n_bins: int) -> Strata:
 
 
 def measure(folder: Path, n_bins: int) -> dict[str, object]:
-    """Seconds and memory of scoring, and the greatest difference from SciPy's scores of whole tracks."""
+    """Measure seconds and memory of scoring, and the largest difference from SciPy's scores of whole tracks."""
     observed, imputed = (Signal(zarr.open_array(str(folder / name), mode="r"), CHUNK) for name in ("o", "i"))
     small = Signal(zarr.open_array(str(folder / "small"), mode="r"), CHUNK)
     score_pairs(pairs()[:2], small, small, strata(CHUNK[1]))  # compiles the kernels
     before = peak_megabytes()
     started, used = time.monotonic(), time.process_time()
-    found = score_pairs(pairs(), observed, imputed, strata(n_bins))
+    scores = score_pairs(pairs(), observed, imputed, strata(n_bins))
     seconds, used = time.monotonic() - started, time.process_time() - used
     memory = peak_megabytes()
     worst = max(
-        difference(observed, imputed, pair, mine)
-        for pair, mine in list(zip(pairs(), found, strict=True))[:CHECKED]
+        difference(observed, imputed, pair, score)
+        for pair, score in list(zip(pairs(), scores, strict=True))[:CHECKED]
     )
     return {
-        "tracks": len(found),
+        "tracks": len(scores),
         "bins": n_bins,
         "methods": 3,
         "seconds": f"{seconds:.1f}",
@@ -115,12 +115,12 @@ def measure(folder: Path, n_bins: int) -> dict[str, object]:
 
 
 def peak_megabytes() -> float:
-    """Largest memory that this process has held so far."""
+    """Return the peak memory of this process so far, in MB."""
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3
 
 
 def difference(observed: Signal, imputed: Signal, pair: ScoredPair, found: object) -> float:
-    """Largest relative difference of three metrics from those of NumPy and SciPy on the whole tracks."""
+    """Return the largest relative difference of six metrics from those of NumPy and SciPy on whole tracks."""
     row = pair.row
     truth, guess = (np.asarray(s.array[row], dtype=np.float64) for s in (observed, imputed))
     top = truth >= np.sort(truth)[-int(0.01 * truth.size)]
@@ -132,12 +132,12 @@ def difference(observed: Signal, imputed: Signal, pair: ScoredPair, found: objec
         "mse_raw": np.mean((np.sinh(truth) - np.sinh(guess)) ** 2),
         "pearson_raw": stats.pearsonr(np.sinh(truth), np.sinh(guess)).statistic,
     }
-    mine = found.metrics["imputed"]
-    return max(abs(mine[name] - value) / abs(value) for name, value in expected.items())
+    metrics = found.metrics["imputed"]
+    return max(abs(metrics[name] - value) / abs(value) for name, value in expected.items())
 
 
 def run(n_bins: int, folder: Path) -> dict[str, object]:
-    """Make stores and measure in a process of its own, whose memory is that of scoring alone."""
+    """Make stores, and measure in a separate process, whose memory is that of scoring alone."""
     for seed, name in enumerate(("o", "i")):
         maker = multiprocessing.get_context("spawn").Process(
             target=write_signal, args=(folder / name, n_bins, seed)

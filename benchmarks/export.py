@@ -1,8 +1,8 @@
-"""Writing bigWigs, beside pyBigWig and pybigtools: `python -m benchmarks.export --data DATA`.
+"""Time the writing of bigWigs, beside pyBigWig and pybigtools: `python -m benchmarks.export --data DATA`.
 
-One genome-wide track of hg19, real values laid out again and again, and a draft assembly of 100,000 scaffolds.
-Each writer runs in a process of its own and is given the same items, equal neighbours joined; epixs reads a
-Dataset, joins, and writes. Peak memory is the whole process, Python and libraries included.
+There are one genome-wide track of hg19, which repeats real values, and a draft assembly of 100,000 scaffolds.
+Each writer runs in a separate process on the same items, with equal neighbours joined; epixs reads a Dataset,
+joins, and writes. Peak memory is that of the whole process, Python and libraries included.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ def dataset_of(assembly: Assembly, values: np.ndarray):
 
 
 def items(assembly: Assembly, values: np.ndarray) -> Iterator[tuple[str, np.ndarray, np.ndarray, np.ndarray]]:
-    """Chromosome, starts, ends and values of items, some at a time."""
+    """Yield chromosome, starts, ends and values of items, some at a time."""
     first = 0
     for chrom, size in assembly.chrom_sizes.items():
         bins = -(-size // 25)

@@ -1,8 +1,8 @@
-"""Time what a call costs before its first byte: few small bigWigs, opened and ingested, beside pyBigWig.
+"""Time the fixed cost of a call: few small bigWigs are opened and ingested, beside pyBigWig.
 
     python -m benchmarks.few_files
 
-Wall time and core time of one call, medians over rounds in turn, with all modules loaded.
+Wall time and core time are per call, with all modules loaded: medians over rounds in which the calls take turns.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ START = 5_000_000
 
 
 def write_tracks(folder: Path) -> tuple[Path, Path]:
-    """Small tracks of one chromosome, their catalog and the one region that they cover."""
+    """Write small tracks of one chromosome, their catalog and the one region that they cover."""
     generator = np.random.default_rng(0)
     starts = START + 25 * np.arange(BINS)
     rows = ["species\tassembly\tbiosample\tassay\tassay_class\taccession\toutput_type\tpath"]
@@ -53,7 +53,7 @@ def by_pybigwig(folder: Path) -> None:
 
 
 def medians(calls: dict[str, Callable[[int], object]]) -> list[dict[str, object]]:
-    """Milliseconds of each call, in turn in every round; the first round warms up."""
+    """Measure milliseconds per call. Calls take turns in every round; the first round warms up."""
     spent: dict[str, list[tuple[float, float]]] = {name: [] for name in calls}
     for number in range(ROUNDS + 1):
         for name, call in calls.items():

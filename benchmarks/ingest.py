@@ -1,9 +1,9 @@
-"""Time bigWig -> 25 bp means -> store: other readers, the floor, overhead, scaling, remote files.
+"""Time bigWig -> 25 bp means -> store: other readers, the lower bound, overhead, scaling, remote files.
 
     python -m benchmarks.ingest --data ../shared/data
 
-Peers that are not installed are left out (`pip install pybigtools figwig`). All readers run in turn in each
-round, in this process, on a file that the page cache holds; ratios are medians over the rounds.
+Other readers that are not installed are left out (`pip install pybigtools figwig`). All readers take turns in each
+round, in this process, on a file in the page cache. Ratios are medians over the rounds.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ OURS, FLOOR = "epixs", "inflating alone"
 
 
 def write_dense(path: Path) -> None:
-    """A simulated chr19 as dense as a real signal track: 1.85 M intervals that cover all of it."""
+    """Write a simulated chr19 as dense as a real signal track: 1.85 M intervals that cover all of it."""
     rng = np.random.default_rng(0)
     starts = np.sort(rng.choice(CHR19 // 5, INTERVALS, replace=False)) * 5
     ends = np.append(starts[1:], CHR19)
@@ -149,7 +149,7 @@ def compare(path: Path) -> dict[str, object]:
 
 
 def workers(path: Path) -> list[dict[str, object]]:
-    """How much two threads or two processes do of one's work, reading and inflating alone."""
+    """Measure the speed-up of two threads and of two processes, for reading and for inflating alone."""
     with Track(path) as track:
         chrom, size = max(track.chrom_sizes.items(), key=lambda item: item[1])
     rows = []
@@ -171,12 +171,12 @@ def workers(path: Path) -> list[dict[str, object]]:
 
 
 def nothing_of(way: Callable[..., object], call: tuple[object, ...]) -> None:
-    """Call and return nothing, so that no result has to travel."""
+    """Call and return nothing, so that no result is sent between processes."""
     way(*call)
 
 
 def copies_of(catalog: epixs.Catalog, copies: int) -> epixs.Catalog:
-    """The same tracks several times over, as experiments of other biosamples."""
+    """Repeat the same tracks several times, as experiments of other biosamples."""
     parts = [
         catalog.experiments.assign(
             biosample=catalog.experiments["biosample"] + f"-{i}",
@@ -188,7 +188,7 @@ def copies_of(catalog: epixs.Catalog, copies: int) -> epixs.Catalog:
 
 
 def core_seconds(client: Any, call: Callable[[], object]) -> float:
-    """CPU seconds of this process and of all workers."""
+    """Measure the CPU seconds of this process and of all workers during a call."""
     workers = sum(client.run(time.process_time).values())
     own = time.process_time()
     call()
@@ -196,7 +196,7 @@ def core_seconds(client: Any, call: Callable[[], object]) -> float:
 
 
 def overhead(data: Path, work: Path) -> list[dict[str, object]]:
-    """Whole ingest on workers over decoding alone, and over decoding and compressing, in one plain loop."""
+    """Compare a whole ingest on workers with a plain loop that decodes, and one that decodes and compresses."""
     catalog = epixs.read_catalog(data / "human_hg19/catalog.tsv")
     regions, _ = epixs.read_regions(data / "human_hg19/regions.bed", catalog.assembly)
     genome, everywhere = genome_wide(work)
@@ -246,7 +246,7 @@ def overhead_of(
 
 
 def genome_wide(work: Path) -> tuple[epixs.Catalog, epixs.Regions]:
-    """Sixteen names of one simulated genome-wide track, and all of hg19's long chromosomes."""
+    """Link one simulated genome-wide track under sixteen names, over all long chromosomes of hg19."""
     assembly = load_assembly("hg19")
     folder = work / "genome-wide"
     folder.mkdir()
@@ -267,7 +267,7 @@ def long_chroms(assembly: epixs.Assembly) -> dict[str, int]:
 
 
 def scaling(dense: Path, work: Path) -> list[dict[str, object]]:
-    """Time and memory of an ingest of ever more experiments over 2 Mb; every one has a file name of its own."""
+    """Measure time and memory of ingests of more and more experiments over 2 Mb, each with its own file name."""
     rows = []
     for count in (100, 1_000, 4_000):
         folder = work / f"of-{count}"
@@ -304,7 +304,7 @@ def scaling(dense: Path, work: Path) -> list[dict[str, object]]:
 
 
 def peak_bytes() -> int:
-    """Largest resident memory this process has had; `ru_maxrss` would count its parent's as well."""
+    """Return the peak resident memory of this process. (`ru_maxrss` would include that of its parent.)"""
     status = Path("/proc/self/status").read_text(encoding="ascii")
     return int(status.partition("VmHWM:")[2].split()[0]) * 1024
 
@@ -330,7 +330,7 @@ class RangeHandler(http.server.BaseHTTPRequestHandler):
 
 
 def write_genome(path: Path, assembly: epixs.Assembly) -> None:
-    """A simulated genome-wide track: one interval every 90 bp."""
+    """Write a simulated genome-wide track: one interval every 90 bp."""
     rng = np.random.default_rng(0)
     sizes = long_chroms(assembly)
     with pyBigWig.open(str(path), "w") as file:
@@ -342,7 +342,7 @@ def write_genome(path: Path, assembly: epixs.Assembly) -> None:
 
 
 def remote(work: Path) -> list[dict[str, object]]:
-    """What of a genome-wide file travels for the Pilot Regions, over HTTP on loopback."""
+    """Measure the bytes of a genome-wide file that are transferred for the Pilot Regions, over HTTP on loopback."""
     assembly = load_assembly("hg19")
     regions, _ = epixs.read_regions(reference_folder() / "regions/encode_pilot.hg19.bed", assembly)
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), RangeHandler)

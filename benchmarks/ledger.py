@@ -2,8 +2,8 @@
 
     python -m benchmarks.ledger
 
-The store has labels and a ledger as an ingest leaves it, and no signal: nothing of it is looked at. Beside it,
-one read of the object that holds the records.
+The store has the labels and the ledger of an ingest, and no signal, because status does not read signal. Each time
+is shown beside one read of the object that holds the records.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ ROWS, GROUPS, ROUNDS = 16, 100, 5
 
 @contextmanager
 def s3_server() -> Iterator[str]:
-    """Address of a bucket on a moto server, which this process finds by the usual environment."""
+    """Yield the address of a bucket on a moto server, which this process finds by the usual variables."""
     import urllib.request
 
     from moto.server import ThreadedMotoServer
@@ -58,7 +58,7 @@ def s3_server() -> Iterator[str]:
 
 
 def make_plan(tiles: int) -> Plan:
-    """Rows in groups, and as many ranges of bins as it takes."""
+    """Plan a store of so many tiles: row groups, times as many ranges of bins as needed."""
     n = ROWS * GROUPS
     table = pd.DataFrame(
         {
@@ -72,7 +72,7 @@ def make_plan(tiles: int) -> Plan:
 
 
 def write_ledger(store: Store, plan: Plan) -> None:
-    """Records of all tiles, moved into one object as a run does: after every thousand."""
+    """Write the records of all tiles, and move them into one object after every thousand, as a run does."""
     generator = np.random.default_rng(0)
     some = [row_statistics(generator.random(4, np.float32), 100, 100) for _ in range(1_000)]
     for number, tile in enumerate(plan.tiles(), 1):
@@ -84,7 +84,7 @@ def write_ledger(store: Store, plan: Plan) -> None:
 
 
 def copied(store: Store, place: str, plan: Plan) -> Store:
-    """The same labels and records elsewhere: thousands of writes would be timed otherwise."""
+    """Copy the labels and records to another place, which avoids thousands of writes."""
     other = create_store(place, plan)
     for name in (COMPACTED, "ledger/record/zarr.json"):
         other.put(name, [store.get(name) or b""])
@@ -92,13 +92,13 @@ def copied(store: Store, place: str, plan: Plan) -> Store:
 
 
 def timed(store: Store) -> dict[str, str]:
-    """Seconds of status, and of one read of the records' object."""
+    """Measure the seconds of status, and of one read of the records' object."""
     seconds: dict[str, list[float]] = {"status, s": [], "one read, s": []}
     for _ in range(ROUNDS):
         started = time.perf_counter()
-        found = store_status(store.location)
+        status = store_status(store.location)
         seconds["status, s"].append(time.perf_counter() - started)
-        assert found.tiles_done == found.tiles
+        assert status.tiles_done == status.tiles
         started = time.perf_counter()
         store.get(COMPACTED)
         seconds["one read, s"].append(time.perf_counter() - started)

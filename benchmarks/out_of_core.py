@@ -2,9 +2,9 @@
 
     python -m benchmarks.out_of_core --data ../shared/data
 
-Two folds that each hide one track of every mark, hidden layers of 256 nodes. Out of core, the training signal gets
-the least memory that pools can mix in, so that it is read from the store in each epoch. Then `epixs train` in a process
-of its own on a simulated store of eight times its `memory_gb`, and the most memory that it held.
+Two folds each hide one track of every mark; hidden layers have 256 nodes. Out of core, the training signal gets the
+smallest memory that pools need for mixing, so that it is read from the store in each epoch. Then `epixs train` runs in
+a separate process on a simulated store of eight times its `memory_gb`, and its peak memory is measured.
 """
 
 from __future__ import annotations
@@ -39,11 +39,11 @@ from epixs.training.cost import estimate_cost
 SAMPLED_STEPS = 100
 MEMORY_GB = 2.0
 LARGE = (4_000, 1_000_000)
-"""Experiments x bins: 16 GB."""
+"""Experiments and bins of a store of 16 GB."""
 
 
 def entries_a_second(sampler: epixs.Sampler) -> float:
-    """Million entries a second, over whole epochs and their reading."""
+    """Measure million entries per second, over whole epochs and their reading."""
     sampler.batch(0, 0)
     started = time.perf_counter()
     entries = 0
@@ -53,7 +53,7 @@ def entries_a_second(sampler: epixs.Sampler) -> float:
 
 
 def large_store(path: Path) -> None:
-    """A store of `LARGE` experiments x bins of random eighths; the same block again and again."""
+    """Write a store of `LARGE` experiments x bins, which repeats one block of random eighths."""
     regions, _ = make_regions(Assembly("one", {"chr1": 25 * LARGE[1]}), [("chr1", 0, 25 * LARGE[1], "all")])
     numbers = [str(row) for row in range(LARGE[0])]
     labels = {variable.name: numbers for variable in EXPERIMENT_LABELS}
@@ -73,7 +73,7 @@ def large_store(path: Path) -> None:
 
 
 def memory_of_training(work: Path) -> dict[str, object]:
-    """Train two epochs on a store beyond memory, in another process, and say what it held at most."""
+    """Train two epochs on a store larger than memory, in another process, and return its peak memory."""
     store, config = work / "large.zarr", work / "large.toml"
     large_store(store)
     config.write_text(f"[training]\nmemory_gb = {MEMORY_GB}\nepochs = 2\n", encoding="utf-8")
@@ -111,11 +111,11 @@ def main() -> None:
             cost = estimate_cost(axis, config)
             least = (cost.memory_bytes - cost.signal_bytes + fewest_bytes(axis, 1) + 1_000) / 1e9
             for way, memory_gb in (("in memory", config.training.memory_gb), ("out of core", least)):
-                mine = config.replace(memory_gb=memory_gb)
-                planned = estimate_cost(axis, mine)
+                settings = config.replace(memory_gb=memory_gb)
+                planned = estimate_cost(axis, settings)
                 assert planned.in_memory == (way == "in memory")
                 model = work / f"{way}{number}"
-                done = epixs.train(axis, mine, model)
+                done = epixs.train(axis, settings, model)
                 epixs.impute(epixs.open_model(model), store, work / f"{way}{number}.zarr", pairs=pairs)
                 scores = epixs.evaluate(work / f"{way}{number}.zarr", store).scores
                 speed = entries_a_second(epixs.Sampler(axis, memory_bytes=planned.signal_bytes))

@@ -2,8 +2,9 @@
 
     python -m benchmarks.real_tracks --data ../shared/data
 
-Three protocols: one species with one track of each assay excluded, in four folds that exclude every
-track once; two species in the same units, zero-shot; human to mouse in different units, zero-shot.
+Four protocols: one species with one track of each assay excluded, in four folds that exclude every
+track once; one species with one track of each biosample excluded; two species in the same units, zero-shot;
+human to mouse in different units, zero-shot.
 """
 
 from __future__ import annotations
@@ -29,13 +30,13 @@ from epixs.sampling.intervals import HALF_WIDTH
 PICTURED_FOLD, PICTURED, PICTURED_LOCUS = 2, "H3K4me3", "chr5:131,400,000-132,200,000"
 DOCS = Path(__file__).parents[1] / "docs"
 BUSY = 0.5
-"""Processes that run beside this one, on average, above which seconds say little."""
+"""Load average of other processes above which measured seconds say little."""
 
 SETTINGS = {
     "avocado": epixs.make_settings("avocado", hidden=(256, 256)),
     "context": epixs.make_settings("context"),
 }
-"""Of both kinds of model: their defaults, but for the width of avocado's hidden layers."""
+"""Settings of both kinds of model: their defaults, except for the width of avocado's hidden layers."""
 
 NEVER_MEASURED = {
     "H1": "H3K4me3",
@@ -48,7 +49,7 @@ NICE = {UNFAIR: "average activity of the hidden tracks (unfair)"}
 
 
 def folds() -> list[list[tuple[str, str, str]]]:
-    """Four folds of the human panel, each one track of every assay and of every biosample."""
+    """Make four folds of the human panel, each with one track of every assay and of every biosample."""
     biosamples, assays = list(NEVER_MEASURED), list(NEVER_MEASURED.values())
     return [
         [
@@ -114,7 +115,7 @@ def expected_and_true(table: pd.DataFrame) -> str:
 
 
 def coverage(imputed: Path, store: Path) -> float:
-    """Share of the bins whose observed value is within 1.2816 spreads, mean over tracks; NaN without."""
+    """Return the share of bins observed within 1.2816 spreads, averaged over tracks; NaN without spreads."""
     predicted, observed = epixs.open_compendium(imputed), epixs.open_compendium(store)
     if "spread" not in predicted:
         return float("nan")
@@ -124,33 +125,34 @@ def coverage(imputed: Path, store: Path) -> float:
 
 
 def better_than_average(table: pd.DataFrame) -> str:
-    """On how many tracks each kind is better than average activity, by MSE and by Pearson's correlation."""
+    """Count the tracks on which each kind is better than average activity, by MSE and by Pearson's correlation."""
     labels = ["biosample", "assay"]
     average = table[table["method"] == AVERAGE].set_index(labels)
     texts = []
     for kind in [kind for kind in SETTINGS if kind in set(table["method"])]:
-        mine = table[table["method"] == kind].set_index(labels).reindex(average.index)
+        own = table[table["method"] == kind].set_index(labels).reindex(average.index)
         counts = [
-            int((mine["mse"] < average["mse"]).sum()),
-            int((mine["pearson"] > average["pearson"]).sum()),
+            int((own["mse"] < average["mse"]).sum()),
+            int((own["pearson"] > average["pearson"]).sum()),
         ]
         texts.append(f"{kind}: MSE on {counts[0]}, Pearson on {counts[1]} of {len(average)} tracks")
     return "Better than average activity: " + "; ".join(texts) + "."
 
 
 def short(assay: str) -> str:
-    """`ChIP-seq_H3K4me3_signal_p-value` -> `H3K4me3`."""
+    """Shorten `ChIP-seq_H3K4me3_signal_p-value` to `H3K4me3`."""
     return assay.removeprefix("ChIP-seq_").removesuffix("_signal_p-value")
 
 
 def means(scores: pd.DataFrame, by: str, metrics: Sequence[str]) -> pd.DataFrame:
-    """Mean of each metric per method, one row a value of `by` and an overall row."""
-    shown = scores.assign(assay=scores["assay"].map(short), method=scores["method"].replace(NICE))
+    """Average each metric per method: one row per value of `by`, and an overall row."""
+    named = scores.assign(assay=scores["assay"].map(short), method=scores["method"].replace(NICE))
     rows = []
-    for name, part in [*shown.groupby(by, sort=True), ("all", shown)]:
-        for method, mine in part.groupby("method", sort=False):
+    for name, part in [*named.groupby(by, sort=True), ("all", named)]:
+        for method, rows_of_method in part.groupby("method", sort=False):
             rows.append(
-                {by: name, "method": method, "tracks": len(mine)} | mine[list(metrics)].mean().to_dict()
+                {by: name, "method": method, "tracks": len(rows_of_method)}
+                | rows_of_method[list(metrics)].mean().to_dict()
             )
     return pd.DataFrame(rows)
 
@@ -247,8 +249,8 @@ def human_to_mouse(bench: Bench) -> str:
     table = table[table["method"].isin([*ZERO_SHOT, *SETTINGS, UNFAIR])]
     per_track = table.pivot_table(index=["assay", "biosample"], columns="method", values="pearson")
     per_track = per_track[[m for m in (*SETTINGS, *ZERO_SHOT, UNFAIR) if m in per_track]].rename(columns=NICE)
-    shown = per_track.reset_index()
-    shown["assay"] = shown["assay"].map(short)
+    by_biosample = per_track.reset_index()
+    by_biosample["assay"] = by_biosample["assay"].map(short)
     return "\n".join(
         [
             "## Human to mouse, different units: zero-shot",
@@ -260,13 +262,13 @@ def human_to_mouse(bench: Bench) -> str:
             markdown_table(means(table, "assay", ["pearson", "spearman"])),
             "Pearson by biosample:",
             "",
-            markdown_table(shown),
+            markdown_table(by_biosample),
         ]
     )
 
 
 def mouse(bench: Bench) -> str:
-    """One species again, of assays of several classes: a track of each biosample hidden, assays in turn."""
+    """Test one species with several assay classes: one track of each biosample is hidden, assays in turn."""
     store = bench.ingest("mouse", "mouse_mm10/catalog.tsv", "mouse_mm10/regions.bed")
     table = epixs.joint_axis([store]).parts[0].experiments
     assays, count = sorted(set(table["assay"])), table["assay"].value_counts()

@@ -1,10 +1,10 @@
-"""Stage 2 on simulated chromosomes, beside a joint fit, and its cost by bins; writes to docs/performance.md.
+"""Compare stage 2 with a joint fit on simulated chromosomes, and time it; writes to docs/performance.md.
 
     python -m benchmarks.scaling
 
-Stage 1 sees one chromosome (240,000 bins in all, half on each); stage 2 fits the genome factors of the other,
-with labels and layers frozen. The joint fit sees both. All are scored on hidden tracks and held-out entries of the
-second one. All make as many passes over their positions, those of stage 2: a joint fit that stops sooner is easy to beat.
+There are two chromosomes of 120,000 bins. Stage 1 sees the first; stage 2 fits the genome factors of the second, with
+labels and layers frozen. The joint fit sees both. All are scored on hidden tracks and held-out entries of the second.
+All make the same number of passes over their positions, that of stage 2: a joint fit that stops sooner is easy to beat.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ for store in sys.argv[3:]:
 
 
 def world(work: Path) -> dict[str, Path]:
-    """Stores of the human part: both chromosomes, each alone, and growing parts of the second."""
+    """Make stores of the human genome: both chromosomes, each alone, and growing parts of the second."""
     from epixs.simulation.simulate import simulate
 
     simulate(work / "world", size="large", seed=7)
@@ -72,14 +72,14 @@ def world(work: Path) -> dict[str, Path]:
 
 
 def passes_of_stage_2(store: Path) -> int:
-    """Passes over the positions that stage 2 makes by default."""
+    """Return the number of passes over the positions that stage 2 makes by default."""
     from epixs.training.cost import EPOCHS_OVER_JOINT, planned_epochs
 
     return EPOCHS_OVER_JOINT * planned_epochs(epixs.joint_axis([store]), epixs.make_settings("avocado"))
 
 
 def hidden_pairs(store: Path, seed: int) -> list[tuple[str, str, str]]:
-    """Experiments hidden from all fits; of each one's biosample and assay, others stay."""
+    """Choose experiments to hide from all fits, so that their biosamples and assays keep other experiments."""
     table = epixs.joint_axis([store]).parts[0].experiments.sample(frac=1, random_state=seed)
     hidden: list[tuple[str, str, str]] = []
     left = table
@@ -94,7 +94,7 @@ def hidden_pairs(store: Path, seed: int) -> list[tuple[str, str, str]]:
 
 
 def signal_of(store: Path, pairs: list[tuple[str, str, str]]) -> np.ndarray:
-    """Signal of some experiments of a store, shape `(pair, bin)`."""
+    """Read the signal of some experiments of a store, shape `(pair, bin)`."""
     table = epixs.open_compendium(store)
     at = {
         label: row
@@ -106,7 +106,7 @@ def signal_of(store: Path, pairs: list[tuple[str, str, str]]) -> np.ndarray:
 
 
 def beside_joint(stores: dict[str, Path], passes: int, work: Path) -> list[dict[str, object]]:
-    """MSE on the second chromosome: joint fit, stage 2 with its layers, and after stage 1 on the first alone."""
+    """Measure MSE on the second chromosome: joint fit, stage 2 with its layers, and stage 2 after stage 1."""
     from epixs.factors.fit import fit_genome
     from epixs.training.dataset import dataset_of
 
@@ -140,16 +140,16 @@ def beside_joint(stores: dict[str, Path], passes: int, work: Path) -> list[dict[
         second = drawn.take(there)
         joint.model.compile(loss="mse")
         entries["joint"] = float(joint.model.evaluate(dataset_of(second), verbose=0))
-        for what, found in (("hidden tracks", tracks), ("held-out entries", entries)):
+        for what, errors in (("hidden tracks", tracks), ("held-out entries", entries)):
             rows.append(
                 {
                     "MSE of": what,
                     "seed": seed,
-                    "joint fit": found["joint"],
-                    "stage 2, layers of the joint fit": found["both"],
-                    "ratio": found["both"] / found["joint"],
-                    "stage 2, layers of stage 1": found["first"],
-                    "ratio ": found["first"] / found["joint"],
+                    "joint fit": errors["joint"],
+                    "stage 2, layers of the joint fit": errors["both"],
+                    "ratio": errors["both"] / errors["joint"],
+                    "stage 2, layers of stage 1": errors["first"],
+                    "ratio ": errors["first"] / errors["joint"],
                 }
             )
             print(rows[-1], flush=True)
@@ -157,10 +157,10 @@ def beside_joint(stores: dict[str, Path], passes: int, work: Path) -> list[dict[
 
 
 def by_bins(stores: dict[str, Path], model: Path, passes: int) -> list[dict[str, object]]:
-    """Seconds and peak memory of stage 2 over growing regions, each in a process of its own."""
+    """Measure seconds and peak memory of stage 2 over growing regions, each in a separate process."""
     rows = []
     for bins in LENGTHS:
-        # The first store is fitted twice in each process, so that starting and tracing can be told apart.
+        # A process first fits the first store, so that starting and tracing are not timed.
         stores_of = [stores[f"{LENGTHS[0]}"], stores[f"{bins}"]]
         if bins == LENGTHS[0]:
             stores_of = stores_of[:1]
@@ -193,7 +193,7 @@ def main() -> None:
 
 
 def _texts(rows: list[dict[str, object]], digits: int) -> pd.DataFrame:
-    """A table whose real numbers have so many digits."""
+    """Make a table whose real numbers have `digits` digits."""
     return pd.DataFrame(rows).map(lambda cell: f"{cell:.{digits}f}" if isinstance(cell, float) else cell)
 
 

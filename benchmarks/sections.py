@@ -1,4 +1,4 @@
-"""Pages of docs/ that several benchmarks write, each its own section."""
+"""Write pages of docs/ that several benchmarks share, each with its own section."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from benchmarks.real_tracks import DOCS
 
 
 def write_section(page: str, section: str, lines: Sequence[str]) -> None:
-    """Replace one section of a page, or add it at the end; the others stay."""
+    """Replace one section of a page, or add it at the end. Other sections stay."""
     path = DOCS / page
     text = path.read_text(encoding="utf-8")
     first, last = f"<!-- {section} -->\n", f"<!-- end of {section} -->\n"
     body = first + "\n".join(lines).strip("\n") + "\n" + last
-    found = re.compile(re.escape(first) + ".*?" + re.escape(last), re.DOTALL)
-    text = found.sub(lambda _: body, text) if found.search(text) else text.rstrip("\n") + "\n\n" + body
+    pattern = re.compile(re.escape(first) + ".*?" + re.escape(last), re.DOTALL)
+    text = pattern.sub(lambda _: body, text) if pattern.search(text) else text.rstrip("\n") + "\n\n" + body
     path.write_text(text, encoding="utf-8")

@@ -2,7 +2,7 @@
 
     python -m benchmarks.settings --data ../shared/data --runs settings.tsv
 
-Every run is appended to `--runs` as it ends; run again, only those that lack are made.
+Every run is appended to `--runs` as it ends. A second call only makes the missing runs.
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ class Runs:
 
 
 def splits(bench: Bench, protocol: str) -> Iterator[tuple[str, list[Path], list[tuple[str, str, str]]]]:
-    """Name, stores (the first is imputed) and hidden pairs of each split of a protocol."""
+    """Yield name, stores (the first is imputed) and hidden pairs of each split of a protocol."""
     if protocol in ("imputation", "few regions"):
         regions = bench.data / "human_hg19" / "regions.bed"
         if protocol == "few regions":
@@ -117,10 +117,10 @@ def run_missing(
 
 
 def table_of(runs: pd.DataFrame, protocol: str) -> str:
-    mine = runs[runs["protocol"] == protocol]
-    wide = mine.pivot_table(index="settings", columns="split", values="tracks", sort=False)
+    of_protocol = runs[runs["protocol"] == protocol]
+    wide = of_protocol.pivot_table(index="settings", columns="split", values="tracks", sort=False)
     wide["MSE, mean"] = wide.mean(axis=1)
-    extra = mine.groupby("settings")[["pearson", "entries"]].mean()
+    extra = of_protocol.groupby("settings")[["pearson", "entries"]].mean()
     wide["Pearson, mean"] = extra["pearson"]
     wide["held-out entries, MSE"] = extra["entries"]
     return markdown_table(wide.reset_index())

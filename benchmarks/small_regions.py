@@ -1,8 +1,8 @@
-"""Time many small regions of a bigWig -> 25 bp means, as a list of candidate elements has them.
+"""Time many small regions of a bigWig -> 25 bp means, as in a list of candidate elements.
 
     python -m benchmarks.small_regions --data ../shared/data
 
-One thread, in turn with pyBigWig in each round, on files that the page cache holds; both give the same means.
+One thread, in turn with pyBigWig in each round, on files in the page cache. Both give the same means.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ ROUNDS, SPAN = 5, 250
 
 
 def spread(chrom: str, size: int, count: int) -> list[Piece]:
-    """Regions of 250 bp anywhere on a chromosome, in order and apart from one another."""
+    """Spread regions of 250 bp over a chromosome, in order and without overlap."""
     places = np.sort(np.random.default_rng(0).choice(size // (2 * SPAN), count, replace=False)) * 2 * SPAN
     bins = SPAN // BIN_SIZE
     return [Piece(chrom, int(start), int(start) + SPAN, bins * i) for i, start in enumerate(places)]
@@ -54,7 +54,7 @@ def by_pybigwig(path: Path, pieces: list[Piece]) -> npt.NDArray[np.float32]:
 
 
 def compare(path: Path) -> list[dict[str, object]]:
-    """Rows of one file: microseconds for each region, and how many times as long pyBigWig takes."""
+    """Make the rows of one file: microseconds per region, and the ratio of pyBigWig's time to ours."""
     with pyBigWig.open(str(path)) as file:
         sizes = dict(file.chroms())
         blocks = [chrom for chrom in sizes if file.intervals(chrom, 0, 10_000_000)]
@@ -62,8 +62,8 @@ def compare(path: Path) -> list[dict[str, object]]:
     rows = []
     for count in (10_000, 100_000):
         pieces = spread(chrom, sizes[chrom], count)
-        ours, theirs = by_epixs(path, sizes, pieces), by_pybigwig(path, pieces)
-        assert np.abs(ours - theirs).max() < 1e-3, path
+        ours, expected = by_epixs(path, sizes, pieces), by_pybigwig(path, pieces)
+        assert np.abs(ours - expected).max() < 1e-3, path
         rounds = [
             (
                 timed(lambda pieces=pieces: by_epixs(path, sizes, pieces)),

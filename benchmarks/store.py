@@ -19,7 +19,7 @@ TRACKS = 16
 
 
 def measure(name: str, values: np.ndarray, codec: Blosc) -> dict[str, object]:
-    """Compress and decompress chunk by chunk, on one thread; medians of 5 rounds."""
+    """Time compression and decompression chunk by chunk, on one thread: medians of 5 rounds."""
     bins = (1 << 20) // values.dtype.itemsize // TRACKS  # chunks of 1 MiB
     chunks = [np.ascontiguousarray(values[:, i : i + bins]) for i in range(0, values.shape[1], bins)]
     packed = [codec.encode(chunk) for chunk in chunks]

@@ -5,8 +5,8 @@
 
 Model, generator and optimiser of the reference are the package's own. Only calls that Keras 3 has removed are
 put back, at run time: `input_length` of an embedding, `fit_generator`, and inputs of shape `(n,)`. Both train
-on the same tracks, in turn in each round, each in a process of its own, for each sets up TensorFlow's threads in
-its own way; ratios are medians over the rounds.
+on the same tracks, in turn in each round, in separate processes, because they set up TensorFlow's threads
+differently. Ratios are medians over the rounds.
 """
 
 from __future__ import annotations
@@ -41,19 +41,19 @@ from epixs.training.plan import precision_of
 
 BATCH, ROUNDS = 40_000, 5
 SETTINGS = ((256, 1, 3.0), (256, 20, 6.0), (2048, 1, 1.3))
-"""Nodes of the two hidden layers, experiments a position, and the ratio that is wanted."""
+"""Nodes of the two hidden layers, experiments per position, and the wanted ratio."""
 
 SECONDS = 8.0
-"""Of each side in each round, at least."""
+"""Approximate seconds of each side in each round."""
 
 SCORED_BINS = 100_000
 PEER_SECONDS = 300.0
 PATIENCE = 2
-"""The reference is scored after each pass over the positions; it stops after so many without a better score."""
+"""Number of passes without a better score after which the reference stops. It is scored after each pass."""
 
 
 def reference() -> Any:
-    """The class `Avocado`, with what Keras 3 removed put back."""
+    """Return the class `Avocado`, with the calls that Keras 3 removed put back."""
 
     class Embedding(keras.layers.Embedding):  # type: ignore[misc, unused-ignore]
         def __init__(self, *args: Any, input_length: int | None = None, **options: Any) -> None:
@@ -129,12 +129,12 @@ class Ours:
 
 
 class Apart:
-    """`Ours` in a process of its own, which waits while the reference trains."""
+    """`Ours` in a separate process, which waits while the reference trains."""
 
     def __init__(self, *arguments: Any) -> None:
         context = multiprocessing.get_context("spawn")
-        self.line, theirs = context.Pipe()
-        self.process = context.Process(target=_serve, args=(theirs, *arguments), daemon=True)
+        self.line, far_end = context.Pipe()
+        self.process = context.Process(target=_serve, args=(far_end, *arguments), daemon=True)
         self.process.start()
         self.precision = self.line.recv()
 
@@ -156,14 +156,14 @@ def _serve(line: Any, *arguments: Any) -> None:
 
 
 def rate(train: Callable[[int], None], steps: int) -> float:
-    """Samples a second over some steps."""
+    """Measure samples per second over some steps."""
     started = time.perf_counter()
     train(steps)
     return steps * BATCH / (time.perf_counter() - started)
 
 
 def steps_for(train: Callable[[int], None]) -> int:
-    """Steps that take about `SECONDS`."""
+    """Return the number of steps that take about `SECONDS`."""
     return max(2, round(SECONDS * rate(train, 2) / BATCH))
 
 
@@ -176,7 +176,7 @@ def side_by_side(avocado: Any, store: Path) -> list[dict[str, object]]:
         steps = steps_for(peer.train), steps_for(ours.train)
         rounds = [(rate(peer.train, steps[0]), rate(ours.train, steps[1])) for _ in range(ROUNDS)]
         ours.end()
-        ratios = [mine / theirs for theirs, mine in rounds]
+        ratios = [epixs_rate / peer_rate for peer_rate, epixs_rate in rounds]
         rows.append(
             {
                 "hidden layers": f"2 x {nodes}",
@@ -196,7 +196,7 @@ def side_by_side(avocado: Any, store: Path) -> list[dict[str, object]]:
 def time_to_best(
     avocado: Any, store: Path, pairs: list[tuple[str, str, str]], name: str
 ) -> dict[str, object]:
-    """Seconds of training until the reference's best MSE on hidden tracks; scoring is not counted."""
+    """Measure seconds of training until the reference's best MSE on hidden tracks, without scoring."""
     axis = epixs.joint_axis([store], pairs)
     table = epixs.joint_axis([store]).parts[0].experiments.set_index(["biosample", "assay"])
     bins = np.sort(np.random.default_rng(1).choice(axis.n_positions[0], SCORED_BINS, replace=False))
@@ -243,11 +243,11 @@ def time_to_best(
 
     def predict(biosample: str, assay: str) -> np.ndarray:
         labels = axis.biosample_index("human", [biosample])[None], axis.assay_index([assay])[None]
-        found = [
+        pieces = [
             model({"position": position[low : low + 20_000], "biosample": labels[0], "assay": labels[1]})
             for low in range(0, SCORED_BINS, 20_000)
         ]
-        return np.concatenate(found)[:, 0, 0]
+        return np.concatenate(pieces)[:, 0, 0]
 
     watch = Watch(max(1, sampler.steps_per_epoch // 2))
     model.fit(

@@ -7,7 +7,7 @@ import epixs
 
 
 def main(settings_path: str) -> int:
-    """Impute each compendium that has an `imputed` path: `pairs`, or all that was not trained on."""
+    """Impute each compendium that has an `imputed` path: its `pairs`, or all pairs not trained on."""
     path = Path(settings_path)
     settings = tomllib.loads(path.read_text())
     trained = epixs.open_model(path.parent / settings["run"]["folder"])

@@ -12,7 +12,7 @@ import epixs
 
 @contextlib.contextmanager
 def connect(cluster: dict[str, Any]) -> Iterator[Any]:
-    """A Dask client: workers on this machine, a running scheduler, or jobs that Slurm starts."""
+    """Open a Dask client: on workers of this machine, a running scheduler, or jobs that Slurm starts."""
     if "slurm" not in cluster:
         with epixs.open_client(cluster.get("workers"), cluster.get("scheduler")) as client:
             yield client
@@ -20,7 +20,7 @@ def connect(cluster: dict[str, Any]) -> Iterator[Any]:
     from dask_jobqueue import SLURMCluster
 
     with SLURMCluster(**cluster["slurm"]) as slurm:
-        slurm.scale(jobs=cluster["jobs"])  # those that have started work; the others join when they start
+        slurm.scale(jobs=cluster["jobs"])  # started jobs work at once; others join when they start
         with epixs.open_client(scheduler=slurm.scheduler_address) as client:
             yield client
 

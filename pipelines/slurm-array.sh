@@ -1,6 +1,6 @@
 #!/bin/bash
-# Thousands of bigWigs as a Slurm job array, without Dask: each job makes its part of the tiles, the one that
-# finishes last makes the store complete. A job that fails or is preempted can be run again at any time.
+# Thousands of bigWigs as a Slurm job array, without Dask. Each job makes its share of the tiles, and the last job
+# to finish completes the store. A job that fails or is preempted can be run again at any time.
 #
 #   sbatch --export=ALL,CATALOG=catalog.tsv,SPECIES=human,REGIONS=human.bed,STORE=human.zarr pipelines/slurm-array.sh
 #

@@ -1,11 +1,11 @@
 #!/bin/bash
-# Any verb that takes --scheduler, on Dask workers that are the tasks of one Slurm job. Run again, the verb resumes.
+# Any verb that takes --scheduler, on Dask workers that are the tasks of one Slurm job. A second run resumes.
 #
 #   sbatch --ntasks=50 pipelines/slurm-dask.sh epixs impute model genome.zarr --out genome.imputed.zarr
 #   sbatch --ntasks=50 pipelines/slurm-dask.sh epixs fit-genome model genome.zarr --out factors.zarr
 #   sbatch --ntasks=50 pipelines/slurm-dask.sh epixs export genome.imputed.zarr --bigwig tracks
 #
-# The folder that the job starts in has to be one that all nodes see.
+# The job must start in a folder that all nodes share.
 #SBATCH --job-name=epixs
 #SBATCH --ntasks=20
 #SBATCH --cpus-per-task=1

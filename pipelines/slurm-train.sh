@@ -1,6 +1,6 @@
 #!/bin/bash
-# Train on one machine with a GPU. A job that is preempted or runs out of time goes on where it was when it is
-# queued again (--requeue), or when it is submitted again.
+# Train on one machine with a GPU. A job that is preempted or runs out of time resumes when it is queued again
+# (--requeue) or submitted again.
 #
 #   sbatch --export=ALL,MODEL=model pipelines/slurm-train.sh human.zarr mouse.zarr --exclude exclude.tsv
 #

@@ -1,4 +1,4 @@
-"""What the steps beside this file have in common: one argument, and one line where they cannot go on."""
+"""Run the steps beside this file: they take one argument, and print one line if they cannot go on."""
 
 import sys
 import tomllib
@@ -8,7 +8,7 @@ import epixs
 
 
 def run(main: Callable[[str], int], doc: str | None, needed: Collection[str]) -> None:
-    """Call `main` with the settings file that was given; `needed` are the names it may lack."""
+    """Call `main` with the given settings file; a name of `needed` that the file lacks is reported."""
     if len(sys.argv) != 2:
         sys.exit(doc)
     try:

@@ -103,7 +103,7 @@ def test_files_that_changed_or_have_another_size_are_said(write_bigwig, tmp_path
     assert epixs("remove", tmp_path / "o.zarr", "F2").exit_code == 0
     last = epixs(*run)
     assert "1 of 2 experiments readable, 1 removed" in last.stdout
-    assert "the catalog names what was removed, and stays so: F2" in said(last)
+    assert "the catalog names removed experiments, which stay removed: F2" in said(last)
 
 
 def test_the_loss_is_over_entries_that_have_a_value(tmp_path):
@@ -179,7 +179,7 @@ def test_roles_are_those_of_the_files_that_training_saw(tmp_path):
     now = again.scores.query("biosample == 'b3' and assay == 'a2'")["role"].iloc[0]
     if before == "training":
         assert now == "excluded"
-        assert "1 experiments are other files than those of that name in training" in again.notes[0]
+        assert "1 experiments have other files than in training" in again.notes[0]
     impute(trained, store, tmp_path / "few.zarr", pairs=excluded[:1])
     assert (
         "3 observed experiments that training never saw were not imputed"

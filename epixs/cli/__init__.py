@@ -1,4 +1,4 @@
-"""The `epixs` command: each verb calls the public function of its name and shows what that returns."""
+"""The `epixs` command: each verb calls the public function of its name and shows the result."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ import sys
 
 
 def main() -> None:
-    """Run the `epixs` command, and answer Ctrl-C from the first moment: also while its verbs are imported."""
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # what TensorFlow says of missing GPUs helps no one
+    """Run the `epixs` command. Ctrl-C is handled from the start, even while verbs are imported."""
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # hides TensorFlow's messages on missing GPUs
     try:
         from epixs.cli.app import app
 

@@ -1,4 +1,4 @@
-"""`python -m epixs.cli`."""
+"""Run `python -m epixs.cli`."""
 
 from epixs.cli import main
 

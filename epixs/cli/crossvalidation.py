@@ -1,4 +1,4 @@
-"""`epixs split` and `crossvalidate`: what is held out in turn, and how well each model imputes it."""
+"""`epixs split` and `crossvalidate`: hold out folds in turn, and score how well each model imputes them."""
 
 from __future__ import annotations
 
@@ -29,10 +29,10 @@ from epixs.cli.terminal import (
 def split(
     stores: Annotated[list[str], typer.Argument(metavar="STORE...", help="one compendium per species")],
     out: Annotated[Path, typer.Option(metavar="DIR", help="folder for fold-1.tsv, fold-2.tsv, ...")],
-    by: Annotated[SplitBy, typer.Option(help="what comes into one fold as a whole")] = SplitBy.experiment,
-    folds: Annotated[int | None, typer.Option(help="how many; by default 3, or one per class")] = None,
+    by: Annotated[SplitBy, typer.Option(help="unit that stays together in one fold")] = SplitBy.experiment,
+    folds: Annotated[int | None, typer.Option(help="number of folds; by default 3, or one per class")] = None,
     assay_class: Annotated[str, typer.Option(help="hold out only experiments of this class")] = "",
-    seed: Annotated[int, typer.Option(min=0, help="decides which fold each comes into")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="seed of the assignment to folds")] = 0,
     json: AsJson = False,
     quiet: Quiet = False,
 ) -> None:
@@ -59,12 +59,12 @@ def split(
         )
     say(f"{out}: split {made.fingerprint}")
     if json:
-        found = [
+        folds_made = [
             {"name": fold.name, "file": out / f"fold-{number}.tsv", "experiments": made.table(fold),
              "regions": [list(place) for place in fold.regions]}
             for number, fold in enumerate(made.folds, 1)
         ]  # fmt: skip
-        print_json({"fingerprint": made.fingerprint, "folds": found, "always_trained_on": made.kept})
+        print_json({"fingerprint": made.fingerprint, "folds": folds_made, "always_trained_on": made.kept})
 
 
 def crossvalidate(
@@ -99,15 +99,15 @@ def crossvalidate(
         if dry_run:
             seconds = estimated_seconds(plan)
             say(
-                f"would train for {seconds_text(seconds)}, one fit after the other on this machine, by "
-                "timing a few steps; imputing and scoring come on top"
+                f"would train for {seconds_text(seconds)}, one fit after the other on this machine "
+                "(estimated from a few steps); imputing and scoring take extra time"
             )
             if json:
                 print_json({"plan": plan.to_dict() | {"training_seconds": seconds}})
             return
-        here = workers is None and scheduler is None
+        in_this_process = workers is None and scheduler is None
         with (
-            contextlib.nullcontext() if here else open_client(workers, scheduler) as client,
+            contextlib.nullcontext() if in_this_process else open_client(workers, scheduler) as client,
             progress_bar() as bar,
         ):
             scores = run(settings, out=out, client=client, progress=counting(bar, "fits"))
@@ -126,7 +126,7 @@ def crossvalidate(
 
 
 def _show_plan(plan: Any) -> None:
-    """Show what is held out, what will be fitted and scored, and what cannot be."""
+    """Show the held-out folds, the fits, and the experiments that cannot be imputed."""
     split = plan.split
     held_out = [
         [f"fold {fold.name}", f"{counted(len(fold.pairs), 'experiment')} of "
@@ -147,8 +147,8 @@ def _show_plan(plan: Any) -> None:
     show_table(counted(len(plan.fits), "fit"), columns, rows)
     if split.kept:
         remark(
-            f"{counted(len(split.kept), 'experiment')} always trained on: held out, an assay or a biosample "
-            f"would have none left: {listed([' / '.join(pair[1:]) for pair in split.kept])}"
+            f"{counted(len(split.kept), 'experiment')} always trained on, as an assay or a biosample would "
+            f"otherwise have none in training: {listed([' / '.join(pair[1:]) for pair in split.kept])}"
         )
     same: dict[Any, list[str]] = {}
     for fit in plan.fits:
@@ -161,6 +161,6 @@ def _show_plan(plan: Any) -> None:
         lacking.setdefault(training_set, []).append(" / ".join(pair[1:]))
     for training_set, pairs in lacking.items():
         remark(
-            f"{training_set}: {counted(len(pairs), 'held-out experiment')} cannot be imputed, for no "
+            f"{training_set}: {counted(len(pairs), 'held-out experiment')} cannot be imputed, because no "
             f"experiment of the assay or biosample is left to train on: {listed(pairs, 3)}"
         )

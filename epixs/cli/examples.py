@@ -1,4 +1,4 @@
-"""One example per verb, shown by its `--help`. In this order they are one session, which a test pastes."""
+"""Examples, one per verb, shown by its `--help`. In this order they form one session, which a test runs."""
 
 EXAMPLES = {
     "simulate": "epixs simulate world --size tiny",
@@ -60,4 +60,4 @@ epixs plot imputed.zarr mouse.zarr --biosample simulated-mouse-00 \\
     "browse": "epixs browse mouse.zarr imputed.zarr",
     "demo": "epixs demo demo --size tiny",
 }
-"""Lines for a shell. They need what those before them made, in the same folder."""
+"""Shell commands by verb. Each needs the files made by those before it, in the same folder."""

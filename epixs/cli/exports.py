@@ -1,4 +1,4 @@
-"""`epixs export` and `browse`: from stores and models to what genome browsers open, and to a page."""
+"""`epixs export` and `browse`: from stores and models to files for genome browsers, and to a page."""
 
 from __future__ import annotations
 
@@ -45,13 +45,14 @@ def export(
     pairs: Annotated[Path | None, typer.Option(help="TSV of species, biosample, assay to export")] = None,
     regions: Annotated[Path | None, typer.Option(help="BED file: only bins that it touches")] = None,
     model: Annotated[
-        Path | None, typer.Option(help="export what this model imputes for each store, computed on the way")
+        Path | None,
+        typer.Option(help="export this model's imputed tracks for each store, computed on the way"),
     ] = None,
-    everything: Annotated[bool, typer.Option("--all", help="with --model: also what was trained on")] = False,
+    everything: Annotated[bool, typer.Option("--all", help="with --model: also tracks trained on")] = False,
     factors: Annotated[
         str | None,
         typer.Option(
-            help="X.h5ad: file for the biosample and assay factors of MODEL_DIR, which stands for STORE; "
+            help="X.h5ad: file to write biosample and assay factors to, with MODEL_DIR in place of STORE; "
             "with --model: genome factors of the store's regions, from `epixs fit-genome`"
         ),
     ] = None,
@@ -61,15 +62,15 @@ def export(
     two_bit: Annotated[
         Path | None, typer.Option(help="with --hub: sequence of a genome that UCSC does not know")
     ] = None,
-    email: Annotated[str | None, typer.Option(help="with --hub: whom to ask about it")] = None,
+    email: Annotated[str | None, typer.Option(help="with --hub: contact address")] = None,
     workers: Workers = None,
     scheduler: Scheduler = None,
     json: AsJson = False,
     quiet: Quiet = False,
 ) -> None:
-    """Write tracks as bigWigs, alone or with a track hub for genome browsers; run again, it resumes.
+    """Write tracks as bigWigs, alone or with a track hub for genome browsers. A second run resumes.
 
-    Also one locus as a table (--bedgraph, --parquet), or a model's factors (--factors).
+    Or write one locus as a table (--bedgraph, --parquet), or a model's factors (--factors).
     """
     from epixs.errors import ConfigError
 
@@ -199,7 +200,9 @@ def _refuse(where: str, options: dict[str, Any]) -> None:
 
     given = [name for name, value in options.items() if value]
     if given:
-        raise ConfigError(", ".join(given), got=f"given {where}", expected="without, where it says nothing")
+        raise ConfigError(
+            ", ".join(given), got=f"given {where}", expected="without, as it has no effect there"
+        )
 
 
 def _export_factors(models: list[str], path: Path, *, json: bool) -> None:
@@ -212,7 +215,7 @@ def _export_factors(models: list[str], path: Path, *, json: bool) -> None:
         raise ConfigError(
             "--factors",
             got=f"{path} without --model",
-            expected="a name that ends with .h5ad, to write to; or --model, whose genome factors they are",
+            expected="a file to write that ends with .h5ad; or --model, whose genome factors these are",
         )
     check_present("model folder", Path(models[0]))
     start_tensorflow()
@@ -224,7 +227,7 @@ def _export_factors(models: list[str], path: Path, *, json: bool) -> None:
     for file in made:
         say(f"{file}: open it with `anndata.read_h5ad`")
     if len(made) == 1:
-        remark(f"models of kind {trained.kind.name} have factors of assays alone")
+        remark(f"models of kind {trained.kind.name} only have factors of assays")
     if json:
         print_json({"files": made})
 
@@ -233,18 +236,18 @@ def browse(
     stores: Annotated[list[str], typer.Argument(metavar="STORE...", help="stores, observed or imputed")],
     model: Annotated[
         Path | None,
-        typer.Option(help="also show what this model imputes for each store, computed as one scrolls"),
+        typer.Option(help="also show this model's imputed tracks for each store, computed while one scrolls"),
     ] = None,
     factors: Factors = None,
     locus: Annotated[
-        str | None, typer.Option(help="where to open, for instance chr19:3,000,000-3,100,000")
+        str | None, typer.Option(help="locus to open at, for instance chr19:3,000,000-3,100,000")
     ] = None,
     genes: Annotated[Path | None, typer.Option(help="BED, GFF or GTF file of genes to find and draw")] = None,
     chrom_sizes: Annotated[
         Path | None, typer.Option(help="chromosome sizes of a genome that epixs does not know")
     ] = None,
     host: Annotated[
-        str, typer.Option(help="address to serve on; others than this machine's show it to others")
+        str, typer.Option(help="address to serve on; the default shows the page on this machine only")
     ] = ("127.0.0.1"),
     port: Annotated[int, typer.Option(min=0, max=65535, help="port; 0 takes a free one")] = 0,
     quiet: Quiet = False,
@@ -266,9 +269,9 @@ def browse(
 
     def ready(url: str) -> None:
         say(f"open {url}")
-        remark("the page is there until Ctrl-C; who has this URL sees the tracks")
+        remark("the page is served until Ctrl-C; anyone with this URL can see the tracks")
 
-    with contextlib.suppress(KeyboardInterrupt):  # there is no other end
+    with contextlib.suppress(KeyboardInterrupt):  # the only way to end it
         run(
             [*stores, *lazy],
             locus=locus,
@@ -284,7 +287,7 @@ def browse(
 def _imputed(
     model: Path, stores: list[str], pairs: Any, *, everything: bool, factors: str | None
 ) -> list[Any]:
-    """What a model imputes for each store, computed when it is read."""
+    """Open a model's imputed tracks for each store, which are computed when they are read."""
     start_tensorflow()
     from epixs.factors.store import open_factors
     from epixs.imputation.write import open_imputed

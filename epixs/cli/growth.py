@@ -1,4 +1,4 @@
-"""`epixs extend` and `fit-genome`: what a trained model learns later."""
+"""`epixs extend` and `fit-genome`: fit new labels or new regions to a trained model."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def extend(
     json: AsJson = False,
     quiet: Quiet = False,
 ) -> None:
-    """Fit new biosamples, assays or a new species, and leave all that the model knows as it is."""
+    """Fit new biosamples, assays or a new species, and leave the rest of the model unchanged."""
     from epixs.errors import TrainingError
     from epixs.storage.files import check_new_folder
 
@@ -129,7 +129,7 @@ def extend(
 def fit_genome(
     model_dir: ModelDir,
     store: Annotated[str, typer.Argument(help="compendium of a species of the model, on any regions")],
-    out: Annotated[str, typer.Option(help="store of genome factors to write, or to go on with")],
+    out: Annotated[str, typer.Option(help="store of genome factors to write, or to resume")],
     exclude: Exclude = None,
     epochs: Annotated[int | None, typer.Option(min=1, help="passes over the positions")] = None,
     seed: Seed = None,
@@ -139,7 +139,7 @@ def fit_genome(
     json: AsJson = False,
     quiet: Quiet = False,
 ) -> None:
-    """Fit genome factors of any regions, block by block, all else frozen. Run again, it resumes."""
+    """Fit genome factors of any regions, block by block, with all else frozen. A second run resumes."""
     check_present("model folder", model_dir)
     check_present("store", store)
     check_present("--exclude", exclude)
@@ -190,7 +190,7 @@ def fit_genome(
 
 
 def _beyond_bounds(trained: Any, axis: Any) -> list[str]:
-    """Notes on assays whose new tracks reach beyond what the model has been shown, where it is cut."""
+    """Note the assays whose new tracks reach beyond the range that imputed values are clipped to."""
     notes = []
     for part in axis.parts:
         for assay, rows in part.training.groupby("assay"):
@@ -199,7 +199,7 @@ def _beyond_bounds(trained: Any, axis: Any) -> list[str]:
                 notes.append(
                     f"{assay}: new tracks reach from {rows['signal_min'].min():.3g} to "
                     f"{rows['signal_max'].max():.3g}; "
-                    f"what is imputed is cut at {low:.3g} and {high:.3g}, which the model was trained on"
+                    f"imputed values are clipped to {low:.3g} and {high:.3g}, the range of training"
                 )
     return notes
 

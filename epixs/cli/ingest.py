@@ -28,7 +28,7 @@ from epixs.cli.terminal import (
 )
 
 GENOME = "genome"
-"""As in `epixs.genome.bed`, which takes time to import."""
+"""Value of --regions for a whole genome, as in `epixs.genome.bed`, which is slow to import."""
 
 
 def catalog(
@@ -37,22 +37,23 @@ def catalog(
     ],
     out: Annotated[Path, typer.Option(help="catalog TSV to write")],
     core: Annotated[
-        bool, typer.Option("--core", help=">= 5 assays per biosample and biosamples per assay")
+        bool, typer.Option("--core", help="only >= 5 assays per biosample and biosamples per assay")
     ] = False,
     keep_perturbed: Annotated[
         bool | None,
         typer.Option(
             "--keep-perturbed/--drop-perturbed",
-            help="RNA-seq after CRISPR, shRNA or siRNA: dropped, but kept of a manifest",
+            help="RNA-seq after CRISPR, shRNA or siRNA; by default dropped, but kept from a manifest",
         ),
     ] = None,
-    assembly: Annotated[str | None, typer.Option(help="instead of each organism's newest")] = None,
+    assembly: Annotated[str | None, typer.Option(help="assembly; by default each organism's newest")] = None,
     report: Annotated[
         Path | None,
         typer.Option(help="the portal's experiment report (TSV), which names biosamples by summary"),
     ] = None,
     species: Annotated[
-        str | None, typer.Option(help="this one alone; or the name for an organism that epixs does not know")
+        str | None,
+        typer.Option(help="only this species; or the name for an organism that epixs does not know"),
     ] = None,
     organisms: Annotated[
         Path | None,
@@ -79,7 +80,7 @@ def catalog(
     for text in chosen.notes:
         remark(text)
     for species in chosen.outside_core:
-        remark(f"no experiment of {species} is in the Core; without --core it keeps its own")
+        remark(f"no experiment of {species} is in the Core; without --core its experiments are kept")
     for reason, count in chosen.dropped.items():
         say(f"  {count:>7,} {'file' if count == 1 else 'files'} left out: {reason}")
     _remark_on_biosamples(chosen, out, report)
@@ -127,7 +128,7 @@ def _remark_on_biosamples(selection: Any, catalog: Path, report: Path | None) ->
         )
     if selection.audited:
         files = f"{counted(len(selection.audited), 'file')} with an audit error of the portal"
-        remark(f"{files}, for lack of a better one: {listed(selection.audited)}")
+        remark(f"{files}, used because there is no better one: {listed(selection.audited)}")
     if selection.unnamed:
         remark(
             f"{counted(len(selection.unnamed), 'experiment')} of the table are not in {report}, and named by "
@@ -137,12 +138,12 @@ def _remark_on_biosamples(selection: Any, catalog: Path, report: Path | None) ->
 
 def ingest(
     catalog: Annotated[Path, typer.Argument(help="catalog TSV")],
-    out: Annotated[str, typer.Option(help="Zarr store to write, or to go on with; also s3://...")],
+    out: Annotated[str, typer.Option(help="Zarr store to write, or to resume; also s3://...")],
     regions: Annotated[
         str | None,
         typer.Option(help="BED of the regions to hold; or a chrom.sizes table, or genome: all of it"),
     ] = None,
-    species: Annotated[str | None, typer.Option(help="which species of the catalog")] = None,
+    species: Annotated[str | None, typer.Option(help="species of the catalog to ingest")] = None,
     chrom_alias: Annotated[
         Path | None, typer.Option(help="other names of its chromosomes: a chromAlias table of UCSC")
     ] = None,
@@ -158,13 +159,13 @@ def ingest(
         bool, typer.Option("--retry-failed", help="read rows again that failed before")
     ] = False,
     tile: Annotated[
-        str | None, typer.Option(metavar="I/N", help="only part I of N, in this process, for job arrays")
+        str | None, typer.Option(metavar="I/N", help="only share I of N, in this process, for job arrays")
     ] = None,
     dry_run: DryRun = False,
     json: AsJson = False,
     quiet: Quiet = False,
 ) -> None:
-    """Align bigWigs into one Zarr compendium. Run again, it resumes."""
+    """Align bigWigs into one Zarr compendium. A second run resumes."""
     check_present("catalog", catalog)
     check_present("regions file", None if regions == GENOME else regions)
     part = _part(tile)
@@ -219,8 +220,8 @@ def ingest(
     named = sorted(set(removed["accession"]) & set(table.experiments["accession"]))
     if named:
         remark(
-            f"the catalog names what was removed, and stays so: {listed(named)}; `epixs remove --undo` "
-            "takes it back"
+            f"the catalog names removed experiments, which stay removed: {listed(named)}; "
+            "`epixs remove --undo` restores them"
         )
     again = int(done.attrs.get("read_again", 0))
     if again:
@@ -253,15 +254,17 @@ def _remark_on_sizes(catalog: Any, done: Any) -> None:
 
 
 def _show_unreadable(plan: Any, table: Any) -> dict[str, str]:
-    """Open every file's header and name those that cannot be read over these regions, with the reason."""
+    """Open every file's header, and name with a reason the files that cannot be read over these regions."""
     from epixs.ingestion.cost import unreadable_sources
 
     with progress_bar() as bar:
         task = bar.add_task("checking headers", total=plan.n_experiments)
-        found = unreadable_sources(plan, table.assembly, lambda d, n: bar.update(task, completed=d, total=n))
-    fail_rows(list(found.items()))
-    say(f"{plan.n_experiments - len(found)} of {plan.n_experiments} files fit; nothing was written")
-    return dict(found)
+        unreadable = unreadable_sources(
+            plan, table.assembly, lambda d, n: bar.update(task, completed=d, total=n)
+        )
+    fail_rows(list(unreadable.items()))
+    say(f"{plan.n_experiments - len(unreadable)} of {plan.n_experiments} files fit; nothing was written")
+    return dict(unreadable)
 
 
 def _part(text: str | None) -> tuple[int, int] | None:
@@ -270,16 +273,16 @@ def _part(text: str | None) -> tuple[int, int] | None:
 
     if text is None:
         return None
-    found = re.fullmatch(r"(\d{1,9})/(\d{1,9})", text)
-    if not found or not 1 <= int(found[1]) <= int(found[2]):
+    match = re.fullmatch(r"(\d{1,9})/(\d{1,9})", text)
+    if not match or not 1 <= int(match[1]) <= int(match[2]):
         raise ConfigError("--tile", got=repr(text), expected="I/N with 1 <= I <= N, for instance 3/100")
-    return int(found[1]), int(found[2])
+    return int(match[1]), int(match[2])
 
 
 def _client_or_part(
     part: tuple[int, int] | None, workers: int | None, scheduler: str | None, open_client: Any
 ) -> Any:
-    """The Dask client, or none for one part of a job array."""
+    """Open the Dask client, or none for one share of a job array."""
     from epixs.errors import ConfigError
 
     if part is None:
@@ -295,7 +298,7 @@ def _say_what_is_added(plan: Any, path: str) -> None:
     from epixs.storage.store import store_exists
 
     if not store_exists(absolute(path)):
-        remark(f"{path} does not exist yet: it is made anew")
+        remark(f"{path} does not exist yet: a new store is made")
         return
     now = stored_plan(path)
     rows, bins = plan.n_experiments - now.n_experiments, plan.n_bins - now.n_bins
@@ -303,7 +306,7 @@ def _say_what_is_added(plan: Any, path: str) -> None:
 
 
 def _show_ingest_plan(plan: Any, table: Any) -> dict[str, Any]:
-    """Show what will be written and what it will cost; returns the same as numbers."""
+    """Show the plan of an ingest and its cost, and return both as numbers."""
     from epixs.ingestion.cost import project_cost
 
     cost = project_cost(plan, table.assembly)

@@ -51,9 +51,9 @@ WORDS = {
 def impute(
     model_dir: ModelDir,
     store: Annotated[str, typer.Argument(help="compendium of the species to impute")],
-    out: Annotated[str, typer.Option(help="imputed store to write, or to go on with")],
+    out: Annotated[str, typer.Option(help="imputed store to write, or to resume")],
     pairs: Annotated[Path | None, typer.Option(help="TSV of species, biosample, assay to impute")] = None,
-    everything: Annotated[bool, typer.Option("--all", help="also what was trained on")] = False,
+    everything: Annotated[bool, typer.Option("--all", help="also tracks trained on")] = False,
     factors: Factors = None,
     workers: Workers = None,
     scheduler: Scheduler = None,
@@ -61,9 +61,9 @@ def impute(
     json: AsJson = False,
     quiet: Quiet = False,
 ) -> None:
-    """Impute what was not measured: by default every pair the model was not trained on.
+    """Impute experiments that were not measured: by default every pair the model was not trained on.
 
-    Run again, it resumes. Without --workers or --scheduler, this process imputes, on all cores or its GPU.
+    A second run resumes. Without --workers or --scheduler, this process imputes, on all cores or its GPU.
     """
     from epixs.errors import ConfigError
 
@@ -86,12 +86,12 @@ def impute(
     from epixs.models.description import check_before_loading
 
     wanted = read_pairs(pairs, what="--pairs") if pairs else None
-    said, species = check_before_loading(model_dir, store)
-    chosen = choose_pairs(said.axis, species, pairs=wanted, everything=everything)
-    if said.interrupted:
+    description, species = check_before_loading(model_dir, store)
+    chosen = choose_pairs(description.axis, species, pairs=wanted, everything=everything)
+    if description.interrupted:
         remark(
-            f"training of {model_dir} was interrupted: these are its best weights until then; "
-            "`epixs train ... --resume` goes on with it"
+            f"training of {model_dir} was interrupted: its best weights so far are used; "
+            "`epixs train ... --resume` resumes it"
         )
     start_tensorflow()
     from epixs.imputation.plan import plan_imputation
@@ -114,7 +114,7 @@ def impute(
         parts = ", ".join(f"{share / total:.0%} {part}" for part, share in mixture.items())
         say(f"zero-shot tracks of {plan.species} are mixed from: {parts}")
     if ZERO_SHOT in counts and not plan.provenance.get("spread", {}).get("of_zero_shot_tracks", True):
-        remark("how far off zero-shot tracks may be is not known: no other assay could be hidden to see")
+        remark("the error of zero-shot tracks is not known: no other assay could be hidden to estimate it")
     if expected := _expected(plan.experiments):
         say(expected)
     planned = {
@@ -131,9 +131,9 @@ def impute(
         if json:
             print_json({"store": out, "plan": planned})
         return
-    here = workers is None and scheduler is None
+    in_this_process = workers is None and scheduler is None
     with (
-        contextlib.nullcontext() if here else open_client(workers, scheduler) as client,
+        contextlib.nullcontext() if in_this_process else open_client(workers, scheduler) as client,
         progress_bar() as bar,
     ):
         done = run(
@@ -151,15 +151,14 @@ def impute(
     elsewhere = sum(pair[0] != species for pair in wanted or ())
     if elsewhere:
         remark(
-            f"{counted(elsewhere, 'pair')} of other species than {species} not imputed: {store} is not theirs"
+            f"{counted(elsewhere, 'pair')} of other species than {species} not imputed: {store} lacks them"
         )
     for text in _units_of_zero_shot(trained.axis, species, {str(name) for name in done["assay"]}):
         remark(text)
     if observed.attrs["uncovered"] == "nan":
         remark(
-            f"{store} has bins without a value: where no experiment that was trained on has one, what is "
-            "imputed "
-            "comes from biosample and assay alone"
+            f"{store} has bins without a value: where no training experiment has one, imputed values only "
+            "depend on biosample and assay"
         )
     unknown_assays = sorted(set(map(str, observed.assay.to_numpy())) - _names_of(trained.axis, species))
     if unknown_assays and wanted is None:
@@ -167,17 +166,17 @@ def impute(
         remark(
             f"{counted(len(unknown_assays), 'assay')} of {store} had no part in training, not imputed: {few}"
         )
-    every = trained.axis.all_pairs(species) if everything else trained.axis.missing_pairs(species)
-    if wanted is None and len(done) < len(every):
-        lacking = counted(len(every) - len(done), "pair")
-        say(f"{lacking} left out: of a biosample or an assay without any training experiment")
+    candidates = trained.axis.all_pairs(species) if everything else trained.axis.missing_pairs(species)
+    if wanted is None and len(done) < len(candidates):
+        lacking = counted(len(candidates) - len(done), "pair")
+        say(f"{lacking} left out: their biosample or assay has no training experiment")
     say(f"{out}: {counted(len(done), 'imputed experiment')}: {kinds}")
     if json:
         print_json({"store": out, "plan": planned, "experiments": done.assign(role=roles)})
 
 
 def _expected(experiments: Any) -> str:
-    """How well imputed tracks are expected to agree with measured ones, if a model knows it."""
+    """Say how well imputed tracks are expected to agree with measured ones, if the model knows it."""
     name = "expected_pearson"
     if name not in experiments or experiments[name].isna().all():
         return ""
@@ -190,27 +189,27 @@ def _expected(experiments: Any) -> str:
 
 
 def _units_of_zero_shot(axis: Any, species: str, imputed: set[str]) -> list[str]:
-    """A note on assays trained on in other species alone, in other units than this species' tracks have."""
-    own, every = axis.units(species), axis.units()
-    mine = {unit for units in own.values() for unit in units}
+    """Note the assays trained on only in other species, in other units than this species' tracks have."""
+    own, everywhere = axis.units(species), axis.units()
+    own_units = {unit for units in own.values() for unit in units}
     part = axis.part(species)
     strange = [
         assay
-        for assay, units in every.items()
-        if assay not in own and part.store_name(assay) in imputed and not set(units) <= mine
+        for assay, units in everywhere.items()
+        if assay not in own and part.store_name(assay) in imputed and not set(units) <= own_units
     ]
     if not strange:
         return []
-    named = listed([f"{part.store_name(assay)} ({', '.join(every[assay])})" for assay in strange])
+    named = listed([f"{part.store_name(assay)} ({', '.join(everywhere[assay])})" for assay in strange])
     return [
-        f"trained on in other species alone, and in other units than the tracks of {species} "
-        f"({listed(sorted(mine))}): "
-        f"{named}. Which of the two scales the imputed values have is not known; compare them by rank"
+        f"trained on only in other species, and in other units than the tracks of {species} "
+        f"({listed(sorted(own_units))}): "
+        f"{named}. It is not known which of the two scales the imputed values have: compare them by rank"
     ]
 
 
 def _names_of(axis: Any, species: str) -> set[str]:
-    """Assays of a model, as itself and as a species' store names them."""
+    """Return the names of a model's assays, both its own and those in a species' store."""
     return {*axis.assays, *axis.part(species).aliases}
 
 
@@ -225,7 +224,7 @@ def evaluate(
         Path | None, typer.Option(help="the model's folder: factors and learning curves, on the page")
     ] = None,
     locus: Annotated[
-        list[str] | None, typer.Option(help="where the page shows the best and the worst track")
+        list[str] | None, typer.Option(help="locus at which the page shows the best and the worst track")
     ] = None,
     other: Annotated[
         list[str] | None,
@@ -269,7 +268,7 @@ def evaluate(
     from epixs.report.page_parts import Sources
     from epixs.report.tables import write_report
 
-    shown: dict[str, Any] = {
+    page_options: dict[str, Any] = {
         "imputed": imputed,
         "store": store,
         "model": model,
@@ -277,7 +276,7 @@ def evaluate(
         "genes": genes,
     }
     if report:
-        Sources.open(**shown)  # what is wrong with them is said before anything is scored
+        Sources.open(**page_options)  # checks them before anything is scored
     further = baselines_named(baseline or ())
     with progress_bar() as bar:
         task = bar.add_task("scoring experiments", total=None)
@@ -301,12 +300,12 @@ def evaluate(
     show_table("means over experiments", names, summary[names].to_numpy().tolist())
     if report and model:
         start_tensorflow()
-    files = write_report(scores, report, **shown) if report else []
+    files = write_report(scores, report, **page_options) if report else []
     for path in files:
         say(f"wrote {path}")
     over = "MSE over the bins that all methods know" if partly_scored(scores.scores) else "MSE over all bins"
     verdicts = [("mse", over)]
-    if not scores.scores["same_units"].all():  # errors of other units say nothing
+    if not scores.scores["same_units"].all():  # errors in different units cannot be compared
         rank = "gwspear" if mode is ScoringMode.challenge else "spearman"
         verdicts.append((rank, "by rank, Spearman"))
         if mode is ScoringMode.corrected:
@@ -330,9 +329,9 @@ def evaluate(
     if odd_rows := scores.odd_rows_note():
         remark(odd_rows)
     if json:
-        found = {"scores": scores.scores, "summary": summary, "better_than": better_than}
-        found["odd_rows"] = scores.odd_rows
-        print_json({"imputed": imputed, "store": store, **found, "notes": scores.notes, "files": files})
+        content = {"scores": scores.scores, "summary": summary, "better_than": better_than}
+        content["odd_rows"] = scores.odd_rows
+        print_json({"imputed": imputed, "store": store, **content, "notes": scores.notes, "files": files})
 
 
 def tables(
@@ -344,11 +343,11 @@ def tables(
     ] = None,
     baseline: Annotated[
         str | None,
-        typer.Option(help="compare with this training set, model or baseline, not with one species"),
+        typer.Option(help="compare with this training set, model or baseline instead of one species"),
     ] = None,
     metric: Annotated[str, typer.Option(help="column of the scores")] = "mse",
-    cluster: Annotated[Cluster, typer.Option(help="what the intervals draw")] = Cluster.biosample,
-    seed: Annotated[int, typer.Option(min=0, help="of the intervals' draws")] = 0,
+    cluster: Annotated[Cluster, typer.Option(help="unit that the intervals draw")] = Cluster.biosample,
+    seed: Annotated[int, typer.Option(min=0, help="seed of the intervals' draws")] = 0,
     json: AsJson = False,
     quiet: Quiet = False,
 ) -> None:
@@ -357,15 +356,15 @@ def tables(
     from epixs.evaluation.comparison import tables as make
     from epixs.report.tables import printed_tables, typeset
 
-    found = make(run, metric=metric, baseline=baseline, cluster=cluster.value, seed=seed)
+    made = make(run, metric=metric, baseline=baseline, cluster=cluster.value, seed=seed)
     if json:
-        print_json({"run": run, **vars(found)})
+        print_json({"run": run, **vars(made)})
     elif format:
-        typer.echo(plain(typeset(found, format.value)), nl=False)  # `say` would make spaces of tabs
+        typer.echo(plain(typeset(made, format.value)), nl=False)  # `say` would make spaces of tabs
     if not json and not format:
-        for title, table in printed_tables(found).items():
+        for title, table in printed_tables(made).items():
             show_table(title, list(table.columns), table.to_numpy().tolist())
-    for text in found.notes:
+    for text in made.notes:
         remark(text)
 
 
@@ -384,7 +383,7 @@ def plot(
         FigureKind,
         typer.Option(
             help="locus: tracks along --locus; density: observed against imputed; skill: a matrix of all; "
-            "factors: what MODEL_DIR has learned of assays and biosamples"
+            "factors: MODEL_DIR's factors of assays and biosamples"
         ),
     ] = FigureKind.locus,
     genes: Genes = None,

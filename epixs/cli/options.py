@@ -12,14 +12,14 @@ from epixs.cli.terminal import leave_out_notes, reserve_stdout
 
 
 class Uncovered(StrEnum):
-    """How bases without a value count."""
+    """Treatments of bases without a value."""
 
     zero = "zero"
     nan = "nan"
 
 
 class Backend(StrEnum):
-    """What reads bigWigs."""
+    """Readers of bigWigs."""
 
     epixs = "epixs"
     pybigwig = "pybigwig"
@@ -34,7 +34,7 @@ class Size(StrEnum):
 
 
 class SplitBy(StrEnum):
-    """What a split keeps together."""
+    """Units that a split keeps together."""
 
     experiment = "experiment"
     assay = "assay"
@@ -44,14 +44,14 @@ class SplitBy(StrEnum):
 
 
 class ScoringMode(StrEnum):
-    """Whose definitions of the metrics."""
+    """Definitions of the metrics."""
 
     corrected = "corrected"
     challenge = "challenge"
 
 
 class FigureKind(StrEnum):
-    """What `epixs plot` draws."""
+    """Figures that `epixs plot` draws."""
 
     locus = "locus"
     density = "density"
@@ -60,7 +60,7 @@ class FigureKind(StrEnum):
 
 
 class TableFormat(StrEnum):
-    """How the tables of a run are written."""
+    """Formats of the tables of a run."""
 
     tsv = "tsv"
     markdown = "markdown"
@@ -69,7 +69,7 @@ class TableFormat(StrEnum):
 
 
 class Cluster(StrEnum):
-    """What bootstrap intervals draw."""
+    """Units that bootstrap intervals draw."""
 
     biosample = "biosample"
     experiment = "experiment"
@@ -86,14 +86,16 @@ WorldFolder = Annotated[Path, typer.Argument(help="new or empty folder")]
 
 Workers = Annotated[int | None, typer.Option(min=1, help="worker processes on this machine")]
 Scheduler = Annotated[str | None, typer.Option(help="address of a running Dask scheduler")]
-Exclude = Annotated[Path | None, typer.Option(help="TSV of species, biosample, assay never to fit to")]
+Exclude = Annotated[
+    Path | None, typer.Option(help="TSV of species, biosample, assay to leave out of fitting")
+]
 AssayAlias = Annotated[
     Path | None, typer.Option(metavar="TSV", help="assays with several names: columns assay and alias")
 ]
-Epochs = Annotated[int | None, typer.Option(help="passes over the positions; 0 plans them")]
-MaxMinutes = Annotated[float | None, typer.Option(help="stop by then; the learning rate is planned for it")]
-Seed = Annotated[int | None, typer.Option(help="decides everything that is drawn")]
-Resume = Annotated[bool, typer.Option("--resume", help="go on with the run in --out, if it was interrupted")]
+Epochs = Annotated[int | None, typer.Option(help="passes over the positions; 0 plans their number")]
+MaxMinutes = Annotated[float | None, typer.Option(help="time limit; the learning rate is planned for it")]
+Seed = Annotated[int | None, typer.Option(help="seed of all random draws")]
+Resume = Annotated[bool, typer.Option("--resume", help="resume the run in --out, if it was interrupted")]
 Force = Annotated[bool, typer.Option("--force", help="start even if it needs more memory than memory_gb")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="show the plan and its cost; write nothing")]
 Picture = Annotated[Path, typer.Option("--out", help="picture to write (.png, .svg, .pdf)")]

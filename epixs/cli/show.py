@@ -1,4 +1,4 @@
-"""`epixs info` and `status`: what a store, a model or a run holds, and how far it is."""
+"""`epixs info` and `status`: content and progress of a store, a model or a run."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ from epixs.cli.terminal import (
 MOST_NOTED = 12
 
 ROWS = {"store": "species", "fold": "fits"}
-"""What the rows of a table are, by a column that only such tables have."""
+"""Names of a table's rows, by a column that only such tables have."""
 
 AGAIN = "run the command that writes it again: it resumes where it stopped"
 
 
 def status(path: AnyPath, json: AsJson = False, quiet: Quiet = False) -> None:
-    """Show how far a store, model or run is; exit code 1 if some experiments could not be read."""
+    """Show the progress of a store, model or run; exit code 1 if some experiments could not be read."""
     check_present("store", path)
     from epixs.report.describe import status as run
 
@@ -61,30 +61,30 @@ def status(path: AnyPath, json: AsJson = False, quiet: Quiet = False) -> None:
 
 
 def info(path: AnyPath, json: AsJson = False, quiet: Quiet = False) -> None:
-    """Show what a store holds: species, bins, units, experiments; or what a model was trained on."""
+    """Show the content of a store (species, bins, units, experiments), or the training data of a model."""
     check_present("store", path)
     from epixs.report.describe import info as run
 
-    found = run(path)
+    content = run(path)
     facts = [
         [name.replace("zero_shot", "zero-shot").replace("_", " "), _fact(value)]
-        for name, value in found.facts.items()
+        for name, value in content.facts.items()
     ]
     show_table(path, ["what", "value"], [row for row in facts if row[1]])
-    rows = next((rows for column, rows in ROWS.items() if column in found.table), "experiments")
-    if len(found.table):
-        show_table(rows, [*found.table], found.table.to_numpy().tolist())
-    for text in found.notes:
+    rows = next((rows for column, rows in ROWS.items() if column in content.table), "experiments")
+    if len(content.table):
+        show_table(rows, [*content.table], content.table.to_numpy().tolist())
+    for text in content.notes:
         remark(text)
     if json:
-        print_json({"path": path, **found.facts, f"{rows}_table": found.table, "notes": found.notes})
+        print_json({"path": path, **content.facts, f"{rows}_table": content.table, "notes": content.notes})
 
 
 def _training(state: Any) -> str:
-    """How far a training run is, in words."""
+    """Describe the progress of a training run in words."""
     go_on = "the same command with --resume goes on"
     if state.status == "fitted by a script":
-        return "by a script of one's own; how good it is, `epixs impute` and `evaluate` can tell"
+        return "by a script of one's own; `epixs impute` and `evaluate` show how good it is"
     if not state.total:
         return f"interrupted before the first epoch was over; {go_on}"
     best = f"{state.status}, best epoch {state.best_epoch} of {state.total}"
@@ -101,7 +101,7 @@ def _of_status(state: Any) -> dict[str, Any]:
 
 
 def _fact(value: Any) -> str:
-    """A property in words; nothing for one that does not exist."""
+    """Write a property in words; empty for one that does not exist."""
     if value is None or value == [] or value == {}:
         return ""
     if isinstance(value, dict):

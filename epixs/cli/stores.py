@@ -1,4 +1,4 @@
-"""`epixs verify`, `qc` and `remove`: whether a store is sound, and what is wrong with it."""
+"""`epixs verify`, `qc` and `remove`: check a store, measure its experiments, and mark some as removed."""
 
 from __future__ import annotations
 
@@ -116,7 +116,7 @@ def qc(
     from epixs.compendium.read import read_attributes
     from epixs.report.qc_page import qc as run
 
-    read_attributes(store)  # before workers are started for nothing
+    read_attributes(store)  # fails before workers are started
     with open_client(workers, scheduler) as client, progress_bar() as bar:
         table = run(store, report, client=client, progress=counting(bar, "measuring"))
     noted = table[table["notes"] != ""]

@@ -1,4 +1,4 @@
-"""What the command line says and how: messages, tables, progress, exit codes."""
+"""Print messages, tables and progress on the command line, and end with an exit code."""
 
 from __future__ import annotations
 
@@ -55,13 +55,13 @@ EXIT_CODES = {
     "full, or a cluster or object store cannot be reached. The message says what to do.",
     EXIT_INTERRUPTED: "Interrupted by Ctrl-C. What was written is kept; the message says how to go on.",
 }
-"""What each exit code means."""
+"""Meaning of each exit code."""
 
 
 RESUME = "what was written is kept; run the same command again to resume"
 
 RESUMING = ("ingest", "remove", "fit-genome", "impute", "crossvalidate", "export")
-"""Verbs that go on where they were cut short."""
+"""Verbs that resume where they were interrupted."""
 
 
 WARNING = "WARNING: "
@@ -80,11 +80,11 @@ err = Console(stderr=True)
 
 
 notes = Console(stderr=True)
-"""Notes and progress, which `--quiet` leaves out; warnings and errors are on `err`."""
+"""Console of notes and progress, which `--quiet` leaves out. Warnings and errors go to `err`."""
 
 
 def plain(text: object) -> str:
-    """Text without control characters: names from files must not move the cursor or clear the screen."""
+    """Replace control characters: names from files must not move the cursor or clear the screen."""
     return "".join(
         sign if sign in "\n\t" or unicodedata.category(sign) != "Cc" else "\N{REPLACEMENT CHARACTER}"
         for sign in str(text)
@@ -97,7 +97,7 @@ def say(message: str) -> None:
 
 
 def reserve_stdout(context: typer.Context, wanted: bool) -> bool:
-    """Leave standard output to the JSON of `--json`: what a verb says for people goes to standard error."""
+    """Leave standard output to the JSON of `--json`: messages for people go to standard error."""
     if wanted:
         out.stderr = True
         context.call_on_close(lambda: setattr(out, "stderr", False))
@@ -113,12 +113,12 @@ def leave_out_notes(context: typer.Context, wanted: bool) -> bool:
 
 
 def print_json(content: Mapping[str, Any]) -> None:
-    """Print one JSON object to standard output; a number that does not exist is null."""
+    """Print one JSON object to standard output. Numbers that do not exist are null."""
     print(json.dumps(as_json(content), allow_nan=False, ensure_ascii=False, indent=1))
 
 
 def as_json(value: Any) -> Any:
-    """A value as JSON holds it: tables as lists of objects, dataclasses as objects, no NaN."""
+    """Convert a value for JSON: tables to lists of objects, dataclasses to objects, NaN to null."""
     if hasattr(value, "to_dict") and hasattr(value, "columns"):
         return [as_json(row) for row in value.to_dict("records")]
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
@@ -148,7 +148,7 @@ MADE_BY = {
 
 
 def check_present(what: str, *paths: str | Path | None) -> None:
-    """Refuse a path where nothing is, before what would read it is imported, which takes a second or more."""
+    """Refuse a missing path before its reader is imported, which takes a second or more."""
     for path in paths:
         if path is not None and "://" not in str(path) and not Path(path).exists():
             raise EpixsError(f"{what} {path} does not exist", next_step=MADE_BY[what])
@@ -161,7 +161,7 @@ def fail(message: str) -> None:
 
 
 def remark(message: str) -> None:
-    """Print a remark to standard error, as it is; one that begins with `WARNING: ` stands out."""
+    """Print a remark to standard error, as it is. A remark that begins with `WARNING: ` is highlighted."""
     if message.startswith(WARNING):
         err.print("warning:", style="bold yellow", end=" ")
         err.print(plain(message.removeprefix(WARNING)), markup=False, highlight=False, soft_wrap=True)
@@ -170,10 +170,10 @@ def remark(message: str) -> None:
 
 
 def fail_rows(failed: list[tuple[str, str]]) -> None:
-    """Print which experiments `(accession, reason)` could not be read; the same reason once."""
+    """Print the experiments `(accession, reason)` that could not be read. Equal reasons are printed once."""
     groups: dict[str, list[tuple[str, str]]] = {}
     for accession, reason in failed:
-        groups.setdefault(reason.partition(" ")[2], []).append((accession, reason))  # but for the file's path
+        groups.setdefault(reason.partition(" ")[2], []).append((accession, reason))  # without the file's path
     for group in list(groups.values())[:ROWS_SHOWN]:
         accession, reason = group[0]
         more = f" and {len(group) - 1:,} more" if len(group) > 1 else ""
@@ -183,7 +183,7 @@ def fail_rows(failed: list[tuple[str, str]]) -> None:
 
 
 class Verb(typer.core.TyperCommand):
-    """A verb, whose help ends with an example to paste: as it stands, so without any wrapping."""
+    """A verb whose help ends with an example to paste, which is not wrapped."""
 
     def format_help(self, ctx: Any, formatter: Any) -> None:
         """Write the help."""
@@ -221,7 +221,7 @@ class Verbs(typer.core.TyperGroup):
 
 @contextlib.contextmanager
 def on_interrupt(kept: Callable[[], str]) -> Iterator[None]:
-    """Have Ctrl-C answered with what a verb knows of what is kept, and what to do next."""
+    """Answer Ctrl-C with a verb's message on the files that are kept, and what to do next."""
     try:
         yield
     except KeyboardInterrupt:
@@ -230,7 +230,7 @@ def on_interrupt(kept: Callable[[], str]) -> Iterator[None]:
 
 @contextlib.contextmanager
 def silenced() -> Iterator[None]:
-    """Keep what TensorFlow's C++ says of absent GPUs, before it can be configured, off the screen."""
+    """Hide the messages of TensorFlow's C++ on absent GPUs, which come before it can be configured."""
     sys.stderr.flush()
     kept = os.dup(2)
     nowhere = os.open(os.devnull, os.O_WRONLY)
@@ -244,12 +244,12 @@ def silenced() -> Iterator[None]:
 
 
 def waiting(what: str) -> Status:
-    """Say what takes a while, on a terminal and until it is over."""
+    """Show a message on a terminal while something takes long."""
     return notes.status(what)
 
 
 def start_tensorflow() -> None:
-    """Import TensorFlow without what it says of GPUs that are not there."""
+    """Import TensorFlow without its messages on absent GPUs."""
     with waiting("starting TensorFlow"), silenced():
         import tensorflow as tf
 
@@ -257,7 +257,7 @@ def start_tensorflow() -> None:
 
 
 def progress_bar(state: Any = None) -> Progress:
-    """Progress with counts (or another column), time taken and time left, on standard error."""
+    """Make a progress bar with counts (or another column), time taken and time left, on standard error."""
     return Progress(
         SpinnerColumn(),
         TextColumn("{task.description}"),
@@ -273,13 +273,13 @@ def progress_bar(state: Any = None) -> Progress:
 
 
 def counting(bar: Progress, what: str) -> Callable[[Any], None]:
-    """A `progress` to hand to a function: it moves a new task of the bar on."""
+    """Make a `progress` callback that advances a new task of the bar."""
     task = bar.add_task(what, total=None)
     return lambda now: bar.update(task, completed=now.tiles_done, total=now.tiles)
 
 
 def show_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
-    """Print a table: framed and folded on a terminal; else one line per row, whole, in aligned columns."""
+    """Print a table: framed and folded on a terminal, else one whole line per row in aligned columns."""
     if out.is_terminal:
         out.print(table_of(title, columns, rows))
         return
@@ -291,7 +291,7 @@ def show_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[Any]]
 
 
 def table_of(title: str, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> Table:
-    """A table to print; cells are text that people and files wrote, so markup in them is escaped."""
+    """Make a table to print. Cells hold text from people and files, so markup in them is escaped."""
     table = Table(title=escape(plain(title)), title_justify="left", header_style="bold")
     for column in columns:
         table.add_column(column, overflow="fold")
@@ -301,29 +301,29 @@ def table_of(title: str, columns: Sequence[str], rows: Sequence[Sequence[Any]]) 
 
 
 def _text(value: object) -> str:
-    """A cell's text; a number that does not exist is a dash."""
+    """Format a cell. A number that does not exist is a dash."""
     if isinstance(value, float):
         return "-" if math.isnan(value) else f"{value:.4f}"
     return f"{value:,}" if type(value) is int else str(value)
 
 
 def counted(number: int, noun: str) -> str:
-    """A number and its noun, in the plural but for 1: `1 experiment`."""
+    """Write a number and its noun, in the plural except for 1: `1 experiment`."""
     return f"{number:,} {noun}{'s' * (number != 1)}"
 
 
 def listed(names: Sequence[str], most: int = 5) -> str:
-    """The first few of some names: `a, b, ...`."""
+    """List the first few of some names: `a, b, ...`."""
     return ", ".join(names[:most]) + (", ..." if len(names) > most else "")
 
 
 def bytes_text(n_bytes: float) -> str:
-    """Bytes as people read them: `1.5 MB`."""
+    """Write bytes as people read them: `1.5 MB`."""
     return decimal(int(n_bytes))
 
 
 def seconds_text(seconds: float) -> str:
-    """Seconds as people read them: `3.2 s`, `12 min`, `5.1 h`."""
+    """Write seconds as people read them: `3.2 s`, `12 min`, `5.1 h`."""
     for unit, size, digits in (("s", 120.0, 1), ("min", 7200.0, 0)):
         if seconds < size:
             return f"{seconds / (1 if unit == 's' else 60):.{digits}f} {unit}"

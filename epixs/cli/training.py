@@ -1,4 +1,4 @@
-"""`epixs train` and `curves`: from stores to a model, and how it was learnt."""
+"""`epixs train` and `curves`: train a model on stores, and draw its learning curves."""
 
 from __future__ import annotations
 
@@ -49,13 +49,13 @@ def train(
     exclude: Exclude = None,
     config: Annotated[Path | None, typer.Option(help="TOML with settings")] = None,
     model: Annotated[
-        str | None, typer.Option(help="kind of model: context or avocado; else chosen by the tracks")
+        str | None, typer.Option(help="kind of model: context or avocado; by default chosen by the tracks")
     ] = None,
     target: Annotated[
         str | None,
         typer.Option(
             metavar="SPECIES",
-            help="species that zero-shot imputation is meant for; else chosen by what is excluded",
+            help="species that zero-shot imputation is meant for; by default chosen by the exclusions",
         ),
     ] = None,
     assay_alias: AssayAlias = None,
@@ -89,7 +89,7 @@ def train(
 
     aliases = read_aliases(assay_alias) if assay_alias else ()
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", EpixsWarning)  # the plan says it at length
+        warnings.simplefilter("ignore", EpixsWarning)  # the plan shows these notes in full
         axis = joint_axis(stores, excluded(exclude), aliases)
     kind, why = (model, "as --model says") if model else choose_kind(axis)
     settings = read_settings(config, model, default_kind=kind) if config else make_settings(kind)

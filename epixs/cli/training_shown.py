@@ -1,4 +1,4 @@
-"""What `epixs train` and `extend` say: the plan, where a run stands, and how it ended."""
+"""Print the messages of `epixs train` and `extend`: the plan, where a run stands, and how it ended."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ from epixs.cli.terminal import (
 )
 
 ASSAYS_SHOWN = 20
-"""Assays in the table of errors, those furthest behind average activity first."""
+"""Maximum number of assays in the table of errors: those furthest behind average activity."""
 
 
 def show_training_plan(axis: Any, settings: Any, why: str) -> dict[str, Any]:
-    """Show what will be trained and what it will take; returns the same as numbers."""
+    """Show the plan of a training run and its cost, and return both as numbers."""
     from epixs.models.kinds import kind_named
     from epixs.training.cost import check_tracks, estimate_cost
 
@@ -83,7 +83,7 @@ def show_training_plan(axis: Any, settings: Any, why: str) -> dict[str, Any]:
 
 
 def remark_on_experiments(axis: Any) -> None:
-    """Say what takes no part, and what cannot be learnt from what does."""
+    """Say which experiments take no part in training, and what cannot be learnt from the others."""
     from epixs.checks.remarks import mixed_units, remarks_on, two_spellings
     from epixs.compendium.read import experiments_of, open_compendium
     from epixs.compendium.status import store_status
@@ -108,7 +108,7 @@ def remark_on_experiments(axis: Any) -> None:
                 names = listed([name for name, _ in rows])
                 remark(f"{some} {'takes' if len(rows) == 1 else 'take'} no part, {what}: {names}")
     units: dict[str, dict[str, list[str]]] = {}
-    for part in axis.parts:  # excluded ones as well: it is they that will be imputed
+    for part in axis.parts:  # also excluded ones, as they will be imputed
         for assay, kinds in part.experiments.groupby("assay")["output_type"]:
             units.setdefault(str(assay), {})[part.species] = sorted(set(kinds))
     for text in two_spellings(axis.species, "species"):
@@ -128,27 +128,27 @@ def _remark_on_sharing(axis: Any) -> None:
 
     trained = {part.species: set(part.training["assay"]) for part in axis.parts}
     for species, assays in trained.items():
-        others = set().union(*(mine for name, mine in trained.items() if name != species))
+        others = set().union(*(own for name, own in trained.items() if name != species))
         if len(trained) > 1 and not assays & others:
             remark(f"{species} shares no assay with the others in training: neither learns from the other")
     near = near_names({part.species: sorted(set(part.experiments["assay"])) for part in axis.parts})
     if near:
-        a, mine, b, theirs = near[0]
+        a, name_a, b, name_b = near[0]
         more = f", and {counted(len(near) - 1, 'other pair')}" if len(near) > 1 else ""
         remark(
-            f"did you mean the same assay by {mine!r} ({a}) and {theirs!r} ({b}){more}? Then add "
+            f"did you mean the same assay by {name_a!r} ({a}) and {name_b!r} ({b}){more}? Then add "
             f"`--assay-alias alias.tsv`, after\n  {alias_command(near, 'alias.tsv')}"
         )
 
 
 def show_probe(probe: Any) -> None:
-    """Say how long the run will take, by the time of a few steps."""
+    """Say how long the run will take, estimated from a few steps."""
     whole = probe.seconds_per_epoch * probe.epochs
     epochs = counted(probe.epochs, "epoch")
     if probe.epochs < probe.wanted_epochs:
         epochs += f" (of {probe.wanted_epochs:,} that would be planned without --max-minutes)"
     say(
-        f"{seconds_text(probe.seconds_per_epoch)} an epoch by timing a few steps; "
+        f"{seconds_text(probe.seconds_per_epoch)} per epoch by timing a few steps; "
         f"at most {epochs}, {seconds_text(whole)}"
     )
 
@@ -173,7 +173,7 @@ def with_progress(fit: Callable[..., dict[str, Any]]) -> dict[str, Any]:
 
 
 def say_where_it_stands(out: Path) -> None:
-    """Say where `--resume` goes on; of a run that has ended, its last line does."""
+    """Say where `--resume` goes on. If the run has ended, its last line says so."""
     from epixs.training.checkpoint import standing
 
     state = standing(out)
@@ -181,11 +181,11 @@ def say_where_it_stands(out: Path) -> None:
         after = f", after {counted(state.step, 'step')} of it" if state.step else ""
         say(f"{out}: goes on in epoch {state.epoch + 1}{after}")
     elif not (out / "model.json").is_file():
-        say(f"{out}: there is no run to go on with, so one begins")
+        say(f"{out}: there is no run to resume, so a new one begins")
 
 
 def what_training_left(out: Path) -> str:
-    """What is in the folder of a run that was interrupted, and how to go on."""
+    """Say what the folder of an interrupted run holds, and how to go on."""
     again = "the same command with --resume goes on where it stopped"
     if (out / "model.json").is_file():
         return f"{out} holds the best model so far; {again}"
@@ -195,7 +195,7 @@ def what_training_left(out: Path) -> str:
 
 
 def say_how_it_ended(out: Path, done: dict[str, Any], axis: Any) -> list[Any]:
-    """Show errors beside the baselines, worst assays first; the last lines have to be true by themselves."""
+    """Show errors beside the baselines, worst assays first. The last lines must be clear by themselves."""
     from epixs.training.verdict import verdicts_on
 
     if "had_ended" in done:
@@ -214,14 +214,16 @@ def say_how_it_ended(out: Path, done: dict[str, Any], axis: Any) -> list[Any]:
     )
     if errors:
         columns = ["species", "assay", "entries", "model", "average activity", "mean"]
-        shown = [e for e in errors if not e.assay]
-        shown += [e for e in errors if e.assay][:ASSAYS_SHOWN]
+        listed_errors = [e for e in errors if not e.assay]
+        listed_errors += [e for e in errors if e.assay][:ASSAYS_SHOWN]
         rows = [
             [e.species, e.assay or "compared", f"{e.entries:,}", e.model, e.average_activity, e.mean]
-            for e in sorted(shown, key=errors.index)
+            for e in sorted(listed_errors, key=errors.index)
         ]
         show_table(f"MSE on {what}", columns, rows)
-        hidden = sum(bool(e.assay) for e in errors) - (len(shown) - sum(not e.assay for e in shown))
+        hidden = sum(bool(e.assay) for e in errors) - (
+            len(listed_errors) - sum(not e.assay for e in listed_errors)
+        )
         if hidden:
             say(f"and {counted(hidden, 'assay')} more: history.csv has all of them")
     everywhere = {assay for part in axis.parts for assay in part.training["assay"]}
@@ -229,7 +231,7 @@ def say_how_it_ended(out: Path, done: dict[str, Any], axis: Any) -> list[Any]:
         lacking = sorted(part.store_name(name) for name in everywhere - set(part.training["assay"]))
         if lacking and len(part.training):
             remark(
-                f"not among these, for {part.species} has no training experiment of them: {listed(lacking)}"
+                f"not in this table, as {part.species} has no training experiment of them: {listed(lacking)}"
             )
     if done["stopped_early"]:
         say(f"stopped early: no better since epoch {done['best_epoch']}")
@@ -256,12 +258,12 @@ def say_how_it_ended(out: Path, done: dict[str, Any], axis: Any) -> list[Any]:
 
 
 def _judge(verdict: Any, what: str) -> None:
-    """One sentence on whether a species' error is any good."""
+    """Say in one sentence how a species' error compares with the baselines."""
     from epixs.training.verdict import ALONE, UNKNOWN, USELESS
 
     species, mse = verdict.species, f"MSE {verdict.model_mse:.4f}"
     if verdict.judgement == UNKNOWN:
-        remark(f"nothing of {species} was held out: how good the model is there is not known")
+        remark(f"nothing of {species} was held out: the model's error there is not known")
         return
     if verdict.judgement == ALONE:
         remark(
@@ -288,19 +290,19 @@ def _judge(verdict: Any, what: str) -> None:
 
 
 def _ratio(error: float, other: float) -> float:
-    """How far behind a baseline an error is; without a baseline, not at all."""
+    """Return the ratio of an error to a baseline's; 0 without a baseline."""
     return error / other if other > 0 else 0.0
 
 
 def with_units(done: dict[str, Any]) -> dict[str, Any]:
-    """What a run returned, its errors named by what they are: MSE, in squared arcsinh units."""
+    """Return a run's result with its errors named `..._mse`: they are in squared arcsinh units."""
     names = {"model": "model_mse", "average_activity": "average_activity_mse", "mean": "mean_mse"}
     errors = [{names.get(key, key): value for key, value in vars(error).items()} for error in done["errors"]]
     return done | {"errors": errors}
 
 
 def excluded(path: Path | None) -> list[Any]:
-    """The pairs of `--exclude`; a table without any is remarked on."""
+    """Read the pairs of `--exclude`, with a remark if the table has none."""
     from epixs.catalog.pairs import read_pairs
 
     if path is None:

@@ -1,1 +1,1 @@
-"""Scores of what was imputed, beside the baselines that it has to beat."""
+"""Score imputed tracks, beside the baselines that they must beat."""

@@ -1,4 +1,4 @@
-"""Recipes of baselines: each says which rows it reads, and is a pure function of a column of them."""
+"""Recipes of baselines. A recipe names the rows it reads, and is a pure function of one column of them."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from epixs.evaluation.steps import LIMIT, MISSING, Steps, round_steps
 
 
 class Recipe(Protocol):
-    """How a predicted track is made, bin by bin."""
+    """A rule that computes a predicted track bin by bin."""
 
     @property
     def rows(self) -> tuple[int, ...]:
@@ -27,7 +27,7 @@ class Recipe(Protocol):
         ...
 
     def values(self, column: Column) -> Steps:
-        """The predicted steps at a column's bins, shape `(bin,)`."""
+        """Predict the steps at a column's bins, shape `(bin,)`."""
         ...
 
 
@@ -69,14 +69,14 @@ class Copy:
 
 @dataclass(frozen=True)
 class Mean:
-    """The mean of some tracks at each bin, arcsinh units, over those that have a value there.
+    """The mean at each bin, in arcsinh units, of the tracks that have a value there.
 
     Parameters
     ----------
     rows
         The tracks.
     without
-        One of them that is left out.
+        The track to leave out, one of `rows`.
     """
 
     rows: tuple[int, ...]
@@ -85,7 +85,7 @@ class Mean:
     imputed_rows: ClassVar[tuple[int, ...]] = ()
 
     def sums(self, column: Column) -> Sums:
-        """Sums over the tracks. Those of all of them are shared by the baselines of a column."""
+        """Sum over the tracks. The sums over all `rows` are shared by the baselines of a column."""
         sums = column.sums(self.rows)
         return sums if self.without is None else sums.without(column.observed[self.without])
 
@@ -111,13 +111,13 @@ class Mean:
 
     @property
     def used(self) -> tuple[int, ...]:
-        """The tracks but for the one that is left out."""
+        """The tracks without the one that is left out."""
         return tuple(row for row in self.rows if row != self.without)
 
 
 @dataclass(frozen=True)
 class RawMean(Mean):
-    """The mean of some tracks in their own units, as arcsinh units."""
+    """The mean of some tracks, taken in their own units and given in arcsinh units."""
 
     def values(self, column: Column) -> Steps:
         """The arcsinh of the mean, rounded to whole steps."""
@@ -128,7 +128,7 @@ class RawMean(Mean):
 
 @dataclass(frozen=True)
 class Affine:
-    """A weighted sum of tracks; a missing value is taken as `fill`. All in steps.
+    """A weighted sum of tracks, in steps. A missing value counts as `fill`.
 
     Parameters
     ----------
@@ -171,7 +171,7 @@ class Constant:
 
 @dataclass(frozen=True, eq=False)
 class Carried:
-    """The mean of some tracks of another species at the bin that a bin is mapped to.
+    """The mean of some tracks of another species, at the bin to which each bin is mapped.
 
     Parameters
     ----------
@@ -189,22 +189,22 @@ class Carried:
     imputed_rows: ClassVar[tuple[int, ...]] = ()
 
     def values(self, column: Column) -> Steps:
-        """The mean, rounded to whole steps; missing where a bin is mapped nowhere."""
+        """Compute the mean, rounded to whole steps. It is missing where a bin has no mapping."""
         wanted = self.bins[column.start : column.stop]
         places, inverse = np.unique(wanted[wanted >= 0], return_inverse=True)
         mean = np.full(column.n_bins, MISSING, dtype=np.int16)
         if places.size:
-            found = np.empty(places.size, dtype=np.int16)
+            carried = np.empty(places.size, dtype=np.int16)
             for first, stop in _runs(places, self.signal.chunk[1]):
                 start, end = int(places[first]), int(places[stop - 1]) + 1
                 near = self.signal.read(self.other_rows, start, end)
                 whole = Mean(self.other_rows).values(Column(start, end, near))
-                found[first:stop] = whole[places[first:stop] - start]
-            mean[wanted >= 0] = found[inverse]
+                carried[first:stop] = whole[places[first:stop] - start]
+            mean[wanted >= 0] = carried[inverse]
         return mean
 
 
 def _runs(places: npt.NDArray[np.int64], chunk: int) -> list[tuple[int, int]]:
-    """Slices of sorted bins that lie in one chunk each."""
+    """Split sorted bins into slices, one per chunk."""
     edges: Any = np.flatnonzero(np.diff(places // chunk)) + 1
     return list(zip([0, *edges.tolist()], [*edges.tolist(), places.size], strict=True))

@@ -1,4 +1,4 @@
-"""Signal read as steps, a column of bins at a time: all that a pass over a store holds in memory."""
+"""Read signal as steps, one column of bins at a time, so that a pass over a store needs little memory."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ from epixs.evaluation.steps import MISSING, Steps, raw_units, to_steps
 from epixs.storage.store import Store, open_store, reading
 
 COLUMN_BYTES = 64_000_000
-"""Memory of the steps of one column. Two are held at a time: the next is read while one is scored."""
+"""Memory of the steps of one column. Two columns are held: the next is read while one is scored."""
 
 LAZY_CHUNK = 16_384
-"""Bins of a block of a lazy Dataset."""
+"""Number of bins that are read together from a lazy Dataset."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,13 +56,13 @@ class Signal:
         return int(self.array.shape[1])
 
     def read(self, rows: Iterable[int], start: int, stop: int) -> dict[int, Steps]:
-        """Steps of some rows at the bins `[start, stop)`, by row. Rows of one chunk are read together."""
-        found: dict[int, Steps] = {}
+        """Read the steps of some rows at the bins `[start, stop)`. Rows of one chunk are read together."""
+        steps: dict[int, Steps] = {}
         for _, group in groupby(sorted(set(rows)), key=lambda row: row // self.chunk[0]):
             near = list(group)
             block = to_steps(self._values(near[0], near[-1] + 1, start, stop))
-            found |= {row: block[row - near[0]] for row in near}
-        return found
+            steps |= {row: block[row - near[0]] for row in near}
+        return steps
 
     def _values(self, first: int, last: int, start: int, stop: int) -> npt.NDArray[np.float32]:
         if self.store is None:
@@ -73,14 +73,14 @@ class Signal:
 
 @dataclass(frozen=True, eq=False)
 class Sums:
-    """Sums of steps over some tracks at each bin, and how many of them have a value there."""
+    """Sums of steps over some tracks at each bin, and the number of tracks that have a value there."""
 
     total: npt.NDArray[np.int64]
     squares: npt.NDArray[np.int64]
     count: npt.NDArray[np.int64]
 
     def without(self, track: Steps) -> Sums:
-        """The sums without one of the tracks: exact, for steps are whole numbers."""
+        """Subtract one of the tracks. The result is exact, because steps are whole numbers."""
         known = track != MISSING
         steps = np.where(known, track, 0).astype(np.int64)
         return Sums(self.total - steps, self.squares - steps * steps, self.count - known)
@@ -92,7 +92,7 @@ RawSums = tuple[npt.NDArray[np.float64], npt.NDArray[np.float64], npt.NDArray[np
 
 @dataclass(frozen=True, eq=False)
 class Column:
-    """What a pass holds of the bins `[start, stop)`.
+    """The steps that a pass holds for the bins `[start, stop)`.
 
     Parameters
     ----------
@@ -113,7 +113,7 @@ class Column:
         return self.stop - self.start
 
     def sums(self, rows: tuple[int, ...]) -> Sums:
-        """Sums over some observed rows, computed once per column."""
+        """Sum over some observed rows. The sums are computed once per column."""
         if rows not in self._sums:
             self._sums[rows] = sums_of([self.observed[row] for row in rows])
         return self._sums[rows]
@@ -126,7 +126,7 @@ class Column:
 
 
 def sums_of(tracks: Sequence[Steps]) -> Sums:
-    """Sums over some tracks at each bin."""
+    """Sum some tracks at each bin."""
     total, squares, count = (np.zeros(tracks[0].size, dtype=np.int64) for _ in range(3))
     for track in tracks:
         _add(track, total, squares, count)
@@ -143,14 +143,14 @@ def raw_sums_of(tracks: Sequence[Steps]) -> RawSums:
 
 
 def column_width(n_rows: int, chunk_bins: int) -> int:
-    """Bins of a column of so many rows: whole chunks, at least one."""
+    """Return the number of bins of a column with `n_rows` rows: whole chunks, at least one."""
     return max(1, COLUMN_BYTES // (2 * max(1, n_rows) * chunk_bins)) * chunk_bins
 
 
 def columns(
     observed: Signal, rows: Iterable[int], imputed: Signal | None = None, imputed_rows: Iterable[int] = ()
 ) -> Iterator[Column]:
-    """All columns of some rows, in order; the next one is read while one is in use."""
+    """Yield all columns of some rows in order. The next one is read while one is in use."""
     rows, imputed_rows = sorted(set(rows)), sorted(set(imputed_rows))
     width = column_width(len(rows) + len(imputed_rows), observed.chunk[1])
     starts = range(0, observed.n_bins, width)

@@ -1,6 +1,6 @@
-"""The paper's two tables: training sets, models and baselines compared experiment by experiment.
+"""Make the paper's two tables, which compare training sets, models and baselines experiment by experiment.
 
-Everything is paired: all methods of a table are averaged over the same experiments.
+All comparisons are paired: all methods of a table are averaged over the same experiments.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ from epixs.evaluation.species import differences
 from epixs.evaluation.table import AVERAGE, MOST_NAMED
 
 OVERALL, BY_ASSAY = "overall", "by assay"
-"""Mean over all experiments, and mean over assays of the means over their experiments."""
+"""Names of two means: over all experiments, and over the assays' means over their experiments."""
 
 CLASSES = ("histone", "protein_binding", "transcription", "accessibility")
-"""Classes of assays in the order of the paper's table; others follow."""
+"""Assay classes in the order of the paper's table. Others follow."""
 
 STRATA = ((0, 0), (1, 1), (2, 3), (4, 7), (8, 15), (16, None))
-"""Numbers of training experiments of a biosample, from and to, that count as equally well characterised."""
+"""Ranges (from, to) of a biosample's number of training experiments. Each range is one group."""
 
 
 @dataclass(frozen=True)
@@ -36,25 +36,26 @@ class Tables:
     """The tables of a run, one row per method and group of experiments.
 
     Columns are `training_set model method zero_shot_user group experiments mean low high against pairs
-    difference difference_low difference_high effect p p_corrected`: the mean of the metric and its interval;
-    what it is compared with, on how many pairs, the mean difference and its interval, the matched-pairs
-    rank-biserial correlation (negative where the method is mostly lower) and Wilcoxon's signed-rank p,
-    also corrected for the number of tests in the table.
+    difference difference_low difference_high effect p p_corrected`. `mean` is that of the metric, with its
+    interval. The method is compared with `against` on `pairs` experiments: `difference` is the mean
+    difference, with its interval, `effect` the matched-pairs rank-biserial correlation (negative where the
+    method is mostly lower), and `p` that of Wilcoxon's signed-rank test. `p_corrected` is corrected for the
+    number of tests in the table.
 
     Parameters
     ----------
     metric
-        What all means are of.
+        The metric of all means.
     imputation
         Experiments whose assay was trained on in their species (the paper's table 1).
     zero_shot
-        Experiments whose assay was not (table 2).
+        Experiments whose assay was not trained on in their species (table 2).
     characterised
         As `imputation`, by the number of training experiments of the biosample.
     assays
         Joint minus single species, as `species_differences` gives it.
     notes
-        What is left out or cannot be compared, and why.
+        Notes on experiments and comparisons that are left out, and why.
     """
 
     metric: str
@@ -81,14 +82,15 @@ def tables(
     run
         Folder of `epixs crossvalidate`, or of the report of `epixs evaluate`; or their table of scores.
     metric
-        Column of the scores that means are of.
+        Column of the scores to average.
     baseline
         Training set, model or baseline that all others are compared with. By default the training set of one
-        species; where it has no score, or there is none, average activity, and else what was imputed.
+        species, or the imputed tracks of one evaluation; if they have no score, the fair baseline with most
+        experiments.
     cluster
-        Intervals draw whole `"biosample"`s, or each `"experiment"` by itself.
+        Whether bootstrap samples draw whole `"biosample"`s, or each `"experiment"` by itself.
     draws, seed
-        Of the bootstrap.
+        Number of bootstrap samples, and their seed.
 
     Raises
     ------
@@ -121,8 +123,10 @@ def tables(
                 "baseline", got=f"{baseline!r}{closest(baseline, known)}", expected="; ".join(known)
             )
     notes = list(scores.notes)
-    (first, of_first, said), (second, of_second, more) = (_shared(one, baseline) for one in (first, second))
-    notes += [f"table 1: {text}" for text in said] + [f"table 2: {text}" for text in more]
+    (first, of_first, first_notes), (second, of_second, second_notes) = (
+        _shared(one, baseline) for one in (first, second)
+    )
+    notes += [f"table 1: {text}" for text in first_notes] + [f"table 2: {text}" for text in second_notes]
     assays, remarks = differences(first, resampling)
     return Tables(
         metric,
@@ -135,23 +139,23 @@ def tables(
 
 
 def _reference(scores: Scores, baseline: str | None) -> dict[Method, Method]:
-    """What each method is compared with: the same model on another training set, or one method."""
+    """Find what each method is compared with: the same model on another training set, or one method."""
     methods = scores.methods
     models = [method for method in methods if method[1] != NOBODY]
     chosen = names_of(methods).get(baseline) if baseline is not None else _default(scores, models)
     if chosen is None:
         return {}
-    found = {}
+    reference = {}
     for method in methods:
         same_model = (chosen[0], *method[1:])
         against = same_model if method in models and same_model in models else chosen
         if against != method:
-            found[method] = against
-    return found
+            reference[method] = against
+    return reference
 
 
 def _default(scores: Scores, models: Sequence[Method]) -> Method | None:
-    """The first model of one species, or of one evaluation; else the fair baseline with most experiments."""
+    """Return the first model of one species or evaluation; else the fair baseline with most experiments."""
     alone = [method for method in models if method[0] in (scores.single, NOBODY)]
     if alone:
         return alone[0]
@@ -161,12 +165,12 @@ def _default(scores: Scores, models: Sequence[Method]) -> Method | None:
 
 
 def _shared(scores: Scores, baseline: str | None) -> tuple[Scores, dict[Method, Method], list[str]]:
-    """The experiments that all models, and what they are compared with, have; and what is left out."""
+    """Keep the experiments scored by all models and the methods they are compared with; note the others."""
     wide = scores.wide
     reference = _reference(scores, baseline)
     notes = []
     if baseline is not None and not reference and len(wide):
-        notes.append(f"{baseline} has no score there, so that nothing is compared with it")
+        notes.append(f"{baseline} has no score there: nothing is compared with it")
     average = [
         method
         for method in scores.methods
@@ -184,22 +188,22 @@ def _shared(scores: Scores, baseline: str | None) -> tuple[Scores, dict[Method, 
             f"{int((~shared).sum())} of {len(wide)} experiments are left out, where there is no score of "
             f"{' or '.join(named[:MOST_NAMED])}{' or others' if len(named) > MOST_NAMED else ''}"
         )
-    found = chosen(scores, shared)
+    kept = chosen(scores, shared)
     few = [
-        f"{method_name(method, True)} ({found.of(method).count()} of {len(found.wide)})"
-        for method in found.methods
-        if found.of(method).isna().any()
+        f"{method_name(method, True)} ({kept.of(method).count()} of {len(kept.wide)})"
+        for method in kept.methods
+        if kept.of(method).isna().any()
     ]
     if few:
         notes.append(f"means over fewer experiments, not to be compared with the others: {'; '.join(few)}")
-    return found, reference, notes
+    return kept, reference, notes
 
 
 Groups = Mapping[str, npt.NDArray[np.bool_]]
 
 
 def _class_groups(wide: pd.DataFrame) -> Groups:
-    """All experiments, twice, and those of each class of assays."""
+    """Group all experiments, once overall and once by assay, and those of each assay class."""
     classes = np.array(wide.index.get_level_values("assay_class"), dtype=object)
     names = sorted(set(classes), key=lambda name: (CLASSES.index(name) if name in CLASSES else 9, name))
     everything = np.ones(len(wide), dtype=bool)
@@ -207,22 +211,22 @@ def _class_groups(wide: pd.DataFrame) -> Groups:
 
 
 def _strata_groups(scores: Scores) -> Groups:
-    """Experiments by the number of training experiments of their biosample."""
-    found = {}
+    """Group experiments by the number of training experiments of their biosample."""
+    groups = {}
     for low, high in STRATA:
         name = f"{low}" if low == high else f"{low} or more" if high is None else f"{low} to {high}"
         rows = (scores.tracks >= low) & (scores.tracks <= (np.inf if high is None else high))
         if rows.any():
-            found[name] = rows
-    return found
+            groups[name] = rows
+    return groups
 
 
 def compare(
     scores: Scores, reference: Mapping[Method, Method], groups: Groups, resampling: Resampling
 ) -> pd.DataFrame:
-    """One row per method and group of experiments: mean, interval, and the paired comparison.
+    """Make one row per method and group of experiments: mean, interval, and the paired comparison.
 
-    The group `by assay` weighs all assays the same, and its test is over the assays' means.
+    The group `by assay` weighs all assays the same, and its test compares the assays' means.
     """
     zero_shot_users = {baseline.name: baseline.is_zero_shot for baseline in ladder.LADDER}
     rows = []
@@ -236,8 +240,8 @@ def compare(
             values = scores.of(method)[mask].dropna()
             if values.empty:
                 continue
-            found = resampling.interval(values, by_assay=group == BY_ASSAY)
-            row = head | {"group": group, "experiments": len(values), **vars(found), "against": ""}
+            interval = resampling.interval(values, by_assay=group == BY_ASSAY)
+            row = head | {"group": group, "experiments": len(values), **vars(interval), "against": ""}
             if against is not None:
                 row |= {"against": method_name(against, True)}
                 row |= _paired(values, scores.of(against)[mask], group == BY_ASSAY, resampling)
@@ -251,16 +255,16 @@ def compare(
 
 
 def _paired(values: pd.Series, other: pd.Series, by_assay: bool, resampling: Resampling) -> dict[str, Any]:
-    """A method compared with another one on the experiments that both have."""
+    """Compare a method with another one on the experiments that both have."""
     both = pd.DataFrame({"value": values, "other": other}).dropna()
-    found = resampling.interval(both["value"] - both["other"], by_assay=by_assay)
+    interval = resampling.interval(both["value"] - both["other"], by_assay=by_assay)
     tested = both.groupby(level="assay").mean() if by_assay else both
     test = paired_wilcoxon(tested["value"].to_numpy(), tested["other"].to_numpy())
     return {
         "pairs": test.pairs,
-        "difference": found.mean,
-        "difference_low": found.low,
-        "difference_high": found.high,
+        "difference": interval.mean,
+        "difference_low": interval.low,
+        "difference_high": interval.high,
         "effect": test.effect,
         "p": test.p,
     }

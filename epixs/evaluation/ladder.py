@@ -1,7 +1,7 @@
-"""The ladder of baselines: what a prediction must beat, from what its user must have for each of them.
+"""The ladder of baselines that a prediction must beat, ordered by the data that a user needs for them.
 
 A baseline is a name and a rule that finds, for one target, the recipe of its track. `docs/baselines.md` has
-the formulas. What is learned in other species comes from statistics over columns, or from a sample of bins.
+the formulas. Baselines learn from other species by statistics over columns, or from a sample of bins.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ Label = tuple[str, str]
 """`(biosample, assay)`"""
 
 FIT_BINS = 100_000
-"""Bins of a species that a regression is fitted to, evenly spaced."""
+"""Number of evenly spaced bins per species that a regression is fitted to."""
 
 MAX_BIOSAMPLES = 16
-"""Other species' biosamples that a zero-shot baseline learns from, the first by name."""
+"""Maximum number of biosamples, the first by name, that a baseline learns from per other species."""
 
 RIDGE = 1e-3
 
@@ -59,43 +59,43 @@ class Panel:
 
     @cached_property
     def _by_assay(self) -> dict[str, list[str]]:
-        found: dict[str, list[str]] = {}
+        biosamples: dict[str, list[str]] = {}
         for biosample, assay in self.rows:
-            found.setdefault(assay, []).append(biosample)
-        return found
+            biosamples.setdefault(assay, []).append(biosample)
+        return biosamples
 
     def biosamples(self, assay: str) -> list[str]:
-        """Biosamples in which an assay may be used."""
+        """List the biosamples in which an assay may be used."""
         return self._by_assay.get(assay, [])
 
     def assays(self, biosample: str) -> list[str]:
-        """Assays that may be used in a biosample."""
+        """List the assays that may be used in a biosample."""
         return [a for b, a in self.rows if b == biosample]
 
     def rows_of(self, assay: str) -> tuple[int, ...]:
-        """Rows of an assay's usable experiments."""
+        """List the rows of an assay's usable experiments."""
         return tuple(self.rows[name, assay] for name in self.biosamples(assay))
 
     def mean_of(self, kind: type[Mean], biosample: str, assay: str) -> Mean | None:
-        """The mean of an assay's experiments but for that of one biosample; None if nothing is left."""
+        """Average an assay's experiments without that of one biosample; None if nothing is left."""
         rows, own = self.rows_of(assay), self.rows.get((biosample, assay))
         return kind(rows, own) if set(rows) - {own} else None
 
     def sample(self, rows: Iterable[int]) -> dict[int, Steps]:
-        """Steps of some rows at about `FIT_BINS` evenly spaced bins. Each row is read once."""
+        """Read some rows at about `FIT_BINS` evenly spaced bins, as steps. Each row is read once."""
         wanted = set(rows)
         lacking = wanted - set(self._sampled)
         if lacking:
             step = max(1, self.signal.n_bins // FIT_BINS)
-            found: dict[int, list[Steps]] = {row: [] for row in lacking}
+            pieces: dict[int, list[Steps]] = {row: [] for row in lacking}
             for column in columns(self.signal, lacking):
                 for row, steps in column.observed.items():
-                    found[row].append(steps[-column.start % step :: step].copy())
-            self._sampled.update({row: np.concatenate(parts) for row, parts in found.items()})
+                    pieces[row].append(steps[-column.start % step :: step].copy())
+            self._sampled.update({row: np.concatenate(parts) for row, parts in pieces.items()})
         return {row: self._sampled[row] for row in wanted}
 
     def correlations(self, assay: str, others: Iterable[str]) -> dict[str, list[float]]:
-        """Pearson correlation of an assay with others in each biosample that has both, where it exists."""
+        """Correlate (Pearson) an assay with others in each biosample that has both, where that is defined."""
         pairs: dict[tuple[str, str, str], tuple[int, int]] = {}
         for other in others:
             shared = sorted(set(self.biosamples(assay)) & set(self.biosamples(other)))[:MAX_BIOSAMPLES]
@@ -106,9 +106,9 @@ class Panel:
         if lacking:
             sums = {key: np.zeros(6, dtype=np.int64) for key in lacking}
             for column in columns(self.signal, {row for rows in lacking.values() for row in rows}):
-                for key, (mine, theirs) in lacking.items():
-                    _co_moments(column.observed[mine], column.observed[theirs], sums[key])
-            self._correlations.update({key: _pearson(*map(int, found)) for key, found in sums.items()})
+                for key, (own_row, other_row) in lacking.items():
+                    _co_moments(column.observed[own_row], column.observed[other_row], sums[key])
+            self._correlations.update({key: _pearson(*map(int, moments)) for key, moments in sums.items()})
         listed: dict[str, list[float]] = {}
         for _, _, other in pairs:
             listed.setdefault(other, [])
@@ -120,7 +120,7 @@ class Panel:
 
 @dataclass(frozen=True, eq=False)
 class Target:
-    """A track to predict, and what there is to predict it from.
+    """A track to predict, and the tracks that it may be predicted from.
 
     Parameters
     ----------
@@ -133,7 +133,7 @@ class Target:
     others
         Other species' experiments that training saw.
     bins
-        For another species, the bin that each bin of this one is mapped to, -1 where there is none.
+        By other species, the bin to which each bin of this one is mapped, -1 where there is none.
     """
 
     biosample: str
@@ -151,13 +151,13 @@ class Baseline:
     Parameters
     ----------
     name
-        As in tables.
+        Its name in tables.
     needs
-        What its user must have.
+        Data that its user must have.
     is_zero_shot
-        Whether a user has it to whom the assay was never measured in the species.
+        Whether it can be computed without any measurement of the assay in the species.
     recipe
-        Finds how a target's track is made; None where its user lacks what it needs.
+        Function that finds the recipe of a target's track; None where the needed data are missing.
     """
 
     name: str
@@ -167,48 +167,48 @@ class Baseline:
 
 
 def average_activity(target: Target) -> Recipe | None:
-    """Mean of the assay's other experiments at each bin."""
+    """Average the assay's other experiments at each bin."""
     return target.panel.mean_of(Mean, target.biosample, target.assay)
 
 
 def raw_average_activity(target: Target) -> Recipe | None:
-    """As `average_activity`, averaged in the tracks' own units."""
+    """Average as `average_activity` does, but in the tracks' own units."""
     return target.panel.mean_of(RawMean, target.biosample, target.assay)
 
 
 def hidden_average(target: Target) -> Recipe | None:
-    """As `average_activity`, of all observed experiments, those that were hidden among them."""
+    """Average as `average_activity` does, but over all observed experiments, hidden ones included."""
     return target.hidden.mean_of(Mean, target.biosample, target.assay)
 
 
 def biosample_mean(target: Target) -> Recipe | None:
-    """Mean of the biosample's other assays at each bin."""
+    """Average the biosample's other assays at each bin."""
     panel, biosample = target.panel, target.biosample
     rows = tuple(panel.rows[biosample, a] for a in panel.assays(biosample) if a != target.assay)
     return Mean(rows) if rows else None
 
 
 def nearest_assay(target: Target) -> Recipe | None:
-    """The biosample's track of the assay that goes with the wanted one most closely in other species.
+    """Copy the biosample's track of the assay that correlates best with the wanted one in other species.
 
-    Closeness is the mean Pearson correlation over the other species' biosamples that have both.
+    That is the mean Pearson correlation over the other species' biosamples that have both assays.
     """
     panel, biosample = target.panel, target.biosample
     candidates = [a for a in panel.assays(biosample) if a != target.assay]
-    found: dict[str, list[float]] = {candidate: [] for candidate in candidates}
+    correlations: dict[str, list[float]] = {candidate: [] for candidate in candidates}
     for other in target.others:
         for candidate, values in other.correlations(target.assay, candidates).items():
-            found[candidate] += values
-    means = {candidate: float(np.mean(values)) for candidate, values in found.items() if values}
+            correlations[candidate] += values
+    means = {candidate: float(np.mean(values)) for candidate, values in correlations.items() if values}
     best = max(means, key=means.__getitem__) if means else None
     return Copy(panel.rows[biosample, best]) if best is not None else None
 
 
 def assay_regression(target: Target) -> Recipe | None:
-    """Ridge regression of the wanted assay on the biosample's assays, learned in other species.
+    """Predict the wanted assay from the biosample's others by ridge regression, fitted in other species.
 
-    An assay that a biosample lacks is filled with its average activity in that species (marking it
-    missing would identify the biosample).
+    There, an assay that a biosample lacks is filled with its average activity in that species. (Marking it
+    missing would identify the biosample.)
     """
     panel, biosample, assay = target.panel, target.biosample, target.assay
     others = [other for other in target.others if other.biosamples(assay)]
@@ -237,7 +237,7 @@ def assay_regression(target: Target) -> Recipe | None:
 def ridge(
     x: npt.NDArray[np.float64], y: npt.NDArray[np.float64]
 ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64], float]:
-    """Ridge regression: weights, shape `(feature,)`, the features' means, and the mean of `y`."""
+    """Fit a ridge regression: weights, shape `(feature,)`, the features' means, and the mean of `y`."""
     centre: npt.NDArray[np.float64] = np.asarray(x.mean(axis=0))
     mean = float(y.mean())
     gram = (x - centre).T @ (x - centre) / len(x)
@@ -247,7 +247,7 @@ def ridge(
 
 
 def constant(target: Target) -> Recipe | None:
-    """Mean of the means of the assay's other experiments; those of other species where there is none."""
+    """Average the means of the assay's other experiments, or of those in other species if there are none."""
     own = (target.biosample, target.assay)
     means = [mean for label, mean in target.panel.means.items() if label[1] == target.assay and label != own]
     if not means:
@@ -257,7 +257,7 @@ def constant(target: Target) -> Recipe | None:
 
 
 def carried_average(target: Target) -> Recipe | None:
-    """Average activity of the assay in another species, at the bin that a bin is mapped to."""
+    """Take the average activity of the assay in another species, at the bin to which each bin is mapped."""
     for other in target.others:
         rows = other.rows_of(target.assay)
         if rows and other.species in target.bins:
@@ -298,24 +298,24 @@ CONSTANT = Baseline("constant", "the mean of any experiment of the assay", True,
 UNFAIR = Baseline(
     "average activity (unfair)", "the very experiments of the assay that are hidden", False, hidden_average
 )
-"""The species' own experiments of an assay that training never saw: no zero-shot user has it."""
+"""Mean of the species' own experiments of an assay that training never saw. No zero-shot user has it."""
 
 LADDER = (
     CONSTANT, BIOSAMPLE_MEAN, NEAREST_ASSAY, ASSAY_REGRESSION, CARRIED, AVERAGE, RAW_AVERAGE, UNFAIR
 )  # fmt: skip
-"""All baselines, by what their user must have."""
+"""All baselines, ordered by the data that a user needs for them."""
 
 ZERO_SHOT = (BIOSAMPLE_MEAN, NEAREST_ASSAY, ASSAY_REGRESSION)
 """Baselines that zero-shot tracks are compared with by default."""
 
 
 def baselines_named(names: Iterable[str]) -> tuple[Baseline, ...]:
-    """Baselines by name; `all` is the whole ladder.
+    """Look up baselines by name; `all` is the whole ladder.
 
     Raises
     ------
     ConfigError
-        If there is none of a name.
+        If there is no baseline of a name.
     """
     known = {baseline.name: baseline for baseline in LADDER}
     wanted = list(dict.fromkeys(names))
@@ -334,7 +334,7 @@ def baselines_named(names: Iterable[str]) -> tuple[Baseline, ...]:
 def _examples(
     other: Panel, assay: str, features: list[str]
 ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
-    """Values of some assays and of the wanted one at a sample of bins, in steps, by biosample."""
+    """Sample bins of some assays and of the wanted one, in steps, one biosample after the other."""
     names = sorted(other.biosamples(assay))[:MAX_BIOSAMPLES]
     lacking = {a for a in features if any((name, a) not in other.rows for name in names)}
     needed = {other.rows[name, a] for name in names for a in (assay, *features) if (name, a) in other.rows}
@@ -357,7 +357,7 @@ def _floats(steps: Steps) -> npt.NDArray[np.float64]:
 
 @compiled()
 def _co_moments(first: Any, second: Any, sums: Any) -> None:
-    """Add number, sums, sums of squares and of products over the bins that both know; exact."""
+    """Add number, sums, and sums of squares and products over the bins where both have a value; exact."""
     for i in range(first.size):
         if first[i] != MISSING and second[i] != MISSING:
             a, b = np.int64(first[i]), np.int64(second[i])

@@ -1,7 +1,7 @@
-"""Metrics: each a function of the statistics of one predicted beside one observed track.
+"""Compute metrics, each from the statistics of one predicted and one observed track.
 
-`corrected` metrics count each bin once and are in arcsinh units but where their name ends in `_raw`.
-`challenge` metrics are those of the ENCODE Imputation Challenge (Schreiber et al. 2023) by its own scoring
+`corrected` metrics count each bin once, in arcsinh units unless their name ends in `_raw`.
+`challenge` metrics are those of the ENCODE Imputation Challenge (Schreiber et al. 2023) as in its own scoring
 code, in the tracks' own units. `docs/metrics.md` has all definitions.
 """
 
@@ -23,15 +23,15 @@ from epixs.evaluation.streaming import Cuts, Joint, Marginals, Places, cuts_of, 
 Mode = Literal["corrected", "challenge"]
 
 STRATA = ("promoters", "genes", "enhancers")
-"""Strata in the order in which statistics have them."""
+"""Names of the strata, in the order used by statistics."""
 
 UNIT = STEPS_PER_UNIT**2
-"""Squared steps per squared arcsinh unit."""
+"""Number of squared steps per squared arcsinh unit."""
 
 
 @dataclass(frozen=True)
 class PairSums:
-    """Statistics of a whole observed track and of one predicted one, number `method` of those in the sums."""
+    """Statistics of a whole observed track and a predicted one, which has the index `method` in the sums."""
 
     marginals: Marginals
     cuts: Cuts
@@ -57,23 +57,23 @@ class PairSums:
 
     @property
     def top(self) -> tuple[int, int]:
-        """Bins in the top 1 % observed, and in the top 1 % predicted."""
+        """Number of bins in the top 1 % observed, and in the top 1 % predicted."""
         (lowest, _), (lowest_predicted, _) = self.cuts.thresholds[[0, self.method + 1]].tolist()
         return _at_least(self.observed, lowest), _at_least(self.predicted, lowest_predicted)
 
 
 @dataclass(frozen=True)
 class Metric:
-    """One number of an observed and a predicted track.
+    """A number computed from an observed and a predicted track.
 
     Parameters
     ----------
     value
-        Computes it; NaN where it does not exist.
+        Function that computes it; NaN where it is undefined.
     is_correlation
-        Whether it does not depend on units and is better when higher. Errors are better when lower.
+        Whether it is independent of units and better when higher. Errors are better when lower.
     needs
-        What it needs beside the two tracks.
+        Data that it needs besides the two tracks.
     """
 
     value: Callable[[PairSums], float]
@@ -110,8 +110,8 @@ def pearson(pair: PairSums) -> float:
 def mse_affine(pair: PairSums) -> float:
     """Mean squared error of the best increasing affine function of the predicted track, arcsinh units.
 
-    It is the least of mean (o - a - b p)^2 over a and b >= 0, which is that of the regression of o on p where
-    they go together, and else the variance of o: no prediction is worth more for being upside down.
+    It is the minimum of mean (o - a - b p)^2 over a and b >= 0. If o and p correlate positively, that is the
+    error of the regression of o on p, and otherwise the variance of o. So inverting a prediction never helps.
     """
     n = pair.bins
     (a, aa), (b, bb) = _moments(pair.observed), _moments(pair.predicted)
@@ -146,7 +146,7 @@ def _varies(counts: npt.NDArray[np.int64]) -> bool:
 
 
 def spearman(pair: PairSums) -> float:
-    """Spearman rank correlation, ties sharing their mean rank."""
+    """Spearman rank correlation. Tied values share their mean rank."""
     norms = [
         float(counts @ pair.cuts.ranks[row] ** 2)
         for counts, row in ((pair.observed, 0), (pair.predicted, pair.method + 1))
@@ -175,9 +175,9 @@ def catch(pair: PairSums, side: int) -> float:
 
 
 def auc_top(pair: PairSums, side: int) -> float:
-    """Area under the ROC curve of one track's values for the other one's top 1 %, ties counting half.
+    """Area under the ROC curve when one track's values predict the other's top 1 %; ties count half.
 
-    It is that of the Mann-Whitney statistic: from the sum of the ranks of the positive bins.
+    It comes from the Mann-Whitney statistic: the sum of the ranks of the positive bins.
     """
     positive = pair.top[side]
     pairs = positive * (pair.bins - positive)
@@ -191,10 +191,10 @@ def auprc(pair: PairSums) -> float:
 
 
 def average_precision(positive: npt.NDArray[np.int64], every: npt.NDArray[np.int64]) -> float:
-    """Sum of precision at each value, weighted by the share of positive bins that have it."""
-    found, called = np.cumsum(positive[::-1]), np.cumsum(every[::-1])
+    """Sum the precision at each value, weighted by the share of positive bins with that value."""
+    positives, called = np.cumsum(positive[::-1]), np.cumsum(every[::-1])
     at = np.flatnonzero(positive[::-1])
-    return _ratio(float((positive[::-1][at] * (found[at] / called[at])).sum()), int(positive.sum()))
+    return _ratio(float((positive[::-1][at] * (positives[at] / called[at])).sum()), int(positive.sum()))
 
 
 def mse_stratum(pair: PairSums, stratum: int) -> float:
@@ -246,7 +246,7 @@ METRICS: Mapping[str, Metric] = {
     "msevar": Metric(mse_spread, needs="two more biosamples with the assay"),
     "auprc": Metric(auprc, is_correlation=True, needs="peaks"),
 }
-"""Corrected metrics by the name they have in tables; the first five are those that the command line shows."""
+"""Corrected metrics by their name in tables. The command line shows the first five."""
 
 CHALLENGE: Mapping[str, Metric] = {
     "mse": Metric(mse_raw),
@@ -260,7 +260,7 @@ CHALLENGE: Mapping[str, Metric] = {
     "mse1imp": Metric(lambda pair: mse_top_raw(pair, 1)),
     **_OLDER,
 }
-"""The challenge's metrics by its own names and definitions."""
+"""Metrics of the challenge, by its own names and definitions."""
 
 MODES: Mapping[str, Mapping[str, Metric]] = {"corrected": METRICS, "challenge": CHALLENGE}
 
@@ -268,13 +268,13 @@ SHOWN = {
     "corrected": ("mse", "pearson", "spearman", "mse1obs", "mse1imp"),
     "challenge": tuple(CHALLENGE)[:9],
 }
-"""Metrics that the command line shows, by mode; tables on disk have all."""
+"""Metrics that the command line shows, by mode. Tables on disk have all metrics."""
 
 CORRELATIONS = ("pearson", "spearman", "gwcorr", "gwspear")
-"""Correlations that do not exist where a track is constant."""
+"""Correlations, which are undefined where a track is constant."""
 
 ACROSS_UNITS = ("spearman", "mse_affine", "gwspear")
-"""Metrics by which tracks can be compared that were predicted in other units than they were observed in."""
+"""Metrics that stay comparable where a track was predicted in other units than it was observed in."""
 
 HIGHER_IS_BETTER = frozenset(
     name for metrics in MODES.values() for name, metric in metrics.items() if metric.is_correlation
@@ -282,7 +282,7 @@ HIGHER_IS_BETTER = frozenset(
 
 
 def metrics_of(mode: str) -> Mapping[str, Metric]:
-    """Metrics of a mode.
+    """Return the metrics of a mode.
 
     Raises
     ------
@@ -295,16 +295,17 @@ def metrics_of(mode: str) -> Mapping[str, Metric]:
 
 
 def cuts_for(mode: str, total: Marginals) -> Cuts:
-    """Ranks, means and thresholds of whole tracks as a mode defines them.
+    """Compute ranks, means and thresholds of whole tracks as a mode defines them.
 
-    The challenge takes the n-th largest value, n = 1 % of the bins rounded down, as `sorted[-n]`: of fewer
-    than 100 bins that is `sorted[-0]`, the smallest, and every bin is on top. Corrected, n is at least 1.
+    The challenge takes the n-th largest value as `sorted[-n]`, where n is 1 % of the bins, rounded down.
+    With fewer than 100 bins that is `sorted[-0]`, the smallest value, so that every bin is in the top 1 %.
+    In `corrected` mode n is at least 1.
     """
     return cuts_of(total, fewest=0 if mode == "challenge" else 1)
 
 
 def values_of(mode: str, total: Marginals, cuts: Cuts, sums: Joint) -> list[dict[str, float]]:
-    """All metrics of a mode from the statistics of whole tracks, one dict per predicted track."""
+    """Compute all metrics of a mode from the statistics of whole tracks, one dict per predicted track."""
     pairs = [PairSums(total, cuts, sums, method) for method in range(len(sums.products))]
     return [{name: metric.value(pair) for name, metric in metrics_of(mode).items()} for pair in pairs]
 
@@ -312,7 +313,7 @@ def values_of(mode: str, total: Marginals, cuts: Cuts, sums: Joint) -> list[dict
 def score(
     observed: npt.ArrayLike, imputed: npt.ArrayLike, *, mode: Mode = "corrected", places: Places | None = None
 ) -> dict[str, float]:
-    """All metrics of an imputed track over the bins that both tracks know.
+    """Compute all metrics of an imputed track over the bins where both tracks have a value.
 
     Parameters
     ----------
@@ -321,7 +322,7 @@ def score(
     mode
         `"corrected"` or `"challenge"`.
     places
-        Which bins count, strata, peaks and the assay's variance.
+        The bins that count, strata, peaks and the assay's variance.
 
     Examples
     --------

@@ -1,4 +1,4 @@
-"""Scores of a run as one table of experiments by methods, whichever command wrote them.
+"""Read the scores of a run as one table of experiments by methods, whichever command wrote them.
 
 A run is a cross-validation or one evaluation. An experiment's score is its mean over seeds and folds.
 """
@@ -22,18 +22,18 @@ from epixs.evaluation.metrics import ACROSS_UNITS, HIGHER_IS_BETTER
 from epixs.evaluation.table import AVERAGE, IMPUTED, KNOWN_METRICS, MOST_NAMED, TRACKS
 
 NOBODY = "-"
-"""Stands where a row has no training set, model, seed or fold: that of a baseline, or of one evaluation."""
+"""Placeholder for a missing training set, model, seed or fold: in rows of baselines or of one evaluation."""
 
 EXPERIMENT = ["species", "biosample", "assay", "assay_class"]
 """Labels of an experiment."""
 
 METHOD = ["training_set", "model", "method"]
-"""Labels of what predicts it."""
+"""Labels of a method that predicts an experiment."""
 
 LABELS = [*METHOD, "seed", "fold", *EXPERIMENT]
 
 TRAINED_ON, ZERO_SHOT = "training", "zero-shot"
-"""Roles of experiments that are in no table, and in the second one."""
+"""Roles of experiments that are left out of the tables, and of those in the second table."""
 
 SCORES_FILE, PLAN_FILE = "scores.tsv", "crossvalidation.json"
 """Files of a run; an evaluation has no plan."""
@@ -42,19 +42,19 @@ MAX_PLAN_BYTES = 1 << 28
 
 
 class SavedTrainingSet(TypedDict):
-    """What is read of a training set in the plan of a run: compendia of other species."""
+    """A training set in the saved plan of a run. Only its compendia of other species are read."""
 
     others: list[str]
 
 
 class SavedConfig(TypedDict):
-    """What is read of the configuration in the plan of a run: training sets by name."""
+    """The configuration in the saved plan of a run. Only its training sets, by name, are read."""
 
     training_sets: dict[str, SavedTrainingSet]
 
 
 class SavedPlan(TypedDict):
-    """What is read of the plan of a run."""
+    """The saved plan of a run. Only its configuration is read."""
 
     config: SavedConfig
 
@@ -80,7 +80,7 @@ class Scores:
     single
         Training set of one species.
     notes
-        What was left out.
+        Notes on rows that were left out.
     """
 
     wide: pd.DataFrame
@@ -92,12 +92,12 @@ class Scores:
 
     @property
     def methods(self) -> list[Method]:
-        """What there are scores of, in the order of a table."""
+        """Methods that have scores, in the order of a table."""
         columns: list[Any] = list(self.wide.columns)
         return columns
 
     def of(self, method: Method) -> pd.Series[float]:
-        """Score of each experiment; NaN where there is none."""
+        """Return a method's score of each experiment; NaN where there is none."""
         return pd.Series(self.wide[method])
 
 
@@ -107,7 +107,7 @@ def read_run(run: str | Path | pd.DataFrame, metric: str, single: str | None = N
     Raises
     ------
     ConfigError
-        If there are none, or not with this metric.
+        If the run has no scores, or none of this metric.
     """
     table, plan = (run, None) if isinstance(run, pd.DataFrame) else _read_folder(Path(run))
     table = _canonical(table, metric)
@@ -147,7 +147,7 @@ def read_run(run: str | Path | pd.DataFrame, metric: str, single: str | None = N
 
 
 def _read_folder(place: Path) -> tuple[pd.DataFrame, SavedPlan | None]:
-    """The table of scores in a folder, and the plan of a cross-validation, if it is one."""
+    """Read the table of scores in a folder, and the plan if it is of a cross-validation."""
     path = place / SCORES_FILE if place.is_dir() else place
     table = read_tsv(
         path,
@@ -165,7 +165,7 @@ def _read_folder(place: Path) -> tuple[pd.DataFrame, SavedPlan | None]:
 
 
 def _canonical(scores: pd.DataFrame, metric: str) -> pd.DataFrame:
-    """Scores with all labels as text and the metric as numbers, whichever command wrote them."""
+    """Return scores with all labels as text and the metric as numbers, whichever command wrote them."""
     table = scores.rename(columns={"class": "assay_class"} if "assay_class" not in scores else {})
     lacking = [name for name in ("biosample", "assay", "assay_class", "method") if name not in table]
     if lacking:
@@ -202,20 +202,20 @@ def _canonical(scores: pd.DataFrame, metric: str) -> pd.DataFrame:
 
 
 def _numbers(table: pd.DataFrame, name: str) -> npt.NDArray[np.float64]:
-    """A column as numbers; `NA` and nothing are NaN."""
+    """Convert a column to numbers; `NA` and empty fields become NaN."""
     column = table[name]
     if pd.api.types.is_numeric_dtype(column):
         return column.to_numpy(dtype=float)
     text = column.astype(str).str.strip()
-    found = pd.to_numeric(text.where(~text.isin(["NA", "", "nan", "NaN"])), errors="coerce")
-    wrong = found.isna() & ~text.isin(["NA", "", "nan", "NaN"])
+    numbers = pd.to_numeric(text.where(~text.isin(["NA", "", "nan", "NaN"])), errors="coerce")
+    wrong = numbers.isna() & ~text.isin(["NA", "", "nan", "NaN"])
     if wrong.any():
         raise ConfigError(f"column {name} of the scores", got=repr(text[wrong].iloc[0]), expected="numbers")
-    return found.to_numpy(dtype=float)
+    return numbers.to_numpy(dtype=float)
 
 
 def _roles(table: pd.DataFrame) -> pd.Series:
-    """Zero-shot where no experiment of the assay was trained on: average activity does not exist there."""
+    """Infer zero-shot roles: without training experiments of its assay, a row has no average activity."""
     average = table[table["method"] == AVERAGE]
     if average.empty:
         return pd.Series("", index=table.index)
@@ -225,7 +225,7 @@ def _roles(table: pd.DataFrame) -> pd.Series:
 
 
 def _single_species(table: pd.DataFrame, plan: SavedPlan | None) -> str:
-    """The training set of one species: the plan's without others, or the first of the table."""
+    """Return the training set of one species: the plan's first without others, or the table's first."""
     known = list(dict.fromkeys(table.loc[table["model"] != NOBODY, "training_set"]))
     if not plan:
         return known[0] if known else ""
@@ -234,7 +234,7 @@ def _single_species(table: pd.DataFrame, plan: SavedPlan | None) -> str:
 
 
 def _incomplete(table: pd.DataFrame) -> list[str]:
-    """A note on fits that others have and that are not there."""
+    """Note the fits without scores: each training set and model is expected with each seed and fold."""
     models = table[table["model"] != NOBODY]
     there = set(_distinct(models, ["training_set", "model", "seed", "fold"]))
     fits = _distinct(models, ["seed", "fold"])
@@ -250,7 +250,7 @@ def _incomplete(table: pd.DataFrame) -> list[str]:
 
 
 def _without_copies(wide: pd.DataFrame) -> pd.DataFrame:
-    """Baselines that are the same whatever the training set, once."""
+    """Keep one copy of each baseline whose scores do not depend on the training set."""
     methods: list[Any] = list(wide.columns)
     for name in dict.fromkeys(name for _, model, name in methods if model == NOBODY):
         columns = [column for column in methods if column[1:] == (NOBODY, name)]
@@ -263,7 +263,7 @@ def _without_copies(wide: pd.DataFrame) -> pd.DataFrame:
 
 
 def _ordered(columns: Sequence[Any] | pd.Index, table: pd.DataFrame) -> pd.MultiIndex:
-    """Baselines in the order of the ladder, then models in the order of the table."""
+    """Sort methods: baselines in the order of the ladder, then models in the order of the table."""
     rungs = {baseline.name: number for number, baseline in enumerate(ladder.LADDER)}
     first = {method: number for number, method in enumerate(_distinct(table, METHOD))}
 
@@ -274,12 +274,12 @@ def _ordered(columns: Sequence[Any] | pd.Index, table: pd.DataFrame) -> pd.Multi
 
 
 def _distinct(table: pd.DataFrame, columns: list[str]) -> list[Any]:
-    """Different rows of some columns, in the order of the table."""
+    """List the distinct rows of some columns, in the order of the table."""
     return list(dict.fromkeys(table[columns].itertuples(index=False, name=None)))
 
 
 def chosen(scores: Scores, rows: npt.NDArray[np.bool_]) -> Scores:
-    """Scores of some experiments, and of the methods that have any of them."""
+    """Select the scores of some experiments, and the methods that have any of them."""
     wide = scores.wide[rows]
     wide = wide.loc[:, wide.notna().any()]
     return Scores(
@@ -288,7 +288,7 @@ def chosen(scores: Scores, rows: npt.NDArray[np.bool_]) -> Scores:
 
 
 def method_name(method: Method, several_models: bool = False) -> str:
-    """What a table calls a method: a training set, with the model where there are several; or a baseline."""
+    """Name a method for a table: its training set, with the model if there are several, or the baseline."""
     training_set, model, name = method
     if model == NOBODY:
         return name if training_set == NOBODY else f"{name} ({training_set})"
@@ -298,9 +298,9 @@ def method_name(method: Method, several_models: bool = False) -> str:
 
 
 def names_of(methods: Sequence[Method]) -> dict[str, Method]:
-    """All names by which a method can be asked for; the first method that has a name gets it."""
-    found: dict[str, Method] = {}
+    """Map every name of every method to that method. If several share a name, the first gets it."""
+    by_name: dict[str, Method] = {}
     for method in methods:
         for name in (method_name(method), method_name(method, True), method[2]):
-            found.setdefault(name, method)
-    return found
+            by_name.setdefault(name, method)
+    return by_name

@@ -33,7 +33,7 @@ from epixs.evaluation.table import (
 )
 
 TIED_SHARE = 0.02
-"""Share of bins in the top 1 % from which on ties are worth a note."""
+"""Share of bins in the top 1 % above which a note reports ties."""
 
 
 def evaluate(
@@ -47,10 +47,10 @@ def evaluate(
     bins: Mapping[str, npt.NDArray[np.int64]] | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> Evaluation:
-    """Score what an imputed store and an observed one both hold.
+    """Score the experiments that an imputed and an observed store both hold.
 
-    All tracks are compared in whole steps of 1/2048 arcsinh units, as stores hold them: what a baseline or
-    a lazy Dataset predicts is rounded to them. No track is held in memory as a whole.
+    All tracks are compared in whole steps of 1/2048 arcsinh units, as stores hold them. Predictions of
+    baselines and lazy Datasets are rounded to such steps. No track is held in memory as a whole.
 
     Parameters
     ----------
@@ -58,26 +58,26 @@ def evaluate(
         An imputed compendium and the observed one of the same species and bins: paths, or Datasets from
         `open_imputed` or `open_compendium`.
     others
-        Compendia of other species for the zero-shot baselines; by default those the model was trained
-        on, where they still are.
+        Compendia of other species for the zero-shot baselines; by default those that the model was trained
+        on, if they can still be opened.
     mode
-        `"corrected"`, or `"challenge"` for the metrics of the ENCODE Imputation Challenge by its own
-        definitions, in the tracks' own units.
+        `"corrected"`, or `"challenge"` for the metrics of the ENCODE Imputation Challenge as it defines
+        them, in the tracks' own units.
     annotations
         Files of genes, enhancers, peaks and a blacklist.
     baselines
         Further baselines, from `epixs.evaluation.ladder.LADDER`.
     bins
-        For another species, the bin that each bin of this one is mapped to, -1 where there is none: for
-        baselines that carry its tracks over.
+        By other species, the bin to which each bin of this one is mapped, -1 where there is none. Baselines
+        that carry tracks over need it.
     progress
-        Called with steps done and in all.
+        Called with the number of steps done and of all steps.
 
     Raises
     ------
     AxisError
-        If the stores differ in species or bins, or share no experiment; if one of `others` is of a species
-        that the model was not trained on, or of the same one.
+        If the stores differ in species or bins, or share no experiment; if one of `others` is of the scored
+        species, or of one that the model was not trained on.
     ConfigError
         If there is no such mode.
     RegionError
@@ -101,7 +101,9 @@ def evaluate(
     check_fit(_name(imputed), predicted, _name(store), observed)
     training = provenance_of(predicted)["training"]
     species = str(observed.attrs["species"])
-    names = training[species].get("aliases", {})  # what the model calls assays that the store names otherwise
+    names = training[species].get(
+        "aliases", {}
+    )  # the model's names of assays that the store names differently
     given = _paths_by_species(training, species, others)
     whole_table = experiments_of(observed)
     table = whole_table[whole_table["status"] == "ok"]
@@ -127,9 +129,8 @@ def evaluate(
     notes += _unreadable(whole_table, names, imputed_rows)
     if replaced:
         notes.append(
-            f"{len(replaced)} experiments are other files than those of that name in training, and count as "
-            "not "
-            f"trained on: {', '.join(' / '.join(label) for label in sorted(replaced)[:MOST_NAMED])}"
+            f"{len(replaced)} experiments have other files than in training, and count as not trained on: "
+            f"{', '.join(' / '.join(label) for label in sorted(replaced)[:MOST_NAMED])}"
         )
     zero_shot_assays = {a for a, _, _ in common} - {a for _, a in trained | replaced}
     wants_others = zero_shot_assays or any(baseline.is_zero_shot for baseline in baselines)
@@ -154,19 +155,19 @@ def evaluate(
         spread = usable.mean_of(Mean, biosample, assay)
         some = spread if spread is not None and len(spread.used) > 1 else None
         pairs.append(ScoredPair(label, observed_rows[label], methods, some))
-    found = score_pairs(pairs, truth, Signal.open(imputed), strata, mode=mode, progress=progress)
+    pair_scores = score_pairs(pairs, truth, Signal.open(imputed), strata, mode=mode, progress=progress)
     at = [(row, observed_rows[b, a]) for a, b, row in common]
     other_units = {i for i, o in at if imputed_table["output_type"][i] != table["output_type"][o]}
     notes += _other_units(imputed_table, table, at)
     rows: list[dict[str, Any]] = []
-    for (assay, biosample, row), scored in zip(common, found, strict=True):
+    for (assay, biosample, row), scored in zip(common, pair_scores, strict=True):
         label = (biosample, assay)
         role = "training" if label in trained else "zero-shot" if assay in zero_shot_assays else "excluded"
         if label in held_out and assay not in zero_shot_assays:
             role = HELD_OUT
-        shown = imputed_table.loc[row]
+        experiment = imputed_table.loc[row]
         labels: dict[str, Any] = {
-            name: str(shown[name]) for name in ("biosample", "assay", "assay_class")
+            name: str(experiment[name]) for name in ("biosample", "assay", "assay_class")
         } | {"role": role}
         labels |= {TRACKS: sum(b == biosample and a != assay for b, a in trained)}
         if expected is not None:
@@ -198,9 +199,9 @@ def evaluate(
     needy = [name for name, metric in metrics.items() if metric.needs and scores[name].isna().all()]
     scores = scores.drop(columns=needy)
     labels_of = [f"{b} / {a}" for a, b, _ in common]
-    notes += _oddities(labels_of, pairs, found)
+    notes += _oddities(labels_of, pairs, pair_scores)
     odd = {"missing": _missing(whole_table, names, observed_rows, set(imputed_rows), trained | replaced)}
-    odd |= _odd_rows(labels_of, pairs, found)
+    odd |= _odd_rows(labels_of, pairs, pair_scores)
     return Evaluation(scores, [*notes, *missing_correlations(scores), *partly_scored(scores)], odd)
 
 
@@ -211,7 +212,7 @@ def _missing(
     imputed: set[Label],
     trained: set[Label],
 ) -> list[str]:
-    """Experiments that only one store has: not imputed though never trained on, or without a readable row."""
+    """List experiments that only one store has: not imputed though never trained on, or not readable."""
     lost = set(_rows_by_label(table[table["status"] != "ok"], names)) & imputed
     return [" / ".join(label) for label in sorted((set(observed) - imputed - trained) | lost)]
 
@@ -219,7 +220,7 @@ def _missing(
 def _odd_rows(
     labels: Sequence[str], pairs: Sequence[ScoredPair], found: Sequence[PairScore]
 ) -> dict[str, list[str]]:
-    """Scored tracks that are, or are compared with, a constant or clipped one, or one that lacks bins."""
+    """Name the scored tracks where the observed or a predicted track is constant, clipped or lacks bins."""
     odd: dict[str, list[str]] = {"constant": [], "clipped": [], "NaN": []}
     most = max(scored.observed_bins for scored in found)
     for label, pair, scored in zip(labels, pairs, found, strict=True):
@@ -233,7 +234,7 @@ def _odd_rows(
 
 
 def _opened(place: str | Path | xr.Dataset, *, observed: bool = False) -> xr.Dataset:
-    """A store opened, or a Dataset of one; an observed one says which of its rows could be read."""
+    """Open a store, or check a Dataset of one. An observed one must say which of its rows could be read."""
     if not isinstance(place, xr.Dataset):
         return open_compendium(place)
     attributes, labels = ("kind", "species", "assembly"), ("biosample", "assay", "assay_class", "output_type")
@@ -251,24 +252,24 @@ def _opened(place: str | Path | xr.Dataset, *, observed: bool = False) -> xr.Dat
 
 
 def _labels_of(dataset: xr.Dataset) -> pd.DataFrame:
-    """Labels of experiments, without the summaries that a lazy Dataset lacks."""
+    """Return the labels of experiments, without the summaries that a lazy Dataset lacks."""
     names = ("biosample", "assay", "assay_class", "output_type")
     return pd.DataFrame({name: dataset[name].to_numpy().astype(object) for name in names})
 
 
 def _name(place: str | Path | xr.Dataset) -> str:
-    """What a message calls a store or a Dataset."""
+    """Name a store or a Dataset for a message."""
     return f"the {place.attrs.get('kind', 'given')} Dataset" if isinstance(place, xr.Dataset) else str(place)
 
 
 def _compared(zero_shot: bool, further: Sequence[Baseline]) -> list[Baseline]:
-    """Baselines that a track is compared with: those of its role, and further ones."""
+    """List the baselines that a track is compared with: those of its role, and further ones."""
     by_role = [ladder.AVERAGE, *((*ladder.ZERO_SHOT, ladder.UNFAIR) if zero_shot else ())]
     return list(dict.fromkeys([*by_role, *further]))
 
 
 def _oddities(labels: Sequence[str], pairs: Sequence[ScoredPair], found: Sequence[PairScore]) -> list[str]:
-    """Notes on tracks that tie at the top, are clipped, or of which a method has no value, by name."""
+    """Name the tracks that tie at the top, are clipped, or lack all values of a method."""
     notes = []
     tied = [label for label, scored in zip(labels, found, strict=True) if scored.tied > TIED_SHARE]
     if tied:
@@ -293,14 +294,14 @@ def _oddities(labels: Sequence[str], pairs: Sequence[ScoredPair], found: Sequenc
     ]
     if nothing:
         notes.append(
-            f"no bin has a value on {len(nothing)} tracks, by these methods, which are left out there: "
+            f"on {len(nothing)} tracks, these methods have no value at any bin and are left out: "
             f"{_few(nothing)}"
         )
     return notes
 
 
 def _unreadable(table: pd.DataFrame, names: dict[str, str], imputed: Mapping[Label, int]) -> list[str]:
-    """A note on imputed experiments whose observed row could not be read, or was removed."""
+    """Note the imputed experiments whose observed row could not be read, or was removed."""
     lost = _rows_by_label(table[table["status"] != "ok"], names)
     both = sorted(set(lost) & set(imputed))
     if not both:
@@ -320,7 +321,7 @@ def _panel(species: str, rows: dict[Label, int], signal: Signal, means: Mapping[
 
 
 def _means_by_label(table: pd.DataFrame, names: dict[str, str]) -> dict[Label, float]:
-    """Mean of each row by biosample and assay, as the store's table has it."""
+    """Map biosample and assay to the row's mean in the store's table."""
     rows = _rows_by_label(table, names)
     return {label: float(table["signal_mean"][row]) for label, row in rows.items()}
 
@@ -328,23 +329,24 @@ def _means_by_label(table: pd.DataFrame, names: dict[str, str]) -> dict[Label, f
 def _other_units(
     imputed: pd.DataFrame, observed: pd.DataFrame, pairs: Sequence[tuple[int, int]]
 ) -> list[str]:
-    """A note, if experiments are scored that were measured in other units than they were imputed in."""
+    """Note the experiments that were measured in other units than they were imputed in."""
     units = [(imputed["output_type"][i], observed["output_type"][o], i) for i, o in pairs]
-    differ = [(mine, theirs, row) for mine, theirs, row in units if mine != theirs]
+    differ = [(predicted, measured, row) for predicted, measured, row in units if predicted != measured]
     if not differ:
         return []
-    mine, theirs, row = differ[0]
+    trained, observed_in, row = differ[0]
     name = f"{imputed['biosample'][row]} / {imputed['assay'][row]}"
     return [
         f"{len(differ)} of {len(pairs)} experiments were observed in other units than their assay was "
-        f"trained on ({name}: {theirs!r} against {mine!r}): compare them by rank (spearman); MSE mixes units"
+        f"trained on ({name}: {observed_in!r} against {trained!r}): "
+        "compare them by rank (spearman); MSE mixes units"
     ]
 
 
 def _trained_labels(
     training: dict[str, Any], rows: dict[Label, int], table: pd.DataFrame
 ) -> tuple[set[Label], set[Label]]:
-    """Labels that training saw; and those of which the store now has another file, which it did not see."""
+    """Return the labels that training saw, and those whose file in the store has changed since."""
     labels: list[Label] = [(b, a) for b, a in training["experiments"]]
     accessions = dict(zip(labels, training.get("accessions", ()), strict=False))
     replaced = {
@@ -356,7 +358,7 @@ def _trained_labels(
 
 
 def _left_out(rows: dict[Label, int], scored: set[Label], trained: set[Label]) -> list[str]:
-    """A note on observed experiments that training never saw and that were not imputed."""
+    """Note the observed experiments that training never saw and that were not imputed."""
     lacking = sorted(set(rows) - scored - trained)
     if not lacking:
         return []
@@ -368,7 +370,7 @@ def _left_out(rows: dict[Label, int], scored: set[Label], trained: set[Label]) -
 
 
 def _rows_by_label(table: pd.DataFrame, names: dict[str, str]) -> dict[Label, int]:
-    """Rows by biosample and assay, assays named as in the model."""
+    """Map biosample and assay, named as in the model, to rows."""
     assays = [names.get(assay, assay) for assay in table["assay"].astype(str)]
     labels = zip(table["biosample"].astype(str), assays, strict=True)
     return dict(zip(labels, map(int, table.index), strict=True))
@@ -380,7 +382,7 @@ def check_fit(imputed: str | Path, predicted: Any, store: str | Path, observed: 
     Raises
     ------
     AxisError
-        Naming what differs.
+        If they differ; the message names the difference.
     """
     for path, dataset, kind in ((imputed, predicted, "imputed"), (store, observed, "observed")):
         if dataset.attrs["kind"] != kind:
@@ -396,25 +398,25 @@ def check_fit(imputed: str | Path, predicted: Any, store: str | Path, observed: 
                 got=predicted.attrs[name],
                 expected=observed.attrs[name],
             )
-    mine, theirs = regions_of(predicted), regions_of(observed)
-    if mine != theirs:
+    regions, expected = regions_of(predicted), regions_of(observed)
+    if regions != expected:
         raise AxisError(
             f"{imputed} and {store} differ in their bins",
-            got=f"{mine.n_bins:,} bins, of which {mine.first_difference(theirs)}",
-            expected=f"{theirs.n_bins:,} bins over the same regions",
+            got=f"{regions.n_bins:,} bins, of which {regions.first_difference(expected)}",
+            expected=f"{expected.n_bins:,} bins over the same regions",
         )
     if str(observed.attrs["species"]) not in provenance_of(predicted).get("training", {}):
         raise StoreError(f"{imputed} does not say what it was trained on", next_step="impute it again")
 
 
 def _paths_by_species(training: dict[str, Any], species: str, others: Sequence[str | Path]) -> dict[str, str]:
-    """Stores of other species by name, each of one that the model was trained on."""
+    """Map other species, each of which the model was trained on, to their stores."""
     given = {str(open_compendium(path).attrs["species"]): str(path) for path in others}
     expected = [name for name in training if name != species]
     for name, path in given.items():
         if name not in expected:
             raise AxisError(
-                f"{path} is of no other species that the model was trained on",
+                f"{path} is not of another species that the model was trained on",
                 got=repr(name),
                 expected=" or ".join(expected) or f"none: it was trained on {species} alone",
                 next_step="give the store of one of these, or leave it out",
@@ -425,7 +427,7 @@ def _paths_by_species(training: dict[str, Any], species: str, others: Sequence[s
 def _open_others(
     training: dict[str, Any], species: str, given: dict[str, str], notes: list[str]
 ) -> list[Panel]:
-    """Open the other species' compendia; only experiments that training saw are used."""
+    """Open the other species' compendia. Only experiments that training saw are used."""
     opened = []
     for name, entry in training.items():
         if name == species:

@@ -1,6 +1,6 @@
 """Score pairs of observed and predicted tracks in two passes over columns of bins.
 
-Memory is that of two columns and of one table of counts per track: whatever the number of bins.
+Memory holds two columns and one table of counts per track, whatever the number of bins.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from epixs.evaluation.strata import Strata
 from epixs.evaluation.streaming import Cuts, Joint, Marginals, Places, joint, marginals
 
 STATE_BYTES = 500_000_000
-"""Memory of the counts of the tracks that are scored in one go; of more, one group after the other is."""
+"""Maximum memory of the counts of tracks that are scored together. More tracks are scored group by group."""
 
 State = TypeVar("State", Marginals, Joint)
 
@@ -40,7 +40,7 @@ class ScoredPair:
     methods
         Recipe of each predicted track, by name.
     spread
-        Tracks over which the assay's variance is taken; None if they are too few.
+        Tracks over which the assay's variance is computed; None if they are too few.
     """
 
     label: tuple[str, str]
@@ -51,19 +51,19 @@ class ScoredPair:
 
 @dataclass(frozen=True, eq=False)
 class PairScore:
-    """What was found of one pair.
+    """Scores of one pair.
 
     Parameters
     ----------
     metrics
-        Metrics by method. A method that has no value anywhere is not among them.
+        Metrics by method, without methods that have no value at any bin.
     bins, observed_bins
-        Bins that are compared, and those at which the observed track has a value.
+        Number of bins that are compared, and of bins at which the observed track has a value.
     constant, clipped
-        Tracks with one value at all bins, and the number of bins beyond 16 arcsinh units, by method; the
+        Methods with one value at all bins, and the number of bins beyond 16 arcsinh units by method. The
         observed track is called `observed`.
     tied
-        Share of the compared bins that tie with the top 1 % observed, or are in it.
+        Share of the compared bins that are in the top 1 % observed, or tie with it.
     """
 
     metrics: Mapping[str, Mapping[str, float]]
@@ -88,15 +88,15 @@ def score_pairs(
     Parameters
     ----------
     pairs
-        What to score, in the order in which tracks that are read together come together.
+        Pairs to score, ordered so that tracks that are read together are neighbours.
     observed, imputed
-        The two stores.
+        Signal of the two stores.
     strata
-        What is known of the bins.
+        Annotations of the bins.
     mode
         `"corrected"` or `"challenge"`.
     progress
-        Called with the number of columns that are done, and of all.
+        Called with the number of columns done and of all columns.
     """
     groups = _groups(pairs)
     steps = [-(-observed.n_bins // _width(group, observed)) for group in groups]
@@ -120,7 +120,7 @@ def _groups(pairs: Sequence[ScoredPair]) -> list[Sequence[ScoredPair]]:
 
 
 def _rows(pairs: Iterable[ScoredPair]) -> set[int]:
-    """Rows of the observed store that pairs read."""
+    """Collect the rows of the observed store that pairs read."""
     rows: set[int] = set()
     for pair in pairs:
         rows |= {pair.row, *(pair.spread.rows if pair.spread else ())}
@@ -148,25 +148,25 @@ class _Group:
     threads: ThreadPoolExecutor
 
     def scores(self, advance: Callable[[], None]) -> list[PairScore]:
-        """Both passes. A method that has no value anywhere is left out, and counts are made again."""
+        """Make both passes. Methods without any value are dropped, and then the first pass is repeated."""
         counts = self._pass([self._marginals for _ in self.pairs], advance)
-        pairs = [_with_values(pair, found.present) for pair, found in zip(self.pairs, counts, strict=True)]
+        pairs = [_with_values(pair, count.present) for pair, count in zip(self.pairs, counts, strict=True)]
         if any(len(new.methods) < len(old.methods) for new, old in zip(pairs, self.pairs, strict=True)):
             return replace(self, pairs=pairs).scores(advance)
-        cuts = [cuts_for(self.mode, found) for found in counts]
-        sums = self._pass([partial(self._joint, cuts=mine) for mine in cuts], advance)
-        return [_score(self.mode, *found) for found in zip(self.pairs, counts, cuts, sums, strict=True)]
+        cuts = [cuts_for(self.mode, count) for count in counts]
+        sums = self._pass([partial(self._joint, cuts=cut) for cut in cuts], advance)
+        return [_score(self.mode, *scored) for scored in zip(self.pairs, counts, cuts, sums, strict=True)]
 
     def _pass(
         self, statistics: Sequence[Callable[[ScoredPair, Column, Places], State]], advance: Callable[[], None]
     ) -> list[State]:
-        """Add up one statistic per pair over all columns, pairs side by side."""
+        """Add up one statistic per pair over all columns. The pairs of a column run in parallel."""
         totals: list[State] = []
         rows, imputed_rows = _rows(self.pairs), _imputed_rows(self.pairs)
         for column in columns(self.observed, rows, self.imputed, imputed_rows):
             shared = self._places(column)
-            found = self.threads.map(partial(_apply, column, shared), self.pairs, statistics)
-            for number, state in enumerate(found):  # added as they come, so that few wait
+            states = self.threads.map(partial(_apply, column, shared), self.pairs, statistics)
+            for number, state in enumerate(states):  # added as they come, so that few are held
                 if number < len(totals):
                     totals[number] = totals[number] + state
                 else:
@@ -175,14 +175,14 @@ class _Group:
         return totals
 
     def _places(self, column: Column) -> Places:
-        """What holds for the bins of a column whatever the pair."""
+        """Return the annotations of a column's bins that are the same for all pairs."""
         span = column.start, column.stop
         weights = [coverage.weights(*span) for coverage in self.strata.strata]
-        plain = Places.plain(column.n_bins)
+        places = Places.plain(column.n_bins)
         return replace(
-            plain,
+            places,
             used=self.strata.blacklist.weights(*span) == 0,
-            strata=np.stack(weights) if weights else plain.strata,
+            strata=np.stack(weights) if weights else places.strata,
         )
 
     def _marginals(self, pair: ScoredPair, column: Column, places: Places) -> Marginals:
@@ -214,7 +214,7 @@ def _predicted(pair: ScoredPair, column: Column) -> Steps:
 
 
 def _with_values(pair: ScoredPair, present: np.ndarray) -> ScoredPair:
-    """A pair without the methods that have no value at any bin."""
+    """Drop the methods of a pair that have no value at any bin."""
     kept = {name: recipe for (name, recipe), n in zip(pair.methods.items(), present[1:], strict=True) if n}
     return replace(pair, methods=kept)
 

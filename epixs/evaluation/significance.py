@@ -1,6 +1,6 @@
-"""Statistics of scores: paired tests, corrected p values, bootstrap intervals, and the challenge's ranking.
+"""Test and rank scores: paired tests, corrected p values, bootstrap intervals, and the challenge's ranking.
 
-The unit is the experiment: bins of one track are not independent. `docs/significance.md` has all formulas.
+The unit is the experiment, as bins of one track are not independent. `docs/significance.md` has all formulas.
 """
 
 from __future__ import annotations
@@ -20,19 +20,19 @@ from epixs.evaluation.metrics import CHALLENGE, HIGHER_IS_BETTER
 Floats = npt.NDArray[np.float64]
 
 DRAWS = 2_000
-"""Bootstrap samples of an interval."""
+"""Number of bootstrap samples per interval."""
 
 LEVEL = 0.95
-"""Share of intervals that are meant to hold the mean."""
+"""Share of intervals that should contain the true mean."""
 
 MOST_CELLS = 4_000_000
-"""Number of (draw, cluster) counts held at once."""
+"""Maximum number of (draw, cluster) counts held at once."""
 
 RANKED = tuple(CHALLENGE)[:9]
-"""Metrics that the challenge ranks by."""
+"""Metrics by which the challenge ranks."""
 
 CAP = 0.5
-"""Largest normalised rank of a track, which is also that of a method that lacks the track."""
+"""Largest normalised rank on a track. A method that lacks the track gets this rank too."""
 
 
 @dataclass(frozen=True)
@@ -42,11 +42,11 @@ class PairedTest:
     Parameters
     ----------
     pairs
-        Number of pairs of which both values exist.
+        Number of pairs with both values.
     p
         Two-sided p value; NaN without pairs, 1 where no pair differs.
     effect
-        Matched-pairs rank-biserial correlation, -1 to 1: negative where the first is mostly lower.
+        Matched-pairs rank-biserial correlation, -1 to 1. Negative means that the first is mostly lower.
     """
 
     pairs: int
@@ -85,7 +85,7 @@ def paired_wilcoxon(first: npt.ArrayLike, second: npt.ArrayLike) -> PairedTest:
 
 
 def holm(p_values: npt.ArrayLike) -> Floats:
-    """Correct p values for their number by Holm's step-down method; NaN are left out and stay NaN.
+    """Correct p values for their number by Holm's step-down method. NaN are left out and stay NaN.
 
     Examples
     --------
@@ -119,7 +119,7 @@ def bootstrap_interval(
     draws: int = DRAWS,
     seed: int = 0,
 ) -> Interval:
-    """Bootstrap interval of a mean, drawing whole clusters with replacement.
+    """Compute the bootstrap interval of a mean, drawing whole clusters with replacement.
 
     It is the percentile interval, widened for few clusters as Student's t is wider than the normal
     distribution (Hesterberg 2015, "expanded percentile").
@@ -129,12 +129,12 @@ def bootstrap_interval(
     values
         One score, or difference of scores, per experiment; NaN are left out.
     clusters
-        What is drawn: the biosample of each value, for instance. By default each value is its own cluster.
+        Cluster of each value, for instance its biosample. By default each value is its own cluster.
     groups
-        If given, the mean is that of the groups' means: with the assay of each value, the macro-average
-        by assay. A group of which a draw holds nothing is left out of that draw's mean.
+        Group of each value. If given, the mean is the mean of the groups' means: with assays as groups, the
+        macro-average by assay. If a draw holds no value of a group, that draw's mean omits the group.
     level
-        Share of intervals that are meant to hold the true mean.
+        Share of intervals that should contain the true mean.
     draws
         Number of bootstrap samples.
     seed
@@ -142,7 +142,7 @@ def bootstrap_interval(
 
     Returns
     -------
-    The mean, and NaN as interval where there are fewer than two clusters.
+    The mean and its interval, which is NaN if there are fewer than two clusters.
 
     Examples
     --------
@@ -178,12 +178,12 @@ def bootstrap_interval(
 
 
 CLUSTERS = ("biosample", "experiment")
-"""What intervals draw."""
+"""Units that a bootstrap can draw."""
 
 
 @dataclass(frozen=True)
 class Resampling:
-    """How intervals are made: what is drawn, how often, and from which seed."""
+    """Settings of the bootstrap: the unit that is drawn, the number of draws, and the seed."""
 
     cluster: str = CLUSTERS[0]
     draws: int = DRAWS
@@ -194,7 +194,7 @@ class Resampling:
             raise ConfigError("cluster", got=repr(self.cluster), expected=" or ".join(CLUSTERS))
 
     def interval(self, values: pd.Series, *, by_assay: bool = False) -> Interval:
-        """Interval of the mean of values that are labelled by experiment."""
+        """Compute the interval of the mean of values that are labelled by experiment."""
         labels = values.index
         drawn = list(
             zip(labels.get_level_values("species"), labels.get_level_values("biosample"), strict=True)
@@ -211,7 +211,7 @@ class Resampling:
 def _codes(
     labels: Sequence[object] | npt.NDArray[np.float64] | None, values: Floats, known: npt.NDArray[np.bool_]
 ) -> tuple[npt.NDArray[np.intp], int]:
-    """Number of the label of each known value, and how many there are."""
+    """Number the labels of the known values, and count the different ones."""
     if labels is None:
         return np.arange(int(known.sum())), int(known.sum())
     if len(labels) != values.size:
@@ -221,7 +221,7 @@ def _codes(
 
 
 def _draws(n_clusters: int, draws: int, seed: int) -> list[npt.NDArray[np.int64]]:
-    """How often each draw has each cluster, shape `(draw, cluster)`, in pieces that bound the memory."""
+    """Draw how often each sample has each cluster, shape `(draw, cluster)`, in pieces to bound memory."""
     generator = np.random.default_rng(seed)
     step = max(1, MOST_CELLS // n_clusters)
     share = np.full(n_clusters, 1 / n_clusters)
@@ -230,33 +230,34 @@ def _draws(n_clusters: int, draws: int, seed: int) -> list[npt.NDArray[np.int64]
 
 
 def _group_means(weights: npt.NDArray[np.int64], sums: Floats, counts: Floats) -> Floats:
-    """Mean of the groups' means in each draw."""
+    """Compute the mean of the groups' means in each draw."""
     number = weights @ counts
     drawn = number > 0
     means = np.divide(weights @ sums, number, out=np.zeros_like(number), where=drawn)
-    found: Floats = means.sum(axis=1) / drawn.sum(axis=1)
-    return found
+    averages: Floats = means.sum(axis=1) / drawn.sum(axis=1)
+    return averages
 
 
 def challenge_ranking(scores: pd.DataFrame, metrics: Sequence[str] = RANKED) -> pd.DataFrame:
     """Rank methods as the ENCODE Imputation Challenge did.
 
-    On each track of each bootstrap, methods are ranked by every metric. The sum of ln(rank / (N + 1)) over
-    metrics ranks the N methods that have the track; a rank r counts min(0.5, r / (N + 1)), and 0.5 for a
-    method that lacks the track. The mean over tracks is a method's score, by which a bootstrap ranks it.
-    Its final rank is the second best of all bootstraps.
+    On each track of each bootstrap, the N methods that have the track are ranked by every metric, and then
+    by the sum of ln(rank / (N + 1)) over metrics. The resulting rank r counts as min(0.5, r / (N + 1)); a
+    method that lacks the track counts as 0.5. A method's score is its mean over tracks. Each bootstrap ranks
+    the methods by their scores, and a method's final rank is its second best over all bootstraps.
 
     Parameters
     ----------
     scores
         One row per track (`biosample`, `assay`), method and `bootstrap`, with the metrics as columns, as
-        `evaluate(..., mode="challenge")` gives them. Without a column `bootstrap` there is one.
+        `evaluate(..., mode="challenge")` gives them. Without a column `bootstrap` there is one bootstrap.
     metrics
-        Columns to rank by; those that are not there are left out. A missing value is the worst one.
+        Columns to rank by; absent ones are left out. A missing value ranks worst.
 
     Returns
     -------
-    Columns `method rank low mean high`, best first; the last three are of the scores over bootstraps.
+    Columns `method rank low mean high`, best first. The last three are the lowest, mean and highest score
+    over bootstraps.
 
     Raises
     ------
@@ -290,12 +291,12 @@ def challenge_ranking(scores: pd.DataFrame, metrics: Sequence[str] = RANKED) -> 
     for name in names:
         sign = -1 if name in HIGHER_IS_BETTER else 1
         total += np.log(_ranks(sign * wide[name][methods].to_numpy(dtype=float), has_track) / (number + 1))
-    # Rounded, so that the order in which logarithms are added breaks no tie.
+    # Rounded, so that the order in which logarithms are added does not break ties.
     shares = np.minimum(CAP, _ranks(total.round(9), has_track) / (number + 1))
     shares = pd.DataFrame(np.where(has_track, shares, CAP), index=wide.index, columns=methods)
     means = shares.groupby(level="bootstrap").mean()
     ranks = np.sort(stats.rankdata(means.to_numpy().round(9), axis=1), axis=0)
-    found = pd.DataFrame(
+    ranking = pd.DataFrame(
         {
             "method": methods,
             "rank": ranks[min(1, len(ranks) - 1)],
@@ -304,11 +305,11 @@ def challenge_ranking(scores: pd.DataFrame, metrics: Sequence[str] = RANKED) -> 
             "high": means.max().to_numpy(),
         }
     )
-    return found.sort_values(["rank", "mean", "method"], ignore_index=True)
+    return ranking.sort_values(["rank", "mean", "method"], ignore_index=True)
 
 
 def _ranks(values: Floats, has_track: npt.NDArray[np.bool_]) -> Floats:
-    """Rank of each method among those that have a track, the lowest value first; NaN for the others."""
+    """Rank the methods that have a track, the lowest value first; NaN for the others."""
     worst = np.where(np.isnan(values), np.inf, values)
     ranks: Floats = stats.rankdata(np.where(has_track, worst, np.nan), axis=1, nan_policy="omit")
     return ranks

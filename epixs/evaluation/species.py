@@ -1,4 +1,4 @@
-"""Joint less single-species training by assay: which assays seem to mark other things in another species."""
+"""Compare joint with single-species training by assay, to find assays that differ between the species."""
 
 from __future__ import annotations
 
@@ -31,9 +31,9 @@ def species_differences(
     """Compare joint with single-species training assay by assay, and name assays that seem to differ.
 
     Where an assay marks other things in the other species, training on that species helps less than it does
-    for other assays, or harms. An assay is named (`differs`) if joint training makes it worse on average, and
-    its experiments' relative changes lie above those of all other assays' experiments by a one-sided
-    Mann-Whitney test with p < 0.05 after Holm's correction over assays.
+    for other assays, or harms. An assay is named (`differs`) under two conditions. Joint training makes it
+    worse on average. And its experiments' relative changes lie above those of all other assays' experiments,
+    by a one-sided Mann-Whitney test with p < 0.05 after Holm's correction over assays.
 
     Parameters
     ----------
@@ -42,18 +42,18 @@ def species_differences(
     metric
         An error or a correlation.
     single
-        Training set of one species; by default the one that the run's plan says, or the first.
+        Training set of one species; by default the one in the run's plan, or else the first.
     cluster, draws, seed
         As in `tables`.
 
     Returns
     -------
     One row per joint training set, model and assay: `experiments single joint difference low high change p
-    p_corrected differs`. `difference` is joint less single, with its interval; `change` is the relative
-    one, positive where joint training is worse.
+    p_corrected differs`. `difference` is joint minus single, with its interval. `change` is positive where
+    joint training is worse: relative for errors, absolute for correlations.
     """
-    found = read_run(scores, metric, single)
-    return differences(chosen(found, ~found.zero_shot), Resampling(cluster, draws, seed))[0]
+    run = read_run(scores, metric, single)
+    return differences(chosen(run, ~run.zero_shot), Resampling(cluster, draws, seed))[0]
 
 
 COLUMNS = [
@@ -63,7 +63,7 @@ COLUMNS = [
 
 
 def differences(scores: Scores, resampling: Resampling) -> tuple[pd.DataFrame, list[str]]:
-    """Joint less single species by assay, and what to say of it."""
+    """Compare joint with single-species training by assay: a table, and notes on it."""
     parts, notes = [], []
     for single, joint in _pairs(scores):
         both = pd.DataFrame({"single": scores.of(single), "joint": scores.of(joint)}).dropna()
@@ -90,7 +90,7 @@ def differences(scores: Scores, resampling: Resampling) -> tuple[pd.DataFrame, l
 
 
 def _pairs(scores: Scores) -> Iterator[tuple[Method, Method]]:
-    """Each model on the training set of one species, and on each other training set."""
+    """Pair each model's training on one species with its training on each other training set."""
     models = [method for method in scores.methods if method[1] != NOBODY]
     for joint in models:
         single = (scores.single, *joint[1:])
@@ -99,7 +99,7 @@ def _pairs(scores: Scores) -> Iterator[tuple[Method, Method]]:
 
 
 def _by_assay(both: pd.DataFrame, higher_is_better: bool, resampling: Resampling) -> pd.DataFrame:
-    """One row per assay; `change` is positive where joint training is worse."""
+    """Make one row per assay; `change` is positive where joint training is worse."""
     if higher_is_better:
         changes = both["single"] - both["joint"]
     else:
@@ -108,10 +108,10 @@ def _by_assay(both: pd.DataFrame, higher_is_better: bool, resampling: Resampling
     assays = both.index.get_level_values("assay")
     rows: list[dict[str, object]] = []
     for assay in sorted(set(assays)):
-        mine = np.asarray(assays == assay)
-        part = both[mine]
-        found = resampling.interval(part["joint"] - part["single"])
-        inside, outside = changes[mine].dropna(), changes[~mine].dropna()
+        of_assay = np.asarray(assays == assay)
+        part = both[of_assay]
+        interval = resampling.interval(part["joint"] - part["single"])
+        inside, outside = changes[of_assay].dropna(), changes[~of_assay].dropna()
         # One-sided: an assay on which joint training helps less than on the others.
         test = (
             stats.mannwhitneyu(inside, outside, alternative="greater")
@@ -126,9 +126,9 @@ def _by_assay(both: pd.DataFrame, higher_is_better: bool, resampling: Resampling
                 "experiments": len(part),
                 "single": float(part["single"].mean()),
                 "joint": float(part["joint"].mean()),
-                "difference": found.mean,
-                "low": found.low,
-                "high": found.high,
+                "difference": interval.mean,
+                "low": interval.low,
+                "high": interval.high,
                 "change": change if higher_is_better else float(np.expm1(change)),
                 "p": float(test.pvalue) if test else nan,
             }

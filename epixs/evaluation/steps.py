@@ -1,7 +1,7 @@
-"""Tracks as evaluation sees them: whole steps of 1/2048 arcsinh units, so that values can be counted.
+"""Convert tracks to whole steps of 1/2048 arcsinh units, so that evaluation can count values.
 
-Stores hold nothing else. What comes from elsewhere (a baseline, a lazy imputation) is rounded to the same
-steps, as it would be if it were written to a store.
+Stores hold only such steps. Other tracks (of a baseline, of a lazy imputation) are rounded to them, as they
+would be if they were written to a store.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ LIMIT = 32767
 """Largest step, 16 arcsinh units (4.4 million in a track's own units). Values beyond it count as this one."""
 
 N_STEPS = 1 << 16
-"""Number of different steps. A table over all of them has that of a step at `step + OFFSET`."""
+"""Number of different steps. In a table over all of them, a step has the index `step + OFFSET`."""
 
 OFFSET = 1 << 15
 
@@ -36,9 +36,9 @@ def to_steps(values: npt.ArrayLike) -> Steps:
     >>> to_steps([0.0, 1.0, 1.0001, np.nan, 99.0]).tolist()
     [0, 2048, 2048, -32768, 32767]
     """
-    found = np.ascontiguousarray(values, dtype=np.float32)
-    steps = np.empty(found.shape, dtype=np.int16)
-    _to_steps(found.reshape(-1), steps.reshape(-1))
+    units = np.ascontiguousarray(values, dtype=np.float32)
+    steps = np.empty(units.shape, dtype=np.int16)
+    _to_steps(units.reshape(-1), steps.reshape(-1))
     return steps
 
 
@@ -57,7 +57,7 @@ def round_steps(values: npt.NDArray[np.float64]) -> Steps:
 
 @cache
 def raw_units() -> npt.NDArray[np.float64]:
-    """The value of every step in the track's own units, shape `(N_STEPS,)`; NaN for `MISSING`."""
+    """Return the value of each step in the track's own units, shape `(N_STEPS,)`; NaN for `MISSING`."""
     table = np.sinh((np.arange(N_STEPS) - OFFSET) / STEPS_PER_UNIT)
     table[0] = np.nan
     table.flags.writeable = False

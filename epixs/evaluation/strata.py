@@ -1,4 +1,4 @@
-"""Promoters, gene bodies, enhancers, peaks and blacklists from BED files, placed on the bins of an axis."""
+"""Read promoters, genes, enhancers, peaks and blacklists from BED files, and place them on an axis's bins."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from epixs.genome.assembly import is_number
 from epixs.genome.regions import BIN_SIZE, Regions
 
 PROMOTER_BINS = 80
-"""Bins of a promoter, upstream of a gene: 2 kb."""
+"""Length of a promoter, upstream of its gene: 80 bins, 2 kb."""
 
 MAX_BED_BYTES = 1 << 30
 MAX_BED_LINES = 20_000_000
@@ -37,16 +37,16 @@ class Interval:
 
 @dataclass(frozen=True)
 class Annotations:
-    """Local files that say which bins are promoters, gene bodies, enhancers, peaks, or not to be trusted.
+    """Local annotation files: genes, enhancers, peaks, and a blacklist of bins that are not to be trusted.
 
     Parameters
     ----------
     genes
-        BED of genes; with six columns, the last of which is the strand, their promoters are known too.
+        BED file of genes. If it has six columns, the last of them the strand, promoters are known too.
     enhancers, blacklist
         BED files.
     peaks
-        TSV with the columns `biosample assay path`: the BED file of each experiment's peaks.
+        TSV file with the columns `biosample assay path`, the BED file of each experiment's peaks.
     """
 
     genes: str | Path | None = None
@@ -57,9 +57,9 @@ class Annotations:
 
 @dataclass(frozen=True, eq=False)
 class Coverage:
-    """How often each bin of an axis is covered, as steps: `counts[k]` from bin `starts[k]` on.
+    """How often each bin of an axis is covered: `counts[k]` times from bin `starts[k]` on.
 
-    Its size is that of the intervals, not of the genome.
+    Its size depends on the number of intervals, not on the genome.
     """
 
     starts: Ints = field(default_factory=lambda: np.zeros(1, dtype=np.int64))
@@ -67,7 +67,7 @@ class Coverage:
 
     @classmethod
     def of(cls, starts: npt.ArrayLike, stops: npt.ArrayLike, *, once: bool) -> Coverage:
-        """Cover the bins `[start, stop)` of each interval; `once` counts a bin once however many cover it."""
+        """Cover the bins `[start, stop)` of each interval. With `once`, overlaps do not count twice."""
         edges = np.concatenate([np.asarray(starts, dtype=np.int64), np.asarray(stops, dtype=np.int64)])
         change = np.repeat([1, -1], edges.size // 2)
         places, inverse = np.unique(np.concatenate([[0], edges]), return_inverse=True)
@@ -77,7 +77,7 @@ class Coverage:
         return cls(places, np.minimum(counts, 1) if once else counts)
 
     def weights(self, start: int, stop: int) -> npt.NDArray[np.int32]:
-        """How often each of the bins `[start, stop)` is covered."""
+        """Return how often each of the bins `[start, stop)` is covered."""
         first = int(np.searchsorted(self.starts, start, side="right")) - 1
         last = int(np.searchsorted(self.starts, stop, side="left"))
         edges = np.clip(np.append(self.starts[first:last], stop), start, stop)
@@ -85,13 +85,13 @@ class Coverage:
 
     @property
     def total(self) -> int:
-        """Number of steps that cover anything."""
+        """Number of covered stretches."""
         return int(np.count_nonzero(self.counts))
 
 
 @dataclass(frozen=True, eq=False)
 class Strata:
-    """Everything that annotation files say of one species' bins.
+    """Annotations of one species' bins.
 
     Parameters
     ----------
@@ -102,7 +102,7 @@ class Strata:
     peaks
         Coverage by the peaks of experiments, by `(biosample, assay)`.
     notes
-        What could not be used, and why.
+        Annotations that could not be used, and why.
     """
 
     blacklist: Coverage
@@ -117,13 +117,13 @@ def read_strata(annotations: Annotations, regions: Regions, mode: str = "correct
     `corrected`: a bin belongs to a stratum if it touches it, and counts once. `challenge`: as in the scoring
     code of the ENCODE Imputation Challenge. A bin counts once per gene. An interval ends one bin late where
     its end is a multiple of 25. Bins that touch the blacklist are deleted before genes and enhancers are
-    looked up, so that all of these behind one are looked up at bins further on. A promoter that would begin
+    looked up, so that those behind a deleted bin are looked up further on. A promoter that would begin
     before its chromosome is left out.
 
     Raises
     ------
     RegionError
-        Naming the file and line that cannot be used, or a file that has nothing on this axis.
+        If a line cannot be used (the message names file and line), or a file has nothing on this axis.
     """
     challenge = mode == "challenge"
     blacklist = read_bed(annotations.blacklist) if annotations.blacklist else []
@@ -132,8 +132,8 @@ def read_strata(annotations: Annotations, regions: Regions, mode: str = "correct
     notes = []
     if genes and not any(gene.strand in ("+", "-") for gene in genes):
         notes.append(
-            f"{annotations.genes} has no strands (the sixth column of BED), so that promoters are not known: "
-            "no mseprom"
+            f"{annotations.genes} has no strands (the sixth column of BED): promoters are not known, and "
+            "mseprom is left out"
         )
     black = _by_chrom([(i.chrom, *_bins(i, challenge)) for i in blacklist])
     deleted = black if challenge else {}
@@ -164,7 +164,7 @@ def read_bed(path: str | Path) -> list[Interval]:
     Raises
     ------
     RegionError
-        Naming the file and line that cannot be used.
+        If the file or one of its lines cannot be used; the message names both.
     """
     path = Path(path)
     if not path.is_file():
@@ -215,13 +215,13 @@ def _nothing_there(path: str | Path, regions: Regions) -> RegionError:
 
 
 def _bins(interval: Interval, challenge: bool) -> tuple[int, int]:
-    """Bins of an interval on its chromosome; the challenge adds the one after its end in any case."""
+    """Return the bins of an interval on its chromosome. The challenge adds one if `end` divides by 25."""
     first = interval.start // BIN_SIZE
     return first, interval.end // BIN_SIZE + 1 if challenge else max(first, -(-interval.end // BIN_SIZE))
 
 
 def _promoter(gene: Interval, challenge: bool) -> tuple[int, int]:
-    """Bins upstream of a gene. Where it would begin before the chromosome, the challenge's slice is empty."""
+    """Return the bins upstream of a gene. The challenge has none if they begin before the chromosome."""
     first, stop = _bins(gene, challenge)
     if gene.strand == "-":
         return stop, stop + PROMOTER_BINS
@@ -230,14 +230,14 @@ def _promoter(gene: Interval, challenge: bool) -> tuple[int, int]:
 
 
 def _by_chrom(rows: Iterable[tuple[str, int, int]]) -> dict[str, list[tuple[int, int]]]:
-    """Intervals by chromosome, sorted, those that overlap or touch merged."""
+    """Sort intervals by chromosome, and merge those that overlap or touch."""
     merged: dict[str, list[tuple[int, int]]] = {}
     for chrom, start, stop in sorted(rows):
-        mine = merged.setdefault(chrom, [])
-        if mine and start <= mine[-1][1]:
-            mine[-1] = (mine[-1][0], max(mine[-1][1], stop))
+        intervals = merged.setdefault(chrom, [])
+        if intervals and start <= intervals[-1][1]:
+            intervals[-1] = (intervals[-1][0], max(intervals[-1][1], stop))
         else:
-            mine.append((start, stop))
+            intervals.append((start, stop))
     return merged
 
 
@@ -248,7 +248,7 @@ def _cover(
     *,
     once: bool,
 ) -> Coverage:
-    """Coverage of an axis by bins of chromosomes, looked up after bins were deleted there."""
+    """Cover an axis with bins of chromosomes, which are looked up after the deleted bins were taken out."""
     starts, stops = [], []
     by_chrom: dict[str, list[tuple[int, int]]] = {}
     for chrom, start, stop in rows:
@@ -270,7 +270,7 @@ def _cover(
 
 
 def _kept(deleted: Sequence[tuple[int, int]]) -> list[tuple[int, int, int]]:
-    """Runs of a chromosome's bins between deleted ones, and by how much their numbers were moved."""
+    """List the stretches of bins between deleted ones, and the shift of their numbers."""
     kept, low, shift = [], 0, 0
     for start, stop in deleted:
         if low < start:

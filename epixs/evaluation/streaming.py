@@ -1,8 +1,9 @@
-"""Statistics of predicted beside observed tracks: pure functions of a chunk of bins, and sums that add up.
+"""Compute statistics of predicted and observed tracks chunk by chunk, as sums that can be added.
 
-Two passes over the bins. The first counts how often each step occurs (`marginals`), which gives ranks, the
-thresholds of the highest values and means (`cuts_of`). The second sums what takes two tracks at the same bin
-(`joint`). Sums of steps are whole numbers and exact in any order; no track is ever sorted or held as a whole.
+There are two passes over the bins. The first counts how often each step occurs (`marginals`); ranks, means
+and the thresholds of the highest values follow from these counts (`cuts_of`). The second sums the statistics
+that need both tracks at the same bin (`joint`). Sums of steps are whole numbers, so they are exact in any
+order. No track is ever sorted or held as a whole.
 """
 
 from __future__ import annotations
@@ -20,13 +21,13 @@ Ints = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
 
 TOP = (0.01, 0.05)
-"""Shares of the highest values that metrics look at: `mse1obs` the first, `catch1obs` both."""
+"""Shares of the highest values that metrics look at: `mse1obs` uses the first, `catch1obs` both."""
 
 State = TypeVar("State", "Marginals", "Joint")
 
 
 def added(first: State, second: State) -> State:
-    """Statistics of two sets of bins together."""
+    """Add the statistics of two sets of bins."""
     sums = {f.name: getattr(first, f.name) + getattr(second, f.name) for f in fields(first)}
     return type(first)(**sums)
 
@@ -38,9 +39,9 @@ class Marginals:
     Parameters
     ----------
     counts
-        Of the observed track and of each predicted one, shape `(1 + method, N_STEPS)`.
+        Counts of the observed track and of each predicted one, shape `(1 + method, N_STEPS)`.
     present
-        Bins at which each of them has a value, whatever the others have, shape `(1 + method,)`.
+        Number of bins at which each of them has a value by itself, shape `(1 + method,)`.
     """
 
     counts: Ints
@@ -52,16 +53,16 @@ class Marginals:
 
 @dataclass(frozen=True, eq=False)
 class Cuts:
-    """What the counts of the whole tracks say of each step; rows as in `Marginals`.
+    """Ranks, means and thresholds of whole tracks, computed from their counts; rows as in `Marginals`.
 
     Parameters
     ----------
     ranks
-        Mean rank of the bins with a step, less the mean of all ranks, shape `(1 + method, N_STEPS)`.
+        Mean rank of the bins with a step, minus the mean of all ranks, shape `(1 + method, N_STEPS)`.
     centre
         Mean in the track's own units, shape `(1 + method,)`.
     thresholds
-        Lowest step that counts among the highest values, one column per share in `TOP`.
+        Lowest step among the highest values, one column per share in `TOP`.
     """
 
     ranks: Floats
@@ -80,7 +81,7 @@ class Joint:
     rank_products
         Sum of the products of centred ranks.
     raw_products, raw_errors
-        In the tracks' own units, products of what is left when the means are taken away.
+        The same in the tracks' own units; the products are of deviations from the means.
     top_errors, raw_top_errors
         Squared differences at the highest observed and at the highest predicted bins, shape `(method, 2)`.
     overlaps
@@ -118,7 +119,7 @@ class Joint:
 
 @dataclass(frozen=True, eq=False)
 class Places:
-    """What is known of a chunk's bins as places, apart from any track.
+    """Annotations of a chunk's bins, which do not depend on the tracks' values at them.
 
     Parameters
     ----------
@@ -139,7 +140,7 @@ class Places:
 
     @classmethod
     def plain(cls, n_bins: int) -> Places:
-        """Bins of which nothing is known."""
+        """Make bins without annotations."""
         nothing = np.empty(0)
         strata = np.empty((0, n_bins), dtype=np.int32)
         return cls(np.ones(n_bins, dtype=bool), strata, nothing.astype(bool), nothing)
@@ -153,7 +154,7 @@ def marginals(observed: Steps, predicted: Steps, places: Places | None = None) -
     observed, predicted
         Steps of shape `(bin,)` and `(method, bin)`.
     places
-        Which bins count; by default all.
+        Annotations, which say which bins count; by default all.
     """
     has_value = [(track != MISSING) & (places is None or places.used) for track in (observed, *predicted)]
     known = np.logical_and.reduce(has_value)
@@ -164,10 +165,10 @@ def marginals(observed: Steps, predicted: Steps, places: Places | None = None) -
 
 
 def cuts_of(total: Marginals, fewest: int = 1) -> Cuts:
-    """Ranks, means and thresholds of whole tracks from the counts of their steps."""
+    """Compute ranks, means and thresholds of whole tracks from the counts of their steps."""
     counts = total.counts
     n = counts.sum(axis=1, keepdims=True)
-    # Ranks of tied bins are their mean: those before, and half of those that tie, the first rank being 1.
+    # Tied bins share the mean of their ranks: the bins before them, plus half of (their number + 1).
     ranks = (np.cumsum(counts, axis=1) - counts) + (counts + 1) / 2 - (n + 1) / 2
     with np.errstate(invalid="ignore"):
         centre = (counts[:, 1:] @ raw_units()[1:]) / n[:, 0]
@@ -176,9 +177,9 @@ def cuts_of(total: Marginals, fewest: int = 1) -> Cuts:
 
 
 def top_threshold(counts: Ints, share: float, fewest: int = 1) -> int:
-    """The n-th largest step, n being a share of the bins rounded down, at least `fewest`.
+    """Return the n-th largest step; n is a share of the bins, rounded down, and at least `fewest`.
 
-    With `fewest=0` it is as if the list of steps were indexed by `[-n]`: for n = 0 that is the smallest one.
+    With `fewest=0`, n = 0 gives the smallest step, as if a sorted list of steps were indexed by `[-n]`.
     """
     n = max(fewest, int(share * int(counts.sum())))
     from_top = np.cumsum(counts[::-1])
@@ -189,16 +190,16 @@ def top_threshold(counts: Ints, share: float, fewest: int = 1) -> int:
 
 
 def joint(observed: Steps, predicted: Steps, cuts: Cuts, places: Places | None = None) -> Joint:
-    """Sums over a chunk that take the observed and the predicted value at the same bin.
+    """Sum the statistics of a chunk that need the observed and the predicted value at the same bin.
 
     Parameters
     ----------
     observed, predicted
         Steps of shape `(bin,)` and `(method, bin)`.
     cuts
-        Of the whole tracks.
+        Ranks, means and thresholds of the whole tracks.
     places
-        Which bins count, and in which strata; by default all, and none.
+        Annotations; by default all bins count, and there are no strata.
     """
     places = places or Places.plain(observed.size)
     methods, strata = len(predicted), len(places.strata)

@@ -1,4 +1,4 @@
-"""Scores as a table: one row per track and method, their means, and what they are means over."""
+"""Hold scores as a table, one row per track and method, and average them over the same tracks."""
 
 from __future__ import annotations
 
@@ -23,17 +23,20 @@ ZERO_SHOT = tuple(baseline.name for baseline in ladder.ZERO_SHOT)
 
 
 HELD_OUT = "held out"
-"""Role of whole experiments that chose when training stopped: not trained on, but not untouched either."""
+"""Role of whole experiments that were not trained on, but that chose when training stopped."""
 
 
 UNFAIR = ladder.UNFAIR.name
-"""Mean over the species' own experiments of an assay that training never saw: no zero-shot user has it."""
+"""Name of the mean over the species' own experiments of an assay that training never saw.
+
+No zero-shot user has these experiments.
+"""
 
 
 MOST_NAMED = 3
 
 TRACKS = "biosample_tracks"
-"""Column with the number of training experiments of a scored experiment's biosample, itself left out."""
+"""Column with the number of training experiments of the biosample, without the scored experiment itself."""
 
 FEWEST_RANKED = 5
 """Tracks of which it is shown how expected and true correlation go together."""
@@ -43,11 +46,11 @@ KNOWN_METRICS = {*METRICS, *CHALLENGE, "skill"}
 COUNTED = {
     "mse": "scored", "mse1obs": "scored", "mse1imp": "scored", **dict.fromkeys(CORRELATIONS, "correlated")
 }  # fmt: skip
-"""Metrics that say how many tracks the means of errors and of correlations are over."""
+"""Metrics whose tracks are counted, and the name of the count: for means of errors, and of correlations."""
 
 
 WHOLE_SHARE = 0.95
-"""Share of the observed bins that has to be scored for a track to count as scored as a whole."""
+"""Minimum share of observed bins that must be scored for a track to count as scored as a whole."""
 
 
 @dataclass(frozen=True)
@@ -64,7 +67,7 @@ class Evaluation:
         `role` is `excluded` (not trained on), `zero-shot` (its assay not trained on in this species),
         `held out` (not trained on, but it chose when training stopped) or `training`.
     notes
-        What could not be computed, and why.
+        Notes on scores that could not be computed, and why.
     odd_rows
         Names of the tracks that are `missing` (observed and not imputed, or imputed without a readable
         observed row), `constant`, `clipped` at 16 arcsinh units, or `NaN` (at some bins, or all).
@@ -75,20 +78,20 @@ class Evaluation:
     odd_rows: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
     def odd_rows_note(self) -> str:
-        """How many rows are odd, and which; nothing where none is."""
-        found = []
+        """Say how many rows are odd, and which; empty if none are."""
+        kinds = []
         for kind, names in self.odd_rows.items():
             more = "; ..." if len(names) > MOST_NAMED else ""
             if names:
-                found.append(f"{len(names)} {kind} ({'; '.join(names[:MOST_NAMED])}{more})")
+                kinds.append(f"{len(names)} {kind} ({'; '.join(names[:MOST_NAMED])}{more})")
         tracks = len(self.scores[["assay", "biosample"]].drop_duplicates())
-        return f"beside {tracks} scored tracks, or among them, rows are: {'; '.join(found)}" if found else ""
+        return f"odd rows, beside or among {tracks} scored tracks: {'; '.join(kinds)}" if kinds else ""
 
     def summary(self) -> pd.DataFrame:
-        """Means over experiments: per role, overall and by assay class, one row per method.
+        """Average over experiments: per role, overall and by assay class, one row per method.
 
-        All methods of a row's group are averaged over the same tracks: `scored` of the group's `experiments`
-        for errors, `correlated` for correlations, which do not exist where a track is constant.
+        All methods of a group are averaged over the same tracks. Of the group's `experiments`, these are
+        `scored` for errors, and `correlated` for correlations, which do not exist where a track is constant.
         """
         groups = []
         for role, part in self.scores.groupby("role", sort=False):
@@ -99,11 +102,11 @@ class Evaluation:
         return pd.DataFrame(groups)
 
     def better_than(self, method: str = AVERAGE, metric: str = "mse") -> dict[str, tuple[int, int]]:
-        """Per role, on how many tracks imputed is better than another method by a metric, and of how many.
+        """Count per role the tracks where imputed is better than another method by a metric, and all tracks.
 
-        An error is only compared where the observed units are those of training (`same_units`), but for
-        `mse_affine`, which is calibrated. A role none
-        of whose tracks has the method, as zero-shot has no average activity, is left out.
+        An error is only compared where the observed units are those of training (`same_units`), except for
+        `mse_affine`, which is calibrated. A role without any track of the method is left out, such as
+        zero-shot for average activity.
         """
         scores = self.scores
         if metric not in {*HIGHER_IS_BETTER, *ACROSS_UNITS} and "same_units" in scores:
@@ -117,7 +120,7 @@ class Evaluation:
         return {str(role): (int(part.sum()), len(part)) for role, part in better}
 
     def rank_of_expected(self, metric: str = "pearson") -> tuple[float, int] | None:
-        """Spearman correlation of expected and true Pearson over imputed tracks that were not trained on.
+        """Correlate expected and true Pearson over imputed tracks that were not trained on, by Spearman.
 
         Returns
         -------
@@ -133,34 +136,34 @@ class Evaluation:
         return float(both[name].corr(both[metric], method="spearman")), len(both)
 
     def beside_the_best(self, metric: str = "pearson") -> dict[str, tuple[float, str, float]]:
-        """Per role the mean of a metric that is better the higher: imputed, and the best fair baseline.
+        """Compare per role the mean of imputed with the best fair baseline, by a metric that is best if high.
 
         Returns
         -------
-        The mean of imputed, the baseline's name, and its mean; no name where none has the metric. A role
-        none of whose imputed tracks has it is left out.
+        The mean of imputed, the baseline's name, and its mean; an empty name if no baseline has the metric.
+        A role is left out if no imputed track has it.
         """
         summary = self.summary()
-        found = {}
+        means_by_role = {}
         for role, part in summary[summary["assay_class"] == "overall"].groupby("role", sort=False):
             means = part.set_index("method")[metric].dropna()
             if IMPUTED in means:
                 fair = means.drop([IMPUTED, UNFAIR], errors="ignore")
                 best = (str(fair.idxmax()), float(fair.max())) if len(fair) else ("", float("nan"))
-                found[str(role)] = (float(means[IMPUTED]), *best)
-        return found
+                means_by_role[str(role)] = (float(means[IMPUTED]), *best)
+        return means_by_role
 
 
 def method_means(scores: pd.DataFrame) -> list[dict[str, Any]]:
-    """Mean of each metric for each method, over the tracks on which all of them have it.
+    """Average each metric for each method, over the tracks on which all methods have it.
 
-    A method that has a metric on none of the tracks that the methods before it share (imputed first, then by
-    the number of their tracks) gets NaN, rather than leaving the others nothing to be compared on.
+    Methods are added one by one: imputed first, then by the number of their tracks. A method that has the
+    metric on none of the tracks shared so far gets NaN, so that the others can still be compared.
 
     Returns
     -------
-    One dict per method: `method`, `scored` and `correlated` (number of tracks that means of errors and of
-    correlations are taken over) and the metrics.
+    One dict per method: `method`, `scored` and `correlated` (number of tracks in the means of errors and of
+    correlations) and the metrics.
     """
     methods = list(dict.fromkeys(scores["method"]))
     means: dict[str, dict[str, Any]] = {method: {"method": method} for method in methods}
@@ -184,16 +187,16 @@ def method_means(scores: pd.DataFrame) -> list[dict[str, Any]]:
 
 
 def metric_columns(scores: pd.DataFrame) -> list[str]:
-    """Columns of a table of scores that are metrics."""
+    """List the columns of a table of scores that are metrics."""
     return [name for name in scores.columns if name in KNOWN_METRICS]
 
 
 def missing_correlations(scores: pd.DataFrame) -> list[str]:
-    """A note per role on tracks that have no correlation because something is constant there, by name."""
+    """Note per role the tracks without correlations because the observed or a predicted track is constant."""
     notes = []
     for role, part in scores.groupby("role", sort=False):
         correlation = next(name for name in CORRELATIONS if name in part)
-        is_constant = part["method"] == ladder.CONSTANT.name  # never has one, nor keeps others from having it
+        is_constant = part["method"] == ladder.CONSTANT.name  # never has one, and does not count
         lacking = part[part[correlation].isna() & part["mse"].notna() & ~is_constant]
         tracks: dict[str, list[str]] = {}
         for row in lacking.itertuples():
@@ -211,7 +214,7 @@ def missing_correlations(scores: pd.DataFrame) -> list[str]:
 
 
 def partly_scored(scores: pd.DataFrame) -> list[str]:
-    """A note, if tracks are scored on few of their observed bins, for a method has no value on the others."""
+    """Note the tracks with few scored bins, because a method has no value on their other observed bins."""
     tracks = scores.drop_duplicates(["role", "assay", "biosample"])
     share = tracks["bins"] / tracks["observed_bins"].where(tracks["observed_bins"] > 0)
     few = tracks.assign(share=share)[share < WHOLE_SHARE].sort_values("share", kind="stable")
@@ -219,9 +222,8 @@ def partly_scored(scores: pd.DataFrame) -> list[str]:
         return []
     least = few.iloc[0]
     return [
-        f"WARNING: {len(few)} of {len(tracks)} tracks are scored on fewer bins than were observed, those "
-        "that every "
-        f"method has a value for: as few as {least['share']:.1%} ({least['biosample']} / {least['assay']}). "
-        "The other "
-        "bins count for no method; scores.tsv has both numbers (bins, observed_bins)"
+        f"WARNING: {len(few)} of {len(tracks)} tracks are scored on fewer bins than were observed, namely "
+        "where every method has a value: "
+        f"as few as {least['share']:.1%} ({least['biosample']} / {least['assay']}). "
+        "scores.tsv has both numbers (bins, observed_bins)"
     ]

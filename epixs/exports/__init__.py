@@ -1,1 +1,1 @@
-"""From compendia to what other programs open: bigWigs and track hubs."""
+"""Export compendia to files of other programs, such as bigWigs and track hubs."""

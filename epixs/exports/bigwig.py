@@ -1,8 +1,8 @@
 """Write bigWig files: sections, zoom levels and indexes, in one pass and in bounded memory.
 
-Layout as in Kent et al., Bioinformatics 2010 (supplementary tables 5 to 15); little-endian.
+The layout is that of Kent et al., Bioinformatics 2010 (supplementary tables 5 to 15), in little-endian order.
 Sections have type bedGraph.
-Why not a library: docs/architecture.md; `python -m benchmarks.export` measures it beside two.
+docs/architecture.md says why no library is used; `python -m benchmarks.export` compares with two libraries.
 """
 
 from __future__ import annotations
@@ -34,16 +34,16 @@ BEDGRAPH = 1
 ITEMS_PER_SECTION = 1024
 
 NODE_ITEMS = 256
-"""Items of a node of a tree, at most."""
+"""Maximum number of items per tree node."""
 
 FIRST_ZOOM, ZOOM_STEP, MOST_ZOOMS = 1000, 4, 10
-"""Bases per summary of the first zoom level, how many times wider the next one's are, and levels at most."""
+"""Bases per summary of the first zoom level, factor to the next level, and maximum number of levels."""
 
 LEVEL = 1
-"""Of compression. Higher ones of libdeflate take up to six times as long and save nothing here."""
+"""Compression level. Higher ones of libdeflate take up to six times as long and save nothing here."""
 
 IN_MEMORY = 1 << 20
-"""Bytes of a zoom level that are kept in memory; what is more waits in a temporary file."""
+"""Maximum number of bytes of a zoom level in memory. More than that goes into a temporary file."""
 
 ITEM = np.dtype([("start", "<u4"), ("end", "<u4"), ("value", "<f4")])
 
@@ -85,12 +85,12 @@ class Spans(NamedTuple):
 
 
 def compress(data: bytes) -> bytes:
-    """A zlib stream of some bytes: by libdeflate where it is installed, else by the standard library."""
+    """Compress bytes to a zlib stream, by libdeflate if it is installed, else by the standard library."""
     return bytes(deflate.zlib_compress(data, LEVEL)) if deflate else zlib.compress(data, LEVEL)
 
 
 def merged(bins: Bins) -> Bins:
-    """Join neighbours that touch and have one value.
+    """Join neighbours that touch and have the same value.
 
     Examples
     --------
@@ -127,24 +127,24 @@ def summarised(spans: Spans, width: int) -> Spans:
 
 
 def _ends_of_groups(apart: npt.NDArray[np.bool_]) -> tuple[Ints, Ints]:
-    """First and last place of each group; `apart` says which neighbours are not of one group."""
+    """Find the first and last index of each group; `apart` marks neighbours of different groups."""
     cuts = np.flatnonzero(apart)
     return np.concatenate([[0], cuts + 1]), np.append(cuts, apart.size)
 
 
 def _columns(of: Any, which: Any) -> Any:
-    """What an index picks from each of a tuple of arrays, as such a tuple."""
+    """Index each array of a named tuple."""
     return type(of)(*(column[which] for column in of))
 
 
 def _joined(first: Any, second: Any) -> Any:
-    """Two tuples of arrays behind one another."""
+    """Concatenate two named tuples array by array."""
     return type(second)(*map(np.concatenate, zip(first, second, strict=True))) if first else second
 
 
 @dataclass
 class _Sections:
-    """Compressed sections on their way into a file, and where on the genome each lies."""
+    """Compressed sections that are written to a file, and the place of each on the genome."""
 
     file: Any
     leaves: list[tuple[int, int, int, int, int, int]] = field(default_factory=list)
@@ -165,18 +165,18 @@ class _Zoom:
     width: int
     sections: _Sections
     last: Spans | None = None
-    """The last summary, to which more may come."""
+    """The last summary, which further bins may extend."""
     waiting: list[npt.NDArray[np.void]] = field(default_factory=list)
     count: int = 0
 
     def add(self, spans: Spans) -> Spans:
-        """Take in spans; gives the summaries that are whole."""
+        """Add spans, and return the summaries that are complete."""
         spans = summarised(_joined(self.last, spans), self.width)
         self.last = _columns(spans, slice(-1, None))
         return self._keep(_columns(spans, slice(-1)))
 
     def close(self) -> Spans | None:
-        """Write what is left; gives the last summary."""
+        """Write the remaining records, and return the last summary."""
         spans = self._keep(self.last) if self.last else None
         self._write(1)
         return spans
@@ -193,7 +193,7 @@ class _Zoom:
         return spans
 
     def _write(self, least: int) -> None:
-        """Write sections of the records that wait, none of which has fewer than `least`."""
+        """Write the waiting records as sections of at least `least` records each."""
         records = np.concatenate(self.waiting) if self.waiting else np.empty(0, SUMMARY)
         at = 0
         while records.size - at >= least:
@@ -209,14 +209,14 @@ class _Zoom:
 
 
 class BigWigWriter:
-    """Writes one bigWig; its memory grows with the number of sections alone. A context manager.
+    """Context manager that writes one bigWig. Its memory grows only with the number of sections.
 
     Parameters
     ----------
     file
         A new binary file.
     chrom_sizes
-        Length of each chromosome, all of which the file's head names. Their order is that of the data.
+        Length of each chromosome, in the order of the data. The file's header names all of them.
     """
 
     def __init__(self, file: BinaryIO, chrom_sizes: Mapping[str, int]) -> None:
@@ -229,7 +229,7 @@ class BigWigWriter:
             if width == FIRST_ZOOM or width < longest
         ]
         self._open: Bins | None = None
-        """The last item, which the next ones may make longer."""
+        """The last item, which the next bins may extend."""
         self._bases, self._low, self._high = 0, np.inf, -np.inf
         self._total = self._squares = 0.0
         self._totals_at = HEADER_BYTES + 24 * len(self._zooms)
@@ -244,17 +244,17 @@ class BigWigWriter:
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Let go of what waits in temporary files."""
+        """Close the temporary files."""
         for zoom in self._zooms:
             zoom.sections.file.close()
 
     def add(self, bins: Bins) -> None:
-        """Write bins that lie behind all earlier ones; values that are NaN are left out.
+        """Write bins that lie behind all earlier ones. Values that are NaN are left out.
 
         Parameters
         ----------
         bins
-            `chrom` counts the chromosomes of `chrom_sizes`.
+            Bins, whose `chrom` is the index into `chrom_sizes`.
         """
         known = ~np.isnan(bins.value)
         if not known.all():
@@ -267,7 +267,7 @@ class BigWigWriter:
         self._write_items(_columns(items, slice(-1)))
 
     def close(self) -> int:
-        """Write zoom levels, indexes and head; gives how many bases have a value."""
+        """Write zoom levels, indexes and header, and return the number of bases with a value."""
         if self._open:
             self._write_items(self._open)
         self._close_zooms()
@@ -289,7 +289,7 @@ class BigWigWriter:
         return self._bases
 
     def _summarise(self, bins: Bins) -> None:
-        """Add bins to the file's totals and to the zoom levels, each made from the one before."""
+        """Add bins to the file's totals and zoom levels. Each level is made from the one before."""
         widths, values = bins.end - bins.start, bins.value.astype(np.float64)
         totals = values * widths
         squares = values * totals
@@ -304,14 +304,14 @@ class BigWigWriter:
             spans = zoom.add(spans)
 
     def _close_zooms(self) -> None:
-        """End each level, which may give a last summary to the next one."""
+        """Close each level. Its last summary goes to the next level."""
         left: Spans | None = None
         for zoom in self._zooms:
             whole = zoom.add(left) if left else None
             left = _joined(whole, last) if (last := zoom.close()) else whole
 
     def _write_items(self, items: Bins) -> None:
-        """Write items as sections, each of one chromosome."""
+        """Write items as sections of one chromosome each."""
         records = np.empty(items.start.size, ITEM)
         records["start"], records["end"], records["value"] = items.start, items.end, items.value
         for first, stop in _section_ends(items.chrom):
@@ -321,7 +321,7 @@ class BigWigWriter:
             self._sections.write(head + part.tobytes(), (chrom, start), (chrom, end))
 
     def _write_zoom(self, zoom: _Zoom) -> bytes:
-        """Write a zoom level; gives its place in the file's head."""
+        """Write a zoom level, and return its entry of the file's header."""
         file, spool = self._file, zoom.sections.file
         data_at = file.tell()
         file.write(struct.pack("<I", zoom.count))
@@ -335,7 +335,7 @@ class BigWigWriter:
 
 
 def _section_ends(chrom: Ints) -> Iterator[tuple[int, int]]:
-    """Cut items into sections of one chromosome."""
+    """Cut items into sections of one chromosome each."""
     if not chrom.size:
         return
     cuts = np.concatenate([[0], np.flatnonzero(chrom[1:] != chrom[:-1]) + 1, [chrom.size]]).tolist()
@@ -345,7 +345,7 @@ def _section_ends(chrom: Ints) -> Iterator[tuple[int, int]]:
 
 
 def _write_chrom_tree(file: BinaryIO, chrom_sizes: Mapping[str, int]) -> None:
-    """Write names, numbers and lengths of chromosomes, by name: readers look names up in a sorted tree."""
+    """Write names, numbers and lengths of chromosomes as a tree, sorted by name for look-up."""
     names = sorted((name.encode(), number, size) for number, (name, size) in enumerate(chrom_sizes.items()))
     width = max(len(name) for name, _, _ in names)
     nodes_at = file.tell() + 32
@@ -368,7 +368,7 @@ def _write_chrom_tree(file: BinaryIO, chrom_sizes: Mapping[str, int]) -> None:
 
 
 def _write_index(file: BinaryIO, sections: list[tuple[int, int, int, int, int, int]]) -> None:
-    """Write the tree that finds sections by their place on the genome."""
+    """Write the tree in which readers find sections by their place on the genome."""
     leaves = np.array(sections, LEAF) if sections else np.empty(0, LEAF)
     end = file.tell()
     outer = _box(leaves) if sections else (0, 0, 0, 0)
@@ -396,12 +396,12 @@ def _write_index(file: BinaryIO, sections: list[tuple[int, int, int, int, int, i
 
 
 def _nodes(items: Any) -> list[Any]:
-    """Cut items into nodes of a tree; nothing at all is one empty node."""
+    """Cut items into tree nodes. No items give one empty node."""
     return [items[at : at + NODE_ITEMS] for at in range(0, max(1, len(items)), NODE_ITEMS)]
 
 
 def _box(leaves: npt.NDArray[np.void]) -> tuple[int, int, int, int]:
-    """The stretch of the genome that sections, which are in order, lie in."""
+    """Return the stretch of the genome that covers some sections, which are in order."""
     first = leaves[0]
     ends = leaves["end_chrom"].astype(np.uint64) << np.uint64(32) | leaves["end"].astype(np.uint64)
     last = leaves[int(np.argmax(ends))]

@@ -1,4 +1,4 @@
-"""Colours, declared once for track hubs, pages and pictures: Okabe and Ito's, for the colour-blind too."""
+"""Declare the colours of track hubs, pages and pictures: Okabe and Ito's, safe for the colour-blind."""
 
 from __future__ import annotations
 
@@ -12,32 +12,32 @@ COLOURS: dict[str, Colour] = {
     "accessibility": (204, 121, 167),
     "other": (110, 110, 110),
 }
-"""Colour of each assay class. What is imputed is paler."""
+"""Colour of each assay class. Imputed tracks are paler."""
 
 SERIES: tuple[Colour, ...] = (
     (0, 114, 178), (213, 94, 0), (0, 158, 115), (204, 121, 167), (230, 159, 0), (86, 180, 233)
 )  # fmt: skip
-"""Colours of things without a class, such as species, in their order."""
+"""Colours, in order, of items without a class, such as species."""
 
 INK: Colour = (51, 51, 51)
-"""Lines and words."""
+"""Colour of lines and text."""
 
 PALE: Colour = (226, 226, 222)
-"""Grid lines, and cells of which nothing is known."""
+"""Colour of grid lines and of cells without data."""
 
 OBSERVED: Colour = (0, 114, 178)
 
 IMPUTED: Colour = (213, 94, 0)
 
 BASELINE: Colour = (140, 140, 140)
-"""Average activity, and whatever else a model is compared with."""
+"""Colour of average activity and other methods that a model is compared with."""
 
 BEST, WORST = "#2c69a6", "#b3431f"
-"""Ends of the scale of skill: better than the baseline, and worse. White lies between them."""
+"""Ends of the colour scale of skill: better and worse than the baseline. White lies between them."""
 
 
 def colour_of(assay_class: str, kind: str) -> Colour:
-    """Colour of a track by its assay class: paler if imputed, paler still for an end of an interval."""
+    """Return a track's colour by its assay class: paler if imputed, palest for an end of an interval."""
     red, green, blue = COLOURS.get(assay_class, COLOURS["other"])
     white = {"observed": 0.0, "imputed": 0.5, "lower": 0.75, "upper": 0.75}.get(kind, 0.0)
     return (
@@ -46,7 +46,7 @@ def colour_of(assay_class: str, kind: str) -> Colour:
 
 
 def as_hex(colour: Colour) -> str:
-    """A colour as pages and pictures write it.
+    """Format a colour for pages and pictures.
 
     Examples
     --------

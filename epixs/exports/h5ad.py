@@ -1,4 +1,4 @@
-"""Factors of biosamples and assays as AnnData files, one row per label, for tools that cluster and plot."""
+"""Write factors of biosamples and assays as AnnData files, one row per label, to cluster and plot them."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ SUFFIX = ".h5ad"
 
 @dataclass(frozen=True, eq=False)
 class LabelTable:
-    """Factors of one sort of labels.
+    """Factors of one kind of labels.
 
     Parameters
     ----------
@@ -30,7 +30,7 @@ class LabelTable:
     factors
         Shape `(label, factor)`.
     labels
-        What is known of each label, by its name.
+        Metadata of each label, by its name.
     """
 
     what: str
@@ -39,7 +39,7 @@ class LabelTable:
 
 
 def label_tables(trained: TrainedModel) -> list[LabelTable]:
-    """Give the factors of a model's labels: of biosamples and assays, or of assays alone (`context`).
+    """Return the factors of a model's labels: of biosamples and assays, or of assays alone (`context`).
 
     Raises
     ------
@@ -58,7 +58,7 @@ def label_tables(trained: TrainedModel) -> list[LabelTable]:
 
 
 def _biosamples(axis: JointAxis) -> pd.DataFrame:
-    """Biosamples as the axis numbers them, named apart where two species have one of the same name."""
+    """List biosamples in the order of the axis. Their names include the species, so that they differ."""
     rows = [
         (name, part.species, int((part.training["biosample"] == name).sum()))
         for part in axis.parts
@@ -70,7 +70,7 @@ def _biosamples(axis: JointAxis) -> pd.DataFrame:
 
 
 def _assays(axis: JointAxis) -> pd.DataFrame:
-    """Assays as the axis numbers them, with their class and the species that measured them."""
+    """List assays in the order of the axis, with their class and the species that measured them."""
     rows = []
     for assay in axis.assays:
         counts = {part.species: int((part.training["assay"] == assay).sum()) for part in axis.parts}
@@ -82,16 +82,16 @@ def _assays(axis: JointAxis) -> pd.DataFrame:
 
 
 def export_factors(model: str | Path | TrainedModel, path: str | Path) -> list[Path]:
-    """Write the factors of a model's biosamples and assays as AnnData, one file for each of the two.
+    """Write the factors of a model's biosamples and assays as two AnnData files.
 
     Parameters
     ----------
     model
-        A model folder, or what `open_model` gives.
+        A model folder, or a model from `open_model`.
     path
-        Name of the files, for instance `factors.h5ad`: they are `factors.biosamples.h5ad` and
-        `factors.assays.h5ad`, for vectors of two lengths do not fit into one matrix. Models of kind
-        `context` have factors of assays alone, those of all members side by side.
+        Name of the files: `factors.h5ad` gives `factors.biosamples.h5ad` and `factors.assays.h5ad`. There are
+        two files because vectors of two lengths do not fit into one matrix. Models of kind `context` only
+        have factors of assays, those of all members side by side.
 
     Returns
     -------
@@ -134,7 +134,7 @@ def export_factors(model: str | Path | TrainedModel, path: str | Path) -> list[P
 
 
 def _categorical(labels: pd.DataFrame) -> pd.DataFrame:
-    """Texts as categories of Python's strings: AnnData of before 0.13 cannot write those of pandas 3."""
+    """Convert texts to categories of Python strings: AnnData before 0.13 cannot write those of pandas 3."""
     made = labels.copy()
     for name in labels.columns:
         if not pd.api.types.is_numeric_dtype(labels[name]):

@@ -1,6 +1,7 @@
-"""Track hubs: bigWigs in a genome browser, one composite track per assay.
+"""Write track hubs, which show bigWigs in a genome browser, with one composite track per assay.
 
-Formats as in UCSC's "Track Database Definition Document" and "Assembly Hubs"; `hub_check` reads them back.
+The formats are those of UCSC's "Track Database Definition Document" and "Assembly Hubs". `hub_check` checks
+the files written here.
 """
 
 from __future__ import annotations
@@ -23,14 +24,14 @@ from epixs.storage.files import write_text
 from epixs.storage.fingerprint import digest
 
 NAMES = "A-Za-z0-9_"
-"""Signs of the names of tracks and groups."""
+"""Characters allowed in names of tracks and groups."""
 
 
 KINDS = {"observed": "Observed", "imputed": "Imputed"}
 
 
 ENDS = {"lower": "Lower_end", "upper": "Upper_end"}
-"""Tracks that are ends of the interval that holds 80 % of the bins."""
+"""Tracks that are the ends of the interval that holds 80 % of the bins."""
 
 
 UCSC_ASSEMBLIES = frozenset(
@@ -42,7 +43,7 @@ UCSC_ASSEMBLIES = frozenset(
     tetNig2 anoCar2 melGal5 taeGut2 chlSab2 vicPac2 loxAfr3 ornAna2 criGriChoV2
     """.split()  # noqa: SIM905
 )
-"""Assemblies that UCSC's browser knows by these names; all others bring their own genome."""
+"""Assemblies that UCSC's browser knows by these names. A hub of any other brings its own genome."""
 
 
 PLACEHOLDER_EMAIL = "nobody@example.org"
@@ -61,29 +62,29 @@ def write_hub(
     two_bit: str | Path | None = None,
     email: str | None = None,
 ) -> list[str]:
-    """Write the files of a hub around bigWigs that are there.
+    """Write the files of a hub around bigWigs that already exist.
 
     Parameters
     ----------
     folder
-        The hub.
+        Folder of the hub.
     tracks
-        The table of its tracks; `file` says where each lies in the folder.
+        Table of its tracks; `file` is the path of each in the folder.
     assemblies
         Chromosomes of each assembly.
     two_bit
         Sequence of the assembly that UCSC does not know.
     email
-        Whom to ask.
+        Address to contact about the hub.
 
     Returns
     -------
-    Notes on what a user should know of the hub.
+    Notes for the user.
 
     Raises
     ------
     RegionError
-        If the sequence does not fit.
+        If the sequence does not fit the assembly.
     StoreError
         If the hub would not be valid.
     """
@@ -111,7 +112,7 @@ def write_hub(
     }
     write_text(folder / "hub.txt", _text_of([hub]))
     if email is None:
-        notes.append(f"hub.txt names {PLACEHOLDER_EMAIL}; --email says whom to ask about the hub")
+        notes.append(f"hub.txt names {PLACEHOLDER_EMAIL}; give your address with --email")
     faults = check_hub(folder)
     if faults:
         raise StoreError(f"{folder} is not a valid hub", got="; ".join(faults[:3]))
@@ -119,7 +120,7 @@ def write_hub(
 
 
 def _track_stanzas(tracks: pd.DataFrame) -> list[dict[str, str]]:
-    """Composite tracks of one assembly, each followed by its tracks."""
+    """List the composite tracks of one assembly, each followed by its tracks."""
     units = [group for _, group in tracks.groupby(["species", "assay", "scale"], sort=False)]
     parents = safe_names([f"epixs {' '.join(_keys(group))}" for group in units], NAMES, marked=False)
     labels = [
@@ -143,7 +144,7 @@ def _keys(group: pd.DataFrame) -> list[str]:
 
 
 def _tags(group: pd.DataFrame) -> dict[str, str]:
-    """The name of each biosample in a composite's subgroups."""
+    """Map each biosample to its name in a composite's subgroups."""
     biosamples = list(dict.fromkeys(group["biosample"]))
     return dict(zip(biosamples, safe_names(biosamples, NAMES, marked=False), strict=True))
 
@@ -182,15 +183,15 @@ def _track(name: str, parent: str, row: Mapping[Any, Any], tag: str) -> dict[str
     drawn = _drawn_as(kind, str(row["line"]))
     low, high = _limits(pd.DataFrame([row]))
     mark = {"imputed": "imp. ", "lower": "low ", "upper": "up "}.get(drawn, "")
-    said = "IMPUTED" if kind == "imputed" else KINDS.get(kind, kind)
-    said += f", {row['line']} end of 80 %" if drawn in ENDS else ""
+    description = "IMPUTED" if kind == "imputed" else KINDS.get(kind, kind)
+    description += f", {row['line']} end of 80 %" if drawn in ENDS else ""
     units = _units(row["output_type"], row["scale"])
     return {
         "track": name,
         "parent": f"{parent} on",
         "bigDataUrl": Path(row["file"]).name,
         "shortLabel": inert(f"{mark}{row['biosample']}", SHORT_LABEL),
-        "longLabel": inert(f"{said}: {row['biosample']}, {row['assay']} ({units})", LONG_LABEL),
+        "longLabel": inert(f"{description}: {row['biosample']}, {row['assay']} ({units})", LONG_LABEL),
         "type": f"bigWig {low} {high}",
         "subGroups": f"kind={drawn} biosample={tag}",
         "color": ",".join(map(str, colour_of(str(row["assay_class"]), drawn))),
@@ -198,18 +199,18 @@ def _track(name: str, parent: str, row: Mapping[Any, Any], tag: str) -> dict[str
 
 
 def _drawn_as(kind: str, line: str) -> str:
-    """Which of a composite's kinds a track is."""
+    """Return the kind of a track within its composite."""
     return line if line in ENDS else kind
 
 
 def _limits(group: pd.DataFrame) -> tuple[str, str]:
-    """What a view of some tracks shows: all but a few bins of the highest, in round numbers."""
+    """Return the range of values that a view of some tracks shows, in round numbers."""
     low, high = float(group["low"].min()), float(group["high"].max())
     return f"{_round(low, math.floor):g}", f"{max(_round(high, math.ceil), _round(low, math.floor) + 0.1):g}"
 
 
 def _round(value: float, whole: Any) -> float:
-    """A number outwards to two digits."""
+    """Round a number to two digits, in the direction of `whole`."""
     if value == 0:
         return 0.0
     step = 10.0 ** (math.floor(math.log10(abs(value))) - 1)
@@ -221,7 +222,7 @@ def _units(output_type: str, scale: str) -> str:
 
 
 def _short(assay: str) -> str:
-    """What tells an assay from others within few signs: its target, where it has one."""
+    """Shorten an assay's name to its target, if it has one."""
     parts = assay.split("_")
     return parts[1] if len(parts) > 2 and parts[0].endswith("-seq") and parts[1][:1].isupper() else assay
 
@@ -229,15 +230,15 @@ def _short(assay: str) -> str:
 def _own_genome(
     folder: Path, assembly: Assembly, group: pd.DataFrame, two_bit: str | Path | None
 ) -> tuple[dict[str, str], list[str]]:
-    """Files of an assembly that UCSC does not know, and their lines in `genomes.txt`; notes."""
+    """Write the files of an assembly that UCSC does not know; return lines of `genomes.txt`, and notes."""
     name, notes = folder.name, []
     sizes = dict(assembly.chrom_sizes)
     sequence = folder / f"{name}.2bit"
     if two_bit is None:
         write_unknown_sequence(sequence, sizes)
         notes.append(
-            f"UCSC does not know {assembly.name}: the hub brings a genome of N, "
-            f"{sequence.stat().st_size:,} bytes; --two-bit gives the sequence"
+            f"UCSC does not know {assembly.name}: the hub has a genome of N, "
+            f"{sequence.stat().st_size:,} bytes; give the sequence with --two-bit"
         )
     else:
         _check_sequence(Path(two_bit), assembly)
@@ -271,10 +272,10 @@ def _check_sequence(two_bit: Path, assembly: Assembly) -> None:
 
 
 def _member(label: str) -> str:
-    """A label in a list of subgroups: without blanks, which end it there; underscores are shown as blanks."""
+    """Write a label for a list of subgroups, where blanks would end it. Underscores are shown as blanks."""
     return inert(label).replace(" ", "_").replace("=", "-")
 
 
 def _text_of(stanzas: Sequence[Mapping[str, str]]) -> str:
-    """Stanzas as text, with a blank line after each."""
+    """Format stanzas as text, with a blank line after each."""
     return "".join("".join(f"{key} {value}\n" for key, value in stanza.items()) + "\n" for stanza in stanzas)

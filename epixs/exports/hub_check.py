@@ -12,7 +12,7 @@ from epixs.genome.assembly import read_chrom_sizes
 from epixs.tracks.bigwig import BigWig
 
 SHORT_LABEL, LONG_LABEL = 17, 80
-"""Signs of labels that browsers show in full."""
+"""Maximum number of characters of labels that browsers show in full."""
 
 HUB_KEYS = ("hub", "shortLabel", "longLabel", "genomesFile", "email")
 
@@ -32,7 +32,7 @@ _LIMITS = re.compile(r"(-?[0-9.]+(?:e[+-]?\d+)?):(-?[0-9.]+(?:e[+-]?\d+)?)")
 
 
 def check_hub(folder: str | Path) -> list[str]:
-    """What is wrong with a hub, as sentences; nothing where it is valid."""
+    """Describe each fault of a hub; the list is empty if the hub is valid."""
     folder = Path(folder)
     return list(_faults(folder))
 
@@ -45,7 +45,7 @@ def _faults(folder: Path) -> Iterator[str]:
     yield from _lacking("hub.txt", hubs[0], HUB_KEYS)
     yield from _labels("hub.txt", hubs[0])
     if EMAIL.fullmatch(hubs[0].get("email", "")) is None:
-        yield "hub.txt: email is none"
+        yield "hub.txt: email is not an address"
     genomes = yield from _stanzas(folder, hubs[0].get("genomesFile", ""))
     if not genomes:
         yield "genomes.txt: no genome"
@@ -120,10 +120,10 @@ def _member(what: str, track: Mapping[str, str], composites: Mapping[str, dict[s
         yield f"{what}: parent {track.get('parent')!r}"
         return
     groups = _subgroups(composites[parent[0]])
-    mine = dict(pair.partition("=")[::2] for pair in track.get("subGroups", "").split())
+    memberships = dict(pair.partition("=")[::2] for pair in track.get("subGroups", "").split())
     for group, members in groups.items():
-        if mine.get(group) not in members:
-            yield f"{what}: {group} {mine.get(group)!r} is not among its composite's"
+        if memberships.get(group) not in members:
+            yield f"{what}: {group} {memberships.get(group)!r} is not among its composite's"
 
 
 def _data(
@@ -158,7 +158,7 @@ def _dimensions(what: str, track: Mapping[str, str]) -> Iterator[str]:
 
 
 def _subgroups(track: Mapping[str, str]) -> dict[str, dict[str, str]]:
-    """The subgroups of a composite, and their members."""
+    """Return the subgroups of a composite, and their members."""
     lines = [value.split() for key, value in track.items() if re.fullmatch(r"subGroup\d+", key)]
     return {line[0]: dict(pair.partition("=")[::2] for pair in line[2:]) for line in lines if line}
 
@@ -166,7 +166,7 @@ def _subgroups(track: Mapping[str, str]) -> dict[str, dict[str, str]]:
 def _labels(what: str, stanza: Mapping[str, str]) -> Iterator[str]:
     for key, most in (("shortLabel", SHORT_LABEL), ("longLabel", LONG_LABEL)):
         if len(stanza.get(key, "")) > most:
-            yield f"{what}: {key} has more than {most} signs"
+            yield f"{what}: {key} has more than {most} characters"
         if re.search("[<>]", stanza.get(key, "")):
             yield f"{what}: {key} has markup"
 
@@ -176,7 +176,7 @@ def _lacking(what: str, stanza: Mapping[str, str], keys: tuple[str, ...]) -> Ite
 
 
 def _stanzas(folder: Path, name: str) -> Generator[str, None, list[dict[str, str]]]:
-    """Read a file of a hub as stanzas, its return value; faults of its lines."""
+    """Read a file of a hub: yields the faults of its lines, returns its stanzas."""
     path = folder / name
     if not name or not path.is_file() or folder.resolve() not in path.resolve().parents:
         yield f"{name or 'a file'} is not there"

@@ -1,4 +1,4 @@
-"""One locus of compendia as a table in a file: bedGraph for genome tools, Parquet for data frames."""
+"""Write one locus of compendia as a table: bedGraph for genome tools, Parquet for data frames."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from epixs.exports.names import inert
 from epixs.exports.source import choose_rows, open_export_source
 
 MOST_VALUES = 1 << 27
-"""Values of a table, at most: half a gigabyte."""
+"""Maximum number of values in a table: half a gigabyte."""
 
 
 def export_locus(
@@ -38,27 +38,27 @@ def export_locus(
     Parameters
     ----------
     compendia, raw, biosamples, assays, pairs
-        As in `export`; all compendia are of one assembly and hold the same bins there.
+        As in `export`. All compendia must be of one assembly and hold the same bins of the locus.
     locus
         For instance `"chr19:3,000,000-3,100,000"`.
     bedgraph
-        Text file: a `track` line for each experiment, then its items. Equal neighbours are one item, bins
-        without a value are absent.
+        Text file: a `track` line per experiment, then its items. Neighbours with the same value are one item;
+        bins without a value are absent.
     parquet
-        Parquet file: `chrom`, `start` and `end` of each bin, then a column per experiment.
+        Parquet file: `chrom`, `start` and `end` of each bin, then one column per experiment.
 
     Returns
     -------
-    The table, as `ds.epixs.to_dataframe` has it. Columns say `observed` or `imputed` where there are both.
+    The table, as from `ds.epixs.to_dataframe`. If there are both, column names say `observed` or `imputed`.
 
     Raises
     ------
     AxisError
-        If something asked for is not there.
+        If a biosample, an assay or a pair is in no compendium.
     RegionError
-        If a compendium has no bin there, they differ in bins, or the locus is too large for one table.
+        If a compendium has no bin of the locus, they differ in bins, or the locus is too large for one table.
     ConfigError
-        If there is not one file to write, it cannot be written there, or pyarrow is missing for Parquet.
+        If not exactly one file is given, it cannot be written, or pyarrow is missing for Parquet.
     """
     path = _file(bedgraph, parquet)
     several: Sequence[str | Path | xr.Dataset] = (
@@ -91,15 +91,17 @@ def export_locus(
         labels.append(source.labels.loc[its_rows])
     assert place is not None  # choose_rows refuses an empty choice
     signal = pd.DataFrame(np.concatenate(columns).T, columns=_names(pd.concat(labels, ignore_index=True)))
-    found = pd.concat([place, signal], axis=1)
-    found = found.sort_values("start", kind="stable", ignore_index=True)  # regions may be in any order
+    table_of_locus = pd.concat([place, signal], axis=1)
+    table_of_locus = table_of_locus.sort_values(
+        "start", kind="stable", ignore_index=True
+    )  # regions may be in any order
     with _whole(path) as partial:
         if bedgraph is not None:
-            _write_bedgraph(found, partial)
+            _write_bedgraph(table_of_locus, partial)
         else:
-            _write_parquet(found, partial)
-    found.attrs["notes"] = notes
-    return found
+            _write_parquet(table_of_locus, partial)
+    table_of_locus.attrs["notes"] = notes
+    return table_of_locus
 
 
 def _file(bedgraph: str | Path | None, parquet: str | Path | None) -> Path:
@@ -115,17 +117,17 @@ def _file(bedgraph: str | Path | None, parquet: str | Path | None) -> Path:
 
 
 def _runs(bins: np.ndarray) -> list[tuple[int, int]]:
-    """Bins that follow one another, as `[start, stop)`."""
+    """Split bins into consecutive ones, as `[start, stop)`."""
     breaks = np.flatnonzero(np.diff(bins) != 1) + 1
     return [(int(run[0]), int(run[-1]) + 1) for run in np.split(bins, breaks)]
 
 
 def _names(labels: pd.DataFrame) -> list[str]:
-    """One name per experiment; its kind is named where there are two."""
+    """Name each experiment, with its kind if there are two kinds."""
     names = experiment_names(labels[["biosample", "assay", "accession"]]).tolist()
     if len(set(labels["kind"])) > 1:
-        plain = [f"{b} / {a}" for b, a in zip(labels["biosample"], labels["assay"], strict=True)]
-        names = [f"{name} ({kind})" for name, kind in zip(plain, labels["kind"], strict=True)]
+        labels_only = [f"{b} / {a}" for b, a in zip(labels["biosample"], labels["assay"], strict=True)]
+        names = [f"{name} ({kind})" for name, kind in zip(labels_only, labels["kind"], strict=True)]
         if len(set(names)) < len(names):
             names = [
                 f"{name} / {accession}" for name, accession in zip(names, labels["accession"], strict=True)
@@ -164,7 +166,7 @@ def _write_parquet(table: pd.DataFrame, path: Path) -> None:
 
 @contextlib.contextmanager
 def _whole(path: Path) -> Iterator[Path]:
-    """A name beside a file, which takes the file's place when all is written."""
+    """Yield a partial file's path, and rename it to `path` when everything is written."""
     partial = path.with_name(f"partial-{path.name}")
     try:
         yield partial

@@ -1,4 +1,4 @@
-"""Names for files and hubs, made from labels that people wrote."""
+"""Make names for files and hubs from labels that people wrote."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from collections.abc import Sequence
 from epixs.storage.fingerprint import digest
 
 MOST_SIGNS = 120
-"""Signs of a name, at most: files may have 255 bytes, and UCSC's tracks 128 signs."""
+"""Maximum number of characters of a name: file names may have 255 bytes, UCSC's tracks 128 characters."""
 
 DIGEST_SIGNS = 8
 
 
 def safe_names(labels: Sequence[str], allowed: str = r"A-Za-z0-9_.+-", *, marked: bool = True) -> list[str]:
-    """One name per label: only allowed signs, begins with a letter, and no two alike in any case of letters.
+    """Make one name per label, of allowed characters, starting with a letter, unique in upper and lower case.
 
-    A name that would be another's too ends with a digest of its label. If `marked`, so does one that is not
-    the label itself; then its name does not depend on what else is named.
+    If two names would be the same, each ends with a digest of its label. If `marked`, so does a name that
+    differs from its label; the name then does not depend on the other labels.
 
     Examples
     --------
@@ -47,11 +47,11 @@ def _cleaned(label: str, allowed: str) -> str:
 
 
 def inert(text: str, most: int | None = None) -> str:
-    """Text that others show: one line without markup, or a backslash, which continues lines of hubs."""
+    """Make a text safe to show: one line without markup, or backslashes (which continue lines of hubs)."""
     return one_line(str(text).translate(str.maketrans('<>&"\\', "()+'/")), most) or "-"
 
 
 def one_line(text: str, most: int | None = None) -> str:
-    """Text on one line, without control characters; one that is too long ends with `...`."""
+    """Put a text on one line, without control characters. A text that is too long ends with `...`."""
     line = " ".join("".join(sign if sign.isprintable() else " " for sign in text).split())
     return line if most is None or len(line) <= most else f"{line[: most - 3].rstrip()}..."

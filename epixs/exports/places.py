@@ -1,4 +1,4 @@
-"""The bins of a compendium in genome order, block by block, with their coordinates."""
+"""List the bins of a compendium in genome order, block by block, with their coordinates."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from epixs.errors import RegionError
 from epixs.genome.regions import BIN_SIZE, Regions
 
 BLOCK_BINS = 1 << 19
-"""Bins that are read and written at a time, at most."""
+"""Maximum number of bins that are read and written at a time."""
 
 
 class Place(NamedTuple):
-    """Bins that lie behind one another on a chromosome and in the compendium."""
+    """Consecutive bins, both on a chromosome and in the compendium."""
 
     chrom: int
     start: int
@@ -32,24 +32,24 @@ class Place(NamedTuple):
 def places_in_order(
     regions: Regions, chrom_sizes: Mapping[str, int], only: Regions | None = None
 ) -> list[Place]:
-    """The bins of a compendium, in the order of an assembly's chromosomes.
+    """List the bins of a compendium in the order of an assembly's chromosomes.
 
     Parameters
     ----------
     regions
-        Of the compendium.
+        Regions of the compendium.
     chrom_sizes
         Length of each chromosome of the assembly.
     only
-        If given, only bins that these regions touch too.
+        If given, only bins that these regions touch are listed.
 
     Raises
     ------
     RegionError
-        If a region lies on no chromosome of the assembly, or none of `only` in the compendium.
+        If a region lies outside the assembly's chromosomes, or no region of `only` in the compendium.
     """
     number = {name: index for index, name in enumerate(chrom_sizes)}
-    found = []
+    places = []
     wanted: dict[str, list[tuple[int, int]]] = {}
     for chrom, start, end in zip(only.chrom, only.start, only.end, strict=True) if only else ():
         wanted.setdefault(chrom, []).append((start, end))
@@ -66,10 +66,10 @@ def places_in_order(
         for low, high in wanted.get(chrom, []) if only else [(start, end)]:
             low, high = max(low, start), min(high, end)
             if low < high:
-                found.append(Place(number[chrom], low, high, first + (low - start) // BIN_SIZE))
-    if not found:
+                places.append(Place(number[chrom], low, high, first + (low - start) // BIN_SIZE))
+    if not places:
         raise RegionError("none of the regions asked for lies in the store", next_step="see `epixs info`")
-    return sorted(found)
+    return sorted(places)
 
 
 def blocks_of(places: list[Place], most: int = BLOCK_BINS) -> Iterator[list[Place]]:
@@ -91,18 +91,18 @@ def blocks_of(places: list[Place], most: int = BLOCK_BINS) -> Iterator[list[Plac
 
 
 def stretches_of(block: list[Place]) -> list[tuple[int, int]]:
-    """Bins `[start, stop)` of a block as a store holds them: neighbours there are read together."""
-    found: list[tuple[int, int]] = []
+    """List the bins `[start, stop)` of a block as a store holds them. Neighbours there are joined."""
+    stretches: list[tuple[int, int]] = []
     for place in block:
-        if found and found[-1][1] == place.first_bin:
-            found[-1] = found[-1][0], place.first_bin + place.n_bins
+        if stretches and stretches[-1][1] == place.first_bin:
+            stretches[-1] = stretches[-1][0], place.first_bin + place.n_bins
         else:
-            found.append((place.first_bin, place.first_bin + place.n_bins))
-    return found
+            stretches.append((place.first_bin, place.first_bin + place.n_bins))
+    return stretches
 
 
 def coordinates(block: list[Place]) -> tuple[npt.NDArray[np.int64], ...]:
-    """Chromosome, start and end of each bin of a block; arrays of one shape."""
+    """Compute chromosome, start and end of each bin of a block: arrays of one shape."""
     counts = np.array([place.n_bins for place in block])
     chrom, start, end = (
         np.repeat(np.array(column, dtype=np.int64), counts) for column in list(zip(*block, strict=True))[:3]

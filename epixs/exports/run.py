@@ -1,4 +1,4 @@
-"""Rows of compendia -> bigWigs, alone or with a track hub; run again, it writes what is not there yet."""
+"""Export rows of compendia as bigWigs, alone or with a track hub. A second run only writes missing files."""
 
 from __future__ import annotations
 
@@ -31,15 +31,15 @@ from epixs.storage.location import is_url
 from epixs.storage.lock import writing
 
 FORMAT = 1
-"""Of the files: another one where the same signal gives other files."""
+"""Version of the files' format. It changes whenever the same signal would give other files."""
 
 ROWS_AT_ONCE = 16
-"""Rows that are read together, at most: those of a chunk."""
+"""Maximum number of rows that are read together: those of a chunk."""
 
 
 @dataclass(frozen=True, eq=False)
 class _Target:
-    """One row (or an end of its interval), what its file will be called, and what the file depends on."""
+    """One row (or an end of its interval), the name of its file, and all that the file depends on."""
 
     source: Source
     row: int
@@ -67,28 +67,28 @@ def export(
     client: Any = None,
     progress: Callable[[Progress], None] | None = None,
 ) -> pd.DataFrame:
-    """Write tracks of compendia as bigWigs, alone or with a track hub; run again, it resumes.
+    """Write tracks of compendia as bigWigs, alone or with a track hub. A second run resumes the first.
 
-    A file has one value per 25 bp bin, in genome order: equal neighbours are one item, and bins without a
-    value, or outside the regions, are absent. It is there as a whole or not at all.
+    A file has one value per 25 bp bin, in genome order. Neighbours with the same value are one item; bins
+    without a value, or outside the regions, are absent. Files never exist in part.
 
     Parameters
     ----------
     compendia
-        Stores, observed or imputed; or Datasets, as `open_compendium` and `open_imputed` give them: what is
-        lazy is computed as it is written.
+        Stores, observed or imputed; or Datasets from `open_compendium` or `open_imputed`. Lazy Datasets are
+        computed as they are written.
     bigwig
         Folder for bigWigs: new, empty, or of an earlier export.
     hub
         Folder for a track hub with its bigWigs, instead.
     raw
-        Write the tracks' own units, the hyperbolic sine of what is stored. By default files hold arcsinh
-        units, in which weak and strong signal are both visible; their names say which.
+        Write the tracks' own units, the hyperbolic sine of the stored values. By default files hold arcsinh
+        units, in which weak and strong signal are both visible. File names say which.
     interval
-        Also write the ends of the interval that holds 80 % of the bins, as files of their own, of imputed
-        tracks whose store has a `spread`.
+        Also write the ends of the interval that holds 80 % of the bins, as separate files, for imputed tracks
+        whose store has a `spread`.
     biosamples, assays, pairs
-        What to write; by default all that could be read. What is given of each restricts the choice.
+        Experiments to write; by default all readable ones. Each argument restricts the choice further.
     regions
         BED file: write only bins that its intervals touch.
     assembly
@@ -96,21 +96,21 @@ def export(
     two_bit
         For a hub, the sequence of a genome that UCSC does not know; without it, the hub has a genome of N.
     email
-        For a hub: whom to ask about it.
+        For a hub, the address to contact about it.
     client
-        A `distributed.Client`, or a `concurrent.futures.ThreadPoolExecutor`; without one, in this process.
+        A `distributed.Client` or a `concurrent.futures.ThreadPoolExecutor`; by default this process.
     progress
-        Called with the number of bins written so far, and in all.
+        Called with the number of bins written so far, and of all bins.
 
     Returns
     -------
-    One row per file, as `tracks.tsv` in the folder has it: labels, `low` and `high` (a range for display),
-    `bases` with a value; `attrs["notes"]` says what was left out.
+    One row per file, as in `tracks.tsv` in the folder: labels, `low` and `high` (a range for display), and
+    the number of `bases` with a value. `attrs["notes"]` says which rows were left out.
 
     Raises
     ------
     AxisError
-        If something asked for is not there.
+        If a biosample, an assay or a pair is in no compendium.
     RegionError
         If chromosome sizes are not known or do not fit, or no bin is left.
     ConfigError
@@ -146,14 +146,14 @@ def export(
         write_table(folder, written.values())
         kept = {target.file: written[target.file] for target in targets if _is_there(folder, target, written)}
         pending = [target for target in targets if target.file not in kept]
-        for target, found in _write(folder, pending, client, progress, raw=raw):
-            if found is None:
+        for target, summary in _write(folder, pending, client, progress, raw=raw):
+            if summary is None:
                 written.pop(target.file, None)
                 accession = target.source.labels["accession"][target.row]
                 what = "value" if target.line == "signal" else f"{target.line} end of an interval"
                 notes.append(f"{target.source.name}: {accession} has no {what} there: no file")
             else:
-                kept[target.file] = written[target.file] = _record(target, found, raw=raw)
+                kept[target.file] = written[target.file] = _record(target, summary, raw=raw)
             write_table(folder, written.values())
         table = tracks_table(kept[target.file] for target in targets if target.file in kept)
         if hub is not None:
@@ -164,7 +164,7 @@ def export(
 
 
 def _folder(bigwig: str | Path | None, hub: str | Path | None) -> Path:
-    """The folder to write to, checked."""
+    """Check the folder to write to, and return it."""
     if (bigwig is None) == (hub is None):
         got = "neither" if bigwig is None else "both: a hub has its own bigWigs"
         raise ConfigError("--bigwig and --hub", got=got, expected="one of them")
@@ -188,27 +188,27 @@ def _folder(bigwig: str | Path | None, hub: str | Path | None) -> Path:
 
 
 def assembly_of(source: Source, given: Assembly | None) -> Assembly:
-    """Chromosome sizes of a source's assembly: those given, known, beside its store, or kept in it."""
+    """Find the chromosome sizes of a source's assembly: given, known, beside its store, or kept in it."""
     regions = source.regions
     name = regions.assembly
     if given is not None:
         return Assembly(name, given.chrom_sizes)
     beside = Path(source.held).parent if isinstance(source.held, str) and not is_url(source.held) else None
-    found = find_assembly(name, beside)
-    if found.chrom_sizes:
-        return found
+    known = find_assembly(name, beside)
+    if known.chrom_sizes:
+        return known
     if set(regions.chrom_sizes) == set(regions.chrom):
         return Assembly(name, regions.chrom_sizes)
-    return load_assembly(name, beside)  # refuses it, saying which are known
+    return load_assembly(name, beside)  # raises, and lists the known ones
 
 
 def _lines(sources: Sequence[Source], *, interval: bool) -> list[tuple[str, ...]]:
-    """What is written of each row of each source."""
+    """List the lines (signal, ends of its interval) to write per row of each source."""
     if interval and not any(source.has_spread for source in sources):
         raise ConfigError(
             "--interval",
-            got="no store that says how far off its signal may be",
-            expected="an imputed store with `spread`, as models of kind context give it",
+            got="no store with a `spread`",
+            expected="an imputed store with `spread`, as models of kind context write it",
         )
     return [tuple(LINES) if interval and source.has_spread else ("signal",) for source in sources]
 
@@ -223,15 +223,15 @@ def _targets(
     raw: bool,
     subfolders: bool,
 ) -> list[_Target]:
-    """All rows that are wanted, with their files."""
+    """List all rows to write, with their files."""
     folders = dict(zip(assemblies, safe_names(list(assemblies)), strict=True))
-    every = [
+    wanted = [
         (source, row, line)
         for source, its_rows, its_lines in zip(sources, rows, lines, strict=True)
         for row in its_rows
         for line in its_lines
     ]
-    names = iter(safe_names([_label(*one, raw=raw) for one in every]))
+    names = iter(safe_names([_label(*one, raw=raw) for one in wanted]))
     targets = []
     for source, its_rows, its_lines in zip(sources, rows, lines, strict=True):
         known = assemblies[source.regions.assembly]
@@ -257,7 +257,7 @@ def _scale(*, raw: bool) -> str:
 
 
 def _is_there(folder: Path, target: _Target, written: Mapping[str, Mapping[str, Any]]) -> bool:
-    """Whether a file was written from what it would be written from now."""
+    """Whether a file exists and was written from the same data and settings as now."""
     record = written.get(target.file)
     return (
         record is not None
@@ -267,7 +267,7 @@ def _is_there(folder: Path, target: _Target, written: Mapping[str, Mapping[str, 
 
 
 def _record(target: _Target, found: Mapping[str, Any], *, raw: bool) -> dict[str, Any]:
-    """What the table of tracks says of a file."""
+    """Make a file's row in the table of tracks."""
     labels = target.source.labels.loc[target.row]
     names = ("kind", "biosample", "assay", "assay_class", "accession", "output_type")
     return {
@@ -290,7 +290,7 @@ def _write(
     *,
     raw: bool,
 ) -> Iterable[tuple[_Target, dict[str, Any] | None]]:
-    """Write files, several at a time; each with what was found in it."""
+    """Write files, several at a time, and yield each with its summary."""
     groups = _groups(pending, n_threads(client))
     total = sum(place.n_bins for target in pending for place in target.places)
     done, lock = 0, threading.Lock()
@@ -303,26 +303,26 @@ def _write(
                 progress(Progress(done, total))
 
     moved(0)
-    here = client is None or isinstance(client, ThreadPoolExecutor)
+    in_this_process = client is None or isinstance(client, ThreadPoolExecutor)
     for target in pending:
         (folder / target.file).parent.mkdir(exist_ok=True)
     tasks = [_task(folder, group, raw=raw) for group in groups]
-    work = functools.partial(_work, moved if here else None)
-    for number, found in run_tasks(work, str(folder), list(enumerate(tasks)), client):
-        if not here:
+    work = functools.partial(_work, moved if in_this_process else None)
+    for number, summaries in run_tasks(work, str(folder), list(enumerate(tasks)), client):
+        if not in_this_process:
             moved(sum(place.n_bins for target in groups[number] for place in target.places))
-        yield from zip(groups[number], found, strict=True)
+        yield from zip(groups[number], summaries, strict=True)
 
 
 def _work(
     moved: Callable[[int], None] | None, _: Any, task: tuple[int, TrackTask]
 ) -> tuple[int, list[dict[str, Any] | None]]:
-    """Write the files of a task; gives its number too."""
+    """Write the files of a task, and return its number too."""
     return task[0], write_tracks(task[1], moved)
 
 
 def _groups(pending: Sequence[_Target], threads: int) -> list[list[_Target]]:
-    """Targets that are read together: of one chunk, and so many that each thread has some."""
+    """Group targets that are read together: of one chunk, and few enough that each thread gets some."""
     most = max(1, min(ROWS_AT_ONCE, -(-len(pending) // threads)))
     groups: list[list[_Target]] = []
     for target in pending:

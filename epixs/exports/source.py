@@ -1,4 +1,4 @@
-"""What is exported: some rows of a compendium, stored or computed as they are read."""
+"""Open compendia for export, stored or computed as they are read, and choose their rows."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ Signal = npt.NDArray[np.float32]
 Ints = npt.NDArray[np.int64]
 
 LINES = {"signal": 0.0, "lower": -HALF_WIDTH, "upper": HALF_WIDTH}
-"""What can be drawn of a row, and by how many spreads it is above the signal: the signal, and the ends of the
-interval that holds 80 % of the bins."""
+"""Lines of a row, and their distance above the signal in spreads: the signal, and the ends of the interval
+that holds 80 % of the bins."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,19 +38,19 @@ class Source:
     Parameters
     ----------
     name
-        What messages call it.
+        Its name in messages.
     labels
         Its experiments, one row each.
     regions
         Its regions.
     species, plan
-        Its species, and the fingerprint of what it was made from.
+        Its species, and the fingerprint of its plan.
     has_gaps
-        Whether a bin may be without a value.
+        Whether bins may lack a value.
     has_spread
-        Whether it says how far off its signal may be.
+        Whether it has a `spread`, the expected error of its signal.
     held
-        The store; or a Dataset, computed as it is read.
+        The store; or a Dataset, which is computed as it is read.
     """
 
     name: str
@@ -63,14 +63,14 @@ class Source:
     held: str | xr.Dataset
 
     def reader(self, rows: Sequence[int], lines: Sequence[str] = ()) -> Callable[[int, int], Signal]:
-        """Give the function that reads bins `[start, stop)` of some rows, shape `(row, bin)`.
+        """Return a function that reads bins `[start, stop)` of some rows, shape `(row, bin)`.
 
         Parameters
         ----------
         rows
-            Their numbers.
+            Numbers of the rows.
         lines
-            What of each row is read, of `LINES`; by default the signal.
+            The line to read of each row, one of `LINES`; by default the signal.
         """
         shifts = np.array([LINES[line] for line in lines] or [0.0] * len(rows), np.float32)[:, None]
         moved = shifts[:, 0] != 0
@@ -81,15 +81,15 @@ class Source:
 
         def read(start: int, stop: int) -> Signal:
             signal, *spread = values(start, stop)
-            found = signal[place]
+            values_of_lines = signal[place]
             if spread:
-                found[moved] += shifts[moved] * spread[0][place[moved]]
-            return found
+                values_of_lines[moved] += shifts[moved] * spread[0][place[moved]]
+            return values_of_lines
 
         return read
 
     def _stored(self, rows: Ints, names: Sequence[str]) -> Callable[[int, int], list[Signal]]:
-        """Read variables of some rows, in the thread that asks: Dask would call other workers."""
+        """Read variables of some rows in the calling thread, as Dask would call other workers."""
         store, first, last = open_store(str(self.held)), int(rows[0]), int(rows[-1])
         arrays = [store.array(name) for name in names]
         return lambda start, stop: [
@@ -98,7 +98,7 @@ class Source:
         ]
 
     def _computed(self, rows: Ints, names: Sequence[str]) -> Callable[[int, int], list[Signal]]:
-        """Compute variables of some rows, in the thread that asks: a worker of Dask asks no other one."""
+        """Compute variables of some rows in the calling thread, so that a Dask worker calls no other one."""
         chosen = cast("xr.Dataset", self.held)[list(names)].isel(experiment=rows)
 
         def read(start: int, stop: int) -> list[Signal]:
@@ -110,17 +110,17 @@ class Source:
 
 
 def open_export_source(compendium: str | Path | xr.Dataset) -> Source:
-    """Open what is to be exported.
+    """Open a compendium for export.
 
     Parameters
     ----------
     compendium
-        A store; or a Dataset of all bins of one, as `open_compendium` and `open_imputed` give it.
+        A store; or a Dataset of all its bins, from `open_compendium` or `open_imputed`.
 
     Raises
     ------
     StoreError
-        If it is no finished compendium, or a Dataset of a part of its bins.
+        If it is not a finished compendium, or a Dataset of only some of its bins.
     """
     stored = not isinstance(compendium, xr.Dataset)
     dataset = open_compendium(compendium) if not isinstance(compendium, xr.Dataset) else compendium
@@ -130,15 +130,15 @@ def open_export_source(compendium: str | Path | xr.Dataset) -> Source:
         raise StoreError(
             f"{name} is no compendium",
             got=f"no attribute {', '.join(sorted(missing))}",
-            expected="one of epixs",
+            expected="a compendium of epixs",
         )
     regions = regions_of(dataset)
     if dataset.sizes["bin"] != regions.n_bins:
         raise StoreError(
-            f"{name} holds a part of its compendium",
+            f"{name} holds only a part of its compendium",
             got=f"{dataset.sizes['bin']:,} of {regions.n_bins:,} bins",
             expected="all bins",
-            next_step="give the whole, and choose by `regions`",
+            next_step="give all bins, and choose with `regions`",
         )
     return Source(
         name,
@@ -153,7 +153,7 @@ def open_export_source(compendium: str | Path | xr.Dataset) -> Source:
 
 
 def _labels_of(dataset: xr.Dataset) -> pd.DataFrame:
-    """Labels of all experiments; what is computed as it is read has no summaries and is whole."""
+    """Return the labels of all experiments. A lazy Dataset has no summaries, and all its rows are `ok`."""
     names = [v.name for v in (*EXPERIMENT_LABELS, KIND, *EXPERIMENT_SUMMARIES) if v.name in dataset.coords]
     table = pd.DataFrame({name: dataset[name].to_numpy().astype(object) for name in names})
     for name, value in ((KIND.name, dataset.attrs.get("kind", "")), ("status", "ok")):
@@ -169,12 +169,12 @@ def choose_rows(
     assays: Collection[str] = (),
     pairs: Collection[Pair] | None = None,
 ) -> tuple[list[list[int]], list[str]]:
-    """Choose the rows of each source to export; and notes on those that cannot be.
+    """Choose the rows of each source to export, and note those that cannot be exported.
 
     Raises
     ------
     AxisError
-        If no source has a biosample, an assay or a pair that was asked for, or nothing is left.
+        If a biosample, an assay or a pair is in no source, or nothing is left.
     """
     for name, wanted in (("biosample", biosamples), ("assay", assays)):
         known = {label for source in sources for label in source.labels[name]}

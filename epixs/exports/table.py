@@ -1,4 +1,4 @@
-"""The table of tracks in a folder: what each file is, and from what it was made."""
+"""Read and write the table of tracks in a folder: what each file is, and from what it was made."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ COLUMNS = (
 
 
 def read_table(folder: Path) -> dict[str, dict[str, Any]]:
-    """What a folder's table says of each file; empty where there is no table.
+    """Read a folder's table as one record per file; empty if there is no table.
 
     Raises
     ------
     StoreError
-        If it is not such a table.
+        If the file is not a table of tracks.
     """
     path = folder / TABLE
     if not path.is_file():
@@ -46,7 +46,7 @@ def read_table(folder: Path) -> dict[str, dict[str, Any]]:
 
 
 def tracks_table(records: Iterable[Mapping[str, Any]]) -> pd.DataFrame:
-    """Records as a table."""
+    """Make a table of records."""
     return pd.DataFrame([dict(record) for record in records], columns=list(COLUMNS))
 
 

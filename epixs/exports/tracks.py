@@ -1,4 +1,4 @@
-"""Some rows of a compendium as bigWig files, each of them there as a whole or not at all."""
+"""Write some rows of a compendium as bigWig files. A file appears only when it is complete."""
 
 from __future__ import annotations
 
@@ -19,30 +19,30 @@ from epixs.exports.places import Place, blocks_of, coordinates, stretches_of
 from epixs.exports.source import Signal, Source
 
 PARTIAL = "partial-"
-"""How the names of files begin that are not whole yet."""
+"""Prefix of the names of unfinished files."""
 
 STEPS = 64
-"""Steps per arcsinh unit in which values are counted, for limits of a view."""
+"""Number of steps per arcsinh unit in which values are counted, to find the limits of a view."""
 
 MOST_UNITS = 100.0
-"""Arcsinh units beyond what a track can hold: in single precision, the hyperbolic sine of 89 is infinite."""
+"""Limit beyond the arcsinh units that a track can hold: sinh(89) is infinite in single precision."""
 
 IN_VIEW = 0.001
-"""Share of bins that a view may cut off at its top, and at its bottom."""
+"""Share of bins that a view may cut off at its top, and the same at its bottom."""
 
 
 @dataclass(frozen=True, eq=False)
 class TrackTask:
-    """Rows of a source that one worker writes, reading them together.
+    """Rows of a source that one worker reads together and writes.
 
     Parameters
     ----------
     source, rows, lines
-        What is written: of each row one of `source.LINES`.
+        The source, its rows, and for each row one of `source.LINES`.
     files
         The file of each row.
     places, chrom_sizes
-        Which bins, and the chromosomes of the files.
+        The bins to write, and the chromosomes of the files.
     raw
         Whether values are in the tracks' own units.
     """
@@ -58,7 +58,7 @@ class TrackTask:
 
 @dataclass
 class _Seen:
-    """How often each value was written, in steps of an arcsinh unit."""
+    """Counts of the values written, in steps of arcsinh units."""
 
     counts: npt.NDArray[np.int64] = field(
         default_factory=lambda: np.zeros(2 * int(MOST_UNITS) * STEPS + 1, np.int64)
@@ -69,7 +69,7 @@ class _Seen:
         self.counts += np.bincount(steps + self.counts.size // 2, minlength=self.counts.size)
 
     def limits(self) -> tuple[float, float]:
-        """Values in arcsinh units between which all but a few bins lie; 0 always does."""
+        """Return the limits, in arcsinh units, between which all but a few bins lie, and always 0."""
         reached = np.cumsum(self.counts) / max(1, int(self.counts.sum()))
         low, high = np.searchsorted(reached, [IN_VIEW, 1 - IN_VIEW])
         middle = self.counts.size // 2
@@ -82,23 +82,23 @@ def write_tracks(task: TrackTask, moved: Callable[[int], None] | None = None) ->
     Parameters
     ----------
     task
-        What to write.
+        Rows to write.
     moved
-        Called with the number of bins after each block.
+        Called after each block, with its number of bins.
 
     Returns
     -------
-    For each row, limits of a view (`low`, `high`, in the file's units), `bases` with a value, and the file's
-    `size`; None, and no file, where it has no value at all.
+    For each row, limits of a view (`low`, `high`, in the file's units), the number of `bases` with a value,
+    and the file's `size`. A row without any value gives None, and no file.
 
     Raises
     ------
     StoreError
-        If a value is missing where none may be, or is too large for a track.
+        If a value is missing where none may be missing, or is too large for a track.
     """
     read = task.source.reader(task.rows, task.lines)
     signals = [line == "signal" for line in task.lines]
-    found: list[dict[str, Any] | None] = []
+    summaries: list[dict[str, Any] | None] = []
     with contextlib.ExitStack() as stack:
         files = [stack.enter_context(_new_file(Path(path))) for path in task.files]
         writers = [stack.enter_context(BigWigWriter(file, task.chrom_sizes)) for file in files]
@@ -111,8 +111,8 @@ def write_tracks(task: TrackTask, moved: Callable[[int], None] | None = None) ->
             ):
                 _check(task.source, row, signal, whole=is_signal and not task.source.has_gaps)
                 counts.add(signal[~np.isnan(signal)])
-                shown = decode(signal).astype(np.float32) if task.raw else signal
-                writer.add(Bins(chrom, start, end, shown))
+                in_units = decode(signal).astype(np.float32) if task.raw else signal
+                writer.add(Bins(chrom, start, end, in_units))
             if moved:
                 moved(chrom.size * len(files))
         for path, file, writer, counts in zip(task.files, files, writers, seen, strict=True):
@@ -123,10 +123,10 @@ def write_tracks(task: TrackTask, moved: Callable[[int], None] | None = None) ->
             file.flush()
             os.fsync(file.fileno())
             size = os.fstat(file.fileno()).st_size
-            found.append({"low": low, "high": high, "bases": bases, "size": size} if bases else None)
+            summaries.append({"low": low, "high": high, "bases": bases, "size": size} if bases else None)
             if bases:
                 os.replace(file.name, path)
-    return found
+    return summaries
 
 
 def _check(source: Source, row: int, values: Signal, *, whole: bool) -> None:
@@ -150,7 +150,7 @@ def _check(source: Source, row: int, values: Signal, *, whole: bool) -> None:
 
 @contextlib.contextmanager
 def _new_file(path: Path) -> Iterator[Any]:
-    """A file under a name that says it is not whole yet; whatever is left under that name goes away."""
+    """Open a file under the name of an unfinished file. A file left under that name is deleted."""
     partial = path.with_name(f"{PARTIAL}{path.name}")
     with contextlib.suppress(FileNotFoundError):
         partial.unlink()
@@ -162,7 +162,7 @@ def _new_file(path: Path) -> Iterator[Any]:
 
 
 def sweep(folder: Path) -> None:
-    """Delete what an export that was killed has left in a folder."""
+    """Delete the unfinished files that a killed export has left in a folder."""
     for path in folder.rglob(f"{PARTIAL}*"):
         if path.is_file() or path.is_symlink():
             path.unlink()

@@ -1,4 +1,4 @@
-"""2bit files, the sequence of a genome as track hubs need it: which sequences one has; and one of N."""
+"""Read the sequence lengths of 2bit files, which hold a hub's genome, and write one that is all N."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ MAGIC = 0x1A412743
 MOST_SEQUENCES = 1 << 22
 
 HEAD, LENGTHS = struct.Struct("<IIII"), struct.Struct("<IIIIII")
-"""The file's head; and what comes before the bases of a sequence that is one stretch of N."""
+"""Layouts of the file's header, and of a sequence's header, where the sequence is one stretch of N."""
 
 
 def write_unknown_sequence(path: Path, chrom_sizes: Mapping[str, int]) -> None:
-    """Write a genome whose every base is N. It is a sparse file: what it claims is a quarter of the genome.
+    """Write a genome of only N, as a sparse file. Its nominal size is a quarter of the genome's.
 
-    Version 1, with wide offsets, is for genomes of more than 16 Gb alone.
+    Version 1, with wide offsets, is only for genomes of more than 16 Gb.
     """
     names = {name: name.encode()[:255] for name in chrom_sizes}
     for version, width in ((0, 4), (1, 8)):
@@ -40,12 +40,12 @@ def write_unknown_sequence(path: Path, chrom_sizes: Mapping[str, int]) -> None:
 
 
 def two_bit_sizes(path: Path) -> dict[str, int]:
-    """Length of each sequence of a 2bit file.
+    """Read the length of each sequence of a 2bit file.
 
     Raises
     ------
     RegionError
-        If it is not one, or damaged.
+        If it is not a 2bit file, or is damaged.
     """
     try:
         size = path.stat().st_size

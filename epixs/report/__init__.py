@@ -1,1 +1,1 @@
-"""Tables, figures and pages for people to look at."""
+"""Make tables, figures and pages for people to read."""

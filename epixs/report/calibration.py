@@ -1,4 +1,4 @@
-"""Whether intervals hold what they promise: how often the observed value lies within so many spreads."""
+"""Check the calibration of intervals: count how often observed values lie within a number of spreads."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ from epixs.report.comparison import Comparison, Track
 from epixs.sampling.intervals import HALF_WIDTH
 
 MOST_SPREADS, PER_SPREAD = 5, 100
-"""Distances are counted up to so many spreads, in steps of a hundredth."""
+"""Maximum distance that is counted, in spreads, and number of steps per spread."""
 
 
 @dataclass(frozen=True, eq=False)
 class Calibration:
-    """How far the observed values of one track are from the imputed ones, in spreads.
+    """Distances of one track's observed values from the imputed ones, in spreads.
 
     Parameters
     ----------
     biosample, assay
         The track.
     counts
-        Number of bins by distance, `PER_SPREAD` cells per spread; the last cell has all that is farther.
+        Number of bins by distance, `PER_SPREAD` cells per spread. The last cell counts all larger distances.
     """
 
     biosample: str
@@ -35,34 +35,34 @@ class Calibration:
 
     @property
     def bins(self) -> int:
-        """Bins that are counted."""
+        """Number of bins that are counted."""
         return int(self.counts.sum())
 
     @property
     def observed(self) -> npt.NDArray[np.float64]:
-        """Share of the bins within each of `distances`; NaN of no bins."""
+        """Share of the bins within each of `distances`; NaN without bins."""
         share: npt.NDArray[np.float64] = np.cumsum(self.counts[:-1]) / (self.bins or np.nan)
         return share
 
     @property
     def within_80(self) -> float:
-        """Share of the bins within the interval that is meant to hold 80 %."""
+        """Share of the bins within the interval that should hold 80 %."""
         return float(np.interp(HALF_WIDTH, distances(), self.observed))
 
 
 def distances() -> npt.NDArray[np.float64]:
-    """Distances in spreads, of which `Calibration.observed` says how much lies within."""
+    """Return the distances, in spreads, that `Calibration.observed` refers to."""
     return np.arange(1, MOST_SPREADS * PER_SPREAD + 1) / PER_SPREAD
 
 
 def nominal() -> npt.NDArray[np.float64]:
-    """Share that is meant to lie within each of `distances`: that of a normal distribution."""
+    """Return the share that should lie within each of `distances`: that of a normal distribution."""
     share: npt.NDArray[np.float64] = 2 * ndtr(distances()) - 1
     return share
 
 
 def calibrations(pair: Comparison, tracks: list[Track]) -> Iterator[Calibration]:
-    """Count each measured track; nothing if the imputed compendium has no spread."""
+    """Count distances in each measured track. Yields nothing if the imputed compendium has no spread."""
     if not pair.has_spread:
         return
     for track in tracks:
@@ -71,16 +71,16 @@ def calibrations(pair: Comparison, tracks: list[Track]) -> Iterator[Calibration]
         counts = np.zeros(MOST_SPREADS * PER_SPREAD + 1, dtype=np.int64)
         for _, values in pair.blocks(track):
             counts += count_distances(values["observed"], values["imputed"], values[SPREAD.name])
-        if counts.any():  # of some tracks nothing is known of how far off they are
+        if counts.any():  # some tracks have no spread
             yield Calibration(track.biosample, track.assay, counts)
 
 
 def count_distances(
     observed: npt.NDArray[np.float32], imputed: npt.NDArray[np.float32], spread: npt.NDArray[np.float32]
 ) -> npt.NDArray[np.int64]:
-    """Count bins by the distance of observed and imputed value in spreads; bins that lack any do not count.
+    """Count bins by the distance of observed and imputed value in spreads. Bins that lack any do not count.
 
-    A value that is exactly met lies within any interval, also one without width.
+    An observed value equal to the imputed one lies within any interval, even one of zero width.
     """
     with np.errstate(divide="ignore", invalid="ignore"):
         apart = np.abs(observed.astype(np.float64) - imputed) / spread

@@ -1,4 +1,4 @@
-"""An imputed and an observed compendium side by side: which rows belong together, and their values."""
+"""Compare an imputed and an observed compendium: match their rows, and read their values."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ from epixs.evaluation.steps import to_units
 from epixs.genome.regions import Regions
 
 BLOCK_BINS = 1 << 20
-"""Bins of whole tracks that are read at a time."""
+"""Number of bins of whole tracks that are read at a time."""
 
 Values = npt.NDArray[np.float32]
 
 
 @dataclass(frozen=True)
 class Track:
-    """One imputed experiment, and what it is compared with.
+    """One imputed experiment, and the observed rows that it is compared with.
 
     Parameters
     ----------
@@ -40,7 +40,7 @@ class Track:
     imputed
         Its row in the imputed store.
     observed
-        Its row in the observed store, None without `why`.
+        Its row in the observed store; None if there is none, for the reason in `why`.
     average
         Rows of the other biosamples' experiments of the assay that were trained on.
     why
@@ -50,7 +50,7 @@ class Track:
     beside
         Rows of the biosample's other experiments that were trained on.
     highest
-        What the assay reached in training, arcsinh units; 0 where the store does not say.
+        Highest value of the assay in training, arcsinh units; 0 if the store does not say.
     """
 
     biosample: str
@@ -76,9 +76,9 @@ class Comparison:
     Parameters
     ----------
     imputed, store
-        What was opened: paths, or Datasets.
+        The two compendia as given: paths, or Datasets.
     predicted, observed
-        The two as Datasets.
+        The two compendia as Datasets.
     """
 
     imputed: str | Path | xr.Dataset
@@ -93,7 +93,7 @@ class Comparison:
         Raises
         ------
         AxisError
-            If they do not.
+            If they do not fit.
         """
         predicted, observed = (
             place if isinstance(place, xr.Dataset) else open_compendium(place) for place in (imputed, store)
@@ -113,7 +113,7 @@ class Comparison:
 
     @property
     def has_spread(self) -> bool:
-        """Whether the imputed compendium says how far off its values may be."""
+        """Whether the imputed compendium has a `spread`, the expected error of its values."""
         return (
             SPREAD.name in self.predicted
             and self.predicted[SPREAD.name].dims == self.predicted["signal"].dims
@@ -125,11 +125,11 @@ class Comparison:
 
     @property
     def _training(self) -> dict[str, Any]:
-        found: dict[str, Any] = self._provenance["training"][self.species]
-        return found
+        training: dict[str, Any] = self._provenance["training"][self.species]
+        return training
 
     def _joint(self, assay: str) -> str:
-        """What the model calls an assay, whichever of its names is given."""
+        """Return the model's name of an assay, whichever of its names is given."""
         return str(self._training.get("aliases", {}).get(assay, assay))
 
     @cached_property
@@ -139,7 +139,7 @@ class Comparison:
 
     @cached_property
     def _table(self) -> pd.DataFrame:
-        """The observed experiments, with the names that the model has for their assays."""
+        """The observed experiments, with the model's names of their assays."""
         table = experiments_of(self.observed)
         return table.assign(joint=[self._joint(str(assay)) for assay in table["assay"]])
 
@@ -178,7 +178,7 @@ class Comparison:
         )
 
     def tracks(self, biosample: str | None = None, assay: str | None = None) -> list[Track]:
-        """All imputed experiments with these labels, those that were measured first.
+        """List all imputed experiments with these labels. Those that were also measured come first.
 
         Raises
         ------
@@ -186,14 +186,14 @@ class Comparison:
             If there is none.
         """
         joint = None if assay is None else self._joint(assay)
-        found = [
+        tracks = [
             self.track(b, a)
             for b, a in self._imputed_rows
             if (biosample is None or b == biosample) and (joint is None or a == joint)
         ]
-        if not found:
+        if not tracks:
             raise self._unknown(biosample, assay, measured=False)
-        return sorted(found, key=lambda track: bool(track.why))
+        return sorted(tracks, key=lambda track: bool(track.why))
 
     def _unknown(self, biosample: str | None, assay: str | None, *, measured: bool) -> AxisError:
         if measured:
@@ -213,19 +213,19 @@ class Comparison:
         )
 
     def units(self, dataset: xr.Dataset, rows: Sequence[int]) -> list[str]:
-        """The tracks' own units of some rows."""
+        """List the tracks' own units of some rows."""
         kinds = dict.fromkeys(str(kind) for kind in dataset["output_type"].to_numpy()[list(rows)])
         return list(dict.fromkeys(part for kind in kinds for part in kind.split(" | ")))
 
     def at(self, locus: str) -> Place:
-        """The bins of a locus, along the chromosome."""
+        """Find the bins of a locus, in order along the chromosome."""
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", EpixsWarning)  # whoever draws says it
+            warnings.simplefilter("ignore", EpixsWarning)  # the figure's notes say it
             bins = self.regions.locate(locus)
         return self.place(bins)
 
     def place(self, bins: npt.NDArray[np.int64]) -> Place:
-        """Some bins of one chromosome, along it."""
+        """Sort some bins of one chromosome along it."""
         table = self.regions.table(bins).sort_values("start", kind="stable")
         return Place(
             str(table["chrom"].iloc[0]),
@@ -235,32 +235,32 @@ class Comparison:
         )
 
     def values(self, track: Track, bins: npt.NDArray[np.int64]) -> Mapping[str, Values]:
-        """Observed, imputed, spread and average of a track at some bins, those that there are.
+        """Read observed, imputed, spread and average of a track at some bins, as far as they exist.
 
-        Of a zero-shot track, there is no average of its assay; there is `"mean beside"`, the mean of the
-        biosample's other tracks, as the baseline of that name has it.
+        A zero-shot track has no average of its assay. Instead it has `"mean beside"`, the mean of the
+        biosample's other tracks, as in the baseline "biosample mean".
         """
-        found = {"imputed": self.predicted["signal"][track.imputed].isel(bin=bins).to_numpy()}
+        values = {"imputed": self.predicted["signal"][track.imputed].isel(bin=bins).to_numpy()}
         if track.observed is not None:
-            found["observed"] = self.observed["signal"][track.observed].isel(bin=bins).to_numpy()
+            values["observed"] = self.observed["signal"][track.observed].isel(bin=bins).to_numpy()
         if track.average:
             rows = self.observed["signal"][list(track.average)].isel(bin=bins)
-            found["average"] = rows.mean("experiment").to_numpy()
+            values["average"] = rows.mean("experiment").to_numpy()
         if track.is_zero_shot and track.beside:
-            found["mean beside"] = self.read(track.beside, bins).mean(axis=0)
+            values["mean beside"] = self.read(track.beside, bins).mean(axis=0)
         if self.has_spread:
-            found[SPREAD.name] = self.predicted[SPREAD.name][track.imputed].isel(bin=bins).to_numpy()
-        return found
+            values[SPREAD.name] = self.predicted[SPREAD.name][track.imputed].isel(bin=bins).to_numpy()
+        return values
 
     def read(self, rows: Sequence[int], bins: npt.NDArray[np.int64]) -> Values:
-        """Some observed rows at some bins, shape `(row, bin)`, arcsinh units."""
-        found: Values = self.observed["signal"][list(rows)].isel(bin=bins).to_numpy()
-        return found
+        """Read some observed rows at some bins, shape `(row, bin)`, arcsinh units."""
+        values: Values = self.observed["signal"][list(rows)].isel(bin=bins).to_numpy()
+        return values
 
     def blocks(
         self, track: Track, bins: npt.NDArray[np.int64] | None = None
     ) -> Iterator[tuple[int, Mapping[str, Values]]]:
-        """Observed, imputed and spread of a whole measured track (or of some bins), block by block."""
+        """Yield observed, imputed and spread of a measured track, block by block, or of some bins at once."""
         if bins is not None:
             yield 0, self.values(track, bins)
             return
@@ -268,13 +268,13 @@ class Comparison:
         truth, guess = Signal.open(self.store), Signal.open(self.imputed)
         for start in range(0, truth.n_bins, BLOCK_BINS):
             stop = min(truth.n_bins, start + BLOCK_BINS)
-            found = {
+            values = {
                 "observed": to_units(truth.read([track.observed], start, stop)[track.observed]),
                 "imputed": to_units(guess.read([track.imputed], start, stop)[track.imputed]),
             }
             if self.has_spread:
-                found[SPREAD.name] = self.predicted[SPREAD.name][track.imputed, start:stop].to_numpy()
-            yield start, found
+                values[SPREAD.name] = self.predicted[SPREAD.name][track.imputed, start:stop].to_numpy()
+            yield start, values
 
 
 @dataclass(frozen=True, eq=False)
@@ -298,7 +298,7 @@ class Place:
 
     @property
     def locus(self) -> str:
-        """From the first bin to the last, in words of people."""
+        """The stretch from the first bin to the last, as people write it."""
         return f"{self.chrom}:{int(self.start.min()):,}-{int(self.end.max()):,}"
 
 

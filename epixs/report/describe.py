@@ -1,4 +1,4 @@
-"""What a store, a model or a cross-validation holds, and how far it is. No TensorFlow is loaded."""
+"""Describe content and progress of a store, a model or a cross-validation, without loading TensorFlow."""
 
 from __future__ import annotations
 
@@ -31,29 +31,29 @@ COLUMNS = [
 
 @dataclass(frozen=True)
 class Status:
-    """How far a store, a model, a store of genome factors or a cross-validation is.
+    """Progress of a store, a model, a store of genome factors or a cross-validation.
 
     Parameters
     ----------
     path
-        Where it lies.
+        Its path or URL.
     holds
         `"compendium"`, `"model"`, `"genome factors"` or `"cross-validation"`.
     status
-        `"complete"` or `"unfinished"`; of a model `"finished"`, `"interrupted"`, or `"fitted by a script"`,
-        which leaves no record of how good it is.
+        `"complete"` or `"unfinished"`; for a model `"finished"`, `"interrupted"`, or `"fitted by a script"`,
+        which leaves no record of its quality.
     done, total
-        Tiles, blocks or fits that are done, and all of them. Of a model, both are epochs that it has seen.
+        Number of tiles, blocks or fits that are done, and of all. For a model, both are the epochs trained.
     experiments
-        Rows of a compendium.
+        Number of rows of a compendium.
     failed, removed
-        Of its experiments `(accession, reason)`: those that could not be read, and those that were removed.
+        Its experiments that could not be read, and those that were removed, as `(accession, reason)`.
     noted
-        Of its experiments `(accession, note)`: those whose files were unusual, and how they were read.
+        Its experiments whose files were unusual, as `(accession, note)`. The note says how they were read.
     best_epoch
-        Of a model: the epoch whose weights were kept.
+        The epoch of a model whose weights were kept.
     verdicts
-        Of a model: what training found on what was held out, one per species.
+        Verdicts of a model's training on held-out entries, one per species.
     """
 
     path: str
@@ -75,12 +75,12 @@ class Status:
 
 
 def status(path: str | Path) -> Status:
-    """Read how far a store, a model, a store of genome factors or a cross-validation is.
+    """Read the progress of a store, a model, a store of genome factors or a cross-validation.
 
     Parameters
     ----------
     path
-        Of any of these; a store may be a URL.
+        Path of any of these; a store may be a URL.
 
     Raises
     ------
@@ -113,38 +113,38 @@ def status(path: str | Path) -> Status:
 
 
 def is_model(path: str | Path) -> bool:
-    """Whether a folder holds a model, or a training run that has not made one yet."""
+    """Whether a folder holds a model, or a training run that has not written its model yet."""
     return (Path(path) / DESCRIPTION_FILE).is_file() or is_unfinished_run(Path(path))
 
 
 def _status_of_model(path: str) -> Status:
     if not (Path(path) / DESCRIPTION_FILE).is_file():
         return Status(path, "model", "interrupted", 0, 0)
-    said = read_description(Path(path))
-    if "epochs" not in said.scores:
+    description = read_description(Path(path))
+    if "epochs" not in description.scores:
         return Status(path, "model", "fitted by a script", 0, 0)
-    best, epochs = (int(said.scores.get(name, 0)) for name in ("best_epoch", "epochs"))
-    epochs = max(epochs, epochs_of(path))  # of which the best one was written down
-    state = "interrupted" if said.interrupted else "finished"
+    best, epochs = (int(description.scores.get(name, 0)) for name in ("best_epoch", "epochs"))
+    epochs = max(epochs, epochs_of(path))  # the description may be of an earlier epoch, the best one
+    state = "interrupted" if description.interrupted else "finished"
     verdicts = verdicts_of(path, best)
     return Status(path, "model", state, epochs, epochs, best_epoch=best, verdicts=verdicts)
 
 
 @dataclass(frozen=True)
 class Info:
-    """What a store, a model, a store of genome factors or a cross-validation holds.
+    """Content of a store, a model, a store of genome factors or a cross-validation.
 
     Parameters
     ----------
     path
-        Where it lies.
+        Its path or URL.
     facts
         Its properties by name, `kind` first.
     table
         One row per experiment of a compendium, species of a model, or fit of a cross-validation; empty for
         genome factors.
     notes
-        What should be known of it before it is used.
+        Remarks to read before it is used.
     """
 
     path: str
@@ -154,12 +154,12 @@ class Info:
 
 
 def info(path: str | Path) -> Info:
-    """Read what a store, a model, a store of genome factors or a cross-validation holds.
+    """Describe the content of a store, a model, a store of genome factors or a cross-validation.
 
     Parameters
     ----------
     path
-        Of any of these; a store may be a URL, and unfinished.
+        Path of any of these; a store may be a URL, and unfinished.
 
     Raises
     ------
@@ -193,22 +193,22 @@ def _info_of_store(path: str, store: Store) -> Info:
 
 
 def _info_of_model(path: str) -> Info:
-    said, state = read_description(Path(path)), _status_of_model(path)
-    settings, axis = said.settings, said.axis
+    description, state = read_description(Path(path)), _status_of_model(path)
+    settings, axis = description.settings, description.axis
     kind = kind_named(settings.kind)
     facts = {
         "kind": f"model ({kind.name})",
         "status": state.status,
         "best_epoch": state.best_epoch,
         "epochs": state.total,
-        "extends": said.extends or None,
-        **_errors_of(said),
+        "extends": description.extends or None,
+        **_errors_of(description),
         "verdicts": [verdict.short for verdict in state.verdicts],
         **{name.replace(" ", "_").replace("-", "_"): text for name, text in kind.described(axis, settings)},
         "parameters": kind.parameters(axis, settings),
         "assays": len(axis.assays),
         "aliases": {part.species: part.aliases for part in axis.parts if part.aliases},
-        "fingerprint": said.fingerprint,
+        "fingerprint": description.fingerprint,
     }
     table = pd.DataFrame(
         {

@@ -1,4 +1,4 @@
-"""The page of an evaluation: one HTML file, no network, every name escaped."""
+"""Make the page of an evaluation: one HTML file that needs no network, with every name escaped."""
 
 from __future__ import annotations
 
@@ -22,29 +22,27 @@ from epixs.storage.version import epixs_version
 
 
 def evaluation_html(evaluation: Evaluation, sources: Sources | None = None) -> str:
-    """The page as text."""
+    """Return the page as text."""
     sources = sources or Sources()
     tracks = tracks_of(evaluation.scores)
     if not has_matplotlib():
-        remark = (
-            "There are no pictures on this page, for matplotlib is not installed: pip install matplotlib."
-        )
+        remark = "This page has no pictures, because matplotlib is not installed: pip install matplotlib."
         return _render(Page(evaluation, tracks, sources, remarks=[remark]))
     with drawing() as plt:
         return _render(Page(evaluation, tracks, sources, plt))
 
 
 def _render(page: Page) -> str:
-    found = (
+    counted = (
         list(calibrations(page.sources.pair, measured_tracks(page))) if page.sources.pair and page.plt else []
     )
-    sections = [section for section in sections_of(page, found) if section.parts]
+    sections = [section for section in sections_of(page, counted) if section.parts]
     title, subtitle = _titles(page)
     return render(
         "report.html",
         title=title,
         subtitle=subtitle,
-        facts=_facts(page, found),
+        facts=_facts(page, counted),
         remarks=[*page.remarks, *page.evaluation.notes],
         sections=sections,
         made=_made(page),
@@ -65,7 +63,7 @@ def _titles(page: Page) -> tuple[str, str]:
 
 
 def _facts(page: Page, found: Sequence[Calibration]) -> list[Fact]:
-    """The first numbers that anyone wants, of each role by itself."""
+    """List the most important numbers, by role."""
     facts = []
     for role, tracks in page.tracks.groupby("role", sort=False):
         against = [name for name in (AVERAGE, BEST_BASELINE) if (tracks["against"] == name).any()]
@@ -98,7 +96,7 @@ def _facts(page: Page, found: Sequence[Calibration]) -> list[Fact]:
 
 
 def _made(page: Page) -> list[tuple[str, str]]:
-    """Where everything comes from."""
+    """List the origin of the tracks, the model and the metrics."""
     made = [("epixs", epixs_version())]
     pair = page.sources.pair
     if pair is not None:

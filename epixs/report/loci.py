@@ -1,4 +1,4 @@
-"""Where to look at a track: chosen by rules, so that nobody picks what looks good."""
+"""Choose places at which to show a track by rules, so that nobody picks places that look good."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ WINDOW = 100_000
 """Width of a chosen place, bp."""
 
 MOST_SIGNAL, LARGEST_ERROR = "most observed signal", "largest error"
-"""Why a place is shown."""
+"""Reasons to show a place."""
 
 Sums = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True, eq=False)
 class Windows:
-    """The genome in windows of `WINDOW` bp; those without bins are never chosen."""
+    """The genome in windows of `WINDOW` bp. Windows without bins are never chosen."""
 
     regions: Regions
 
@@ -39,7 +39,7 @@ class Windows:
         return numbers
 
     def of_bins(self, start: int, stop: int) -> npt.NDArray[np.int64]:
-        """Number of the window of each of the bins `[start, stop)`."""
+        """Return the window number of each of the bins `[start, stop)`."""
         first = self._first
         parts = [
             first[piece.chrom] + (piece.start + BIN_SIZE * np.arange(piece.n_bins)) // WINDOW
@@ -48,7 +48,7 @@ class Windows:
         return np.concatenate(parts)
 
     def bins(self, number: int) -> npt.NDArray[np.int64]:
-        """Bins of a window."""
+        """Return the bins of a window."""
         chrom, first = max(
             ((chrom, first) for chrom, first in self._first.items() if first <= number),
             key=lambda item: item[1],
@@ -57,7 +57,7 @@ class Windows:
 
 
 def chosen_places(pair: Comparison, track: Track) -> Iterator[tuple[str, Place]]:
-    """The windows with most observed signal of a measured track, and with the largest error of the rest."""
+    """Yield a measured track's window with most observed signal, and of the rest that with most error."""
     windows = Windows(pair.regions)
     signal: Sums = np.zeros(0)
     error: Sums = np.zeros(0)
@@ -79,6 +79,6 @@ def chosen_places(pair: Comparison, track: Track) -> Iterator[tuple[str, Place]]
 
 
 def _added(total: Sums, at: npt.NDArray[np.int64], values: Sums) -> Sums:
-    """Sums by number, grown as far as numbers go."""
+    """Add values to sums by index. The sums grow to the largest index."""
     more: Sums = np.bincount(at, weights=values, minlength=total.size).astype(np.float64)
     return more + np.pad(total, (0, more.size - total.size))

@@ -1,4 +1,4 @@
-"""What the page of an evaluation is made of: its sources, sections, and the pictures and tables in them."""
+"""Parts of the page of an evaluation: its sources, sections, and the pictures and tables in them."""
 
 from __future__ import annotations
 
@@ -26,18 +26,18 @@ PIXELS_PER_INCH = 120
 
 @dataclass(frozen=True, eq=False)
 class Sources:
-    """What a page shows beside the scores themselves.
+    """Further data that a page shows beside the scores.
 
     Parameters
     ----------
     pair
-        The two compendia; without them, no track is drawn.
+        The two compendia. Without them, no track is drawn.
     model
         Folder of the model that imputed.
     loci
-        Places to draw; without any, places are chosen by `epixs.report.loci`.
+        Places to draw. If empty, `epixs.report.loci` chooses places.
     genes
-        Genes to draw there.
+        Genes to draw at the places.
     """
 
     pair: Comparison | None = None
@@ -54,16 +54,16 @@ class Sources:
         loci: Sequence[str] = (),
         genes: str | Path | None = None,
     ) -> Sources:
-        """Open and check what was given, without TensorFlow and before anything is scored.
+        """Open and check the sources, without TensorFlow and before anything is scored.
 
         Raises
         ------
         AxisError
-            If loci or genes are given without the compendia in which to find them, or these do not fit.
+            If loci or genes are given without compendia, or the compendia do not fit.
         RegionError
             If a locus lies outside the regions, or genes cannot be read.
         TrainingError
-            If the model's folder holds none.
+            If the model's folder holds no model.
         """
         pair = None if imputed is None or store is None else Comparison.open(imputed, store)
         if pair is None and (loci or genes):
@@ -90,7 +90,7 @@ class Picture:
 
 @dataclass(frozen=True, eq=False)
 class Part:
-    """A piece of a section: pictures, then a table, then a note, each if there is one."""
+    """A part of a section: pictures, then a table, then a note, all of them optional."""
 
     title: str = ""
     pictures: Sequence[Picture] = ()
@@ -112,7 +112,7 @@ class Section:
 
 @dataclass(frozen=True)
 class Fact:
-    """A number that stands at the top of the page."""
+    """A number at the top of the page."""
 
     number: str
     text: str
@@ -121,7 +121,7 @@ class Fact:
 
 @dataclass(frozen=True, eq=False)
 class Page:
-    """What is on the page, as it is being made."""
+    """The page while it is being made."""
 
     evaluation: Evaluation
     tracks: pd.DataFrame
@@ -135,11 +135,11 @@ class Page:
         return self.evaluation.scores
 
     def named(self, *names: str) -> list[str]:
-        """Columns of the scores, of these, that there are."""
+        """Return those of these names that are columns of the scores with any value."""
         return [name for name in names if name in self.scores and self.scores[name].notna().any()]
 
     def picture(self, name: str, drawn: Drawn | Any, caption: str) -> Picture:
-        """Turn a drawn figure into one on the page."""
+        """Convert a drawn figure to a picture on the page."""
         figure = drawn.figure if isinstance(drawn, Drawn) else drawn
         svg = as_svg(figure, drawn.hints if isinstance(drawn, Drawn) else None)
         pixels = round(figure.get_size_inches()[0] * PIXELS_PER_INCH)
@@ -148,17 +148,17 @@ class Page:
 
 
 def measured_tracks(page: Page) -> list[Track]:
-    """Tracks of the evaluation that both compendia hold, in its order."""
+    """List the tracks of the evaluation that both compendia hold, in its order."""
     pair = page.sources.pair
     if pair is None:
         return []
     tracks = page.tracks
     if "species" in tracks:
         tracks = tracks[tracks["species"] == pair.species]
-    found = [pair.track(str(b), str(a)) for b, a in zip(tracks["biosample"], tracks["assay"], strict=True)]
-    return [track for track in found if not track.why]
+    matched = [pair.track(str(b), str(a)) for b, a in zip(tracks["biosample"], tracks["assay"], strict=True)]
+    return [track for track in matched if not track.why]
 
 
 def signed(value: float) -> str:
-    """A number with its sign."""
+    """Format a number with its sign."""
     return f"{value:+.2f}".replace("-", "\N{MINUS SIGN}")

@@ -1,4 +1,4 @@
-"""The sections of the page of an evaluation, in its order."""
+"""Make the sections of the page of an evaluation, in order."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from epixs.report.page_parts import Page, Part, Section, measured_tracks, signed
 from epixs.training.history import HISTORY_FILE, read_history
 
 MOST_LISTED = 2_000
-"""Rows of the table of tracks; scores.tsv has all."""
+"""Maximum number of rows of the table of tracks. scores.tsv has all tracks."""
 
 RANKS = ("spearman", "gwspear")
 
@@ -38,12 +38,12 @@ LINEAR = ("pearson", "gwcorr")
 
 
 def sections_of(page: Page, found: Sequence[Calibration]) -> Iterator[Section]:
-    """All sections; one without parts is not shown. Without matplotlib there are no pictures."""
+    """Yield all sections. Those without parts are not shown. Without matplotlib there are no pictures."""
     yield Section(
         "summary",
         "Summary",
-        "Means over tracks, by what the tracks were to the model and by class of assay; all methods "
-        "of a group over the same tracks.",
+        "Means over tracks, by the tracks' role in training and by assay class. All methods of a group are "
+        "averaged over the same tracks.",
         [*_verdicts(page), *_means(page)],
     )
     if page.plt is not None:
@@ -63,17 +63,16 @@ def sections_of(page: Page, found: Sequence[Calibration]) -> Iterator[Section]:
         yield Section(
             "calibration",
             "Calibration of intervals",
-            "Each imputed value has a spread, of which intervals are made as if errors were normal. "
-            "Below the "
-            "dashed line intervals are too narrow: the model is surer than it should be.",
+            "Each imputed value has a spread. Intervals are computed from it as if errors were normal. Below "
+            "the dashed line intervals are too narrow: the model is surer than it should be.",
             _calibration(page, found),
         )
         yield Section("loci", "Best and worst track", _why_these(page), list(_loci(page)))
         yield Section(
             "factors",
             "What the model has learned",
-            "Factors as points: what lies close together, the model treats alike. Seen from where they "
-            "differ most, so that distances on the page are smaller than those in the model.",
+            "Factors as points: the model treats points that lie close together alike. The two directions in "
+            "which they vary most are shown, so distances on the page are smaller than those in the model.",
             list(_factors(page)),
         )
         yield Section("training", "Training", "", list(_training(page)))
@@ -81,7 +80,7 @@ def sections_of(page: Page, found: Sequence[Calibration]) -> Iterator[Section]:
 
 
 def _verdicts(page: Page) -> Iterator[Part]:
-    """On how many tracks imputed is better, by role and baseline."""
+    """Count the tracks on which imputed is better, by role and baseline."""
     rows = []
     metrics = ["mse", *page.named(*RANKS)[:1]]
     methods = [name for name in (AVERAGE, *ZERO_SHOT) if name in set(page.scores["method"])]
@@ -99,7 +98,7 @@ def _verdicts(page: Page) -> Iterator[Part]:
 
 def _means(page: Page) -> Iterator[Part]:
     table = page.evaluation.summary()
-    is_only = table.groupby("role")["assay_class"].transform("nunique") <= 2  # that one, and overall
+    is_only = table.groupby("role")["assay_class"].transform("nunique") <= 2  # one class, and overall
     table = table[~is_only | (table["assay_class"] == "overall")]
     mode = "challenge" if "gwcorr" in table else "corrected"
     kept = [name for name in (*SHOWN[mode], "skill") if name in table and table[name].notna().any()]
@@ -110,13 +109,13 @@ def _means(page: Page) -> Iterator[Part]:
         "Means over tracks",
         columns=[titled(name) for name in columns],
         rows=[_texts(row) for row in table[columns].to_numpy(dtype=object).tolist()],
-        note="scored: tracks that means of errors are over. summary.tsv has all metrics, "
+        note="scored: number of tracks in means of errors. summary.tsv has all metrics, "
         "docs/metrics.md their definitions.",
     )
 
 
 def _texts(row: Sequence[Any]) -> list[Any]:
-    """Cells of a table, classes and roles in words."""
+    """Write the cells of a table, with classes and roles in words."""
     return [cell.replace("_", " ") if isinstance(cell, str) else cell for cell in row]
 
 
@@ -146,7 +145,8 @@ def _points(page: Page) -> list[Part]:
         metrics = page.named("mse", *RANKS)
     drawn = draw_points(page.plt, page.scores, metrics)
     caption = (
-        "Score of the model (up) and of a baseline (right) for each track; the mouse on it shows its name."
+        "Score of the model (vertical) and of a baseline (horizontal) per track. Hover over a point to see "
+        "its name."
     )
     return [Part("", [page.picture("tracks-against-baselines", drawn, caption)])]
 
@@ -165,7 +165,7 @@ def _calibration(page: Page, found: Sequence[Calibration]) -> list[Part]:
 
 
 def _extremes(page: Page) -> list[tuple[str, Track]]:
-    """The best and the worst track by skill, else by MSE; of those that training did not see, if any."""
+    """Find the best and the worst track by skill, or else by MSE, if possible among untrained tracks."""
     measured = {(track.biosample, track.assay): track for track in measured_tracks(page)}
     if not measured:
         return []
@@ -176,22 +176,22 @@ def _extremes(page: Page) -> list[tuple[str, Track]]:
     ranked["rank"] = ranked["skill"] if by_skill else -ranked["mse"]
     ranked = ranked.dropna(subset=["rank"]).sort_values("rank", ascending=False, kind="stable")
     ends = [("Best", 0), ("Worst", -1)] if len(ranked) > 1 else [("The only", 0)] if len(ranked) else []
-    found = []
+    tracks = []
     for word, at in ends:
         row = ranked.iloc[at]
         score = f"skill {signed(row['skill'])}" if by_skill else f"MSE {row['mse']:.4f}"
         track = measured[row["biosample"], row["assay"]]
         name = f"{short_names([track.assay])[track.assay]} in {shown(track.biosample)}"
-        found.append((f"{word} track: {name}, {score}", track))
-    return found
+        tracks.append((f"{word} track: {name}, {score}", track))
+    return tracks
 
 
 def _why_these(page: Page) -> str:
     if page.sources.loci:
         return "Observed and imputed tracks on one scale, at the places that were asked for."
     return (
-        f"Observed and imputed tracks on one scale. Nobody picked the places: of windows of "
-        f"{WINDOW // 1000} kb one "
+        f"Observed and imputed tracks on one scale. The places are chosen by rule: of all windows of "
+        f"{WINDOW // 1000} kb, one "
         f"has the {MOST_SIGNAL} of the track, another the {LARGEST_ERROR} of the imputed values."
     )
 
@@ -226,8 +226,8 @@ def _factors(page: Page) -> Iterator[Part]:
         made_by = provenance_of(page.sources.pair.predicted).get("model_fingerprint")
         if made_by != trained.fingerprint:
             page.remarks.append(
-                f"The model {page.sources.model} is another one than these tracks were imputed "
-                "with: its factors and learning curves say nothing of them."
+                f"These tracks were not imputed with the model {page.sources.model}: "
+                "its factors and learning curves do not belong to them."
             )
     maps = factor_maps(trained.axis, trained.kind.label_factors(trained.model))
     if maps:
@@ -247,13 +247,13 @@ def _training(page: Page) -> Iterator[Part]:
     drawn = draw_curves(page.plt, history, keeps_last=keeps_last(folder))
     caption = (
         f"Left: errors by epoch, {len(history['epoch'])} in all. Right: errors of held-out entries "
-        "in the epoch whose weights were kept, beside what needs no model."
+        "in the epoch whose weights were kept, beside average activity and the mean."
     )
     yield Part("", [page.picture("training", drawn, caption)])
 
 
 def _listed(page: Page) -> Part:
-    """All tracks, a row each: the model and every baseline."""
+    """List all tracks, one row each, with the model and every baseline."""
     keys = [name for name in TRACK if name in page.scores]
     methods = list(dict.fromkeys(page.scores["method"]))
     errors = page.scores.pivot_table(index=keys, columns="method", values="mse", sort=False, dropna=False)
@@ -262,10 +262,10 @@ def _listed(page: Page) -> Part:
         errors.reindex(columns=methods).reindex(pd.MultiIndex.from_frame(table[keys])).reset_index(drop=True)
     )
     table = pd.concat([table, wide.add_prefix("MSE, ")], axis=1)
-    mine = page.scores[page.scores["method"] == IMPUTED].set_index(keys)
+    imputed = page.scores[page.scores["method"] == IMPUTED].set_index(keys)
     for metric in page.named(*LINEAR, *RANKS):
         table[f"{titled(metric)}, {IMPUTED}"] = (
-            mine[metric].reindex(pd.MultiIndex.from_frame(table[keys])).to_numpy()
+            imputed[metric].reindex(pd.MultiIndex.from_frame(table[keys])).to_numpy()
         )
     table = table.sort_values("skill", kind="stable")
     few = table.head(MOST_LISTED)

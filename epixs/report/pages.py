@@ -1,4 +1,4 @@
-"""Pages as single HTML files: templates in which every name is escaped, and nothing is asked of a network."""
+"""Render pages as single HTML files. Templates escape every name, and pages need no network."""
 
 from __future__ import annotations
 
@@ -20,5 +20,5 @@ def _templates() -> jinja2.Environment:
 
 
 def render(template: str, **values: Any) -> str:
-    """Fill a template. Texts are escaped; `markupsafe.Markup` says that something is markup of our own."""
+    """Fill a template. Texts are escaped, except our own markup, which is marked by `markupsafe.Markup`."""
     return _templates().get_template(template).render(**values)

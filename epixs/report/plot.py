@@ -1,4 +1,4 @@
-"""One picture for a paper, of an imputed compendium beside the observed one or of a model: `epixs plot`."""
+"""Draw one picture for a paper, of an imputed and an observed compendium or of a model: `epixs plot`."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ Figure = Literal["locus", "density", "skill", "factors"]
 FIGURES = ("locus", "density", "skill", "factors")
 
 MOST_TRACKS = 12
-"""Experiments of one figure."""
+"""Maximum number of experiments per figure."""
 
 
 def plot(
@@ -39,32 +39,32 @@ def plot(
     genes: str | Path | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> list[str]:
-    """Draw imputed beside observed experiments, how good they are, or the factors of a model.
+    """Draw imputed and observed experiments, their skill, or the factors of a model.
 
     Parameters
     ----------
     imputed, store
-        The two compendia; for a figure of factors a model folder instead of the first, and nothing for the
-        second.
+        The two compendia; for a figure of factors, a model folder and nothing.
     out
-        Picture to write; its ending says the format.
+        Picture to write; its suffix sets the format.
     figure
         `"locus"` draws observed and imputed tracks (with the 80 % interval where the store has `spread`) and
         average activity along a locus, on one scale; `"density"` observed against imputed values, of all
-        bins or of a locus; `"skill"` a matrix of biosamples by assays of all experiments that can be scored;
-        `"factors"` the assays and biosamples of a model by their first two principal components.
+        bins or of a locus; `"skill"` the skill of all experiments that can be scored, as a matrix of
+        biosamples by assays; `"factors"` the assays and biosamples of a model by their first two principal
+        components.
     biosample, assay
-        Which experiments: those with these labels, 12 at most. Without a label, of any.
+        Labels of the experiments to draw, 12 at most; by default any.
     locus
         For instance `"chr19:3,000,000-3,100,000"`.
     genes
         BED, GFF or GTF file of genes to draw below a locus.
     progress
-        Called with steps done and in all while experiments are scored.
+        Called with the number of steps done and of all steps while experiments are scored.
 
     Returns
     -------
-    Notes on what was drawn otherwise than asked for.
+    Notes on differences between the request and the picture.
 
     Raises
     ------
@@ -73,8 +73,8 @@ def plot(
     RegionError
         If the locus lies outside the regions, or genes cannot be read.
     ConfigError
-        If matplotlib is missing, the picture's format or folder does not exist, or what is asked for does not
-        go together.
+        If matplotlib is missing, the picture's format or folder does not exist, or arguments do not go
+        together.
     """
     check_picture(Path(out))
     _check_figure(figure, biosample, assay, locus, genes)
@@ -113,11 +113,11 @@ def _check_figure(
             "a figure of a locus", got="no locus", expected="for instance chr19:3,000,000-3,100,000"
         )
     if figure != "locus" and genes is not None:
-        raise ConfigError(f"a figure of {figure}", got="genes", expected="genes below a locus alone")
+        raise ConfigError(f"a figure of {figure}", got="genes", expected="genes only for a figure of a locus")
     if figure in ("skill", "factors") and (biosample or assay or locus):
         given = biosample or assay or locus
         raise ConfigError(
-            f"a figure of {figure}", got=repr(given), expected="no label or locus: it shows all there are"
+            f"a figure of {figure}", got=repr(given), expected="no label or locus: it shows everything"
         )
 
 
@@ -135,7 +135,7 @@ def _plot_locus(
     ]
     apart = int((place.start[1:] > place.end[:-1]).sum())
     if apart:
-        notes.append(f"{place.locus} lies across {apart + 1} regions; between them nothing is drawn")
+        notes.append(f"{place.locus} lies across {apart + 1} regions; nothing is drawn between them")
     if view.bins_per_window > 1:
         notes.append(f"each value that is drawn is the mean of {view.bins_per_window} bins of 25 bp")
     if known is not None and not view.genes:
@@ -151,11 +151,11 @@ def _plot_density(
         raise ConfigError(
             f"{tracks[0].name} {tracks[0].why}",
             expected="an experiment that was both measured and imputed",
-            next_step="draw what was imputed along a locus",
+            next_step="draw the imputed track along a locus",
         )
     bins = None if place is None else place.bins
-    found = [agreement_of(pair, track, bins) for track in measured[:MOST_TRACKS]]
-    save(draw_agreement(plt, found, place.locus if place else ""), out)
+    agreements = [agreement_of(pair, track, bins) for track in measured[:MOST_TRACKS]]
+    save(draw_agreement(plt, agreements, place.locus if place else ""), out)
     notes = [
         f"{track.name} {track.why}: not drawn" for track in tracks if track.why and len(tracks) < MOST_TRACKS
     ]
@@ -202,9 +202,9 @@ def _left_out(tracks: Sequence[Track]) -> list[str]:
 
 
 def _clipped(locus: str, place: Place, size: int) -> list[str]:
-    """A note, if a locus on a chromosome of some length reaches outside the regions."""
+    """Note a locus that reaches outside the regions, on a chromosome of length `size`."""
     _, start, end = parse_locus(locus)
     end = min(end, size)
     if int(place.start.min()) <= start and end <= int(place.end.max()):
         return []
-    return [f"{locus} reaches outside the regions; drawn is {place.locus}"]
+    return [f"{locus} reaches outside the regions; only {place.locus} is drawn"]

@@ -1,4 +1,4 @@
-"""The quality-control page: one HTML file, no network, every name escaped."""
+"""Make the quality-control page: one HTML file that needs no network, with every name escaped."""
 
 from __future__ import annotations
 
@@ -40,8 +40,8 @@ def qc(
 
     Returns
     -------
-    One row per experiment; `notes` says why it stands out and is empty where it does not. `attrs["files"]`
-    names what was written.
+    One row per experiment; `notes` says why it stands out, and is empty if it does not. `attrs["files"]`
+    names the files written.
 
     Raises
     ------
@@ -59,7 +59,7 @@ def qc(
 
 
 def write_qc(table: pd.DataFrame, folder: str | Path, title: str) -> list[Path]:
-    """Write `qc.tsv` and `qc.html` from the table of `quality`; returns both paths."""
+    """Write `qc.tsv` and `qc.html` from the table of `quality`, and return both paths."""
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     tsv, page = folder / "qc.tsv", folder / "qc.html"
@@ -69,7 +69,7 @@ def write_qc(table: pd.DataFrame, folder: str | Path, title: str) -> list[Path]:
 
 
 def qc_html(table: pd.DataFrame, title: str) -> str:
-    """The page as text."""
+    """Return the page as text."""
     biosamples = sorted(set(table["biosample"]))
     assays = sorted(set(table["assay"]))
     cells = np.zeros((len(biosamples), len(assays)), dtype=int)

@@ -1,4 +1,4 @@
-"""Evaluations as files, as a page, and as tables to print: TSV, Markdown, LaTeX and HTML."""
+"""Write evaluations as files, as a page, and as tables to print: TSV, Markdown, LaTeX and HTML."""
 
 from __future__ import annotations
 
@@ -33,29 +33,29 @@ def write_report(
     loci: Sequence[str] = (),
     genes: str | Path | None = None,
 ) -> list[Path]:
-    """Write `scores.tsv` (a row per experiment and method), `summary.tsv` (means) and the page `report.html`.
+    """Write `scores.tsv` (one row per experiment and method), `summary.tsv` (means) and `report.html`.
 
-    Numbers in tables have all their digits. The page is one file that needs no network; without matplotlib
-    (the `viz` extra) it has tables alone.
+    Numbers in tables have all their digits. The page is one file that needs no network. Without matplotlib
+    (the `viz` extra) it only has tables.
 
     Parameters
     ----------
     evaluation
-        From `evaluate`. Its `scores` may be put together from several, with a column `species`.
+        Result of `evaluate`. Its `scores` may be combined from several, with a column `species`.
     folder
-        Where to write.
+        Folder to write to.
     imputed, store
         The two compendia, for tracks along the genome and the calibration of intervals.
     model
         Folder of the model that imputed, for its learning curves and factors.
     loci
-        Where to draw the best and the worst track; by default, where signal and error are largest.
+        Loci at which to draw the best and the worst track; by default, those of largest signal and error.
     genes
         BED, GFF or GTF file of genes to draw there.
 
     Returns
     -------
-    The files that were written.
+    The files written.
 
     Raises
     ------
@@ -64,7 +64,7 @@ def write_report(
     RegionError
         If a locus lies outside the regions, or genes cannot be read.
     TrainingError
-        If the model's folder holds none.
+        If the model's folder holds no model.
     """
     sources = Sources.open(imputed, store, model, loci, genes)
     folder = Path(folder)
@@ -80,7 +80,7 @@ def write_report(
 
 
 def markdown_table(table: pd.DataFrame) -> str:
-    """A table as Markdown, numbers to four decimals, for docs that a command writes."""
+    """Format a table as Markdown, with numbers to four decimals, for docs that a command writes."""
     lines = ["| " + " | ".join(map(str, table.columns)) + " |", "|" + "---|" * len(table.columns)]
     for row in table.itertuples(index=False):
         cells = ["" if pd.isna(v) else f"{v:.4f}" if isinstance(v, float) else str(v) for v in row]
@@ -90,7 +90,7 @@ def markdown_table(table: pd.DataFrame) -> str:
 
 
 def tidy_table(tables: Tables) -> pd.DataFrame:
-    """All tables of a run in one: a row per table, method and group, numbers with all their digits."""
+    """Join all tables of a run: one row per table, method and group, numbers with all their digits."""
     assays = tables.assays.rename(
         columns={"assay": "group", "joint": "mean", "low": "difference_low", "high": "difference_high"}
     )
@@ -100,18 +100,20 @@ def tidy_table(tables: Tables) -> pd.DataFrame:
         "characterised": tables.characterised,
         "assays": assays,
     }
-    found = [part.assign(table=name, metric=tables.metric) for name, part in parts.items() if len(part)]
-    table = pd.concat(found, ignore_index=True)
+    tables_with_rows = [
+        part.assign(table=name, metric=tables.metric) for name, part in parts.items() if len(part)
+    ]
+    table = pd.concat(tables_with_rows, ignore_index=True)
     return table[["table", "metric", *[name for name in table if name not in ("table", "metric")]]]
 
 
 def typeset(tables: Tables, format: str) -> str:
-    """The tables of a run as text.
+    """Format the tables of a run as text.
 
     Parameters
     ----------
     tables
-        From `epixs.tables`.
+        Result of `epixs.tables`.
     format
         `"tsv"` for one tidy table; `"markdown"`, `"latex"` (booktabs) or `"html"` for tables to read. Names
         are escaped.
@@ -130,9 +132,9 @@ def typeset(tables: Tables, format: str) -> str:
 
 
 def printed_tables(tables: Tables) -> dict[str, pd.DataFrame]:
-    """The tables of a run as people read them: a row per method, a column per group, all cells text."""
+    """Format the tables of a run for people: one row per method, one column per group, all cells text."""
     metric = tables.metric
-    shown = {
+    by_title = {
         f"Table 1. {metric} of experiments whose assay was trained on": _printed(tables.imputation),
         f"Table 2. {metric} of experiments whose assay was not trained on in their species": _printed(
             tables.zero_shot, marked=True
@@ -140,11 +142,11 @@ def printed_tables(tables: Tables) -> dict[str, pd.DataFrame]:
         f"{metric} by the number of training experiments of the biosample": _printed(tables.characterised),
         f"{metric} by assay, joint training beside one species": _printed_assays(tables.assays),
     }
-    return {title: table for title, table in shown.items() if len(table)}
+    return {title: table for title, table in by_title.items() if len(table)}
 
 
 def _printed(table: pd.DataFrame, *, marked: bool = False) -> pd.DataFrame:
-    """Mean [interval] per method and group; experiments and the corrected p of the first group."""
+    """Format mean [interval] per method and group, and experiments and corrected p of the first group."""
     several = len(set(table["model"]) - {NOBODY}) > 1
     groups = list(dict.fromkeys(table["group"]))
     by_method: dict[Any, dict[str, Any]] = {}

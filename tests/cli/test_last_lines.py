@@ -112,7 +112,7 @@ def test_resuming_says_where(store, tmp_path):
     assert done.exit_code == 0
     assert "goes on in epoch 3\n" in done.output
     begun = epixs(*command[:3], tmp_path / "n", *command[4:])
-    assert "there is no run to go on with, so one begins" in begun.output
+    assert "there is no run to resume, so a new one begins" in begun.output
 
 
 def test_training_says_that_time_ran_out(store, tmp_path):
@@ -207,7 +207,7 @@ def test_zero_shot_across_units_is_judged_by_rank(tmp_path):
         tmp_path / "x.tsv",
     )
     assert "a0 comes in several units: fold change in mouse; p-value in human" in said(trained)
-    assert "not among these, for mouse has no training experiment of them: a0" in said(trained)
+    assert "not in this table, as mouse has no training experiment of them: a0" in said(trained)
     imputed = epixs(
         "impute", tmp_path / "m", mouse, "--out", tmp_path / "i.zarr", "--pairs", tmp_path / "x.tsv"
     )
@@ -239,7 +239,7 @@ def test_evaluating_ends_with_the_rows_that_are_odd_counted_and_named(tmp_path):
     assert epixs("impute", tmp_path / "m", store, "--out", tmp_path / "i.zarr", "--pairs", tmp_path / "p.tsv").exit_code == 0  # fmt: skip
     scored = epixs("evaluate", tmp_path / "i.zarr", store)
     last = last_lines(scored, 1)
-    assert last.startswith("note: beside 3 scored tracks, or among them, rows are: 1 missing (b3 / a1); ")
+    assert last.startswith("note: odd rows, beside or among 3 scored tracks: 1 missing (b3 / a1); ")
     assert "constant (b0 / a0: observed" in last
     assert "1 NaN (b2 / a0: some bins)" in last
     found = json.loads(epixs("evaluate", tmp_path / "i.zarr", store, "--json").stdout)

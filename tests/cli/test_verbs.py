@@ -82,7 +82,7 @@ def test_the_whole_path(world, tmp_path, held_out):
         "--out", tmp_path / "a.png",
     )  # fmt: skip
     assert drawn.exit_code == 0, drawn.output
-    assert "drawn is chr19:10,000,000-10,010,000" in drawn.stderr
+    assert "only chr19:10,000,000-10,010,000 is drawn" in drawn.stderr
 
 
 def test_simulate_and_demo(tmp_path):
@@ -242,7 +242,7 @@ def test_a_model_whose_training_was_interrupted_says_so(world, copy, held_out, t
     pairs = ["--pairs", world.pairs]
     result = epixs("impute", copy, world.store("mouse"), "--out", tmp_path / "i.zarr", *pairs)
     assert result.exit_code == 0, result.output
-    assert "was interrupted: these are its best weights" in result.stderr
+    assert "was interrupted: its best weights so far are used" in result.stderr
     (copy / "model.json").unlink()
     assert "interrupted before the first epoch was over" in epixs("status", copy).output
 

@@ -150,7 +150,7 @@ def test_two_species_in_one_hub(world, tmp_path):
 FAULTS = {
     "hub.txt is not there": ("hub.txt", None, ""),
     "no email": ("hub.txt", "email me@lab.org", ""),
-    "email is none": ("hub.txt", "me@lab.org", "nobody"),
+    "email is not an address": ("hub.txt", "me@lab.org", "nobody"),
     "genomes.txt is not there": ("genomes.txt", None, ""),
     "no trackDb": ("genomes.txt", "trackDb mm10/trackDb.txt", ""),
     "../x is not there": ("genomes.txt", "mm10/trackDb.txt", "../x"),

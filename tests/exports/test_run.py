@@ -336,7 +336,7 @@ def test_ends_of_the_interval_are_files_of_their_own(small, tmp_path, raw):
 
 
 def test_an_interval_that_no_store_has_is_refused(small, tmp_path):
-    with pytest.raises(ConfigError, match="--interval; got no store that says how far off"):
+    with pytest.raises(ConfigError, match="--interval; got no store with a `spread`"):
         epixs.export(small, bigwig=tmp_path / "out", interval=True, assembly=SMALL)
     assert not (tmp_path / "out").exists()
 

@@ -28,7 +28,7 @@ def test_picture_of_an_imputed_track_beside_the_observed_one(world, trained, hel
     assert path.read_bytes()[:4] == b"\x89PNG"
     assert path.stat().st_size > 5_000
     assert plot(*stores, locus="chr19:9,000,000-10,020,000", out=path, **what) == [
-        "chr19:9,000,000-10,020,000 reaches outside the regions; drawn is chr19:10,000,000-10,020,000"
+        "chr19:9,000,000-10,020,000 reaches outside the regions; only chr19:10,000,000-10,020,000 is drawn"
     ]
     other = tmp_path / "b.png"
     with pytest.raises(RegionError, match=r"no bin.*a locus in chr19:10,000,000-10,050,000, the nearest"):

@@ -1,1 +1,1 @@
-"""A page that shows observed and imputed tracks on a genome, computed as one scrolls."""
+"""Serve a page that shows observed and imputed tracks on a genome, computed while one scrolls."""

@@ -1,4 +1,4 @@
-"""Open some compendia, or what a model imputes, as a page in a browser."""
+"""Open some compendia, or a model's imputed tracks, as a page in a browser."""
 
 from __future__ import annotations
 
@@ -32,30 +32,30 @@ def browse(
     ready: Callable[[str], None] = print,
     until: threading.Event | None = None,
 ) -> None:
-    """Serve a page that shows tracks on the genome, observed beside imputed, until it is interrupted.
+    """Serve a page that shows observed and imputed tracks on the genome, until it is interrupted.
 
     Parameters
     ----------
     compendia
-        Stores, observed or imputed; or Datasets, as `open_compendium` and `open_imputed` give them: what is
-        lazy is computed as one scrolls.
+        Stores, observed or imputed; or Datasets from `open_compendium` or `open_imputed`. Lazy Datasets are
+        computed while one scrolls.
     locus
-        Where the page opens.
+        Locus at which the page opens.
     genes
         BED, GFF or GTF file of genes to find and draw.
     assembly
         Chromosome sizes of a genome that epixs does not know.
     host, port
-        Where to serve it: on this machine alone by default, on a port that is free.
+        Address to serve the page on; by default on this machine only, on a free port.
     ready
-        Called with the URL to open. It holds a token: who has it sees the tracks.
+        Called with the URL to open. It holds a token: whoever has the URL can see the tracks.
     until
-        Ends the page when it is set.
+        Event that ends the page when it is set.
 
     Raises
     ------
     ConfigError
-        If igv.js is not installed, or the address cannot be taken.
+        If igv.js is not installed, or the address is in use or not available.
     RegionError
         If chromosome sizes are not known, or the locus or the genes cannot be read.
     StoreError
@@ -63,7 +63,7 @@ def browse(
     """
     session = make_session(compendia, locus=locus, genes=genes, assembly=assembly)
     for track in session.tracks:
-        if track.is_live:  # a model is made ready by the first thing that it is asked
+        if track.is_live:  # the first request makes a model ready
             track.warm()
             break
     with serving(session, host=host, port=port) as url:
@@ -78,7 +78,7 @@ def make_session(
     genes: str | Path | None = None,
     assembly: Assembly | None = None,
 ) -> Session:
-    """What a page shows of some compendia; see `browse`."""
+    """Make the session that a page shows; see `browse`."""
     several: Sequence[Any] = compendia if isinstance(compendia, (list, tuple)) else [compendia]
     sources = [open_export_source(compendium) for compendium in several]
     rows, _ = choose_rows(sources)

@@ -1,4 +1,4 @@
-"""Genes of a local BED, GFF or GTF file: found by name, and drawn."""
+"""Read genes of a local BED, GFF or GTF file, to find them by name and to draw them."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ from epixs.genome.assembly import is_number
 MOST_GENES, MOST_LINES, MOST_SIGNS = 1_000_000, 20_000_000, 60
 
 MOST_DRAWN = 2_000
-"""Genes of one answer, the longest first."""
+"""Maximum number of genes per answer. The longest are kept."""
 
 GFF = (".gff", ".gff3", ".gtf")
 
 
 @dataclass(frozen=True)
 class Gene:
-    """A gene: where it lies, 0-based and half-open."""
+    """A gene, with 0-based and half-open coordinates."""
 
     chrom: str
     start: int
@@ -50,16 +50,16 @@ class Genes:
         self._ends = {chrom: np.array([g.end for g in of]) for chrom, of in self._by_chrom.items()}
 
     def named(self, name: str) -> Gene | None:
-        """The gene of a name, in any case of letters; the longest, where several have it."""
+        """Find a gene by name, ignoring case; the longest if several have the name."""
         return self._by_name.get(name.upper())
 
     def within(self, chrom: str, start: int, end: int) -> list[Gene]:
-        """Genes that a stretch touches."""
+        """List the genes that a stretch touches."""
         if chrom not in self._by_chrom:
             return []
         touched = np.flatnonzero((self._starts[chrom] < end) & (self._ends[chrom] > start)).tolist()
-        found = [self._by_chrom[chrom][at] for at in touched]
-        return sorted(sorted(found, key=lambda g: g.start - g.end)[:MOST_DRAWN], key=lambda g: g.start)
+        genes = [self._by_chrom[chrom][at] for at in touched]
+        return sorted(sorted(genes, key=lambda g: g.start - g.end)[:MOST_DRAWN], key=lambda g: g.start)
 
 
 def read_genes(path: str | Path) -> Genes:
@@ -104,15 +104,16 @@ def _from_gff(lines: Iterator[str]) -> Iterator[Gene]:
         fields = line.rstrip("\r\n").split("\t")
         if len(fields) < 9 or fields[2] != "gene" or not (is_number(fields[3]) and is_number(fields[4])):
             continue
-        found = dict(_attributes(fields[8]))
+        attributes = dict(_attributes(fields[8]))
         name = next(
-            (found[key] for key in ("gene_name", "Name", "gene", "gene_id", "ID") if key in found), ""
+            (attributes[key] for key in ("gene_name", "Name", "gene", "gene_id", "ID") if key in attributes),
+            "",
         )
         yield Gene(fields[0], max(0, int(fields[3]) - 1), int(fields[4]), _shown(name), _strand(fields[6]))
 
 
 def _attributes(text: str) -> Iterator[tuple[str, str]]:
-    """Attributes of GFF3 (`key=value`) and GTF (`key "value"`)."""
+    """Parse attributes of GFF3 (`key=value`) and GTF (`key "value"`)."""
     for part in text.split(";"):
         key, _, value = part.strip().replace("=", " ", 1).partition(" ")
         yield key, value.strip().strip('"')

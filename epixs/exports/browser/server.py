@@ -1,8 +1,8 @@
-"""The server of the page: this machine alone unless told otherwise, and nobody without its token.
+"""Serve the page: on this machine only unless told otherwise, and only to requests with its token.
 
-A page of another site can make a browser ask `127.0.0.1` for anything, and a name of its own can be made to
-lead there. So a request needs the token (in the URL that is printed, then in a cookie that other sites cannot
-send), a host that is this one, and, if it says where it comes from, this page.
+Another site's page can make a browser send requests to `127.0.0.1`, and can make its own host name lead there
+(DNS rebinding). So a request needs three things: the token (from the URL that is printed, then from a cookie
+that other sites cannot send), this host as its `Host`, and, if it names its origin, the origin of this page.
 """
 
 from __future__ import annotations
@@ -49,25 +49,25 @@ HEADERS = {
 }
 
 MOST_SIGNS = 200
-"""Signs of an argument, at most."""
+"""Maximum number of characters of an argument."""
 
 THREADS = 4
 
 
 @dataclass(frozen=True, eq=False)
 class Session:
-    """What a server shows, and to whom.
+    """The tracks that a server shows, and the token that gives access.
 
     Parameters
     ----------
     tracks
-        The tracks; a page knows each by its number.
+        The tracks. A page refers to each by its number.
     token
-        The word that a request needs.
+        The token that a request needs.
     genes
         Genes to find and draw, if any.
     locus
-        Where the page opens, if anywhere in particular.
+        Locus at which the page opens, if one was given.
     """
 
     tracks: Sequence[Track]
@@ -78,15 +78,15 @@ class Session:
 
 
 def igv_script() -> Path:
-    """The script of igv.js, from the installed package igv-notebook, which is not imported.
+    """Find the script of igv.js in the installed package igv-notebook, without importing the package.
 
     Raises
     ------
     ConfigError
         If it is not installed.
     """
-    found = importlib.util.find_spec("igv_notebook")
-    for folder in (found.submodule_search_locations or []) if found else []:
+    spec = importlib.util.find_spec("igv_notebook")
+    for folder in (spec.submodule_search_locations or []) if spec else []:
         script = Path(folder) / "js" / "igv.min.js"
         if script.is_file():
             return script
@@ -98,7 +98,7 @@ def igv_script() -> Path:
 
 
 class _Handler(tornado.web.RequestHandler):
-    """What all requests have in common: who may ask, and what is never said."""
+    """Base of all handlers: checks who may ask, and keeps error messages short."""
 
     def initialize(self, session: Session, host: str, port: int) -> None:
         self.session, self._host, self._port = session, host, port
@@ -112,7 +112,7 @@ class _Handler(tornado.web.RequestHandler):
             self.set_header(name, value)
 
     def prepare(self) -> None:
-        """Refuse who is not this page, or does not know the token."""
+        """Refuse requests that are not from this page, or lack the token."""
         if not is_this_host(self.request.headers.get("Host", ""), self._host, self._port):
             raise tornado.web.HTTPError(403, reason="another host")
         origin = self.request.headers.get("Origin")
@@ -125,19 +125,19 @@ class _Handler(tornado.web.RequestHandler):
             raise tornado.web.HTTPError(403, reason="without the token of the URL that was printed")
 
     def write_error(self, status_code: int, **_: Any) -> None:
-        """Say what is wrong in a few words of ours."""
+        """Send a short error message without details."""
         self.set_header("Content-Type", "text/plain; charset=utf-8")
         self.finish(f"{status_code}: {self._reason}\n")
 
     def argument(self, name: str, pattern: str) -> str:
-        """One argument of the query, of a form that is known."""
+        """Return one argument of the query, which must match a pattern."""
         values = self.get_query_arguments(name, strip=False)
         if len(values) != 1 or len(values[0]) > MOST_SIGNS or re.fullmatch(pattern, values[0]) is None:
             raise tornado.web.HTTPError(400, reason=f"argument {name}")
         return values[0]
 
     def number(self, name: str, below: int) -> int:
-        """One argument that is a whole number."""
+        """Return one argument that is a whole number less than `below`."""
         value = int(self.argument(name, r"[0-9]{1,10}"))
         if value >= below:
             raise tornado.web.HTTPError(404, reason=f"no such {name}")
@@ -172,7 +172,7 @@ class _Catalogue(_Handler):
 
 
 class _Sizes(_Handler):
-    """Chromosomes of a genome, as igv.js reads them."""
+    """Sends the chromosome sizes of a genome, as igv.js reads them."""
 
     def get(self) -> None:
         genomes = genomes_of(self.session.tracks)
@@ -182,7 +182,7 @@ class _Sizes(_Handler):
 
 
 class _Data(_Handler):
-    """Values of a track in a stretch, computed on another thread."""
+    """Sends the values of a track in a stretch, computed on another thread."""
 
     async def get(self) -> None:
         tracks = self.session.tracks
@@ -217,17 +217,17 @@ class _Genes(_Handler):
 
 
 class _Search(_Handler):
-    """Where a gene lies, as igv.js asks for it."""
+    """Sends the coordinates of a gene, as igv.js asks for them."""
 
     def get(self) -> None:
         name = self.argument("q", r"[^\x00-\x1f]+")
         gene = self.session.genes.named(name) if self.session.genes else None
-        found = (
+        place = (
             {"chromosome": gene.chrom, "start": gene.start, "end": gene.end, "gene": gene.name}
             if gene
             else None
         )
-        self.answer([found] if found else [])
+        self.answer([place] if place else [])
 
 
 class _Nothing(_Handler):
@@ -241,7 +241,7 @@ class _Application(tornado.web.Application):
 
 
 def is_this_host(host: str, bound: str, port: int) -> bool:
-    """Whether the host that a request asks for is this server, and not a name that was made to lead here."""
+    """Whether a request's `Host` is this server, and not another name that was made to lead here."""
     try:
         parts = urlsplit(f"//{host}")
         name, its_port = (parts.hostname or "").rstrip("."), parts.port
@@ -267,12 +267,12 @@ def _is_loopback(host: str) -> bool:
 
 @contextlib.contextmanager
 def serving(session: Session, *, host: str = "127.0.0.1", port: int = 0) -> Iterator[str]:
-    """Serve a session from a thread of its own; gives the URL to open.
+    """Serve a session from its own thread, and yield the URL to open.
 
     Raises
     ------
     ConfigError
-        If the address cannot be taken.
+        If the address is in use or not available.
     """
     igv_script()
     try:
@@ -323,9 +323,9 @@ def serving(session: Session, *, host: str = "127.0.0.1", port: int = 0) -> Iter
     thread = threading.Thread(target=run, daemon=True)
     thread.start()
     started.wait()
-    shown = f"[{host}]" if ":" in host else host
+    url_host = f"[{host}]" if ":" in host else host
     try:
-        yield f"http://{shown}:{port}/?token={session.token}"
+        yield f"http://{url_host}:{port}/?token={session.token}"
     finally:
         loop.call_soon_threadsafe(served.cancel)
         thread.join()

@@ -1,4 +1,4 @@
-"""What a page may ask for: the tracks of some compendia, and the values of one in a stretch of the genome."""
+"""Answer a page's requests: the tracks of some compendia, and a track's values in a stretch of the genome."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ from epixs.genome.assembly import Assembly
 from epixs.genome.regions import BIN_SIZE
 
 MOST_WINDOWS = 8_192
-"""Values of an answer at most, however few bases per pixel are asked for."""
+"""Maximum number of values per answer, however few bases per pixel are asked for."""
 
 
 LIVE_BINS = 200_000
-"""Bins of a stretch, at most, that a model is asked for: 5 Mb."""
+"""Maximum number of bins per stretch that a model computes: 5 Mb."""
 
 
 WARM_BINS = 20_000
@@ -53,15 +53,15 @@ class Track:
 
     @property
     def is_live(self) -> bool:
-        """Whether values are computed as they are asked for."""
+        """Whether values are computed on request."""
         return not isinstance(self.source.held, str)
 
     def label(self, name: str) -> str:
-        """One of the row's labels."""
+        """Return one of the row's labels."""
         return str(self.source.labels[name][self.row])
 
     def described(self, number: int) -> dict[str, Any]:
-        """What the page is told of the track; texts are inert."""
+        """Describe the track for the page. All texts are inert."""
         kind, output_type = self.label("kind"), self.label("output_type")
         return {
             "id": number,
@@ -77,7 +77,7 @@ class Track:
 
     @property
     def _longest(self) -> int:
-        """Bins of the chromosome with the most of them."""
+        """Number of bins of the chromosome with the most bins."""
         counts: dict[str, int] = {}
         regions = self.source.regions
         for chrom, bins in zip(regions.chrom, regions.n_bins_each.tolist(), strict=True):
@@ -93,23 +93,23 @@ class Track:
         how: str = "mean",
         line: str = "signal",
     ) -> View:
-        """Values in windows about as wide as a pixel.
+        """Compute values in windows about as wide as a pixel.
 
         Parameters
         ----------
         chrom, start, end
             The stretch.
         bases_per_pixel
-            Of the screen. A window is 25 bp or a doubling of it, so wide that it spans a pixel.
+            Scale of the screen. A window is 25 bp, doubled until it spans at least a pixel.
         how
-            One of `WINDOW_FUNCTIONS`: what of a window's bins is shown, in arcsinh units.
+            One of `WINDOW_FUNCTIONS`, which combines a window's bins, in arcsinh units.
         line
             One of `LINES`: the signal, or an end of its interval.
 
         Raises
         ------
         RegionError
-            If it would take a model more than `LIVE_BINS` bins.
+            If a model would have to compute more than `LIVE_BINS` bins.
         """
         width = BIN_SIZE
         while width < bases_per_pixel or (end - start) / width > MOST_WINDOWS:
@@ -132,25 +132,25 @@ class Track:
         return windows.view()
 
     def _values(self, first: int, stop: int, line: str) -> Signal:
-        """Values of some bins; what is live is computed once for all lines: a page asks for them together."""
+        """Read some bins. Live values are computed once for all lines, as a page asks for them together."""
         if not (self.is_live and self.source.has_spread):
             (values,) = self.source.reader([self.row], [line])(first, stop)
             return np.asarray(values)
         if (first, stop) not in self._kept:
-            found = self.source.reader([self.row] * len(LINES), tuple(LINES))(first, stop)
-            self._kept[first, stop] = found
+            lines = self.source.reader([self.row] * len(LINES), tuple(LINES))(first, stop)
+            self._kept[first, stop] = lines
             while len(self._kept) > 1 and sum(kept.shape[1] for kept in self._kept.values()) > LIVE_BINS:
                 del self._kept[next(iter(self._kept))]
         return np.asarray(self._kept[first, stop][tuple(LINES).index(line)])
 
     def warm(self) -> None:
-        """Compute a little, so that what is asked first need not wait for what is done once."""
+        """Compute a few bins, so that the first request does not wait for one-time work."""
         self.source.reader([self.row])(0, min(WARM_BINS, self.source.regions.n_bins))
 
     def _stretches(self, chrom: str, start: int, end: int) -> list[tuple[int, int, int, int]]:
-        """Bins `[first, stop)` that a stretch touches, the first base, and where their region ends."""
+        """List the bins `[first, stop)` that a stretch touches, their first base, and their region's end."""
         regions = self.source.regions
-        found = []
+        stretches = []
         for index in np.flatnonzero(np.asarray(regions.chrom, dtype=object) == chrom).tolist():
             low, high = max(start, regions.start[index]), min(end, regions.end[index])
             if low < high:
@@ -158,8 +158,8 @@ class Track:
                 stop = -(-(high - regions.start[index]) // BIN_SIZE)
                 first = int(regions.first_bin[index])
                 base = regions.start[index] + BIN_SIZE * offset
-                found.append((first + offset, first + stop, base, regions.end[index]))
-        return found
+                stretches.append((first + offset, first + stop, base, regions.end[index]))
+        return stretches
 
 
 class _Windows:
@@ -175,7 +175,7 @@ class _Windows:
         self._start, self._end = np.full(count, np.iinfo(np.int64).max), np.zeros(count, np.int64)
 
     def add(self, window: Any, start: Any, end: Any, values: Any) -> None:
-        """Take in bins; those without a value are left out."""
+        """Add bins. Those without a value are left out."""
         known = ~np.isnan(values)
         at, values = (window - self._first)[known], values[known].astype(np.float64)
         np.add.at(self._bins, at, 1)
@@ -184,7 +184,7 @@ class _Windows:
         np.maximum.at(self._end, at, end[known])
 
     def view(self) -> View:
-        """The windows that have a value."""
+        """Return the windows that have a value."""
         some = self._bins > 0
         value = self._value[some] / (self._bins[some] if self._how == "mean" else 1)
         return View(self._start[some], self._end[some], value)
@@ -195,7 +195,7 @@ def _css(assay_class: str, kind: str) -> str:
 
 
 def catalogue(tracks: Sequence[Track]) -> list[dict[str, Any]]:
-    """What a page can show: per species and assembly, its tracks."""
+    """List the tracks that a page can show, per species and assembly."""
     groups: dict[tuple[str, str], dict[str, Any]] = {}
     for number, track in enumerate(tracks):
         key = track.source.species, track.assembly.name
@@ -209,7 +209,7 @@ def catalogue(tracks: Sequence[Track]) -> list[dict[str, Any]]:
 
 
 def genomes_of(tracks: Sequence[Track]) -> list[Mapping[str, int]]:
-    """Chromosome sizes of each group of `catalogue`."""
+    """List the chromosome sizes of each group of `catalogue`."""
     groups: dict[tuple[str, str], Mapping[str, int]] = {}
     for track in tracks:
         groups.setdefault((track.source.species, track.assembly.name), track.assembly.chrom_sizes)
@@ -217,6 +217,6 @@ def genomes_of(tracks: Sequence[Track]) -> list[Mapping[str, int]]:
 
 
 def _first_locus(track: Track) -> str:
-    """Where a page opens: the first megabase that the track has."""
+    """Return the locus at which a page opens: the first megabase of the track."""
     regions = track.source.regions
     return f"{regions.chrom[0]}:{regions.start[0] + 1}-{min(regions.end[0], regions.start[0] + 1_000_000)}"

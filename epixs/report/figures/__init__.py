@@ -1,1 +1,1 @@
-"""Pictures for pages and papers, drawn with matplotlib (the `viz` extra): each module one kind of figure."""
+"""Draw figures for pages and papers with matplotlib (the `viz` extra), one kind of figure per module."""

@@ -1,4 +1,4 @@
-"""Observed against imputed values: a point per bin where they are few, else how many bins have which."""
+"""Draw observed against imputed values: one point per bin if there are few, else counts of bins."""
 
 from __future__ import annotations
 
@@ -15,37 +15,37 @@ from epixs.report.comparison import Comparison, Track
 from epixs.report.figures.canvas import INK_HEX, short_names, shown
 
 MOST_POINTS = 5_000
-"""Bins that are drawn as points; more are counted in cells."""
+"""Maximum number of bins that are drawn as points. More bins are counted in cells."""
 
 PER_UNIT, LIMIT = 64, 16
-"""Cells per arcsinh unit of the grid in which bins are counted, and how far it reaches."""
+"""Cells per arcsinh unit of the grid in which bins are counted, and its limit in arcsinh units."""
 
 MOST_CELLS = 120
-"""Cells that are drawn on each side."""
+"""Maximum number of cells that are drawn on each side."""
 
 FEWEST_PER_MEAN = 20
-"""Bins that the mean observed value at an imputed one is taken over, at least."""
+"""Minimum number of bins for a mean observed value at an imputed value."""
 
 SIDE = 2.35
-"""Inches of a panel."""
+"""Side of a panel in inches."""
 
 MOST_COLUMNS = 3
 
 
 @dataclass(frozen=True, eq=False)
 class Agreement:
-    """How observed and imputed values of one track go together.
+    """Agreement of the observed and imputed values of one track.
 
     Parameters
     ----------
     title
-        Which track.
+        Name of the track.
     counts
         Number of bins by cell of the imputed and of the observed value, `PER_UNIT` cells per arcsinh unit.
     points
-        The values themselves, shape `(2, bin)`, imputed and observed, of the first `MOST_POINTS` bins.
+        Imputed and observed values, shape `(2, bin)`, of the first `MOST_POINTS` bins.
     bins, mse, pearson
-        Number of bins that both know, mean squared error and correlation over them, arcsinh units.
+        Number of bins where both have a value, and their mean squared error and correlation, arcsinh units.
     """
 
     title: str
@@ -57,7 +57,7 @@ class Agreement:
 
 
 def agreement_of(pair: Comparison, track: Track, bins: npt.NDArray[np.int64] | None = None) -> Agreement:
-    """Count the bins of a whole track, or some bins, by what was imputed and observed there."""
+    """Count the bins of a whole track, or some bins, by imputed and observed value."""
     size = 2 * LIMIT * PER_UNIT
     counts = np.zeros(size * size, dtype=np.int64)
     points: list[npt.NDArray[np.float64]] = []
@@ -95,7 +95,7 @@ def _pearson(sums: npt.NDArray[np.float64]) -> float:
 
 
 def draw_agreement(plt: Any, found: Sequence[Agreement], subtitle: str = "") -> Any:
-    """Draw one panel per track, on one scale; returns the figure."""
+    """Draw one panel per track, on one scale, and return the figure."""
     columns = min(MOST_COLUMNS, len(found))
     rows = ceil(len(found) / columns)
     figure, axes = plt.subplots(
@@ -128,7 +128,7 @@ def draw_agreement(plt: Any, found: Sequence[Agreement], subtitle: str = "") -> 
 
 
 def _extent(found: Sequence[Agreement]) -> tuple[int, int]:
-    """First and last cell of the grid that holds anything, of all tracks; 0 is always shown."""
+    """Return the first and last cell of the grid that any track uses. They always include 0."""
     held = [np.flatnonzero(one.counts.any(axis=axis)) for one in found for axis in (0, 1) if one.bins]
     zero = LIMIT * PER_UNIT
     first = min([zero, *(int(cells[0]) for cells in held)])
@@ -136,7 +136,7 @@ def _extent(found: Sequence[Agreement]) -> tuple[int, int]:
 
 
 def _draw_panel(axis: Any, found: Agreement, low: int, high: int, most: int) -> Any:
-    """One track; returns what a scale of colours is of, nothing where points are drawn."""
+    """Draw one track. Returns the cells for a colour scale, or None if points are drawn."""
     from matplotlib.colors import ListedColormap, LogNorm
 
     first, last = low / PER_UNIT - LIMIT, high / PER_UNIT - LIMIT
@@ -183,7 +183,7 @@ def _draw_panel(axis: Any, found: Agreement, low: int, high: int, most: int) -> 
 
 
 def _blues() -> Any:
-    """Light to dark, so that it is read in print without colours as well."""
+    """Return shades from light to dark, which are readable in black-and-white print."""
     import matplotlib
 
     return matplotlib.colormaps["Blues"](np.linspace(0.18, 1.0, 256))

@@ -1,4 +1,4 @@
-"""Intervals: how much of what was observed they hold, beside how much they are meant to."""
+"""Draw the share of observed values in intervals, against the share that they should hold."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from epixs.report.figures.canvas import INK_HEX, short_names
 from epixs.report.figures.scores import Drawn
 
 MOST_ASSAYS = 40
-"""Assays of which the interval that is meant to hold 80 % is drawn, those furthest from it."""
+"""Maximum number of assays whose 80 % interval is drawn. Those furthest from 80 % are kept."""
 
 
 def draw_calibration(plt: Any, found: Sequence[Calibration], classes: Mapping[str, str]) -> Drawn:
-    """Draw a line per track and one of all, and the share in the 80 % interval by assay."""
+    """Draw one line per track and one for all tracks, and the share in the 80 % interval by assay."""
     assays = _furthest(found)
     height = max(3.0, 0.9 + 0.19 * len(assays))
     figure, (axis, beside) = plt.subplots(
@@ -26,8 +26,8 @@ def draw_calibration(plt: Any, found: Sequence[Calibration], classes: Mapping[st
     axis.plot([0, 1], [0, 1], color=INK_HEX, linewidth=0.7, linestyle=(0, (4, 3)), label="as promised")
     for one in found:
         axis.plot(nominal(), one.observed, color=_colour(classes, one.assay), linewidth=0.7, alpha=0.5)
-    every = np.sum([one.counts for one in found], axis=0)
-    whole = Calibration("", "", every)
+    counts = np.sum([one.counts for one in found], axis=0)
+    whole = Calibration("", "", counts)
     axis.plot(nominal(), whole.observed, color=as_hex(IMPUTED), linewidth=2, label="all tracks together")
     axis.set_xlim(0, 1)
     axis.set_ylim(0, 1)
@@ -59,7 +59,7 @@ def draw_calibration(plt: Any, found: Sequence[Calibration], classes: Mapping[st
 
 
 def _furthest(found: Sequence[Calibration]) -> list[str]:
-    """Assays by name, at most `MOST_ASSAYS`."""
+    """Return the assays furthest from 80 %, at most `MOST_ASSAYS`, sorted by name."""
     off: dict[str, float] = {}
     for one in found:
         off[one.assay] = max(off.get(one.assay, 0.0), abs(one.within_80 - 0.8))

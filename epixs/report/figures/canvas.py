@@ -1,4 +1,4 @@
-"""What all figures share: matplotlib when it is installed, one style, names that are only text, and files."""
+"""Shared parts of all figures: matplotlib if it is installed, one style, names as plain text, and files."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ FORMATS = (".png", ".svg", ".pdf")
 DPI = 200
 
 LABEL_SIGNS = 36
-"""Signs of a name in a figure, at most."""
+"""Maximum number of characters of a name in a figure."""
 
 INK_HEX = as_hex(INK)
 
@@ -48,19 +48,19 @@ STYLE = {
     "legend.frameon": False,
     "figure.dpi": 100,
     "savefig.dpi": DPI,
-    # Names of files and catalogs are text: no formulas are read into them, and SVG keeps them as words.
+    # Names from files and catalogs are not parsed as formulas, and stay text in SVG.
     "text.parse_math": False,
     "svg.fonttype": "none",
     "svg.hashsalt": "epixs",
     "pdf.fonttype": 42,
 }
-"""Readable where a figure is printed at the width of a column or a page."""
+"""Style that is readable when a figure is printed at the width of a column or a page."""
 
 SVG = "{http://www.w3.org/2000/svg}"
 
 
 def has_matplotlib() -> bool:
-    """Whether figures can be drawn here."""
+    """Whether figures can be drawn, that is, matplotlib is installed."""
     try:
         import matplotlib  # noqa: F401
     except ImportError:
@@ -70,7 +70,7 @@ def has_matplotlib() -> bool:
 
 @contextlib.contextmanager
 def drawing() -> Iterator[Any]:
-    """Draw in our style, without a screen; gives `matplotlib.pyplot`, and closes every figure at the end.
+    """Set our style, without a screen. Yields `matplotlib.pyplot`, and closes every new figure at the end.
 
     Raises
     ------
@@ -99,12 +99,12 @@ def drawing() -> Iterator[Any]:
 
 
 def check_picture(out: Path) -> None:
-    """Refuse a picture that cannot be written, before anything is read.
+    """Check that a picture can be written, before anything is read.
 
     Raises
     ------
     ConfigError
-        If there is no such format, or no such folder.
+        If the picture's format or folder does not exist.
     """
     if out.suffix.lower() not in FORMATS:
         raise ConfigError(
@@ -115,7 +115,7 @@ def check_picture(out: Path) -> None:
 
 
 def save(figure: Any, out: Path) -> None:
-    """Write a picture in one step, the same bytes each time."""
+    """Write a picture in one step. The same figure always gives the same bytes."""
     partial = out.with_name(f"partial-{out.name}")
     kind = out.suffix.lower().lstrip(".")
     figure.savefig(str(partial), format=kind, metadata=_undated(kind), bbox_inches="tight", pad_inches=0.05)
@@ -127,21 +127,20 @@ def _undated(kind: str) -> dict[str, None]:
 
 
 def as_svg(figure: Any, hints: Mapping[str, Sequence[str]] | None = None) -> str:
-    """A figure as an `<svg>` element for a page.
+    """Convert a figure to an `<svg>` element for a page.
 
     Parameters
     ----------
     figure
-        What was drawn.
+        The drawn figure.
     hints
-        For an artist's `gid`, a text per point or cell, in the order in which they were drawn, which shows
-        where the mouse rests.
+        For an artist's `gid`, one text per point or cell, in the order of drawing. It is shown as a tooltip.
     """
     text = io.StringIO()
     figure.savefig(text, format="svg", metadata=_undated("svg"), bbox_inches="tight", pad_inches=0.05)
     ElementTree.register_namespace("", SVG.strip("{}"))
     ElementTree.register_namespace("xlink", "http://www.w3.org/1999/xlink")
-    # Written a moment ago by matplotlib, which escapes what is in names.
+    # matplotlib has just written this text, and has escaped names in it.
     root = ElementTree.fromstring(text.getvalue())
     groups = {element.get("id"): element for element in root.iter(f"{SVG}g")}
     for gid, texts in (hints or {}).items():
@@ -155,12 +154,12 @@ def as_svg(figure: Any, hints: Mapping[str, Sequence[str]] | None = None) -> str
 
 
 def shown(name: str, most: int = LABEL_SIGNS) -> str:
-    """A name as figures show it: one line, not too long."""
+    """Shorten a name for a figure: to one line that is not too long."""
     return one_line(str(name), most) or "-"
 
 
 def short_names(assays: Iterable[str]) -> dict[str, str]:
-    """Names of assays without what all names of their kind share, where they stay different.
+    """Shorten names of assays by the text that all names of their kind share, if they stay different.
 
     Examples
     --------

@@ -1,4 +1,4 @@
-"""Learning curves of a training run, and its errors by species and assay beside the baselines."""
+"""Draw learning curves of a training run, and its errors by species and assay beside the baselines."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from epixs.report.figures.canvas import INK_HEX, check_picture, drawing, save, s
 from epixs.training.history import GROUPED, read_history
 
 MOST_GROUPS = 30
-"""Species and assays whose errors are drawn, those furthest behind average activity first."""
+"""Maximum number of species and assays whose errors are drawn: those furthest behind average activity."""
 
 
 def curves(model: str | Path, *, out: str | Path) -> None:
@@ -27,7 +27,7 @@ def curves(model: str | Path, *, out: str | Path) -> None:
     model
         Folder of the run.
     out
-        Picture to write; its ending says the format.
+        Picture to write; its suffix sets the format.
 
     Raises
     ------
@@ -43,15 +43,15 @@ def curves(model: str | Path, *, out: str | Path) -> None:
 
 
 def keeps_last(folder: Path) -> bool:
-    """Whether the model in a folder has the weights of the last epoch, and not those of the lowest error."""
+    """Whether the model in a folder has the weights of the last epoch, rather than of the lowest error."""
     try:
         return kind_named(read_description(folder).settings.kind).keeps_last
-    except EpixsError:  # a run that has not ended, or is no model of ours, still has curves
+    except EpixsError:  # an unfinished run, or a foreign model, still has curves
         return False
 
 
 def draw_curves(plt: Any, history: dict[str, list[float]], *, keeps_last: bool = False) -> Any:
-    """Draw what `read_history` found; returns the figure."""
+    """Draw a history from `read_history`, and return the figure."""
     groups = [name.partition("/")[2] for name in history if name.startswith(GROUPED[0])]
     height = max(2.9, 1.0 + 0.17 * min(len(groups), MOST_GROUPS))
     figure, (axis, beside) = plt.subplots(
@@ -63,7 +63,7 @@ def draw_curves(plt: Any, history: dict[str, list[float]], *, keeps_last: bool =
 
 
 def _draw_epochs(axis: Any, history: dict[str, list[float]], keeps_last: bool) -> int:
-    """Loss and held-out errors by epoch; returns which epoch, counted from 0, was kept."""
+    """Draw loss and held-out errors by epoch. Returns the index, from 0, of the kept epoch."""
     epochs = history["epoch"]
     lines = {
         "training": (history["loss"], BASELINE, "o"),
@@ -94,7 +94,7 @@ def _draw_epochs(axis: Any, history: dict[str, list[float]], keeps_last: bool) -
 
 
 def _draw_groups(axis: Any, history: dict[str, list[float]], groups: Sequence[str], kept: int) -> None:
-    """Errors by species and assay in the kept epoch, beside average activity and the mean."""
+    """Draw errors by species and assay in the kept epoch, beside average activity and the mean."""
 
     def errors(kind: str) -> dict[str, float]:
         return {group: history[f"{kind}{group}"][kept] for group in groups}

@@ -1,4 +1,4 @@
-"""What a model has learned of assays and biosamples: its factors, seen from where they differ most."""
+"""Draw a model's factors of assays and biosamples, along the two directions in which they vary most."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from epixs.report.figures.canvas import INK_HEX, short_names, shown
 from epixs.report.figures.scores import MOST_HINTS, Drawn
 
 MOST_NAMED = 45
-"""Points that are named; of more, only as many as find room would be, which looks like a choice."""
+"""Maximum number of points that are named. Of more, only some names would fit, which looks like a choice."""
 
 Floats = npt.NDArray[np.float64]
 
@@ -27,13 +27,13 @@ class FactorMap:
     Parameters
     ----------
     title
-        Of what they are.
+        Kind of the labels.
     points
         First two principal components, shape `(label, 2)`.
     explained
-        Share of the variance that each of the two has.
+        Share of the variance that each of the two explains.
     names, groups
-        A name and a group per point.
+        One name and one group per point.
     colours
         Colour of each group.
     """
@@ -47,13 +47,13 @@ class FactorMap:
 
 
 def principal(factors: npt.ArrayLike) -> tuple[Floats, tuple[float, float]]:
-    """Project rows on the two directions in which they vary most; the largest value of each is positive."""
+    """Project rows on the two directions in which they vary most. The largest value of each is positive."""
     table = np.asarray(factors, dtype=np.float64)
     centred = table - table.mean(axis=0)
     _, sizes, directions = np.linalg.svd(centred, full_matrices=False)
     points = np.zeros((len(table), 2))
-    found = centred @ directions[:2].T
-    points[:, : found.shape[1]] = found
+    projected = centred @ directions[:2].T
+    points[:, : projected.shape[1]] = projected
     points *= np.where(points[np.abs(points).argmax(axis=0), [0, 1]] < 0, -1, 1)
     shares = np.zeros(2)
     variance = float((sizes**2).sum())
@@ -63,22 +63,22 @@ def principal(factors: npt.ArrayLike) -> tuple[Floats, tuple[float, float]]:
 
 
 def factor_maps(axis: JointAxis, factors: Mapping[str, npt.NDArray[Any]]) -> list[FactorMap]:
-    """Give a map for each of `assay` and `biosample` that has factors, and more than two labels.
+    """Make one map for each of `assay` and `biosample` that has factors and more than two labels.
 
     Parameters
     ----------
     axis
         The model's axis.
     factors
-        What `Kind.label_factors` gives.
+        Factors from `Kind.label_factors`.
     """
     makers = {"assay": assay_map, "biosample": biosample_map}
-    maps = [makers[name](axis, found) for name, found in factors.items() if name in makers]
-    return [found for found in maps if len(found.names) > 2]
+    maps = [makers[name](axis, values) for name, values in factors.items() if name in makers]
+    return [one_map for one_map in maps if len(one_map.names) > 2]
 
 
 def assay_map(axis: JointAxis, factors: npt.NDArray[Any]) -> FactorMap:
-    """Assays that were trained on, coloured by class."""
+    """Map the assays that were trained on, coloured by class."""
     trained = {str(assay) for part in axis.parts for assay in part.training["assay"]}
     kept = [number for number, assay in enumerate(axis.assays) if assay in trained]
     points, explained = principal(factors[kept])
@@ -90,7 +90,7 @@ def assay_map(axis: JointAxis, factors: npt.NDArray[Any]) -> FactorMap:
 
 
 def biosample_map(axis: JointAxis, factors: npt.NDArray[Any]) -> FactorMap:
-    """Biosamples of all species that were trained on, coloured by species."""
+    """Map the biosamples of all species that were trained on, coloured by species."""
     trained = {(part.species, str(name)) for part in axis.parts for name in part.training["biosample"]}
     pairs = [(part.species, biosample) for part in axis.parts for biosample in part.biosamples]
     kept = [number for number, pair in enumerate(pairs) if pair in trained]
@@ -107,8 +107,8 @@ def draw_factors(plt: Any, maps: Sequence[FactorMap]) -> Drawn:
         1, len(maps), squeeze=False, layout="constrained", figsize=(3.7 * len(maps), 3.9)
     )
     hints: dict[str, list[str]] = {}
-    for number, (axis, found) in enumerate(zip(axes[0], maps, strict=True)):
-        hints |= _draw_map(axis, found, f"factors-{number}")
+    for number, (axis, one_map) in enumerate(zip(axes[0], maps, strict=True)):
+        hints |= _draw_map(axis, one_map, f"factors-{number}")
     return Drawn(figure, hints)
 
 
@@ -147,11 +147,11 @@ def _draw_map(axis: Any, found: FactorMap, gid: str) -> dict[str, list[str]]:
 OFFSETS = ((5, 0, "left"), (-5, 0, "right"), (0, 7, "center"), (0, -7, "center"),
            (5, 7, "left"), (-5, 7, "right"),
            (5, -7, "left"), (-5, -7, "right"), (0, 14, "center"), (0, -14, "center"))  # fmt: skip
-"""Where a name may stand from its point, in points of type, best first."""
+"""Offsets of a name from its point, in typographic points, best first."""
 
 
 def _name_points(axis: Any, found: FactorMap) -> None:
-    """Write each name where it covers least of points and of other names."""
+    """Write each name where it covers points and other names least."""
     per_point = axis.figure.dpi / 72
     pixels = axis.transData.transform(found.points)
     taken = [(x - 4, y - 4, x + 4, y + 4) for x, y in pixels]

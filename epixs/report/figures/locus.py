@@ -1,4 +1,4 @@
-"""Tracks along a locus: observed, imputed with its interval, average activity, and genes."""
+"""Draw tracks along a locus: observed, imputed with its interval, average activity, and genes."""
 
 from __future__ import annotations
 
@@ -17,30 +17,30 @@ from epixs.report.figures.canvas import short_names, shown
 from epixs.sampling.intervals import HALF_WIDTH
 
 MOST_WINDOWS = 1_200
-"""Values of a track that are drawn; of more bins, each is the mean of as many as it takes."""
+"""Maximum number of values that are drawn per track. Of more bins, each value is the mean of several."""
 
 MOST_BESIDE = 6
-"""Measured tracks that are drawn below one that nobody measured."""
+"""Maximum number of measured tracks that are drawn below a zero-shot track."""
 
 GENE_LANES = 4
-"""Rows of genes that overlap; what fits into none is not drawn."""
+"""Maximum number of rows for overlapping genes. Genes that fit into none are not drawn."""
 
 SIGNS_PER_INCH = 15
 WIDTH = 7.2
-"""Inches: a page with its margins."""
+"""Width of a figure in inches, for a page with margins."""
 
 LEFT = 1.25
-"""Inches of the names of rows."""
+"""Width of the names of rows in inches."""
 
 TITLE = 0.26
-"""Inches of the name of an experiment, above its rows."""
+"""Height of the name of an experiment, above its rows, in inches."""
 
 Floats = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True, eq=False)
 class Row:
-    """One row of a figure: a name, a colour and a value per bin; `band` is what its interval reaches."""
+    """One row of a figure: a name, a colour and one value per bin. `band` holds the ends of its interval."""
 
     name: str
     colour: str
@@ -50,7 +50,7 @@ class Row:
 
 @dataclass(frozen=True, eq=False)
 class Strip:
-    """The rows of one experiment, which share a scale that reaches at least to `top`."""
+    """The rows of one experiment. They share a scale that reaches at least to `top`."""
 
     title: str
     units: str
@@ -60,20 +60,20 @@ class Strip:
 
 @dataclass(frozen=True, eq=False)
 class View:
-    """Everything that a figure of a locus shows.
+    """Content of a figure of a locus.
 
     Parameters
     ----------
     place, assembly
-        Where it is.
+        Place on the genome.
     edges
-        Where each value begins and ends, bp, shape `(window, 2)`.
+        Start and end of each value, bp, shape `(window, 2)`.
     bins_per_window
-        Bins that a value is the mean of.
+        Number of bins averaged per value.
     strips
         One per experiment.
     genes
-        Genes of the place; None where none were given.
+        Genes of the place; None if no genes were given.
     """
 
     place: Place
@@ -85,12 +85,15 @@ class View:
 
 
 def view_of(pair: Comparison, tracks: Sequence[Track], place: Place, genes: Genes | None = None) -> View:
-    """Read what a figure of some tracks at one place shows."""
+    """Read the content of a figure of some tracks at one place."""
     windows = Windows.of(place)
     short = short_names(track.assay for track in tracks)
     strips = []
     for track in tracks:
-        values = {name: windows.mean(found) for name, found in pair.values(track, place.bins).items()}
+        values = {
+            name: windows.mean(genes_of_place)
+            for name, genes_of_place in pair.values(track, place.bins).items()
+        }
         units = pair.units(pair.predicted, [track.imputed])
         if track.observed is not None:
             units = list(dict.fromkeys(units + pair.units(pair.observed, [track.observed])))
@@ -100,12 +103,16 @@ def view_of(pair: Comparison, tracks: Sequence[Track], place: Place, genes: Gene
         strips.append(Strip(title, f"arcsinh of {shown(' or '.join(units), 60)}", _rows(track, values), top))
         if track.is_zero_shot and track.beside:
             strips.append(_beside(pair, track, windows, place))
-    found = genes.within(place.chrom, int(place.start.min()), int(place.end.max())) if genes else None
-    return View(place, str(pair.observed.attrs["assembly"]), windows.edges, windows.bins, strips, found)
+    genes_of_place = (
+        genes.within(place.chrom, int(place.start.min()), int(place.end.max())) if genes else None
+    )
+    return View(
+        place, str(pair.observed.attrs["assembly"]), windows.edges, windows.bins, strips, genes_of_place
+    )
 
 
 def _beside(pair: Comparison, track: Track, windows: Windows, place: Place) -> Strip:
-    """What was measured in the biosample of a track that nobody measured."""
+    """Read the measured tracks of a zero-shot track's biosample."""
     rows = track.beside[:MOST_BESIDE]
     names = [str(name) for name in pair.observed["assay"].to_numpy()[list(rows)]]
     short = short_names(names)
@@ -124,7 +131,7 @@ def _rows(track: Track, values: Mapping[str, Floats]) -> list[Row]:
     if "observed" in values:
         rows.append(Row("observed", as_hex(OBSERVED), values["observed"]))
     guess, band = values["imputed"], None
-    if SPREAD.name in values and np.isfinite(values[SPREAD.name]).any():  # of some it is not known
+    if SPREAD.name in values and np.isfinite(values[SPREAD.name]).any():  # some tracks have no spread
         band = guess - HALF_WIDTH * values[SPREAD.name], guess + HALF_WIDTH * values[SPREAD.name]
     rows.append(Row("imputed" + ("\nand 80 % interval" if band else ""), as_hex(IMPUTED), guess, band))
     if "average" in values:
@@ -139,16 +146,16 @@ def _rows(track: Track, values: Mapping[str, Floats]) -> list[Row]:
 
 @dataclass(frozen=True, eq=False)
 class Windows:
-    """Neighbouring bins put together, so that no more values are drawn than can be told apart.
+    """Windows of neighbouring bins, so that no more values are drawn than can be told apart.
 
     Parameters
     ----------
     edges
-        Where each begins and ends, bp, shape `(window, 2)`.
+        Start and end of each window, bp, shape `(window, 2)`.
     first
-        Its first bin.
+        First bin of each window.
     bins
-        Bins of a window; the last of a stretch may have fewer.
+        Number of bins per window. The last window of a stretch may have fewer.
     """
 
     edges: npt.NDArray[np.int64]
@@ -157,17 +164,17 @@ class Windows:
 
     @classmethod
     def of(cls, place: Place, most: int = MOST_WINDOWS) -> Windows:
-        """Make them for bins that are in order; none spans a gap between regions."""
+        """Make windows of bins that are in order. No window spans a gap between regions."""
         count = place.start.size
         bins = max(1, -(-count // most))
-        begins = np.append(True, place.start[1:] > place.end[:-1])  # of a stretch
+        begins = np.append(True, place.start[1:] > place.end[:-1])  # starts of stretches
         within = np.arange(count) - np.flatnonzero(begins)[np.cumsum(begins) - 1]
         first = np.flatnonzero(within % bins == 0)
         last = np.append(first[1:], count) - 1
         return cls(np.stack([place.start[first], place.end[last]], axis=1), first, bins)
 
     def mean(self, values: npt.ArrayLike) -> Floats:
-        """Mean of the bins of each window that have a value; NaN where none has."""
+        """Average the bins of each window that have a value; NaN if none has."""
         each = np.asarray(values, dtype=np.float64)
         known = ~np.isnan(each)
         total = np.add.reduceat(np.where(known, each, 0.0), self.first)
@@ -176,7 +183,7 @@ class Windows:
 
 
 def steps(edges: npt.ArrayLike, values: npt.ArrayLike) -> tuple[Floats, Floats]:
-    """Edges without gaps, one more than values: between stretches, a value that is NaN and not drawn."""
+    """Return edges without gaps, one more than values. A gap becomes a value that is NaN and not drawn."""
     start, end = np.asarray(edges, dtype=np.float64).T
     gaps = np.flatnonzero(start[1:] > end[:-1]) + 1
     heights = np.insert(np.asarray(values, dtype=np.float64), gaps, np.nan)
@@ -184,7 +191,7 @@ def steps(edges: npt.ArrayLike, values: npt.ArrayLike) -> tuple[Floats, Floats]:
 
 
 def draw_locus(plt: Any, view: View, *, row_height: float = 0.5) -> Any:
-    """Draw a view; returns the figure."""
+    """Draw a view, and return the figure."""
     lanes = _lanes(view) if view.genes is not None else []
     heights = [row_height for strip in view.strips for _ in strip.rows]
     gaps = TITLE * len(view.strips)
@@ -224,12 +231,12 @@ def draw_locus(plt: Any, view: View, *, row_height: float = 0.5) -> Any:
 
 
 def _scale(strip: Strip) -> tuple[float, float]:
-    """Lowest and highest value of an experiment's rows: one scale, so that heights can be compared."""
+    """Return the lowest and highest value of an experiment's rows: one scale, so that heights compare."""
     some = [row.values for row in strip.rows] + [row.band[1] for row in strip.rows if row.band]
-    every = np.concatenate([values[~np.isnan(values)] for values in some])
-    if not every.size:
+    values_of_rows = np.concatenate([values[~np.isnan(values)] for values in some])
+    if not values_of_rows.size:
         return 0.0, 1.0
-    low, high = min(0.0, float(every.min())), max(strip.top, float(every.max()))
+    low, high = min(0.0, float(values_of_rows.min())), max(strip.top, float(values_of_rows.max()))
     return low, max(1.04 * high, low + 1e-3)
 
 
@@ -251,13 +258,13 @@ def _draw_row(axis: Any, edges: Floats, row: Row, bottom: float, peak: float) ->
 
 
 def _round(peak: float) -> float:
-    """A round number below the highest value, to label the scale with."""
+    """Return a round number below the highest value, to label the scale."""
     unit = 10 ** np.floor(np.log10(peak))
     return float(max(step for step in (1.0, 2.0, 5.0) if step * unit <= peak) * unit)
 
 
 def _lanes(view: View) -> list[list[Gene]]:
-    """Genes in rows in which none overlaps another, nor its name."""
+    """Arrange genes in rows so that no gene overlaps another gene or its name."""
     assert view.genes is not None
     first, last = int(view.edges[0, 0]), int(view.edges[-1, 1])
     per_sign = (last - first) / ((WIDTH - LEFT) * SIGNS_PER_INCH)
@@ -276,7 +283,7 @@ def _lanes(view: View) -> list[list[Gene]]:
 
 
 def _distinct(genes: Sequence[Gene]) -> list[Gene]:
-    """One gene per name, the longest; those without a name put together where they touch."""
+    """Keep the longest gene per name. Genes without a name are merged where they touch."""
     named: dict[tuple[str, str], Gene] = {}
     nameless: list[Gene] = []
     for gene in sorted(genes, key=lambda gene: gene.start):

@@ -1,4 +1,4 @@
-"""Scores as pictures: skill by biosample and assay, and each track against each baseline."""
+"""Draw scores: skill by biosample and assay, and each track against each baseline."""
 
 from __future__ import annotations
 
@@ -19,61 +19,61 @@ NICE = {
     "mse": "MSE", "pearson": "Pearson r", "spearman": "Spearman r", "gwcorr": "Pearson r",
     "gwspear": "Spearman r",
 }  # fmt: skip
-"""Metrics as people write them; all others are called what they are called in tables."""
+"""Names of metrics as people write them. Other metrics keep their names in tables."""
 
 TRACK = ("species", "role", "assay_class", "assay", "biosample")
-"""Columns that name a track; a table of one species may lack the first."""
+"""Columns that identify a track. A table of one species may lack the first."""
 
 BEST_BASELINE = "the best baseline that needs no experiment of the assay"
-"""What zero-shot tracks are compared with, which have no average activity: the hardest of `ZERO_SHOT`."""
+"""Name of the baseline of tracks without average activity (zero-shot ones): the best of `ZERO_SHOT`."""
 
 MOST_NUMBERS = 300
-"""Cells of a matrix that have their number in them."""
+"""Maximum number of cells of a matrix whose numbers are written in them."""
 
 MOST_NAMED_CELLS = 90
-"""Rows or columns of a matrix that are named."""
+"""Maximum number of rows or columns of a matrix that are named."""
 
 MOST_HINTS = 3_000
 
 MOST_ACROSS = 4
-"""Baselines whose panels stand side by side; more stand below each other."""
+"""Maximum number of baselines whose panels stand side by side. More stand below each other."""
 
 MARKERS = {"excluded": "o", "held out": "s", "zero-shot": "^", "training": "x"}
-"""Shape of a point by what the track was to the model; any other is a diamond."""
+"""Marker of a point by the track's role. Any other role is a diamond."""
 
 Floats = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True, eq=False)
 class Drawn:
-    """A figure, and a text per point or cell of an artist, by its name, for pages."""
+    """A figure, and for pages the texts of an artist's points or cells, by the artist's name."""
 
     figure: Any
     hints: Mapping[str, Sequence[str]]
 
 
 def tracks_of(scores: pd.DataFrame) -> pd.DataFrame:
-    """One row per imputed track: its labels, `skill`, and `against`, what that skill is measured against.
+    """Make one row per imputed track: its labels, `skill`, and `against`, the baseline of the skill.
 
     Skill is 1 - MSE / MSE of average activity; for a track without it, 1 - MSE / the smallest MSE of the
-    zero-shot baselines. NaN where errors are of other units than the model was trained on.
+    zero-shot baselines. It is NaN if the track's units are not those that the model was trained on.
     """
     keys = [name for name in TRACK if name in scores]
     errors = scores.pivot_table(index=keys, columns="method", values="mse", sort=False, dropna=False)
     errors = errors.reindex(pd.MultiIndex.from_frame(scores[keys].drop_duplicates()))
-    mine = errors[IMPUTED] if IMPUTED in errors else pd.Series(np.nan, index=errors.index)
+    imputed = errors[IMPUTED] if IMPUTED in errors else pd.Series(np.nan, index=errors.index)
     nothing = pd.Series(np.nan, index=errors.index)
     average = errors.get(AVERAGE, nothing)
     free = [method for method in ZERO_SHOT if method in errors]
     hardest = errors[free].min(axis=1) if free else nothing
     rival = average.fillna(hardest)
-    found = pd.DataFrame({"mse": mine, "skill": 1 - mine / rival.where(rival > 0)})
-    found["against"] = np.where(average.notna(), AVERAGE, np.where(hardest.notna(), BEST_BASELINE, ""))
-    found = found.reset_index()
+    tracks = pd.DataFrame({"mse": imputed, "skill": 1 - imputed / rival.where(rival > 0)})
+    tracks["against"] = np.where(average.notna(), AVERAGE, np.where(hardest.notna(), BEST_BASELINE, ""))
+    tracks = tracks.reset_index()
     if "same_units" in scores:
         same = scores.drop_duplicates(keys).set_index(keys)["same_units"].reindex(errors.index).to_numpy()
-        found.loc[~same.astype(bool), "skill"] = np.nan
-    return found
+        tracks.loc[~same.astype(bool), "skill"] = np.nan
+    return tracks
 
 
 @dataclass(frozen=True, eq=False)
@@ -85,7 +85,7 @@ class Matrix:
     skill
         Skill, shape `(biosample, assay)`; NaN where there is no such track.
     biosamples, assays
-        Names of rows and columns; what needs the longest is first.
+        Names of rows and columns.
     """
 
     skill: Floats
@@ -106,7 +106,7 @@ class Matrix:
 
 
 def _row_names(tracks: pd.DataFrame) -> pd.Series[str]:
-    """Biosamples, with their species where there are several."""
+    """Name biosamples, with their species if there are several."""
     names = tracks["biosample"].astype(str)
     if "species" in tracks and len(set(tracks["species"])) > 1:
         return tracks["species"].astype(str) + ": " + names
@@ -125,7 +125,7 @@ def draw_skill(plt: Any, tracks: pd.DataFrame) -> Drawn:
     names = short_names(matrix.assays)
     row_room = 0.075 * max(len(shown(name)) for name in matrix.biosamples) + 0.2
     column_room = 0.062 * max(len(name) for name in names.values()) + 0.2
-    # One more row and column of means, apart from the others by half a cell.
+    # One more row and one more column hold means, half a cell apart from the others.
     size = row_room + wide * (columns + 1.5) + 0.15, column_room + cell * (rows + 1.5) + 0.85
     size = max(size[0], 3.4), size[1]
     figure = plt.figure(figsize=size)
@@ -179,13 +179,13 @@ def _short_number(value: float) -> str:
 
 
 def _limit(values: Floats) -> float:
-    """End of the scale of colours: what nearly all skills lie within, no more than 1 (perfect)."""
+    """Return the end of the colour scale: most absolute skills are less. It is at most 1 (perfect)."""
     some = np.abs(values[~np.isnan(values)])
     return float(np.clip(np.quantile(some, 0.95) if some.size else 0.1, 0.1, 1.0))
 
 
 def _edges(count: int) -> Floats:
-    """Edges of cells: one per row, a gap of half a cell, and one for the mean."""
+    """Return the edges of cells: one cell per row, a gap of half a cell, and one cell for the mean."""
     return np.append(np.arange(count + 1.0), [count + 0.5, count + 1.5])
 
 
@@ -194,7 +194,7 @@ def _middle(edges: Floats, cell: int) -> float:
 
 
 def _with_means(values: Floats) -> Floats:
-    """The matrix with a gap, the means of rows and columns, and that of all tracks in the corner."""
+    """Add to the matrix a gap, the means of rows and columns, and the mean of all tracks in the corner."""
     rows, columns = values.shape
     whole = np.full((rows + 2, columns + 2), np.nan)
     whole[:rows, :columns] = values
@@ -221,14 +221,14 @@ def _name_cells(axis: Any, matrix: Matrix, names: Mapping[str, str], cell: float
     ):
         kept = ticks if count <= MOST_NAMED_CELLS else []
         size = float(np.clip(72 * room * 0.8, 4.0, 7.5))
-        every = [*kept, (middle, "mean")]
+        labelled = [*kept, (middle, "mean")]
         options = {"rotation": 90} if set_ticks == axis.set_xticks else {}
-        set_ticks([at for at, _ in every], [text for _, text in every], fontsize=size, **options)
+        set_ticks([at for at, _ in labelled], [text for _, text in labelled], fontsize=size, **options)
     axis.spines[["left", "bottom"]].set_visible(False)
 
 
 def _cell_hints(matrix: Matrix, names: Mapping[str, str], means: Floats) -> list[str]:
-    """A text per cell, row by row, as cells are drawn."""
+    """Make one text per cell, row by row, in the order of drawing."""
     if means.size > MOST_HINTS:
         return []
     rows = [*matrix.biosamples, "", "mean"]
@@ -241,15 +241,15 @@ def _cell_hints(matrix: Matrix, names: Mapping[str, str], means: Floats) -> list
 
 
 def titled(name: str) -> str:
-    """What people see of a column of a table: its name in words."""
+    """Write the name of a table's column in words."""
     return NICE.get(name, name.replace("_", " "))
 
 
 def draw_points(plt: Any, scores: pd.DataFrame, metrics: Sequence[str]) -> Drawn:
-    """Draw each track against each baseline: its score by the model up, by the baseline to the right.
+    """Draw each track's score by the model (vertical) against its score by each baseline (horizontal).
 
-    One panel per metric and baseline. Points in the shaded half are tracks on which the
-    model is better; errors are only drawn where units are those of training.
+    There is one panel per metric and baseline. In the shaded half, the model is better. Errors are only drawn
+    where units are those of training.
     """
     methods = [method for method in dict.fromkeys(scores["method"]) if method != IMPUTED]
     is_tall = len(methods) == 1 or len(methods) > MOST_ACROSS
@@ -279,8 +279,8 @@ def _draw_against(
 
     keys = [name for name in TRACK if name in scores]
     is_error = metric not in HIGHER_IS_BETTER
-    mine = scores[scores["same_units"]] if is_error and "same_units" in scores else scores
-    table = mine.pivot_table(index=keys, columns="method", values=metric, sort=False)
+    comparable = scores[scores["same_units"]] if is_error and "same_units" in scores else scores
+    table = comparable.pivot_table(index=keys, columns="method", values=metric, sort=False)
     both = table[[IMPUTED, method]].dropna() if {IMPUTED, method} <= set(table) else table.iloc[:0]
     axis.set_xlabel(f"{titled(metric)}, {shown(method, 30)}")
     axis.set_ylabel(f"{titled(metric)}, imputed")
@@ -351,7 +351,7 @@ def _span(values: Floats, is_log: bool) -> tuple[float, float]:
 
 
 def _legend(plt: Any, scores: pd.DataFrame) -> list[Any]:
-    """What colours and shapes mean, of those that are there."""
+    """Explain the colours and markers that are used."""
     from matplotlib.lines import Line2D
 
     classes = sorted({str(name) for name in scores["assay_class"]})

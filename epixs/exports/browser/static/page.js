@@ -1,6 +1,6 @@
 "use strict";
 
-/* The page: igv.js draws; what it draws is asked from /data, at the resolution of the screen. */
+/* The page. igv.js draws it; its values come from /data, at the resolution of the screen. */
 
 const HEIGHT = 90;
 const element = (id) => document.getElementById(id);
@@ -79,7 +79,7 @@ function fill(select, names, wanted) {
   if (names.includes(wanted)) select.value = wanted;
 }
 
-/* The experiments that share the chosen labels: what was measured, and what was imputed. */
+/* The experiments that share the chosen labels, measured and imputed. */
 function chosenTracks() {
   const order = (track) => (track.kind === "observed" ? 0 : 1);
   return chosenSpecies().tracks
@@ -87,7 +87,7 @@ function chosenTracks() {
     .sort((a, b) => order(a) - order(b));
 }
 
-/* Wait until all is drawn: igv.js ends its drawing with errors where a track is taken away meanwhile. */
+/* Wait until all is drawn: if a track is removed during drawing, igv.js fails with errors. */
 async function settled() {
   for (let quiet = 0; quiet < 5; quiet = page.asked === page.answered ? quiet + 1 : 0) {
     await new Promise(requestAnimationFrame);
@@ -95,7 +95,7 @@ async function settled() {
   await page.browser.updateViews();
 }
 
-/* Each removal has igv.js scale what is left, again without waiting. */
+/* After each removal igv.js rescales the remaining tracks, again without waiting. */
 async function remove(names) {
   for (const name of names) {
     await settled();
@@ -136,7 +136,7 @@ async function open(locus) {
     fastaURL: new URL(`sizes?genome=${group.genome}`, location).href, wholeGenomeView: false, indexed: false,
   };
   Object.assign(page, { kept: [], current: [] });
-  if (page.browser) {  // one browser for all species: what igv.js leaves of a removed one still answers, with errors
+  if (page.browser) {  // one browser for all species: a removed one of igv.js still reacts, with errors
     await settled();
     await page.browser.loadGenome({ ...reference, locus: locus || group.locus });
   } else {
@@ -160,7 +160,7 @@ async function open(locus) {
   await show();
 }
 
-/* One thing after another, and each to its end. */
+/* Run tasks one after another, each to its end. */
 let running = Promise.resolve();
 let waiting = 0;
 function guarded(action) {
