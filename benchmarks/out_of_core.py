@@ -21,7 +21,7 @@ import numpy as np
 import pandas as pd
 
 import epixs
-from benchmarks.real_tracks import HIDDEN, folds
+from benchmarks.real_tracks import SETTINGS, folds
 from benchmarks.sections import write_section
 from epixs.compendium.create import create_store
 from epixs.compendium.plan import Plan
@@ -83,7 +83,7 @@ def memory_of_training(work: Path) -> dict[str, object]:
     assert status == 0
     planned = estimate_cost(
         epixs.joint_axis([store]),
-        epixs.make_settings("avocado", hidden=HIDDEN, memory_gb=MEMORY_GB, epochs=2),
+        SETTINGS["avocado"].replace(memory_gb=MEMORY_GB, epochs=2),
     )
     assert not planned.in_memory
     return {
@@ -107,7 +107,7 @@ def main() -> None:
         epixs.ingest(data / "catalog.tsv", data / "regions.bed", store)
         for number, pairs in enumerate(folds()[:2], 1):
             axis = epixs.joint_axis([store], pairs)
-            config = epixs.make_settings("avocado", hidden=HIDDEN)
+            config = SETTINGS["avocado"]
             cost = estimate_cost(axis, config)
             least = (cost.memory_bytes - cost.signal_bytes + fewest_bytes(axis, 1) + 1_000) / 1e9
             for way, memory_gb in (("in memory", config.training.memory_gb), ("out of core", least)):

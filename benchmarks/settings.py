@@ -16,7 +16,7 @@ from pathlib import Path
 import pandas as pd
 
 import epixs
-from benchmarks.real_tracks import DOCS, HIDDEN, Bench, folds, short
+from benchmarks.real_tracks import DOCS, SETTINGS, Bench, folds, short
 from epixs.evaluation.table import AVERAGE, IMPUTED
 from epixs.report.tables import markdown_table
 
@@ -97,7 +97,9 @@ def run_missing(
             if not runs.lacks(protocol, split, name):
                 continue
             folder = bench.work / "model"
-            done = epixs.train(epixs.joint_axis(stores, pairs), bench.config.replace(**changes), folder)
+            done = epixs.train(
+                epixs.joint_axis(stores, pairs), SETTINGS["avocado"].replace(**changes), folder
+            )
             epixs.impute(epixs.open_model(folder), stores[0], bench.work / "model.zarr", pairs=pairs)
             scores = epixs.evaluate(bench.work / "model.zarr", stores[0]).scores
             means = scores.groupby("method")[["mse", "pearson"]].mean()
@@ -137,7 +139,7 @@ def main() -> None:
     work = Path(tempfile.mkdtemp(prefix="epixs-settings-"))
     try:
         with epixs.open_client() as client:
-            bench = Bench(options.data.resolve(), work, epixs.make_settings("avocado", hidden=HIDDEN), client)
+            bench = Bench(options.data.resolve(), work, ["avocado"], client)
             run_missing(bench, "imputation", IMPUTATION, runs, print)
             run_missing(bench, "few regions", FEW_REGIONS, runs, print)
             run_missing(bench, "zero-shot", ZERO_SHOT, runs, print)

@@ -242,7 +242,7 @@ class Kind(ABC):
     def expected_pearson(
         self, trained: TrainedModel, pairs: Sequence[Pair]
     ) -> npt.NDArray[np.float32] | None:
-        """Estimate the Pearson correlation of each imputed track with a measured one, over bins, arcsinh units.
+        """Estimate the Pearson correlation of each imputed track with a measured one, over bins.
 
         Shape `(pair,)`, NaN where it is not known; None if this kind does not know it of any.
         """
