@@ -383,6 +383,8 @@ def check_fit(imputed: str | Path, predicted: Any, store: str | Path, observed: 
     ------
     AxisError
         If they differ; the message names the difference.
+    StoreError
+        If the imputed store does not say what it was made from.
     """
     for path, dataset, kind in ((imputed, predicted, "imputed"), (store, observed, "observed")):
         if dataset.attrs["kind"] != kind:

@@ -110,7 +110,6 @@ def _made(page: Page) -> list[tuple[str, str]]:
         for species, entry in provenance.get("training", {}).items():
             made.append((f"trained on, {species}", f"{len(entry['experiments']):,} experiments"))
     mode = "challenge" if "gwcorr" in page.scores else "corrected"
-    made.append(
-        ("metrics", f"mode {mode}: errors in {'the tracks own' if mode == 'challenge' else 'arcsinh'} units")
-    )
+    units = "the tracks' own" if mode == "challenge" else "arcsinh"
+    made.append(("metrics", f"mode {mode}: errors in {units} units"))
     return made

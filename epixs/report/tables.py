@@ -13,6 +13,7 @@ import xarray as xr
 
 from epixs.errors import ConfigError
 from epixs.evaluation.comparison import Tables
+from epixs.evaluation.metrics import HIGHER_IS_BETTER
 from epixs.evaluation.runs import NOBODY, method_name
 from epixs.evaluation.table import Evaluation
 from epixs.report.evaluation_page import evaluation_html
@@ -140,7 +141,7 @@ def printed_tables(tables: Tables) -> dict[str, pd.DataFrame]:
             tables.zero_shot, marked=True
         ),
         f"{metric} by the number of training experiments of the biosample": _printed(tables.characterised),
-        f"{metric} by assay, joint training beside one species": _printed_assays(tables.assays),
+        f"{metric} by assay, joint training beside one species": _printed_assays(tables.assays, metric),
     }
     return {title: table for title, table in by_title.items() if len(table)}
 
@@ -180,7 +181,8 @@ def _interval(mean: float, low: float, high: float) -> str:
     return f"{mean:.4f}" + ("" if pd.isna(low) else f" [{low:.4f}, {high:.4f}]")
 
 
-def _printed_assays(table: pd.DataFrame) -> pd.DataFrame:
+def _printed_assays(table: pd.DataFrame, metric: str) -> pd.DataFrame:
+    change = "+.4f" if metric in HIGHER_IS_BETTER else "+.1%"  # correlations are subtracted
     several = len(set(table["model"])) > 1
     rows = [
         {
@@ -190,7 +192,7 @@ def _printed_assays(table: pd.DataFrame) -> pd.DataFrame:
             "one species": f"{row.single:.4f}",
             "joint": f"{row.joint:.4f}",
             "joint - one species": _interval(row.difference, row.low, row.high),
-            "change": "" if pd.isna(row.change) else f"{row.change:+.1%}",
+            "change": "" if pd.isna(row.change) else format(row.change, change),
             "p": "" if pd.isna(row.p_corrected) else f"{row.p_corrected:.2g}",
             "seems to differ": "yes" if row.differs else "",
         }
