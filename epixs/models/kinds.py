@@ -100,6 +100,9 @@ class Kind(ABC):
     keeps_last: ClassVar[bool] = False
     """Whether the last epoch's weights are kept, instead of those with the lowest held-out error."""
 
+    worked_out_every: ClassVar[int] = 1
+    """Number of epochs between two calls of `after_epoch`, which is always called after the last one."""
+
     limits: ClassVar[tuple[str, ...]] = ()
     """Limits of this kind for the model card, one sentence each."""
 

@@ -235,7 +235,13 @@ def carry_out(
             precision=training.precision,
             interrupted=interrupted,
         )
-        settle = keras.callbacks.LambdaCallback(on_epoch_end=lambda *_: run.kind.after_epoch(model, sampler))
+
+        def work_out(epoch: int, _: Any) -> None:
+            is_last = epoch + 1 >= epochs or deadline.has_passed
+            if is_last or epoch % run.kind.worked_out_every == 0:
+                run.kind.after_epoch(model, sampler)
+
+        settle = keras.callbacks.LambdaCallback(on_epoch_end=work_out)
         collect = keras.callbacks.LambdaCallback(on_epoch_end=lambda *_: gc.collect(1))
         callbacks = [StopOnNonFinite(sampler), deadline, scores, history, settle, best, checkpoint, collect]
         if report is not None:
