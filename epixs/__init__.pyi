@@ -21,7 +21,7 @@ from .ingestion.run import ingest as ingest
 from .compendium.read import open_compendium as open_compendium
 from .compendium.remove import remove as remove
 
-# What a store or a model holds, how far it is, and whether it is sound
+# Content, progress and checks of stores and models
 from .report.describe import status as status
 from .report.describe import info as info
 from .checks.verify import verify as verify

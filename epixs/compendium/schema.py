@@ -119,7 +119,11 @@ KIND = Variable("kind", ("experiment",), "string", "", "'observed' or 'imputed',
 """Kind of each row, so that it stays known when rows of several stores are concatenated."""
 
 BIN_INDEX = Variable(
-    "bin_index", ("bin",), "int64", -1, "index of the bin, of which the region table says where"
+    "bin_index",
+    ("bin",),
+    "int64",
+    -1,
+    "number of the bin along the store; the region table says where it lies",
 )
 """Number of each bin. Selecting or reversing bins keeps it; after averaging it is no longer an integer. It is
 chunked, so that no reader has to load it whole."""

@@ -26,8 +26,10 @@ from epixs.errors import StoreError
 from epixs.storage.location import is_url, objects
 
 TOUCHED_EVERY = 30.0
+"""Seconds between two touches of a lock file by its holder."""
 
 STALE_AFTER = 600.0
+"""Seconds without a touch after which a lock counts as left behind."""
 
 SETUP_SECONDS = 300.0
 """Seconds to wait at most for the lock of the shared metadata."""
