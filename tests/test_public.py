@@ -73,7 +73,7 @@ BY_VERB = {
     "fit_genome": {"model_dir": "trained"},
     "impute": {"model_dir": "model"},
     "curves": {"model_dir": "model"},
-    "plan": {"other": "others", "max_minutes": "settings"},  # epixs.make_settings
+    "plan": {"other": "others"},
     "tables": {"format": None},  # epixs.typeset
     # With --model, what is exported is the Dataset of `epixs.open_imputed`.
     "export": {
@@ -95,7 +95,7 @@ BY_VERB = {
     | dict.fromkeys(["genes", "enhancers", "blacklist", "peaks"], "annotations"),
 }
 ONLY_FROM_PYTHON = {
-    "axis", "bins", "progress", "report", "on_probe", "devices", "console", "plan", "ready", "until", "draws",
+    "axis", "bins", "progress", "report", "on_probe", "devices", "console", "plan", "ready", "until", "draws", "settings",
 }  # fmt: skip
 
 

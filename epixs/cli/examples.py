@@ -46,12 +46,12 @@ epixs crossvalidate crossvalidation.toml""",
     "tables": "epixs tables crossvalidation --format markdown",
     "plan": """\
 printf 'species\\tbiosample\\tassay\\n' > panel.tsv
-for tissue in liver spleen lung; do
-  for mark in H3K27ac H3K4me3 H3K36me3; do
-    printf "cattle\\t$tissue\\tChIP-seq_${mark}_signal_p-value\\n" >> panel.tsv
-  done
+for track in liver/H3K4me1 liver/H3K4me3 liver/H3K36me3 \\
+  spleen/H3K4me1 spleen/H3K4me3 spleen/H3K36me3 \\
+  lung/H3K4me1 lung/H3K36me3; do
+  printf "cattle\\t${track%/*}\\tChIP-seq_${track#*/}_signal_p-value\\n" >> panel.tsv
 done
-epixs plan panel.tsv --like human.zarr --draws 1""",
+epixs plan panel.tsv --like human.zarr --draws 1 --max-minutes 1""",
     "plot": """\
 epixs plot imputed.zarr mouse.zarr --biosample simulated-mouse-00 \\
   --assay ChIP-seq_H3K27ac_signal_p-value \\

@@ -59,9 +59,7 @@ def plan(
     start_tensorflow()
     from epixs.guidance.plan import SHARES
     from epixs.guidance.plan import plan as run
-    from epixs.models.settings import make_settings
 
-    minutes = {"max_minutes": max_minutes / (draws * len(SHARES))} if max_minutes else {}
     say(f"training {draws * len(SHARES)} models on tracks of {like}, and imputing others that are known")
     with progress_bar() as bar:
         task = bar.add_task("rehearsing", total=draws * len(SHARES))
@@ -69,7 +67,7 @@ def plan(
             panel,
             like,
             other or (),
-            settings=make_settings("context", **minutes),
+            max_minutes=max_minutes,
             draws=draws,
             seed=seed,
             out=out,

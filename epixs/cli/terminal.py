@@ -143,6 +143,7 @@ MADE_BY = {
     "regions file": "give a BED file with --regions, or `--regions genome`",
     "file": "check the path",
     "--exclude": "give a tab-separated file with the columns species, biosample and assay",
+    "panel": "give a tab-separated file with the columns species, biosample and assay",
     "--pairs": "give a tab-separated file with the columns species, biosample and assay",
 }
 

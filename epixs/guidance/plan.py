@@ -24,7 +24,8 @@ from epixs.guidance.forecast import MEASURED, ZERO_SHOT, Outlook, fit_agreement
 from epixs.guidance.panel import Label, Rehearsal, rehearse
 from epixs.imputation.write import impute
 from epixs.models.folder import open_model
-from epixs.models.settings import make_settings
+from epixs.models.kinds import kind_named
+from epixs.models.settings import choose_kind, make_settings
 from epixs.storage.files import write_text
 from epixs.storage.fingerprint import digest
 from epixs.training.run import train
@@ -70,6 +71,7 @@ def plan(
     others: str | Path | Sequence[str | Path] = (),
     *,
     settings: Settings | None = None,
+    max_minutes: float | None = None,
     draws: int = 2,
     seed: int = 0,
     out: str | Path | None = None,
@@ -91,7 +93,9 @@ def plan(
         Compendia of further species to train jointly with. Assays that they and `like` have, and the panel
         lacks, are rehearsed zero-shot.
     settings
-        Of the model; by default those of kind `context`.
+        Settings of the model; by default the kind that `epixs train` would choose, with default settings.
+    max_minutes
+        Time for training, all rehearsals together.
     draws
         Rehearsals per share of the panel's biosamples, each with other biosamples of `like`.
     seed
@@ -112,7 +116,6 @@ def plan(
     stores = [like, *([others] if isinstance(others, (str, Path)) else others)]
     axis = joint_axis(stores)
     planned, notes = _planned(pairs, axis)
-    settings = settings or make_settings("context")
     measured = _labels(axis, axis.species[0])
     elsewhere = {assay for name in axis.species[1:] for _, assay in _labels(axis, name)}
     known = {assay for _, assay in measured}
@@ -127,10 +130,19 @@ def plan(
         for draw in range(draws)
         for number, share in enumerate(SHARES)
     ]
+    whole = next(one for share, _, one in made if share == 1)
+    settings = settings or make_settings(choose_kind(_training_axis(stores, axis, whole))[0])
+    if max_minutes:
+        settings = settings.replace(max_minutes=max_minutes / len(made))
     tables = []
     with _kept_in(out) as folder:
         for number, (share, draw, one) in enumerate(made):
-            tables.append(_rehearsed(folder, stores, axis, one, settings).assign(share=share, draw=draw))
+            training_axis = _training_axis(stores, axis, one)
+            if share < 1 and kind_named(settings.kind).lacks(training_axis):
+                notes.append(f"with {share:.0%} of the biosamples there are too few tracks to train on")
+            else:
+                found = _rehearsed(folder, stores, training_axis, one, settings)
+                tables.append(found.assign(share=share, draw=draw))
             if progress:
                 progress(number + 1, len(made))
     tables = [table for table in tables if len(table)] or tables[:1]
@@ -149,7 +161,7 @@ def plan(
         _curve(tracks, made),
         outlook.next_experiments(planned, biosamples),
         tracks,
-        notes,
+        list(dict.fromkeys(notes)),
     )
 
 
@@ -190,6 +202,13 @@ def _kept_in(out: str | Path | None) -> Iterator[Path]:
         yield Path(folder)
 
 
+def _training_axis(stores: Sequence[str | Path], axis: JointAxis, one: Rehearsal) -> JointAxis:
+    """Join the stores, with the tracks of the first species that a rehearsal trains on, and no others."""
+    species = axis.species[0]
+    exclude = [(species, *label) for label in sorted(_labels(axis, species) - set(one.trained))]
+    return joint_axis(stores, exclude)
+
+
 def _rehearsed(
     folder: Path, stores: Sequence[str | Path], axis: JointAxis, one: Rehearsal, settings: Settings
 ) -> pd.DataFrame:
@@ -203,8 +222,7 @@ def _rehearsed(
     path, work = folder / f"{name}.tsv", folder / name
     if not path.exists():
         trained = set(one.trained)
-        exclude = [(species, *label) for label in sorted(_labels(axis, species) - trained)]
-        train(joint_axis(stores, exclude), settings, work / "model", resume=True)
+        train(axis, settings, work / "model", resume=True)
         pairs = [(species, *label) for label in wanted]
         impute(open_model(work / "model"), stores[0], work / "imputed.zarr", pairs=pairs)
         scores = evaluate(
