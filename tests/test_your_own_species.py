@@ -65,14 +65,17 @@ def test_the_page_leads_from_bigwigs_to_a_track_that_nobody_measured(newt):
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     quiet = {"PATH": path, "TF_CPP_MIN_LOG_LEVEL": "3"}
     done = steps()
-    assert len(done) == 5
+    assert len(done) == 6
+    said = ""
     for step in done:
         # A model of the default size is trained in minutes: here a small one.
         quick = re.sub(r"^epixs train ", "epixs train --config quick.toml ", step, flags=re.M)
+        quick = re.sub(r"^epixs plan ", "epixs plan --draws 1 --max-minutes .4 ", quick, flags=re.M)
         ran = subprocess.run(
             ["bash", "-euc", quick], cwd=newt, env=os.environ | quiet, capture_output=True, text=True
         )
         assert ran.returncode == 0, f"{quick}\n{ran.stdout}\n{ran.stderr}"
+        said += ran.stdout
     imputed = xr.open_zarr(newt / "newt.imputed.zarr")
     assert imputed.signal.shape == (1, 200_000 // 25 + 120_000 // 25)
     assert np.isfinite(imputed.signal.to_numpy()).all()
@@ -82,5 +85,6 @@ def test_the_page_leads_from_bigwigs_to_a_track_that_nobody_measured(newt):
         assert file.chroms() == {"1": 200_000, "2": 120_000}
         got = file.values("2", 0, 120_000, numpy=True)[::25]
     np.testing.assert_array_equal(got, imputed.signal.to_numpy()[0, 200_000 // 25 :])
-    assert "imputed better than" in ran.stdout
+    assert "imputed better than" in said
+    assert "experiments to perform next" in said
     assert len((newt / "hidden.tsv").read_text().splitlines()) == 1 + len(TISSUES)
