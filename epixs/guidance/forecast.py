@@ -17,6 +17,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from epixs.guidance.panel import Label
+from epixs.sampling.agreement import fisher_scale
 
 Doubles = npt.NDArray[np.float64]
 Counts = npt.NDArray[np.integer]
@@ -26,9 +27,6 @@ ASSAY_RIDGE, SLOPE_RIDGE = 0.5, 1.0
 
 MEASURED, ZERO_SHOT = "measured elsewhere", "zero-shot"
 """Roles of unmeasured pairs: the species has the assay in another biosample, or not at all."""
-
-LARGEST = 0.999
-"""Correlation beyond which Fisher's scale is cut."""
 
 
 @dataclass(frozen=True)
@@ -58,7 +56,7 @@ def fit_agreement(tracks: pd.DataFrame) -> Fit | None:
     if known.empty:
         return None
     assays = sorted(set(known["assay"]))
-    z = np.arctanh(np.clip(known["pearson"].to_numpy(float), -LARGEST, LARGEST))
+    z = fisher_scale(known["pearson"].to_numpy(float))
     counts = np.log(
         np.column_stack([np.maximum(1, known["of_assay"]), 1 + known["of_biosample"]]).astype(float)
     )

@@ -59,9 +59,7 @@ def rehearse(
     generator
         Decides which biosamples stand for which, and which tracks are hidden.
     """
-    by_biosample: dict[str, set[str]] = {}
-    for biosample, assay in sorted(planned):
-        by_biosample.setdefault(biosample, set()).add(assay)
+    by_biosample = _by_biosample(planned)
     names = sorted(by_biosample)
     count = max(1, round(share * len(names)))
     some = [names[i] for i in generator.permutation(len(names))[:count]]
@@ -84,7 +82,7 @@ def rehearse(
     left = [one for one in trained if one not in hidden]
     lacking = [one for one in sorted(measured) if one[0] in used and one[1] in set(further_assays) - assays]
     kept_assays, kept_biosamples = {a for _, a in left}, {b for b, _ in left}
-    imputable = [b_a for b_a in unmeasured if b_a[1] in kept_assays and b_a[0] in kept_biosamples]
+    imputable = [(b, a) for b, a in unmeasured if a in kept_assays and b in kept_biosamples]
     return Rehearsal(
         tuple(left),
         tuple(sorted([*hidden, *imputable])),

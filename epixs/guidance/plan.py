@@ -118,9 +118,8 @@ def plan(
     planned, notes = _planned(pairs, axis)
     measured = _labels(axis, axis.species[0])
     elsewhere = {assay for name in axis.species[1:] for _, assay in _labels(axis, name)}
-    known = {assay for _, assay in measured}
     panel_assays = {assay for _, assay in planned}
-    further = (known & elsewhere) - panel_assays
+    further = ({assay for _, assay in measured} & elsewhere) - panel_assays
     made = [
         (
             share,

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-from epixs.sampling.scales import Effects, fit_species
+from epixs.sampling.scales import Effects, fit_species, numbers_of
 
 Floats = npt.NDArray[np.float32]
 Doubles = npt.NDArray[np.float64]
@@ -26,11 +26,16 @@ LARGEST = 0.999
 """Correlation beyond which Fisher's scale is cut."""
 
 
+def fisher_scale(pearson: npt.ArrayLike) -> Doubles:
+    """Put correlations on Fisher's scale, cut at `LARGEST`."""
+    return np.asarray(np.arctanh(np.clip(pearson, -LARGEST, LARGEST)))
+
+
 def fisher(predicted: npt.NDArray[np.floating], value: npt.NDArray[np.floating]) -> float:
     """Pearson correlation of two vectors on Fisher's scale; 0 if one of them is constant."""
     centred = [np.asarray(one, np.float64) - np.mean(one, dtype=np.float64) for one in (predicted, value)]
     size = np.sqrt((centred[0] @ centred[0]) * (centred[1] @ centred[1]))
-    return float(np.arctanh(np.clip(centred[0] @ centred[1] / size, -LARGEST, LARGEST))) if size > 0 else 0.0
+    return float(fisher_scale(centred[0] @ centred[1] / size)) if size > 0 else 0.0
 
 
 def fit_agreement(
@@ -98,9 +103,8 @@ def expected_pearson(
     effects, without_track, _ = fit
     agreement = effects.of(biosample, assay)
     agreement[~np.isin(assay, known[1])] += zero_shot
-    number = {pair: n for n, pair in enumerate(zip(*(labels.tolist() for labels in known), strict=True))}
-    for at, pair in enumerate(zip(biosample.tolist(), assay.tolist(), strict=True)):
-        track = number.get(pair)
-        if track is not None and np.isfinite(without_track[track]):
-            agreement[at] = without_track[track]
+    track = numbers_of(biosample, assay, known)
+    unseen = np.full(agreement.size, np.nan)
+    unseen[track >= 0] = without_track[track[track >= 0]]
+    agreement = np.where(np.isfinite(unseen), unseen, agreement)
     return np.tanh(agreement).astype(np.float32)

@@ -147,12 +147,16 @@ class Scales:
 
     def of_all(self, biosample: Ints, assay: Ints, known: tuple[Ints, Ints]) -> npt.NDArray[np.float32]:
         """Return the same as `of`; but training tracks (labels `known`) count as not measured."""
-        number = {pair: n for n, pair in enumerate(zip(*(labels.tolist() for labels in known), strict=True))}
-        expected = self.of(biosample, assay)
-        for at, pair in enumerate(zip(biosample.tolist(), assay.tolist(), strict=True)):
-            if pair in number:
-                expected[at] = self.without_track[number[pair]]
+        track, expected = numbers_of(biosample, assay, known), self.of(biosample, assay)
+        expected[track >= 0] = self.without_track[track[track >= 0]]
         return expected
+
+
+def numbers_of(biosample: Ints, assay: Ints, known: tuple[Ints, Ints]) -> npt.NDArray[np.int64]:
+    """Return the number of each pair among the labels of `known` tracks; -1 for a pair that is not there."""
+    number = {pair: n for n, pair in enumerate(zip(*(labels.tolist() for labels in known), strict=True))}
+    pairs = zip(biosample.tolist(), assay.tolist(), strict=True)
+    return np.array([number.get(pair, -1) for pair in pairs], dtype=np.int64)
 
 
 def fit_scales(

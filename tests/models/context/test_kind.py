@@ -15,6 +15,7 @@ from epixs.evaluation.scores import evaluate
 from epixs.exports.run import export
 from epixs.genome.assembly import Assembly
 from epixs.imputation.write import impute, open_imputed
+from epixs.models.context.kind import Context
 from epixs.models.folder import new_model, open_model
 from epixs.models.kinds import kind_named
 from epixs.models.settings import make_settings
@@ -202,6 +203,21 @@ def test_members_are_more_where_zero_shot_imputation_is_asked_for(stores, tmp_pa
         assert batch.value.shape == (4 * members, 1_024 // members)
     chosen = settings.replace(members=3)
     assert kind.settle(absent, chosen).model.members == 3
+
+
+def test_what_is_kept_besides_weights_is_that_of_the_last_epoch(stores, tmp_path, monkeypatch):
+    worked_out = []
+    work_out = Context.after_epoch
+
+    def after_epoch(kind, model, sampler):
+        work_out(kind, model, sampler)
+        worked_out.append(model.factors.numpy().copy())
+
+    monkeypatch.setattr(Context, "after_epoch", after_epoch)
+    monkeypatch.setattr("epixs.models.context.kind.ENTRIES_PER_EPOCH", 1 << 13)
+    train(joint_axis([stores[0]], [HIDDEN]), SETTINGS.replace(epochs=8), tmp_path / "m")
+    assert len(worked_out) == 3  # after the first, the sixth and the last epoch
+    np.testing.assert_array_equal(worked_out[-1], open_model(tmp_path / "m").model.factors.numpy())
 
 
 def test_an_interrupted_run_goes_on_to_the_bit(stores, trained, tmp_path):
