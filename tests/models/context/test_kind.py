@@ -27,7 +27,8 @@ from tests.worlds import BINS, planted, write_store
 LABELS = [(f"b{b}", f"a{a}") for b in range(5) for a in range(4)]
 HIDDEN = ("mouse", "b1", "a2")
 SETTINGS = make_settings(
-    "context", token=8, heads=2, hidden=(16,), members=2, assay_factors=4, epochs=4, batch_size=1_024, learning_rate=5e-3
+    "context", token=8, heads=2, hidden=(16,), members=2, assay_factors=4, epochs=4, batch_size=1_024, learning_rate=5e-3,
+    seed=2
 )  # fmt: skip
 
 
@@ -69,7 +70,7 @@ def average_of(store):
 def test_a_hidden_track_is_better_imputed_than_by_its_assays_average(stores, trained, tmp_path):
     done, model = trained
     (group,) = [error for error in done["errors"] if not error.assay]
-    assert group.model < group.mean / 2  # average activity is as good on these few tracks, or not, by luck
+    assert group.model < group.average_activity
     impute(model, stores[0], tmp_path / "i.zarr", pairs=[HIDDEN])
     imputed = open_compendium(tmp_path / "i.zarr").signal.to_numpy()[0]
     assert error_of(imputed, stores[0]) < 0.7 * error_of(average_of(stores[0]), stores[0])
