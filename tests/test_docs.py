@@ -1,5 +1,7 @@
 """What the documents name is there, what they show runs, and the site of them is built."""
 
+import html
+import inspect
 import json
 import os
 import re
@@ -12,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from docs import make_settings
+from epixs.compendium.read import open_compendium
 from epixs.config import TrainingSettings
 from epixs.models.kinds import KINDS, kind_named
 from tests.worlds import BINS, planted, write_store
@@ -166,4 +169,7 @@ def test_the_site_is_built_and_asks_nothing_of_others(tmp_path):
         assert not outside, f"{page}: {outside}"
     reference = (tmp_path / "site" / "reference" / "index.html").read_text()
     assert 'id="epixs.open_compendium"' in reference
-    assert "Allow a store whose ingest has not ended" in reference
+    said_of_unfinished = inspect.getdoc(open_compendium).split("\nunfinished\n")[1].splitlines()[0].strip()
+    assert said_of_unfinished in html.unescape(
+        reference
+    )  # the sentences of the docstring, not only the names
