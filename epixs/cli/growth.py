@@ -63,7 +63,7 @@ def extend(
     json: AsJson = False,
     quiet: Quiet = False,
 ) -> None:
-    """Fit new biosamples, assays or a new species, and leave the rest of the model unchanged."""
+    """Add new biosamples, assays or a new species to a model, whose weights stay unchanged."""
     from epixs.errors import TrainingError
     from epixs.storage.files import check_new_folder
 
@@ -83,7 +83,7 @@ def extend(
     from epixs.models.folder import open_model
     from epixs.training.devices import use_cores
     from epixs.training.extension import extend as run
-    from epixs.training.extension import plan_extension
+    from epixs.training.extension import extended_bounds, plan_extension
 
     use_cores()
     trained = open_model(model_dir)
@@ -92,11 +92,11 @@ def extend(
         ["new species", plan.species if plan.new_species else "none"],
         ["new biosamples", _named(plan.biosamples)],
         ["new assays", _named(plan.assays)],
-        ["experiments to fit", f"{plan.fit_axis.n_training:,}"],
+        ["new experiments", f"{plan.added:,}"],
     ]
     show_table("extension", ["what", "which"], rows)
     remark_on_experiments(plan.fit_axis)
-    for text in _beyond_bounds(trained, plan.fit_axis):
+    for text in _beyond_bounds(extended_bounds(trained, plan.axis), plan.fit_axis):
         remark(text)
     if plan.untouched:
         remark(
@@ -189,12 +189,12 @@ def fit_genome(
         print_json({"store": out, "plan": planned, **done, "notes": notes})
 
 
-def _beyond_bounds(trained: Any, axis: Any) -> list[str]:
+def _beyond_bounds(bounds: dict[str, list[float]], axis: Any) -> list[str]:
     """Note the assays whose new tracks reach beyond the range that imputed values are clipped to."""
     notes = []
     for part in axis.parts:
         for assay, rows in part.training.groupby("assay"):
-            low, high = trained.bounds.get(assay, (-math.inf, math.inf))
+            low, high = bounds.get(assay, (-math.inf, math.inf))
             if rows["signal_max"].max() > high or rows["signal_min"].min() < low:
                 notes.append(
                     f"{assay}: new tracks reach from {rows['signal_min'].min():.3g} to "

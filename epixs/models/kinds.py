@@ -86,7 +86,10 @@ class Kind(ABC):
     """Defaults of `[training]` for this kind."""
 
     has_genome_factors: ClassVar[bool] = False
-    """Whether it learns factors per position, which `fit-genome` and `extend` fit."""
+    """Whether it learns factors per position, which `fit-genome` fits."""
+
+    can_be_extended: ClassVar[bool] = False
+    """Whether a trained model can be extended by new labels, tracks or species."""
 
     reads_signal: ClassVar[bool] = False
     """Whether it reads the tracks observed in a compendium when it imputes."""
@@ -269,15 +272,21 @@ class Kind(ABC):
         """List the rows that `epixs info` shows about a model."""
         return [(name, str(value)) for name, value in settings.model.to_dict().items() if name != "kind"]
 
-    def extension_settings(self, settings: Settings) -> Settings:
-        """Return the settings for extending a model; for kinds with genome factors."""
+    def extension_settings(self, settings: Settings, axis: JointAxis, known: JointAxis) -> Settings:
+        """Settle the settings for extending a model; `axis` has the experiments that are read, or fitted."""
         return settings
 
     def take_over(self, model: Any, axis: JointAxis, known: TrainedModel) -> None:
-        """Copy a trained model into a new one over a larger axis, and freeze the copy; likewise."""
+        """Copy a trained model into a new one over a larger axis, and freeze the copy."""
         raise TrainingError(
             f"models of kind {self.name} cannot be extended", next_step="train anew with all stores"
         )
+
+    def extension_sampler(
+        self, axis: JointAxis, settings: Settings, known: TrainedModel, *, batch_size: int, signal_bytes: int
+    ) -> BatchSampler:
+        """Make the sampler for extending a model; `axis` as in `extension_settings`."""
+        return self.sampler(axis, settings, batch_size=batch_size, signal_bytes=signal_bytes)
 
 
 def new_sampler(axis: JointAxis, settings: Settings, *, memory_bytes: int | None = None) -> BatchSampler:

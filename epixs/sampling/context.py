@@ -17,6 +17,7 @@ from epixs.sampling.around import HALO, RADII, SUMMARIES, Target, read_context, 
 from epixs.sampling.batch import Batch, InputSpec
 from epixs.sampling.calls import Calls, Closing
 from epixs.sampling.order import species_shares
+from epixs.sampling.panel import Panel
 from epixs.sampling.scales import SMALLEST_SPREAD
 from epixs.sampling.species import labels_of, load_species, read_tracks, signal_bytes, signal_sizes, tracks_of
 from epixs.sampling.stretches import (
@@ -79,6 +80,9 @@ class ContextSampler(Closing):
     memory_bytes
         Maximum memory of the tracks. If it does not hold them all, random stretches of the genome are read,
         and exchanged every few epochs. The statistics of whole tracks then come from the first stretches.
+    known
+        Statistics of the tracks of each species that has none on the axis, but had when a model was trained;
+        None for the others.
     """
 
     def __init__(
@@ -95,17 +99,18 @@ class ContextSampler(Closing):
         species_weight: str = "balanced",
         seed: int = 0,
         memory_bytes: int | None = None,
+        known: Sequence[Panel | None] = (),
     ) -> None:
         self.axis, self.seed, self.members = axis, seed, members
         self.targets, self.bins, self.steps_per_epoch = targets, bins, steps_per_epoch
         whole = memory_bytes is None or memory_bytes >= signal_bytes(axis)
         self._memory = None if whole else memory_bytes
         self.stretches = Stretches(self._read_pool, changing=not whole)
-        self.species = load_species(axis, self.stretches.first)
+        self.species = load_species(axis, self.stretches.first, known)
         self.episodes = episodes if len(axis.parts) > 1 else 0.0
         sizes = signal_sizes(axis).astype(np.float64)
-        known = [s.part.species for s, size in zip(self.species, sizes, strict=True) if size]
-        shares = species_shares(species_weight, known, sizes[sizes > 0])
+        names = [s.part.species for s, size in zip(self.species, sizes, strict=True) if size]
+        shares = species_shares(species_weight, names, sizes[sizes > 0])
         self._shares = np.zeros(len(sizes))
         self._shares[sizes > 0] = shares
         self._focus = [np.isin(s.panel.assay, axis.assay_index(focus)) for s in self.species]
@@ -210,8 +215,8 @@ class ContextSampler(Closing):
         """Make a target as a member sees it that holds the track out."""
         target = self._training_target(at, track)
         if any(hidden == (at, target.assay) for hidden in self.hidden[member]):
-            target = dataclasses.replace(target, scale=self.species[at].scales.without_assay[track])
-        return _without(target, ~self.held[at][member])
+            target = self._training_target(at, track, self.species[at].scales.without_assay[track])
+        return without(target, ~self.held[at][member])
 
     def unseen(self, hidden: bool) -> Iterator[tuple[int, int, Target]]:
         """Yield member, track and target of tracks never seen: those of hidden assays, or the others."""
@@ -254,12 +259,13 @@ class ContextSampler(Closing):
         """Make targets that are not training tracks."""
         return targets_of(self.species[at].panel, self.species[at].scales, at, biosample, assay, windows)
 
-    def _training_target(self, at: int, track: int) -> Target:
+    def _training_target(self, at: int, track: int, scale: Floats | None = None) -> Target:
         species = self.species[at]
         panel, reads = species.panel, species.reads
         return Target(
             at, int(panel.biosample[track]), int(panel.assay[track]), reads.own[track], reads.others[track],
-            reads.weight[track], species.scales.without_track[track], species.windows, track,
+            reads.weight[track], species.scales.without_track[track] if scale is None else scale,
+            species.windows, track,
         )  # fmt: skip
 
     def _track(self, at: int, seen: Mask, generator: np.random.Generator) -> int:
@@ -283,7 +289,7 @@ class ContextSampler(Closing):
         left = np.where(_among(others, kept[panel.biosample]), others, -1)
         others = np.where((left < 0).all(axis=1, keepdims=True), others, left)
         rest = dataclasses.replace(target, own=own, others=others.astype(np.int32), scale=scale)
-        return _without(rest, seen), gain
+        return without(rest, seen), gain
 
     def _runs(
         self, windows: Windows, generator: np.random.Generator
@@ -371,7 +377,7 @@ def _among(tracks: Ints, mask: Mask) -> Mask:
     return np.asarray((tracks >= 0) & mask[tracks])
 
 
-def _without(target: Target, seen: Mask) -> Target:
+def without(target: Target, seen: Mask) -> Target:
     """Return the target with only the seen tracks to read."""
     own = np.where(_among(target.own, seen), target.own, -1).astype(np.int32)
     others = np.where(_among(target.others, seen), target.others, -1).astype(np.int32)

@@ -80,7 +80,7 @@ def learn_said(sampler: ContextSampler, predict: Predictions) -> Floats:
     together = 2 * TRACK_ENTRIES // each
     for at, one in enumerate(sampler.species):
         known = np.unique(one.panel.biosample)
-        if not known.size:
+        if not one.windows.sums.size:  # its tracks are not read
             continue
         biosample = known[:: -(-known.size // most)]
         for first in range(0, absent[at].size, together):
@@ -119,7 +119,9 @@ class Reliability:
     zero_shot: Floats
 
 
-def learn_reliability(sampler: ContextSampler, predict: Predictions, shares: Floats) -> Reliability:
+def learn_reliability(
+    sampler: ContextSampler, predict: Predictions, shares: Floats, kept: Reliability | None = None
+) -> Reliability:
     """Learn how large errors are, and how well predictions agree with the true values.
 
     For measured assays, the errors are those of training tracks, each predicted with the mean and spread that
@@ -131,6 +133,9 @@ def learn_reliability(sampler: ContextSampler, predict: Predictions, shares: Flo
     ----------
     shares
         Mixture of zero-shot tracks, from `learn_mixture`.
+    kept
+        What a model had learned before it was extended. Its widths are kept, and so is the agreement of the
+        tracks that are not among the sampler's targets.
     """
     larger, lower = _unseen_and_seen(sampler, predict)
     targets, tracks = sampler.training_targets(MOST_TRACKS), []
@@ -140,22 +145,32 @@ def learn_reliability(sampler: ContextSampler, predict: Predictions, shares: Flo
         gain = _gain_of_the_mean(members, value)
         tracks.append(_Errors(target, members.mean(axis=0), value, larger, gain))
     hidden = [_hidden_errors(sampler, predict, shares, *one) for one in sampler.unseen(hidden=True)]
-    widths = [fit_widths([e.predicted for e in part], [e.error for e in part]) for part in (tracks, hidden)]
+    widths = [_widths_of(errors) for errors in (tracks, hidden)]
+    if kept:
+        widths = [old if old[1].any() else new for old, new in zip(kept.widths, widths, strict=True)]
     factors = []
     for at in range(len(sampler.species)):
         errors = [one for one in tracks if one.target.at == at]
         columns = [one.predicted for one in errors], [one.error for one in errors]
         assays = [one.target.assay for one in errors]
         factors.append(assay_factors(widths[0], *columns, assays, len(sampler.axis.assays)))
-    agreement = _agreement(sampler, tracks, lower)
+    agreement = _agreement(sampler, tracks, lower, kept)
     gain = float(np.mean([one.gain for one in tracks])) if tracks else 0.0
     zero_shot = _zero_shot_agreement(sampler, agreement, hidden, gain)
     return Reliability(np.stack(widths), np.stack(factors), np.concatenate(agreement), zero_shot)
 
 
-def _agreement(sampler: ContextSampler, tracks: list[_Errors], lower: float) -> list[Floats]:
+def _widths_of(errors: list[_Errors]) -> Floats:
+    return fit_widths([one.predicted for one in errors], [one.error for one in errors])
+
+
+def _agreement(
+    sampler: ContextSampler, tracks: list[_Errors], lower: float, kept: Reliability | None
+) -> list[Floats]:
     """Return the agreement of each species' training tracks, as if the networks had seen none of them."""
-    agreement = [np.full(one.panel.assay.size, np.nan, np.float32) for one in sampler.species]
+    sizes = [one.panel.assay.size for one in sampler.species]
+    every = kept.agreement.copy() if kept else np.full(sum(sizes), np.nan, np.float32)
+    agreement = np.split(every, np.cumsum(sizes)[:-1])
     for one in tracks:
         agreement[one.target.at][one.target.track] = one.agreement + lower
     return agreement

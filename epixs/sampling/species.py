@@ -58,12 +58,22 @@ def labels_of(axis: JointAxis, part: SpeciesAxis, tracks: pd.DataFrame) -> tuple
     return biosample, axis.assay_index(tracks["assay"])
 
 
-def load_species(axis: JointAxis, windows: Sequence[Windows] | None = None) -> list[Species]:
-    """Load all species' training tracks with their statistics, from `windows` if given, else as wholes."""
+def load_species(
+    axis: JointAxis, windows: Sequence[Windows] | None = None, known: Sequence[Panel | None] = ()
+) -> list[Species]:
+    """Load all species' training tracks with their statistics.
+
+    Parameters
+    ----------
+    windows
+        The tracks of each species; by default they are read, as wholes.
+    known
+        Statistics of each species' tracks; None (and by default) to compute them from the tracks.
+    """
     windows = windows or [read_tracks(part, tracks_of(part)) for part in axis.parts]
     panels = [
-        panel_of(read, *labels_of(axis, part, tracks_of(part)))
-        for part, read in zip(axis.parts, windows, strict=True)
+        panel or panel_of(read, *labels_of(axis, part, tracks_of(part)))
+        for part, read, panel in zip(axis.parts, windows, known or [None] * len(axis.parts), strict=True)
     ]
     return [
         Species(part, panel, scales, read, reads_of(panel, panel.biosample, panel.assay))
@@ -86,10 +96,14 @@ def classes_of(axis: JointAxis) -> npt.NDArray[np.int32]:
 
 
 def read_tracks(part: SpeciesAxis, tracks: pd.DataFrame, spans: Spans | None = None) -> Windows:
-    """Read some experiments of a species, over stretches of its bins or over all bins."""
+    """Read some experiments of a species, over stretches of its bins or over all bins.
+
+    Without experiments, the store is not opened.
+    """
     rows, fill = tracks["row"].to_numpy(np.int64), tracks["signal_mean"].to_numpy(np.float32)
     spans = spans or [(0, part.n_positions[0])]
-    return read_windows(open_signal(part.source), rows, fill, spans, part.regions, HALO)
+    signal = open_signal(part.source) if rows.size else None
+    return read_windows(signal, rows, fill, spans, part.regions, HALO)
 
 
 def signal_bytes(axis: JointAxis) -> int:

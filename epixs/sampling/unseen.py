@@ -42,7 +42,7 @@ def hold_out_by_member(
     tracks = [(at, track) for at, size in enumerate(sizes) for track in range(size)]
     if len(tracks) < FEWEST_TRACKS:
         return held
-    count = max(1, round(share * len(tracks)))
+    count = max(1, round(share * len(tracks))) if share else 0
     for member in range(members):
         for at, assay in hidden[member] if hidden else ():
             held[at][member] = panels[at].assay == assay

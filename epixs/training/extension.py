@@ -14,10 +14,9 @@ from epixs.axis.aliases import Alias
 from epixs.axis.axis import JointAxis, SpeciesAxis
 from epixs.axis.join import axis_of_store
 from epixs.catalog.pairs import Pair
-from epixs.errors import AxisError
+from epixs.errors import AxisError, TrainingError
 from epixs.models.description import signal_bounds
 from epixs.models.folder import TrainedModel, new_model, write_model
-from epixs.models.kinds import require_genome_factors
 from epixs.training.callbacks import EpochReport
 from epixs.training.card import write_card
 from epixs.training.cost import EPOCHS_OVER_JOINT, planned_epochs
@@ -37,15 +36,19 @@ class Extension:
     axis
         The model's axis with the store's new experiments.
     fit_axis
-        The same axis, trained only on experiments with a new biosample, assay or species.
+        The same axis, with only the experiments that the extension is trained on: those with a new biosample,
+        assay or species. For a kind that reads tracks, all of the species that are not set aside.
     species
         Species of the store.
     new_species
         Whether that species is new to the model.
     biosamples, assays
         The new labels.
+    added
+        Number of new experiments that the extended model is trained on or reads.
     untouched
-        Number of new experiments whose biosample and assay are both known: nothing is fitted for them.
+        Number of new experiments whose biosample and assay are both known: nothing is fitted for them. For a
+        kind that reads tracks, there are none, because it reads them.
     """
 
     axis: JointAxis
@@ -54,6 +57,7 @@ class Extension:
     new_species: bool
     biosamples: tuple[str, ...]
     assays: tuple[str, ...]
+    added: int
     untouched: int
 
 
@@ -78,8 +82,11 @@ def plan_extension(
     AxisError
         If there is nothing new, or the store does not fit the model.
     """
-    require_genome_factors(trained.kind, "extending")
-    old = trained.axis
+    old, reads = trained.axis, trained.kind.reads_signal
+    if not trained.kind.can_be_extended:
+        raise TrainingError(
+            f"models of kind {trained.kind.name} cannot be extended", next_step="train anew with all stores"
+        )
     store_axis = axis_of_store(store, exclude, old, aliases)
     part = store_axis.parts[0]
     new_species = part.species not in old.species
@@ -89,16 +96,18 @@ def plan_extension(
     biosamples = tuple(name for name in part.biosamples if name not in known_biosamples)
     assays = tuple(name for name in store_axis.assays if name not in old.assays)
     table = part.experiments
-    brings = table["biosample"].isin(biosamples) | table["assay"].isin(assays)
-    fitted = brings & ~table["excluded"] & ~table["held_out"]
-    trained_on = table["trained"] if "trained" in table else pd.Series(False, table.index)
-    untouched = ~(brings | trained_on | table["excluded"] | table["held_out"])
-    if not fitted.any():
+    known = table["trained"] if "trained" in table else pd.Series(False, table.index)
+    aside = table["excluded"] | table["held_out"]
+    brings = ~known if reads else table["biosample"].isin(biosamples) | table["assay"].isin(assays)
+    added = brings & ~aside
+    untouched = ~(brings | known | aside)
+    if not added.any():
         raise AxisError(
-            f"{store} brings no new biosample, assay or species to fit",
+            f"{store} brings no new {'experiment' if reads else 'biosample, assay or species to fit'}",
             got=f"{int(untouched.sum())} new experiment(s) whose biosample and assay the model knows",
             next_step="impute with the model as it is, or train anew to learn from them",
         )
+    fitted = ~(aside | untouched) if reads else added
     table = table.assign(excluded=table["excluded"] | untouched).drop(columns="trained", errors="ignore")
     part = replace(part, experiments=table)
     parts = tuple(part if p.species == part.species else p for p in old.parts)
@@ -117,7 +126,8 @@ def plan_extension(
         for p in axis.parts
     )
     fit_axis = replace(axis, parts=alone)
-    return Extension(axis, fit_axis, part.species, new_species, biosamples, assays, int(untouched.sum()))
+    counts = int(added.sum()), int(untouched.sum())
+    return Extension(axis, fit_axis, part.species, new_species, biosamples, assays, *counts)
 
 
 def _grown(old: SpeciesAxis, new: SpeciesAxis, folder: Path) -> SpeciesAxis:
@@ -162,6 +172,22 @@ def _grown(old: SpeciesAxis, new: SpeciesAxis, folder: Path) -> SpeciesAxis:
     )
 
 
+def extended_bounds(trained: TrainedModel, axis: JointAxis) -> dict[str, list[float]]:
+    """Return the smallest and largest value that each assay may take in an extended model."""
+    shown = signal_bounds(axis)
+    known = {name: list(pair) for name, pair in trained.bounds.items()}
+    if not trained.kind.reads_signal:
+        return shown | known
+    both = [*shown.items(), *known.items()]
+    return {
+        name: [
+            min(pair[0] for of, pair in both if of == name),
+            max(pair[1] for of, pair in both if of == name),
+        ]
+        for name in shown | known
+    }
+
+
 def extend(
     trained: TrainedModel,
     store: str | Path,
@@ -178,9 +204,16 @@ def extend(
 ) -> dict[str, Any]:
     """Fit the additions of a store to a model, with all that the model knows frozen; write a new model.
 
-    New biosamples and assays get factors; a new species gets factors for its genome and its biosamples. The
-    layers and the existing factors do not change: the new model gives the old one's predictions bit for bit.
-    The bounds of known assays do not change either.
+    The layers and the existing factors do not change. Only the given store is read.
+
+    Kind `avocado`: new biosamples and assays get factors; a new species gets factors for its genome and its
+    biosamples. The new model gives the old one's predictions bit for bit. The bounds of known assays do not
+    change either.
+
+    Kind `context`: new assays get factors. The new model reads the new tracks, so that predictions of their
+    species change; those of other species may differ in mean and spread, because these are estimated from
+    all tracks. Bounds widen to what the new tracks have shown. For a new species, the model learns how large
+    its errors are, and how to mix zero-shot tracks.
 
     Parameters
     ----------
@@ -210,7 +243,7 @@ def extend(
         another model, store or settings.
     """
     plan = plan_extension(trained, store, exclude, aliases)
-    settings = trained.kind.extension_settings(trained.settings).replace(
+    settings = trained.settings.replace(
         epochs=epochs or 0,
         max_minutes=max_minutes or 0.0,
         held_out_tracks=0,
@@ -218,17 +251,21 @@ def extend(
         species_weight="by_bins",  # there is only one
         precision="float32",
     )
-    if not epochs:
+    settings = trained.kind.extension_settings(settings, plan.fit_axis, trained.axis)
+    if not settings.training.epochs:
         settings = settings.replace(epochs=EPOCHS_OVER_JOINT * planned_epochs(plan.fit_axis, settings))
     if resume and (ended := ended_run(plan.axis, trained.settings, out, extends=trained.fingerprint)):
         return ended
     run = plan_run(plan.fit_axis, settings, out, resume=resume, force=force, extends=trained.fingerprint)
     model = new_model(plan.axis, trained.settings)
     trained.kind.take_over(model, plan.axis, trained)
-    bounds = signal_bounds(plan.axis) | {name: list(pair) for name, pair in trained.bounds.items()}
+    bounds = extended_bounds(trained, plan.axis)
     write = functools.partial(write_model, bounds=bounds, extends=trained.fingerprint)
     save = functools.partial(write, run.folder, model, plan.axis, trained.settings)
-    with new_folder(run.folder), collecting_only_here(), run.sampler() as sampler:
+    sampler = trained.kind.extension_sampler(
+        run.axis, run.settings, trained, batch_size=run.cost.batch_size, signal_bytes=run.cost.signal_bytes
+    )
+    with new_folder(run.folder), collecting_only_here(), sampler:
         done = carry_out(run, model, sampler, save, known=plan.axis, report=report, on_probe=on_probe)
     write_card(run.folder, done["errors"], done["held_out"])
     return done

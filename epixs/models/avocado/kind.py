@@ -29,6 +29,7 @@ class Avocado(Kind):
 
     settings = AvocadoSettings
     has_genome_factors = True
+    can_be_extended = True
     limits = (
         "It knows the regions that it was trained on; for others, `epixs fit-genome` comes first.",
         "Zero-shot tracks are often worse than plain averages of the biosample's other tracks.",
@@ -159,7 +160,7 @@ class Avocado(Kind):
             ("zero-shot target", model.target or ("not recorded" if model.zero_shot else "none")),
         ]
 
-    def extension_settings(self, settings: Settings) -> Settings:
+    def extension_settings(self, settings: Settings, axis: JointAxis, known: JointAxis) -> Settings:
         """Use the learning rate of genome factors for everything, because only factors are fitted."""
         return settings.replace(
             learning_rate=settings.training.learning_rate * settings.model.genome_multiplier,

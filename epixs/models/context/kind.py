@@ -15,6 +15,7 @@ from epixs.catalog.pairs import Pair
 from epixs.config import Settings, TrainingSettings
 from epixs.models.context.settings import KEYS, ContextSettings
 from epixs.models.kinds import Kind, PlanNotes, Predict, Schedule, Spreads
+from epixs.sampling.added import AddedTracks
 from epixs.sampling.around import RADII, SUMMARIES
 from epixs.sampling.context import ContextSampler
 from epixs.sampling.intervals import COVERED, HALF_WIDTH, KNOTS
@@ -37,7 +38,8 @@ MEMBERS, ZERO_SHOT_MEMBERS = 4, 8
 ENTRIES_PER_EPOCH, MOST_PASSES = 1 << 20, 4
 """Entries per epoch, and maximum number of entries per value of the tracks."""
 
-EPOCHS = 16
+EPOCHS, EXTENSION_EPOCHS = 16, 4
+"""Number of epochs of training, and for fitting the factors of new assays."""
 
 
 class Context(Kind):
@@ -47,6 +49,7 @@ class Context(Kind):
     training = TrainingSettings(
         learning_rate=1e-3, weight_decay=1e-4, species_weight="balanced", patience=0, precision="float32"
     )
+    can_be_extended = True
     reads_signal = True
     held_out = "tracks that the networks which predict them have never seen"
     keeps_last = True  # few tracks are held out: their error depends on how high each happens to be
@@ -123,16 +126,10 @@ class Context(Kind):
     ) -> ContextSampler:
         """Make the sampler of targets and the tracks around them."""
         model, training = settings.model, settings.training
-        schedule, focus = self.schedule(axis, settings), wanted_assays(axis, model.target)
-        members = members_of(axis, settings)
-        per_member = max(TARGETS_PER_MEMBER, -(-batch_size // (MOST_BINS * members)))
-        targets = members * max(1, min(per_member, batch_size // members))
+        focus = wanted_assays(axis, model.target)
         return ContextSampler(
             axis,
-            members=members,
-            targets=targets,
-            bins=max(1, batch_size // targets),
-            steps_per_epoch=schedule.steps_per_epoch,
+            **self.step_sizes(axis, settings, batch_size),
             held_share=model.member_held_out,
             episodes=model.episodes if focus else model.episodes / 2,
             focus=focus,
@@ -140,6 +137,18 @@ class Context(Kind):
             seed=training.seed,
             memory_bytes=signal_bytes,
         )
+
+    def step_sizes(self, axis: JointAxis, settings: Settings, batch_size: int) -> dict[str, Any]:
+        """Return members, targets, bins, and steps per epoch, by the names of the sampler's arguments."""
+        members = members_of(axis, settings)
+        per_member = max(TARGETS_PER_MEMBER, -(-batch_size // (MOST_BINS * members)))
+        targets = members * max(1, min(per_member, batch_size // members))
+        return {
+            "members": members,
+            "targets": targets,
+            "bins": max(1, batch_size // targets),
+            "steps_per_epoch": self.schedule(axis, settings).steps_per_epoch,
+        }
 
     def plan_notes(self, axis: JointAxis, settings: Settings) -> PlanNotes:
         """List the targets and the number of assays of zero-shot imputation, if there are any."""
@@ -164,6 +173,11 @@ class Context(Kind):
 
     def after_epoch(self, model: Any, sampler: Any) -> None:
         """Learn the mixture of zero-shot tracks, if there are several species, and the size of errors."""
+        if isinstance(sampler, AddedTracks):
+            from epixs.models.context.growth import learn_additions
+
+            learn_additions(model, sampler)
+            return
 
         def predict(batch: Any) -> Any:
             return model.by_member(dict(batch.inputs)).numpy()[..., 0, 0]
@@ -184,6 +198,33 @@ class Context(Kind):
 
         return keras.optimizers.AdamW(
             learning_rate, weight_decay=settings.training.weight_decay, global_clipnorm=1.0
+        )
+
+    def extension_settings(self, settings: Settings, axis: JointAxis, known: JointAxis) -> Settings:
+        """Take few epochs, because at most the factors of some assays are fitted."""
+        is_new = bool({*axis.assays} - {*known.assays})
+        return settings.replace(epochs=settings.training.epochs or (EXTENSION_EPOCHS if is_new else 1))
+
+    def take_over(self, model: Any, axis: JointAxis, known: TrainedModel) -> None:
+        """Copy networks and what is known of the tracks, and freeze all but the factors of new assays."""
+        from epixs.models.context.growth import copy_known
+
+        copy_known(model, axis, known)
+        model.freeze(~np.isin(axis.assays, known.axis.assays))
+
+    def extension_sampler(
+        self, axis: JointAxis, settings: Settings, known: TrainedModel, *, batch_size: int, signal_bytes: int
+    ) -> AddedTracks:
+        """Make the sampler of the tracks that are new to a model; other species' tracks are not read."""
+        from epixs.models.context.growth import known_panels
+
+        return AddedTracks(
+            axis,
+            known.axis,
+            known_panels(axis, known),
+            **self.step_sizes(axis, settings, batch_size),
+            seed=settings.training.seed,
+            memory_bytes=signal_bytes,
         )
 
     def settings_of(self, model: Any) -> ContextSettings | None:

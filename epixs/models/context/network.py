@@ -15,6 +15,8 @@ from __future__ import annotations
 import itertools
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import tensorflow as tf
 
 from epixs.models.backend import keras
@@ -152,6 +154,7 @@ class ContextNetwork(keras.Model):
             "heads": heads, "hidden": list(hidden), "members": members,
             "statistics": statistics, "species": species, "tracks": tracks,
         }  # fmt: skip
+        self.fitted_assays: Any = None
         d, self.radii = assay_factors, radii
         self.members, self.heads, self.token = members, heads, token
         normal = keras.initializers.RandomNormal(stddev=ASSAY_SPREAD)
@@ -198,6 +201,13 @@ class ContextNetwork(keras.Model):
         self.absent = self.add_weight(
             name="absent", shape=(members, d), initializer=keras.initializers.RandomNormal(stddev=1.0)
         )
+
+    def freeze(self, fitted: npt.NDArray[np.bool_]) -> None:
+        """Freeze all weights except the factors of some assays; mask of shape `(assay,)`."""
+        for layer in self.layers:
+            layer.trainable = False
+        self.absent.trainable = False
+        self.fitted_assays = fitted[None, :, None]
 
     def build(self, input_shape: Any = None) -> None:
         """Make all weights."""
@@ -273,8 +283,10 @@ class ContextNetwork(keras.Model):
 
     def _factors_of(self, assay: Any) -> Any:
         """Look up the factors of assays `(members or 1, ...)`; those of -1 are arbitrary and not used."""
-        shape = tf.concat([[self.members], tf.shape(assay)[1:]], 0)
-        return tf.gather(self.factors, tf.broadcast_to(tf.maximum(assay, 0), shape), batch_dims=1)
+        shape, factors = tf.concat([[self.members], tf.shape(assay)[1:]], 0), self.factors
+        if self.fitted_assays is not None:
+            factors = tf.where(self.fitted_assays, factors, tf.stop_gradient(factors))
+        return tf.gather(factors, tf.broadcast_to(tf.maximum(assay, 0), shape), batch_dims=1)
 
     def _attention(self, tokens: Any, target: Any, assays: Any) -> Any:
         """Compute the weights of the tokens for each head."""

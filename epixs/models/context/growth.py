@@ -1,0 +1,104 @@
+"""Extend a trained context model: its networks read new tracks, and only new assays' factors are fitted."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from epixs.axis.axis import JointAxis
+from epixs.models.context.predict import panels_of
+from epixs.models.folder import TrainedModel
+from epixs.sampling.added import AddedTracks
+from epixs.sampling.learned import Reliability, learn_mixture, learn_reliability, learn_said
+from epixs.sampling.panel import Panel
+from epixs.sampling.species import classes_of, labels_of, tracks_of
+
+
+def known_panels(axis: JointAxis, known: TrainedModel) -> list[Panel | None]:
+    """Read the statistics of the species without tracks on an axis from a model; None for the others."""
+    panels: list[Panel | None] = [None] * len(axis.parts)
+    for at, (old, part) in enumerate(zip(panels_of(known.model, known.axis), known.axis.parts, strict=True)):
+        if axis.parts[at].training.empty:
+            _, assay = labels_of(axis, part, tracks_of(part))
+            panels[at] = dataclasses.replace(old, assay=assay)
+    return panels
+
+
+def copy_known(model: Any, axis: JointAxis, known: TrainedModel) -> None:
+    """Copy the networks and all that they know into a model over a larger axis; a new species comes last.
+
+    The factors of a new assay begin at the mean of its class, or of all assays if the class is new.
+    """
+    old, before = known.model, known.axis
+    for new_layer, old_layer in zip(model.layers, old.layers, strict=True):
+        new_layer.set_weights(old_layer.get_weights())
+    model.absent.assign(old.absent)
+    rows, classes = axis.assay_index(before.assays), classes_of(axis)
+    factors = np.empty(model.factors.shape, np.float32)
+    for assay in range(len(axis.assays)):
+        like = classes[rows] == classes[assay]
+        factors[:, assay] = old.factors.numpy()[:, like if like.any() else slice(None)].mean(axis=1)
+    factors[:, rows] = old.factors
+    model.factors.assign(factors)
+    n = len(before.parts)
+    model.mixture.assign(_over(model.mixture, old.mixture, slice(n)))
+    model.zero_shot_agreement.assign(_over(model.zero_shot_agreement, old.zero_shot_agreement, slice(n)))
+    for name in ("said", "assay_errors"):
+        model_values, old_values = getattr(model, name), getattr(old, name)
+        model_values.assign(_over(model_values, old_values, np.ix_(np.arange(n), rows)))
+    model.intervals.assign(old.intervals)
+    model.agreement.assign(_over(model.agreement, old.agreement, _tracks(axis, before)))
+
+
+def learn_additions(model: Any, sampler: AddedTracks) -> None:
+    """Learn of the new tracks what training learns of all: mixture, size of errors, and agreement.
+
+    What is known of other tracks, and the widths of intervals, stay.
+    """
+    at = sampler.at
+
+    def predict(batch: Any) -> Any:
+        return model.by_member(dict(batch.inputs)).numpy()[..., 0, 0]
+
+    model.said.assign(_over(model.said, learn_said(sampler, predict), at, at))
+    if sampler.is_new_species:
+        model.mixture.assign(_over(model.mixture, learn_mixture(sampler, predict), at, at))
+    kept = Reliability(
+        model.intervals.numpy(),
+        model.assay_errors.numpy(),
+        model.agreement.numpy(),
+        model.zero_shot_agreement.numpy(),
+    )
+    learned = learn_reliability(sampler, predict, model.mixture.numpy(), kept)
+    model.intervals.assign(learned.widths)
+    model.agreement.assign(learned.agreement)
+    new = (at, np.flatnonzero(sampler.new_assays))
+    model.assay_errors.assign(_over(model.assay_errors, learned.assay_errors, new, new))
+    if sampler.is_new_species:
+        model.zero_shot_agreement.assign(_over(model.zero_shot_agreement, learned.zero_shot, at, at))
+
+
+def _over(values: Any, other: Any, where: Any, there: Any = ...) -> npt.NDArray[np.float32]:
+    """Return values with those of another array in some places."""
+    changed = np.array(values)
+    changed[where] = np.asarray(other)[there]
+    return changed
+
+
+def _tracks(axis: JointAxis, before: JointAxis) -> npt.NDArray[np.int64]:
+    """Return the numbers that a model's tracks have on a larger axis."""
+    number = {label: n for n, label in enumerate(_labels(axis))}
+    return np.array([number[label] for label in _labels(before)], np.int64)
+
+
+def _labels(axis: JointAxis) -> list[tuple[str, str, str]]:
+    """List species, biosample and assay of all tracks, in the order in which models number them."""
+    tables = [(part.species, tracks_of(part)) for part in axis.parts]
+    return [
+        (species, biosample, assay)
+        for species, tracks in tables
+        for biosample, assay in zip(tracks["biosample"], tracks["assay"], strict=True)
+    ]

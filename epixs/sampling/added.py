@@ -1,0 +1,123 @@
+"""Draw from the tracks that a store adds to a trained model, whose networks stay as they are."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+
+from epixs.axis.axis import JointAxis
+from epixs.sampling.around import Target
+from epixs.sampling.batch import Batch
+from epixs.sampling.context import HELD_ENTRIES, ContextSampler, Mask, without
+from epixs.sampling.panel import Panel
+from epixs.sampling.species import tracks_of
+from epixs.sampling.unseen import LEFT_TO_SEE
+
+FITTED_SHARE = 0.5
+"""Share of the targets that are tracks of the assays whose factors are fitted; others read these tracks."""
+
+SCORED_SHARE = 0.2
+"""Share of the other new tracks that are only scored, if any factors are fitted."""
+
+MOST_HIDDEN = 64
+"""Maximum number of tracks whose assays are hidden in turn."""
+
+
+class AddedTracks(ContextSampler):
+    """Draws targets from one species' tracks, some of which a trained model has not seen.
+
+    Nothing is held out from any member, because the networks do not learn. Only factors of new assays do. So
+    all new tracks are unseen, except those that these factors are fitted to. A new assay's factors are fitted
+    if it has two tracks: the first is only scored.
+
+    Parameters
+    ----------
+    axis
+        Axis on which only the species with new tracks has training tracks.
+    before
+        Axis of the trained model.
+    known
+        Statistics of the other species' tracks; None for the species with new tracks.
+    members, targets, bins, steps_per_epoch, seed, memory_bytes
+        As in `ContextSampler`. If no factors are fitted, there is one step.
+    """
+
+    def __init__(
+        self,
+        axis: JointAxis,
+        before: JointAxis,
+        known: Sequence[Panel | None],
+        *,
+        members: int,
+        targets: int,
+        bins: int,
+        steps_per_epoch: int,
+        seed: int = 0,
+        memory_bytes: int | None = None,
+    ) -> None:
+        super().__init__(
+            axis, members=members, targets=targets, bins=bins, steps_per_epoch=steps_per_epoch,
+            held_share=0.0, episodes=0.0, seed=seed, memory_bytes=memory_bytes, known=known,
+        )  # fmt: skip
+        self.at = next(number for number, panel in enumerate(known) if panel is None)
+        part, assay = axis.parts[self.at], self.species[self.at].panel.assay
+        labels = list(tracks_of(part)[["biosample", "assay"]].itertuples(index=False, name=None))
+        self.is_new_species = part.species not in before.species
+        old = set() if self.is_new_species else set(
+            before.part(part.species).training[["biosample", "assay"]].itertuples(index=False, name=None)
+        )  # fmt: skip
+        self.new = np.array([label not in old for label in labels])
+        is_new_assay = ~np.isin(np.array(axis.assays)[assay], before.assays)
+        fitted, first = np.zeros_like(self.new), np.zeros_like(self.new)
+        for number in np.unique(assay[is_new_assay]):
+            tracks = np.flatnonzero(assay == number)
+            if tracks.size > 1:
+                fitted[tracks[1:]], first[tracks[0]] = True, True
+        self.fitted = fitted
+        self.scored = self.new & ~fitted
+        if fitted.any():
+            rest = np.flatnonzero(self.scored & ~first)
+            count = int(np.ceil(SCORED_SHARE * rest.size))
+            chosen = np.random.Generator(np.random.PCG64([seed, 0xADD])).permutation(rest)[:count]
+            self.scored = first
+            self.scored[chosen] = True
+        else:
+            self.steps_per_epoch = 1
+
+    @property
+    def new_assays(self) -> Mask:
+        """Mask of the assays of which the model had no track in this species, shape `(assay,)`."""
+        panel, every = self.species[self.at].panel, np.arange(len(self.axis.assays))
+        return np.isin(every, panel.assay) & ~np.isin(every, panel.assay[~self.new])
+
+    def held_out_entries(self, count: int) -> Batch:
+        """Draw about `count` entries of new tracks that nothing is fitted to, for all members; `E` is 1."""
+        wanted = [(-1, self._training_target(self.at, int(track))) for track in np.flatnonzero(self.scored)]
+        return self._entries(wanted, min(count, HELD_ENTRIES), 0xE0)
+
+    def training_targets(self, most: int) -> list[Target]:
+        """List at most `most` new tracks as targets, evenly spaced if there are more."""
+        tracks = np.flatnonzero(self.new).tolist()
+        return [self._training_target(self.at, track) for track in tracks[:: -(-len(tracks) // most)]]
+
+    def unseen(self, hidden: bool) -> Iterator[tuple[int, int, Target]]:
+        """Yield member, track and target of a new species, each with its whole assay hidden."""
+        species = self.species[self.at]
+        panel, scales = species.panel, species.scales
+        elsewhere = [one.panel.assay for number, one in enumerate(self.species) if number != self.at]
+        shared = np.intersect1d(panel.assay, np.concatenate([np.zeros(0, np.int32), *elsewhere]))
+        if not hidden or not self.is_new_species or np.unique(panel.assay).size <= LEFT_TO_SEE:
+            return
+        tracks = np.flatnonzero(np.isin(panel.assay, shared)).tolist()
+        for track in tracks[:: -(-max(1, len(tracks)) // MOST_HIDDEN)]:
+            assay = panel.assay[track]
+            member = int(np.searchsorted(shared, assay)) % self.members
+            target = self._training_target(self.at, track, scales.without_assay[track])
+            yield member, track, without(target, panel.assay != assay)
+
+    def _track(self, at: int, seen: Mask, generator: np.random.Generator) -> int:
+        """Draw a track that is not scored; half of them are of the assays whose factors are fitted."""
+        fitted = self.fitted.any() and generator.random() < FITTED_SHARE
+        among = self.fitted if fitted else ~self.scored
+        return int(generator.choice(np.flatnonzero(among if among.any() else seen)))
