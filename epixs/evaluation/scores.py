@@ -19,7 +19,8 @@ from epixs.evaluation.baselines import Imputed, Mean, Recipe
 from epixs.evaluation.columns import Signal
 from epixs.evaluation.ladder import Baseline, Label, Panel, Target
 from epixs.evaluation.metrics import Mode, metrics_of
-from epixs.evaluation.scoring import PairScore, ScoredPair, score_pairs
+from epixs.evaluation.notes import left_out, missing, odd_rows, oddities, other_units_in, unreadable
+from epixs.evaluation.scoring import ScoredPair, score_pairs
 from epixs.evaluation.strata import Annotations, read_strata
 from epixs.evaluation.table import (
     AVERAGE,
@@ -31,9 +32,6 @@ from epixs.evaluation.table import (
     missing_correlations,
     partly_scored,
 )
-
-TIED_SHARE = 0.02
-"""Share of bins in the top 1 % above which a note reports ties."""
 
 
 def evaluate(
@@ -125,8 +123,9 @@ def evaluate(
             expected="at least one (biosample, assay) in both",
             next_step="train with --exclude PAIRS.tsv and impute those pairs",
         )
-    notes = _left_out(observed_rows, {(b, a) for a, b, _ in common}, trained | replaced)
-    notes += _unreadable(whole_table, names, imputed_rows)
+    lost_rows = _rows_by_label(whole_table[whole_table["status"] != "ok"], names)
+    notes = left_out(observed_rows, {(b, a) for a, b, _ in common}, trained | replaced)
+    notes += unreadable(whole_table, lost_rows, imputed_rows)
     if replaced:
         notes.append(
             f"{len(replaced)} experiments have other files than in training, and count as not trained on: "
@@ -158,7 +157,7 @@ def evaluate(
     pair_scores = score_pairs(pairs, truth, Signal.open(imputed), strata, mode=mode, progress=progress)
     at = [(row, observed_rows[b, a]) for a, b, row in common]
     other_units = {i for i, o in at if imputed_table["output_type"][i] != table["output_type"][o]}
-    notes += _other_units(imputed_table, table, at)
+    notes += other_units_in(imputed_table, table, at)
     rows: list[dict[str, Any]] = []
     for (assay, biosample, row), scored in zip(common, pair_scores, strict=True):
         label = (biosample, assay)
@@ -199,38 +198,10 @@ def evaluate(
     needy = [name for name, metric in metrics.items() if metric.needs and scores[name].isna().all()]
     scores = scores.drop(columns=needy)
     labels_of = [f"{b} / {a}" for a, b, _ in common]
-    notes += _oddities(labels_of, pairs, pair_scores)
-    odd = {"missing": _missing(whole_table, names, observed_rows, set(imputed_rows), trained | replaced)}
-    odd |= _odd_rows(labels_of, pairs, pair_scores)
+    notes += oddities(labels_of, pairs, pair_scores)
+    odd = {"missing": missing(observed_rows, set(lost_rows), set(imputed_rows), trained | replaced)}
+    odd |= odd_rows(labels_of, pairs, pair_scores)
     return Evaluation(scores, [*notes, *missing_correlations(scores), *partly_scored(scores)], odd)
-
-
-def _missing(
-    table: pd.DataFrame,
-    names: dict[str, str],
-    observed: Mapping[Label, int],
-    imputed: set[Label],
-    trained: set[Label],
-) -> list[str]:
-    """List experiments that only one store has: not imputed though never trained on, or not readable."""
-    lost = set(_rows_by_label(table[table["status"] != "ok"], names)) & imputed
-    return [" / ".join(label) for label in sorted((set(observed) - imputed - trained) | lost)]
-
-
-def _odd_rows(
-    labels: Sequence[str], pairs: Sequence[ScoredPair], found: Sequence[PairScore]
-) -> dict[str, list[str]]:
-    """Name the scored tracks where the observed or a predicted track is constant, clipped or lacks bins."""
-    odd: dict[str, list[str]] = {"constant": [], "clipped": [], "NaN": []}
-    most = max(scored.observed_bins for scored in found)
-    for label, pair, scored in zip(labels, pairs, found, strict=True):
-        constant = [name for name in scored.constant if name != ladder.CONSTANT.name]
-        without = [name for name in pair.methods if name not in scored.metrics]
-        some = ["some bins"] if scored.bins < most else []
-        for kind, which in (("constant", constant), ("clipped", [*scored.clipped]), ("NaN", without or some)):
-            if which:
-                odd[kind].append(f"{label}: {', '.join(which)}")
-    return odd
 
 
 def _opened(place: str | Path | xr.Dataset, *, observed: bool = False) -> xr.Dataset:
@@ -268,54 +239,6 @@ def _compared(zero_shot: bool, further: Sequence[Baseline]) -> list[Baseline]:
     return list(dict.fromkeys([*by_role, *further]))
 
 
-def _oddities(labels: Sequence[str], pairs: Sequence[ScoredPair], found: Sequence[PairScore]) -> list[str]:
-    """Name the tracks that tie at the top, are clipped, or lack all values of a method."""
-    notes = []
-    tied = [label for label, scored in zip(labels, found, strict=True) if scored.tied > TIED_SHARE]
-    if tied:
-        notes.append(
-            f"mse1obs is over more than {TIED_SHARE:.0%} of the bins on {len(tied)} tracks, where too many "
-            f"bins tie with the top 1 % (sparse tracks, mostly at 0): {', '.join(tied[:MOST_NAMED])}"
-        )
-    clipped = [
-        f"{label} ({', '.join(f'{name}: {count:,} bins' for name, count in scored.clipped.items())})"
-        for label, scored in zip(labels, found, strict=True)
-        if scored.clipped
-    ]
-    if clipped:
-        notes.append(
-            "values beyond 16 arcsinh units (4.4 million in a track's own units) count as 16 on "
-            f"{len(clipped)} tracks: {_few(clipped)}"
-        )
-    nothing = [
-        f"{label} ({', '.join(name for name in pair.methods if name not in scored.metrics)})"
-        for label, pair, scored in zip(labels, pairs, found, strict=True)
-        if len(scored.metrics) < len(pair.methods)
-    ]
-    if nothing:
-        notes.append(
-            f"on {len(nothing)} tracks, these methods have no value at any bin and are left out: "
-            f"{_few(nothing)}"
-        )
-    return notes
-
-
-def _unreadable(table: pd.DataFrame, names: dict[str, str], imputed: Mapping[Label, int]) -> list[str]:
-    """Note the imputed experiments whose observed row could not be read, or was removed."""
-    lost = _rows_by_label(table[table["status"] != "ok"], names)
-    both = sorted(set(lost) & set(imputed))
-    if not both:
-        return []
-    named = [f"{' / '.join(label)} ({table['status'][lost[label]]})" for label in both]
-    return [
-        f"{len(both)} imputed experiments have no readable observed row, and are not scored: {_few(named)}"
-    ]
-
-
-def _few(named: Sequence[str]) -> str:
-    return "; ".join(named[:MOST_NAMED]) + ("; ..." if len(named) > MOST_NAMED else "")
-
-
 def _panel(species: str, rows: dict[Label, int], signal: Signal, means: Mapping[Label, float]) -> Panel:
     return Panel(species, rows, signal, {label: means[label] for label in rows})
 
@@ -324,23 +247,6 @@ def _means_by_label(table: pd.DataFrame, names: dict[str, str]) -> dict[Label, f
     """Map biosample and assay to the row's mean in the store's table."""
     rows = _rows_by_label(table, names)
     return {label: float(table["signal_mean"][row]) for label, row in rows.items()}
-
-
-def _other_units(
-    imputed: pd.DataFrame, observed: pd.DataFrame, pairs: Sequence[tuple[int, int]]
-) -> list[str]:
-    """Note the experiments that were measured in other units than they were imputed in."""
-    units = [(imputed["output_type"][i], observed["output_type"][o], i) for i, o in pairs]
-    differ = [(predicted, measured, row) for predicted, measured, row in units if predicted != measured]
-    if not differ:
-        return []
-    trained, observed_in, row = differ[0]
-    name = f"{imputed['biosample'][row]} / {imputed['assay'][row]}"
-    return [
-        f"{len(differ)} of {len(pairs)} experiments were observed in other units than their assay was "
-        f"trained on ({name}: {observed_in!r} against {trained!r}): "
-        "compare them by rank (spearman); MSE mixes units"
-    ]
 
 
 def _trained_labels(
@@ -355,18 +261,6 @@ def _trained_labels(
         if label in rows and table["accession"][rows[label]] != accession
     }
     return set(labels) - replaced, replaced
-
-
-def _left_out(rows: dict[Label, int], scored: set[Label], trained: set[Label]) -> list[str]:
-    """Note the observed experiments that training never saw and that were not imputed."""
-    lacking = sorted(set(rows) - scored - trained)
-    if not lacking:
-        return []
-    more = ", ..." if len(lacking) > MOST_NAMED else ""
-    return [
-        f"{len(lacking)} observed experiments that training never saw were not imputed, and are not scored: "
-        f"{', '.join(' / '.join(label) for label in lacking[:MOST_NAMED])}{more}"
-    ]
 
 
 def _rows_by_label(table: pd.DataFrame, names: dict[str, str]) -> dict[Label, int]:
