@@ -27,7 +27,7 @@ from epixs.cli.terminal import (
 
 
 def split(
-    stores: Annotated[list[str], typer.Argument(metavar="STORE...", help="one compendium per species")],
+    stores: Annotated[list[str], typer.Argument(metavar="STORE", help="one compendium per species")],
     out: Annotated[Path, typer.Option(metavar="DIR", help="folder for fold-1.tsv, fold-2.tsv, ...")],
     by: Annotated[SplitBy, typer.Option(help="unit that stays together in one fold")] = SplitBy.experiment,
     folds: Annotated[int | None, typer.Option(help="number of folds; by default 3, or one per class")] = None,

@@ -24,7 +24,7 @@ from epixs.cli.terminal import (
 
 
 def export(
-    stores: Annotated[list[str], typer.Argument(metavar="STORE...", help="stores, observed or imputed")],
+    stores: Annotated[list[str], typer.Argument(metavar="STORE", help="stores, observed or imputed")],
     bigwig: Annotated[Path | None, typer.Option(help="folder for bigWigs and their table")] = None,
     hub: Annotated[Path | None, typer.Option(help="folder for a track hub with its bigWigs")] = None,
     bedgraph: Annotated[Path | None, typer.Option(help="bedGraph file of --locus")] = None,
@@ -233,7 +233,7 @@ def _export_factors(models: list[str], path: Path, *, json: bool) -> None:
 
 
 def browse(
-    stores: Annotated[list[str], typer.Argument(metavar="STORE...", help="stores, observed or imputed")],
+    stores: Annotated[list[str], typer.Argument(metavar="STORE", help="stores, observed or imputed")],
     model: Annotated[
         Path | None,
         typer.Option(help="also show this model's imputed tracks for each store, computed while one scrolls"),

@@ -52,7 +52,9 @@ from epixs.cli.training_shown import (
 
 def extend(
     model_dir: ModelDir,
-    store: Annotated[str, typer.Argument(help="store with new biosamples or assays, or of a new species")],
+    store: Annotated[
+        str, typer.Argument(metavar="STORE", help="store with new biosamples or assays, or of a new species")
+    ],
     out: Annotated[Path, typer.Option(metavar="NEW_DIR", help="new folder for the extended model")],
     exclude: Exclude = None,
     assay_alias: AssayAlias = None,
@@ -128,7 +130,9 @@ def extend(
 
 def fit_genome(
     model_dir: ModelDir,
-    store: Annotated[str, typer.Argument(help="compendium of a species of the model, on any regions")],
+    store: Annotated[
+        str, typer.Argument(metavar="STORE", help="compendium of a species of the model, on any regions")
+    ],
     out: Annotated[str, typer.Option(help="store of genome factors to write, or to resume")],
     exclude: Exclude = None,
     epochs: Annotated[int | None, typer.Option(min=1, help="passes over the positions")] = None,

@@ -33,7 +33,10 @@ GENOME = "genome"
 
 def catalog(
     metadata: Annotated[
-        list[Path], typer.Argument(help="metadata.tsv of the ENCODE portal, or the reference's manifests")
+        list[Path],
+        typer.Argument(
+            metavar="METADATA", help="metadata.tsv of the ENCODE portal, or the reference's manifests"
+        ),
     ],
     out: Annotated[Path, typer.Option(help="catalog TSV to write")],
     core: Annotated[
@@ -137,7 +140,7 @@ def _remark_on_biosamples(selection: Any, catalog: Path, report: Path | None) ->
 
 
 def ingest(
-    catalog: Annotated[Path, typer.Argument(help="catalog TSV")],
+    catalog: Annotated[Path, typer.Argument(metavar="CATALOG", help="catalog TSV")],
     out: Annotated[str, typer.Option(help="Zarr store to write, or to resume; also s3://...")],
     regions: Annotated[
         str | None,

@@ -50,7 +50,7 @@ WORDS = {
 
 def impute(
     model_dir: ModelDir,
-    store: Annotated[str, typer.Argument(help="compendium of the species to impute")],
+    store: Annotated[str, typer.Argument(metavar="STORE", help="compendium of the species to impute")],
     out: Annotated[str, typer.Option(help="imputed store to write, or to resume")],
     pairs: Annotated[Path | None, typer.Option(help="TSV of species, biosample, assay to impute")] = None,
     everything: Annotated[bool, typer.Option("--all", help="also tracks trained on")] = False,
@@ -374,7 +374,8 @@ def plot(
     ],
     out: Picture,
     store: Annotated[
-        str | None, typer.Argument(help="observed store of the same species; none for factors")
+        str | None,
+        typer.Argument(metavar="STORE", help="observed store of the same species; none for factors"),
     ] = None,
     biosample: Annotated[str | None, typer.Option(help="as `epixs info` lists it; by default any")] = None,
     assay: Annotated[str | None, typer.Option(help="as `epixs info` lists it; by default any")] = None,

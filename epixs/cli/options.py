@@ -80,9 +80,9 @@ AnyPath = Annotated[
     typer.Argument(metavar="PATH", help="a store, a model, genome factors or a run of `epixs crossvalidate`"),
 ]
 ModelDir = Annotated[Path, typer.Argument(metavar="MODEL_DIR", help="folder that `epixs train` wrote")]
-Imputed = Annotated[str, typer.Argument(help="imputed store")]
-Observed = Annotated[str, typer.Argument(help="observed store of the same species")]
-WorldFolder = Annotated[Path, typer.Argument(help="new or empty folder")]
+Imputed = Annotated[str, typer.Argument(metavar="IMPUTED", help="imputed store")]
+Observed = Annotated[str, typer.Argument(metavar="STORE", help="observed store of the same species")]
+WorldFolder = Annotated[Path, typer.Argument(metavar="DIR", help="new or empty folder")]
 
 Workers = Annotated[int | None, typer.Option(min=1, help="worker processes on this machine")]
 Scheduler = Annotated[str | None, typer.Option(help="address of a running Dask scheduler")]

@@ -21,8 +21,8 @@ from epixs.cli.terminal import (
 
 
 def remove(
-    store: Annotated[str, typer.Argument(help="a finished store")],
-    accessions: Annotated[list[str], typer.Argument(metavar="ACCESSION...", help="experiments to remove")],
+    store: Annotated[str, typer.Argument(metavar="STORE", help="a finished store")],
+    accessions: Annotated[list[str], typer.Argument(metavar="ACCESSION", help="experiments to remove")],
     reason: Annotated[str, typer.Option(help="why, for those who read the store")] = "no reason given",
     undo: Annotated[bool, typer.Option("--undo", help="take the mark back")] = False,
     json: AsJson = False,
@@ -43,7 +43,7 @@ def remove(
 
 
 def verify(
-    store: Annotated[str, typer.Argument(help="a store, observed or imputed")],
+    store: Annotated[str, typer.Argument(metavar="STORE", help="a store, observed or imputed")],
     sources: Annotated[
         bool, typer.Option("--sources", help="read the bigWigs again and compare with them too")
     ] = False,
@@ -100,7 +100,7 @@ def verify(
 
 
 def qc(
-    store: Annotated[str, typer.Argument(help="an observed store")],
+    store: Annotated[str, typer.Argument(metavar="STORE", help="an observed store")],
     report: Annotated[Path, typer.Option(help="folder for qc.html and qc.tsv")],
     workers: Workers = None,
     scheduler: Scheduler = None,

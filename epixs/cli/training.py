@@ -44,7 +44,7 @@ from epixs.cli.training_shown import (
 
 
 def train(
-    stores: Annotated[list[str], typer.Argument(metavar="STORE...", help="one compendium per species")],
+    stores: Annotated[list[str], typer.Argument(metavar="STORE", help="one compendium per species")],
     out: Annotated[Path, typer.Option(metavar="MODEL_DIR", help="new folder for the model")],
     exclude: Exclude = None,
     config: Annotated[Path | None, typer.Option(help="TOML with settings")] = None,

@@ -224,7 +224,7 @@ def check_store_of(store: Store, plan: Plan) -> None:
         )
     if attributes["plan"] != plan.fingerprint:
         raise StoreError(
-            f"{store} was made from something else",
+            f"{store} holds something else than this command would write",
             got="; ".join(plan_differences(store, plan, attributes)),
             next_step="choose another --out, add to the store with --append, or delete it to make it anew"
             if plan.kind == "observed"
