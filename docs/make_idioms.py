@@ -38,7 +38,7 @@ IDIOMS = (
     'xr.merge([observed.signal.rename("observed"), imputed.signal.rename("imputed")],'
     ' join="outer", compat="override")',
     "observed.combine_first(imputed)",
-    "observed.isel(bin=slice(0, 9)).to_dataframe()",
+    "observed.signal.isel(bin=slice(0, 9)).to_dataframe()",
     'observed.to_netcdf("a.nc")',
     'observed.to_zarr("a.zarr")',
     'observed.isel(bin=slice(1_000, 39_000)).to_zarr("b.zarr", align_chunks=True)',

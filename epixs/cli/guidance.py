@@ -10,10 +10,12 @@ import typer
 from epixs.cli.options import AsJson, Quiet
 from epixs.cli.terminal import (
     check_present,
+    on_interrupt,
     print_json,
     progress_bar,
     remark,
     say,
+    seconds_text,
     show_table,
     start_tensorflow,
 )
@@ -60,9 +62,21 @@ def plan(
     from epixs.guidance.plan import SHARES
     from epixs.guidance.plan import plan as run
 
-    say(f"training {draws * len(SHARES)} models on tracks of {like}, and imputing others that are known")
-    with progress_bar() as bar:
-        task = bar.add_task("rehearsing", total=draws * len(SHARES))
+    count = draws * len(SHARES)
+    kept = (
+        f"{out} holds the rehearsals that ended; the same command goes on"
+        if out
+        else "nothing was kept, without --out"
+    )
+    say(f"training {count} models on tracks of {like}, and imputing others that are known")
+    with progress_bar() as bar, on_interrupt(lambda: kept):
+        task = bar.add_task("rehearsing", total=count)
+
+        def show_done(done: int, total: int) -> None:
+            bar.update(task, completed=done, total=total)
+            if not bar.console.is_terminal:
+                say(f"{done} of {total} rehearsals done")
+
         found = run(
             panel,
             like,
@@ -71,7 +85,8 @@ def plan(
             draws=draws,
             seed=seed,
             out=out,
-            progress=lambda done, total: bar.update(task, completed=done, total=total),
+            progress=show_done,
+            on_probe=lambda seconds: say(f"about {seconds_text(seconds)} of training in all"),
         )
     for note in found.notes:
         remark(note)

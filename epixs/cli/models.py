@@ -324,8 +324,12 @@ def evaluate(
     for role, (value, baseline_name, best) in scores.beside_the_best(correlation).items():
         beside = f"; of the best baseline {best:.2f} ({baseline_name})" if baseline_name else ""
         say(f"{role}: mean Pearson {value:.2f}{beside}")
+    for name, both in scores.expected(correlation).groupby("role"):
+        higher = f"higher than expected on {int((both['true'] > both['expected']).sum())} of {len(both)}"
+        expected, true = both["expected"].mean(), both["true"].mean()
+        say(f"{name}: expected Pearson {expected:.2f} in the mean, and {true:.2f} found, {higher}")
     if ranked := scores.rank_of_expected(correlation):
-        say(f"expected_pearson and Pearson over {ranked[1]} tracks: Spearman {ranked[0]:.2f}")
+        say(f"expected and found Pearson over {ranked[1]} tracks: Spearman {ranked[0]:.2f}")
     if odd_rows := scores.odd_rows_note():
         remark(odd_rows)
     if json:

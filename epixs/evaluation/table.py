@@ -126,14 +126,19 @@ class Evaluation:
         -------
         The correlation, and the number of tracks; None if fewer than five tracks have both.
         """
-        name = EXPECTED_PEARSON.name
-        if name not in self.scores:
-            return None
-        mine = self.scores[(self.scores["method"] == IMPUTED) & (self.scores["role"] != "training")]
-        both = mine[[name, metric]].dropna()
+        both = self.expected(metric)
         if len(both) < FEWEST_RANKED:
             return None
-        return float(both[name].corr(both[metric], method="spearman")), len(both)
+        return float(both["expected"].corr(both["true"], method="spearman")), len(both)
+
+    def expected(self, metric: str = "pearson") -> pd.DataFrame:
+        """Table of `role`, `expected` and `true` Pearson of the imputed tracks that were not trained on."""
+        name = EXPECTED_PEARSON.name
+        if name not in self.scores:
+            return pd.DataFrame(columns=["role", "expected", "true"])
+        mine = self.scores[(self.scores["method"] == IMPUTED) & (self.scores["role"] != "training")]
+        both = mine[["role", name, metric]].dropna()
+        return both.set_axis(["role", "expected", "true"], axis=1)
 
     def beside_the_best(self, metric: str = "pearson") -> dict[str, tuple[float, str, float]]:
         """Compare per role the mean of imputed with the best fair baseline, by a metric that is best if high.

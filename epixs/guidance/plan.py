@@ -28,10 +28,12 @@ from epixs.models.kinds import kind_named
 from epixs.models.settings import choose_kind, make_settings
 from epixs.storage.files import write_text
 from epixs.storage.fingerprint import digest
-from epixs.training.run import train
+from epixs.training.run import Probe, train
 
 SHARES = (0.5, 1.0)
 """Shares of the panel's biosamples that rehearsals have: two points of a learning curve."""
+
+MOST_NAMED = 3
 
 COLUMNS = ("share", "draw", "role", "biosample", "assay", "of_assay", "of_biosample", "pearson", "skill")
 """Columns of the table of rehearsed tracks."""
@@ -76,6 +78,7 @@ def plan(
     seed: int = 0,
     out: str | Path | None = None,
     progress: Callable[[int, int], None] | None = None,
+    on_probe: Callable[[float], None] | None = None,
 ) -> Forecast:
     """Say how well the unmeasured tracks of a panel will be imputed, and which experiment to perform next.
 
@@ -104,6 +107,8 @@ def plan(
         Folder that keeps what was rehearsed: interrupted, the same call goes on from there.
     progress
         Called after each rehearsal, with how many are done and how many there are.
+    on_probe
+        Called once, when the first steps have been timed, with the seconds that all rehearsals will take.
 
     Raises
     ------
@@ -120,6 +125,14 @@ def plan(
     elsewhere = {assay for name in axis.species[1:] for _, assay in _labels(axis, name)}
     panel_assays = {assay for _, assay in planned}
     further = ({assay for _, assay in measured} & elsewhere) - panel_assays
+    alone = sorted({assay for _, assay in measured} - elsewhere - panel_assays)
+    if alone:
+        which = ", ".join(alone[:MOST_NAMED]) + (", ..." if len(alone) > MOST_NAMED else "")
+        notes.append(
+            f"the panel lacks {which}: "
+            "to say what to expect of that, give a further species that has it (--other)"
+        )
+    _check_gaps(planned, further)
     made = [
         (
             share,
@@ -133,14 +146,15 @@ def plan(
     settings = settings or make_settings(choose_kind(_training_axis(stores, axis, whole))[0])
     if max_minutes:
         settings = settings.replace(max_minutes=max_minutes / len(made))
-    tables = []
+    tables: list[pd.DataFrame] = []
     with _kept_in(out) as folder:
         for number, (share, draw, one) in enumerate(made):
             training_axis = _training_axis(stores, axis, one)
             if share < 1 and kind_named(settings.kind).lacks(training_axis):
                 notes.append(f"with {share:.0%} of the biosamples there are too few tracks to train on")
             else:
-                found = _rehearsed(folder, stores, training_axis, one, settings)
+                timed = _timed(on_probe, len(made)) if on_probe and not tables else None
+                found = _rehearsed(folder, stores, training_axis, one, settings, timed)
                 tables.append(found.assign(share=share, draw=draw))
             if progress:
                 progress(number + 1, len(made))
@@ -185,6 +199,19 @@ def _planned(pairs: Sequence[Pair], axis: JointAxis) -> tuple[set[Label], list[s
     return planned, notes
 
 
+def _check_gaps(planned: set[Label], further: Collection[str]) -> None:
+    """Refuse a panel that leaves nothing to impute."""
+    biosamples, assays = ({label[at] for label in planned} for at in range(2))
+    if len(planned) == len(biosamples) * len(assays) and not further:
+        raise ConfigError(
+            "the panel",
+            got=f"all {len(planned)} pairs of its {len(biosamples)} biosamples and {len(assays)} assays",
+            expected="pairs that are left to impute",
+            next_step="leave out the experiments in question; for an assay that the whole species lacks, "
+            "give a further species that has it (--other)",
+        )
+
+
 def _labels(axis: JointAxis, species: str) -> set[Label]:
     table = axis.part(species).training
     return set(zip(table["biosample"], table["assay"], strict=True))
@@ -208,8 +235,18 @@ def _training_axis(stores: Sequence[str | Path], axis: JointAxis, one: Rehearsal
     return joint_axis(stores, exclude)
 
 
+def _timed(on_probe: Callable[[float], None], rehearsals: int) -> Callable[[Probe], None]:
+    """Turn the estimate of one training run into that of all rehearsals."""
+    return lambda probe: on_probe(probe.seconds_per_epoch * probe.epochs * rehearsals)
+
+
 def _rehearsed(
-    folder: Path, stores: Sequence[str | Path], axis: JointAxis, one: Rehearsal, settings: Settings
+    folder: Path,
+    stores: Sequence[str | Path],
+    axis: JointAxis,
+    one: Rehearsal,
+    settings: Settings,
+    on_probe: Callable[[Probe], None] | None = None,
 ) -> pd.DataFrame:
     """Train on what a rehearsal has and score what it hides; what is there already is read."""
     species = axis.species[0]
@@ -221,7 +258,7 @@ def _rehearsed(
     path, work = folder / f"{name}.tsv", folder / name
     if not path.exists():
         trained = set(one.trained)
-        train(axis, settings, work / "model", resume=True)
+        train(axis, settings, work / "model", resume=True, on_probe=on_probe)
         pairs = [(species, *label) for label in wanted]
         impute(open_model(work / "model"), stores[0], work / "imputed.zarr", pairs=pairs)
         scores = evaluate(

@@ -210,6 +210,28 @@ def test_a_header_alone_is_said_to_be_that(ingest, tmp_path):
     assert "head.bw has a header and no data" in flat(result)
 
 
+def test_a_table_of_sizes_is_compared_with_the_headers(ingest, tmp_path):
+    table = tmp_path / "draft.sizes"
+    table.write_text("chr1\t10010\nchr2\t5000\nscaffold_9\t5000\n")
+    result, store = ingest(sizes=None, assembly="draft1", regions=table)
+    assert result.exit_code == 0, result.output
+    assert f"of the 3 chromosomes in {table}, no file has 1" in flat(result)
+    assert "not covered: scaffold_9. If the files have other names for them, give --chrom-alias" in flat(
+        result
+    )
+    assert "draft1: the lengths of 1 of its 4 chromosomes" in flat(result)  # chrM, which is not in the table
+    assert (store.signal[0, 601:] == 0).all()
+
+
+def test_a_table_with_another_length_than_all_files_is_refused(ingest, tmp_path):
+    table = tmp_path / "draft.sizes"
+    table.write_text("chr1\t10010\nchr2\t4000\n")
+    result, store = ingest(sizes=None, assembly="draft1", regions=table)
+    assert result.exit_code == 2
+    assert "draft.sizes: length of chr2; got 4000 bp; expected 5000 bp, as in the headers" in flat(result)
+    assert store is None
+
+
 def test_the_whole_genome_of_an_assembly_that_nothing_is_known_of(ingest, tmp_path):
     """Lengths come from the headers, the names from most files; the store keeps both."""
     ensembl = [(chrom.removeprefix("chr"), *rest) for chrom, *rest in GOOD]

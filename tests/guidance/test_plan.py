@@ -36,9 +36,11 @@ def few_entries():
 
 def test_a_forecast_of_a_panel_and_of_an_assay_it_lacks(stores, tmp_path):
     like, other = stores
-    seen = []
+    seen, probed = [], []
     arguments = {"settings": SETTINGS, "draws": 1, "out": tmp_path / "kept"}
-    found = plan(PANEL, like, other, **arguments, progress=lambda done, total: seen.append((done, total)))
+    found = plan(
+        PANEL, like, other, **arguments, progress=lambda *counts: seen.append(counts), on_probe=probed.append
+    )
     assert seen == [(1, 2), (2, 2)]
     assays = found.assays.set_index("assay")
     assert assays["unmeasured"].to_dict() == {"a0": 0, "a1": 0, "a2": 1, "a3": 4}
@@ -49,6 +51,8 @@ def test_a_forecast_of_a_panel_and_of_an_assay_it_lacks(stores, tmp_path):
         ("t3", "a2"), *((f"t{b}", "a3") for b in range(4))
     }  # fmt: skip
     assert not found.notes
+    assert len(probed) == 1
+    assert probed[0] > 0
     kept = {path: path.stat().st_mtime_ns for path in (tmp_path / "kept").glob("*.tsv")}
     assert len(kept) == 2
     assert not list((tmp_path / "kept").glob("*/"))  # models are deleted
@@ -63,6 +67,8 @@ def test_a_panel_that_the_reference_cannot_stand_for_is_refused_or_remarked(stor
         plan([("cattle", "liver", "CAGE")], like)
     with pytest.raises(ConfigError, match=r"got experiments of cattle, pig; expected of one species"):
         plan([("cattle", "liver", "a0"), ("pig", "liver", "a0")], like)
+    with pytest.raises(ConfigError, match=r"got all 4 pairs .* left to impute.*further species .*--other"):
+        plan([("cattle", f"t{b}", f"a{a}") for b in range(2) for a in range(2)], like)
 
 
 def test_the_command_line_shows_what_to_measure_next(stores, tmp_path):
