@@ -71,12 +71,10 @@ def by_reference(store: Path, nodes: int, bins: int, tracks: int) -> Run:
 
 
 def factorization(axis: Any, nodes: int) -> Any:
-    """An untrained factorization, in the precision in which `epixs train` would train it on this machine."""
+    """An untrained factorization."""
     from epixs.models.folder import new_model
-    from epixs.training.plan import precision_of
 
-    settings = epixs.make_settings("avocado", hidden=(nodes, nodes))
-    return new_model(axis, settings, precision=precision_of(settings))
+    return new_model(axis, epixs.make_settings("avocado", hidden=(nodes, nodes)))
 
 
 def by_epixs(store: Path, nodes: int, bins: int, tracks: int) -> Run:
@@ -278,7 +276,6 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="epixs-impute-") as name:
         folder = Path(name)
         epixs.ingest(data / "catalog.tsv", data / "regions.bed", folder / "human.zarr")
-        precision = factorization(epixs.joint_axis([folder / "human.zarr"]), 256).settings["precision"]
         beside = side_by_side(folder / "human.zarr")
         answers = live(folder / "human.zarr")
         alone = context(folder, cores)
@@ -291,8 +288,8 @@ def main() -> None:
             "",
             "Written by `python -m benchmarks.impute --data DATA`; nothing here is typed by hand.",
             f"{machine}. Models of the panel of 20 human tracks, untrained. A factorization beside the",
-            f"reference's `predict`, in turn, each in a process of its own; medians of {ROUNDS} paired rounds. It is in",
-            f"the precision in which `epixs train` would train it here: {precision}; the reference is in float32.",
+            f"reference's `predict`, in turn, each in a process of its own; medians of {ROUNDS} paired rounds. Both compute",
+            "in float32.",
             "",
             markdown_table(pd.DataFrame(beside)),
             f"A window of {WINDOW / 1e6:g} Mb that was not asked for before, as `epixs browse --model` answers it over HTTP; the first",

@@ -13,6 +13,8 @@ from typing import Any
 
 import llvmlite.binding
 import numba
+import numpy as np
+import numpy.typing as npt
 from llvmlite import ir
 from numba.core import cgutils
 from numba.core.datamodel import models
@@ -26,9 +28,11 @@ LANES = 16 if llvmlite.binding.get_host_cpu_features().get("avx512f") else 8
 COLUMNS = 2 * LANES
 """Number of columns of the matrices that `multiply` takes: shape `(row, column)`, contiguous."""
 
-UNITS = 8
-"""Number of rows that `multiply` computes at once. With two vectors each, they hide the latency of an
-addition."""
+UNITS, INPUTS = 8, 128
+"""Number of rows that `multiply` computes at once, and of inputs. With two vectors each, the rows hide the
+latency of an addition; the inputs stay in a core's first cache."""
+
+CACHE_LINE = 64
 
 _FLOAT, _INT = ir.FloatType(), ir.IntType(32)
 _VECTOR, _INTS = ir.VectorType(_FLOAT, LANES), ir.VectorType(_INT, LANES)
@@ -231,17 +235,20 @@ def _multiply_units(
     bias: Any,
     first: Any,
     values: Any,
+    low: Any,
     inputs: Any,
     out: Any,
     relu: Any,
+    onto: Any,
 ) -> Any:
-    """Compute `UNITS` rows of `multiply`, starting at row `first`.
+    """Compute `UNITS` rows of `multiply`, starting at row `first`, over some of the inputs.
 
-    Their weights, `(input, unit)`, start at index `at`.
+    Their weights, `(input, unit)`, start at index `at`, and the values at row `low`. The sums begin with what
+    is in `out` if `onto`, else with the bias.
     """
 
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        _weights, at, _bias, first, _values, inputs, _out, relu = args
+        _weights, at, _bias, first, _values, low, inputs, _out, relu, onto = args
         kinds, columns = signature.args, range(0, COLUMNS, LANES)
 
         def pointer(which: int, index: Any, plus: int = 0) -> Any:
@@ -251,13 +258,17 @@ def _multiply_units(
         def times(index: Any, factor: int) -> Any:
             return builder.mul(index, ir.Constant(index.type, factor))
 
+        def result(unit: int, c: int) -> Any:
+            return pointer(7, times(first, COLUMNS), unit * COLUMNS + c)
+
         sums = [[cgutils.alloca_once(builder, _VECTOR) for _ in columns] for _ in range(UNITS)]
         for unit, row in enumerate(sums):
             begin = _spread(builder, builder.load(pointer(2, first, unit)))
-            for total in row:
-                builder.store(begin, total)
+            for total, c in zip(row, columns, strict=True):
+                builder.store(builder.select(onto, _read(builder, result(unit, c)), begin), total)
         with cgutils.for_range(builder, inputs) as loop:
-            vectors = [_read(builder, pointer(4, times(loop.index, COLUMNS), c)) for c in columns]
+            value_at = times(builder.add(low, loop.index), COLUMNS)
+            vectors = [_read(builder, pointer(4, value_at, c)) for c in columns]
             weight_at = builder.add(at, times(loop.index, UNITS))
             for unit, row in enumerate(sums):
                 weight = _spread(builder, builder.load(pointer(0, weight_at, unit)))
@@ -266,12 +277,35 @@ def _multiply_units(
         floor = builder.select(relu, _constant(0.0), _constant(float("-inf")))
         for unit, row in enumerate(sums):
             for total, c in zip(row, columns, strict=True):
-                value = _larger(builder, builder.load(total), floor)
-                _write(builder, value, pointer(6, times(first, COLUMNS), unit * COLUMNS + c))
+                _write(builder, _larger(builder, builder.load(total), floor), result(unit, c))
         return context.get_dummy_value()
 
     index = numba.intp
-    return numba.types.none(weights, index, bias, index, values, index, out, numba.boolean), codegen
+    kinds = weights, index, bias, index, values, index, index, out, numba.boolean, numba.boolean
+    return numba.types.none(*kinds), codegen
+
+
+@compiled()
+def multiply_inputs(weights: Any, low: int, bias: Any, values: Any, out: Any, relu: bool) -> None:
+    """Compute the part of `multiply` of `INPUTS` inputs from `low` on, and add it to that of those before.
+
+    The result is that of `multiply` if `low` goes through all multiples of `INPUTS`, in order.
+    """
+    panels, inputs, _ = weights.shape
+    count = min(INPUTS, inputs - low)
+    relu = relu and low + count == inputs
+    for panel in range(panels):
+        at = (panel * inputs + low) * UNITS
+        _multiply_units(weights, at, bias, panel * UNITS, values, low, count, out, relu, low > 0)
+
+
+@compiled()
+def add_products(weights: Any, nothing: Any, values: Any, out: Any) -> None:
+    """Add to `out` what `multiply` computes, for few inputs; `nothing` is a bias of zeros."""
+    panels, inputs, _ = weights.shape
+    for panel in range(panels):
+        at = panel * inputs * UNITS
+        _multiply_units(weights, at, nothing, panel * UNITS, values, 0, inputs, out, False, True)
 
 
 @compiled()
@@ -289,6 +323,27 @@ def multiply(weights: Any, bias: Any, values: Any, out: Any, relu: bool) -> None
     relu
         Whether negative results become 0.
     """
-    panels, inputs, _ = weights.shape
-    for panel in range(panels):
-        _multiply_units(weights, panel * inputs * UNITS, bias, panel * UNITS, values, inputs, out, relu)
+    for low in range(0, max(1, weights.shape[1]), INPUTS):
+        multiply_inputs(weights, low, bias, values, out, relu)
+
+
+def in_panels(kernel: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+    """Rearrange `(member, input, unit)` -> `(member, unit / UNITS, input, UNITS)`, in reading order."""
+    kernel = padded(kernel)
+    panels = kernel.reshape(*kernel.shape[:2], -1, UNITS).transpose(0, 2, 1, 3)
+    return np.ascontiguousarray(panels, np.float32)
+
+
+def padded(values: npt.NDArray[np.float32], axis: int = -1) -> npt.NDArray[np.float32]:
+    """Pad with zeros to a whole number of panels."""
+    widths = [(0, 0)] * values.ndim
+    widths[axis] = (0, -values.shape[axis] % UNITS)
+    return np.ascontiguousarray(np.pad(values, widths), np.float32)
+
+
+def aligned(*shape: int) -> npt.NDArray[np.float32]:
+    """Make zeros of shape `(*shape, COLUMNS)`, aligned so that no vector crosses a cache line."""
+    size = int(np.prod(shape)) * COLUMNS
+    values = np.zeros(size + CACHE_LINE // 4, np.float32)
+    first = -values.ctypes.data % CACHE_LINE // 4
+    return values[first : first + size].reshape(*shape, COLUMNS)

@@ -1,22 +1,30 @@
-"""Predict bins x pairs of one species, in blocks that bound the memory of the activations."""
+"""Predict bins x pairs of one species from genome factors, in threads."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import tensorflow as tf
 
+from epixs.axis.axis import SpeciesAxis
 from epixs.catalog.pairs import Pair
+from epixs.cluster.client import free_threads
+from epixs.models.avocado.forward import forward_of
 from epixs.models.folder import TrainedModel
 from epixs.models.kinds import Predict
 
-ACTIVATION_VALUES = 1 << 24
-"""Maximum number of activations of the widest layer that are computed at once: 64 MiB of float32."""
+Floats = npt.NDArray[np.float32]
+Ints = npt.NDArray[np.int32]
 
-_LABELS = tf.TensorSpec((1, None), tf.int32)
+BLOCK_BINS = 16_384
+"""Maximum number of bins whose genome factors a thread reads at once."""
+
+Read = Callable[[int, int], tuple[Floats, Floats, Ints]]
+"""Function that gives the factors of bins `[start, stop)`: those of 25 bp, of each bin; those of 250 bp and
+5 kbp, side by side, of each 250 bp; and the row of each bin among the latter."""
 
 
 def predictor(trained: TrainedModel, pairs: Sequence[Pair], factors: Any = None) -> Predict:
@@ -24,38 +32,62 @@ def predictor(trained: TrainedModel, pairs: Sequence[Pair], factors: Any = None)
 
     `factors` is a `FactorStore`, or None for the model's own.
     """
-    species = pairs[0][0]
-    axis, model, settings = trained.axis, trained.model, trained.settings.model
-    part, offset = axis.part(species), axis.offsets(species)
+    species, axis = pairs[0][0], trained.axis
     biosamples = axis.biosample_index(species, [pair[1] for pair in pairs])
-    assays = axis.assay_index([pair[2] for pair in pairs])
+    forward = forward_of(trained.model, biosamples, axis.assay_index([pair[2] for pair in pairs]))
+    read = _own(trained, species) if factors is None else _of_store(factors, trained)
 
-    def call(position: Any, biosample: Any, assay: Any) -> Any:
-        return model({"position": position, "biosample": biosample, "assay": assay}, training=False)
+    def predict(start: int, stop: int, rows: slice) -> Floats:
+        def stretch(span: tuple[int, int]) -> Floats:
+            return forward.predict(*read(*span), rows)
 
-    def decode(values: Any, biosample: Any, assay: Any) -> Any:
-        return model.decode(model.genome.project(values)[:, None, :], biosample, assay)
-
-    first_input = (
-        tf.TensorSpec((None, 3), tf.int32)
-        if factors is None
-        else tf.TensorSpec((None, sum(settings.genome_factors)), tf.float32)
-    )
-    forward = tf.function(
-        call if factors is None else decode, input_signature=[first_input, _LABELS, _LABELS], autograph=False
-    )
-
-    def predict(start: int, stop: int, rows: slice) -> npt.NDArray[np.float32]:
-        biosample, assay = biosamples[None, rows], assays[None, rows]
-        block = max(256, ACTIVATION_VALUES // (max(settings.hidden) * biosample.shape[1]))
-        blocks = []
-        for first in range(start, stop, block):
-            last = min(stop, first + block)
-            if factors is None:
-                genome = part.positions(np.arange(first, last)) + offset
-            else:
-                genome = factors.read(first, last)
-            blocks.append(forward(genome, biosample, assay).numpy()[..., 0])
-        return np.concatenate(blocks).T
+        threads = free_threads()
+        size = max(1, min(BLOCK_BINS, -(-(stop - start) // threads)))
+        spans = [(first, min(stop, first + size)) for first in range(start, stop, size)]
+        if min(threads, len(spans)) <= 1:
+            return np.concatenate([stretch(span) for span in spans], axis=1)
+        with ThreadPoolExecutor(threads) as pool:
+            return np.concatenate(list(pool.map(stretch, spans)), axis=1)
 
     return predict
+
+
+def _own(trained: TrainedModel, species: str) -> Read:
+    """Read the model's own genome factors of a species."""
+    part, offset = trained.axis.part(species), trained.axis.offsets(species)
+    fine, medium, coarse = (
+        table.numpy()[first : first + count]
+        for table, first, count in zip(trained.model.genome.tables, offset, part.n_positions, strict=True)
+    )
+
+    def read(start: int, stop: int) -> tuple[Floats, Floats, Ints]:
+        _, *at, which = _rows(part, start, stop)
+        return fine[start:stop], np.concatenate([medium[at[0]], coarse[at[1]]], axis=1), which
+
+    return read
+
+
+def _of_store(factors: Any, trained: TrainedModel) -> Read:
+    """Read genome factors from a store."""
+    n_fine = trained.settings.model.genome_factors[0]
+
+    def read(start: int, stop: int) -> tuple[Floats, Floats, Ints]:
+        values = factors.read(start, stop)
+        first, _, _, which = _rows(factors.plan.part, start, stop)
+        return np.ascontiguousarray(values[:, :n_fine]), np.ascontiguousarray(values[first, n_fine:]), which
+
+    return read
+
+
+def _rows(part: SpeciesAxis, start: int, stop: int) -> tuple[Any, Any, Any, Ints]:
+    """Find the 250 bp positions of some bins.
+
+    Returns
+    -------
+    The first of the bins in each, counted from `start`; their numbers, and those of their 5 kbp positions;
+    and for each bin, in which of them it is.
+    """
+    positions = part.positions(np.arange(start, stop))
+    begins = np.diff(positions[:, 1], prepend=-1) != 0
+    first = np.flatnonzero(begins)
+    return first, positions[first, 1], positions[first, 2], (np.cumsum(begins) - 1).astype(np.int32)

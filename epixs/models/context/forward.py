@@ -15,7 +15,21 @@ import numpy.typing as npt
 
 from epixs.compendium.transform import STEPS_PER_UNIT
 from epixs.compiled import compiled
-from epixs.lanes import COLUMNS, LANES, UNITS, exp, larger, load, multiply, multiply_add, spread, store
+from epixs.lanes import (
+    COLUMNS,
+    LANES,
+    UNITS,
+    aligned,
+    exp,
+    in_panels,
+    larger,
+    load,
+    multiply,
+    multiply_add,
+    padded,
+    spread,
+    store,
+)
 from epixs.models.context.settings import KEYS
 from epixs.sampling.around import RADII, SUMMARIES, Target, fill_columns
 from epixs.sampling.panel import Panel
@@ -24,8 +38,6 @@ from epixs.sampling.windows import Windows
 
 Floats = npt.NDArray[np.float32]
 Ints = npt.NDArray[np.int32]
-
-CACHE_LINE = 64
 
 
 class Weights(NamedTuple):
@@ -150,11 +162,11 @@ class Forward:
         behind = [_dense(raw, "target", asks[:, None])[:, 0], *(raw[f"{n}/bias"] for n in _behind(raw))]
         return ForTarget(
             own, others, target.weight[present[1]],
-            _padded(_dense(raw, "own_assay", source[:, : own.size])),
-            _padded(_dense(raw, "others_assay", source[:, own.size :])),
-            in_panels(_padded(asked, axis=1)),
-            _padded(gate),
-            np.concatenate([_padded(bias) for bias in behind], axis=1),
+            padded(_dense(raw, "own_assay", source[:, : own.size])),
+            padded(_dense(raw, "others_assay", source[:, own.size :])),
+            in_panels(padded(asked, axis=1)),
+            padded(gate),
+            np.concatenate([padded(bias) for bias in behind], axis=1),
             np.asarray(target.scale, np.float32),
             np.float32(target.share),
             np.zeros(own.size, np.float32) if target.linear is None else target.linear[present[0]],
@@ -181,9 +193,9 @@ class Forward:
         n_own, n_others = len(target.own), len(target.others)
         widest = int(weights.widths[1:].max())
         return Scratch(
-            _aligned(n_own, RADII.size), _aligned(n_others, SUMMARIES * RADII.size), _aligned(token),
-            _aligned(n_own + n_others, token), _aligned(n_own + n_others, heads),
-            _aligned(int(weights.widths[0])), _aligned(2, widest), _aligned(),
+            aligned(n_own, RADII.size), aligned(n_others, SUMMARIES * RADII.size), aligned(token),
+            aligned(n_own + n_others, token), aligned(n_own + n_others, heads),
+            aligned(int(weights.widths[0])), aligned(2, widest), aligned(),
         )  # fmt: skip
 
 
@@ -196,27 +208,20 @@ def forward_of(model: Any) -> Forward:
     }
     members, heads, token = model.members, model.heads, model.token
     pooled = raw["pooled/kernel"].reshape(members, heads, token, -1)
-    behind = [_padded(pooled, axis=2).reshape(members, -1, pooled.shape[3])]
-    behind += [_padded(raw[f"{name}/kernel"], axis=1) for name in _behind(raw)]
+    behind = [padded(pooled, axis=2).reshape(members, -1, pooled.shape[3])]
+    behind += [padded(raw[f"{name}/kernel"], axis=1) for name in _behind(raw)]
     panels = [in_panels(kernel) for kernel in behind]
     widths = [behind[0].shape[1], *(kernel.shape[1] * UNITS for kernel in panels)]
     weights = Weights(
         in_panels(raw["own/kernel"]),
         in_panels(raw["others/kernel"]),
-        in_panels(_padded(raw["token/kernel"], axis=1)),
-        _padded(raw["token/bias"]),
+        in_panels(padded(raw["token/kernel"], axis=1)),
+        padded(raw["token/bias"]),
         np.concatenate([kernel.reshape(members, -1) for kernel in panels], axis=1),
         np.array(widths, np.int64),
         heads,
     )
     return Forward(raw, heads, weights)
-
-
-def in_panels(kernel: Floats) -> Floats:
-    """Rearrange `(member, input, unit)` -> `(member, unit / UNITS, input, UNITS)`, in reading order."""
-    kernel = _padded(kernel)
-    panels = kernel.reshape(*kernel.shape[:2], -1, UNITS).transpose(0, 2, 1, 3)
-    return np.ascontiguousarray(panels, np.float32)
 
 
 def _behind(raw: dict[str, Floats]) -> list[str]:
@@ -228,21 +233,6 @@ def _behind(raw: dict[str, Floats]) -> list[str]:
 def _dense(raw: dict[str, Floats], name: str, values: Floats) -> Floats:
     """Apply a layer of all members, `(member, row, input)` -> `(member, row, unit)`."""
     return values @ raw[f"{name}/kernel"] + raw[f"{name}/bias"][:, None]
-
-
-def _padded(values: Floats, axis: int = -1) -> Floats:
-    """Pad with zeros to a whole number of panels."""
-    widths = [(0, 0)] * values.ndim
-    widths[axis] = (0, -values.shape[axis] % UNITS)
-    return np.ascontiguousarray(np.pad(values, widths), np.float32)
-
-
-def _aligned(*shape: int) -> Floats:
-    """Make zeros of shape `(*shape, COLUMNS)`, aligned so that no vector crosses a cache line."""
-    size = int(np.prod(shape)) * COLUMNS
-    values = np.zeros(size + CACHE_LINE // 4, np.float32)
-    first = -values.ctypes.data % CACHE_LINE // 4
-    return values[first : first + size].reshape(*shape, COLUMNS)
 
 
 @compiled()
