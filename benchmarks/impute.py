@@ -121,12 +121,13 @@ def peak(cores: int) -> float:
     """Float32 operations per second of all cores, in products of matrices that stay in the first cache."""
     from epixs.lanes import COLUMNS, UNITS, multiply
 
-    size, times = 64, 20_000
+    inputs, units, times = 64, 512, 5_000
 
     def run(_: int) -> None:
-        kernel, x = np.ones((size // UNITS, size, UNITS), np.float32), np.ones((size, COLUMNS), np.float32)
+        kernel, bias = np.ones((units // UNITS, inputs, UNITS), np.float32), np.zeros(units, np.float32)
+        values, out = (np.ones((n, COLUMNS), np.float32) for n in (inputs, units))
         for _ in range(times):
-            multiply(kernel, x[0, :1].repeat(size), x, np.empty_like(x), True)
+            multiply(kernel, bias, values, out, True)
 
     run(0)
     taken = []
@@ -135,7 +136,7 @@ def peak(cores: int) -> float:
         with ThreadPoolExecutor(cores) as pool:
             list(pool.map(run, range(cores)))
         taken.append(time.perf_counter() - started)
-    return 2 * size * size * COLUMNS * times * cores / min(taken)
+    return 2 * inputs * units * COLUMNS * times * cores / min(taken)
 
 
 def operations(nodes: int) -> float:
