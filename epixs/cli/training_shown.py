@@ -275,7 +275,7 @@ def _judge(verdict: Any, what: str) -> None:
     text = (
         f"{species}: {mse}, average activity {verdict.average_activity_mse:.4f}, the mean "
         f"{verdict.mean_mse:.4f} on {what}; better than average activity on {verdict.assays_better} of "
-        + counted(verdict.assays_compared, "assay")
+        f"the {counted(verdict.assays_compared, 'assay')} scored"
         + (
             f" ({counted(alone, 'further assay')} with one training experiment cannot be compared)"
             * bool(alone)

@@ -91,7 +91,7 @@ def test_training_says_whether_it_is_any_good(store, tmp_path):
     assert "is of another run: epochs; got epochs 2; expected epochs 1" in said(other)
     good = epixs("train", store, "--out", tmp_path / "good", "--epochs", 60, *options)
     assert "warning" not in last_lines(good, 1)
-    assert "better than average activity on 3 of 3 assays" in last_lines(good, 1)
+    assert "better than average activity on 3 of the 3 assays scored" in last_lines(good, 1)
     assert "; mouse: better than average activity" in good.stdout.splitlines()[-2]
 
 
