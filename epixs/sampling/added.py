@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 
 import numpy as np
@@ -9,9 +10,9 @@ import numpy as np
 from epixs.axis.axis import JointAxis
 from epixs.sampling.around import Target
 from epixs.sampling.batch import Batch
-from epixs.sampling.context import HELD_ENTRIES, ContextSampler, Mask, without
+from epixs.sampling.context import HELD_ENTRIES, ContextSampler, Mask, some, without
 from epixs.sampling.panel import Panel
-from epixs.sampling.species import tracks_of
+from epixs.sampling.species import track_labels
 from epixs.sampling.unseen import LEFT_TO_SEE
 
 FITTED_SHARE = 0.5
@@ -29,7 +30,7 @@ class AddedTracks(ContextSampler):
 
     Nothing is held out from any member, because the networks do not learn. Only factors of new assays do. So
     all new tracks are unseen, except those that these factors are fitted to. A new assay's factors are fitted
-    if it has two tracks: the first is only scored.
+    if it has two tracks: the first is only scored. An assay of which the model knew one track counts as new.
 
     Parameters
     ----------
@@ -62,16 +63,12 @@ class AddedTracks(ContextSampler):
         )  # fmt: skip
         self.at = next(number for number, panel in enumerate(known) if panel is None)
         part, assay = axis.parts[self.at], self.species[self.at].panel.assay
-        labels = list(tracks_of(part)[["biosample", "assay"]].itertuples(index=False, name=None))
         self.is_new_species = part.species not in before.species
-        old = set() if self.is_new_species else set(
-            before.part(part.species).training[["biosample", "assay"]].itertuples(index=False, name=None)
-        )  # fmt: skip
-        self.new = np.array([label not in old for label in labels])
-        is_new_assay = ~np.isin(np.array(axis.assays)[assay], before.assays)
+        old = {*track_labels(before)}
+        self.new = np.array([label not in old for label in track_labels(axis)])
         fitted, first = np.zeros_like(self.new), np.zeros_like(self.new)
-        for number in np.unique(assay[is_new_assay]):
-            tracks = np.flatnonzero(assay == number)
+        for number in np.intersect1d(assay[self.new], np.flatnonzero(assays_to_fit(axis, before))):
+            tracks = np.flatnonzero((assay == number) & self.new)
             if tracks.size > 1:
                 fitted[tracks[1:]], first[tracks[0]] = True, True
         self.fitted = fitted
@@ -97,9 +94,9 @@ class AddedTracks(ContextSampler):
         return self._entries(wanted, min(count, HELD_ENTRIES), 0xE0)
 
     def training_targets(self, most: int) -> list[Target]:
-        """List at most `most` new tracks as targets, evenly spaced if there are more."""
+        """List at most `most` new tracks as targets, drawn at random if there are more."""
         tracks = np.flatnonzero(self.new).tolist()
-        return [self._training_target(self.at, track) for track in tracks[:: -(-len(tracks) // most)]]
+        return [self._training_target(self.at, tracks[n]) for n in some(len(tracks), most, self.seed)]
 
     def unseen(self, hidden: bool) -> Iterator[tuple[int, int, Target]]:
         """Yield member, track and target of a new species, each with its whole assay hidden."""
@@ -110,7 +107,7 @@ class AddedTracks(ContextSampler):
         if not hidden or not self.is_new_species or np.unique(panel.assay).size <= LEFT_TO_SEE:
             return
         tracks = np.flatnonzero(np.isin(panel.assay, shared)).tolist()
-        for track in tracks[:: -(-max(1, len(tracks)) // MOST_HIDDEN)]:
+        for track in (tracks[number] for number in some(len(tracks), MOST_HIDDEN, self.seed)):
             assay = panel.assay[track]
             member = int(np.searchsorted(shared, assay)) % self.members
             target = self._training_target(self.at, track, scales.without_assay[track])
@@ -121,3 +118,11 @@ class AddedTracks(ContextSampler):
         fitted = self.fitted.any() and generator.random() < FITTED_SHARE
         among = self.fitted if fitted else ~self.scored
         return int(generator.choice(np.flatnonzero(among if among.any() else seen)))
+
+
+def assays_to_fit(axis: JointAxis, before: JointAxis) -> Mask:
+    """Mark the assays with new tracks of which a model knew no track, or one, shape `(assay,)`."""
+    known = track_labels(before)
+    new = {assay for *_, assay in {*track_labels(axis)} - {*known}}
+    counts = Counter(assay for *_, assay in known)
+    return np.array([assay in new and counts[assay] < 2 for assay in axis.assays])

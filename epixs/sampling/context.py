@@ -228,9 +228,9 @@ class ContextSampler(Closing):
                         yield member, track, self._held_target(at, track, member)
 
     def training_targets(self, most: int) -> list[Target]:
-        """List at most `most` training tracks as targets, evenly spaced if there are more."""
+        """List at most `most` training tracks as targets, drawn at random if there are more."""
         tracks = [(at, track) for at, one in enumerate(self.species) for track in range(one.panel.assay.size)]
-        return [self._training_target(*one) for one in tracks[:: -(-len(tracks) // most)]]
+        return [self._training_target(*tracks[number]) for number in some(len(tracks), most, self.seed)]
 
     def known_entries(self, member: int, target: Target, count: int = TRACK_ENTRIES) -> Batch:
         """Draw about `count` entries of a target whose values are known, for a member to predict."""
@@ -375,6 +375,15 @@ class ContextSampler(Closing):
 def _among(tracks: Ints, mask: Mask) -> Mask:
     """Mark the tracks that are in a mask; -1 stands for no track."""
     return np.asarray((tracks >= 0) & mask[tracks])
+
+
+def some(count: int, most: int, seed: int) -> list[int]:
+    """Draw at most `most` of the numbers below `count`, in order.
+
+    Every n-th would not do: tracks are often sorted by biosample and assay, so it could miss whole assays.
+    """
+    drawn = np.random.Generator(np.random.PCG64([seed, 0x50])).permutation(count)[:most]
+    return sorted(drawn.tolist())
 
 
 def without(target: Target, seen: Mask) -> Target:

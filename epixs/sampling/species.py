@@ -58,6 +58,16 @@ def labels_of(axis: JointAxis, part: SpeciesAxis, tracks: pd.DataFrame) -> tuple
     return biosample, axis.assay_index(tracks["assay"])
 
 
+def track_labels(axis: JointAxis) -> list[tuple[str, str, str]]:
+    """List species, biosample and assay of all training tracks, in the order in which models number them."""
+    tables = [(part.species, tracks_of(part)) for part in axis.parts]
+    return [
+        (species, biosample, assay)
+        for species, tracks in tables
+        for biosample, assay in zip(tracks["biosample"], tracks["assay"], strict=True)
+    ]
+
+
 def load_species(
     axis: JointAxis, windows: Sequence[Windows] | None = None, known: Sequence[Panel | None] = ()
 ) -> list[Species]:

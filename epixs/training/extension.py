@@ -91,7 +91,7 @@ def plan_extension(
     part = store_axis.parts[0]
     new_species = part.species not in old.species
     if not new_species:
-        part = _grown(old.part(part.species), part, trained.folder)
+        part = _grown(old.part(part.species), part, trained.folder, factors=trained.kind.has_genome_factors)
     known_biosamples = () if new_species else old.part(part.species).biosamples
     biosamples = tuple(name for name in part.biosamples if name not in known_biosamples)
     assays = tuple(name for name in store_axis.assays if name not in old.assays)
@@ -104,7 +104,9 @@ def plan_extension(
     if not added.any():
         raise AxisError(
             f"{store} brings no new {'experiment' if reads else 'biosample, assay or species to fit'}",
-            got=f"{int(untouched.sum())} new experiment(s) whose biosample and assay the model knows",
+            got=f"{int((brings & aside).sum())} that are excluded"
+            if (brings & aside).any()
+            else f"{int(untouched.sum())} new experiment(s) whose biosample and assay the model knows",
             next_step="impute with the model as it is, or train anew to learn from them",
         )
     fitted = ~(aside | untouched) if reads else added
@@ -130,7 +132,7 @@ def plan_extension(
     return Extension(axis, fit_axis, part.species, new_species, biosamples, assays, *counts)
 
 
-def _grown(old: SpeciesAxis, new: SpeciesAxis, folder: Path) -> SpeciesAxis:
+def _grown(old: SpeciesAxis, new: SpeciesAxis, folder: Path, *, factors: bool) -> SpeciesAxis:
     """Check a known species' new axis against its old one; column `trained` marks the known experiments."""
     if old.regions != new.regions:
         raise AxisError(
@@ -138,7 +140,8 @@ def _grown(old: SpeciesAxis, new: SpeciesAxis, folder: Path) -> SpeciesAxis:
             got=f"{len(new.regions)} regions, {new.regions.n_bins:,} bins, of which "
             f"{new.regions.first_difference(old.regions)}",
             expected=f"{len(old.regions)} regions, {old.regions.n_bins:,} bins, as in training",
-            next_step="for other regions, fit their genome factors with `epixs fit-genome`",
+            next_step="add the new experiments to the store it was trained on, with `epixs ingest --append`"
+            + ("; for other regions, fit their genome factors with `epixs fit-genome`" if factors else ""),
         )
     flags = old.experiments.set_index(LABELS)[["excluded", "held_out"]]
     labels = pd.MultiIndex.from_frame(new.experiments[LABELS])
@@ -162,6 +165,16 @@ def _grown(old: SpeciesAxis, new: SpeciesAxis, folder: Path) -> SpeciesAxis:
             next_step="train anew: what was learnt from the other file cannot be taken back",
         )
     before = flags.reindex(labels, fill_value=False)
+    trained_on = known & ~before.any(axis=1).to_numpy(dtype=bool)
+    taken_back = new.experiments[trained_on & new.experiments["excluded"].to_numpy()]
+    if len(taken_back):
+        row = taken_back.iloc[0]
+        raise AxisError(
+            f"{row['biosample']} / {row['assay']} cannot be excluded from {new.source}",
+            got="an experiment that the model was trained on",
+            expected="new experiments to exclude",
+            next_step="leave it out of the table, or train anew",
+        )
     return replace(
         new,
         experiments=new.experiments.assign(

@@ -5,6 +5,7 @@ import pytest
 
 from epixs.axis.join import joint_axis
 from epixs.sampling.added import AddedTracks
+from epixs.sampling.context import some
 from epixs.sampling.species import load_species
 from tests.worlds import planted, write_store
 
@@ -88,3 +89,11 @@ def test_assays_are_hidden_in_turn_from_what_is_read(axes):
             assert (panel.assay[read[read >= 0]] != target.assay).all()
             assert np.array_equal(target.scale, scales.without_assay[track])
         assert not list(sampler.unseen(hidden=False))
+
+
+@pytest.mark.parametrize("assays", [4, 5, 8])
+def test_tracks_drawn_from_a_sorted_table_are_of_all_assays(assays):
+    drawn = some(64 * assays, 64, 0)
+    assert len(drawn) == len({*drawn}) == 64
+    assert {number % assays for number in drawn} == set(range(assays))
+    assert some(5, 64, 0) == [0, 1, 2, 3, 4]

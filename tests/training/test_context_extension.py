@@ -132,6 +132,49 @@ def test_an_assay_that_the_new_species_lacks_is_imputed_zero_shot(grown, tmp_pat
     assert np.isfinite(imputed["expected_pearson"]).all()
 
 
+def test_a_new_assay_is_imputed_in_the_old_species_on_a_sensible_scale(grown, tmp_path):
+    """The model had one species, so no mixture was learned, and what networks say of the assay is not known."""
+    folder, stores = grown
+    extend(open_model(folder / "model"), stores["species and assay"], tmp_path / "m")
+    extended = open_model(tmp_path / "m")
+    assert np.isnan(extended.model.said.numpy()[0, extended.axis.assays.index("a4")]).all()
+    pairs = [("mouse", f"mouse-b{b}", "a4") for b in range(BIOSAMPLES - 1)]
+    impute(extended, folder / "moved.zarr", tmp_path / "i.zarr", pairs=pairs)
+    imputed = xr.open_zarr(tmp_path / "i.zarr", consolidated=False)["signal"].to_numpy()
+    truth = planted(1, BIOSAMPLES, ASSAYS, where=1)[4::ASSAYS][: BIOSAMPLES - 1]
+    correlations = [np.corrcoef(one, other)[0, 1] for one, other in zip(imputed, truth, strict=True)]
+    assert np.mean(correlations) > 0.5, correlations
+    assert 0.2 < imputed.std() / truth.std() < 2
+
+
+def test_a_single_track_of_a_new_assay_is_read_and_further_ones_are_fitted(grown, tmp_path):
+    folder, stores = grown
+    one = store_of(
+        tmp_path / "one.zarr", "mouse", 1, lambda b, a: KEPT["tracks"](b, a) or (b, a) == ("mouse-b1", "a4")
+    )
+    extend(open_model(folder / "model"), one, tmp_path / "m1")
+    first = open_model(tmp_path / "m1")
+    extend(first, stores["assay"], tmp_path / "m2")
+    second = open_model(tmp_path / "m2")
+    before, after = (
+        model.model.factors.numpy()[:, model.axis.assays.index("a4")] for model in (first, second)
+    )
+    assert (np.abs(before - after) > 1e-3).any()
+    rows = second.axis.assay_index([f"a{n}" for n in range(4)])
+    assert np.array_equal(
+        second.model.factors.numpy()[:, rows], open_model(folder / "model").model.factors.numpy()
+    )
+
+
+def test_what_was_trained_on_cannot_be_excluded(grown):
+    folder, stores = grown
+    with pytest.raises(AxisError, match="mouse-b1 / a1 cannot be excluded .*trained on"):
+        plan_extension(open_model(folder / "model"), stores["assay"], [("mouse", "mouse-b1", "a1")])
+    new = [("mouse", f"mouse-b{b}", "a4") for b in range(5)] + [("mouse", "mouse-b3", "a3")]
+    with pytest.raises(AxisError, match="no new experiment; got 6 that are excluded"):
+        plan_extension(open_model(folder / "model"), stores["assay"], new)
+
+
 def test_two_tracks_of_a_new_species_are_enough(grown, tmp_path):
     folder, _ = grown
     store = store_of(tmp_path / "two.zarr", "hen", 3, lambda b, a: b == "hen-b0" and a in ("a0", "a1"))

@@ -89,8 +89,10 @@ class Forward:
 def forward_of(model: Any, biosamples: Ints, assays: Ints) -> Forward:
     """Take over the weights of a `DeepTensorFactorization`, for pairs of labels by number."""
     weights = {name: variable.numpy() for name, variable in model.shared_weights().items()}
-    labels = weights["biosample"][biosamples] @ weights["biosample_kernel"]
-    labels += weights["assay"][assays] @ weights["assay_kernel"] + weights["bias"]
+    # All labels are projected, because the last bits of a product can depend on its number of rows.
+    of_biosample = weights["biosample"] @ weights["biosample_kernel"]
+    of_assay = weights["assay"] @ weights["assay_kernel"]
+    labels = of_biosample[biosamples] + of_assay[assays] + weights["bias"]
     numbers = range(2, 2 + len(model.hidden) + 1)
     kernels = [in_panels(padded(weights[f"layer{n}_kernel"], axis=0)[None])[0] for n in numbers]
     n_fine = model.genome.n_factors[0]

@@ -13,8 +13,9 @@ from epixs.models.context.predict import panels_of
 from epixs.models.folder import TrainedModel
 from epixs.sampling.added import AddedTracks
 from epixs.sampling.learned import Reliability, learn_mixture, learn_reliability, learn_said
+from epixs.sampling.mixture import EXPECTED
 from epixs.sampling.panel import Panel
-from epixs.sampling.species import classes_of, labels_of, tracks_of
+from epixs.sampling.species import classes_of, labels_of, track_labels, tracks_of
 
 
 def known_panels(axis: JointAxis, known: TrainedModel) -> list[Panel | None]:
@@ -44,13 +45,22 @@ def copy_known(model: Any, axis: JointAxis, known: TrainedModel) -> None:
     factors[:, rows] = old.factors
     model.factors.assign(factors)
     n = len(before.parts)
-    model.mixture.assign(_over(model.mixture, old.mixture, slice(n)))
+    # A model of one species has learned no mixture, and has now a species to take assays from.
+    shares = np.array([EXPECTED]) if n == 1 else old.mixture
+    model.mixture.assign(_over(model.mixture, shares, slice(n)))
     model.zero_shot_agreement.assign(_over(model.zero_shot_agreement, old.zero_shot_agreement, slice(n)))
-    for name in ("said", "assay_errors"):
-        model_values, old_values = getattr(model, name), getattr(old, name)
-        model_values.assign(_over(model_values, old_values, np.ix_(np.arange(n), rows)))
+    where = np.ix_(np.arange(n), rows)
+    model.assay_errors.assign(_over(model.assay_errors, old.assay_errors, where))
+    # What networks predict of new assays in species that are not read is not known: imputation finds out.
+    model.said.assign(_over(np.full(model.said.shape, np.nan, np.float32), old.said, where))
     model.intervals.assign(old.intervals)
     model.agreement.assign(_over(model.agreement, old.agreement, _tracks(axis, before)))
+    model.known_before = Reliability(
+        model.intervals.numpy(),
+        model.assay_errors.numpy(),
+        model.agreement.numpy(),
+        model.zero_shot_agreement.numpy(),
+    )
 
 
 def learn_additions(model: Any, sampler: AddedTracks) -> None:
@@ -66,13 +76,7 @@ def learn_additions(model: Any, sampler: AddedTracks) -> None:
     model.said.assign(_over(model.said, learn_said(sampler, predict), at, at))
     if sampler.is_new_species:
         model.mixture.assign(_over(model.mixture, learn_mixture(sampler, predict), at, at))
-    kept = Reliability(
-        model.intervals.numpy(),
-        model.assay_errors.numpy(),
-        model.agreement.numpy(),
-        model.zero_shot_agreement.numpy(),
-    )
-    learned = learn_reliability(sampler, predict, model.mixture.numpy(), kept)
+    learned = learn_reliability(sampler, predict, model.mixture.numpy(), model.known_before)
     model.intervals.assign(learned.widths)
     model.agreement.assign(learned.agreement)
     new = (at, np.flatnonzero(sampler.new_assays))
@@ -90,15 +94,5 @@ def _over(values: Any, other: Any, where: Any, there: Any = ...) -> npt.NDArray[
 
 def _tracks(axis: JointAxis, before: JointAxis) -> npt.NDArray[np.int64]:
     """Return the numbers that a model's tracks have on a larger axis."""
-    number = {label: n for n, label in enumerate(_labels(axis))}
-    return np.array([number[label] for label in _labels(before)], np.int64)
-
-
-def _labels(axis: JointAxis) -> list[tuple[str, str, str]]:
-    """List species, biosample and assay of all tracks, in the order in which models number them."""
-    tables = [(part.species, tracks_of(part)) for part in axis.parts]
-    return [
-        (species, biosample, assay)
-        for species, tracks in tables
-        for biosample, assay in zip(tracks["biosample"], tracks["assay"], strict=True)
-    ]
+    number = {label: n for n, label in enumerate(track_labels(axis))}
+    return np.array([number[label] for label in track_labels(before)], np.int64)

@@ -15,7 +15,7 @@ from epixs.catalog.pairs import Pair
 from epixs.config import Settings, TrainingSettings
 from epixs.models.context.settings import KEYS, ContextSettings
 from epixs.models.kinds import Kind, PlanNotes, Predict, Schedule, Spreads
-from epixs.sampling.added import AddedTracks
+from epixs.sampling.added import AddedTracks, assays_to_fit
 from epixs.sampling.around import RADII, SUMMARIES
 from epixs.sampling.context import ContextSampler
 from epixs.sampling.intervals import COVERED, HALF_WIDTH, KNOTS
@@ -202,15 +202,15 @@ class Context(Kind):
 
     def extension_settings(self, settings: Settings, axis: JointAxis, known: JointAxis) -> Settings:
         """Take few epochs, because at most the factors of some assays are fitted."""
-        is_new = bool({*axis.assays} - {*known.assays})
-        return settings.replace(epochs=settings.training.epochs or (EXTENSION_EPOCHS if is_new else 1))
+        fits = assays_to_fit(axis, known).any()
+        return settings.replace(epochs=settings.training.epochs or (EXTENSION_EPOCHS if fits else 1))
 
     def take_over(self, model: Any, axis: JointAxis, known: TrainedModel) -> None:
         """Copy networks and what is known of the tracks, and freeze all but the factors of new assays."""
         from epixs.models.context.growth import copy_known
 
         copy_known(model, axis, known)
-        model.freeze(~np.isin(axis.assays, known.axis.assays))
+        model.freeze(assays_to_fit(axis, known.axis))
 
     def extension_sampler(
         self, axis: JointAxis, settings: Settings, known: TrainedModel, *, batch_size: int, signal_bytes: int

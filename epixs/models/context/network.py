@@ -155,6 +155,7 @@ class ContextNetwork(keras.Model):
             "statistics": statistics, "species": species, "tracks": tracks,
         }  # fmt: skip
         self.fitted_assays: Any = None
+        self.known_before: Any = None
         d, self.radii = assay_factors, radii
         self.members, self.heads, self.token = members, heads, token
         normal = keras.initializers.RandomNormal(stddev=ASSAY_SPREAD)

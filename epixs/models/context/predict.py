@@ -18,19 +18,23 @@ from epixs.cluster.client import free_threads
 from epixs.compendium.plan import CHUNK_BINS
 from epixs.compendium.read import open_signal
 from epixs.genome.regions import Regions
-from epixs.models.context.forward import forward_of
+from epixs.models.context.forward import Forward, forward_of
 from epixs.models.folder import TrainedModel
 from epixs.models.kinds import Predict, Spreads
 from epixs.models.stores import observed_in
 from epixs.sampling.agreement import expected_pearson, fit_agreement
 from epixs.sampling.around import HALO, RADII, SUMMARIES, Target, read_context, targets_of
 from epixs.sampling.intervals import HALF_WIDTH, half_widths
+from epixs.sampling.learned import LEAST_SAID
 from epixs.sampling.mixture import mixed
 from epixs.sampling.panel import Panel, packed, packed_size, unpacked
 from epixs.sampling.species import Species, classes_of, labels_of, load_species, scales_of, tracks_of
 from epixs.sampling.windows import Windows, read_windows
 
 Ints = npt.NDArray[np.int32]
+
+SAID_BINS, SAID_SPANS, SAID_TARGETS = 256, 16, 4
+"""Bins of a stretch, number of stretches, and of tracks, over which an assay's predictions are summarised."""
 
 BLOCK_BINS = 4_096
 """Number of bins that a Keras model predicts at once."""
@@ -116,6 +120,9 @@ def predictor(trained: TrainedModel, pairs: Sequence[Pair], store: str | Path) -
     panel = ready.panels[ready.at]
     forward = forward_of(trained.model)
     shares, said = (kept.numpy()[ready.at] for kept in (trained.model.mixture, trained.model.said))
+    unknown = {target.assay for target in ready.targets if np.isnan(said[target.assay]).any()}
+    for assay in unknown - set(panel.assay.tolist()):
+        said[assay] = said_of(ready, forward, [one for one in ready.targets if one.assay == assay])
     targets = [mixed(target, ready.panels, shares, said) for target in ready.targets]
     prepared = [forward.of_target(target, panel) for target in targets]
 
@@ -136,6 +143,28 @@ def predictor(trained: TrainedModel, pairs: Sequence[Pair], store: str | Path) -
             return np.concatenate(list(pool.map(stretch, spans)), axis=1)
 
     return predict
+
+
+def said_of(ready: Ready, forward: Forward, targets: list[Target]) -> npt.NDArray[np.float32]:
+    """Mean and spread of the networks' predictions of an assay, standardised, at some bins of the store.
+
+    Training learns them (`sampling.learned`), but not of the species that an extension does not read.
+    """
+    bins, values = ready.regions.n_bins, []
+    starts = np.linspace(0, max(0, bins - SAID_BINS), SAID_SPANS).astype(int)
+    spans = [(int(start), min(bins, int(start) + SAID_BINS)) for start in np.unique(starts)]
+    panel = ready.panels[ready.at]
+    for target in targets[:: -(-len(targets) // SAID_TARGETS)]:
+        prepared = forward.of_target(target, panel)
+        tracks = prepared.tracks
+        windows = read_windows(
+            ready.signal, ready.rows[tracks], ready.fill[tracks], spans, ready.regions, HALO
+        )
+        mean, spread = panel.mean[tracks], panel.spread[tracks]
+        predicted = forward.predict(windows, mean, spread, prepared.reading(tracks))
+        values.append((predicted - target.scale[0]) / target.scale[1])
+    every = np.concatenate(values)
+    return np.array([every.mean(), max(every.std(), LEAST_SAID)], np.float32)
 
 
 def spreads_of(trained: TrainedModel, pairs: Sequence[Pair]) -> Spreads | None:
