@@ -4,6 +4,7 @@ import inspect
 from collections.abc import Callable
 from enum import StrEnum
 from pathlib import Path
+from typing import get_origin
 
 from typer.models import ArgumentInfo
 
@@ -50,7 +51,7 @@ def arguments_and_options(function: Callable[..., None]) -> str:
         value = declared.metavar or name.upper()
         meaning = f"{declared.help} ({', '.join(choices)})" if choices else declared.help
         if isinstance(declared, ArgumentInfo):
-            shown = value
+            shown = value + "..." * (get_origin(kind) is list)
         else:
             # In `Annotated`, typer takes the first name that is given for a default.
             names = [n for n in (declared.default, *(declared.param_decls or ())) if isinstance(n, str)]

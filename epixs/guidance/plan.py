@@ -108,7 +108,8 @@ def plan(
     progress
         Called after each rehearsal, with how many are done and how many there are.
     on_probe
-        Called once, when the first steps have been timed, with the seconds that all rehearsals will take.
+        Called when the first steps have been timed, with an estimate of the seconds of training in all; never
+        if the first rehearsal was kept.
 
     Raises
     ------
@@ -153,7 +154,7 @@ def plan(
             if share < 1 and kind_named(settings.kind).lacks(training_axis):
                 notes.append(f"with {share:.0%} of the biosamples there are too few tracks to train on")
             else:
-                timed = _timed(on_probe, len(made)) if on_probe and not tables else None
+                timed = _timed(on_probe, len(made) - number) if on_probe and not tables else None
                 found = _rehearsed(folder, stores, training_axis, one, settings, timed)
                 tables.append(found.assign(share=share, draw=draw))
             if progress:

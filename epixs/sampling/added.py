@@ -30,7 +30,8 @@ class AddedTracks(ContextSampler):
 
     Nothing is held out from any member, because the networks do not learn. Only factors of new assays do. So
     all new tracks are unseen, except those that these factors are fitted to. A new assay's factors are fitted
-    if it has two tracks: the first is only scored. An assay of which the model knew one track counts as new.
+    if it has two tracks: the first new one is only scored. An assay of which the model knew one track counts
+    as new.
 
     Parameters
     ----------
@@ -67,10 +68,10 @@ class AddedTracks(ContextSampler):
         old = {*track_labels(before)}
         self.new = np.array([label not in old for label in track_labels(axis)])
         fitted, first = np.zeros_like(self.new), np.zeros_like(self.new)
-        for number in np.intersect1d(assay[self.new], np.flatnonzero(assays_to_fit(axis, before))):
-            tracks = np.flatnonzero((assay == number) & self.new)
-            if tracks.size > 1:
-                fitted[tracks[1:]], first[tracks[0]] = True, True
+        for number in np.flatnonzero(assays_to_fit(axis, before)):
+            fitted |= assay == number
+            first[np.flatnonzero((assay == number) & self.new)[0]] = True
+        fitted &= ~first
         self.fitted = fitted
         self.scored = self.new & ~fitted
         if fitted.any():
@@ -121,8 +122,15 @@ class AddedTracks(ContextSampler):
 
 
 def assays_to_fit(axis: JointAxis, before: JointAxis) -> Mask:
-    """Mark the assays with new tracks of which a model knew no track, or one, shape `(assay,)`."""
-    known = track_labels(before)
-    new = {assay for *_, assay in {*track_labels(axis)} - {*known}}
-    counts = Counter(assay for *_, assay in known)
-    return np.array([assay in new and counts[assay] < 2 for assay in axis.assays])
+    """Mark the assays whose factors are fitted, shape `(assay,)`.
+
+    There are at least two tracks in the species with the new tracks, one of them new, and the model knew no
+    track or one.
+    """
+    labels, known = track_labels(axis), track_labels(before)
+    new = {*labels} - {*known}
+    species, new_assays = {name for name, *_ in new}, {assay for *_, assay in new}
+    there = Counter(assay for name, _, assay in labels if name in species)
+    before_that = Counter(assay for *_, assay in known)
+    fits = [assay in new_assays and there[assay] > 1 and before_that[assay] < 2 for assay in axis.assays]
+    return np.array(fits)

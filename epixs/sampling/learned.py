@@ -57,6 +57,8 @@ def learn_mixture(sampler: ContextSampler, predict: Predictions) -> Floats:
     values: list[list[Doubles]] = [[] for _ in panels]
     for member, track, target in sampler.unseen(hidden=True):
         batch, panel = sampler.known_entries(member, target), panels[target.at]
+        if not len(batch.value):  # none of its bins has a value
+            continue
         network = (predict(batch)[member] - target.scale[0]) / target.scale[1]
         parts[target.at].append(_parts(panels, batch, target, network))
         spread = max(float(panel.spread[track]), SMALLEST_SPREAD)
@@ -141,10 +143,14 @@ def learn_reliability(
     targets, tracks = sampler.training_targets(MOST_TRACKS), []
     entries = int(np.clip(TRAINING_ENTRIES // max(1, len(targets)), TRACK_ENTRIES, MOST_TRACK_ENTRIES))
     for target in targets:
-        members, value = _standard(sampler.known_entries(-1, target, entries), target, predict)
+        batch = sampler.known_entries(-1, target, entries)
+        if not len(batch.value):
+            continue
+        members, value = _standard(batch, target, predict)
         gain = _gain_of_the_mean(members, value)
         tracks.append(_Errors(target, members.mean(axis=0), value, larger, gain))
-    hidden = [_hidden_errors(sampler, predict, shares, *one) for one in sampler.unseen(hidden=True)]
+    maybe = (_hidden_errors(sampler, predict, shares, *one) for one in sampler.unseen(hidden=True))
+    hidden = [one for one in maybe if one]
     widths = [_widths_of(errors) for errors in (tracks, hidden)]
     if kept:
         widths = [old if old[1].any() else new for old, new in zip(kept.widths, widths, strict=True)]
@@ -226,7 +232,10 @@ def _unseen_and_seen(sampler: ContextSampler, predict: Predictions) -> tuple[flo
     """Estimate how much larger errors are, and how much lower the agreement, on tracks no member has seen."""
     ratios, differences = [], []
     for member, track, target in sampler.unseen(hidden=False):
-        members, value = _standard(sampler.known_entries(member, target), target, predict)
+        batch = sampler.known_entries(member, target)
+        if not len(batch.value):
+            continue
+        members, value = _standard(batch, target, predict)
         seen = [one for one in range(sampler.members) if not sampler.held[target.at][one, track]]
         unseen = value - members[member]
         if seen:
@@ -247,9 +256,14 @@ def _gain_of_the_mean(members: Doubles, value: Doubles) -> float:
 
 def _hidden_errors(
     sampler: ContextSampler, predict: Predictions, shares: Floats, member: int, _: int, target: Target
-) -> _Errors:
-    """Compute the errors of a zero-shot target, predicted by the member from which its assay is hidden."""
+) -> _Errors | None:
+    """Compute the errors of a zero-shot target, predicted by the member from which its assay is hidden.
+
+    None if no bin that was drawn has a value.
+    """
     batch, panels = sampler.known_entries(member, target), [one.panel for one in sampler.species]
+    if not len(batch.value):
+        return None
     networks, value = _standard(batch, target, predict)
     members = np.stack([_parts(panels, batch, target, one) @ shares[target.at] for one in networks])
     return _Errors(target, members[member], value, _of_the_mean(value - members[member], members))

@@ -13,7 +13,8 @@ from epixs.errors import AxisError
 from epixs.evaluation.scores import evaluate
 from epixs.evaluation.table import AVERAGE, IMPUTED
 from epixs.imputation.write import impute
-from epixs.models.folder import open_model
+from epixs.models.context.growth import copy_known
+from epixs.models.folder import new_model, open_model
 from epixs.models.settings import make_settings
 from epixs.training.extension import extend, plan_extension
 from epixs.training.run import train
@@ -145,6 +146,9 @@ def test_a_new_assay_is_imputed_in_the_old_species_on_a_sensible_scale(grown, tm
     correlations = [np.corrcoef(one, other)[0, 1] for one, other in zip(imputed, truth, strict=True)]
     assert np.mean(correlations) > 0.5, correlations
     assert 0.2 < imputed.std() / truth.std() < 2
+    impute(extended, folder / "moved.zarr", tmp_path / "one.zarr", pairs=pairs[3:4])
+    alone = xr.open_zarr(tmp_path / "one.zarr", consolidated=False)["signal"].to_numpy()
+    assert np.array_equal(alone[0], imputed[3])
 
 
 def test_a_single_track_of_a_new_assay_is_read_and_further_ones_are_fitted(grown, tmp_path):
@@ -173,6 +177,33 @@ def test_what_was_trained_on_cannot_be_excluded(grown):
     new = [("mouse", f"mouse-b{b}", "a4") for b in range(5)] + [("mouse", "mouse-b3", "a3")]
     with pytest.raises(AxisError, match="no new experiment; got 6 that are excluded"):
         plan_extension(open_model(folder / "model"), stores["assay"], new)
+
+
+def test_an_assay_that_was_always_excluded_is_fitted(grown, tmp_path):
+    _, stores = grown
+    pairs = [("mouse", f"mouse-b{b}", "a4") for b in range(BIOSAMPLES - 1)]
+    train(joint_axis([stores["assay"]], pairs), SETTINGS.replace(epochs=1), tmp_path / "model")
+    model = open_model(tmp_path / "model")
+    plan = plan_extension(model, stores["species and assay"])
+    begun, at = new_model(plan.axis, model.settings), plan.axis.assays.index("a4")
+    copy_known(begun, plan.axis, model)
+    mean = model.model.factors.numpy()[:, [n for n, a in enumerate(model.axis.assays) if a != "a4"]].mean(
+        axis=1
+    )
+    np.testing.assert_allclose(begun.factors.numpy()[:, at], mean, rtol=1e-6)
+    extend(model, stores["species and assay"], tmp_path / "m")
+    assert (np.abs(open_model(tmp_path / "m").model.factors.numpy()[:, at] - mean) > 1e-3).any()
+
+
+def test_a_track_with_hardly_any_value_teaches_nothing(grown, tmp_path):
+    folder, _ = grown
+    values = planted(2, BIOSAMPLES, ASSAYS, where=2)
+    values[7, 1:] = np.nan
+    labels = [(f"cow-b{b}", f"a{a}") for b in range(BIOSAMPLES) for a in range(ASSAYS)]
+    kept = [n for n, (_, a) in enumerate(labels) if a != "a4"]
+    store = write_store(tmp_path / "s.zarr", values[kept], labels=[labels[n] for n in kept], species="cow")
+    extend(open_model(folder / "model"), store, tmp_path / "m")
+    assert open_model(tmp_path / "m").axis.species == ("mouse", "cow")
 
 
 def test_two_tracks_of_a_new_species_are_enough(grown, tmp_path):

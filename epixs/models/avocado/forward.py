@@ -89,10 +89,15 @@ class Forward:
 def forward_of(model: Any, biosamples: Ints, assays: Ints) -> Forward:
     """Take over the weights of a `DeepTensorFactorization`, for pairs of labels by number."""
     weights = {name: variable.numpy() for name, variable in model.shared_weights().items()}
-    # All labels are projected, because the last bits of a product can depend on its number of rows.
-    of_biosample = weights["biosample"] @ weights["biosample_kernel"]
-    of_assay = weights["assay"] @ weights["assay_kernel"]
-    labels = of_biosample[biosamples] + of_assay[assays] + weights["bias"]
+    # One by one, because the last bits of a product can depend on its number of rows.
+    labels = np.stack(
+        [
+            weights["biosample"][b] @ weights["biosample_kernel"]
+            + weights["assay"][a] @ weights["assay_kernel"]
+            + weights["bias"]
+            for b, a in zip(biosamples, assays, strict=True)
+        ]
+    )
     numbers = range(2, 2 + len(model.hidden) + 1)
     kernels = [in_panels(padded(weights[f"layer{n}_kernel"], axis=0)[None])[0] for n in numbers]
     n_fine = model.genome.n_factors[0]

@@ -11,7 +11,7 @@ import numpy.typing as npt
 from epixs.axis.axis import JointAxis
 from epixs.models.context.predict import panels_of
 from epixs.models.folder import TrainedModel
-from epixs.sampling.added import AddedTracks
+from epixs.sampling.added import AddedTracks, assays_to_fit
 from epixs.sampling.learned import Reliability, learn_mixture, learn_reliability, learn_said
 from epixs.sampling.mixture import EXPECTED
 from epixs.sampling.panel import Panel
@@ -31,18 +31,20 @@ def known_panels(axis: JointAxis, known: TrainedModel) -> list[Panel | None]:
 def copy_known(model: Any, axis: JointAxis, known: TrainedModel) -> None:
     """Copy the networks and all that they know into a model over a larger axis; a new species comes last.
 
-    The factors of a new assay begin at the mean of its class, or of all assays if the class is new.
+    The factors of a new assay, or of one that was always excluded, begin at the mean of its class, or of all
+    assays if the class is new.
     """
     old, before = known.model, known.axis
     for new_layer, old_layer in zip(model.layers, old.layers, strict=True):
         new_layer.set_weights(old_layer.get_weights())
     model.absent.assign(old.absent)
     rows, classes = axis.assay_index(before.assays), classes_of(axis)
+    trained = np.isin(before.assays, [assay for *_, assay in track_labels(before)])
     factors = np.empty(model.factors.shape, np.float32)
     for assay in range(len(axis.assays)):
-        like = classes[rows] == classes[assay]
-        factors[:, assay] = old.factors.numpy()[:, like if like.any() else slice(None)].mean(axis=1)
-    factors[:, rows] = old.factors
+        like = trained & (classes[rows] == classes[assay])
+        factors[:, assay] = old.factors.numpy()[:, like if like.any() else trained].mean(axis=1)
+    factors[:, rows[trained]] = old.factors.numpy()[:, trained]
     model.factors.assign(factors)
     n = len(before.parts)
     # A model of one species has learned no mixture, and has now a species to take assays from.
@@ -51,8 +53,11 @@ def copy_known(model: Any, axis: JointAxis, known: TrainedModel) -> None:
     model.zero_shot_agreement.assign(_over(model.zero_shot_agreement, old.zero_shot_agreement, slice(n)))
     where = np.ix_(np.arange(n), rows)
     model.assay_errors.assign(_over(model.assay_errors, old.assay_errors, where))
-    # What networks predict of new assays in species that are not read is not known: imputation finds out.
-    model.said.assign(_over(np.full(model.said.shape, np.nan, np.float32), old.said, where))
+    # What networks predict of new assays in species that are not read is not known, nor of any assay that a
+    # model of one species lacks: imputation finds out.
+    kept = np.flatnonzero(~assays_to_fit(axis, before)[rows] & (n > 1))
+    said = np.full(model.said.shape, np.nan, np.float32)
+    model.said.assign(_over(said, old.said, np.ix_(np.arange(n), rows[kept]), np.ix_(np.arange(n), kept)))
     model.intervals.assign(old.intervals)
     model.agreement.assign(_over(model.agreement, old.agreement, _tracks(axis, before)))
     model.known_before = Reliability(

@@ -33,8 +33,8 @@ from epixs.sampling.windows import Windows, read_windows
 
 Ints = npt.NDArray[np.int32]
 
-SAID_BINS, SAID_SPANS, SAID_TARGETS = 256, 16, 4
-"""Bins of a stretch, number of stretches, and of tracks, over which an assay's predictions are summarised."""
+SAID_BINS, SAID_SPANS, SAID_BIOSAMPLES = 256, 16, 4
+"""Bins of a stretch, number of stretches, and of biosamples, for the summary of an assay's predictions."""
 
 BLOCK_BINS = 4_096
 """Number of bins that a Keras model predicts at once."""
@@ -122,7 +122,7 @@ def predictor(trained: TrainedModel, pairs: Sequence[Pair], store: str | Path) -
     shares, said = (kept.numpy()[ready.at] for kept in (trained.model.mixture, trained.model.said))
     unknown = {target.assay for target in ready.targets if np.isnan(said[target.assay]).any()}
     for assay in unknown - set(panel.assay.tolist()):
-        said[assay] = said_of(ready, forward, [one for one in ready.targets if one.assay == assay])
+        said[assay] = said_of(trained.axis, ready, forward, assay)
     targets = [mixed(target, ready.panels, shares, said) for target in ready.targets]
     prepared = [forward.of_target(target, panel) for target in targets]
 
@@ -145,16 +145,19 @@ def predictor(trained: TrainedModel, pairs: Sequence[Pair], store: str | Path) -
     return predict
 
 
-def said_of(ready: Ready, forward: Forward, targets: list[Target]) -> npt.NDArray[np.float32]:
+def said_of(axis: JointAxis, ready: Ready, forward: Forward, assay: int) -> npt.NDArray[np.float32]:
     """Mean and spread of the networks' predictions of an assay, standardised, at some bins of the store.
 
-    Training learns them (`sampling.learned`), but not of the species that an extension does not read.
+    Training learns them (`sampling.learned`), but not of the species that an extension does not read. They do
+    not depend on the pairs that are imputed.
     """
     bins, values = ready.regions.n_bins, []
     starts = np.linspace(0, max(0, bins - SAID_BINS), SAID_SPANS).astype(int)
     spans = [(int(start), min(bins, int(start) + SAID_BINS)) for start in np.unique(starts)]
-    panel = ready.panels[ready.at]
-    for target in targets[:: -(-len(targets) // SAID_TARGETS)]:
+    panel, scales = ready.panels[ready.at], scales_of(axis, ready.panels)[ready.at]
+    known = np.unique(panel.biosample)
+    biosample = known[:: -(-known.size // SAID_BIOSAMPLES)]
+    for target in targets_of(panel, scales, ready.at, biosample, np.full_like(biosample, assay)):
         prepared = forward.of_target(target, panel)
         tracks = prepared.tracks
         windows = read_windows(
