@@ -349,7 +349,9 @@ def tables(
         str | None,
         typer.Option(help="compare with this training set, model or baseline instead of one species"),
     ] = None,
-    metric: Annotated[str, typer.Option(help="column of the scores")] = "mse",
+    metric: Annotated[
+        str | None, typer.Option(help="column of the scores; by default mse, or spearman if all units differ")
+    ] = None,
     cluster: Annotated[Cluster, typer.Option(help="unit that the intervals draw")] = Cluster.biosample,
     seed: Annotated[int, typer.Option(min=0, help="seed of the intervals' draws")] = 0,
     json: AsJson = False,

@@ -69,7 +69,7 @@ class Tables:
 def tables(
     run: str | Path | pd.DataFrame,
     *,
-    metric: str = "mse",
+    metric: str | None = None,
     baseline: str | None = None,
     cluster: str = CLUSTERS[0],
     draws: int = DRAWS,
@@ -82,7 +82,8 @@ def tables(
     run
         Folder of `epixs crossvalidate`, or of the report of `epixs evaluate`; or their table of scores.
     metric
-        Column of the scores to average.
+        Column of the scores to average: by default `mse`, or `spearman` if no experiment has the units that
+        it was predicted in.
     baseline
         Training set, model or baseline that all others are compared with. By default the training set of one
         species, or the imputed tracks of one evaluation; if they have no score, the fair baseline with most
@@ -129,7 +130,7 @@ def tables(
     notes += [f"table 1: {text}" for text in first_notes] + [f"table 2: {text}" for text in second_notes]
     assays, remarks = differences(first, resampling)
     return Tables(
-        metric,
+        scores.metric,
         compare(first, of_first, _class_groups(first.wide), resampling),
         compare(second, of_second, _class_groups(second.wide), resampling),
         compare(first, of_first, _strata_groups(first), resampling),

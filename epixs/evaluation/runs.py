@@ -59,6 +59,9 @@ class SavedPlan(TypedDict):
     config: SavedConfig
 
 
+RANK = ACROSS_UNITS[0]
+"""Metric of experiments in other units than they were predicted in."""
+
 Method = tuple[str, str, str]
 """Training set, model and name of a method."""
 
@@ -101,8 +104,10 @@ class Scores:
         return pd.Series(self.wide[method])
 
 
-def read_run(run: str | Path | pd.DataFrame, metric: str, single: str | None = None) -> Scores:
+def read_run(run: str | Path | pd.DataFrame, metric: str | None = None, single: str | None = None) -> Scores:
     """Read the scores of a run as one table of experiments by methods.
+
+    Without a metric, it is `mse`, or `spearman` if no experiment has the units that it was predicted in.
 
     Raises
     ------
@@ -110,11 +115,20 @@ def read_run(run: str | Path | pd.DataFrame, metric: str, single: str | None = N
         If the run has no scores, or none of this metric.
     """
     table, plan = (run, None) if isinstance(run, pd.DataFrame) else _read_folder(Path(run))
+    is_open = metric is None
+    notes, metric = [], metric or "mse"
     table = _canonical(table, metric)
+    untrained = table[table["role"] != TRAINED_ON]
+    if is_open and RANK in table and len(untrained) and not untrained["same_units"].any():
+        table, metric = _canonical(table, RANK), RANK
+        notes.append(
+            "all experiments were observed in other units than they were predicted in: compared by rank, "
+            f"{RANK}"
+        )
     if single is not None and single not in set(table["training_set"]):
         known = list(dict.fromkeys(table["training_set"]))
         raise ConfigError("single", got=f"{single!r}{closest(single, known)}", expected="; ".join(known))
-    notes = _incomplete(table)
+    notes += _incomplete(table)
     kept = table[table["role"] != TRAINED_ON]
     if len(kept) < len(table):
         some = len(table.loc[table["role"] == TRAINED_ON, EXPERIMENT].drop_duplicates())

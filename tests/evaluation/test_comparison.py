@@ -141,6 +141,13 @@ def test_what_cannot_be_compared_is_said(scores):
     assert "6 experiments were observed in other units" in found.notes[0]
     ranked = tables(units.assign(spearman=1 - units["mse"]), metric="spearman", draws=50)
     assert only(ranked.imputation, "joint")["experiments"] == 24
+    strange = scores.assign(same_units=False, spearman=1 - scores["mse"])
+    by_rank = tables(strange, draws=50)
+    assert by_rank.metric == "spearman"
+    assert "all experiments were observed in other units" in by_rank.notes[0]
+    assert by_rank.imputation.equals(tables(strange, metric="spearman", draws=50).imputation)
+    with pytest.raises(ConfigError, match="no score is left"):
+        tables(strange, metric="mse")
     trained = scores.assign(role=np.where(scores["assay"] == "m1", "training", "excluded"))
     assert "6 experiments that were trained on are in no table" in tables(trained, draws=50).notes
     with pytest.raises(ConfigError, match="a row twice; got b0 / m0 by average activity"):
