@@ -208,7 +208,7 @@ def test_another_catalog_is_refused(panel, tmp_path):
     fewer, _ = make_regions(catalog.assembly, [("chr1", 9_000, 10_010, "end")])
     with pytest.raises(
         StoreError,
-        match=r"something else; got regions 1 with 41 bins \(.*\), the store has 2 with 77 bins \(.*\): region 2, chr2:100-1,000, is missing",
+        match=r"would write; got regions 1 with 41 bins \(.*\), the store has 2 with 77 bins \(.*\): region 2, chr2:100-1,000, is missing",
     ):
         ingest(catalog, fewer, tmp_path / "a.zarr")
 
