@@ -132,8 +132,9 @@ def counted(count: int, what: str) -> str:
 HEAD = f"""# Tables of the paper
 
 Written by `python -m benchmarks.tables --data DATA`; nothing here is typed by hand. {len(os.sched_getaffinity(0))} cores,
-{platform.machine()}. Mean MSE in arcsinh units, with 95 % intervals over biosamples; what the columns mean, and how it is
-tested, stands in [significance.md](significance.md), the baselines in [baselines.md](baselines.md).
+{platform.machine()}. Mean MSE in arcsinh units, or Spearman where units differ, with 95 % intervals over biosamples; what the
+columns mean, and how it is tested, stands in [significance.md](significance.md), the baselines in
+[baselines.md](baselines.md).
 
 """  # fmt: skip
 
