@@ -7,9 +7,11 @@ Wall time and core time are per call, with all modules loaded: medians over roun
 
 from __future__ import annotations
 
+import contextlib
 import statistics
 import tempfile
 import time
+import unittest.mock
 from collections.abc import Callable
 from pathlib import Path
 
@@ -20,6 +22,7 @@ import pyBigWig
 import epixs
 from benchmarks.sections import write_section
 from epixs.report.tables import markdown_table
+from epixs.tracks.bigwig import BigWig
 
 FILES, BINS, ROUNDS = 20, 3_000, 15
 SIZES = [("chr19", 61_431_566)]
@@ -52,6 +55,19 @@ def by_pybigwig(folder: Path) -> None:
             np.arcsinh(np.nan_to_num(values).reshape(-1, 25).mean(axis=1))
 
 
+def until_the_first_block(call: Callable[[], object]) -> None:
+    """Make a call up to the moment at which it wants the first data block of a file."""
+
+    class Reached(BaseException):
+        pass
+
+    def stop(*_: object) -> None:
+        raise Reached
+
+    with unittest.mock.patch.object(BigWig, "_inflated", stop), contextlib.suppress(Reached):
+        call()
+
+
 def medians(calls: dict[str, Callable[[int], object]]) -> list[dict[str, object]]:
     """Measure milliseconds per call. Calls take turns in every round; the first round warms up."""
     spent: dict[str, list[tuple[float, float]]] = {name: [] for name in calls}
@@ -81,6 +97,9 @@ def main() -> None:
                 "`epixs.open_tracks` (opens no file)": lambda _: epixs.open_tracks(table, regions),
                 "`epixs.ingest` (into a store, durable)": lambda number: epixs.ingest(
                     table, regions, folder / f"{number}.zarr"
+                ),
+                "the same, up to the first data block": lambda number: until_the_first_block(
+                    lambda: epixs.ingest(table, regions, folder / f"{number}.begun.zarr")
                 ),
                 "pyBigWig: `values` and means, in memory": lambda _: by_pybigwig(folder),
             }

@@ -55,14 +55,15 @@ def predictor(trained: TrainedModel, pairs: Sequence[Pair], factors: Any = None)
 def _own(trained: TrainedModel, species: str) -> Read:
     """Read the model's own genome factors of a species."""
     part, offset = trained.axis.part(species), trained.axis.offsets(species)
-    fine, medium, coarse = (
+    tables = [
         table.numpy()[first : first + count]
         for table, first, count in zip(trained.model.genome.tables, offset, part.n_positions, strict=True)
-    )
+    ]
 
     def read(start: int, stop: int) -> tuple[Floats, Floats, Ints]:
-        _, *at, which = _rows(part, start, stop)
-        return fine[start:stop], np.concatenate([medium[at[0]], coarse[at[1]]], axis=1), which
+        positions, first, which = _places(part, start, stop)
+        medium, large = (tables[scale][positions[first, scale]] for scale in (1, 2))
+        return tables[0][start:stop], np.concatenate([medium, large], axis=1), which
 
     return read
 
@@ -73,21 +74,17 @@ def _of_store(factors: Any, trained: TrainedModel) -> Read:
 
     def read(start: int, stop: int) -> tuple[Floats, Floats, Ints]:
         values = factors.read(start, stop)
-        first, _, _, which = _rows(factors.plan.part, start, stop)
+        _, first, which = _places(factors.plan.part, start, stop)
         return np.ascontiguousarray(values[:, :n_fine]), np.ascontiguousarray(values[first, n_fine:]), which
 
     return read
 
 
-def _rows(part: SpeciesAxis, start: int, stop: int) -> tuple[Any, Any, Any, Ints]:
-    """Find the 250 bp positions of some bins.
+def _places(part: SpeciesAxis, start: int, stop: int) -> tuple[Ints, npt.NDArray[np.int64], Ints]:
+    """Return the positions of bins at each scale, the first bin of each 250 bp, and the number of each bin's.
 
-    Returns
-    -------
-    The first of the bins in each, counted from `start`; their numbers, and those of their 5 kbp positions;
-    and for each bin, in which of them it is.
+    Both are counted from `start`.
     """
     positions = part.positions(np.arange(start, stop))
     begins = np.diff(positions[:, 1], prepend=-1) != 0
-    first = np.flatnonzero(begins)
-    return first, positions[first, 1], positions[first, 2], (np.cumsum(begins) - 1).astype(np.int32)
+    return positions, np.flatnonzero(begins), (np.cumsum(begins) - 1).astype(np.int32)
