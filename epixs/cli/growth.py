@@ -100,6 +100,11 @@ def extend(
     remark_on_experiments(plan.fit_axis)
     for text in _beyond_bounds(extended_bounds(trained, plan.axis), plan.fit_axis):
         remark(text)
+    if plan.new_species and trained.kind.reads_signal and len(trained.axis.species) == 1:
+        remark(
+            "the model was trained on one species, so that no assay was ever hidden from it: expect little of "
+            f"zero-shot tracks of {plan.species}"
+        )
     if plan.untouched:
         remark(
             f"{counted(plan.untouched, 'new experiment')} of biosamples and assays that the model knows: "
