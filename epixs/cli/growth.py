@@ -102,8 +102,8 @@ def extend(
         remark(text)
     if plan.new_species and trained.kind.reads_signal and len(trained.axis.species) == 1:
         remark(
-            "the model was trained on one species, so that no assay was ever hidden from it: expect little of "
-            f"zero-shot tracks of {plan.species}"
+            "the model was trained on one species, so that no assay was ever hidden from it: expect little "
+            f"of zero-shot tracks of {plan.species}"
         )
     if plan.untouched:
         remark(
