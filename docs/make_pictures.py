@@ -43,7 +43,7 @@ def experiments_of(imputed: str) -> tuple[str, str]:
 
 def photograph(browser: Any, url: str, experiment: tuple[str, str]) -> None:
     """Take a picture of the browser page when it has drawn an experiment."""
-    tab = browser.new_page(viewport={"width": 1200, "height": 420})
+    tab = browser.new_page(viewport={"width": 1200, "height": 440})
     tab.goto(url)
     for name, label in zip(("biosample", "assay"), experiment, strict=True):
         tab.wait_for_selector("body[data-ready=true]")
