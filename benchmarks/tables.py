@@ -46,7 +46,7 @@ def by_experiment(config: Config) -> Config:
     """Experiments held out, of the species alone too."""
     return replace(
         config,
-        split=replace(config.split, by="experiment", folds=3),
+        split=replace(config.split, by="experiment", folds=4),
         training_sets=(TrainingSet(f"{Path(config.split.store).stem} only"), *config.training_sets),
     )
 
