@@ -6,6 +6,7 @@ that `--exclude` reads; each contains the fingerprint of the whole split.
 
 from __future__ import annotations
 
+import csv
 import functools
 import itertools
 from collections import Counter
@@ -107,19 +108,30 @@ class Split:
             If the folder holds something else.
         """
         folder, texts = Path(folder), self._texts()
-        is_same = folder.is_dir() and all((folder / name).is_file() for name in texts)
-        is_same = is_same and all((folder / name).read_text("utf-8") == text for name, text in texts.items())
-        if not is_same or len([*folder.iterdir()]) > len(texts):
+        if not self._begun_in(folder, texts):
             check_new_folder(folder, ConfigError)
             folder.mkdir(parents=True, exist_ok=True)
-            for name, text in texts.items():
+        for name, text in texts.items():
+            if not (folder / name).exists():
                 write_text(folder / name, text)
         return [folder / name for name in texts]
+
+    def _begun_in(self, folder: Path, texts: Mapping[str, str]) -> bool:
+        """Whether a folder holds some or all files of this split, and nothing else."""
+        if not folder.is_dir():
+            return False
+        there = {path.name: path for path in folder.iterdir()}
+        return bool(there) and all(
+            name in texts and path.is_file() and path.read_text("utf-8") == texts[name]
+            for name, path in there.items()
+        )
 
     def _texts(self) -> dict[str, str]:
         texts = {}
         for number, fold in enumerate(self.folds, 1):
-            texts[f"fold-{number}.tsv"] = self.table(fold).to_csv(sep="\t", index=False, lineterminator="\n")
+            texts[f"fold-{number}.tsv"] = self.table(fold).to_csv(
+                sep="\t", index=False, lineterminator="\n", quoting=csv.QUOTE_NONE
+            )
             for species in dict.fromkeys(place[0] for place in fold.regions):
                 lines = [
                     f"{chrom}\t{start}\t{end}\t{name}\n" for s, chrom, start, end, name in fold.regions
@@ -311,10 +323,11 @@ def _with_regions(folds: Sequence[Fold], parts: Sequence[SpeciesAxis], seed: int
     for part in parts:
         places = _places(part, len(folds))
         order = functools.partial(_digest_of, seed, part.species)
-        sizes = {str(at): place[3] - place[2] for at, place in enumerate(places)}
+        sizes = {f"{chrom}:{start}-{stop}": stop - start for _, chrom, start, stop, _ in places}
         fold_of = _balanced(sizes, len(folds), order)
-        for at, place in enumerate(places):
-            withheld[fold_of[str(at)]].append(place)
+        for place in places:
+            _, chrom, start, stop, _ = place
+            withheld[fold_of[f"{chrom}:{start}-{stop}"]].append(place)
     return [replace(fold, regions=tuple(own)) for fold, own in zip(folds, withheld, strict=True)]
 
 

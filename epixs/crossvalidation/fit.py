@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import gc
 import shutil
 import time
@@ -56,7 +57,9 @@ def carry_out(run: str, keep: str, store: Store, fits: Sequence[Fit]) -> Iterato
         except EpixsError as error:
             raise type(error)(f"{fit.description}: {error.message}") from error
         text = (
-            rows_of(fit, evaluation).to_csv(sep="\t", index=False, na_rep="NA", lineterminator="\n").encode()
+            rows_of(fit, evaluation)
+            .to_csv(sep="\t", index=False, na_rep="NA", lineterminator="\n", quoting=csv.QUOTE_NONE)
+            .encode()
         )
         store.put(scores_key(fit), [text])
         row: FitRow = {

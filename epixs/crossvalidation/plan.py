@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import importlib.metadata
 import platform
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from epixs.axis.aliases import Alias, read_aliases
+from epixs.axis.aliases import Alias, check_used, read_aliases
 from epixs.axis.axis import JointAxis, SpeciesAxis
 from epixs.axis.join import joint_axis
-from epixs.axis.splits import Fold, Split, split
+from epixs.axis.splits import Fold, Split, split_parts
 from epixs.catalog.pairs import Pair, read_pairs
 from epixs.config import Settings
 from epixs.crossvalidation.settings import Config, ScoringSettings, TrainingSet, read_config
@@ -203,15 +203,16 @@ def plan_crossvalidation(config: Config | str | Path) -> CrossValidation:
     config = config if isinstance(config, Config) else read_config(config)
     baselines_named(config.evaluation.baselines)
     target, wanted = config.split.store, config.split
-    folds = split(
-        target, by=wanted.by, folds=wanted.folds or None, assay_class=wanted.assay_class, seed=wanted.seed
-    )
-    aliases = tuple(read_aliases(config.run.assay_alias)) if config.run.assay_alias else ()
+    aliases_of = _aliases_by_stores(config)
+    # By joint names, so that an assay that has two names is held out whole.
+    own = joint_axis([target], (), aliases_of([target])).parts
+    folds = split_parts(own, wanted.by, wanted.folds or None, wanted.assay_class, wanted.seed)
     fits: list[Fit] = []
     costs: dict[tuple[str, str], Cost] = {}
     not_imputed: list[tuple[str, str, Pair]] = []
     stores: dict[str, Mapping[str, str]] = {}
     for one in config.training_sets:
+        aliases = aliases_of([target, *one.others])
         whole = joint_axis([target, *one.others], (), aliases)
         stores |= {part.source: _described(part) for part in whole.parts}
         outside = _outside(one, whole)
@@ -263,6 +264,27 @@ def plan_crossvalidation(config: Config | str | Path) -> CrossValidation:
         tuple(not_imputed),
         costs,
     )
+
+
+def _aliases_by_stores(config: Config) -> Callable[[Sequence[str]], tuple[Alias, ...]]:
+    """Return a function that gives the aliases that some stores use; each alias must be one of some store."""
+    aliases = read_aliases(config.run.assay_alias) if config.run.assay_alias else []
+    others = [path for one in config.training_sets for path in one.others]
+    parts = {path: joint_axis([path]).parts[0] for path in dict.fromkeys([config.split.store, *others])}
+    assays = {path: set(part.experiments["assay"]) for path, part in parts.items()}
+    by_species: dict[str, list[str]] = {}
+    for path, part in parts.items():
+        by_species.setdefault(part.species, []).extend(assays[path])
+    check_used(aliases, by_species)
+
+    def used(stores: Sequence[str]) -> tuple[Alias, ...]:
+        return tuple(
+            row
+            for row in aliases
+            if any(row.species in ("", parts[path].species) and row.alias in assays[path] for path in stores)
+        )
+
+    return used
 
 
 def estimated_seconds(plan: CrossValidation) -> float:

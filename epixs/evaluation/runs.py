@@ -18,8 +18,16 @@ from epixs.catalog.tsv import read_tsv
 from epixs.declared import read_json_file
 from epixs.errors import ConfigError, closest
 from epixs.evaluation import ladder
-from epixs.evaluation.metrics import ACROSS_UNITS, HIGHER_IS_BETTER
-from epixs.evaluation.table import AVERAGE, IMPUTED, KNOWN_METRICS, MOST_NAMED, TRACKS
+from epixs.evaluation.metrics import ACROSS_UNITS
+from epixs.evaluation.table import (
+    AVERAGE,
+    HELD_OUT,
+    IMPUTED,
+    KNOWN_METRICS,
+    MOST_NAMED,
+    TRACKS,
+    needs_units,
+)
 
 NOBODY = "-"
 """Placeholder for a missing training set, model, seed or fold: in rows of baselines or of one evaluation."""
@@ -133,22 +141,40 @@ def read_run(run: str | Path | pd.DataFrame, metric: str | None = None, single: 
     if len(kept) < len(table):
         some = len(table.loc[table["role"] == TRAINED_ON, EXPERIMENT].drop_duplicates())
         notes.append(f"{some} experiments that were trained on are in no table")
-    if metric not in HIGHER_IS_BETTER and metric not in ACROSS_UNITS:
+    if needs_units(metric):
         strange = kept.loc[~kept["same_units"], EXPERIMENT].drop_duplicates()
         if len(strange):
             notes.append(
                 f"{len(strange)} experiments were observed in other units than they were predicted in, and "
-                f"are in no table of {metric}: compare them by {' or '.join(ACROSS_UNITS[:2])}"
+                f"are in no table of {metric}: compare them by "
+                f"{' or '.join([name for name in ACROSS_UNITS if name in table][:2])}"
             )
         kept = kept[kept["same_units"]]
     if kept.empty:
         raise ConfigError(
             "no score is left", got="; ".join(notes), expected="experiments that were not trained on"
         )
+    if kept[metric].isna().all():
+        raise ConfigError(
+            f"no experiment has a {metric}",
+            got="; ".join([*notes, f"no value in {len(kept)} rows"]),
+            expected="another metric, or evaluate with what this one needs (docs/metrics.md)",
+        )
+    chosen_by = len(kept.loc[kept["role"] == HELD_OUT, EXPERIMENT].drop_duplicates())
+    if chosen_by:
+        notes.append(
+            f"{chosen_by} experiments are held out: they were not trained on, but chose when training "
+            f"stopped, so their scores are a little too good"
+        )
+    kept = _of_one_role(kept, notes)
     grouped = kept.groupby([*EXPERIMENT, *METHOD], sort=False)[metric]
     means = grouped.mean().where(grouped.count() == grouped.size())
     wide = _without_copies(pd.DataFrame(means.unstack(METHOD)))  # noqa: PD010 (keeps what is NaN)
     wide = wide.reindex(columns=_ordered(wide.columns, kept))
+    empty: list[Any] = list(wide.columns[wide.isna().all().to_numpy()])
+    if empty:
+        names = ", ".join(method_name(method, True) for method in empty)
+        notes.append(f"no {metric} on any experiment, and in no table: {names}")
     at = kept.drop_duplicates(EXPERIMENT).set_index(EXPERIMENT).reindex(wide.index)
     return Scores(
         wide,
@@ -245,6 +271,24 @@ def _single_species(table: pd.DataFrame, plan: SavedPlan | None) -> str:
         return known[0] if known else ""
     sets = plan["config"]["training_sets"]
     return next((name for name in known if name in sets and not sets[name]["others"]), "")
+
+
+def _of_one_role(table: pd.DataFrame, notes: list[str]) -> pd.DataFrame:
+    """Leave out experiments that are zero-shot to some models and not to others; they are noted."""
+    is_zero_shot = table.assign(zero_shot=table["role"] == ZERO_SHOT).groupby(EXPERIMENT)["zero_shot"]
+    mixed = is_zero_shot.transform("nunique") > 1
+    if mixed.any():
+        some = len(table.loc[mixed, EXPERIMENT].drop_duplicates())
+        notes.append(
+            f"{some} experiments are in no table: their assay was trained on by some models or folds only"
+        )
+    if mixed.all():
+        raise ConfigError(
+            "no score is left",
+            got="; ".join(notes),
+            expected="models that all have the assays of the experiments, or all lack them",
+        )
+    return table[~mixed]
 
 
 def _incomplete(table: pd.DataFrame) -> list[str]:

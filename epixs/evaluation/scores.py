@@ -177,7 +177,7 @@ def evaluate(
             | {"method": method, "bins": scored.bins, "observed_bins": scored.observed_bins}
             | {"same_units": row not in other_units}
             | dict(values)
-            | {"skill": 1 - values["mse"] / average if average > 0 else np.nan}
+            | {"skill": 1 - values["mse"] / average if average > 0 and row not in other_units else np.nan}
             for method, values in scored.metrics.items()
         ]
     columns = [

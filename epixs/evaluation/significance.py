@@ -217,6 +217,8 @@ def _codes(
     if len(labels) != values.size:
         raise ConfigError("labels", got=f"{len(labels)} labels", expected=f"{values.size}, one per value")
     codes, unique = pd.factorize(pd.Series(list(labels), dtype=object)[known])
+    if (codes < 0).any():
+        raise ConfigError("labels", got=f"{int((codes < 0).sum())} missing", expected="one for each value")
     return codes, len(unique)
 
 

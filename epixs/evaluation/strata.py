@@ -13,6 +13,7 @@ import numpy.typing as npt
 
 from epixs.catalog.tsv import read_tsv
 from epixs.errors import RegionError
+from epixs.evaluation.table import MOST_NAMED
 from epixs.genome.assembly import is_number
 from epixs.genome.regions import BIN_SIZE, Regions
 
@@ -150,8 +151,18 @@ def read_strata(annotations: Annotations, regions: Regions, mode: str = "correct
     for label, path in _peak_files(annotations.peaks).items():
         rows = [(i.chrom, *_bins(i, False)) for i in read_bed(path)]
         peaks[label] = _cover(rows, regions, {}, once=True)
+    left_out = _cover([(c, s, e) for c, pairs in black.items() for s, e in pairs], regions, {}, once=True)
+    if blacklist and not left_out.total:
+        notes.append(f"{annotations.blacklist} has nothing in the regions: it leaves out no bin")
+    without = [" / ".join(label) for label, cover in peaks.items() if not cover.total]
+    if without:
+        more = ", ..." if len(without) > MOST_NAMED else ""
+        notes.append(
+            f"the peaks of {len(without)} experiments have nothing in the regions: "
+            f"{', '.join(without[:MOST_NAMED])}{more}"
+        )
     return Strata(
-        _cover([(c, s, e) for c, pairs in black.items() for s, e in pairs], regions, {}, once=True),
+        left_out,
         strata if genes or enhancers else (),
         peaks,
         tuple(notes),

@@ -26,6 +26,11 @@ HELD_OUT = "held out"
 """Role of whole experiments that were not trained on, but that chose when training stopped."""
 
 
+def track_labels(scores: pd.DataFrame) -> list[str]:
+    """List the columns that tell tracks apart: scores of several species may be combined."""
+    return [name for name in ("species", "assay", "biosample") if name in scores]
+
+
 UNFAIR = ladder.UNFAIR.name
 """Name of the mean over the species' own experiments of an assay that training never saw.
 
@@ -84,7 +89,7 @@ class Evaluation:
             more = "; ..." if len(names) > MOST_NAMED else ""
             if names:
                 kinds.append(f"{len(names)} {kind} ({'; '.join(names[:MOST_NAMED])}{more})")
-        tracks = len(self.scores[["assay", "biosample"]].drop_duplicates())
+        tracks = len(self.scores[track_labels(self.scores)].drop_duplicates())
         return f"odd rows, beside or among {tracks} scored tracks: {'; '.join(kinds)}" if kinds else ""
 
     def summary(self) -> pd.DataFrame:
@@ -109,9 +114,10 @@ class Evaluation:
         zero-shot for average activity.
         """
         scores = self.scores
-        if metric not in {*HIGHER_IS_BETTER, *ACROSS_UNITS} and "same_units" in scores:
+        if needs_units(metric) and "same_units" in scores:
             scores = scores[scores["same_units"]]
-        table = scores.pivot_table(index=["role", "assay", "biosample"], columns="method", values=metric)
+        labels = ["role", *track_labels(scores)]
+        table = scores.pivot_table(index=labels, columns="method", values=metric)
         if method not in table or IMPUTED not in table:
             return {}
         both = table[[IMPUTED, method]].dropna()
@@ -173,7 +179,7 @@ def method_means(scores: pd.DataFrame) -> list[dict[str, Any]]:
     methods = list(dict.fromkeys(scores["method"]))
     means: dict[str, dict[str, Any]] = {method: {"method": method} for method in methods}
     for metric in metric_columns(scores):
-        table = scores.pivot_table(index=["assay", "biosample"], columns="method", values=metric)
+        table = scores.pivot_table(index=track_labels(scores), columns="method", values=metric)
         table = table.reindex(columns=methods)
         shared = np.ones(len(table), dtype=bool)
         compared: set[str] = set()
@@ -191,6 +197,11 @@ def method_means(scores: pd.DataFrame) -> list[dict[str, Any]]:
     return list(means.values())
 
 
+def needs_units(metric: str) -> bool:
+    """Whether a metric means nothing if a track was observed in other units than it was predicted in."""
+    return metric == "skill" or metric not in {*HIGHER_IS_BETTER, *ACROSS_UNITS}
+
+
 def metric_columns(scores: pd.DataFrame) -> list[str]:
     """List the columns of a table of scores that are metrics."""
     return [name for name in scores.columns if name in KNOWN_METRICS]
@@ -205,7 +216,9 @@ def missing_correlations(scores: pd.DataFrame) -> list[str]:
         lacking = part[part[correlation].isna() & part["mse"].notna() & ~is_constant]
         tracks: dict[str, list[str]] = {}
         for row in lacking.itertuples():
-            tracks.setdefault(f"{row.biosample} / {row.assay}", []).append(str(row.method))
+            label = f"{row.biosample} / {row.assay}"
+            species = getattr(row, "species", None)
+            tracks.setdefault(f"{species} / {label}" if species else label, []).append(str(row.method))
         if tracks:
             total = int((part["method"] == IMPUTED).sum())
             named = [f"{name} ({', '.join(methods)})" for name, methods in tracks.items()]
@@ -220,7 +233,7 @@ def missing_correlations(scores: pd.DataFrame) -> list[str]:
 
 def partly_scored(scores: pd.DataFrame) -> list[str]:
     """Note the tracks with few scored bins, because a method has no value on their other observed bins."""
-    tracks = scores.drop_duplicates(["role", "assay", "biosample"])
+    tracks = scores.drop_duplicates(["role", *track_labels(scores)])
     share = tracks["bins"] / tracks["observed_bins"].where(tracks["observed_bins"] > 0)
     few = tracks.assign(share=share)[share < WHOLE_SHARE].sort_values("share", kind="stable")
     if few.empty:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import html
 from collections.abc import Sequence
 from pathlib import Path
@@ -73,7 +74,7 @@ def write_report(
     written = []
     for name, table in (("scores", evaluation.scores), ("summary", evaluation.summary())):
         path = folder / f"{name}.tsv"
-        table.to_csv(path, sep="\t", index=False, na_rep="NA")
+        table.to_csv(path, sep="\t", index=False, na_rep="NA", quoting=csv.QUOTE_NONE)
         written.append(path)
     page = folder / "report.html"
     write_text(page, evaluation_html(evaluation, sources))
@@ -127,7 +128,11 @@ def typeset(tables: Tables, format: str) -> str:
     if format not in FORMATS:
         raise ConfigError("format", got=repr(format), expected=" or ".join(FORMATS))
     if format == "tsv":
-        return str(tidy_table(tables).to_csv(sep="\t", index=False, na_rep="NA", lineterminator="\n"))
+        return str(
+            tidy_table(tables).to_csv(
+                sep="\t", index=False, na_rep="NA", lineterminator="\n", quoting=csv.QUOTE_NONE
+            )
+        )
     made = [_RENDER[format](title, table) for title, table in printed_tables(tables).items()]
     return "\n".join(made)
 

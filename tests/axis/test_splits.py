@@ -1,5 +1,6 @@
 """Splits: folds share nothing, depend only on labels and seed, and leave enough to train on."""
 
+import dataclasses
 from collections import Counter
 
 import pandas as pd
@@ -188,3 +189,31 @@ def test_withheld_regions_are_written_as_bed(store, tmp_path):
     assert sorted("".join(texts).splitlines()) == [
         "chr1\t0\t25000\tr0-1", "chr1\t25000\t50000\tr0-2", "chr1\t50000\t75000\tr0-3"
     ]  # fmt: skip
+
+
+def test_a_split_whose_writing_was_interrupted_is_completed(store, tmp_path):
+    made = split(store, folds=3, out=tmp_path)
+    text = (tmp_path / "fold-2.tsv").read_text()
+    (tmp_path / "fold-2.tsv").unlink()
+    assert split(store, folds=3, out=tmp_path) == made
+    assert (tmp_path / "fold-2.tsv").read_text() == text
+
+
+def test_quotes_in_labels_are_read_back(tmp_path):
+    labels = [(f'b{b} 8"', f"a{a}") for b in range(3) for a in range(3)]
+    write_store(tmp_path / "quoted.zarr", planted(0, 3, 3), labels=labels)
+    made = split(tmp_path / "quoted.zarr", folds=3, out=tmp_path / "folds")
+    assert read_pairs(tmp_path / "folds" / "fold-1.tsv") == list(made.folds[0].pairs)
+
+
+def test_the_order_of_regions_is_nothing():
+    labels = [(b, a) for b in range(4) for a in range(4)]
+    one = species(labels, regions=6)
+    turned = dataclasses.replace(
+        one,
+        regions=Regions("mm10", *(tuple(reversed(x)) for x in
+                        (one.regions.name, one.regions.chrom, one.regions.start, one.regions.end))),
+    )  # fmt: skip
+    first, second = (split_parts([part], "region", 3, "", 0) for part in (one, turned))
+    for a, b in zip(first.folds, second.folds, strict=True):
+        assert set(a.regions) == set(b.regions)

@@ -5,8 +5,9 @@ import pytest
 
 from epixs.axis.join import joint_axis
 from epixs.crossvalidation.plan import outside_core, plan_crossvalidation
-from epixs.errors import ConfigError, TrainingError
+from epixs.errors import AxisError, ConfigError, TrainingError
 from tests.crossvalidation.worlds import ALONE, AVOCADO, JOINT, write_config, write_stores
+from tests.worlds import planted, write_store
 
 
 @pytest.fixture(scope="module")
@@ -83,3 +84,31 @@ def test_a_training_set_may_leave_out_more(stores):
     plan = plan_crossvalidation(write_config(stores, JOINT + 'exclude = "some.tsv"\n', AVOCADO))
     assert all(("human", "b0", "a0") in fit.exclude for fit in plan.fits)
     assert all(("human", "b0", "a0") not in fit.pairs for fit in plan.fits)
+
+
+def test_an_assay_of_two_names_is_held_out_whole(stores, tmp_path):
+    labels = [(f"b{b}", "old a0" if (b, a) == (0, 0) else f"a{a}") for b in range(4) for a in range(4)]
+    write_store(tmp_path / "mouse.zarr", planted(1, 4, 4, where=1), labels=labels, species="mouse")
+    write_store(tmp_path / "human.zarr", planted(0, 4, 4, where=0), species="human",
+                labels=[(f"b{b}", f"a{a}") for b in range(4) for a in range(4)])  # fmt: skip
+    (tmp_path / "alias.tsv").write_text("assay\talias\na0\told a0\n")
+    run = 'assay_alias = "alias.tsv"'
+    plan = plan_crossvalidation(write_config(tmp_path, JOINT, AVOCADO, split='by = "assay"', run=run))
+    for fit in plan.fits:
+        mouse = fit.axis().parts[0]
+        assert not set(mouse.training["assay"]) & {assay for _, _, assay in fit.pairs}
+
+
+def test_an_alias_of_another_species_is_no_error_of_one_species_alone(stores, tmp_path):
+    labels = [(f"b{b}", f"a{a}") for b in range(4) for a in range(4)]
+    write_store(tmp_path / "mouse.zarr", planted(1, 4, 4, where=1), labels=labels, species="mouse")
+    theirs = [(b, f"their {a}") for b, a in labels]
+    write_store(tmp_path / "human.zarr", planted(0, 4, 4, where=0), labels=theirs, species="human")
+    (tmp_path / "alias.tsv").write_text("assay\talias\n" + "".join(f"a{a}\ttheir a{a}\n" for a in range(4)))
+    plan = plan_crossvalidation(
+        write_config(tmp_path, ALONE, JOINT, AVOCADO, run='assay_alias = "alias.tsv"')
+    )
+    assert {len(fit.axis().assays) for fit in plan.fits} == {4}
+    (tmp_path / "alias.tsv").write_text("assay\talias\na0\tnobody's\n")
+    with pytest.raises(AxisError, match="alias that no store has"):
+        plan_crossvalidation(write_config(tmp_path, ALONE, JOINT, AVOCADO, run='assay_alias = "alias.tsv"'))

@@ -228,3 +228,37 @@ def test_assays_with_too_few_experiments_are_said_to_be_unable_to_stand_out(scor
     assert "1 of 4 assays have too few experiments ever to stand out: m0" in tables(few, draws=50).notes[-1]
     with pytest.raises(ConfigError, match=r"single; got 'mous' .did you mean 'mouse'"):
         species_differences(scores, single="mous")
+
+
+def test_an_experiment_that_is_zero_shot_to_some_models_only_is_in_no_table(noise):
+    joint = pd.DataFrame(rows("joint", noise(0.2)))
+    joint.loc[:2, "role"] = "zero-shot"
+    both = pd.concat([pd.DataFrame(rows("mouse", noise(0.3))), joint], ignore_index=True)
+    for table in (both, both[::-1]):
+        made = tables(table)
+        assert "3 experiments are in no table" in " ".join(made.notes)
+        assert only(made.imputation, "mouse")["experiments"] == len(EXPERIMENTS) - 3
+        assert made.zero_shot.empty
+
+
+def test_experiments_that_chose_when_training_stopped_are_noted(scores):
+    scores.loc[scores["biosample"] == "b0", "role"] = "held out"
+    assert "4 experiments are held out" in " ".join(tables(scores).notes)
+
+
+def test_a_metric_that_nothing_has_is_refused_and_a_method_without_it_named(scores):
+    scores["pearson"] = np.nan
+    with pytest.raises(ConfigError, match="no experiment has a pearson"):
+        tables(scores, metric="pearson")
+    scores.loc[scores["model"] != "-", "pearson"] = 0.5
+    assert "no pearson on any experiment, and in no table: average activity" in " ".join(
+        tables(scores, metric="pearson").notes
+    )
+
+
+def test_skill_is_not_averaged_over_other_units(scores):
+    scores["skill"], scores["same_units"] = 0.5, scores["biosample"] != "b0"
+    scores.loc[scores["biosample"] == "b0", "skill"] = -200.0
+    made = tables(scores, metric="skill")
+    assert only(made.imputation, "mouse")["mean"] == 0.5
+    assert "4 experiments were observed in other units" in " ".join(made.notes)

@@ -248,3 +248,18 @@ def test_noise_in_the_place_of_scored_tracks_reaches_no_baseline(world, imputed,
     fair = scores[scores["method"] != UNFAIR]
     assert len(fair) > 4
     assert fair["pearson"].abs().max() < 0.1  # bins of noise go with nothing
+
+
+def test_tracks_of_two_species_with_the_same_names_are_not_one():
+    head = {"role": "excluded", "assay_class": "histone", "assay": "a", "biosample": "b"}
+    scores = pd.DataFrame(
+        [
+            head | {"species": species, "method": method, "mse": mse, "pearson": 0.5}
+            for species, mse in (("human", 0.1), ("mouse", 0.5))
+            for method, mse in (("imputed", mse), ("average activity", 0.3))
+        ]
+    )
+    evaluation = Evaluation(scores, [])
+    assert evaluation.better_than() == {"excluded": (1, 2)}
+    overall = evaluation.summary().query("method == 'imputed' and assay_class == 'overall'").iloc[0]
+    assert overall["scored"] == overall["experiments"] == 2

@@ -182,3 +182,8 @@ def test_a_missing_value_is_the_worst_and_a_method_counts_once():
         challenge_ranking(pd.concat([table, table]))
     with pytest.raises(ConfigError, match="at least one of mse"):
         challenge_ranking(table.drop(columns=["mse", "gwcorr"]))
+
+
+def test_a_value_without_its_cluster_is_refused():
+    with pytest.raises(ConfigError, match="1 missing"):
+        bootstrap_interval([1.0, 2.0, 3.0], clusters=["a", None, "b"])

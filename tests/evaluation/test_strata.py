@@ -159,3 +159,12 @@ def test_bed_files_may_be_gzipped_and_have_headers(tmp_path):
     assert [(i.start, i.strand) for i in read_bed(tmp_path / "a.bed.gz")] == [(1, ""), (3, "-")]
     with pytest.raises(RegionError, match="does not exist"):
         read_bed(tmp_path / "none.bed")
+
+
+def test_files_that_leave_everything_as_it_is_are_noted(tmp_path):
+    blacklist = write(tmp_path / "black.bed", ("1", 0, 5_000))
+    assert "has nothing in the regions" in " ".join(
+        read_strata(Annotations(blacklist=blacklist), WHOLE).notes
+    )
+    blacklist = write(tmp_path / "black.bed", ("chr1", 0, 25))
+    assert not read_strata(Annotations(blacklist=blacklist), WHOLE).notes
