@@ -57,6 +57,8 @@ def split(
             f"{counted(len(made.kept), 'experiment')} in no fold, so that each assay and biosample keeps one "
             f"in training: {names}"
         )
+    if by == "region":
+        remark("`epixs crossvalidate` withholds these regions; `epixs train --exclude` does not")
     say(f"{out}: split {made.fingerprint}")
     if json:
         folds_made = [
@@ -90,7 +92,6 @@ def crossvalidate(
     from epixs.cluster.client import open_client
     from epixs.crossvalidation.plan import estimated_seconds, plan_crossvalidation
     from epixs.crossvalidation.run import crossvalidate as run
-    from epixs.evaluation.table import metric_columns
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", EpixsWarning)
@@ -113,16 +114,38 @@ def crossvalidate(
             scores = run(settings, out=out, client=client, progress=counting(bar, "fits"))
     for text in scores.attrs["notes"]:
         remark(text)
-    columns = [name for name in ("mse", "skill", "pearson", "spearman") if name in metric_columns(scores)]
-    groups = scores.groupby(["training_set", "method"], sort=False)
-    rows = [[*key, len(part), *(float(part[name].mean()) for name in columns)] for key, part in groups]
-    show_table(
-        "means over experiments, folds and seeds", ["training set", "method", "scored", *columns], rows
-    )
     folder = out or Path(settings.run.folder)
+    _show_means(folder)
     say(f"{folder / 'scores.tsv'}: {counted(len(scores), 'row')} of {counted(len(plan.fits), 'fit')}")
     if json:
         print_json({"run": folder, "plan": plan.to_dict(), "scores": scores, "notes": scores.attrs["notes"]})
+
+
+def _show_means(folder: Path) -> None:
+    """Show the means of all methods over the experiments that all of them have."""
+    from epixs.errors import ConfigError
+    from epixs.evaluation.comparison import tables
+    from epixs.evaluation.runs import NOBODY
+
+    try:
+        made = tables(folder)
+    except ConfigError as error:  # say, all experiments were trained on
+        remark(str(error))
+        return
+    for title, table in (
+        (f"{made.metric} of experiments whose assay was trained on", made.imputation),
+        (f"{made.metric} of experiments whose assay was not", made.zero_shot),
+    ):
+        rows = [
+            [row.training_set if row.training_set != NOBODY else "", row.method, row.experiments, row.mean]
+            for row in table.itertuples()
+            if row.group == "overall"
+        ]
+        if rows:
+            show_table(title, ["training set", "method", "experiments", "mean"], rows)
+    for note in made.notes:
+        remark(note)
+    say(f"intervals and tests: epixs tables {folder}")
 
 
 def _show_plan(plan: Any) -> None:

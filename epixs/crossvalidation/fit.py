@@ -15,13 +15,12 @@ from epixs.axis.join import joint_axis
 from epixs.cluster.client import take_one_thread
 from epixs.compendium.read import open_compendium, regions_of
 from epixs.crossvalidation.plan import Fit
-from epixs.crossvalidation.settings import ALL, MODELS, ScoringSettings
+from epixs.crossvalidation.settings import ALL, MODELS
 from epixs.crossvalidation.status import FitRow
 from epixs.errors import EpixsError
 from epixs.evaluation.ladder import baselines_named
 from epixs.evaluation.runs import NOBODY
 from epixs.evaluation.scores import evaluate
-from epixs.evaluation.strata import Annotations
 from epixs.evaluation.table import IMPUTED, Evaluation
 from epixs.factors.fit import fit_genome
 from epixs.factors.store import open_factors
@@ -117,14 +116,8 @@ def _fitted_and_scored(fit: Fit, folder: Path, regions: Path) -> Evaluation:
         folder / "imputed.zarr",
         scored,
         mode=settings.mode,  # type: ignore[arg-type]
-        annotations=_annotations(settings),
+        annotations=settings.annotations,
         baselines=baselines_named(settings.baselines),
-    )
-
-
-def _annotations(settings: ScoringSettings) -> Annotations:
-    return Annotations(
-        *(getattr(settings, name) or None for name in ("genes", "enhancers", "blacklist", "peaks"))
     )
 
 

@@ -19,6 +19,7 @@ from epixs.config import Settings
 from epixs.crossvalidation.settings import Config, ScoringSettings, TrainingSet, read_config
 from epixs.errors import ConfigError, EpixsError
 from epixs.evaluation.ladder import baselines_named
+from epixs.evaluation.strata import content_of
 from epixs.imputation.pairs import imputable
 from epixs.storage.fingerprint import digest
 from epixs.storage.ledger import Record
@@ -203,7 +204,7 @@ def plan_crossvalidation(config: Config | str | Path) -> CrossValidation:
     config = config if isinstance(config, Config) else read_config(config)
     baselines_named(config.evaluation.baselines)
     target, wanted = config.split.store, config.split
-    aliases_of = _aliases_by_stores(config)
+    aliases_of, annotations = _aliases_by_stores(config), content_of(config.evaluation.annotations)
     # By joint names, so that an assay that has two names is held out whole.
     own = joint_axis([target], (), aliases_of([target])).parts
     folds = split_parts(own, wanted.by, wanted.folds or None, wanted.assay_class, wanted.seed)
@@ -225,7 +226,7 @@ def plan_crossvalidation(config: Config | str | Path) -> CrossValidation:
             ]
             if not pairs:
                 continue
-            content = digest([stores[part.source] for part in whole.parts])
+            content = digest([*(stores[part.source] for part in whole.parts), *annotations])
             first = len(fits)
             for name, settings in config.models.items():
                 cost = _checked(axis, settings, one.name, name)

@@ -13,6 +13,7 @@ from epixs.errors import ConfigError, closest
 from epixs.evaluation.ladder import LADDER
 from epixs.evaluation.metrics import Mode
 from epixs.evaluation.runs import NOBODY
+from epixs.evaluation.strata import Annotations
 from epixs.models.settings import DEFAULT_KIND, settings_from
 from epixs.storage.location import is_url
 
@@ -137,6 +138,13 @@ class ScoringSettings(CheckedSettings):
     enhancers: str = ""
     blacklist: str = ""
     peaks: str = ""
+
+    @property
+    def annotations(self) -> Annotations:
+        """The files, as `epixs.evaluate` takes them."""
+        return Annotations(
+            self.genes or None, self.enhancers or None, self.blacklist or None, self.peaks or None
+        )
 
 
 @dataclass(frozen=True)

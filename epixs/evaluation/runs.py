@@ -6,7 +6,7 @@ A run is a cross-validation or one evaluation. An experiment's score is its mean
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypedDict
 
@@ -90,6 +90,8 @@ class Scores:
         Training experiments of each experiment's biosample; NaN where unknown.
     single
         Training set of one species.
+    alone
+        All training sets that are known to be of one species.
     notes
         Notes on rows that were left out.
     """
@@ -99,6 +101,7 @@ class Scores:
     zero_shot: npt.NDArray[np.bool_]
     tracks: npt.NDArray[np.float64]
     single: str
+    alone: frozenset[str]
     notes: list[str]
 
     @property
@@ -182,6 +185,7 @@ def read_run(run: str | Path | pd.DataFrame, metric: str | None = None, single: 
         (at["role"] == ZERO_SHOT).to_numpy(),
         at[TRACKS].to_numpy(dtype=float),
         single or _single_species(table, plan),
+        _of_one_species(plan),
         notes,
     )
 
@@ -273,6 +277,12 @@ def _single_species(table: pd.DataFrame, plan: SavedPlan | None) -> str:
     return next((name for name in known if name in sets and not sets[name]["others"]), "")
 
 
+def _of_one_species(plan: SavedPlan | None) -> frozenset[str]:
+    """Return the training sets without other species in a plan."""
+    sets = plan["config"]["training_sets"] if plan else {}
+    return frozenset(name for name, one in sets.items() if not one["others"])
+
+
 def _of_one_role(table: pd.DataFrame, notes: list[str]) -> pd.DataFrame:
     """Leave out experiments that are zero-shot to some models and not to others; they are noted."""
     is_zero_shot = table.assign(zero_shot=table["role"] == ZERO_SHOT).groupby(EXPERIMENT)["zero_shot"]
@@ -340,9 +350,7 @@ def chosen(scores: Scores, rows: npt.NDArray[np.bool_]) -> Scores:
     """Select the scores of some experiments, and the methods that have any of them."""
     wide = scores.wide[rows]
     wide = wide.loc[:, wide.notna().any()]
-    return Scores(
-        wide, scores.metric, scores.zero_shot[rows], scores.tracks[rows], scores.single, scores.notes
-    )
+    return replace(scores, wide=wide, zero_shot=scores.zero_shot[rows], tracks=scores.tracks[rows])
 
 
 def method_name(method: Method, several_models: bool = False) -> str:

@@ -94,7 +94,7 @@ def _pairs(scores: Scores) -> Iterator[tuple[Method, Method]]:
     models = [method for method in scores.methods if method[1] != NOBODY]
     for joint in models:
         single = (scores.single, *joint[1:])
-        if joint != single and single in models:
+        if joint != single and single in models and joint[0] not in scores.alone:
             yield single, joint
 
 

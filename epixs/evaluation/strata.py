@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import hashlib
 import zlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -215,6 +216,17 @@ def _peak_files(table: str | Path | None) -> dict[tuple[str, str], Path]:
     rows = read_tsv(Path(table), ("biosample", "assay", "path"), what="table of peaks", error=RegionError)
     folder = Path(table).parent
     return {(str(row.biosample), str(row.assay)): folder / str(row.path) for row in rows.itertuples()}
+
+
+def content_of(annotations: Annotations) -> list[str]:
+    """Compute the SHA-256 of each annotation file, those that a table of peaks names included."""
+    given = (annotations.blacklist, annotations.genes, annotations.enhancers, annotations.peaks)
+    paths = [Path(path) for path in given if path] + [*_peak_files(annotations.peaks).values()]
+    digests = []
+    for path in paths:
+        with open(path, "rb") as file:
+            digests.append(hashlib.file_digest(file, "sha256").hexdigest())
+    return digests
 
 
 def _nothing_there(path: str | Path, regions: Regions) -> RegionError:

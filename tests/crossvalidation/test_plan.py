@@ -112,3 +112,12 @@ def test_an_alias_of_another_species_is_no_error_of_one_species_alone(stores, tm
     (tmp_path / "alias.tsv").write_text("assay\talias\na0\tnobody's\n")
     with pytest.raises(AxisError, match="alias that no store has"):
         plan_crossvalidation(write_config(tmp_path, ALONE, JOINT, AVOCADO, run='assay_alias = "alias.tsv"'))
+
+
+def test_the_content_of_annotation_files_decides_the_scores(stores):
+    (stores / "black.bed").write_text("chr1\t0\t25\n")
+    table = '[evaluation]\nblacklist = "black.bed"\n'
+    first = plan_crossvalidation(write_config(stores, ALONE, AVOCADO, table)).fits[0]
+    (stores / "black.bed").write_text("chr1\t0\t50\n")
+    second = plan_crossvalidation(write_config(stores, ALONE, AVOCADO, table)).fits[0]
+    assert first.fingerprint != second.fingerprint
