@@ -57,7 +57,7 @@ def split(
             f"{counted(len(made.kept), 'experiment')} in no fold, so that each assay and biosample keeps one "
             f"in training: {names}"
         )
-    if by == "region":
+    if by.value == "region":
         remark("`epixs crossvalidate` withholds these regions; `epixs train --exclude` does not")
     say(f"{out}: split {made.fingerprint}")
     if json:
