@@ -61,10 +61,20 @@ class SavedConfig(TypedDict):
     training_sets: dict[str, SavedTrainingSet]
 
 
+class SavedFit(TypedDict):
+    """A fit in the saved plan of a run. Only its name is read."""
+
+    training_set: str
+    model: str
+    seed: int
+    fold: str
+
+
 class SavedPlan(TypedDict):
-    """The saved plan of a run. Only its configuration is read."""
+    """The saved plan of a run. Only its configuration and its fits are read."""
 
     config: SavedConfig
+    fits: list[SavedFit]
 
 
 RANK = ACROSS_UNITS[0]
@@ -139,7 +149,7 @@ def read_run(run: str | Path | pd.DataFrame, metric: str | None = None, single: 
     if single is not None and single not in set(table["training_set"]):
         known = list(dict.fromkeys(table["training_set"]))
         raise ConfigError("single", got=f"{single!r}{closest(single, known)}", expected="; ".join(known))
-    notes += _incomplete(table)
+    notes += _incomplete(table, plan)
     kept = table[table["role"] != TRAINED_ON]
     if len(kept) < len(table):
         some = len(table.loc[table["role"] == TRAINED_ON, EXPERIMENT].drop_duplicates())
@@ -301,12 +311,15 @@ def _of_one_role(table: pd.DataFrame, notes: list[str]) -> pd.DataFrame:
     return table[~mixed]
 
 
-def _incomplete(table: pd.DataFrame) -> list[str]:
-    """Note the fits without scores: each training set and model is expected with each seed and fold."""
+def _incomplete(table: pd.DataFrame, plan: SavedPlan | None) -> list[str]:
+    """Note the fits without scores: those of the plan, or without one each method with each seed and fold."""
     models = table[table["model"] != NOBODY]
     there = set(_distinct(models, ["training_set", "model", "seed", "fold"]))
-    fits = _distinct(models, ["seed", "fold"])
-    wanted = [(*one, *fit) for one in _distinct(models, ["training_set", "model"]) for fit in fits]
+    if plan:
+        wanted = [(f["training_set"], f["model"], str(f["seed"]), f["fold"]) for f in plan["fits"]]
+    else:
+        fits = _distinct(models, ["seed", "fold"])
+        wanted = [(*one, *fit) for one in _distinct(models, ["training_set", "model"]) for fit in fits]
     lacking = [fit for fit in wanted if fit not in there]
     if not lacking:
         return []

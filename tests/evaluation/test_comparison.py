@@ -175,16 +175,30 @@ def test_a_run_is_read_from_its_folder_and_its_plan_says_which_training_set_is_o
     scores.iloc[::-1].to_csv(tmp_path / "scores.tsv", sep="\t", index=False, na_rep="NA")
     assert only(tables(tmp_path, draws=50).imputation, "mouse")["against"] == "joint, avocado"  # the first
     sets = {"joint": {"others": ["h.zarr"]}, "mouse": {"others": []}}
-    (tmp_path / "crossvalidation.json").write_text(json.dumps({"config": {"training_sets": sets}}))
+    fits = [
+        {"training_set": name, "model": "avocado", "seed": seed, "fold": "1"}
+        for name in sets
+        for seed in (0, 1)
+    ]
+    plan = {"config": {"training_sets": sets}, "fits": fits}
+    (tmp_path / "crossvalidation.json").write_text(json.dumps(plan))
     found = tables(tmp_path, draws=50)
     assert only(found.imputation, "joint")["against"] == "mouse, avocado"
     assert only(found.imputation, "joint")["mean"] == pytest.approx(
         only(tables(scores, draws=50).imputation, "joint")["mean"], rel=1e-15
     )
+    first = scores["seed"].isin(["-", "0"])
+    scores[first].to_csv(tmp_path / "scores.tsv", sep="\t", index=False, na_rep="NA")
+    assert "2 of 4 fits have no scores" in tables(tmp_path, draws=50).notes[0]
+    plan["fits"] = [fit for fit in fits if fit["seed"] == 0]
+    (tmp_path / "crossvalidation.json").write_text(json.dumps(plan))
+    assert not any("no scores" in note for note in tables(tmp_path, draws=50).notes)
     (tmp_path / "crossvalidation.json").write_text("{")
     with pytest.raises(ConfigError, match=r"crossvalidation\.json is damaged; got JSONDecodeError"):
         tables(tmp_path)
-    (tmp_path / "crossvalidation.json").write_text(json.dumps({"config": {"training_sets": {"joint": []}}}))
+    (tmp_path / "crossvalidation.json").write_text(
+        json.dumps({"config": {"training_sets": {"joint": []}}, "fits": []})
+    )
     with pytest.raises(
         ConfigError, match=r"damaged: config\.training_sets\[\.\.\.\]; got array; expected object"
     ):
