@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import html
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from types import SimpleNamespace
@@ -207,7 +208,12 @@ def _printed_assays(table: pd.DataFrame, metric: str) -> pd.DataFrame:
 
 
 def _markdown(title: str, table: pd.DataFrame) -> str:
-    return f"**{title}**\n\n{markdown_table(table)}"
+    return f"**{title}**\n\n{markdown_table(table.rename(columns=_plain).map(_plain))}"
+
+
+def _plain(text: str) -> str:
+    """Escape what Markdown would take for markup; `markdown_table` escapes the bars between cells."""
+    return re.sub(r"([\\`*]|(?<=\])\()", r"\\\1", html.escape(text, quote=False))
 
 
 def _latex(title: str, table: pd.DataFrame) -> str:

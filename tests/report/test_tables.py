@@ -58,7 +58,7 @@ def made():
 
 def test_typeset_tables_escape_names():
     markdown = typeset(made(), "markdown")
-    assert "| a&<b>\\|_ | 3.0000 [" in markdown
+    assert "| a&amp;&lt;b&gt;\\|_ | 3.0000 [" in markdown
     page = typeset(made(), "html")
     assert "a&amp;&lt;b&gt;|_" in page
     assert "<b>" not in page
