@@ -108,23 +108,13 @@ class Split:
             If the folder holds something else.
         """
         folder, texts = Path(folder), self._texts()
-        if not self._begun_in(folder, texts):
+        if not _is_begun(folder, texts):
             check_new_folder(folder, ConfigError)
             folder.mkdir(parents=True, exist_ok=True)
         for name, text in texts.items():
             if not (folder / name).exists():
                 write_text(folder / name, text)
         return [folder / name for name in texts]
-
-    def _begun_in(self, folder: Path, texts: Mapping[str, str]) -> bool:
-        """Whether a folder holds some or all files of this split, and nothing else."""
-        if not folder.is_dir():
-            return False
-        there = {path.name: path for path in folder.iterdir()}
-        return bool(there) and all(
-            name in texts and path.is_file() and path.read_text("utf-8") == texts[name]
-            for name, path in there.items()
-        )
 
     def _texts(self) -> dict[str, str]:
         texts = {}
@@ -140,6 +130,15 @@ class Split:
                 several = len({place[0] for place in fold.regions}) > 1
                 texts[f"fold-{number}{f'.{slug(species)}' * several}.bed"] = "".join(lines)
         return texts
+
+
+def _is_begun(folder: Path, texts: Mapping[str, str]) -> bool:
+    """Whether a folder holds some or all of the files with these texts, and nothing else."""
+    there = [*folder.iterdir()] if folder.is_dir() else []
+    return bool(there) and all(
+        path.name in texts and path.is_file() and path.read_text("utf-8") == texts[path.name]
+        for path in there
+    )
 
 
 def split(

@@ -163,6 +163,7 @@ def read_run(run: str | Path | pd.DataFrame, metric: str | None = None, single: 
                 f"{' or '.join([name for name in ACROSS_UNITS if name in table][:2])}"
             )
         kept = kept[kept["same_units"]]
+    kept = _of_one_role(kept, notes)
     if kept.empty:
         raise ConfigError(
             "no score is left", got="; ".join(notes), expected="experiments that were not trained on"
@@ -179,7 +180,6 @@ def read_run(run: str | Path | pd.DataFrame, metric: str | None = None, single: 
             f"{chosen_by} experiments are held out: they were not trained on, but chose when training "
             f"stopped, so their scores are a little too good"
         )
-    kept = _of_one_role(kept, notes)
     grouped = kept.groupby([*EXPERIMENT, *METHOD], sort=False)[metric]
     means = grouped.mean().where(grouped.count() == grouped.size())
     wide = _without_copies(pd.DataFrame(means.unstack(METHOD)))  # noqa: PD010 (keeps what is NaN)
@@ -301,12 +301,6 @@ def _of_one_role(table: pd.DataFrame, notes: list[str]) -> pd.DataFrame:
         some = len(table.loc[mixed, EXPERIMENT].drop_duplicates())
         notes.append(
             f"{some} experiments are in no table: their assay was trained on by some models or folds only"
-        )
-    if mixed.all():
-        raise ConfigError(
-            "no score is left",
-            got="; ".join(notes),
-            expected="models that all have the assays of the experiments, or all lack them",
         )
     return table[~mixed]
 

@@ -219,11 +219,19 @@ def _peak_files(table: str | Path | None) -> dict[tuple[str, str], Path]:
 
 
 def content_of(annotations: Annotations) -> list[str]:
-    """Compute the SHA-256 of each annotation file, those that a table of peaks names included."""
+    """Compute the SHA-256 of each annotation file, those that a table of peaks names included.
+
+    Raises
+    ------
+    RegionError
+        If one does not exist.
+    """
     given = (annotations.blacklist, annotations.genes, annotations.enhancers, annotations.peaks)
     paths = [Path(path) for path in given if path] + [*_peak_files(annotations.peaks).values()]
     digests = []
     for path in paths:
+        if not path.is_file():
+            raise RegionError(f"annotation file {path} does not exist")
         with open(path, "rb") as file:
             digests.append(hashlib.file_digest(file, "sha256").hexdigest())
     return digests

@@ -26,7 +26,7 @@ HELD_OUT = "held out"
 """Role of whole experiments that were not trained on, but that chose when training stopped."""
 
 
-def track_labels(scores: pd.DataFrame) -> list[str]:
+def track_columns(scores: pd.DataFrame) -> list[str]:
     """List the columns that tell tracks apart: scores of several species may be combined."""
     return [name for name in ("species", "assay", "biosample") if name in scores]
 
@@ -89,7 +89,7 @@ class Evaluation:
             more = "; ..." if len(names) > MOST_NAMED else ""
             if names:
                 kinds.append(f"{len(names)} {kind} ({'; '.join(names[:MOST_NAMED])}{more})")
-        tracks = len(self.scores[track_labels(self.scores)].drop_duplicates())
+        tracks = len(self.scores[track_columns(self.scores)].drop_duplicates())
         return f"odd rows, beside or among {tracks} scored tracks: {'; '.join(kinds)}" if kinds else ""
 
     def summary(self) -> pd.DataFrame:
@@ -116,7 +116,7 @@ class Evaluation:
         scores = self.scores
         if needs_units(metric) and "same_units" in scores:
             scores = scores[scores["same_units"]]
-        labels = ["role", *track_labels(scores)]
+        labels = ["role", *track_columns(scores)]
         table = scores.pivot_table(index=labels, columns="method", values=metric)
         if method not in table or IMPUTED not in table:
             return {}
@@ -179,7 +179,7 @@ def method_means(scores: pd.DataFrame) -> list[dict[str, Any]]:
     methods = list(dict.fromkeys(scores["method"]))
     means: dict[str, dict[str, Any]] = {method: {"method": method} for method in methods}
     for metric in metric_columns(scores):
-        table = scores.pivot_table(index=track_labels(scores), columns="method", values=metric)
+        table = scores.pivot_table(index=track_columns(scores), columns="method", values=metric)
         table = table.reindex(columns=methods)
         shared = np.ones(len(table), dtype=bool)
         compared: set[str] = set()
@@ -233,7 +233,7 @@ def missing_correlations(scores: pd.DataFrame) -> list[str]:
 
 def partly_scored(scores: pd.DataFrame) -> list[str]:
     """Note the tracks with few scored bins, because a method has no value on their other observed bins."""
-    tracks = scores.drop_duplicates(["role", *track_labels(scores)])
+    tracks = scores.drop_duplicates(["role", *track_columns(scores)])
     share = tracks["bins"] / tracks["observed_bins"].where(tracks["observed_bins"] > 0)
     few = tracks.assign(share=share)[share < WHOLE_SHARE].sort_values("share", kind="stable")
     if few.empty:

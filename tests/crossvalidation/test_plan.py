@@ -5,7 +5,7 @@ import pytest
 
 from epixs.axis.join import joint_axis
 from epixs.crossvalidation.plan import outside_core, plan_crossvalidation
-from epixs.errors import AxisError, ConfigError, TrainingError
+from epixs.errors import AxisError, ConfigError, RegionError, TrainingError
 from tests.crossvalidation.worlds import ALONE, AVOCADO, JOINT, write_config, write_stores
 from tests.worlds import planted, write_store
 
@@ -86,20 +86,21 @@ def test_a_training_set_may_leave_out_more(stores):
     assert all(("human", "b0", "a0") not in fit.pairs for fit in plan.fits)
 
 
-def test_an_assay_of_two_names_is_held_out_whole(stores, tmp_path):
-    labels = [(f"b{b}", "old a0" if (b, a) == (0, 0) else f"a{a}") for b in range(4) for a in range(4)]
+def test_an_assay_of_two_names_is_held_out_whole(tmp_path):
+    labels = [(f"b{b}", f"old a{a}" if b == 0 else f"a{a}") for b in range(4) for a in range(4)]
     write_store(tmp_path / "mouse.zarr", planted(1, 4, 4, where=1), labels=labels, species="mouse")
     write_store(tmp_path / "human.zarr", planted(0, 4, 4, where=0), species="human",
                 labels=[(f"b{b}", f"a{a}") for b in range(4) for a in range(4)])  # fmt: skip
-    (tmp_path / "alias.tsv").write_text("assay\talias\na0\told a0\n")
+    (tmp_path / "alias.tsv").write_text("assay\talias\n" + "".join(f"a{a}\told a{a}\n" for a in range(4)))
     run = 'assay_alias = "alias.tsv"'
     plan = plan_crossvalidation(write_config(tmp_path, JOINT, AVOCADO, split='by = "assay"', run=run))
+    assert plan.fits
     for fit in plan.fits:
         mouse = fit.axis().parts[0]
         assert not set(mouse.training["assay"]) & {assay for _, _, assay in fit.pairs}
 
 
-def test_an_alias_of_another_species_is_no_error_of_one_species_alone(stores, tmp_path):
+def test_an_alias_of_another_species_is_no_error_of_one_species_alone(tmp_path):
     labels = [(f"b{b}", f"a{a}") for b in range(4) for a in range(4)]
     write_store(tmp_path / "mouse.zarr", planted(1, 4, 4, where=1), labels=labels, species="mouse")
     theirs = [(b, f"their {a}") for b, a in labels]
@@ -121,3 +122,6 @@ def test_the_content_of_annotation_files_decides_the_scores(stores):
     (stores / "black.bed").write_text("chr1\t0\t50\n")
     second = plan_crossvalidation(write_config(stores, ALONE, AVOCADO, table)).fits[0]
     assert first.fingerprint != second.fingerprint
+    (stores / "peaks.tsv").write_text("biosample\tassay\tpath\nb0\ta0\tnone.bed\n")
+    with pytest.raises(RegionError, match=r"none\.bed does not exist"):
+        plan_crossvalidation(write_config(stores, ALONE, AVOCADO, '[evaluation]\npeaks = "peaks.tsv"\n'))

@@ -16,6 +16,7 @@ from epixs.compendium.read import open_compendium
 from epixs.crossvalidation.plan import plan_crossvalidation
 from epixs.crossvalidation.run import crossvalidate, read_scores
 from epixs.errors import ConfigError, StoreError
+from epixs.evaluation.comparison import tables
 from epixs.evaluation.table import AVERAGE
 from epixs.report.describe import info, status
 from epixs.storage.ledger import read_ledger, write_record
@@ -241,3 +242,15 @@ def test_withheld_regions_are_scored_alone(model, stores, tmp_path):
         assert set(mine["observed_bins"]) == {bins}
         assert {*zip(mine["biosample"], mine["assay"], strict=True)} == {pair[1:] for pair in fold.pairs}
     assert not (tmp_path / "run" / "regions").exists()
+
+
+def test_the_verb_ends_with_means_over_the_experiments_that_all_methods_have(config, undisturbed, tmp_path):
+    folder = shutil.copytree(undisturbed, tmp_path / "run")
+    result = CliRunner().invoke(app, ["crossvalidate", str(config), "--out", str(folder)])
+    assert result.exit_code == 0, result.output
+    found = tables(folder).imputation.query("group == 'overall'")
+    rows = [line.split() for line in result.output.splitlines()]
+    for row in found.itertuples():
+        name = [*f"{row.training_set} {row.method}".replace("-", "").split()]
+        assert [*name, "16", f"{row.mean:.4f}"] in rows
+    assert f"epixs tables {folder}" in result.output.replace("\n", "")
