@@ -12,6 +12,7 @@ WITH_EXAMPLE = (
 )  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", WITH_EXAMPLE)
 def test_the_example_gives_what_it_says(name, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)

@@ -25,9 +25,9 @@ from tests.jobs import JOBS, ingest_human, killed, small_tiles
 from tests.patience import PATIENCE
 from tests.servers import DaskProcesses, flaky_proxy
 
+pytestmark = pytest.mark.slow
+
 VERBS = list(JOBS)
-SLOW = [verb if verb == "ingest" else pytest.param(verb, marks=pytest.mark.slow) for verb in JOBS]
-"""Where processes start that import TensorFlow."""
 
 
 @pytest.fixture(autouse=True)
@@ -106,7 +106,7 @@ def tiles_done(path):
     return len(read_ledger(open_store(path), Any))
 
 
-@pytest.mark.parametrize("verb", SLOW)
+@pytest.mark.parametrize("verb", VERBS)
 def test_a_worker_is_killed(verb, inputs, cluster, tmp_path, is_as_if_nothing_had_happened):
     from distributed import Client
 
@@ -119,7 +119,7 @@ def test_a_worker_is_killed(verb, inputs, cluster, tmp_path, is_as_if_nothing_ha
     is_as_if_nothing_had_happened(verb, tmp_path / "a.zarr", same_bits=verb != "fit-genome")
 
 
-@pytest.mark.parametrize("verb", SLOW)
+@pytest.mark.parametrize("verb", VERBS)
 def test_the_scheduler_is_killed(verb, inputs, cluster, tmp_path, is_as_if_nothing_had_happened):
     from distributed import Client
 
@@ -136,7 +136,7 @@ def test_the_scheduler_is_killed(verb, inputs, cluster, tmp_path, is_as_if_nothi
     is_as_if_nothing_had_happened(verb, tmp_path / "a.zarr", same_bits=verb != "fit-genome")
 
 
-@pytest.mark.parametrize("verb", SLOW)
+@pytest.mark.parametrize("verb", VERBS)
 def test_the_client_is_killed(verb, inputs, cluster, tmp_path, is_as_if_nothing_had_happened):
     assert killed(verb, inputs, tmp_path / "a.zarr", cluster.address, tiles=2) == -signal.SIGKILL
     assert not open_store(tmp_path / "a.zarr").is_complete
@@ -146,8 +146,7 @@ def test_the_client_is_killed(verb, inputs, cluster, tmp_path, is_as_if_nothing_
 
 @pytest.mark.parametrize(
     ("verb", "seed"),
-    [("ingest", 0), ("ingest", 1), ("ingest", 2)]
-    + [pytest.param(verb, 0, marks=pytest.mark.slow) for verb in ("impute", "fit-genome")],
+    [("ingest", 0), ("ingest", 1), ("ingest", 2)] + [(verb, 0) for verb in ("impute", "fit-genome")],
 )
 def test_a_process_is_killed_at_random_moments(
     verb, seed, inputs, undisturbed, tmp_path, is_as_if_nothing_had_happened
@@ -263,7 +262,6 @@ def test_an_object_store_that_does_not_answer_says_so_to_every_verb(world, s3, m
             open_compendium(foreign)
 
 
-@pytest.mark.slow
 def test_workers_that_impute_write_the_same(inputs, tmp_path, is_as_if_nothing_had_happened):
     """Spawned workers open the model from its folder; a tile that is lost is imputed again."""
     with open_client(workers=1) as client:

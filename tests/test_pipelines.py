@@ -78,6 +78,7 @@ echo "Submitted batch job $!"
 """
 
 
+@pytest.mark.slow
 def test_slurm_workers(world, inputs, tmp_path, monkeypatch, capsys):
     """`sbatch` here starts the very job script that dask-jobqueue wrote, on this machine."""
     pytest.importorskip("dask_jobqueue")
@@ -153,6 +154,7 @@ def test_a_slurm_job_that_is_queued_again_goes_on_training(world, tmp_path, comm
     assert open_model(tmp_path / "model").axis.species == ("mouse",)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("step", STEPS)
 def test_a_script_that_cannot_go_on_says_so_in_one_line(step, tmp_path, command_line):
     whole = (PIPELINES / "laptop.toml").read_text()

@@ -127,12 +127,14 @@ def test_a_name_that_is_not_there_is_an_attribute_error():
         _ = epixs.nothing
 
 
+@pytest.mark.slow
 def test_models_are_registered_with_keras_once_they_are_looked_at():
     registered = "keras.saving.get_registered_object('epixs>DeepTensorFactorization') is not None"
     done = python(f"import keras\nfrom epixs import DeepTensorFactorization\nassert {registered}")
     assert done.returncode == 0, done.stderr
 
 
+@pytest.mark.slow
 def test_another_backend_of_keras_is_refused_in_words():
     done = python("from epixs import build_model", KERAS_BACKEND="numpy")
     assert "got KERAS_BACKEND=numpy; expected tensorflow" in done.stderr

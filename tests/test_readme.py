@@ -3,6 +3,8 @@
 import re
 from pathlib import Path
 
+import pytest
+
 from epixs.cli.app import VERBS
 from epixs.simulation.demo import demo
 
@@ -18,6 +20,7 @@ def test_commands_exist():
     assert set(re.findall(r"epixs (\w+) ", lines)) == {"browse"} <= {verb.__name__ for verb in VERBS}
 
 
+@pytest.mark.slow
 def test_the_demo_leaves_what_is_shown(tmp_path):
     demo(tmp_path / "demo", size="tiny")
     for store in re.findall(r" (demo/\S+\.zarr)", README):

@@ -11,7 +11,9 @@ from epixs.checks.qc import quality
 from epixs.cli.app import app
 from epixs.compendium.remove import remove_experiments
 from epixs.errors import AxisError, ConfigError, StoreError, TrainingError
+from epixs.evaluation.runs import read_run
 from epixs.evaluation.scores import evaluate
+from epixs.evaluation.strata import Annotations
 from epixs.factors.selection import plan_factors
 from epixs.imputation.pairs import choose_pairs
 from epixs.imputation.write import impute
@@ -178,8 +180,13 @@ def test_roles_are_those_of_the_files_that_training_saw(tmp_path):
     )
     now = again.scores.query("biosample == 'b3' and assay == 'a2'")["role"].iloc[0]
     if before == "training":
-        assert now == "excluded"
-        assert "1 experiments have other files than in training" in again.notes[0]
+        assert now == "replaced"
+        assert (
+            "1 experiments have other files than in training, and are 'replaced': b3 / a2" in again.notes[0]
+        )
+        assert "1 experiments that were trained on, from another file, are in no table" in " ".join(
+            read_run(again.scores).notes
+        )
     impute(trained, store, tmp_path / "few.zarr", pairs=excluded[:1])
     assert (
         "3 observed experiments that training never saw were not imputed"
@@ -187,6 +194,7 @@ def test_roles_are_those_of_the_files_that_training_saw(tmp_path):
     )
 
 
+@pytest.mark.slow
 def test_removed_rows_of_other_species_are_in_no_baseline(tmp_path):
     human_labels = [(b, a) for b in ("h1", "h2") for a in ("a0", "a1", "a2")]
     human = write_store(tmp_path / "h.zarr", planted(2, 2, 3), labels=human_labels, species="human")
@@ -214,6 +222,22 @@ def test_plots_find_a_track_by_either_of_its_assays_names(tmp_path):
         assert plot(
             tmp_path / "i.zarr", store, biosample="y", assay=name, locus="chr1:0-25,000", out=tmp_path / "p.png"
         ) == []  # fmt: skip
+
+
+def test_peaks_name_an_assay_by_either_of_its_names(tmp_path):
+    from epixs.axis.aliases import Alias
+
+    labels = [("x", "A1"), ("w", "A1"), ("y", "A"), ("z", "A")]
+    store = write_store(tmp_path / "s.zarr", planted(1, 2, 2), labels=labels)
+    trained = model_of(tmp_path / "m", store, aliases=[Alias("A", "A1")])
+    impute(trained, store, tmp_path / "i.zarr", everything=True)
+    (tmp_path / "a.bed").write_text("chr1\t0\t500\n")
+    for name in ("A", "A1"):
+        (tmp_path / "peaks.tsv").write_text(f"biosample\tassay\tpath\ny\t{name}\ta.bed\n")
+        annotations = Annotations(peaks=tmp_path / "peaks.tsv")
+        found = evaluate(tmp_path / "i.zarr", store, annotations=annotations)
+        assert found.scores.dropna(subset="auprc")["biosample"].unique().tolist() == ["y"]
+        assert not any("peaks" in note for note in found.notes)
 
 
 def test_the_class_of_an_assay_is_no_matter_of_the_order_of_the_stores(tmp_path):

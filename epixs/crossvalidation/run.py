@@ -19,7 +19,7 @@ from epixs.crossvalidation.plan import CrossValidation, Fit, plan_crossvalidatio
 from epixs.crossvalidation.settings import ALL, Config
 from epixs.crossvalidation.status import TASKS, FitRow
 from epixs.errors import ConfigError
-from epixs.evaluation.runs import PLAN_FILE, SCORES_FILE
+from epixs.evaluation.runs import PLAN, PLAN_FILE, SCORES_FILE
 from epixs.storage.files import write_text
 from epixs.storage.fingerprint import crc32
 from epixs.storage.ledger import Record, read_ledger
@@ -68,7 +68,7 @@ def crossvalidate(
     The table of scores, as in `scores.tsv` in the folder: `training_set model seed fold method species
     biosample assay class` and the columns of `evaluate`. It has one row per fit and experiment, and one per
     baseline for each training set and fold, with model and seed `-`. `attrs["notes"]` are those of
-    `evaluate`.
+    `evaluate`, and `attrs["plan"]` is the plan, by which `tables` knows the training sets of one species.
 
     Raises
     ------
@@ -102,7 +102,7 @@ def crossvalidate(
         store.with_attributes({"status": COMPLETE})
     table = read_scores(folder / SCORES_FILE)
     notes = [note for fit in plan.fits for note in records[fit.key].rows[0]["remarks"]]
-    table.attrs["notes"] = list(dict.fromkeys(notes))
+    table.attrs |= {"notes": list(dict.fromkeys(notes)), PLAN: plan.to_dict()}
     return table
 
 
@@ -134,7 +134,10 @@ def _check_folder(folder: Path) -> None:
 def _prepare(location: str, plan: CrossValidation) -> Store:
     """Open or make the store of tasks, which holds a ledger with one record per fit, and the fits' rows."""
     grid = (len(plan.fits), 1)
-    attributes = {"kind": KIND, "status": UNFINISHED, "plan_settings": json.dumps(plan.settings)}
+    keep = plan.config.run.keep
+    attributes = {
+        "kind": KIND, "status": UNFINISHED, "plan_settings": json.dumps(plan.settings), "keep": keep
+    }  # fmt: skip
 
     def check(store: Store) -> None:
         stored = read_json(store, "plan_settings", store.attributes.get("plan_settings"))
@@ -145,6 +148,14 @@ def _prepare(location: str, plan: CrossValidation) -> Store:
                 got="; ".join(differ[:3]) or f"a store of kind {store.kind}",
                 expected="the same configuration and stores",
                 next_step="name another folder with --out, or delete it",
+            )
+        kept = store.attributes.get("keep", keep)
+        if kept != keep:
+            raise ConfigError(
+                f"keep = {keep!r}: {Path(location).parent} was begun with another setting",
+                got=f"{kept!r} there",
+                expected="the same, so that every fit keeps the same files",
+                next_step=f"set keep = {kept!r} in [run], or name another folder with --out",
             )
 
     def make(again: bool) -> Store:

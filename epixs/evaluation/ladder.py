@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from epixs.compiled import compiled
-from epixs.errors import ConfigError, closest
+from epixs.errors import AxisError, ConfigError, closest
 from epixs.evaluation.baselines import Affine, Carried, Constant, Copy, Mean, RawMean, Recipe
 from epixs.evaluation.columns import Signal, columns, sums_of
 from epixs.evaluation.steps import MISSING, Steps
@@ -259,9 +259,17 @@ def constant(target: Target) -> Recipe | None:
 def carried_average(target: Target) -> Recipe | None:
     """Take the average activity of the assay in another species, at the bin to which each bin is mapped."""
     for other in target.others:
-        rows = other.rows_of(target.assay)
-        if rows and other.species in target.bins:
-            return Carried(other.signal, rows, target.bins[other.species])
+        rows, bins = other.rows_of(target.assay), target.bins.get(other.species)
+        if not rows or bins is None:
+            continue
+        n_bins, highest = target.panel.signal.n_bins, int(np.max(bins, initial=-1))
+        if len(bins) != n_bins or highest >= other.signal.n_bins:
+            raise AxisError(
+                f"mapping of bins to {other.species}",
+                got=f"{len(bins):,} bins, mapped to bins up to {highest:,}",
+                expected=f"{n_bins:,} bins, mapped to bins up to {other.signal.n_bins - 1:,}, or -1",
+            )
+        return Carried(other.signal, rows, bins)
     return None
 
 

@@ -98,6 +98,17 @@ def other_units_in(
     ]
 
 
+def unused_peaks(labels: set[Label], scored: set[Label]) -> list[str]:
+    """Note the peaks of experiments that are not scored."""
+    unused = sorted(labels - scored)
+    if not unused:
+        return []
+    return [
+        f"the peaks of {len(unused)} of {len(labels)} experiments are not used, since no such experiment is "
+        f"scored: {_few([' / '.join(label) for label in unused])}"
+    ]
+
+
 def left_out(rows: dict[Label, int], scored: set[Label], trained: set[Label]) -> list[str]:
     """Note the observed experiments that training never saw and that were not imputed."""
     lacking = sorted(set(rows) - scored - trained)

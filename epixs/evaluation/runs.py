@@ -25,7 +25,10 @@ from epixs.evaluation.table import (
     IMPUTED,
     KNOWN_METRICS,
     MOST_NAMED,
+    REPLACED,
+    SEEN,
     TRACKS,
+    TRAINED_ON,
     needs_units,
 )
 
@@ -40,11 +43,14 @@ METHOD = ["training_set", "model", "method"]
 
 LABELS = [*METHOD, "seed", "fold", *EXPERIMENT]
 
-TRAINED_ON, ZERO_SHOT = "training", "zero-shot"
-"""Roles of experiments that are left out of the tables, and of those in the second table."""
+ZERO_SHOT = "zero-shot"
+"""Role of the experiments in the second table."""
 
 SCORES_FILE, PLAN_FILE = "scores.tsv", "crossvalidation.json"
 """Files of a run; an evaluation has no plan."""
+
+PLAN = "plan"
+"""Name of the attribute of the table of `crossvalidate` that holds its plan."""
 
 MAX_PLAN_BYTES = 1 << 28
 
@@ -135,11 +141,14 @@ def read_run(run: str | Path | pd.DataFrame, metric: str | None = None, single: 
     ConfigError
         If the run has no scores, or none of this metric.
     """
-    table, plan = (run, None) if isinstance(run, pd.DataFrame) else _read_folder(Path(run))
+    if isinstance(run, pd.DataFrame):
+        table, plan = run, run.attrs.get(PLAN)
+    else:
+        table, plan = _read_folder(Path(run))
     is_open = metric is None
     notes, metric = [], metric or "mse"
     table = _canonical(table, metric)
-    untrained = table[table["role"] != TRAINED_ON]
+    untrained = table[~table["role"].isin(SEEN)]
     if is_open and RANK in table and len(untrained) and not untrained["same_units"].any():
         table, metric = _canonical(table, RANK), RANK
         notes.append(
@@ -150,10 +159,11 @@ def read_run(run: str | Path | pd.DataFrame, metric: str | None = None, single: 
         known = list(dict.fromkeys(table["training_set"]))
         raise ConfigError("single", got=f"{single!r}{closest(single, known)}", expected="; ".join(known))
     notes += _incomplete(table, plan)
-    kept = table[table["role"] != TRAINED_ON]
-    if len(kept) < len(table):
-        some = len(table.loc[table["role"] == TRAINED_ON, EXPERIMENT].drop_duplicates())
-        notes.append(f"{some} experiments that were trained on are in no table")
+    for role, why in ((TRAINED_ON, ""), (REPLACED, ", from another file,")):
+        some = len(table.loc[table["role"] == role, EXPERIMENT].drop_duplicates())
+        if some:
+            notes.append(f"{some} experiments that were trained on{why} are in no table")
+    kept = table[~table["role"].isin(SEEN)]
     if needs_units(metric):
         strange = kept.loc[~kept["same_units"], EXPERIMENT].drop_duplicates()
         if len(strange):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,15 @@ from epixs.evaluation.baselines import Imputed, Mean, Recipe
 from epixs.evaluation.columns import Signal
 from epixs.evaluation.ladder import Baseline, Label, Panel, Target
 from epixs.evaluation.metrics import Mode, metrics_of
-from epixs.evaluation.notes import left_out, missing, odd_rows, oddities, other_units_in, unreadable
+from epixs.evaluation.notes import (
+    left_out,
+    missing,
+    odd_rows,
+    oddities,
+    other_units_in,
+    unreadable,
+    unused_peaks,
+)
 from epixs.evaluation.scoring import ScoredPair, score_pairs
 from epixs.evaluation.strata import Annotations, read_strata
 from epixs.evaluation.table import (
@@ -27,7 +36,9 @@ from epixs.evaluation.table import (
     HELD_OUT,
     IMPUTED,
     MOST_NAMED,
+    REPLACED,
     TRACKS,
+    TRAINED_ON,
     Evaluation,
     missing_correlations,
     partly_scored,
@@ -128,7 +139,7 @@ def evaluate(
     notes += unreadable(whole_table, lost_rows, imputed_rows)
     if replaced:
         notes.append(
-            f"{len(replaced)} experiments have other files than in training, and count as not trained on: "
+            f"{len(replaced)} experiments have other files than in training, and are {REPLACED!r}: "
             f"{', '.join(' / '.join(label) for label in sorted(replaced)[:MOST_NAMED])}"
         )
     zero_shot_assays = {a for a, _, _ in common} - {a for _, a in trained | replaced}
@@ -136,6 +147,9 @@ def evaluate(
     neighbours = _open_others(training, species, given, notes) if wants_others else []
     strata = read_strata(annotations or Annotations(), regions_of(observed), mode)
     notes += strata.notes
+    peaks = {(b, names.get(a, a)): cover for (b, a), cover in strata.peaks.items()}
+    notes += unused_peaks(set(peaks), {(b, a) for a, b, _ in common})
+    strata = replace(strata, peaks=peaks)
     truth = Signal.open(store)
     means = _means_by_label(table, names)
     usable = _panel(
@@ -161,8 +175,10 @@ def evaluate(
     rows: list[dict[str, Any]] = []
     for (assay, biosample, row), scored in zip(common, pair_scores, strict=True):
         label = (biosample, assay)
-        role = "training" if label in trained else "zero-shot" if assay in zero_shot_assays else "excluded"
-        if label in held_out and assay not in zero_shot_assays:
+        role = TRAINED_ON if label in trained else "zero-shot" if assay in zero_shot_assays else "excluded"
+        if label in replaced:
+            role = REPLACED
+        elif label in held_out and assay not in zero_shot_assays:
             role = HELD_OUT
         experiment = imputed_table.loc[row]
         labels: dict[str, Any] = {

@@ -25,6 +25,11 @@ ZERO_SHOT = tuple(baseline.name for baseline in ladder.ZERO_SHOT)
 HELD_OUT = "held out"
 """Role of whole experiments that were not trained on, but that chose when training stopped."""
 
+TRAINED_ON, REPLACED = "training", "replaced"
+"""Roles of experiments that were trained on: from the scored file, or from another file of the experiment."""
+
+SEEN = (TRAINED_ON, REPLACED)
+
 
 def track_columns(scores: pd.DataFrame) -> list[str]:
     """List the columns that tell tracks apart: scores of several species may be combined."""
@@ -70,7 +75,8 @@ class Evaluation:
         `expected_pearson`, if the imputed store has it, is what the model expected of the imputed track.
         `skill` is 1 - MSE / MSE of average activity on the same bins.
         `role` is `excluded` (not trained on), `zero-shot` (its assay not trained on in this species),
-        `held out` (not trained on, but it chose when training stopped) or `training`.
+        `held out` (not trained on, but it chose when training stopped), `replaced` (trained on from another
+        file of the same experiment) or `training`.
     notes
         Notes on scores that could not be computed, and why.
     odd_rows
@@ -102,7 +108,7 @@ class Evaluation:
         for role, part in self.scores.groupby("role", sort=False):
             for name, rows in [("overall", part), *part.groupby("assay_class", sort=True)]:
                 head = {"role": role, "assay_class": name}
-                head["experiments"] = int((rows["method"] == IMPUTED).sum())
+                head["experiments"] = len(rows[track_columns(rows)].drop_duplicates())
                 groups += [head | means for means in method_means(rows)]
         return pd.DataFrame(groups)
 
@@ -142,7 +148,7 @@ class Evaluation:
         name = EXPECTED_PEARSON.name
         if name not in self.scores:
             return pd.DataFrame(columns=["role", "expected", "true"])
-        mine = self.scores[(self.scores["method"] == IMPUTED) & (self.scores["role"] != "training")]
+        mine = self.scores[(self.scores["method"] == IMPUTED) & ~self.scores["role"].isin(SEEN)]
         both = mine[["role", name, metric]].dropna()
         return both.set_axis(["role", "expected", "true"], axis=1)
 

@@ -9,7 +9,7 @@ import pandas as pd
 
 from epixs.compendium.read import provenance_of
 from epixs.evaluation.metrics import SHOWN
-from epixs.evaluation.table import AVERAGE, IMPUTED, ZERO_SHOT
+from epixs.evaluation.table import AVERAGE, IMPUTED, SEEN, ZERO_SHOT
 from epixs.report.calibration import Calibration
 from epixs.report.comparison import Track
 from epixs.report.figures.agreement import agreement_of, draw_agreement
@@ -169,7 +169,7 @@ def _extremes(page: Page) -> list[tuple[str, Track]]:
     measured = {(track.biosample, track.assay): track for track in measured_tracks(page)}
     if not measured:
         return []
-    untouched = page.tracks[page.tracks["role"] != "training"]
+    untouched = page.tracks[~page.tracks["role"].isin(SEEN)]
     ranked = (untouched if len(untouched) else page.tracks).copy()
     ranked = ranked[[key in measured for key in zip(ranked["biosample"], ranked["assay"], strict=True)]]
     by_skill = ranked["skill"].notna().any()

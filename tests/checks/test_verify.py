@@ -116,6 +116,7 @@ def test_a_tile_of_other_regions_is_found_and_written_again(store):
     assert verify(path, sources=True) == []
 
 
+@pytest.mark.slow
 def test_a_genome_of_ones_own_can_be_given(store, tmp_path):
     path, catalog, _ = store
     name = catalog.assembly.name

@@ -91,6 +91,7 @@ def test_all_verbs_can_be_quiet():
     assert [v.__name__ for v in VERBS if "quiet" not in inspect.signature(v).parameters] == ["demo"]
 
 
+@pytest.mark.slow
 def test_quiet_leaves_notes_out_and_warnings_in(world, tmp_path):
     """Of a model that is nothing to impute from, the note goes; a result and an error stay."""
     store = tmp_path / "m.zarr"

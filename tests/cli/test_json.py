@@ -93,6 +93,7 @@ def test_remove(store):
     assert ask("remove", store, "b0-a0", "--undo")["restored"] == ["b0-a0"]
 
 
+@pytest.mark.slow
 def test_verify(world, tmp_path):
     store = tmp_path / "m.zarr"
     shutil.copytree(world.store("mouse"), store)
@@ -108,6 +109,7 @@ def test_qc(store, tmp_path):
     assert [Path(name).name for name in measured["files"]] == ["qc.tsv", "qc.html"]
 
 
+@pytest.mark.slow
 def test_train_and_what_follows_from_it(store, tmp_path):
     model, options = tmp_path / "model", ["--model", "avocado", "--hidden", "8", "--epochs", 1]
     dry = ask("train", store, "--out", model, *options, "--dry-run")

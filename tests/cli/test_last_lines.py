@@ -52,6 +52,7 @@ def panel(tmp_path, write_bigwig):
     return tmp_path
 
 
+@pytest.mark.slow
 def test_ingest_info_and_qc_say_what_is_odd(panel):
     done = epixs(
         "ingest", panel / "c.tsv", "--regions", panel / "r.bed", "--out", panel / "o.zarr", "--workers", 1
@@ -72,6 +73,7 @@ def test_ingest_info_and_qc_say_what_is_odd(panel):
     assert "has values on 0.0017 of all bases" in " ".join(quality.stdout.replace("│", " ").split())
 
 
+@pytest.mark.slow
 def test_training_says_whether_it_is_any_good(store, tmp_path):
     options = ["--model", "avocado", "--hidden", "16,16", "--config", tmp_path / "c.toml"]
     (tmp_path / "c.toml").write_text("[training]\nbatch_size = 300\nheld_out = 0.1\nlearning_rate = 0.002\n")
@@ -95,6 +97,7 @@ def test_training_says_whether_it_is_any_good(store, tmp_path):
     assert "; mouse: better than average activity" in good.stdout.splitlines()[-2]
 
 
+@pytest.mark.slow
 def test_resuming_says_where(store, tmp_path):
     (tmp_path / "c.toml").write_text(
         '[model]\nkind = "avocado"\nhidden = [8, 8]\n'
@@ -115,6 +118,7 @@ def test_resuming_says_where(store, tmp_path):
     assert "there is no run to resume, so a new one begins" in begun.output
 
 
+@pytest.mark.slow
 def test_training_says_that_time_ran_out(store, tmp_path):
     done = epixs(
         "train", store, "--out", tmp_path / "m", "--hidden", "8", "--epochs", 50_000, "--max-minutes", 0.05
@@ -124,6 +128,7 @@ def test_training_says_that_time_ran_out(store, tmp_path):
     ) or "time ran out" in said(done)
 
 
+@pytest.mark.slow
 def test_the_plan_counts_what_shapes_genome_factors_and_offers_aliases(store, tmp_path):
     labels = [(b, f"{a}_signal") for b, a in LABELS]
     other = write_store(tmp_path / "rat.zarr", planted(2, 4, 3), labels=labels, species="rat")
@@ -161,6 +166,7 @@ def test_one_track_a_factor_too_large_is_refused(tmp_path):
     assert not (tmp_path / "m").exists()
 
 
+@pytest.mark.slow
 def test_what_cannot_be_compared_is_said(tmp_path):
     human = write_store(tmp_path / "h.zarr", planted(1, 4, 3), labels=LABELS, species="human")
     mouse = write_store(tmp_path / "m.zarr", planted(2, 1, 3), labels=LABELS[:3])
@@ -188,6 +194,7 @@ def test_an_extension_is_compared_with_all_that_its_model_knows(tmp_path):
     assert "assay" in last_lines(done, 1)
 
 
+@pytest.mark.slow
 def test_zero_shot_across_units_is_judged_by_rank(tmp_path):
     human = write_store(tmp_path / "h.zarr", planted(2, 4, 3), labels=LABELS, species="human", unit="p-value")
     mouse = write_store(tmp_path / "m.zarr", planted(1, 4, 3), labels=LABELS, unit="fold change")

@@ -30,6 +30,7 @@ def failure(result):
     return " ".join(result.stderr.split())
 
 
+@pytest.mark.slow
 def test_the_whole_path(world, tmp_path, held_out):
     made = epixs("catalog", world.folder / "metadata.tsv", "--out", world.folder / "cli.tsv")
     assert made.exit_code == 0, made.output

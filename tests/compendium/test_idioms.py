@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 import xarray as xr
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[2]
 WITHOUT_MASKS = {
     'observed.isel(experiment=observed.assay == "H3K4me3")',

@@ -140,6 +140,24 @@ def test_another_configuration_is_refused_in_the_same_folder(undisturbed, stores
         crossvalidate(changed, out=undisturbed)
 
 
+def test_a_run_keeps_the_same_files_of_each_fit(undisturbed, stores):
+    changed = write_config(stores, ALONE, JOINT, AVOCADO, run='keep = "models"', name="changed.toml")
+    with pytest.raises(
+        ConfigError, match="keep = 'models': .* begun with another setting; got 'nothing' there"
+    ):
+        crossvalidate(changed, out=undisturbed)
+
+
+def test_the_table_itself_says_which_training_set_is_of_one_species(config, undisturbed, tmp_path):
+    shutil.copytree(undisturbed, tmp_path / "run")
+    table = crossvalidate(config, out=tmp_path / "run")
+    turned = table.iloc[::-1]
+    one, other = (
+        tables(either).imputation.set_index(["group", "training_set", "method"]) for either in (table, turned)
+    )
+    pd.testing.assert_series_equal(one["against"], other["against"].reindex(one.index))
+
+
 def test_a_folder_of_something_else_is_refused(config, tmp_path):
     (tmp_path / "thesis.txt").write_text("mine")
     with pytest.raises(ConfigError, match="is not empty and no cross-validation"):

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from epixs.errors import ConfigError
+from epixs.errors import AxisError, ConfigError
 from epixs.evaluation.columns import Column, Signal, columns
 from epixs.evaluation.ladder import (
     ASSAY_REGRESSION,
@@ -162,6 +162,15 @@ def test_an_average_is_carried_over_by_a_mapping_of_bins():
     assert got[[0, 2]].tolist() == [5.0, 2.0]
     assert np.isnan(got[1])
     assert CARRIED.recipe(Target("x", "T", mine, mine, (other,), {})) is None
+
+
+@pytest.mark.parametrize("bins", [[3, -1], [4, -1, 0]])
+def test_a_mapping_of_other_bins_is_refused(bins):
+    other = panel({("h", "T"): [1.0, 2.0, 3.0, 4.0]}, "human")
+    mine = panel({("x", "A"): [0.0, 0.0, 0.0]})
+    target = Target("x", "T", mine, mine, (other,), {"human": np.array(bins)})
+    with pytest.raises(AxisError, match="mapping of bins to human.*expected 3 bins, mapped to bins up to 3"):
+        CARRIED.recipe(target)
 
 
 def test_baselines_have_names():

@@ -7,6 +7,7 @@ from epixs.errors import AxisError
 from epixs.evaluation.ladder import LADDER
 from epixs.evaluation.metrics import METRICS
 from epixs.evaluation.scores import evaluate
+from epixs.evaluation.strata import Annotations
 from epixs.evaluation.table import (
     AVERAGE,
     IMPUTED,
@@ -248,6 +249,25 @@ def test_noise_in_the_place_of_scored_tracks_reaches_no_baseline(world, imputed,
     fair = scores[scores["method"] != UNFAIR]
     assert len(fair) > 4
     assert fair["pearson"].abs().max() < 0.1  # bins of noise go with nothing
+
+
+def test_peaks_of_experiments_that_are_not_scored_are_named(world, imputed, held_out, tmp_path):
+    (tmp_path / "a.bed").write_text("chr1\t0\t1000000\n")
+    (_, biosample, assay), rows = held_out[-1], ["biosample\tassay\tpath"]
+    for name in (assay, "H3K4me9"):
+        rows.append(f"{biosample}\t{name}\ta.bed")
+    (tmp_path / "peaks.tsv").write_text("\n".join(rows) + "\n")
+    found = evaluate(imputed, world.store("mouse"), annotations=Annotations(peaks=tmp_path / "peaks.tsv"))
+    named = f"the peaks of 1 of 2 experiments are not used, since no such experiment is scored: {biosample} / H3K4me9"
+    assert any(named in note for note in found.notes)
+
+
+def test_a_track_where_imputed_has_no_value_is_one_of_the_experiments():
+    rows = [("b1", IMPUTED, 1.0), ("b1", AVERAGE, 2.0), ("b2", AVERAGE, 3.0)]
+    head = {"assay": "a", "assay_class": "histone", "role": "excluded", "pearson": 0.5}
+    scores = pd.DataFrame([head | {"biosample": b, "method": m, "mse": e} for b, m, e in rows])
+    summary = Evaluation(scores, []).summary().set_index(["assay_class", "method"])
+    assert summary.loc[("overall", IMPUTED), ["experiments", "scored"]].tolist() == [2, 1]
 
 
 def test_tracks_of_two_species_with_the_same_names_are_not_one():

@@ -292,6 +292,7 @@ def test_what_a_model_imputes_is_written_without_a_store(trained, world, held_ou
             np.testing.assert_array_equal(got, want[: got.size])
 
 
+@pytest.mark.slow
 def test_blocks_of_a_model_travel_to_workers(trained, world, held_out, tmp_path):
     lazy = epixs.open_imputed(trained, world.store("mouse"), pairs=held_out)
     here = epixs.export(lazy, bigwig=tmp_path / "here")

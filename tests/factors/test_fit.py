@@ -108,6 +108,7 @@ def test_imputation_reads_them(made, tmp_path):
         impute(model, made / "here.zarr", tmp_path / "j.zarr", pairs=[HIDDEN], factors=factors)
 
 
+@pytest.mark.slow
 def test_factors_lie_where_their_bins_do(made):
     """Slow oracle: each bin's 5 kbp position and its place in it, counted within its region."""
     store = open_factors(made / "factors")
@@ -129,6 +130,7 @@ def test_factors_lie_where_their_bins_do(made):
     assert not np.isnan(small[6, :beyond]).any()
 
 
+@pytest.mark.slow
 def test_each_block_is_made_again_alone_to_the_bit(made, tmp_path):
     copy = tmp_path / "factors"
     shutil.copytree(made / "factors", copy)
@@ -147,6 +149,7 @@ def test_each_block_is_made_again_alone_to_the_bit(made, tmp_path):
     assert same(copy, made / "factors")
 
 
+@pytest.mark.slow
 def test_threads_of_one_worker_take_turns(made, tmp_path):
     copy = tmp_path / "factors"
     shutil.copytree(made / "factors", copy)
@@ -166,6 +169,7 @@ def test_threads_of_one_worker_take_turns(made, tmp_path):
     assert same(copy, made / "factors")
 
 
+@pytest.mark.slow
 def test_an_interrupted_fit_resumes(made, tmp_path):
     class Stop(Exception):
         pass
@@ -197,6 +201,7 @@ def test_on_dask_workers(made, tmp_path):
         assert np.corrcoef(mine[known], theirs[known])[0, 1] > 0.98
 
 
+@pytest.mark.slow
 def test_what_takes_no_part(made, tmp_path):
     labels = [*LABELS, ("stranger", "a0")]
     values = np.concatenate([planted(1, 5, 4, where=2), np.ones((1, BINS))])
@@ -212,6 +217,7 @@ def test_what_takes_no_part(made, tmp_path):
         plan_factors(open_model(made / "model"), cow)
 
 
+@pytest.mark.slow
 def test_stores_of_other_fits_and_other_things_are_refused(made, tmp_path):
     model = open_model(made / "model")
     with pytest.raises(StoreError, match="holds other genome factors: settings"):
@@ -232,6 +238,7 @@ def test_stores_of_other_fits_and_other_things_are_refused(made, tmp_path):
         )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "change",
     [
@@ -262,6 +269,7 @@ def put_json_as_it_is(path):
     return attributes
 
 
+@pytest.mark.slow
 def test_stores_of_earlier_versions_open(made, tmp_path):
     shutil.copytree(made / "factors", tmp_path / "factors")
     new = open_factors(tmp_path / "factors")
@@ -273,6 +281,7 @@ def test_stores_of_earlier_versions_open(made, tmp_path):
     assert resumed["loss"] > 0
 
 
+@pytest.mark.slow
 def test_plain_xarray_reads_factors_and_their_tree(made, tmp_path):
     with xr.open_zarr(made / "factors", consolidated=False) as dataset:
         assert dataset.factors_5kbp.dims == ("position", "factor_factors_5kbp")
@@ -281,6 +290,7 @@ def test_plain_xarray_reads_factors_and_their_tree(made, tmp_path):
     assert "shared" in xr.open_datatree(made / "factors", engine="zarr", consolidated=False).children
 
 
+@pytest.mark.slow
 def test_the_verbs(made, tmp_path):
     run = CliRunner().invoke
     fit = ["fit-genome", str(made / "model"), str(made / "elsewhere.zarr"), "--out", str(tmp_path / "f")]

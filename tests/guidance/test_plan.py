@@ -34,6 +34,7 @@ def few_entries():
         yield
 
 
+@pytest.mark.slow
 def test_a_forecast_of_a_panel_and_of_an_assay_it_lacks(stores, tmp_path):
     like, other = stores
     seen, probed = [], []
@@ -71,6 +72,7 @@ def test_a_panel_that_the_reference_cannot_stand_for_is_refused_or_remarked(stor
         plan([("cattle", f"t{b}", f"a{a}") for b in range(2) for a in range(2)], like)
 
 
+@pytest.mark.slow
 def test_the_command_line_shows_what_to_measure_next(stores, tmp_path):
     lines = ["species\tbiosample\tassay", *("\t".join(pair) for pair in [*PANEL, ("cattle", "t0", "odd")])]
     (tmp_path / "panel.tsv").write_text("\n".join(lines) + "\n")

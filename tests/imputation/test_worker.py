@@ -34,6 +34,7 @@ def opened(monkeypatch):
     worker._opened.cache_clear()
 
 
+@pytest.mark.slow
 def test_blocks_of_open_imputed_run_on_a_spawned_worker(world, trained, held_out):
     lazy = open_imputed(trained, world.store("mouse"), pairs=held_out)
     here = lazy.signal[:, 100:160].compute(scheduler="synchronous").to_numpy()

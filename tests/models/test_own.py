@@ -52,6 +52,7 @@ def fit(model, sampler, steps=3):
     return model
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", SETTINGS)
 def test_one_call_makes_a_folder_of_what_a_script_fitted(stores, axis, tmp_path, kind):
     """It imputes from the command line, from Python and straight from the model, to the same bits."""
@@ -85,6 +86,7 @@ def test_one_call_makes_a_folder_of_what_a_script_fitted(stores, axis, tmp_path,
     assert "by a script of one's own" in CliRunner().invoke(app, ["status", str(tmp_path / "m")]).output
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", SETTINGS)
 def test_a_fitted_model_is_exported(axis, tmp_path, kind):
     settings = SETTINGS[kind]

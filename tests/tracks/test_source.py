@@ -116,6 +116,7 @@ def test_a_remote_track_reads_like_the_file(server, genome, mode):
     assert np.array_equal(read(f"{server.url}/a b.bw?token=1&x=2"), read(genome))
 
 
+@pytest.mark.slow
 def test_a_server_that_stalls_is_asked_again_and_given_up_in_time(server, genome, monkeypatch):
     monkeypatch.setattr(location, "REQUEST_SECONDS", 0.5)
     monkeypatch.setattr(location, "RETRY_SECONDS", 3.0)

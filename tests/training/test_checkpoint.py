@@ -104,6 +104,7 @@ def interrupted(axis, out):
         train(axis, CONFIG, out, report=stop)
 
 
+@pytest.mark.slow
 def test_what_differs_is_named(world, axis, tmp_path):
     interrupted(axis, tmp_path / "m")
     state = read_state(tmp_path / "m", identity(axis, CONFIG.replace(max_minutes=5.0)))
@@ -129,6 +130,7 @@ def test_what_differs_is_named(world, axis, tmp_path):
     assert done["epochs"] == 3
 
 
+@pytest.mark.slow
 def test_resuming_what_has_ended_does_nothing(world, axis, tmp_path):
     out = tmp_path / "m"
     done = train(axis, CONFIG.replace(precision="auto"), out)
@@ -146,6 +148,7 @@ def test_resuming_what_has_ended_does_nothing(world, axis, tmp_path):
         train(joint_axis([world.store("mouse")]), CONFIG.replace(precision="auto"), out, resume=True)
 
 
+@pytest.mark.slow
 def test_a_run_that_dies_before_its_first_checkpoint_has_not_ended(world, axis, tmp_path):
     """Its first epoch is saved as the best so far, and must not pass for the model that was asked for."""
 

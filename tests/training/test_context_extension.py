@@ -73,6 +73,7 @@ def grown(tmp_path_factory):
     return folder, stores
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("what", NEW)
 def test_networks_stay_and_new_tracks_are_better_than_average_activity(grown, tmp_path, what):
     folder, stores = grown
@@ -99,6 +100,7 @@ def test_networks_stay_and_new_tracks_are_better_than_average_activity(grown, tm
     assert np.isfinite(imputed["expected_pearson"]).all()
 
 
+@pytest.mark.slow
 def test_what_is_known_of_old_tracks_stays(grown, tmp_path):
     folder, stores = grown
     model = open_model(folder / "model")
@@ -119,6 +121,7 @@ def test_what_is_known_of_old_tracks_stays(grown, tmp_path):
             assert np.corrcoef(old, new)[0, 1] > 0.999
 
 
+@pytest.mark.slow
 def test_an_assay_that_the_new_species_lacks_is_imputed_zero_shot(grown, tmp_path):
     folder, stores = grown
     extend(open_model(folder / "model"), stores["species"], tmp_path / "m")
@@ -133,6 +136,7 @@ def test_an_assay_that_the_new_species_lacks_is_imputed_zero_shot(grown, tmp_pat
     assert np.isfinite(imputed["expected_pearson"]).all()
 
 
+@pytest.mark.slow
 def test_a_new_assay_is_imputed_in_the_old_species_on_a_sensible_scale(grown, tmp_path):
     """The model had one species, so no mixture was learned, and what networks say of the assay is not known."""
     folder, stores = grown
@@ -151,6 +155,7 @@ def test_a_new_assay_is_imputed_in_the_old_species_on_a_sensible_scale(grown, tm
     assert np.array_equal(alone[0], imputed[3])
 
 
+@pytest.mark.slow
 def test_a_single_track_of_a_new_assay_is_read_and_further_ones_are_fitted(grown, tmp_path):
     folder, stores = grown
     one = store_of(
@@ -170,6 +175,7 @@ def test_a_single_track_of_a_new_assay_is_read_and_further_ones_are_fitted(grown
     )
 
 
+@pytest.mark.slow
 def test_what_was_trained_on_cannot_be_excluded(grown):
     folder, stores = grown
     with pytest.raises(AxisError, match="mouse-b1 / a1 cannot be excluded .*trained on"):
@@ -179,6 +185,7 @@ def test_what_was_trained_on_cannot_be_excluded(grown):
         plan_extension(open_model(folder / "model"), stores["assay"], new)
 
 
+@pytest.mark.slow
 def test_an_assay_that_was_always_excluded_is_fitted(grown, tmp_path):
     _, stores = grown
     pairs = [("mouse", f"mouse-b{b}", "a4") for b in range(BIOSAMPLES - 1)]
@@ -195,6 +202,7 @@ def test_an_assay_that_was_always_excluded_is_fitted(grown, tmp_path):
     assert (np.abs(open_model(tmp_path / "m").model.factors.numpy()[:, at] - mean) > 1e-3).any()
 
 
+@pytest.mark.slow
 def test_a_track_with_hardly_any_value_teaches_nothing(grown, tmp_path):
     folder, _ = grown
     values = planted(2, BIOSAMPLES, ASSAYS, where=2)
@@ -217,6 +225,7 @@ def test_two_tracks_of_a_new_species_are_enough(grown, tmp_path):
     assert np.corrcoef(imputed, truth)[0, 1] > 0.4
 
 
+@pytest.mark.slow
 def test_new_tracks_of_known_labels_are_read_too(grown, tmp_path):
     folder, stores = grown
     model = open_model(folder / "model")
@@ -229,6 +238,7 @@ def test_new_tracks_of_known_labels_are_read_too(grown, tmp_path):
         extend(open_model(tmp_path / "m"), stores["tracks"], tmp_path / "again")
 
 
+@pytest.mark.slow
 def test_the_verb_extends_twice(grown, tmp_path):
     folder, stores = grown
     for model, store, out in (

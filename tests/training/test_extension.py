@@ -160,6 +160,7 @@ def test_what_cannot_be_extended_says_why(grown, tmp_path):
         extend(model, stores["assay"], tmp_path / "m")
 
 
+@pytest.mark.slow
 def test_the_verb(grown, tmp_path):
     folder, _, stores = grown
     out = tmp_path / "m"

@@ -69,6 +69,7 @@ def test_time_limit_plans_fewer_epochs(axis, tmp_path):
     assert (tmp_path / "m" / "model.keras").exists()
 
 
+@pytest.mark.slow
 def test_a_run_whose_time_ran_out_says_so(axis, tmp_path, monkeypatch):
     monkeypatch.setattr(run, "seconds_per_step", lambda *_, **__: 1e-6)  # as if steps had become slower since
     done = train(axis, CONFIG.replace(epochs=20_000, max_minutes=0.2), tmp_path / "m")

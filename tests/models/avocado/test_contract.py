@@ -175,6 +175,7 @@ def test_ten_steps_of_fit_give_the_reference_weights(hidden, width):
     assert np.array_equal(model.genome.tables[0].numpy()[50:], start[0][50:])  # in no batch: not moved at all
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("positions", "parts"), [(64, 2), (63, 5), (3, 5)])
 def test_parts_of_a_batch_make_no_difference(positions, parts):
     """Predictions and gradients; with labels for each position, and with one row of labels for all of them."""

@@ -151,6 +151,7 @@ def test_any_stretch_is_imputed_as_in_the_whole(stores, trained):
     )
 
 
+@pytest.mark.slow
 def test_the_bits_do_not_depend_on_stretches_threads_or_rows(stores, trained, tmp_path, monkeypatch):
     pairs = [HIDDEN, ("mouse", "b1", "a1"), ("mouse", "b4", "a2")]
     impute(trained[1], stores[0], tmp_path / "whole.zarr", pairs=pairs, everything=True)
@@ -206,6 +207,7 @@ def test_members_are_more_where_zero_shot_imputation_is_asked_for(stores, tmp_pa
     assert kind.settle(absent, chosen).model.members == 3
 
 
+@pytest.mark.slow
 def test_what_is_kept_besides_weights_is_that_of_the_last_epoch(stores, tmp_path, monkeypatch):
     worked_out = []
     work_out = Context.after_epoch
@@ -221,6 +223,7 @@ def test_what_is_kept_besides_weights_is_that_of_the_last_epoch(stores, tmp_path
     np.testing.assert_array_equal(worked_out[-1], open_model(tmp_path / "m").model.factors.numpy())
 
 
+@pytest.mark.slow
 def test_an_interrupted_run_goes_on_to_the_bit(stores, trained, tmp_path):
     """Stopped in its third epoch and resumed, it has the weights of the run that was not stopped."""
     axis = joint_axis([stores[0]], [HIDDEN])
@@ -241,6 +244,7 @@ def test_an_interrupted_run_goes_on_to_the_bit(stores, trained, tmp_path):
         np.testing.assert_array_equal(one.numpy(), two.numpy())
 
 
+@pytest.mark.slow
 def test_by_the_command_line(stores, tmp_path):
     (tmp_path / "pairs.tsv").write_text("species\tbiosample\tassay\n" + "\t".join(HIDDEN) + "\n")
     (tmp_path / "s.toml").write_text(

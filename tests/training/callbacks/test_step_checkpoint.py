@@ -69,6 +69,7 @@ def test_a_fit_interrupted_in_the_middle_of_an_epoch_goes_on_as_if_nothing_had_h
     assert not list((tmp_path / "m").glob("*checkpoint*"))
 
 
+@pytest.mark.slow
 def test_the_examples_of_the_documents_run(axis, tmp_path, monkeypatch):
     text = (Path(__file__).parents[3] / "docs" / "training.md").read_text()
     blocks = re.findall(r"```python\n(.*?)```", text.split("## A fit of one's own")[1], re.S)
