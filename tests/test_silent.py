@@ -13,7 +13,6 @@ from epixs.compendium.remove import remove_experiments
 from epixs.errors import AxisError, ConfigError, StoreError, TrainingError
 from epixs.evaluation.runs import read_run
 from epixs.evaluation.scores import evaluate
-from epixs.evaluation.strata import Annotations
 from epixs.factors.selection import plan_factors
 from epixs.imputation.pairs import choose_pairs
 from epixs.imputation.write import impute
@@ -234,10 +233,9 @@ def test_peaks_name_an_assay_by_either_of_its_names(tmp_path):
     (tmp_path / "a.bed").write_text("chr1\t0\t500\n")
     for name in ("A", "A1"):
         (tmp_path / "peaks.tsv").write_text(f"biosample\tassay\tpath\ny\t{name}\ta.bed\n")
-        annotations = Annotations(peaks=tmp_path / "peaks.tsv")
-        found = evaluate(tmp_path / "i.zarr", store, annotations=annotations)
+        found = evaluate(tmp_path / "i.zarr", store, peaks=tmp_path / "peaks.tsv")
         assert found.scores.dropna(subset="auprc")["biosample"].unique().tolist() == ["y"]
-        assert not any("peaks" in note for note in found.notes)
+        assert not any("not used" in note for note in found.notes)
 
 
 def test_the_class_of_an_assay_is_no_matter_of_the_order_of_the_stores(tmp_path):

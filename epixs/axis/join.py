@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pandas as pd
+import xarray as xr
 
 from epixs.axis.aliases import Alias, aliases_of, check_used, near_names
 from epixs.axis.axis import JointAxis, SpeciesAxis
@@ -55,6 +56,8 @@ def joint_axis(
     >>> axis.species, len(axis.assays), axis.n_experiments
     (('mouse', 'human'), 12, 64)
     """
+    if isinstance(stores, xr.Dataset):
+        raise AxisError("stores", got="a Dataset", expected="the path of a compendium, or several")
     paths = [stores] if isinstance(stores, (str, Path)) else stores
     parts = [_species_axis(path, aliases) for path in paths]
     if not parts:

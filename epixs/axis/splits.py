@@ -10,10 +10,11 @@ import csv
 import functools
 import itertools
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
+from types import MappingProxyType
 
 import pandas as pd
 
@@ -72,12 +73,15 @@ class Split:
         The folds.
     kept
         Experiments in no fold: without them, their assay or biosample would have none left to train on.
+    lost
+        Fold and assay, if the fold holds the assay out of all of several species: nothing can impute it then.
     """
 
     by: str
     seed: int
     folds: tuple[Fold, ...]
     kept: tuple[Pair, ...] = ()
+    lost: tuple[tuple[str, str], ...] = ()
 
     @cached_property
     def fingerprint(self) -> str:
@@ -155,7 +159,8 @@ def split(
     Parameters
     ----------
     stores
-        Finished compendia, one per species. Each is split by itself, and folds of the same number are joined.
+        Finished compendia, one per species. Each is split by itself, and folds of the same number are joined;
+        by `"assay"`, a fold holds an assay out of one species at a time, as far as possible.
     by
         `"experiment"`: single experiments, spread over assays and biosamples; each assay and biosample keeps
         an experiment in training. `"assay"`: all experiments of an assay are in one fold, so that they are
@@ -217,7 +222,14 @@ def split_parts(
     names = [assay_class] if assay_class else known
     if by != "class":
         names = [str(number) for number in range(1, count + 1)]
-    by_part = [_fold_of(part, by, names, assay_class, seed) for part in parts]
+    parts = sorted(parts, key=lambda part: part.species)
+    by_part: list[Placed] = []
+    taken: dict[str, set[int]] = {}  # by assay, the folds that hold it out of one species
+    for part in parts:
+        by_part.append(_fold_of(part, by, names, assay_class, seed, taken))
+        for (_, assay), at in by_part[-1].items():
+            if at is not None:
+                taken.setdefault(assay, set()).add(at)
     made, kept = [], []
     for number, name in enumerate(names):
         pairs = [
@@ -238,7 +250,14 @@ def split_parts(
         )
     if by == "region":
         made = _with_regions(made, parts, seed)
-    return Split(by, seed, tuple(made), tuple(sorted(kept)))
+    return Split(by, seed, tuple(made), tuple(sorted(kept)), _lost(made, parts) if len(parts) > 1 else ())
+
+
+def _lost(folds: Sequence[Fold], parts: Sequence[SpeciesAxis]) -> tuple[tuple[str, str], ...]:
+    """List the assays of which a fold holds out every experiment of every species."""
+    total = Counter(assay for part in parts for assay in part.experiments["assay"])
+    held = Counter((fold.name, assay) for fold in folds for _, _, assay in fold.pairs)
+    return tuple((name, assay) for (name, assay), count in held.items() if count == total[assay])
 
 
 Label = tuple[str, str]
@@ -248,8 +267,18 @@ Placed = dict[Label, int | None]
 """Number of the fold of each experiment; None for experiments that no fold can take."""
 
 
-def _fold_of(part: SpeciesAxis, by: str, names: Sequence[str], assay_class: str, seed: int) -> Placed:
-    """Choose the fold of each experiment of a species that may be in one."""
+def _fold_of(
+    part: SpeciesAxis,
+    by: str,
+    names: Sequence[str],
+    assay_class: str,
+    seed: int,
+    taken: Mapping[str, Collection[int]],
+) -> Placed:
+    """Choose the fold of each experiment of a species that may be in one.
+
+    By assay, the folds that are `taken` by the same assay of another species come last.
+    """
     table = part.experiments
     classes = dict(
         zip(zip(table["biosample"], table["assay"], strict=True), table["assay_class"], strict=True)
@@ -261,7 +290,7 @@ def _fold_of(part: SpeciesAxis, by: str, names: Sequence[str], assay_class: str,
     order = functools.partial(_digest_of, seed, part.species)
     if by == "assay":
         sizes = Counter(assay for _, assay in chosen)
-        place = _balanced(sizes, len(names), order)
+        place = _balanced(sizes, len(names), order, taken)
         return {(b, a): place[a] for b, a in chosen}
     groups: dict[str, int] | None = None
     if by == "biosample":
@@ -274,11 +303,19 @@ def _digest_of(seed: int, *texts: str) -> str:
     return digest([seed, *texts])
 
 
-def _balanced(sizes: Mapping[str, int], count: int, order: Callable[[str], str]) -> dict[str, int]:
-    """Put groups into folds: the largest first, each into the fold with the fewest members so far."""
+def _balanced(
+    sizes: Mapping[str, int],
+    count: int,
+    order: Callable[[str], str],
+    taken: Mapping[str, Collection[int]] = MappingProxyType({}),
+) -> dict[str, int]:
+    """Put groups into folds: the largest first, each into the fold with the fewest members so far.
+
+    Folds that are `taken` for a group come last.
+    """
     filled, place = [0] * count, {}
     for name in sorted(sizes, key=lambda name: (-sizes[name], order(name))):
-        place[name] = min(range(count), key=lambda at: (filled[at], at))
+        place[name] = min(range(count), key=lambda at: (at in taken.get(name, ()), filled[at], at))
         filled[place[name]] += sizes[name]
     return place
 

@@ -30,7 +30,9 @@ def split(
     stores: Annotated[list[str], typer.Argument(metavar="STORE", help="one compendium per species")],
     out: Annotated[Path, typer.Option(metavar="DIR", help="folder for fold-1.tsv, fold-2.tsv, ...")],
     by: Annotated[SplitBy, typer.Option(help="unit that stays together in one fold")] = SplitBy.experiment,
-    folds: Annotated[int | None, typer.Option(help="number of folds; by default 3, or one per class")] = None,
+    folds: Annotated[
+        int | None, typer.Option(help="number of folds, 3 by default; not with --by class")
+    ] = None,
     assay_class: Annotated[str, typer.Option(help="hold out only experiments of this class")] = "",
     seed: Annotated[int, typer.Option(min=0, help="seed of the assignment to folds")] = 0,
     json: AsJson = False,
@@ -41,14 +43,16 @@ def split(
     from epixs.axis.splits import split as run
 
     made = run(stores, by=by.value, folds=folds, assay_class=assay_class, seed=seed, out=out)
-    rows = [
-        [fold.name, len(fold.pairs), len({p[2] for p in fold.pairs}), len({p[:2] for p in fold.pairs}),
-         len(fold.regions)]
-        for fold in made.folds
-    ]  # fmt: skip
+    rows = []
+    for number, fold in enumerate(made.folds, 1):
+        for species in dict.fromkeys(pair[0] for pair in fold.pairs):
+            mine = [pair for pair in fold.pairs if pair[0] == species]
+            counts = len(mine), len({pair[2] for pair in mine}), len({pair[1] for pair in mine})
+            withheld = sum(place[0] == species for place in fold.regions)
+            rows.append([fold.name, f"fold-{number}.tsv", species, *counts, withheld])
     show_table(
         f"{len(made.folds)} folds by {by.value}, seed {seed}",
-        ["fold", "experiments", "assays", "biosamples", "withheld regions"],
+        ["fold", "file", "species", "experiments", "assays", "biosamples", "withheld regions"],
         rows,
     )
     if made.kept:
@@ -57,6 +61,9 @@ def split(
             f"{counted(len(made.kept), 'experiment')} in no fold, so that each assay and biosample keeps one "
             f"in training: {names}"
         )
+    if made.lost:
+        names = listed([f"{assay} (fold {fold})" for fold, assay in made.lost])
+        remark(f"held out of all of these species, so that no model can impute it: {names}")
     if by.value == "region":
         remark("`epixs crossvalidate` withholds these regions; `epixs train --exclude` does not")
     say(f"{out}: split {made.fingerprint}")
@@ -134,7 +141,7 @@ def _show_means(folder: Path) -> None:
         return
     for title, table in (
         (f"{made.metric} of experiments whose assay was trained on", made.imputation),
-        (f"{made.metric} of experiments whose assay was not", made.zero_shot),
+        (f"{made.metric} of experiments whose assay was not trained on in their species", made.zero_shot),
     ):
         rows = [
             [row.training_set if row.training_set != NOBODY else "", row.method, row.experiments, row.mean]

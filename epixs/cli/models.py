@@ -263,7 +263,6 @@ def evaluate(
     from epixs.evaluation.ladder import baselines_named
     from epixs.evaluation.metrics import SHOWN
     from epixs.evaluation.scores import evaluate as run
-    from epixs.evaluation.strata import Annotations
     from epixs.evaluation.table import AVERAGE, ZERO_SHOT, partly_scored
     from epixs.report.page_parts import Sources
     from epixs.report.tables import write_report
@@ -285,7 +284,10 @@ def evaluate(
             store,
             others=other or (),
             mode=mode.value,
-            annotations=Annotations(genes, enhancers, blacklist, peaks),
+            genes=genes,
+            enhancers=enhancers,
+            blacklist=blacklist,
+            peaks=peaks,
             baselines=further,
             progress=lambda d, n: bar.update(task, completed=d, total=n),
         )
@@ -321,14 +323,15 @@ def evaluate(
                     {"role": role, "method": method, "metric": metric, "better": better, "tracks": tracks}
                 )
     correlation = "gwcorr" if mode is ScoringMode.challenge else "pearson"
+    of_what = " of raw signal" if mode is ScoringMode.challenge else ""
     for role, (value, baseline_name, best) in scores.beside_the_best(correlation).items():
         beside = f"; of the best baseline {best:.2f} ({baseline_name})" if baseline_name else ""
-        say(f"{role}: mean Pearson {value:.2f}{beside}")
-    for name, both in scores.expected(correlation).groupby("role"):
+        say(f"{role}: mean Pearson{of_what} {value:.2f}{beside}")
+    for name, both in scores.expected().groupby("role"):
         higher = f"higher than expected on {int((both['true'] > both['expected']).sum())} of {len(both)}"
         expected, true = both["expected"].mean(), both["true"].mean()
         say(f"{name}: expected Pearson {expected:.2f} in the mean, and {true:.2f} found, {higher}")
-    if ranked := scores.rank_of_expected(correlation):
+    if ranked := scores.rank_of_expected():
         say(f"expected and found Pearson over {ranked[1]} tracks: Spearman {ranked[0]:.2f}")
     if odd_rows := scores.odd_rows_note():
         remark(odd_rows)

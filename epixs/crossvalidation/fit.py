@@ -116,7 +116,7 @@ def _fitted_and_scored(fit: Fit, folder: Path, regions: Path) -> Evaluation:
         folder / "imputed.zarr",
         scored,
         mode=settings.mode,  # type: ignore[arg-type]
-        annotations=settings.annotations,
+        **vars(settings.annotations),
         baselines=baselines_named(settings.baselines),
     )
 

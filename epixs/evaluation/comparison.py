@@ -19,7 +19,7 @@ from epixs.evaluation import ladder
 from epixs.evaluation.runs import METHOD, NOBODY, Method, Scores, chosen, method_name, names_of, read_run
 from epixs.evaluation.significance import CLUSTERS, DRAWS, Resampling, holm, paired_wilcoxon
 from epixs.evaluation.species import differences
-from epixs.evaluation.table import AVERAGE, MOST_NAMED
+from epixs.evaluation.table import AVERAGE, MOST_NAMED, Evaluation
 
 OVERALL, BY_ASSAY = "overall", "by assay"
 """Names of two means: over all experiments, and over the assays' means over their experiments."""
@@ -40,7 +40,7 @@ class Tables:
     interval. The method is compared with `against` on `pairs` experiments: `difference` is the mean
     difference, with its interval, `effect` the matched-pairs rank-biserial correlation (negative where the
     method is mostly lower), and `p` that of Wilcoxon's signed-rank test. `p_corrected` is corrected for the
-    number of tests in the table.
+    number of tests of models in the table, or of baselines.
 
     Parameters
     ----------
@@ -67,7 +67,7 @@ class Tables:
 
 
 def tables(
-    run: str | Path | pd.DataFrame,
+    run: str | Path | pd.DataFrame | Evaluation,
     *,
     metric: str | None = None,
     baseline: str | None = None,
@@ -80,7 +80,8 @@ def tables(
     Parameters
     ----------
     run
-        Folder of `epixs crossvalidate`, or of the report of `epixs evaluate`; or their table of scores.
+        Folder of `epixs crossvalidate`, or of the report of `epixs evaluate`; or what `crossvalidate` or
+        `evaluate` returned.
     metric
         Column of the scores to average: by default `mse`, or `spearman` if no experiment has the units that
         it was predicted in.
@@ -227,7 +228,8 @@ def compare(
 ) -> pd.DataFrame:
     """Make one row per method and group of experiments: mean, interval, and the paired comparison.
 
-    The group `by assay` weighs all assays the same, and its test compares the assays' means.
+    The group `by assay` weighs all assays the same, and its test compares the assays' means. p values are
+    corrected over all tests of models, and apart from these over all tests of baselines.
     """
     zero_shot_users = {baseline.name: baseline.is_zero_shot for baseline in ladder.LADDER}
     rows = []
@@ -252,7 +254,11 @@ def compare(
         "difference", "difference_low", "difference_high", "effect", "p",
     ]  # fmt: skip
     table = pd.DataFrame(rows, columns=columns)
-    return table.assign(p_corrected=holm(table["p"].to_numpy(dtype=float)))
+    p = table["p"].to_numpy(dtype=float)
+    corrected, is_model = np.full(len(table), np.nan), (table["model"] != NOBODY).to_numpy(dtype=bool)
+    for family in (is_model, ~is_model):
+        corrected[family] = holm(p[family])
+    return table.assign(p_corrected=corrected)
 
 
 def _paired(values: pd.Series, other: pd.Series, by_assay: bool, resampling: Resampling) -> dict[str, Any]:

@@ -317,8 +317,8 @@ ZERO_SHOT = (BIOSAMPLE_MEAN, NEAREST_ASSAY, ASSAY_REGRESSION)
 """Baselines that zero-shot tracks are compared with by default."""
 
 
-def baselines_named(names: Iterable[str]) -> tuple[Baseline, ...]:
-    """Look up baselines by name; `all` is the whole ladder.
+def baselines_named(names: str | Iterable[str | Baseline]) -> tuple[Baseline, ...]:
+    """Look up one or several baselines by name; `all` is the whole ladder. Baselines stay as they are.
 
     Raises
     ------
@@ -326,17 +326,17 @@ def baselines_named(names: Iterable[str]) -> tuple[Baseline, ...]:
         If there is no baseline of a name.
     """
     known = {baseline.name: baseline for baseline in LADDER}
-    wanted = list(dict.fromkeys(names))
+    wanted = [names] if isinstance(names, str) else list(dict.fromkeys(names))
     if wanted == ["all"]:
         return LADDER
-    unknown = [name for name in wanted if name not in known]
+    unknown = [name for name in wanted if isinstance(name, str) and name not in known]
     if unknown:
         raise ConfigError(
             "baseline",
             got=f"{unknown[0]!r}{closest(unknown[0], known)}",
             expected="; ".join(known) + "; or all",
         )
-    return tuple(known[name] for name in wanted)
+    return tuple(known[one] if isinstance(one, str) else one for one in wanted)
 
 
 def _examples(

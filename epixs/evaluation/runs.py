@@ -29,6 +29,7 @@ from epixs.evaluation.table import (
     SEEN,
     TRACKS,
     TRAINED_ON,
+    Evaluation,
     needs_units,
 )
 
@@ -131,7 +132,9 @@ class Scores:
         return pd.Series(self.wide[method])
 
 
-def read_run(run: str | Path | pd.DataFrame, metric: str | None = None, single: str | None = None) -> Scores:
+def read_run(
+    run: str | Path | pd.DataFrame | Evaluation, metric: str | None = None, single: str | None = None
+) -> Scores:
     """Read the scores of a run as one table of experiments by methods.
 
     Without a metric, it is `mse`, or `spearman` if no experiment has the units that it was predicted in.
@@ -141,6 +144,8 @@ def read_run(run: str | Path | pd.DataFrame, metric: str | None = None, single: 
     ConfigError
         If the run has no scores, or none of this metric.
     """
+    if isinstance(run, Evaluation):
+        run = run.scores
     if isinstance(run, pd.DataFrame):
         table, plan = run, run.attrs.get(PLAN)
     else:

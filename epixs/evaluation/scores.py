@@ -18,7 +18,7 @@ from epixs.errors import AxisError, EpixsError, StoreError
 from epixs.evaluation import ladder
 from epixs.evaluation.baselines import Imputed, Mean, Recipe
 from epixs.evaluation.columns import Signal
-from epixs.evaluation.ladder import Baseline, Label, Panel, Target
+from epixs.evaluation.ladder import Baseline, Label, Panel, Target, baselines_named
 from epixs.evaluation.metrics import Mode, metrics_of
 from epixs.evaluation.notes import (
     left_out,
@@ -42,6 +42,7 @@ from epixs.evaluation.table import (
     Evaluation,
     missing_correlations,
     partly_scored,
+    without_peaks,
 )
 
 
@@ -51,8 +52,11 @@ def evaluate(
     *,
     others: Sequence[str | Path] = (),
     mode: Mode = "corrected",
-    annotations: Annotations | None = None,
-    baselines: Sequence[Baseline] = (),
+    genes: str | Path | None = None,
+    enhancers: str | Path | None = None,
+    blacklist: str | Path | None = None,
+    peaks: str | Path | None = None,
+    baselines: str | Sequence[str | Baseline] = (),
     bins: Mapping[str, npt.NDArray[np.int64]] | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> Evaluation:
@@ -72,10 +76,12 @@ def evaluate(
     mode
         `"corrected"`, or `"challenge"` for the metrics of the ENCODE Imputation Challenge as it defines
         them, in the tracks' own units.
-    annotations
-        Files of genes, enhancers, peaks and a blacklist.
+    genes, enhancers, blacklist
+        BED files of genes (with strands, for promoters), of enhancers, and of bins that do not count.
+    peaks
+        TSV file with columns `biosample assay path`: the BED file of each experiment's peaks.
     baselines
-        Further baselines, from `epixs.evaluation.ladder.LADDER`.
+        Further baselines by name (docs/baselines.md), or `"all"`.
     bins
         By other species, the bin to which each bin of this one is mapped, -1 where there is none. Baselines
         that carry tracks over need it.
@@ -88,7 +94,7 @@ def evaluate(
         If the stores differ in species or bins, or share no experiment; if one of `others` is of the scored
         species, or of one that the model was not trained on.
     ConfigError
-        If there is no such mode.
+        If there is no such mode or baseline.
     RegionError
         If an annotation file cannot be used.
 
@@ -105,7 +111,7 @@ def evaluate(
     >>> scores.scores["method"].unique().tolist()
     ['imputed', 'average activity']
     """
-    metrics = metrics_of(mode)
+    metrics, further = metrics_of(mode), baselines_named(baselines)
     predicted, observed = _opened(imputed), _opened(store, observed=True)
     check_fit(_name(imputed), predicted, _name(store), observed)
     training = provenance_of(predicted)["training"]
@@ -143,13 +149,15 @@ def evaluate(
             f"{', '.join(' / '.join(label) for label in sorted(replaced)[:MOST_NAMED])}"
         )
     zero_shot_assays = {a for a, _, _ in common} - {a for _, a in trained | replaced}
-    wants_others = zero_shot_assays or any(baseline.is_zero_shot for baseline in baselines)
+    wants_others = zero_shot_assays or any(baseline.is_zero_shot for baseline in further)
     neighbours = _open_others(training, species, given, notes) if wants_others else []
-    strata = read_strata(annotations or Annotations(), regions_of(observed), mode)
+    strata = read_strata(Annotations(genes, enhancers, blacklist, peaks), regions_of(observed), mode)
     notes += strata.notes
-    peaks = {(b, names.get(a, a)): cover for (b, a), cover in strata.peaks.items()}
-    notes += unused_peaks(set(peaks), {(b, a) for a, b, _ in common})
-    strata = replace(strata, peaks=peaks)
+    peaks_of = {(b, names.get(a, a)): cover for (b, a), cover in strata.peaks.items()}
+    notes += unused_peaks(set(peaks_of), {(b, a) for a, b, _ in common})
+    if peaks_of and "auprc" not in metrics:
+        notes.append(f"peaks are not used: the metrics of mode {mode!r} need none")
+    strata = replace(strata, peaks=peaks_of)
     truth = Signal.open(store)
     means = _means_by_label(table, names)
     usable = _panel(
@@ -161,7 +169,7 @@ def evaluate(
         label = (biosample, assay)
         target = Target(biosample, assay, usable, everything, tuple(neighbours), bins or {})
         methods: dict[str, Recipe] = {IMPUTED: Imputed(row)}
-        for baseline in _compared(assay in zero_shot_assays, baselines):
+        for baseline in _compared(assay in zero_shot_assays, further):
             recipe = baseline.recipe(target)
             if recipe is not None:
                 methods[baseline.name] = recipe
@@ -217,7 +225,8 @@ def evaluate(
     notes += oddities(labels_of, pairs, pair_scores)
     odd = {"missing": missing(observed_rows, set(lost_rows), set(imputed_rows), trained | replaced)}
     odd |= odd_rows(labels_of, pairs, pair_scores)
-    return Evaluation(scores, [*notes, *missing_correlations(scores), *partly_scored(scores)], odd)
+    notes += [*missing_correlations(scores), *without_peaks(scores), *partly_scored(scores)]
+    return Evaluation(scores, notes, odd)
 
 
 def _opened(place: str | Path | xr.Dataset, *, observed: bool = False) -> xr.Dataset:

@@ -22,6 +22,9 @@ Floats = npt.NDArray[np.float64]
 DRAWS = 2_000
 """Number of bootstrap samples per interval."""
 
+FEWEST_DRAWN = 8
+"""Number of clusters below which an interval is that of Student's t."""
+
 LEVEL = 0.95
 """Share of intervals that should contain the true mean."""
 
@@ -122,7 +125,8 @@ def bootstrap_interval(
     """Compute the bootstrap interval of a mean, drawing whole clusters with replacement.
 
     It is the percentile interval, widened for few clusters as Student's t is wider than the normal
-    distribution (Hesterberg 2015, "expanded percentile").
+    distribution (Hesterberg 2015, "expanded percentile"). Fewer than eight clusters have too few different
+    draws for it: their interval is that of Student's t, from the spread of the clusters.
 
     Parameters
     ----------
@@ -167,12 +171,14 @@ def bootstrap_interval(
     mean = float((sums.sum(axis=0) / counts.sum(axis=0)).mean())
     if n_clusters < 2:
         return Interval(mean, nan, nan)
+    t = float(stats.t.ppf((1 + level) / 2, n_clusters - 1))
+    if n_clusters < FEWEST_DRAWN:
+        half = t * _standard_error(sums, counts)
+        return Interval(mean, mean - half, mean + half)
     means = np.concatenate(
         [_group_means(weights, sums, counts) for weights in _draws(n_clusters, draws, seed)]
     )
-    tail = float(
-        stats.norm.cdf(-sqrt(n_clusters / (n_clusters - 1)) * stats.t.ppf((1 + level) / 2, n_clusters - 1))
-    )
+    tail = float(stats.norm.cdf(-sqrt(n_clusters / (n_clusters - 1)) * t))
     low, high = np.quantile(means, [tail, 1 - tail])
     return Interval(mean, float(low), float(high))
 
@@ -220,6 +226,14 @@ def _codes(
     if (codes < 0).any():
         raise ConfigError("labels", got=f"{int((codes < 0).sum())} missing", expected="one for each value")
     return codes, len(unique)
+
+
+def _standard_error(sums: Floats, counts: Floats) -> float:
+    """Estimate the standard error of the mean of the groups' means from the clusters' deviations from it."""
+    n_clusters, n_groups = sums.shape
+    total = counts.sum(axis=0)
+    deviation = (sums - counts * (sums.sum(axis=0) / total)) / (total * n_groups)
+    return sqrt(n_clusters / (n_clusters - 1) * float(np.square(deviation.sum(axis=1)).sum()))
 
 
 def _draws(n_clusters: int, draws: int, seed: int) -> list[npt.NDArray[np.int64]]:

@@ -131,22 +131,26 @@ class Evaluation:
         better = (sign * both[IMPUTED] < sign * both[method]).groupby(level="role")
         return {str(role): (int(part.sum()), len(part)) for role, part in better}
 
-    def rank_of_expected(self, metric: str = "pearson") -> tuple[float, int] | None:
+    def rank_of_expected(self) -> tuple[float, int] | None:
         """Correlate expected and true Pearson over imputed tracks that were not trained on, by Spearman.
 
         Returns
         -------
         The correlation, and the number of tracks; None if fewer than five tracks have both.
         """
-        both = self.expected(metric)
+        both = self.expected()
         if len(both) < FEWEST_RANKED:
             return None
         return float(both["expected"].corr(both["true"], method="spearman")), len(both)
 
-    def expected(self, metric: str = "pearson") -> pd.DataFrame:
-        """Table of `role`, `expected` and `true` Pearson of the imputed tracks that were not trained on."""
-        name = EXPECTED_PEARSON.name
-        if name not in self.scores:
+    def expected(self) -> pd.DataFrame:
+        """Table of `role`, `expected` and `true` Pearson of the imputed tracks that were not trained on.
+
+        Empty if the store says nothing of it, or if the metrics are those of the challenge, whose Pearson
+        correlation is of raw signal.
+        """
+        name, metric = EXPECTED_PEARSON.name, "pearson"
+        if name not in self.scores or metric not in self.scores:
             return pd.DataFrame(columns=["role", "expected", "true"])
         mine = self.scores[(self.scores["method"] == IMPUTED) & ~self.scores["role"].isin(SEEN)]
         both = mine[["role", name, metric]].dropna()
@@ -235,6 +239,15 @@ def missing_correlations(scores: pd.DataFrame) -> list[str]:
                 f"{', '.join(named[:MOST_NAMED])}{more}"
             )
     return notes
+
+
+def without_peaks(scores: pd.DataFrame) -> list[str]:
+    """Note that `auprc` is known of the tracks with peaks only, if there are others."""
+    mine = scores[scores["method"] == IMPUTED]
+    known = int(mine["auprc"].notna().sum()) if "auprc" in mine else 0
+    if not 0 < known < len(mine):
+        return []
+    return [f"{known} of {len(mine)} tracks have peaks: means of auprc are over these"]
 
 
 def partly_scored(scores: pd.DataFrame) -> list[str]:

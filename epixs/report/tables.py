@@ -22,6 +22,8 @@ from epixs.report.evaluation_page import evaluation_html
 from epixs.report.page_parts import Sources
 from epixs.storage.files import write_text
 
+HOW = "mean [95 % interval]"
+
 FORMATS = ("tsv", "markdown", "latex", "html")
 """Formats of the tables of a run."""
 
@@ -142,11 +144,13 @@ def printed_tables(tables: Tables) -> dict[str, pd.DataFrame]:
     """Format the tables of a run for people: one row per method, one column per group, all cells text."""
     metric = tables.metric
     by_title = {
-        f"Table 1. {metric} of experiments whose assay was trained on": _printed(tables.imputation),
-        f"Table 2. {metric} of experiments whose assay was not trained on in their species": _printed(
+        f"Table 1. {metric} of experiments whose assay was trained on, {HOW}": _printed(tables.imputation),
+        f"Table 2. {metric} of experiments whose assay was not trained on in their species, {HOW}": _printed(
             tables.zero_shot, marked=True
         ),
-        f"{metric} by the number of training experiments of the biosample": _printed(tables.characterised),
+        f"{metric} by the number of training experiments of the biosample, {HOW}": _printed(
+            tables.characterised
+        ),
         f"{metric} by assay, joint training beside one species": _printed_assays(tables.assays, metric),
     }
     return {title: table for title, table in by_title.items() if len(table)}
@@ -159,14 +163,15 @@ def _printed(table: pd.DataFrame, *, marked: bool = False) -> pd.DataFrame:
     by_method: dict[Any, dict[str, Any]] = {}
     for row in _rows(table):
         by_method.setdefault((row.training_set, row.model, row.method), {})[row.group] = row
+    names = {method_name(method, True): method_name(method, several) for method in by_method}
     rows = []
     for method, by_group in by_method.items():
         first = by_group.get(groups[0], next(iter(by_group.values())))
         cells = {"": method_name(method, several)}
         for group in groups:
             cells[group.replace("_", " ")] = _mean(by_group[group]) if group in by_group else ""
-        cells |= {"experiments": f"{first.experiments:,}", "against": first.against}
-        cells["p"] = "" if pd.isna(first.p_corrected) else f"{first.p_corrected:.2g}"
+        cells |= {"experiments": f"{first.experiments:,}", "against": names.get(first.against, first.against)}
+        cells[f"p, {groups[0]}"] = "" if pd.isna(first.p_corrected) else f"{first.p_corrected:.2g}"
         if marked:
             cells["a zero-shot user has it"] = first.zero_shot_user
         rows.append(cells)

@@ -147,8 +147,10 @@ def learn_reliability(
         if not len(batch.value):
             continue
         members, value = _standard(batch, target, predict)
+        members = members[_have_seen(sampler, target)]
         gain = _gain_of_the_mean(members, value)
-        tracks.append(_Errors(target, members.mean(axis=0), value, larger, gain))
+        expected = larger * _of_one_more(sampler.species[target.at].panel, target)
+        tracks.append(_Errors(target, members.mean(axis=0), value, expected, gain))
     maybe = (_hidden_errors(sampler, predict, shares, *one) for one in sampler.unseen(hidden=True))
     hidden = [one for one in maybe if one]
     widths = [_widths_of(errors) for errors in (tracks, hidden)]
@@ -236,9 +238,9 @@ def _unseen_and_seen(sampler: ContextSampler, predict: Predictions) -> tuple[flo
         if not len(batch.value):
             continue
         members, value = _standard(batch, target, predict)
-        seen = [one for one in range(sampler.members) if not sampler.held[target.at][one, track]]
+        seen = ~sampler.held[target.at][:, track]
         unseen = value - members[member]
-        if seen:
+        if seen.any():
             sizes = [np.abs(error) for error in (unseen, value - members[seen].mean(axis=0))]
             ratio = conformal_quantile(sizes[0]) / max(conformal_quantile(sizes[1]), NARROWEST)
             ratios.append(np.log(ratio * _of_the_mean(unseen, members)))
@@ -247,6 +249,28 @@ def _unseen_and_seen(sampler: ContextSampler, predict: Predictions) -> tuple[flo
     if not ratios:
         return 1.0, 0.0
     return float(np.exp(np.mean(ratios))), float(np.mean(differences))
+
+
+def _have_seen(sampler: ContextSampler, target: Target) -> npt.NDArray[np.bool_]:
+    """Tell which members have seen a training track; all, if none has."""
+    seen = ~sampler.held[target.at][:, target.track]
+    return seen if seen.any() else ~seen
+
+
+def _of_one_more(panel: Panel, target: Target) -> float:
+    """Estimate the error of a track that nobody measured, relative to that of a training track.
+
+    A training track is predicted from the others of its biosample and of its assay. These are one fewer than
+    there are for a track that nobody measured. The mean of n tracks misses another one by a variance of
+    1 + 1/n.
+    """
+    left = np.array([np.count_nonzero(panel.biosample == target.biosample) - 1,
+                     np.count_nonzero(panel.assay == target.assay) - 1])  # fmt: skip
+
+    def variance(n: npt.NDArray[np.int64]) -> float:
+        return 1 + float((1 / np.maximum(n, 1)).sum())
+
+    return float(np.sqrt(variance(left + 1) / variance(left)))
 
 
 def _gain_of_the_mean(members: Doubles, value: Doubles) -> float:

@@ -111,6 +111,31 @@ def test_assays_of_a_class_are_held_out_whole_and_the_others_kept():
     assert all(len(fold.pairs) == 4 for fold in made.folds)
 
 
+@settings(max_examples=30, deadline=None)
+@given(labels=LABELS, more=LABELS, folds=st.integers(2, 4), seed=st.integers(0, 9))
+def test_assays_of_two_species_are_held_out_of_one_at_a_time(labels, more, folds, seed):
+    parts = [species(labels), dataclasses.replace(species(more), species="human")]
+    try:
+        made = split_parts(parts, "assay", folds, "", seed)
+    except ConfigError:
+        reject()
+    assert made == split_parts(parts[::-1], "assay", folds, "", seed)
+    both = {a for _, a in labels} & {a for _, a in more}
+    for fold in made.folds:
+        held = {name: {a for s, _, a in fold.pairs if s == name} for name in ("mouse", "human")}
+        assert not held["mouse"] & held["human"]
+    alone = {f"a{a}" for _, a in [*labels, *more] if a not in both}
+    assert {assay for _, assay in made.lost} == alone
+
+
+def test_a_class_of_several_species_is_lost_and_named(tmp_path):
+    parts = [species([(0, 0), (1, 1)]), dataclasses.replace(species([(2, 0), (1, 3)]), species="human")]
+    assert set(split_parts(parts, "class", None, "", 0).lost) == {
+        ("histone", "a0"), ("protein", "a1"), ("protein", "a3")
+    }  # fmt: skip
+    assert split_parts(parts[:1], "class", None, "", 0).lost == ()
+
+
 def test_classes_are_folds():
     every = [(b, a) for b in range(2) for a in range(4)]
     made = split_parts([species(every)], "class", None, "", 0)

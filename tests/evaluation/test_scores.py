@@ -7,7 +7,6 @@ from epixs.errors import AxisError
 from epixs.evaluation.ladder import LADDER
 from epixs.evaluation.metrics import METRICS
 from epixs.evaluation.scores import evaluate
-from epixs.evaluation.strata import Annotations
 from epixs.evaluation.table import (
     AVERAGE,
     IMPUTED,
@@ -257,7 +256,7 @@ def test_peaks_of_experiments_that_are_not_scored_are_named(world, imputed, held
     for name in (assay, "H3K4me9"):
         rows.append(f"{biosample}\t{name}\ta.bed")
     (tmp_path / "peaks.tsv").write_text("\n".join(rows) + "\n")
-    found = evaluate(imputed, world.store("mouse"), annotations=Annotations(peaks=tmp_path / "peaks.tsv"))
+    found = evaluate(imputed, world.store("mouse"), peaks=tmp_path / "peaks.tsv")
     named = f"the peaks of 1 of 2 experiments are not used, since no such experiment is scored: {biosample} / H3K4me9"
     assert any(named in note for note in found.notes)
 

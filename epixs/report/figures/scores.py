@@ -282,7 +282,8 @@ def _draw_against(
     comparable = scores[scores["same_units"]] if is_error and "same_units" in scores else scores
     table = comparable.pivot_table(index=keys, columns="method", values=metric, sort=False)
     both = table[[IMPUTED, method]].dropna() if {IMPUTED, method} <= set(table) else table.iloc[:0]
-    axis.set_xlabel(f"{titled(metric)}, {shown(method, 30)}")
+    name = shown(method, 30)
+    axis.set_xlabel(f"{titled(metric)}, {name}" if len(name) <= 16 else f"{titled(metric)},\n{name}")
     axis.set_ylabel(f"{titled(metric)}, imputed")
     axis.set_box_aspect(1)
     if both.empty:
@@ -295,8 +296,10 @@ def _draw_against(
     if is_log:
         axis.set_xscale("log")
         axis.set_yscale("log")
+        decades = np.log10(max(x.max(), y.max()) / min(x.min(), y.min()))
+        named = (1.0, 2.0, 5.0) if decades < 1.2 else (1.0, 3.0) if decades < 2.5 else (1.0,)
         for side in (axis.xaxis, axis.yaxis):
-            side.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+            side.set_major_locator(LogLocator(subs=named))
             side.set_major_formatter("{x:g}")
             side.set_minor_locator(NullLocator())
     else:
@@ -310,11 +313,7 @@ def _draw_against(
         [low, high], [low, high], low if is_error else high, color="#eef3f8", linewidth=0, zorder=0
     )
     axis.plot([low, high], [low, high], color=INK_HEX, linewidth=0.7, zorder=1)
-    where = (0.97, 0.04, "right", "bottom") if is_error else (0.03, 0.96, "left", "top")
-    axis.text(
-        *where[:2], f"imputed better:\n{int(better.sum())} of {len(both)}", transform=axis.transAxes,
-        ha=where[2], va=where[3], size=7,
-    )  # fmt: skip
+    axis.set_title(f"imputed better on {int(better.sum())} of {len(both)}", size=7, loc="right", pad=3)
     labels = both.index.to_frame(index=False)
     hints: dict[str, list[str]] = {}
     for number, (_, part) in enumerate(labels.groupby(["assay_class", "role"], sort=False)):
