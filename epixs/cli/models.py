@@ -243,7 +243,10 @@ def evaluate(
     enhancers: Annotated[Path | None, typer.Option(help="BED of enhancers, for mseenh")] = None,
     blacklist: Annotated[Path | None, typer.Option(help="BED of bins that do not count")] = None,
     peaks: Annotated[
-        Path | None, typer.Option(help="TSV of biosample, assay, path: each experiment's peaks, for auprc")
+        Path | None,
+        typer.Option(
+            help="TSV of biosample, assay, path (from its folder on): each experiment's peaks, for auprc"
+        ),
     ] = None,
     json: AsJson = False,
     quiet: Quiet = False,

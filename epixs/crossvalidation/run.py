@@ -101,8 +101,7 @@ def crossvalidate(
         _write_scores(store, plan, folder / SCORES_FILE)
         store.with_attributes({"status": COMPLETE})
     table = read_scores(folder / SCORES_FILE)
-    notes = [note for fit in plan.fits for note in records[fit.key].rows[0]["remarks"]]
-    table.attrs |= {"notes": list(dict.fromkeys(notes)), PLAN: plan.to_dict()}
+    table.attrs |= {"notes": _notes(plan, records), PLAN: plan.to_dict()}
     return table
 
 
@@ -118,6 +117,19 @@ def read_scores(path: str | Path) -> pd.DataFrame:
         else:  # `float` is exact; `read_csv` is not, in the last digit
             table[name] = np.array([float(text) if text != "NA" else np.nan for text in values])
     return table
+
+
+def _notes(plan: CrossValidation, records: Mapping[Key, Record]) -> list[str]:
+    """List the notes on all fits, each once, with the fits that it is on unless it is on all."""
+    fits: dict[str, list[Fit]] = {}
+    for fit in plan.fits:
+        for note in records[fit.key].rows[0]["remarks"]:
+            fits.setdefault(note, []).append(fit)
+    notes = []
+    for note, on in fits.items():
+        others = f" and {len(on) - 1} other{'s' * (len(on) > 2)}" if len(on) > 1 else ""
+        notes.append(note if len(on) == len(plan.fits) else f"{on[0].description}{others}: {note}")
+    return notes
 
 
 def _check_folder(folder: Path) -> None:

@@ -133,7 +133,7 @@ class ScoringSettings(CheckedSettings):
     table: ClassVar[str] = "evaluation"
 
     mode: Annotated[str, one_of(get_args(Mode))] = "corrected"
-    baselines: tuple[str, ...] = ()
+    baselines: tuple[str, ...] | str = ()
     genes: str = ""
     enhancers: str = ""
     blacklist: str = ""

@@ -98,6 +98,16 @@ def other_units_in(
     ]
 
 
+def no_longer_there(labels: set[Label], trained: int) -> list[str]:
+    """Note the training experiments that the observed compendium, or a selection of it, does not hold."""
+    if not labels:
+        return []
+    return [
+        f"WARNING: {len(labels)} of {trained} training experiments are not among the observed ones, so the "
+        f"baselines are not those of training: {_few([' / '.join(label) for label in sorted(labels)])}"
+    ]
+
+
 def unused_peaks(labels: set[Label], scored: set[Label]) -> list[str]:
     """Note the peaks of experiments that are not scored."""
     unused = sorted(labels - scored)

@@ -23,6 +23,7 @@ from epixs.evaluation.metrics import Mode, metrics_of
 from epixs.evaluation.notes import (
     left_out,
     missing,
+    no_longer_there,
     odd_rows,
     oddities,
     other_units_in,
@@ -79,7 +80,8 @@ def evaluate(
     genes, enhancers, blacklist
         BED files of genes (with strands, for promoters), of enhancers, and of bins that do not count.
     peaks
-        TSV file with columns `biosample assay path`: the BED file of each experiment's peaks.
+        TSV file with columns `biosample assay path`: the BED file of each experiment's peaks, from the folder
+        of the TSV file on.
     baselines
         Further baselines by name (docs/baselines.md), or `"all"`.
     bins
@@ -143,6 +145,7 @@ def evaluate(
     lost_rows = _rows_by_label(whole_table[whole_table["status"] != "ok"], names)
     notes = left_out(observed_rows, {(b, a) for a, b, _ in common}, trained | replaced)
     notes += unreadable(whole_table, lost_rows, imputed_rows)
+    notes += no_longer_there(trained - set(observed_rows), len(trained))
     if replaced:
         notes.append(
             f"{len(replaced)} experiments have other files than in training, and are {REPLACED!r}: "
@@ -151,7 +154,8 @@ def evaluate(
     zero_shot_assays = {a for a, _, _ in common} - {a for _, a in trained | replaced}
     wants_others = zero_shot_assays or any(baseline.is_zero_shot for baseline in further)
     neighbours = _open_others(training, species, given, notes) if wants_others else []
-    strata = read_strata(Annotations(genes, enhancers, blacklist, peaks), regions_of(observed), mode)
+    annotations = Annotations(genes, enhancers, blacklist, peaks)
+    strata = read_strata(annotations, regions_of(observed), mode)
     notes += strata.notes
     peaks_of = {(b, names.get(a, a)): cover for (b, a), cover in strata.peaks.items()}
     notes += unused_peaks(set(peaks_of), {(b, a) for a, b, _ in common})
@@ -226,7 +230,9 @@ def evaluate(
     odd = {"missing": missing(observed_rows, set(lost_rows), set(imputed_rows), trained | replaced)}
     odd |= odd_rows(labels_of, pairs, pair_scores)
     notes += [*missing_correlations(scores), *without_peaks(scores), *partly_scored(scores)]
-    return Evaluation(scores, notes, odd)
+    return Evaluation(
+        scores, notes, odd, {name: str(path) for name, path in vars(annotations).items() if path}
+    )
 
 
 def _opened(place: str | Path | xr.Dataset, *, observed: bool = False) -> xr.Dataset:

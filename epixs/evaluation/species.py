@@ -13,7 +13,7 @@ from scipy import stats
 from epixs.evaluation.metrics import HIGHER_IS_BETTER
 from epixs.evaluation.runs import NOBODY, Method, Scores, chosen, method_name, read_run
 from epixs.evaluation.significance import CLUSTERS, DRAWS, Resampling, holm
-from epixs.evaluation.table import MOST_NAMED
+from epixs.evaluation.table import AVERAGE, MOST_NAMED
 
 ALPHA = 0.05
 """Corrected p value below which an assay is named."""
@@ -75,10 +75,17 @@ def differences(scores: Scores, resampling: Resampling) -> tuple[pd.DataFrame, l
         names = [str(name) for name in part.loc[part["differs"], "assay"]]
         verb = "seems" if len(names) == 1 else "seem"
         notes.append(
-            f"{what}: {', '.join(names)} {verb} to differ between the species"
+            f"{what}: {', '.join(names)} {verb} to differ between the species by these fits; seeds, depth "
+            "and antibodies differ too (docs/significance.md)"
             if names
             else f"{what}: no assay stands out as different between the species"
         )
+        poor = [name for name in names if _is_worse_than_average(scores, single, name)]
+        if poor:
+            notes.append(
+                f"{what}: without the other species, the model is worse than average activity on "
+                f"{', '.join(poor)}, so the difference says little"
+            )
         sizes = dict(zip(part["assay"].astype(str), part["experiments"].astype(int), strict=True))
         few = [name for name, size in sizes.items() if len(sizes) / comb(len(both), size) >= ALPHA]
         if few:
@@ -87,6 +94,18 @@ def differences(scores: Scores, resampling: Resampling) -> tuple[pd.DataFrame, l
                 f"{', '.join(few[:MOST_NAMED])}{', ...' if len(few) > MOST_NAMED else ''}"
             )
     return (pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=COLUMNS)), notes
+
+
+def _is_worse_than_average(scores: Scores, method: Method, assay: str) -> bool:
+    """Whether a model is worse than average activity over the experiments of an assay that both have."""
+    average = [one for one in scores.methods if one[2] == AVERAGE]
+    of_assay = scores.wide.index.get_level_values("assay") == assay
+    for one in average:
+        both = pd.DataFrame({"model": scores.of(method), "average": scores.of(one)})[of_assay].dropna()
+        sign = -1 if scores.metric in HIGHER_IS_BETTER else 1
+        if len(both):
+            return bool(sign * both["model"].mean() > sign * both["average"].mean())
+    return False
 
 
 def _pairs(scores: Scores) -> Iterator[tuple[Method, Method]]:

@@ -85,6 +85,10 @@ class Coverage:
         edges = np.clip(np.append(self.starts[first:last], stop), start, stop)
         return np.repeat(self.counts[first:last], np.diff(edges)).astype(np.int32)
 
+    def bins(self, n_bins: int) -> int:
+        """Count the covered bins of an axis."""
+        return int(np.diff(np.append(self.starts, n_bins))[self.counts > 0].sum())
+
     @property
     def total(self) -> int:
         """Number of covered stretches."""
@@ -153,7 +157,13 @@ def read_strata(annotations: Annotations, regions: Regions, mode: str = "correct
         rows = [(i.chrom, *_bins(i, False)) for i in read_bed(path)]
         peaks[label] = _cover(rows, regions, {}, once=True)
     left_out = _cover([(c, s, e) for c, pairs in black.items() for s, e in pairs], regions, {}, once=True)
-    if blacklist and not left_out.total:
+    black_bins = left_out.bins(regions.n_bins)
+    if black_bins:
+        notes.append(
+            f"{black_bins:,} of {regions.n_bins:,} bins touch the blacklist and are not scored; pictures of "
+            "single tracks show all bins"
+        )
+    elif blacklist:
         notes.append(f"{annotations.blacklist} has nothing in the regions: it leaves out no bin")
     without = [" / ".join(label) for label, cover in peaks.items() if not cover.total]
     if without:

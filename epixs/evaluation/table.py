@@ -82,11 +82,14 @@ class Evaluation:
     odd_rows
         Names of the tracks that are `missing` (observed and not imputed, or imputed without a readable
         observed row), `constant`, `clipped` at 16 arcsinh units, or `NaN` (at some bins, or all).
+    annotations
+        Annotation files that the scores depend on, by what they hold.
     """
 
     scores: pd.DataFrame
     notes: list[str]
     odd_rows: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    annotations: Mapping[str, str] = field(default_factory=dict)
 
     def odd_rows_note(self) -> str:
         """Say how many rows are odd, and which; empty if none are."""

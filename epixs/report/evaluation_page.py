@@ -112,4 +112,5 @@ def _made(page: Page) -> list[tuple[str, str]]:
     mode = "challenge" if "gwcorr" in page.scores else "corrected"
     units = "the tracks' own" if mode == "challenge" else "arcsinh"
     made.append(("metrics", f"mode {mode}: errors in {units} units"))
+    made += [(name, path) for name, path in page.evaluation.annotations.items()]
     return made

@@ -261,16 +261,13 @@ def _of_one_more(panel: Panel, target: Target) -> float:
     """Estimate the error of a track that nobody measured, relative to that of a training track.
 
     A training track is predicted from the others of its biosample and of its assay. These are one fewer than
-    there are for a track that nobody measured. The mean of n tracks misses another one by a variance of
-    1 + 1/n.
+    there are for a track that nobody measured. What is common to n tracks, pulled towards 0 as by one track
+    of 0 (as expected scales are), is known up to a variance of 1 / (n + 1).
     """
-    left = np.array([np.count_nonzero(panel.biosample == target.biosample) - 1,
-                     np.count_nonzero(panel.assay == target.assay) - 1])  # fmt: skip
-
-    def variance(n: npt.NDArray[np.int64]) -> float:
-        return 1 + float((1 / np.maximum(n, 1)).sum())
-
-    return float(np.sqrt(variance(left + 1) / variance(left)))
+    same_biosample, same_assay = panel.biosample == target.biosample, panel.assay == target.assay
+    tracks = np.array([np.count_nonzero(same_biosample), np.count_nonzero(same_assay)])
+    with_it, without_it = (1 + float((1 / (n + 1)).sum()) for n in (tracks, tracks - 1))
+    return float(np.sqrt(with_it / without_it))
 
 
 def _gain_of_the_mean(members: Doubles, value: Doubles) -> float:

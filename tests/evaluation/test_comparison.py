@@ -54,6 +54,22 @@ def scores(noise):
     )  # fmt: skip
 
 
+def test_a_difference_between_models_that_are_worse_than_average_activity_says_little(noise):
+    worse = [
+        (2.0 if a == "m1" else 0.5) * value for value, (_, a, _) in zip(noise(0.3), EXPERIMENTS, strict=True)
+    ]
+    for average, is_noted in ((0.1, True), (0.9, False)):
+        table = pd.DataFrame(
+            [
+                *baseline("mouse", "average activity", noise(average)),
+                *rows("mouse", noise(0.3)), *rows("joint", worse),
+            ]
+        )  # fmt: skip
+        found = tables(table, draws=50)
+        assert any("m1 seems to differ between the species by these fits" in note for note in found.notes)
+        assert any("worse than average activity on m1" in note for note in found.notes) == is_noted
+
+
 def only(table, training_set, group="overall"):
     (row,) = table.query("training_set == @training_set and group == @group").to_dict("records")
     return row

@@ -261,6 +261,25 @@ def test_peaks_of_experiments_that_are_not_scored_are_named(world, imputed, held
     assert any(named in note for note in found.notes)
 
 
+def test_a_selection_without_training_tracks_is_noted(world, imputed):
+    observed = open_compendium(world.store("mouse"))
+    chosen = observed.isel(experiment=(observed.biosample != observed.biosample[0]).to_numpy())
+    notes = evaluate(imputed, chosen).notes
+    (note,) = [note for note in notes if "training experiments are not among the observed ones" in note]
+    assert note.startswith("WARNING")
+    assert str(observed.biosample.to_numpy()[0]) in note
+
+
+def test_what_is_left_out_and_which_files_were_used_is_noted(world, imputed, tmp_path):
+    chrom = str(open_compendium(imputed)["region_chrom"].to_numpy()[0])
+    start = int(open_compendium(imputed)["region_start"].to_numpy()[0])
+    (tmp_path / "black.bed").write_text(f"{chrom}\t{start + 10}\t{start + 60}\n")
+    found = evaluate(imputed, world.store("mouse"), blacklist=tmp_path / "black.bed", baselines="all")
+    assert any(note.startswith("3 of ") and "touch the blacklist" in note for note in found.notes)
+    assert found.annotations == {"blacklist": str(tmp_path / "black.bed")}
+    assert {baseline.name for baseline in LADDER} - {"carried-over average"} <= set(found.scores["method"])
+
+
 def test_a_track_where_imputed_has_no_value_is_one_of_the_experiments():
     rows = [("b1", IMPUTED, 1.0), ("b1", AVERAGE, 2.0), ("b2", AVERAGE, 3.0)]
     head = {"assay": "a", "assay_class": "histone", "role": "excluded", "pearson": 0.5}

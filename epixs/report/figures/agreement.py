@@ -148,8 +148,8 @@ def _draw_panel(axis: Any, found: Agreement, low: int, high: int, most: int) -> 
     axis.plot([first, last], [first, last], color=INK_HEX, linewidth=0.7, linestyle=(0, (4, 3)), zorder=3,
               label="imputed = observed")  # fmt: skip
     axis.text(
-        0.98, 0.03, f"{found.bins:,} bins\nMSE {found.mse:.3f}, r {found.pearson:.2f}", ha="right",
-        va="bottom",
+        0.98, 0.03, f"{found.bins:,} bins, arcsinh units\nMSE {found.mse:.3f}, r {found.pearson:.2f}",
+        ha="right", va="bottom",
         transform=axis.transAxes, size=7, bbox={"color": "white", "alpha": 0.75, "pad": 1, "linewidth": 0},
         zorder=5,
     )  # fmt: skip
