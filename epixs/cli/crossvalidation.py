@@ -107,8 +107,8 @@ def crossvalidate(
         if dry_run:
             seconds = estimated_seconds(plan)
             say(
-                f"would train for {seconds_text(seconds)}, one fit after the other on this machine "
-                "(estimated from a few steps); imputing and scoring take extra time"
+                f"the steps of training alone would take {seconds_text(seconds)}, one fit after the other on "
+                "this machine (estimated from a few of them); reading, imputing and scoring take extra time"
             )
             if json:
                 print_json({"plan": plan.to_dict() | {"training_seconds": seconds}})

@@ -71,12 +71,6 @@ def plan(
     say(f"training {count} models on tracks of {like}, and imputing others that are known")
     with progress_bar() as bar, on_interrupt(lambda: kept):
         task = bar.add_task("rehearsing", total=count)
-
-        def show_done(done: int, total: int) -> None:
-            bar.update(task, completed=done, total=total)
-            if not bar.console.is_terminal:
-                say(f"{done} of {total} rehearsals done")
-
         found = run(
             panel,
             like,
@@ -85,7 +79,7 @@ def plan(
             draws=draws,
             seed=seed,
             out=out,
-            progress=show_done,
+            progress=lambda done, total: bar.update(task, completed=done, total=total),
             on_probe=lambda seconds: say(f"about {seconds_text(seconds)} of training in all"),
         )
     for note in found.notes:

@@ -9,6 +9,7 @@ import json
 import math
 import os
 import sys
+import time
 import unicodedata
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -24,6 +25,7 @@ from rich.progress import (
     MofNCompleteColumn,
     Progress,
     SpinnerColumn,
+    TaskID,
     TextColumn,
     TimeElapsedColumn,
     TimeRemainingColumn,
@@ -57,6 +59,9 @@ EXIT_CODES = {
 }
 """Meaning of each exit code."""
 
+
+SECONDS_PER_LINE = 60.0
+"""Least time between two lines of progress in a file or a pipe."""
 
 RESUME = "what was written is kept; run the same command again to resume"
 
@@ -257,8 +262,33 @@ def start_tensorflow() -> None:
         tf.config.list_physical_devices()
 
 
+class _Lines(Progress):
+    """Progress for a file, such as the log of a cluster's job: a line now and then, and no bar."""
+
+    def __init__(self) -> None:
+        super().__init__(disable=True)
+        self._said = time.monotonic()
+
+    def update(self, task_id: TaskID, **changes: Any) -> None:
+        """Take up the changes, and print them if the last line is old enough."""
+        super().update(task_id, **changes)
+        task, now = self._tasks[task_id], time.monotonic()
+        if now - self._said < SECONDS_PER_LINE:
+            return
+        self._said = now
+        state = task.fields.get("state") or f"{task.completed:,.0f} of {task.total or 0:,.0f}"
+        left = "" if task.time_remaining is None else f", {seconds_text(task.time_remaining)} left"
+        took = seconds_text(task.elapsed or 0)
+        notes.print(plain(f"{task.description}: {state}, {took} elapsed{left}"), markup=False, soft_wrap=True)
+
+
 def progress_bar(state: Any = None) -> Progress:
-    """Make a progress bar with counts (or another column), time taken and time left, on standard error."""
+    """Make a progress bar with counts (or another column), time taken and time left, on standard error.
+
+    In a file or a pipe, it is a line per minute.
+    """
+    if not notes.is_terminal:
+        return _Lines()
     return Progress(
         SpinnerColumn(),
         TextColumn("{task.description}"),
@@ -269,7 +299,7 @@ def progress_bar(state: Any = None) -> Progress:
         TextColumn("left"),
         TimeRemainingColumn(),
         console=notes,
-        disable=notes.quiet or not notes.is_terminal,  # in a file, the last state of a bar says nothing
+        disable=notes.quiet,
     )
 
 

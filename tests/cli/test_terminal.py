@@ -1,4 +1,5 @@
 import errno
+import re
 
 import pytest
 import typer
@@ -118,11 +119,20 @@ def test_a_table_in_a_pipe_has_one_line_per_row(capsys):
     ]  # fmt: skip
 
 
-def test_a_progress_bar_in_a_pipe_says_nothing(capsys):
+def test_progress_in_a_pipe_is_a_line_per_minute(capsys, monkeypatch):
     with terminal.progress_bar() as bar:
-        terminal.counting(bar, "tiles")(Progress(1, 2))
+        count = terminal.counting(bar, "tiles")
+        count(Progress(1, 8))
         terminal.fail("damaged")
-    assert capsys.readouterr().err == "error: damaged\n"
+        assert capsys.readouterr().err == "error: damaged\n"  # no minute is over
+        bar._said -= terminal.SECONDS_PER_LINE
+        count(Progress(1_000, 8_000))
+        count(Progress(1_001, 8_000))
+        assert re.fullmatch(r"tiles: 1,000 of 8,000, .* s elapsed(, .* left)?\n", capsys.readouterr().err)
+        monkeypatch.setattr(terminal.notes, "quiet", True)
+        bar._said -= terminal.SECONDS_PER_LINE
+        count(Progress(2_000, 8_000))
+        assert capsys.readouterr().err == ""
 
 
 def test_where_nothing_is_the_answer_comes_before_any_import(tmp_path):
