@@ -11,7 +11,6 @@ import argparse
 import os
 import platform
 import shutil
-import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -111,18 +110,17 @@ def section(name: str, run: Run, data: Path, work: Path, models: list[str], seed
         run=replace(config.run, seeds=config.run.seeds[:seeds]),
         models={one: settings for one, settings in config.models.items() if one in models},
     )
-    is_new, started = not (folder / name).exists(), time.monotonic()
     scores = epixs.crossvalidate(
         config, out=folder / name, progress=lambda done: print(f"{name}: {done.tiles_done} fits", flush=True)
     )
-    minutes = f", {(time.monotonic() - started) / 60:.0f} minutes" if is_new else ""
+    minutes = epixs.info(folder / name).table["seconds"].sum() / 60
     found = epixs.tables(folder / name)
     by = config.split.by + (f" of class {config.split.assay_class}" if config.split.assay_class else "")
     lines = [
         f"## {run.title}",
         "",
         f"`pipelines/crossvalidate-{run.file}.toml`, split by {by}; {scores['fold'].nunique()} folds, "
-        f"{counted(len(config.run.seeds), 'seed')}{minutes}.",
+        f"{counted(len(config.run.seeds), 'seed')}, {minutes:.0f} minutes.",
         "",
         typeset(found, "markdown").strip("\n"),
         "",

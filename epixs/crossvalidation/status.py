@@ -61,7 +61,7 @@ class RunStatus:
     species, by, split
         Species whose experiments are held out, the criterion of the split, and the fingerprint of the folds.
     fits
-        One row per fit: `number training_set model seed fold done`.
+        One row per fit: `number training_set model seed fold done seconds`; NaN seconds until it is done.
     scores
         Path of the table of scores, if all fits are done.
     """
@@ -98,7 +98,11 @@ def run_status(folder: Path) -> RunStatus:
     plan = read_json_file(Planned, folder / PLAN_FILE, MAX_PLAN_BYTES, StoreError, again)
     records = read_ledger(open_store(folder / TASKS), FitRow)
     table = pd.DataFrame([{name: fit[name] for name in PlannedFit.__annotations__} for fit in plan["fits"]])
-    table["done"] = [(number - 1, 0) in records for number in table["number"]]
+    rows = [
+        records[number - 1, 0].rows[0] if (number - 1, 0) in records else None for number in table["number"]
+    ]
+    table["done"] = [row is not None for row in rows]
+    table["seconds"] = [row["seconds"] if row else float("nan") for row in rows]
     scores = folder / SCORES_FILE
     is_over = bool(table["done"].all()) and scores.is_file()
     return RunStatus(

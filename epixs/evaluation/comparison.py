@@ -6,7 +6,7 @@ All comparisons are paired: all methods of a table are averaged over the same ex
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,7 @@ import pandas as pd
 from epixs.errors import ConfigError, closest
 from epixs.evaluation import ladder
 from epixs.evaluation.runs import METHOD, NOBODY, Method, Scores, chosen, method_name, names_of, read_run
-from epixs.evaluation.significance import CLUSTERS, DRAWS, Resampling, holm, paired_wilcoxon
+from epixs.evaluation.significance import CLUSTERS, DRAWS, FEWEST_CLUSTERS, Resampling, holm, paired_wilcoxon
 from epixs.evaluation.species import differences
 from epixs.evaluation.table import AVERAGE, MOST_NAMED, Evaluation
 
@@ -90,7 +90,8 @@ def tables(
         species, or the imputed tracks of one evaluation; if they have no score, the fair baseline with most
         experiments.
     cluster
-        Whether bootstrap samples draw whole `"biosample"`s, or each `"experiment"` by itself.
+        Whether bootstrap samples draw whole `"biosample"`s, or each `"experiment"` by itself. A table of
+        fewer than three biosamples draws experiments, and a note says so.
     draws, seed
         Number of bootstrap samples, and their seed.
 
@@ -129,15 +130,28 @@ def tables(
         _shared(one, baseline) for one in (first, second)
     )
     notes += [f"table 1: {text}" for text in first_notes] + [f"table 2: {text}" for text in second_notes]
-    assays, remarks = differences(first, resampling)
+    draw_first, draw_second = (_drawable(one, resampling) for one in (first, second))
+    for name, drawn in (("table 1", draw_first), ("table 2", draw_second)):
+        if drawn != resampling:
+            notes.append(
+                f"{name} is of fewer than {FEWEST_CLUSTERS} biosamples: its intervals draw experiments, and "
+                "say nothing about other biosamples"
+            )
+    assays, remarks = differences(first, draw_first)
     return Tables(
         scores.metric,
-        compare(first, of_first, _class_groups(first.wide), resampling),
-        compare(second, of_second, _class_groups(second.wide), resampling),
-        compare(first, of_first, _strata_groups(first), resampling),
+        compare(first, of_first, _class_groups(first.wide), draw_first),
+        compare(second, of_second, _class_groups(second.wide), draw_second),
+        compare(first, of_first, _strata_groups(first), draw_first),
         assays,
         [*notes, *remarks],
     )
+
+
+def _drawable(scores: Scores, resampling: Resampling) -> Resampling:
+    """Draw experiments instead of biosamples if there are too few of these."""
+    labels = scores.wide.index.to_frame()[["species", "biosample"]].drop_duplicates()
+    return replace(resampling, cluster=CLUSTERS[1]) if 0 < len(labels) < FEWEST_CLUSTERS else resampling
 
 
 def _reference(scores: Scores, baseline: str | None) -> dict[Method, Method]:

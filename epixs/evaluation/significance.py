@@ -22,6 +22,9 @@ Floats = npt.NDArray[np.float64]
 DRAWS = 2_000
 """Number of bootstrap samples per interval."""
 
+FEWEST_CLUSTERS = 3
+"""Number of clusters below which there is no interval: of two, Student's t says next to nothing."""
+
 FEWEST_DRAWN = 8
 """Number of clusters below which an interval is that of Student's t."""
 
@@ -146,7 +149,7 @@ def bootstrap_interval(
 
     Returns
     -------
-    The mean and its interval, which is NaN if there are fewer than two clusters.
+    The mean and its interval, which is NaN if there are fewer than three clusters.
 
     Examples
     --------
@@ -169,7 +172,7 @@ def bootstrap_interval(
     np.add.at(sums, (cluster, group), x)
     np.add.at(counts, (cluster, group), 1.0)
     mean = float((sums.sum(axis=0) / counts.sum(axis=0)).mean())
-    if n_clusters < 2:
+    if n_clusters < FEWEST_CLUSTERS:
         return Interval(mean, nan, nan)
     t = float(stats.t.ppf((1 + level) / 2, n_clusters - 1))
     if n_clusters < FEWEST_DRAWN:

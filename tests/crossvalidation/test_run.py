@@ -124,6 +124,7 @@ def test_status_and_info_of_a_run(inside, undisturbed, config, tmp_path):
     part = info(tmp_path / "run" / inside)
     assert part.facts["status"] == "unfinished"
     assert part.facts["fits_done"] == part.table["done"].sum() == n - 1
+    assert (part.table["seconds"] > 0).tolist() == part.table["done"].tolist()
     assert part.table["fold"].nunique() == len(part.facts["folds"]) > 1
     said = CliRunner().invoke(app, ["status", str(tmp_path / "run" / inside)])
     assert said.exit_code == 0

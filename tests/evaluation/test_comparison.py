@@ -70,6 +70,15 @@ def test_a_difference_between_models_that_are_worse_than_average_activity_says_l
         assert any("worse than average activity on m1" in note for note in found.notes) == is_noted
 
 
+def test_intervals_of_two_biosamples_draw_experiments_and_say_so(scores):
+    few = scores[scores["biosample"].isin(["b0", "b1"])]
+    found = tables(few, draws=200)
+    assert any("table 1 is of fewer than 3 biosamples" in note for note in found.notes)
+    by_experiment = tables(few, draws=200, cluster="experiment")
+    assert only(found.imputation, "joint")["low"] == only(by_experiment.imputation, "joint")["low"] > 0
+    assert not any("fewer than" in note for note in by_experiment.notes)
+
+
 def only(table, training_set, group="overall"):
     (row,) = table.query("training_set == @training_set and group == @group").to_dict("records")
     return row

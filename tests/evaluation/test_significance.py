@@ -106,7 +106,7 @@ def test_intervals_are_the_same_for_the_same_seed_and_whatever_the_names():
     assert one.high - one.low > bootstrap_interval(x, clusters=clusters, level=0.5).high - one.mean
 
 
-@pytest.mark.parametrize(("clusters", "size"), [(2, 3), (3, 1), (5, 4), (8, 2), (12, 1), (40, 3)])
+@pytest.mark.parametrize(("clusters", "size"), [(3, 2), (5, 4), (8, 2), (12, 1), (40, 3)])
 def test_intervals_hold_the_mean_as_often_as_they_say(clusters, size):
     """Normal experiments of normal biosamples; drawing experiments alone would hold it far less often."""
     rng = np.random.default_rng(clusters)

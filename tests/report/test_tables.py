@@ -50,7 +50,7 @@ def made():
             "method": m,
             "mse": e,
         }
-        for b, errors in (("x", (1.0, 2.0)), ("y", (2.0, 4.0)))
+        for b, errors in (("x", (1.0, 2.0)), ("y", (2.0, 4.0)), ("z", (1.5, 3.0)))
         for m, e in zip(("imputed", "a&<b>|_"), errors, strict=True)
     ]
     return tables(pd.DataFrame(rows), draws=20)
@@ -81,7 +81,10 @@ def test_the_verb_prints_tables_and_ends_mistakes_in_words(tmp_path):
     write_report(evaluation(), run)
     shown = CliRunner().invoke(app, ["tables", str(run)])
     assert shown.exit_code == 0, shown.output
-    assert "0.3167 [" in shown.stdout
+    assert "0.3167" in shown.stdout
+    assert "table 1 is of fewer than 3 biosamples: its intervals draw experiments" in " ".join(
+        shown.stderr.split()
+    )
     tsv = CliRunner().invoke(app, ["tables", str(run), "--format", "tsv"])
     assert tsv.stdout.startswith("table\tmetric\t")
     assert json.loads(CliRunner().invoke(app, ["tables", str(run), "--json"]).stdout)["metric"] == "mse"
