@@ -16,6 +16,7 @@ import pandas as pd
 
 from epixs.errors import ConfigError, closest
 from epixs.evaluation import ladder
+from epixs.evaluation.metrics import HIGHER_IS_BETTER
 from epixs.evaluation.runs import METHOD, NOBODY, Method, Scores, chosen, method_name, names_of, read_run
 from epixs.evaluation.significance import CLUSTERS, DRAWS, FEWEST_CLUSTERS, Resampling, holm, paired_wilcoxon
 from epixs.evaluation.species import differences
@@ -88,7 +89,7 @@ def tables(
     baseline
         Training set, model or baseline that all others are compared with. By default the training set of one
         species, or the imputed tracks of one evaluation; if they have no score, the fair baseline with most
-        experiments.
+        experiments, and of several the best.
     cluster
         Whether bootstrap samples draw whole `"biosample"`s, or each `"experiment"` by itself. A table of
         fewer than three biosamples draws experiments, and a note says so.
@@ -164,20 +165,26 @@ def _reference(scores: Scores, baseline: str | None) -> dict[Method, Method]:
     reference = {}
     for method in methods:
         same_model = (chosen[0], *method[1:])
-        against = same_model if method in models and same_model in models else chosen
+        of_models = chosen in models and method in models and same_model in models
+        against = same_model if of_models else chosen
         if against != method:
             reference[method] = against
     return reference
 
 
 def _default(scores: Scores, models: Sequence[Method]) -> Method | None:
-    """Return the first model of one species or evaluation; else the fair baseline with most experiments."""
+    """Return the first model of one species or evaluation; else the best of the fullest fair baselines."""
     alone = [method for method in models if method[0] in (scores.single, NOBODY)]
     if alone:
         return alone[0]
     fair = [baseline.name for baseline in (ladder.AVERAGE, *reversed(ladder.ZERO_SHOT))]
     there = sorted((m for m in scores.methods if m[2] in fair), key=lambda m: fair.index(m[2]))
-    return max(there, key=lambda method: int(scores.of(method).count()), default=None)
+    sign = 1 if scores.metric in HIGHER_IS_BETTER else -1
+
+    def goodness(method: Method) -> tuple[int, float]:
+        return int(scores.of(method).count()), sign * float(scores.of(method).mean())
+
+    return max(there, key=goodness, default=None)
 
 
 def _shared(scores: Scores, baseline: str | None) -> tuple[Scores, dict[Method, Method], list[str]]:

@@ -79,8 +79,30 @@ def test_intervals_of_two_biosamples_draw_experiments_and_say_so(scores):
     assert not any("fewer than" in note for note in by_experiment.notes)
 
 
+def test_without_a_model_of_one_species_all_are_compared_with_the_best_fair_baseline(noise):
+    head, best = {"role": "zero-shot"}, noise(0.2)
+    table = pd.DataFrame(
+        [
+            *baseline("part", "assay regression", noise(0.3), **head),
+            *baseline("all", "assay regression", noise(0.31), **head),
+            *baseline("part", "biosample mean", best, **head), *baseline("all", "biosample mean", best, **head),
+            *rows("part", noise(0.1), **head), *rows("all", noise(0.1), **head),
+        ]
+    )  # fmt: skip
+    table.attrs["plan"] = {
+        "config": {"training_sets": {name: {"others": ["human.zarr"]} for name in ("part", "all")}},
+        "fits": [],
+    }
+    found = tables(table, draws=50)
+    assert {only(found.zero_shot, name)["against"] for name in ("part", "all")} == {"biosample mean"}
+    found = tables(table, draws=50, baseline="assay regression (part)")
+    assert {only(found.zero_shot, name)["against"] for name in ("part", "all")} == {"assay regression (part)"}
+
+
 def only(table, training_set, group="overall"):
-    (row,) = table.query("training_set == @training_set and group == @group").to_dict("records")
+    (row,) = table.query("model != '-' and training_set == @training_set and group == @group").to_dict(
+        "records"
+    )
     return row
 
 
