@@ -176,21 +176,21 @@ class TrainingSettings(CheckedSettings):
     Parameters
     ----------
     batch_size, experiments_per_position
-        Entries per step, and how many of them share a position. With 0, `batch_size` is a 28th of the
-        positions, at least 1,000 and at most the paper's 40,000 (docs/settings.md).
+        Entries per step, and how many of them share a position. With 0, `batch_size` is 4,096 for `context`,
+        and for `avocado` a 28th of the positions, at least 1,000 and at most 40,000 (docs/settings.md).
     epochs
-        Passes over the positions; the learning rate falls over all of them. With 0, their number is half of
-        the experiments at a position, 8 to 200.
+        Number of epochs; the learning rate falls over all of them. With 0, there are 16 for `context`, and
+        for `avocado` half of the mean number of experiments at a position, 8 to 200.
     max_minutes
-        Stop by then. If the epochs would not fit, fewer are planned.
+        Time limit of training; 0 sets none. If the planned epochs do not fit, fewer are planned.
     checkpoint_minutes
         Minutes between two saves of the state from which `--resume` continues; 0 saves it after every step.
     learning_rate
         Learning rate at the start; it falls to 1 % of that along a cosine.
     weight_decay
-        Decoupled, as in AdamW.
+        Share of each weight that AdamW subtracts per step, times the learning rate; 0 for none.
     held_out
-        Share of (5 kbp position, experiment) blocks kept for choosing the checkpoint.
+        Of kind `avocado`: share of (5 kbp position, experiment) blocks kept for choosing the checkpoint.
     held_out_tracks
         Number of experiments held out whole, chosen by seed. They then choose the checkpoint instead of the
         blocks, which are easier: the model has seen other blocks of the same track.
@@ -198,12 +198,13 @@ class TrainingSettings(CheckedSettings):
         Share of each species in an epoch: `"by_bins"` as in the paper, `"balanced"`, or a number for each
         species, as in `"mouse=3, human=1"`.
     patience
-        Epochs without a better held-out error after which training stops.
+        Epochs without a better held-out error after which training stops; 0 never stops it.
     precision
         Precision of the hidden layers' products in training: `"float32"` or `"bfloat16"`. `"auto"` times both
         when training starts and takes the faster one. Imputation is float32.
     memory_gb
-        Refuse to start if training would need more memory than this.
+        Maximum memory of training, in GB. If the signal does not fit, it is streamed from the stores; if the
+        model alone does not fit, training is refused.
     seed
         Seed of everything that is drawn at random.
     """

@@ -90,7 +90,7 @@ def impute(
     chosen = choose_pairs(description.axis, species, pairs=wanted, everything=everything)
     if description.interrupted:
         remark(
-            f"training of {model_dir} was interrupted: its best weights so far are used; "
+            f"training of {model_dir} was interrupted: its weights so far are used; "
             "`epixs train ... --resume` resumes it"
         )
     start_tensorflow()

@@ -79,7 +79,9 @@ AnyPath = Annotated[
     str,
     typer.Argument(metavar="PATH", help="a store, a model, genome factors or a run of `epixs crossvalidate`"),
 ]
-ModelDir = Annotated[Path, typer.Argument(metavar="MODEL_DIR", help="folder that `epixs train` wrote")]
+ModelDir = Annotated[
+    Path, typer.Argument(metavar="MODEL_DIR", help="folder of a model, from `epixs train` or `extend`")
+]
 Imputed = Annotated[str, typer.Argument(metavar="IMPUTED", help="imputed store")]
 Observed = Annotated[str, typer.Argument(metavar="STORE", help="observed store of the same species")]
 WorldFolder = Annotated[Path, typer.Argument(metavar="DIR", help="new or empty folder")]

@@ -34,7 +34,7 @@ from epixs.storage.store import Store
 from epixs.storage.version import epixs_version
 from epixs.training.run import train
 
-LABELS = ("training_set", "model", "seed", "fold", "method", "species", "biosample", "assay", "class")
+LABELS = ("training_set", "model", "seed", "fold", "method", "species", "biosample", "assay", "assay_class")
 """First columns of the table of scores."""
 
 
@@ -74,7 +74,7 @@ def carry_out(run: str, keep: str, store: Store, fits: Sequence[Fit]) -> Iterato
 
 def rows_of(fit: Fit, evaluation: Evaluation) -> pd.DataFrame:
     """Make the rows of a fit for the table of scores, with those of its baselines if it has them."""
-    scores = evaluation.scores.rename(columns={"assay_class": "class"})
+    scores = evaluation.scores
     is_own = scores["method"] == IMPUTED
     labelled = scores.assign(
         training_set=fit.training_set,

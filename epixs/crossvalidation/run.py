@@ -66,8 +66,8 @@ def crossvalidate(
     Returns
     -------
     The table of scores, as in `scores.tsv` in the folder: `training_set model seed fold method species
-    biosample assay class` and the columns of `evaluate`. It has one row per fit and experiment, and one per
-    baseline for each training set and fold, with model and seed `-`. `attrs["notes"]` are those of
+    biosample assay assay_class` and the columns of `evaluate`. It has one row per fit and experiment, and one
+    per baseline for each training set and fold, with model and seed `-`. `attrs["notes"]` are those of
     `evaluate`, and `attrs["plan"]` is the plan, by which `tables` knows the training sets of one species.
 
     Raises

@@ -128,8 +128,8 @@ class Target:
         Its labels.
     panel
         The species' experiments that training saw.
-    hidden
-        All observed experiments of the species.
+    observed
+        All observed experiments of the species, also those that training never saw.
     others
         Other species' experiments that training saw.
     bins
@@ -139,7 +139,7 @@ class Target:
     biosample: str
     assay: str
     panel: Panel
-    hidden: Panel
+    observed: Panel
     others: tuple[Panel, ...] = ()
     bins: Mapping[str, npt.NDArray[np.int64]] = field(default_factory=dict)
 
@@ -178,7 +178,7 @@ def raw_average_activity(target: Target) -> Recipe | None:
 
 def hidden_average(target: Target) -> Recipe | None:
     """Average as `average_activity` does, but over all observed experiments, hidden ones included."""
-    return target.hidden.mean_of(Mean, target.biosample, target.assay)
+    return target.observed.mean_of(Mean, target.biosample, target.assay)
 
 
 def biosample_mean(target: Target) -> Recipe | None:
@@ -301,7 +301,7 @@ CARRIED = Baseline(
     "carried-over average", "the assay in another species, and a mapping of bins to it", True, carried_average
 )
 
-CONSTANT = Baseline("constant", "the mean of any experiment of the assay", True, constant)
+CONSTANT = Baseline("constant", "experiments of the assay in the species, or else in others", True, constant)
 
 UNFAIR = Baseline(
     "average activity (unfair)", "the very experiments of the assay that are hidden", False, hidden_average

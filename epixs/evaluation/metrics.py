@@ -212,14 +212,14 @@ def mse_stratum_raw(pair: PairSums, stratum: int) -> float:
     return _ratio(pair.joint.raw_stratum_errors[pair.method, stratum], int(pair.joint.stratum_bins[stratum]))
 
 
-def mse_spread(pair: PairSums) -> float:
+def mse_by_variance(pair: PairSums) -> float:
     """Mean squared error, each bin weighted by the assay's variance over biosamples; arcsinh units."""
-    return _ratio(pair.joint.spread_errors[pair.method], pair.joint.spread[0] * UNIT)
+    return _ratio(pair.joint.variance_errors[pair.method], pair.joint.variance[0] * UNIT)
 
 
-def mse_spread_raw(pair: PairSums) -> float:
-    """As `mse_spread`, in the track's own units."""
-    return _ratio(pair.joint.raw_spread_errors[pair.method], pair.joint.spread[0])
+def mse_by_variance_raw(pair: PairSums) -> float:
+    """As `mse_by_variance`, in the track's own units."""
+    return _ratio(pair.joint.raw_variance_errors[pair.method], pair.joint.variance[0])
 
 
 _OLDER = {
@@ -243,7 +243,7 @@ METRICS: Mapping[str, Metric] = {
     "mseprom": Metric(lambda pair: mse_stratum(pair, 0), needs="genes with strands"),
     "msegene": Metric(lambda pair: mse_stratum(pair, 1), needs="genes"),
     "mseenh": Metric(lambda pair: mse_stratum(pair, 2), needs="enhancers"),
-    "msevar": Metric(mse_spread, needs="two more biosamples with the assay"),
+    "msevar": Metric(mse_by_variance, needs="two more biosamples with the assay"),
     "auprc": Metric(auprc, is_correlation=True, needs="peaks"),
 }
 """Corrected metrics by their name in tables. The command line shows the first five."""
@@ -255,7 +255,7 @@ CHALLENGE: Mapping[str, Metric] = {
     "mseprom": Metric(lambda pair: mse_stratum_raw(pair, 0), needs="genes with strands"),
     "msegene": Metric(lambda pair: mse_stratum_raw(pair, 1), needs="genes"),
     "mseenh": Metric(lambda pair: mse_stratum_raw(pair, 2), needs="enhancers"),
-    "msevar": Metric(mse_spread_raw, needs="two more biosamples with the assay"),
+    "msevar": Metric(mse_by_variance_raw, needs="two more biosamples with the assay"),
     "mse1obs": Metric(lambda pair: mse_top_raw(pair, 0)),
     "mse1imp": Metric(lambda pair: mse_top_raw(pair, 1)),
     **_OLDER,

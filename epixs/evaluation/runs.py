@@ -106,9 +106,9 @@ class Scores:
     tracks
         Training experiments of each experiment's biosample; NaN where unknown.
     single
-        Training set of one species.
+        Training set of one species that the others are compared with.
     alone
-        All training sets that are known to be of one species.
+        All training sets of one species, as far as known.
     notes
         Notes on rows that were left out.
     """

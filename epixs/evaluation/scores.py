@@ -88,7 +88,7 @@ def evaluate(
         By other species, the bin to which each bin of this one is mapped, -1 where there is none. Baselines
         that carry tracks over need it.
     progress
-        Called with the number of steps done and of all steps.
+        Called with the number of ranges of bins that were read, and of all ranges.
 
     Raises
     ------
@@ -177,8 +177,8 @@ def evaluate(
             recipe = baseline.recipe(target)
             if recipe is not None:
                 methods[baseline.name] = recipe
-        spread = usable.mean_of(Mean, biosample, assay)
-        some = spread if spread is not None and len(spread.used) > 1 else None
+        mean = usable.mean_of(Mean, biosample, assay)
+        some = mean if mean is not None and len(mean.used) > 1 else None
         pairs.append(ScoredPair(label, observed_rows[label], methods, some))
     pair_scores = score_pairs(pairs, truth, Signal.open(imputed), strata, mode=mode, progress=progress)
     at = [(row, observed_rows[b, a]) for a, b, row in common]

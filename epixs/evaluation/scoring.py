@@ -39,14 +39,14 @@ class ScoredPair:
         Row of the observed track.
     methods
         Recipe of each predicted track, by name.
-    spread
+    variance_of
         Tracks over which the assay's variance is computed; None if they are too few.
     """
 
     label: tuple[str, str]
     row: int
     methods: Mapping[str, Recipe]
-    spread: Mean | None = None
+    variance_of: Mean | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -123,7 +123,7 @@ def _rows(pairs: Iterable[ScoredPair]) -> set[int]:
     """Collect the rows of the observed store that pairs read."""
     rows: set[int] = set()
     for pair in pairs:
-        rows |= {pair.row, *(pair.spread.rows if pair.spread else ())}
+        rows |= {pair.row, *(pair.variance_of.rows if pair.variance_of else ())}
         rows.update(*(recipe.rows for recipe in pair.methods.values()))
     return rows
 
@@ -192,10 +192,10 @@ class _Group:
         peaks = self.strata.peaks.get(pair.label)
         if peaks is not None:
             places = replace(places, peaks=peaks.weights(column.start, column.stop) > 0)
-        if pair.spread is not None:
+        if pair.variance_of is not None:
             is_raw = self.mode == "challenge"
-            spread = pair.spread.raw_variance(column) if is_raw else pair.spread.variance(column)
-            places = replace(places, spread=spread)
+            variance = pair.variance_of.raw_variance(column) if is_raw else pair.variance_of.variance(column)
+            places = replace(places, variance=variance)
         return joint(column.observed[pair.row], _predicted(pair, column), cuts, places)
 
 

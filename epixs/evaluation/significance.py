@@ -23,7 +23,7 @@ DRAWS = 2_000
 """Number of bootstrap samples per interval."""
 
 FEWEST_CLUSTERS = 3
-"""Number of clusters below which there is no interval: of two, Student's t says next to nothing."""
+"""Minimum number of clusters for an interval. Student's t interval of two would be too wide to be of use."""
 
 FEWEST_DRAWN = 8
 """Number of clusters below which an interval is that of Student's t."""

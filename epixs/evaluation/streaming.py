@@ -92,7 +92,7 @@ class Joint:
         Counts of predicted steps at peaks, shape `(method, N_STEPS)`; `(method, 0)` without peaks.
     stratum_bins, stratum_errors, raw_stratum_errors
         Weighted number of bins in each stratum, `(stratum,)`, and squared differences, `(method, stratum)`.
-    spread, spread_errors, raw_spread_errors
+    variance, variance_errors, raw_variance_errors
         Sum of the assay's variance over biosamples, `(1,)`, and squared differences weighted by it.
     """
 
@@ -109,9 +109,9 @@ class Joint:
     stratum_bins: Ints
     stratum_errors: Ints
     raw_stratum_errors: Floats
-    spread: Floats
-    spread_errors: Floats
-    raw_spread_errors: Floats
+    variance: Floats
+    variance_errors: Floats
+    raw_variance_errors: Floats
 
     def __add__(self, other: Joint) -> Joint:
         return added(self, other)
@@ -129,14 +129,14 @@ class Places:
         How often a bin counts in each stratum, shape `(stratum, bin)`.
     peaks
         Whether a bin is in a peak of the scored experiment, shape `(bin,)`; empty without peaks.
-    spread
+    variance
         Variance of the assay over its biosamples, shape `(bin,)`, NaN where unknown; empty without.
     """
 
     used: npt.NDArray[np.bool_]
     strata: npt.NDArray[np.int32]
     peaks: npt.NDArray[np.bool_]
-    spread: Floats
+    variance: Floats
 
     @classmethod
     def plain(cls, n_bins: int) -> Places:
@@ -221,9 +221,9 @@ def joint(observed: Steps, predicted: Steps, cuts: Cuts, places: Places | None =
         stratum_bins=ints(strata),
         stratum_errors=ints(methods, strata),
         raw_stratum_errors=np.zeros((methods, strata)),
-        spread=np.zeros(1),
-        spread_errors=np.zeros(methods),
-        raw_spread_errors=np.zeros(methods),
+        variance=np.zeros(1),
+        variance_errors=np.zeros(methods),
+        raw_variance_errors=np.zeros(methods),
     )
     known = places.used & (observed != MISSING) & (predicted != MISSING).all(axis=0)
     thresholds = cuts.thresholds
@@ -243,9 +243,9 @@ def joint(observed: Steps, predicted: Steps, cuts: Cuts, places: Places | None =
                 observed, steps, known, raw_units(), places.strata,
                 sums.stratum_errors[method], sums.raw_stratum_errors[method],
             )  # fmt: skip
-        if places.spread.size:
-            weighted = _spread(observed, steps, known, raw_units(), places.spread)
-            sums.spread[0], sums.spread_errors[method], sums.raw_spread_errors[method] = weighted
+        if places.variance.size:
+            weighted = _by_variance(observed, steps, known, raw_units(), places.variance)
+            sums.variance[0], sums.variance_errors[method], sums.raw_variance_errors[method] = weighted
     if strata:
         sums.stratum_bins[:] = places.strata[:, known].sum(axis=1)
     return sums
@@ -311,10 +311,10 @@ def _weigh(
 
 
 @compiled()
-def _spread(observed: Any, predicted: Any, known: Any, raw: Any, spread: Any) -> Any:
+def _by_variance(observed: Any, predicted: Any, known: Any, raw: Any, variance: Any) -> Any:
     total, errors, raw_errors = 0.0, 0.0, 0.0
     for i in range(observed.size):
-        weight = spread[i]
+        weight = variance[i]
         if known[i] and weight == weight:
             a, b = np.int64(observed[i]), np.int64(predicted[i])
             total += weight

@@ -23,7 +23,7 @@ ZERO_SHOT = tuple(baseline.name for baseline in ladder.ZERO_SHOT)
 
 
 HELD_OUT = "held out"
-"""Role of whole experiments that were not trained on, but that chose when training stopped."""
+"""Role of whole experiments that were not trained on, but that training reported, or stopped by."""
 
 TRAINED_ON, REPLACED = "training", "replaced"
 """Roles of experiments that were trained on: from the scored file, or from another file of the experiment."""
@@ -49,7 +49,7 @@ TRACKS = "biosample_tracks"
 """Column with the number of training experiments of the biosample, without the scored experiment itself."""
 
 FEWEST_RANKED = 5
-"""Tracks of which it is shown how expected and true correlation go together."""
+"""Minimum number of tracks for which expected and true correlations are compared by rank."""
 
 KNOWN_METRICS = {*METRICS, *CHALLENGE, "skill"}
 
@@ -75,13 +75,14 @@ class Evaluation:
         `expected_pearson`, if the imputed store has it, is what the model expected of the imputed track.
         `skill` is 1 - MSE / MSE of average activity on the same bins.
         `role` is `excluded` (not trained on), `zero-shot` (its assay not trained on in this species),
-        `held out` (not trained on, but it chose when training stopped), `replaced` (trained on from another
-        file of the same experiment) or `training`.
+        `held out` (not trained on, but training reported its error, or stopped by it), `replaced` (trained on
+        from another file of the same experiment) or `training`.
     notes
         Notes on scores that could not be computed, and why.
     odd_rows
-        Names of the tracks that are `missing` (observed and not imputed, or imputed without a readable
-        observed row), `constant`, `clipped` at 16 arcsinh units, or `NaN` (at some bins, or all).
+        Names of the tracks that are `missing` (observed, but neither imputed nor trained on; or imputed
+        without a readable observed row), `constant`, `clipped` at 16 arcsinh units, or `NaN` (at some bins,
+        or all).
     annotations
         Annotation files that the scores depend on, by what they hold.
     """
@@ -160,7 +161,7 @@ class Evaluation:
         return both.set_axis(["role", "expected", "true"], axis=1)
 
     def beside_the_best(self, metric: str = "pearson") -> dict[str, tuple[float, str, float]]:
-        """Compare per role the mean of imputed with the best fair baseline, by a metric that is best if high.
+        """Compare, per role, the mean of imputed with that of the best fair baseline, where higher is better.
 
         Returns
         -------

@@ -58,7 +58,7 @@ def choose_kind(axis: JointAxis) -> tuple[str, str]:
 
 
 def read_settings(path: str | Path, kind: str | None = None, *, default_kind: str = DEFAULT_KIND) -> Settings:
-    """Read the tables `[model]` and `[training]` of a TOML file; other tables are ignored.
+    """Read the tables `[model]` and `[training]` of a TOML file; tables of quite other names are ignored.
 
     Parameters
     ----------

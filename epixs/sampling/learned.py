@@ -187,7 +187,7 @@ def _agreement(
 def _zero_shot_agreement(
     sampler: ContextSampler, agreement: list[Floats], hidden: list[_Errors], gain: float
 ) -> Floats:
-    """Return by how much zero-shot tracks agree better, on Fisher's scale, than their labels let expect."""
+    """Return, on Fisher's scale, the agreement of zero-shot tracks minus that expected from their labels."""
     fits = fit_agreement(
         agreement,
         [(one.panel.biosample, one.panel.assay) for one in sampler.species],

@@ -18,7 +18,7 @@ FEWEST_TRACKS = 6
 
 
 def can_be_held_out(tracks: pd.DataFrame) -> Mask:
-    """Mark the tracks of a species without which enough of their biosample and of their assay is left."""
+    """Mark the tracks that can be held out: their biosample and their assay keep `LEFT_TO_SEE` others."""
     left = [tracks.groupby(name)[name].transform("size") - 1 for name in ("biosample", "assay")]
     return np.asarray((left[0] >= LEFT_TO_SEE) & (left[1] >= LEFT_TO_SEE))
 

@@ -77,12 +77,12 @@ def train(
     report: Callable[[EpochReport], None] | None = None,
     on_probe: Callable[[Probe], None] | None = None,
 ) -> dict[str, Any]:
-    """Train one model over the joint axis and keep its best checkpoint.
+    """Train one model over the joint axis; keep its best epoch, or its last if it is of kind `context`.
 
     Parameters
     ----------
     axis
-        Axis to train over; its excluded experiments are never read.
+        Axis to train over; values of its excluded experiments are never used.
     settings
         From `make_settings` or `read_settings`.
     out

@@ -31,7 +31,7 @@ from tests.crossvalidation.worlds import (
     write_stores,
 )
 
-LABELS = ["training_set", "model", "seed", "fold", "method", "species", "biosample", "assay", "class"]
+LABELS = ["training_set", "model", "seed", "fold", "method", "species", "biosample", "assay", "assay_class"]
 
 
 @pytest.fixture(autouse=True)

@@ -16,12 +16,12 @@ few = arrays(np.float32, st.integers(2, 60), elements=st.integers(-5, 5).map(flo
 NAMES = [name for name, metric in metrics.METRICS.items() if not metric.needs]
 
 
-def places(n, strata=(), peaks=(), spread=()):
+def places(n, strata=(), peaks=(), variance=()):
     return Places(
         np.ones(n, bool),
         np.array(strata, dtype=np.int32).reshape(len(strata), n),
         np.array(peaks, dtype=bool),
-        np.array(spread, dtype=float),
+        np.array(variance, dtype=float),
     )
 
 
@@ -133,7 +133,7 @@ def test_a_stratum_counts_its_bins_as_often_as_it_says():
 
 
 def test_errors_are_weighted_by_the_variance_over_biosamples_where_it_is_known():
-    got = score([0.0, 0.0, 0.0], [1.0, 2.0, 3.0], places=places(3, spread=[3.0, 1.0, np.nan]))
+    got = score([0.0, 0.0, 0.0], [1.0, 2.0, 3.0], places=places(3, variance=[3.0, 1.0, np.nan]))
     assert got["msevar"] == pytest.approx((3 * 1 + 1 * 4) / 4)
 
 
@@ -171,7 +171,7 @@ def test_match_and_catch_by_hand():
 
 
 def test_the_challenge_weighs_errors_by_variance_as_it_does():
-    got = raw_score([0.0, 0.0], [1.0, 2.0], places=places(2, spread=[1.0, 3.0]))
+    got = raw_score([0.0, 0.0], [1.0, 2.0], places=places(2, variance=[1.0, 3.0]))
     assert got["msevar"] == pytest.approx((1 * 1 + 3 * 4) / 4, rel=1e-3)
 
 

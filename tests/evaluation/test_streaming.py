@@ -24,12 +24,12 @@ def test_statistics_of_chunks_add_up_to_those_of_the_whole(tracks, cut):
     assert all(np.array_equal(v, states(parts[0] + parts[1])[n]) for n, v in states(whole).items())
     cuts = cuts_of(whole)
     weights = np.arange(40, dtype=np.int32)[None] % 3
-    peaks, spread = np.arange(40) % 4 == 0, np.arange(40.0)
-    places = Places(np.arange(40) % 7 > 0, weights, peaks, spread)
+    peaks, variance = np.arange(40) % 4 == 0, np.arange(40.0)
+    places = Places(np.arange(40) % 7 > 0, weights, peaks, variance)
     parts = [
         joint(
             observed[s], predicted[:, s], cuts,
-            Places(places.used[s], weights[:, s], peaks[s], spread[s]),
+            Places(places.used[s], weights[:, s], peaks[s], variance[s]),
         )
         for s in (slice(cut), slice(cut, None))
     ]  # fmt: skip

@@ -53,8 +53,8 @@ def copy_known(model: Any, axis: JointAxis, known: TrainedModel) -> None:
     model.zero_shot_agreement.assign(_over(model.zero_shot_agreement, old.zero_shot_agreement, slice(n)))
     where = np.ix_(np.arange(n), rows)
     model.assay_errors.assign(_over(model.assay_errors, old.assay_errors, where))
-    # What networks predict of new assays in species that are not read is not known, nor of any assay that a
-    # model of one species lacks: imputation finds out.
+    # The moments of predictions are not known for new assays in species whose store is not read, nor, after a
+    # model of one species, for any absent assay. Imputation computes them.
     kept = np.flatnonzero(~assays_to_fit(axis, before)[rows] & (n > 1))
     said = np.full(model.said.shape, np.nan, np.float32)
     model.said.assign(_over(said, old.said, np.ix_(np.arange(n), rows[kept]), np.ix_(np.arange(n), kept)))

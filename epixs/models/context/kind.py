@@ -51,13 +51,14 @@ class Context(Kind):
     )
     can_be_extended = True
     reads_signal = True
-    held_out = "tracks that the networks which predict them have never seen"
+    held_out = "tracks, each predicted only by networks that have never seen it"
     keeps_last = True  # few tracks are held out: their error depends on how high each happens to be
     worked_out_every = 5  # else it takes a quarter of the training time
     limits = (
         "It reads the tracks of the store that it imputes: damaged or mislabelled tracks there spoil the "
         "imputed ones.",
-        "`spread` holds for tracks like those it was trained on; for one track it may cover a tenth more.",
+        "Intervals hold 80 % of the bins on average over tracks like those of training; of a single track, "
+        "it may be much less or more.",
         "If an assay behaves differently in other species, its zero-shot tracks are wrong where it does.",
     )
     smaller = "take fewer members"

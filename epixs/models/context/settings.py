@@ -18,8 +18,8 @@ class ContextSettings(ModelSettings):
     Parameters
     ----------
     members
-        Number of networks that are trained side by side; the prediction is their mean. 0: 4, or 8 if
-        zero-shot imputation is asked for.
+        Number of networks that are trained side by side; the prediction is their mean. With 0, there are 4,
+        or 8 if an assay is excluded as a whole or `target` is given.
     token, heads, hidden, assay_factors
         Sizes of each network: width of a track's token, heads that weigh the tokens, widths of the layers
         behind, and length of the factors of an assay.
