@@ -146,7 +146,7 @@ def operations(nodes: int) -> float:
 
 
 def side_by_side(store: Path, most: float) -> list[dict[str, object]]:
-    """Bins and tracks a second of both, for one track and for five, and what `most` operations allow."""
+    """Bins and tracks per second of both, for one track and for five, and what `most` operations allow."""
     rows = []
     for nodes, bins, wanted in SETTINGS:
         for tracks in (1, len(NEVER_MEASURED)):
@@ -326,7 +326,7 @@ def main() -> None:
             "",
             markdown_table(pd.DataFrame(answers)),
             f"Whole imputations with a context model of default sizes, of {CONTEXT_BINS:,} bins beside twenty simulated tracks:",
-            f"reading, network and writing; medians of {CONTEXT_ROUNDS} rounds. Its products alone, on one core, are the floor.",
+            f"reading, network and writing; medians of {CONTEXT_ROUNDS} rounds. Beside, its products alone, as numpy multiplies on one core.",
             "",
             markdown_table(pd.DataFrame(alone)),
         ],

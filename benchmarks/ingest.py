@@ -294,7 +294,7 @@ def scaling(dense: Path, work: Path) -> list[dict[str, object]]:
                 "bins": regions.n_bins,
                 "tiles": cost.tiles,
                 "seconds": f"{seconds:.1f}",
-                "ms an experiment": f"{1e3 * seconds / count:.1f}",
+                "ms per experiment": f"{1e3 * seconds / count:.1f}",
                 "peak memory of a worker, MB": round(max(peaks) / 1e6),
                 "as projected, MB": round(cost.worker_bytes / 1e6),
             }

@@ -135,7 +135,7 @@ def main() -> None:
         "## In memory and out of core",
         "",
         "Written by `python -m benchmarks.out_of_core --data DATA`; nothing here is typed by hand. Fifteen real tracks over",
-        "the Pilot Regions; two folds hide five tracks each. Entries a second are those that one thread is given.",
+        "the Pilot Regions; two folds hide five tracks each. Entries per second are those that one thread is given.",
         "",
         markdown_table(pd.DataFrame(rows)),
         "`epixs train` with 2 x 256 nodes, two epochs, on a simulated store eight times as large as its memory:",

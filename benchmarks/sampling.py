@@ -64,9 +64,9 @@ def main() -> None:
         ways = {
             "plain numpy": plain_numpy(signal),
             "Sampler.batch": lambda step: one.batch(0, step),
-            "Sampler.batch, 20 experiments a position": lambda step: twenty.batch(0, step),
+            "Sampler.batch, 20 experiments per position": lambda step: twenty.batch(0, step),
             "training_dataset": through_tf_data(one),
-            "training_dataset, 20 experiments a position": through_tf_data(twenty),
+            "training_dataset, 20 experiments per position": through_tf_data(twenty),
         }
         for way in ways.values():
             way(0)
@@ -74,12 +74,12 @@ def main() -> None:
     rows = [
         {
             "": name,
-            "million entries a second": f"{statistics.median(r[name] for r in rounds):.1f}",
+            "million entries per second": f"{statistics.median(r[name] for r in rounds):.1f}",
             "over plain numpy": f"{statistics.median(r[name] / r['plain numpy'] for r in rounds):.1f} x",
         }
         for name in ways
     ]
-    print(f"{signal.shape[0]} tracks x {signal.shape[1]:,} bins, {BATCH:,} entries a batch\n")
+    print(f"{signal.shape[0]} tracks x {signal.shape[1]:,} bins, {BATCH:,} entries per batch\n")
     print(markdown_table(pd.DataFrame(rows)))
 
 

@@ -173,7 +173,7 @@ def by_bins(stores: dict[str, Path], model: Path, passes: int) -> list[dict[str,
             text=True,
         )
         seconds, peak = json.loads(done.stdout.strip().splitlines()[-1])
-        rows.append({"bins": bins, "seconds": seconds, "us a bin": 1e6 * seconds / bins, "peak MB": peak})
+        rows.append({"bins": bins, "seconds": seconds, "us per bin": 1e6 * seconds / bins, "peak MB": peak})
         print(rows[-1], flush=True)
     return rows
 
@@ -206,14 +206,14 @@ def write_page(
         for name, row in medians.iterrows()
     ]
     biggest = cost[-1]
-    per_bin = float(str(biggest["us a bin"])) * 1e-6
+    per_bin = float(str(biggest["us per bin"])) * 1e-6
     core_hours = per_bin * HG38_BINS * (os.cpu_count() or 1) / 3600
     lines = [
         "## Genome factors block by block: stage 2",
         "",
         "Written by `python -m benchmarks.scaling`; nothing here is typed by hand.",
         f"{os.cpu_count()} cores, {platform.machine()}, Python {platform.python_version()}. Simulated chromosomes,",
-        f"{experiments} experiments, hidden layers of 256 nodes, one experiment a position.",
+        f"{experiments} experiments, hidden layers of 256 nodes, one experiment per position.",
         "",
         "`epixs fit-genome` freezes labels and layers and fits the genome factors of any regions, block by block.",
         "",
@@ -240,7 +240,7 @@ def write_page(
         markdown_table(_texts(cost, 1)),
         "### To a genome",
         "",
-        f"hg38 has {HG38_BINS:,} bins: at {per_bin * 1e6:.1f} us a bin on {os.cpu_count()} cores, that is",
+        f"hg38 has {HG38_BINS:,} bins: at {per_bin * 1e6:.1f} us per bin on {os.cpu_count()} cores, that is",
         f"{core_hours:,.0f} core-hours for such a panel, in {-(-HG38_BINS // 80_000):,} independent blocks. The factors",
         f"take {HG38_BINS * 29.225 * 4 / 1e9:.1f} GB. The time grows with the experiments, as epochs do.",
         "",

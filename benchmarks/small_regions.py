@@ -75,8 +75,8 @@ def compare(path: Path) -> list[dict[str, object]]:
             {
                 "file": path.name,
                 "regions": f"{count:,}",
-                "epixs, us a region": f"{1e6 / count * statistics.median(r[0] for r in rounds):.1f}",
-                "pyBigWig, us a region": f"{1e6 / count * statistics.median(r[1] for r in rounds):.1f}",
+                "epixs, us per region": f"{1e6 / count * statistics.median(r[0] for r in rounds):.1f}",
+                "pyBigWig, us per region": f"{1e6 / count * statistics.median(r[1] for r in rounds):.1f}",
                 "ratio": f"{statistics.median(r[1] / r[0] for r in rounds):.1f} x",
                 "least": f"{min(r[1] / r[0] for r in rounds):.1f} x",
             }

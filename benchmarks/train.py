@@ -180,7 +180,7 @@ def side_by_side(avocado: Any, store: Path) -> list[dict[str, object]]:
         rows.append(
             {
                 "hidden layers": f"2 x {nodes}",
-                "experiments a position": width,
+                "experiments per position": width,
                 "epixs multiplies in": ours.precision,
                 "reference, samples/s": f"{statistics.median(r[0] for r in rounds):,.0f}",
                 "epixs, samples/s": f"{statistics.median(r[1] for r in rounds):,.0f}",
@@ -300,7 +300,7 @@ def write_training(speed: list[dict[str, object]], times: list[dict[str, object]
         "Written by `python -m benchmarks.train --data DATA`; nothing here is typed by hand.",
         f"{os.cpu_count()} cores, {platform.machine()}, Python {platform.python_version()}. Beside avocado-epigenome 0.4.0",
         "under Keras 3 (only calls that Keras 3 has removed are put back), on the same 20 real tracks over the Pilot",
-        f"Regions, {BATCH:,} samples a batch, in turn, each in a process of its own; medians of {ROUNDS} paired rounds.",
+        f"Regions, {BATCH:,} samples per batch, in turn, each in a process of its own; medians of {ROUNDS} paired rounds.",
         "",
         markdown_table(pd.DataFrame(speed)),
         "Seconds of training until the best MSE that the reference reaches on tracks hidden from both, 2 x 256 nodes;",

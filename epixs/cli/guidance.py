@@ -29,16 +29,19 @@ def plan(
         Path, typer.Argument(metavar="PANEL", help="catalog, or table with columns species, biosample, assay")
     ],
     like: Annotated[
-        str, typer.Option(metavar="STORE", help="compendium of a well measured species that stands for it")
+        str, typer.Option(metavar="STORE", help="compendium of a well measured species, as an example")
     ],
     other: Annotated[
         list[str] | None,
         typer.Option(
             metavar="STORE",
-            help="further species to train with, whose assays are rehearsed zero-shot; repeatable",
+            help="compendium of a further species: its assays that the panel lacks are rehearsed zero-shot; "
+            "repeatable",
         ),
     ] = None,
-    draws: Annotated[int, typer.Option(min=1, help="rehearsals of half of the biosamples, and of all")] = 2,
+    draws: Annotated[
+        int, typer.Option(min=1, help="number of rehearsals with half of the biosamples, and with all")
+    ] = 2,
     seed: Annotated[
         int, typer.Option(min=0, help="decides which biosamples stand for those of the panel")
     ] = 0,

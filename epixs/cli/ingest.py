@@ -214,7 +214,7 @@ def ingest(
         notes = done.attrs.get("notes", [])
         print_json({"store": out, "plan": planned, "experiments": done, "notes": notes})
     if (done["status"] == UNFINISHED).all():
-        say(f"{out}: part {tile} is written; the store is finished by the last part")
+        say(f"{out}: share {tile} is written; the share that ends last finishes the store")
         return
     removed = done[done["status"].str.startswith(REMOVED)]
     failed = done[(done["status"] != "ok") & ~done["status"].str.startswith(REMOVED)]

@@ -50,9 +50,8 @@ EXIT_INTERRUPTED = 130
 
 EXIT_CODES = {
     EXIT_DONE: "All was done.",
-    EXIT_ROWS_FAILED: "It was done, but not for all: `ingest` could not read some experiments, "
-    "`ingest --dry-run` found files that it cannot read, `status` names such experiments, or `verify` found "
-    "faulty tiles.",
+    EXIT_ROWS_FAILED: "Finished with faults: some experiments could not be read (`ingest`, `status`), files "
+    "cannot be read (`ingest --dry-run`), or tiles are faulty (`verify`).",
     EXIT_MISTAKE: "Nothing more was done: an option, an input or a file is not as it should be, a disk is "
     "full, or a cluster or object store cannot be reached. The message says what to do.",
     EXIT_INTERRUPTED: "Interrupted by Ctrl-C. What was written is kept; the message says how to go on.",
@@ -144,7 +143,7 @@ MADE_BY = {
     "run": "make one with `epixs crossvalidate`, or with `epixs evaluate --report`",
     "model folder": "train one with `epixs train`",
     "metadata": "download metadata.tsv from the ENCODE portal",
-    "catalog": "catalog/README.md describes the columns; `epixs catalog` makes one",
+    "catalog": "docs/catalog.md describes the columns; `epixs catalog` makes one",
     "regions file": "give a BED file with --regions, or `--regions genome`",
     "file": "check the path",
     "--exclude": "give a tab-separated file with the columns species, biosample and assay",

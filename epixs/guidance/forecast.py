@@ -101,7 +101,7 @@ class Outlook:
         return self._table(biosamples, ~has, {"role": np.broadcast_to(roles, has.shape), "pearson": pearson})
 
     def next_experiments(self, panel: Collection[Label], biosamples: Sequence[str]) -> pd.DataFrame:
-        """Every unmeasured pair by how much is gained by measuring it, most first.
+        """List every unmeasured pair with the gain of measuring it, the largest first.
 
         Returns
         -------

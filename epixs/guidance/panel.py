@@ -98,7 +98,7 @@ def _by_biosample(tracks: Collection[Label]) -> dict[str, set[str]]:
 
 
 def _some_hidden(trained: Sequence[Label], generator: np.random.Generator) -> list[Label]:
-    """Tracks to hide, so that every biosample and every assay keeps `LEFT`."""
+    """Choose the tracks to hide: every biosample and every assay keeps `LEFT`."""
     wanted, hidden = round(HIDDEN_SHARE * len(trained)), list[Label]()
     left = list(trained)
     for number in generator.permutation(len(trained)):

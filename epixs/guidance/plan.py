@@ -279,7 +279,7 @@ def _rehearsed(
 
 
 def _by_assay(tracks: pd.DataFrame, expected: pd.DataFrame, panel: Collection[str]) -> pd.DataFrame:
-    """What is expected of each assay, beside what the rehearsals had."""
+    """Tabulate the expected correlation of each assay, and the scores of its rehearsals."""
     rows = []
     for assay in sorted({*panel, *tracks["assay"], *expected["assay"]}):
         role = MEASURED if assay in panel else ZERO_SHOT
@@ -302,7 +302,7 @@ def _by_assay(tracks: pd.DataFrame, expected: pd.DataFrame, panel: Collection[st
 
 
 def _curve(tracks: pd.DataFrame, made: Collection[tuple[float, int, Rehearsal]]) -> pd.DataFrame:
-    """How the correlation grows with the panel's biosamples."""
+    """Tabulate the correlation by number of biosamples."""
     rows = []
     for share, group in itertools.groupby(sorted(made, key=lambda one: one[0]), key=lambda one: one[0]):
         sizes = [len({biosample for biosample, _ in one.trained}) for *_, one in group]

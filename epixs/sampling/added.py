@@ -29,9 +29,9 @@ class AddedTracks(ContextSampler):
     """Draws targets from one species' tracks, some of which a trained model has not seen.
 
     Nothing is held out from any member, because the networks do not learn. Only factors of new assays do. So
-    all new tracks are unseen, except those that these factors are fitted to. A new assay's factors are fitted
-    if it has two tracks: the first new one is only scored. An assay of which the model knew one track counts
-    as new.
+    all new tracks are unseen, except those that these factors are fitted to. The factors of an assay are
+    fitted if it has at least two tracks, one of them new, and the model knew one or none. The first of its
+    new tracks is not fitted to: errors are measured on it.
 
     Parameters
     ----------

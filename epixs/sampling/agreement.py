@@ -57,8 +57,8 @@ def fit_agreement(
 
     Returns
     -------
-    Per species the effects, and what is expected of each training track had it, or its assay, not been
-    measured; NaN where the track's agreement is not known.
+    Per species the effects, and the agreement expected of each training track: as if the track had not been
+    measured, and as if its whole assay had not; NaN where the track's agreement is not known.
     """
     known = [np.isfinite(values) for values in agreement]
     fits = fit_species(

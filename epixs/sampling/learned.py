@@ -38,7 +38,7 @@ ABSENT_ENTRIES, ABSENT_TARGETS = 200_000, 512
 FEWEST_BIOSAMPLES, MOST_BIOSAMPLES = 4, 16
 """Minimum and maximum number of biosamples for each such assay."""
 
-LEAST_SAID = 0.05
+LEAST_DEVIATION = 0.05
 """Lower limit of the spread by which networks' predictions of an assay are divided."""
 
 Predictions = Callable[[Batch], Floats]
@@ -66,7 +66,7 @@ def learn_mixture(sampler: ContextSampler, predict: Predictions) -> Floats:
     return np.stack([mixture(*both) for both in zip(parts, values, strict=True)])
 
 
-def learn_said(sampler: ContextSampler, predict: Predictions) -> Floats:
+def learn_moments(sampler: ContextSampler, predict: Predictions) -> Floats:
     """Learn the mean and spread of the networks' predictions of the assays that a species lacks.
 
     Returns
@@ -74,7 +74,7 @@ def learn_said(sampler: ContextSampler, predict: Predictions) -> Floats:
     Mean and spread, standardised, shape `(species, assay, 2)`; 0 and 1 for assays that a species has.
     """
     n_assays = len(sampler.axis.assays)
-    said = np.tile(np.array([0, 1], np.float32), (len(sampler.species), n_assays, 1))
+    moments = np.tile(np.array([0, 1], np.float32), (len(sampler.species), n_assays, 1))
     absent = [np.setdiff1d(np.arange(n_assays), one.panel.assay) for one in sampler.species]
     count = max(1, sum(map(len, absent)))
     each = min(2 * TRACK_ENTRIES, max(100, ABSENT_ENTRIES // count))
@@ -93,8 +93,8 @@ def learn_said(sampler: ContextSampler, predict: Predictions) -> Floats:
             values = (predict(batch).mean(axis=0) - scale[:, 0]) / scale[:, 1]
             for assay in assays:
                 predicted = values[batch.assay[:, 0] == assay]
-                said[at, assay] = predicted.mean(), max(predicted.std(), LEAST_SAID)
-    return said
+                moments[at, assay] = predicted.mean(), max(predicted.std(), LEAST_DEVIATION)
+    return moments
 
 
 @dataclasses.dataclass(frozen=True)
@@ -298,7 +298,7 @@ def _parts(panels: list[Panel], batch: Batch, target: Target, network: npt.NDArr
     own = batch.inputs["own"][:, 0, : target.own.size, 0].astype(np.float64)
     mean = own @ mean_of_tracks(panels[target.at], target.own)
     linear = own @ regression(panels, target.at, target.own, target.assay)
-    network = (network - network.mean()) / max(float(network.std()), LEAST_SAID)
+    network = (network - network.mean()) / max(float(network.std()), LEAST_DEVIATION)
     return np.stack([network, mean, linear], axis=1).astype(np.float64)
 
 

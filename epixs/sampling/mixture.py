@@ -97,14 +97,14 @@ def mixture(parts: Sequence[npt.NDArray[np.float64]], values: Sequence[npt.NDArr
     return np.asarray(shares, np.float32)
 
 
-def mixed(target: Target, panels: Sequence[Panel], shares: Floats, said: Floats) -> Target:
+def mixed(target: Target, panels: Sequence[Panel], shares: Floats, moments: Floats) -> Target:
     """Turn a target into one that is predicted as a mixture, if its assay has no track in its species.
 
     Parameters
     ----------
     shares
         Share of each part, from `mixture`.
-    said
+    moments
         Mean and spread of the networks' predictions of each assay, standardised, shape `(assay, 2)`.
     """
     panel = panels[target.at]
@@ -112,7 +112,7 @@ def mixed(target: Target, panels: Sequence[Panel], shares: Floats, said: Floats)
         return target
     linear = shares[1] * mean_of_tracks(panel, target.own)
     linear += shares[2] * regression(panels, target.at, target.own, target.assay)
-    share = shares[0] / said[target.assay, 1]
+    share = shares[0] / moments[target.assay, 1]
     mean, spread = target.scale
-    scale = np.array([mean - spread * share * said[target.assay, 0], spread], np.float32)
+    scale = np.array([mean - spread * share * moments[target.assay, 0], spread], np.float32)
     return dataclasses.replace(target, share=float(share), linear=linear, scale=scale)

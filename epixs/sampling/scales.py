@@ -4,8 +4,8 @@ A track's mean and spread (arcsinh units) depend on its biosample and its assay:
 `intercept + biosample effect + assay effect`. Both effects are pulled towards 0 (ridge), so that a single
 track has limited influence. The mean, which may be negative, is fitted on a scale that is logarithmic away
 from 0. A biosample's effect is in part common to all assays, and in part to those of a class: strong ChIP-seq
-says little about methylation. An assay that a species lacks takes its effect from the other species, in so
-far as the effects of assays that both have agree.
+says little about methylation. An assay that a species lacks takes its effect from the
+other species: the more the effects of their common assays agree, the more of it.
 """
 
 from __future__ import annotations

@@ -6,7 +6,7 @@ from epixs.axis.join import joint_axis
 from epixs.sampling import learned
 from epixs.sampling.around import RADII, SUMMARIES, Target
 from epixs.sampling.context import ContextSampler
-from epixs.sampling.learned import learn_mixture, learn_said
+from epixs.sampling.learned import learn_mixture, learn_moments
 from epixs.sampling.mixture import EXPECTED, mean_of_tracks, mixed, mixture, regression
 from epixs.sampling.panel import Panel
 from tests.worlds import planted, write_store
@@ -71,9 +71,9 @@ def test_only_an_assay_that_its_species_lacks_is_mixed():
     scale = np.array([1, 2], np.float32)
     shares = np.array([0.5, 0.25, 0.0], np.float32)
     known, lacking = (Target(0, 0, assay, own, none, none * 0.0, scale) for assay in (1, 5))
-    said = np.array([[0, 1]] * 5 + [[0.4, 0.25]], np.float32)
-    assert mixed(known, [panel], shares, said) is known
-    found = mixed(lacking, [panel], shares, said)
+    moments = np.array([[0, 1]] * 5 + [[0.4, 0.25]], np.float32)
+    assert mixed(known, [panel], shares, moments) is known
+    found = mixed(lacking, [panel], shares, moments)
     assert found.share == 0.5 / 0.25
     np.testing.assert_allclose(found.scale, [1 - 2 * 2.0 * 0.4, 2])  # networks that say 0.4 give the mean
     np.testing.assert_allclose(found.linear, 0.25 * mean_of_tracks(panel, own))
@@ -127,10 +127,12 @@ def test_of_an_absent_assay_it_is_known_what_networks_say_of_it(tmp_path):
             scale, own = batch.inputs["scale"], batch.inputs["own"][:, 0, 0, 0]
             return np.stack([scale[:, 0] + scale[:, 1] * (own / 2 + wrong) for wrong in (0.2, 0.6)])
 
-        said = learn_said(made, predict)
-    np.testing.assert_allclose(said[at, lacks], [0.4, 0.5], atol=0.1)  # a track's own mean is 0, its spread 1
-    said[at, lacks] = 0, 1
-    np.testing.assert_array_equal(said, np.broadcast_to([0, 1], said.shape))
+        moments = learn_moments(made, predict)
+    np.testing.assert_allclose(
+        moments[at, lacks], [0.4, 0.5], atol=0.1
+    )  # a track's own mean is 0, its spread 1
+    moments[at, lacks] = 0, 1
+    np.testing.assert_array_equal(moments, np.broadcast_to([0, 1], moments.shape))
 
 
 def test_many_absent_assays_are_looked_at_together(tmp_path, monkeypatch):
@@ -148,10 +150,10 @@ def test_many_absent_assays_are_looked_at_together(tmp_path, monkeypatch):
             def predict(batch, calls=calls, slope=slope):
                 calls.append(len(batch.assay))
                 scale, own = batch.inputs["scale"], batch.inputs["own"][:, 0, 0, 0]
-                said = slope[batch.assay[:, 0]] * (1 + own)
-                return np.stack([scale[:, 0] + scale[:, 1] * said] * 2)
+                moments = slope[batch.assay[:, 0]] * (1 + own)
+                return np.stack([scale[:, 0] + scale[:, 1] * moments] * 2)
 
-            found.append(learn_said(made, predict)[axis.species.index("mouse"), lacks])
+            found.append(learn_moments(made, predict)[axis.species.index("mouse"), lacks])
     np.testing.assert_allclose(found, [[[0.5, 0.5], [2.0, 2.0]]] * 2, atol=0.2)
     assert calls == [2_001, 2_001, 2_004]
 

@@ -142,7 +142,7 @@ def test_a_new_assay_is_imputed_in_the_old_species_on_a_sensible_scale(grown, tm
     folder, stores = grown
     extend(open_model(folder / "model"), stores["species and assay"], tmp_path / "m")
     extended = open_model(tmp_path / "m")
-    assert np.isnan(extended.model.said.numpy()[0, extended.axis.assays.index("a4")]).all()
+    assert np.isnan(extended.model.moments.numpy()[0, extended.axis.assays.index("a4")]).all()
     pairs = [("mouse", f"mouse-b{b}", "a4") for b in range(BIOSAMPLES - 1)]
     impute(extended, folder / "moved.zarr", tmp_path / "i.zarr", pairs=pairs)
     imputed = xr.open_zarr(tmp_path / "i.zarr", consolidated=False)["signal"].to_numpy()

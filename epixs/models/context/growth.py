@@ -12,7 +12,7 @@ from epixs.axis.axis import JointAxis
 from epixs.models.context.predict import panels_of
 from epixs.models.folder import TrainedModel
 from epixs.sampling.added import AddedTracks, assays_to_fit
-from epixs.sampling.learned import Reliability, learn_mixture, learn_reliability, learn_said
+from epixs.sampling.learned import Reliability, learn_mixture, learn_moments, learn_reliability
 from epixs.sampling.mixture import EXPECTED
 from epixs.sampling.panel import Panel
 from epixs.sampling.species import classes_of, labels_of, track_labels, tracks_of
@@ -56,8 +56,10 @@ def copy_known(model: Any, axis: JointAxis, known: TrainedModel) -> None:
     # The moments of predictions are not known for new assays in species whose store is not read, nor, after a
     # model of one species, for any absent assay. Imputation computes them.
     kept = np.flatnonzero(~assays_to_fit(axis, before)[rows] & (n > 1))
-    said = np.full(model.said.shape, np.nan, np.float32)
-    model.said.assign(_over(said, old.said, np.ix_(np.arange(n), rows[kept]), np.ix_(np.arange(n), kept)))
+    moments = np.full(model.moments.shape, np.nan, np.float32)
+    model.moments.assign(
+        _over(moments, old.moments, np.ix_(np.arange(n), rows[kept]), np.ix_(np.arange(n), kept))
+    )
     model.intervals.assign(old.intervals)
     model.agreement.assign(_over(model.agreement, old.agreement, _tracks(axis, before)))
     model.known_before = Reliability(
@@ -78,7 +80,7 @@ def learn_additions(model: Any, sampler: AddedTracks) -> None:
     def predict(batch: Any) -> Any:
         return model.by_member(dict(batch.inputs)).numpy()[..., 0, 0]
 
-    model.said.assign(_over(model.said, learn_said(sampler, predict), at, at))
+    model.moments.assign(_over(model.moments, learn_moments(sampler, predict), at, at))
     if sampler.is_new_species:
         model.mixture.assign(_over(model.mixture, learn_mixture(sampler, predict), at, at))
     learned = learn_reliability(sampler, predict, model.mixture.numpy(), model.known_before)

@@ -19,7 +19,7 @@ from epixs.sampling.added import AddedTracks, assays_to_fit
 from epixs.sampling.around import RADII, SUMMARIES
 from epixs.sampling.context import ContextSampler
 from epixs.sampling.intervals import COVERED, HALF_WIDTH, KNOTS
-from epixs.sampling.learned import learn_mixture, learn_reliability, learn_said
+from epixs.sampling.learned import learn_mixture, learn_moments, learn_reliability
 from epixs.sampling.mixture import PARTS
 from epixs.sampling.panel import ASSAYS, OWN_TRACKS, packed_size
 from epixs.sampling.species import fewest_bytes, labels_of, tracks_of
@@ -184,7 +184,7 @@ class Context(Kind):
             return model.by_member(dict(batch.inputs)).numpy()[..., 0, 0]
 
         if len(sampler.species) > 1:
-            model.said.assign(learn_said(sampler, predict))
+            model.moments.assign(learn_moments(sampler, predict))
             model.mixture.assign(learn_mixture(sampler, predict))
         if any(held.any() for held in sampler.held):
             learned = learn_reliability(sampler, predict, model.mixture.numpy())

@@ -31,7 +31,7 @@ ASSAY_SPREAD = 0.3
 """Initial spread of assay factors: it is small, so that assays are alike until tracks tell them apart."""
 
 
-def _nothing_said(shape: Any, dtype: Any = None) -> Any:
+def _standard_moments(shape: Any, dtype: Any = None) -> Any:
     """Initialise with a mean of 0 and a spread of 1."""
     return tf.broadcast_to(tf.constant([0.0, 1.0], dtype), shape)
 
@@ -166,8 +166,8 @@ class ContextNetwork(keras.Model):
         self.mixture = self.add_weight(
             name="mixture", shape=(species, len(PARTS)), initializer=_no_mixture, trainable=False
         )
-        self.said = self.add_weight(
-            name="said", shape=(species, n_assays, 2), initializer=_nothing_said, trainable=False
+        self.moments = self.add_weight(
+            name="moments", shape=(species, n_assays, 2), initializer=_standard_moments, trainable=False
         )
         self.intervals = self.add_weight(
             name="intervals", shape=(2, 2, KNOTS), initializer="zeros", trainable=False

@@ -25,7 +25,7 @@ from epixs.models.stores import observed_in
 from epixs.sampling.agreement import expected_pearson, fit_agreement
 from epixs.sampling.around import HALO, RADII, SUMMARIES, Target, read_context, targets_of
 from epixs.sampling.intervals import HALF_WIDTH, half_widths
-from epixs.sampling.learned import LEAST_SAID
+from epixs.sampling.learned import LEAST_DEVIATION
 from epixs.sampling.mixture import mixed
 from epixs.sampling.panel import Panel, packed, packed_size, unpacked
 from epixs.sampling.species import Species, classes_of, labels_of, load_species, scales_of, tracks_of
@@ -33,7 +33,7 @@ from epixs.sampling.windows import Windows, read_windows
 
 Ints = npt.NDArray[np.int32]
 
-SAID_BINS, SAID_SPANS, SAID_BIOSAMPLES = 256, 16, 4
+MOMENTS_BINS, MOMENTS_SPANS, MOMENTS_BIOSAMPLES = 256, 16, 4
 """Bins of a stretch, number of stretches, and of biosamples, for the summary of an assay's predictions."""
 
 BLOCK_BINS = 4_096
@@ -119,11 +119,11 @@ def predictor(trained: TrainedModel, pairs: Sequence[Pair], store: str | Path) -
     ready = get_ready(trained, pairs, store, panels_of(trained.model, trained.axis))
     panel = ready.panels[ready.at]
     forward = forward_of(trained.model)
-    shares, said = (kept.numpy()[ready.at] for kept in (trained.model.mixture, trained.model.said))
-    unknown = {target.assay for target in ready.targets if np.isnan(said[target.assay]).any()}
+    shares, moments = (kept.numpy()[ready.at] for kept in (trained.model.mixture, trained.model.moments))
+    unknown = {target.assay for target in ready.targets if np.isnan(moments[target.assay]).any()}
     for assay in unknown - set(panel.assay.tolist()):
-        said[assay] = said_of(trained.axis, ready, forward, assay)
-    targets = [mixed(target, ready.panels, shares, said) for target in ready.targets]
+        moments[assay] = moments_of(trained.axis, ready, forward, assay)
+    targets = [mixed(target, ready.panels, shares, moments) for target in ready.targets]
     prepared = [forward.of_target(target, panel) for target in targets]
 
     def predict(start: int, stop: int, which: slice) -> npt.NDArray[np.float32]:
@@ -145,18 +145,18 @@ def predictor(trained: TrainedModel, pairs: Sequence[Pair], store: str | Path) -
     return predict
 
 
-def said_of(axis: JointAxis, ready: Ready, forward: Forward, assay: int) -> npt.NDArray[np.float32]:
+def moments_of(axis: JointAxis, ready: Ready, forward: Forward, assay: int) -> npt.NDArray[np.float32]:
     """Mean and spread of the networks' predictions of an assay, standardised, at some bins of the store.
 
     Training learns them (`sampling.learned`), but not of the species that an extension does not read. They do
     not depend on the pairs that are imputed.
     """
     bins, values = ready.regions.n_bins, []
-    starts = np.linspace(0, max(0, bins - SAID_BINS), SAID_SPANS).astype(int)
-    spans = [(int(start), min(bins, int(start) + SAID_BINS)) for start in np.unique(starts)]
+    starts = np.linspace(0, max(0, bins - MOMENTS_BINS), MOMENTS_SPANS).astype(int)
+    spans = [(int(start), min(bins, int(start) + MOMENTS_BINS)) for start in np.unique(starts)]
     panel, scales = ready.panels[ready.at], scales_of(axis, ready.panels)[ready.at]
     known = np.unique(panel.biosample)
-    biosample = known[:: -(-known.size // SAID_BIOSAMPLES)]
+    biosample = known[:: -(-known.size // MOMENTS_BIOSAMPLES)]
     for target in targets_of(panel, scales, ready.at, biosample, np.full_like(biosample, assay)):
         prepared = forward.of_target(target, panel)
         tracks = prepared.tracks
@@ -167,7 +167,7 @@ def said_of(axis: JointAxis, ready: Ready, forward: Forward, assay: int) -> npt.
         predicted = forward.predict(windows, mean, spread, prepared.reading(tracks))
         values.append((predicted - target.scale[0]) / target.scale[1])
     every = np.concatenate(values)
-    return np.array([every.mean(), max(every.std(), LEAST_SAID)], np.float32)
+    return np.array([every.mean(), max(every.std(), LEAST_DEVIATION)], np.float32)
 
 
 def spreads_of(trained: TrainedModel, pairs: Sequence[Pair]) -> Spreads | None:

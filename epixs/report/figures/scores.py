@@ -24,7 +24,7 @@ NICE = {
 TRACK = ("species", "role", "assay_class", "assay", "biosample")
 """Columns that identify a track. A table of one species may lack the first."""
 
-BEST_BASELINE = "each track's best baseline that needs no experiment of the assay"
+BEST_BASELINE = "each track's best baseline that needs no experiment of the assay in this species"
 """Name of the baseline of tracks without average activity (zero-shot ones): the best of `ZERO_SHOT`."""
 
 MOST_NUMBERS = 300
