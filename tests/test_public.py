@@ -91,8 +91,7 @@ BY_VERB = {
         "report": None,
         "model": None,
         "locus": None,
-    }  # epixs.write_report
-    | dict.fromkeys(["genes", "enhancers", "blacklist", "peaks"], "annotations"),
+    },  # epixs.write_report
 }
 ONLY_FROM_PYTHON = {
     "axis", "bins", "progress", "report", "on_probe", "devices", "console", "plan", "ready", "until", "draws", "settings",
