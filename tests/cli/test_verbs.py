@@ -280,7 +280,7 @@ def test_verify_finds_and_repairs(world, tmp_path):
     ingest = ["ingest", world.catalog, "--species", "mouse", "--regions", bed, "--out", store]
     first = epixs(*ingest, "--tile", "1/2")
     assert first.exit_code == 0, first.output
-    assert "the store is finished by the last part" in first.output
+    assert "the share that ends last finishes the store" in first.output
     assert epixs(*ingest, "--tile", "2/2").exit_code == 0
     assert store_status(store).status == "complete"
     sound = epixs("verify", store, "--sources", "--workers", "1")
