@@ -18,7 +18,6 @@ from epixs.crossvalidation.plan import Fit
 from epixs.crossvalidation.settings import ALL, MODELS
 from epixs.crossvalidation.status import FitRow
 from epixs.errors import EpixsError
-from epixs.evaluation.ladder import baselines_named
 from epixs.evaluation.runs import NOBODY
 from epixs.evaluation.scores import evaluate
 from epixs.evaluation.table import IMPUTED, Evaluation
@@ -117,7 +116,7 @@ def _fitted_and_scored(fit: Fit, folder: Path, regions: Path) -> Evaluation:
         scored,
         mode=settings.mode,  # type: ignore[arg-type]
         **vars(settings.annotations),
-        baselines=baselines_named(settings.baselines),
+        baselines=settings.baselines,
     )
 
 

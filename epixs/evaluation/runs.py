@@ -192,8 +192,8 @@ def read_run(
     chosen_by = len(kept.loc[kept["role"] == HELD_OUT, EXPERIMENT].drop_duplicates())
     if chosen_by:
         notes.append(
-            f"{chosen_by} experiments are held out: they were not trained on, but chose when training "
-            f"stopped, so their scores are a little too good"
+            f"{chosen_by} experiments are held out: they were not trained on, but may have chosen when "
+            "training stopped, so their scores may be a little too good"
         )
     grouped = kept.groupby([*EXPERIMENT, *METHOD], sort=False)[metric]
     means = grouped.mean().where(grouped.count() == grouped.size())

@@ -89,11 +89,6 @@ class Coverage:
         """Count the covered bins of an axis."""
         return int(np.diff(np.append(self.starts, n_bins))[self.counts > 0].sum())
 
-    @property
-    def total(self) -> int:
-        """Number of covered stretches."""
-        return int(np.count_nonzero(self.counts))
-
 
 @dataclass(frozen=True, eq=False)
 class Strata:
@@ -150,7 +145,7 @@ def read_strata(annotations: Annotations, regions: Regions, mode: str = "correct
     ]
     strata = tuple(_cover(rows, regions, deleted, once=not challenge) for rows in groups)
     for path, coverage in ((annotations.genes, strata[1]), (annotations.enhancers, strata[2])):
-        if path and not coverage.total:
+        if path and not coverage.bins(regions.n_bins):
             raise _nothing_there(path, regions)
     peaks = {}
     for label, path in _peak_files(annotations.peaks).items():
@@ -165,7 +160,7 @@ def read_strata(annotations: Annotations, regions: Regions, mode: str = "correct
         )
     elif blacklist:
         notes.append(f"{annotations.blacklist} has nothing in the regions: it leaves out no bin")
-    without = [" / ".join(label) for label, cover in peaks.items() if not cover.total]
+    without = [" / ".join(label) for label, cover in peaks.items() if not cover.bins(regions.n_bins)]
     if without:
         more = ", ..." if len(without) > MOST_NAMED else ""
         notes.append(

@@ -23,7 +23,7 @@ ZERO_SHOT = tuple(baseline.name for baseline in ladder.ZERO_SHOT)
 
 
 HELD_OUT = "held out"
-"""Role of whole experiments that were not trained on, but that training reported, or stopped by."""
+"""Role of whole experiments that were not trained on, but that may have chosen when training stopped."""
 
 TRAINED_ON, REPLACED = "training", "replaced"
 """Roles of experiments that were trained on: from the scored file, or from another file of the experiment."""
@@ -75,8 +75,8 @@ class Evaluation:
         `expected_pearson`, if the imputed store has it, is what the model expected of the imputed track.
         `skill` is 1 - MSE / MSE of average activity on the same bins.
         `role` is `excluded` (not trained on), `zero-shot` (its assay not trained on in this species),
-        `held out` (not trained on, but training reported its error, or stopped by it), `replaced` (trained on
-        from another file of the same experiment) or `training`.
+        `held out` (not trained on, but it may have chosen when training stopped), `replaced` (trained on from
+        another file of the same experiment) or `training`.
     notes
         Notes on scores that could not be computed, and why.
     odd_rows

@@ -97,12 +97,3 @@ def test_an_unmeasured_track_has_one_more_of_its_biosample_and_of_its_assay_arou
             left = 1 + 1 / biosample + 1 / assay
             whole = 1 + 1 / (biosample + 1) + 1 / (assay + 1)
             assert _of_one_more(panel, target) ** 2 == pytest.approx(whole / left)
-
-
-def test_what_is_common_to_n_tracks_is_known_up_to_a_variance_of_one_over_n_and_one():
-    """Effects of variance 1, each seen in four values with noise of variance 1."""
-    generator = np.random.default_rng(0)
-    effect = generator.normal(size=100_000)
-    values = effect[:, None] + generator.normal(size=(100_000, 4))
-    pulled = values.sum(axis=1) / (4 + 1)
-    assert np.square(pulled - effect).mean() == pytest.approx(1 / (4 + 1), rel=0.02)
