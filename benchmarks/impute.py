@@ -118,16 +118,18 @@ def _serve(line: Any, make: Callable[..., Run], *arguments: Any) -> None:
 
 
 def peak(cores: int) -> float:
-    """Float32 operations per second of all cores, in products of matrices that stay in the first cache."""
-    from epixs.lanes import COLUMNS, UNITS, multiply
+    """Float32 operations per second of all cores on vectors, in products that stay in the first cache."""
+    from epixs.lanes import COLUMNS
+    from epixs.products import aligned, laid_out, multiply, room_for
 
     inputs, units, times = 64, 512, 5_000
 
     def run(_: int) -> None:
-        kernel, bias = np.ones((units // UNITS, inputs, UNITS), np.float32), np.zeros(units, np.float32)
-        values, out = (np.ones((n, COLUMNS), np.float32) for n in (inputs, units))
+        kernel = laid_out(np.ones((1, inputs, units), np.float32), tiled=False)[0]
+        bias, values, out = np.zeros((1, units), np.float32), aligned(1, inputs), aligned(1, units)
+        nothing = room_for(0)
         for _ in range(times):
-            multiply(kernel, bias, values, out, True)
+            multiply(kernel, bias, values, out, True, nothing)
 
     run(0)
     taken = []
@@ -165,7 +167,7 @@ def side_by_side(store: Path, most: float) -> list[dict[str, object]]:
                     "ratio": f"{statistics.median(ratios):.1f} x",
                     "least, most": f"{min(ratios):.1f}, {max(ratios):.1f}",
                     "wanted": f"{wanted:g} x",
-                    "at most, in float32": f"{most / operations(nodes) / rates[0]:.1f} x",
+                    "at most, on vectors": f"{most / operations(nodes) / rates[0]:.1f} x",
                 }
             )
             print(rows[-1], flush=True)
@@ -186,29 +188,30 @@ def context_model(axis: Any) -> Any:
 
 def products(model: Any, tokens: tuple[int, int]) -> float:
     """Seconds per bin of a context model's matrix products alone, on one core."""
-    from epixs.lanes import COLUMNS, UNITS, multiply
-    from epixs.models.context.forward import forward_of
+    from epixs.lanes import COLUMNS
+    from epixs.products import aligned, laid_out, multiply, padded, room_for
+    from epixs.sampling.around import RADII, SUMMARIES
 
-    weights = forward_of(model).weights
-    shapes = [
-        (k.shape[1] * UNITS, k.shape[2], n)
-        for k, n in zip((weights.own, weights.others), tokens, strict=True)
-    ]
-    token = weights.token.shape[2]
-    shapes += [(token, token, sum(tokens)), (UNITS, token, sum(tokens))]
-    shapes += [(int(after), int(before), 1) for before, after in pairwise(weights.widths)]
+    token, widths = model.token, [model.heads * model.token, *model.settings["hidden"]]
+    shapes = [(RADII.size, token, tokens[0]), (SUMMARIES * RADII.size, token, tokens[1])]
+    shapes += [(token, token, sum(tokens)), (token, model.heads, sum(tokens))]
+    shapes += [(before, after, 1) for before, after in pairwise(widths)]
     seconds = 0.0
-    for units, inputs, times in shapes:
-        kernel = np.ones((units // UNITS, inputs, UNITS), np.float32)
-        x, out = (np.ones((n, COLUMNS), np.float32) for n in (inputs, units))
-        bias, taken = np.zeros(units, np.float32), []
-        multiply(kernel, bias, x, out, True)
+    for inputs, units, blocks in shapes:
+        kernel = laid_out(np.ones((1, inputs, units), np.float32))[0]
+        bias = padded(np.zeros((1, units)))
+        values, out, room, taken = (
+            aligned(blocks, inputs),
+            aligned(blocks, bias.size),
+            room_for(inputs, blocks),
+            [],
+        )
         for _ in range(200):
             started = time.perf_counter()
             for _ in range(50):
-                multiply(kernel, bias, x, out, True)
+                multiply(kernel, bias, values, out, True, room)
             taken.append((time.perf_counter() - started) / 50)
-        seconds += times * len(weights.token) * min(taken) / COLUMNS
+        seconds += model.members * min(taken) / COLUMNS
     return seconds
 
 

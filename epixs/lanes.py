@@ -13,8 +13,6 @@ from typing import Any
 
 import llvmlite.binding
 import numba
-import numpy as np
-import numpy.typing as npt
 from llvmlite import ir
 from numba.core import cgutils
 from numba.core.datamodel import models
@@ -26,13 +24,11 @@ LANES = 16 if llvmlite.binding.get_host_cpu_features().get("avx512f") else 8
 """Number of lanes of a vector: as many float32 as a register holds."""
 
 COLUMNS = 2 * LANES
-"""Number of columns of the matrices that `multiply` takes: shape `(row, column)`, contiguous."""
+"""Number of columns of the matrices that `multiply_units` takes: shape `(row, column)`, contiguous."""
 
-UNITS, INPUTS = 8, 128
-"""Number of rows that `multiply` computes at once, and of inputs. With two vectors each, the rows hide the
-latency of an addition; the inputs stay in a core's first cache."""
-
-CACHE_LINE = 64
+UNITS = 8
+"""Number of rows that `multiply_units` computes at once: with two vectors each, they hide the latency of an
+addition."""
 
 _FLOAT, _INT = ir.FloatType(), ir.IntType(32)
 _VECTOR, _INTS = ir.VectorType(_FLOAT, LANES), ir.VectorType(_INT, LANES)
@@ -58,7 +54,7 @@ def _constant(value: float) -> Any:
     return ir.Constant(_VECTOR, [value] * LANES)
 
 
-def _pointer(context: Any, builder: Any, kind: Any, array: Any, at: Any) -> Any:
+def pointer_to(context: Any, builder: Any, kind: Any, array: Any, at: Any) -> Any:
     """Return a pointer to a number of an array, which is indexed as if it had one axis."""
     data = context.make_array(kind)(context, builder, array).data
     return builder.gep(data, [at])
@@ -93,7 +89,7 @@ def load(typingctx: Any, array: Any, at: Any) -> Any:
     """Read a vector from a contiguous array, starting at index `at`."""
 
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        return _read(builder, _pointer(context, builder, signature.args[0], *args))
+        return _read(builder, pointer_to(context, builder, signature.args[0], *args))
 
     return LANES_TYPE(array, numba.intp), codegen
 
@@ -103,7 +99,7 @@ def store(typingctx: Any, array: Any, at: Any, value: Any) -> Any:
     """Write a vector into a contiguous array, starting at index `at`."""
 
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        _write(builder, args[2], _pointer(context, builder, signature.args[0], *args[:2]))
+        _write(builder, args[2], pointer_to(context, builder, signature.args[0], *args[:2]))
         return context.get_dummy_value()
 
     return numba.types.none(array, numba.intp, LANES_TYPE), codegen
@@ -117,7 +113,9 @@ def difference(typingctx: Any, sums: Any, high: Any, low: Any) -> Any:
         sums, *places = args
         high, low = (
             builder.load(
-                builder.bitcast(_pointer(context, builder, signature.args[0], sums, at), _INTS.as_pointer()),
+                builder.bitcast(
+                    pointer_to(context, builder, signature.args[0], sums, at), _INTS.as_pointer()
+                ),
                 align=4,
             )
             for at in places
@@ -228,7 +226,7 @@ def exp(x: Any) -> Any:
 
 
 @intrinsic
-def _multiply_units(
+def multiply_units(
     typingctx: Any,
     weights: Any,
     at: Any,
@@ -241,10 +239,11 @@ def _multiply_units(
     relu: Any,
     onto: Any,
 ) -> Any:
-    """Compute `UNITS` rows of `multiply`, starting at row `first`, over some of the inputs.
+    """Compute `UNITS` units of a dense layer, starting at unit `first`, over some of the inputs.
 
-    Their weights, `(input, unit)`, start at index `at`, and the values at row `low`. The sums begin with what
-    is in `out` if `onto`, else with the bias.
+    Their weights, `(input, unit)`, start at index `at`, and the values, `(input, COLUMNS)`, at row `low`. The
+    sums begin with what is in `out`, `(unit, COLUMNS)`, if `onto`, else with the bias. Negative results are
+    set to 0 if `relu`.
     """
 
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
@@ -253,7 +252,7 @@ def _multiply_units(
 
         def pointer(which: int, index: Any, plus: int = 0) -> Any:
             index = builder.add(index, ir.Constant(index.type, plus))
-            return _pointer(context, builder, kinds[which], args[which], index)
+            return pointer_to(context, builder, kinds[which], args[which], index)
 
         def times(index: Any, factor: int) -> Any:
             return builder.mul(index, ir.Constant(index.type, factor))
@@ -283,67 +282,3 @@ def _multiply_units(
     index = numba.intp
     kinds = weights, index, bias, index, values, index, index, out, numba.boolean, numba.boolean
     return numba.types.none(*kinds), codegen
-
-
-@compiled()
-def multiply_inputs(weights: Any, low: int, bias: Any, values: Any, out: Any, relu: bool) -> None:
-    """Compute the part of `multiply` of `INPUTS` inputs from `low` on, and add it to that of those before.
-
-    The result is that of `multiply` if `low` goes through all multiples of `INPUTS`, in order.
-    """
-    panels, inputs, _ = weights.shape
-    count = min(INPUTS, inputs - low)
-    relu = relu and low + count == inputs
-    for panel in range(panels):
-        at = (panel * inputs + low) * UNITS
-        _multiply_units(weights, at, bias, panel * UNITS, values, low, count, out, relu, low > 0)
-
-
-@compiled()
-def add_products(weights: Any, nothing: Any, values: Any, out: Any) -> None:
-    """Add to `out` what `multiply` computes, for few inputs; `nothing` is a bias of zeros."""
-    panels, inputs, _ = weights.shape
-    for panel in range(panels):
-        at = panel * inputs * UNITS
-        _multiply_units(weights, at, nothing, panel * UNITS, values, 0, inputs, out, False, True)
-
-
-@compiled()
-def multiply(weights: Any, bias: Any, values: Any, out: Any, relu: bool) -> None:
-    """Apply a dense layer: `out[u] = bias[u] + sum of weights[i, u] * values[i]`, summed in the order of `i`.
-
-    Parameters
-    ----------
-    weights
-        As `in_panels` lays them out, shape `(unit / UNITS, input, UNITS)`.
-    bias
-        Shape `(unit,)`.
-    values, out
-        Shapes `(input, COLUMNS)` and `(unit, COLUMNS)`.
-    relu
-        Whether negative results become 0.
-    """
-    for low in range(0, max(1, weights.shape[1]), INPUTS):
-        multiply_inputs(weights, low, bias, values, out, relu)
-
-
-def in_panels(kernel: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-    """Rearrange `(member, input, unit)` -> `(member, unit / UNITS, input, UNITS)`, in reading order."""
-    kernel = padded(kernel)
-    panels = kernel.reshape(*kernel.shape[:2], -1, UNITS).transpose(0, 2, 1, 3)
-    return np.ascontiguousarray(panels, np.float32)
-
-
-def padded(values: npt.NDArray[np.float32], axis: int = -1) -> npt.NDArray[np.float32]:
-    """Pad with zeros to a whole number of panels."""
-    widths = [(0, 0)] * values.ndim
-    widths[axis] = (0, -values.shape[axis] % UNITS)
-    return np.ascontiguousarray(np.pad(values, widths), np.float32)
-
-
-def aligned(*shape: int) -> npt.NDArray[np.float32]:
-    """Make zeros of shape `(*shape, COLUMNS)`, aligned so that no vector crosses a cache line."""
-    size = int(np.prod(shape)) * COLUMNS
-    values = np.zeros(size + CACHE_LINE // 4, np.float32)
-    first = -values.ctypes.data % CACHE_LINE // 4
-    return values[first : first + size].reshape(*shape, COLUMNS)

@@ -1,8 +1,7 @@
 import numpy as np
-import pytest
 
 from epixs.compiled import compiled
-from epixs.lanes import COLUMNS, LANES, UNITS, difference, exp, larger, load, multiply, root, spread, store
+from epixs.lanes import LANES, difference, exp, larger, load, root, spread, store
 
 
 @compiled()
@@ -68,17 +67,3 @@ def test_differences_of_sums_that_ran_over():
     out = np.empty(LANES, np.float32)
     differences(total.astype(np.int32), 2 * LANES, LANES, out)
     assert (out == 3 * LANES).all()
-
-
-@pytest.mark.parametrize("relu", [False, True])
-@pytest.mark.parametrize(("inputs", "panels"), [(0, 1), (1, 1), (5, 2), (40, 3)])
-def test_a_dense_layer(inputs, panels, relu):
-    generator = np.random.default_rng(inputs)
-    weights = generator.normal(size=(inputs, panels * UNITS)).astype(np.float32)
-    bias = generator.normal(size=panels * UNITS).astype(np.float32)
-    values = generator.normal(size=(inputs, COLUMNS)).astype(np.float32)
-    out = np.empty((panels * UNITS, COLUMNS), np.float32)
-    in_panels = np.ascontiguousarray(weights.reshape(inputs, panels, UNITS).transpose(1, 0, 2))
-    multiply(in_panels, bias, values, out, relu)
-    wanted = weights.T @ values + bias[:, None]
-    np.testing.assert_allclose(out, np.maximum(wanted, 0) if relu else wanted, atol=1e-5)

@@ -8,11 +8,15 @@ import logging
 import os
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from multiprocessing import resource_tracker
-from typing import Any
+from typing import Any, TypeVar
 
 from epixs.errors import ConfigError
+
+Span = TypeVar("Span")
+Result = TypeVar("Result")
 
 CONNECT_SECONDS = 20
 
@@ -134,9 +138,34 @@ def in_worker() -> bool:
     return False
 
 
-def free_threads() -> int:
-    """Return the number of threads that may compute for this one: one in a worker, else one per core."""
-    return 1 if in_worker() else cores()
+_computing: list[object] = []
+"""One entry for each computation of this process that shares the cores now."""
+
+
+@contextlib.contextmanager
+def free_threads() -> Iterator[int]:
+    """Give a computation its number of threads: one in a worker, else its share of the cores.
+
+    Computations that run at the same time, as blocks of Dask do, share them.
+    """
+    entry = object()
+    _computing.append(entry)
+    try:
+        yield 1 if in_worker() else max(1, cores() // len(_computing))
+    finally:
+        _computing.remove(entry)
+
+
+def on_free_threads(
+    compute: Callable[[Span], Result], divide: Callable[[int], Sequence[Span]]
+) -> list[Result]:
+    """Compute pieces on the free threads; `divide` gives the pieces for a number of threads."""
+    with free_threads() as threads:
+        spans = divide(threads)
+        if min(threads, len(spans)) <= 1:
+            return [compute(span) for span in spans]
+        with ThreadPoolExecutor(threads) as pool:
+            return list(pool.map(compute, spans))
 
 
 def cores() -> int:

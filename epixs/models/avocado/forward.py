@@ -8,29 +8,25 @@ predicted with it.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from epixs.compiled import compiled
-from epixs.lanes import (
-    COLUMNS,
-    INPUTS,
-    LANES,
-    UNITS,
+from epixs.lanes import COLUMNS, LANES, larger, load, spread, store
+from epixs.products import (
+    Weights,
     add_products,
+    add_weighted,
     aligned,
-    in_panels,
-    larger,
-    load,
+    end_to_end,
+    laid_out,
     multiply,
-    multiply_inputs,
     padded,
-    spread,
-    store,
+    room_for,
 )
+from epixs.tiles import TILES
 
 Floats = npt.NDArray[np.float32]
 Ints = npt.NDArray[np.int32]
@@ -39,29 +35,32 @@ TOGETHER = 4
 """Number of blocks of bins that pass a layer together: the weights of wide layers do not stay in cache."""
 
 
-@dataclass(frozen=True)
-class Forward:
-    """A network's weights as the kernels take them. Units are padded with zeros to whole panels of `UNITS`.
+class Forward(NamedTuple):
+    """A network's weights as the kernels take them (`products.laid_out`), units padded with zeros.
 
     Parameters
     ----------
     fine, coarse
-        The first layer's kernel for factors of 25 bp, and for those of 250 bp and 5 kbp, in panels, shape
-        `(panel, factor, UNITS)`.
+        The first layer's kernel for factors of 25 bp, and for those of 250 bp and 5 kbp.
     labels
         The labels' part of the first layer for each pair, with the bias, shape `(pair, unit)`.
-    kernels, biases
-        Kernels in panels of the layers behind, the last of them the readout, and their biases, end to end.
     widths
-        Number of units of each layer, the readout included.
+        Number of units of each layer.
+    kernels, begins, biases
+        Kernels of the layers behind, end to end; the indices at which they begin, and their end; and biases.
+    readout, offset
+        Weights of the last layer's units, and the bias.
     """
 
-    fine: Floats
-    coarse: Floats
+    fine: Weights
+    coarse: Weights
     labels: Floats
-    kernels: Floats
-    biases: Floats
     widths: npt.NDArray[np.int64]
+    kernels: Weights
+    begins: npt.NDArray[np.int64]
+    biases: Floats
+    readout: Floats
+    offset: Floats
 
     def predict(self, fine: Floats, coarse: Floats, which: Ints, pairs: slice) -> Floats:
         """Predict some pairs, `(pair, bin)`, arcsinh units.
@@ -75,18 +74,16 @@ class Forward:
         """
         labels, units = self.labels[pairs], int(self.widths[0])
         out = np.empty((len(labels), len(fine)), np.float32)
-        first, hidden = aligned(TOGETHER, units), aligned(2, TOGETHER, int(self.widths.max()))
+        first, hidden = aligned(TOGETHER + 1, units), aligned(2, TOGETHER, int(self.widths.max()))
         columns = aligned(TOGETHER, fine.shape[1])
+        room = room_for(max(int(self.widths.max()), fine.shape[1], coarse.shape[1]), TOGETHER)
         projected = np.empty((len(coarse), units), np.float32)
-        _project(coarse, self.coarse, aligned(coarse.shape[1]), first[0], projected)
-        _predict(
-            fine, projected, which, self.fine, labels, self.kernels, self.biases, self.widths,
-            columns, first, hidden, out,
-        )  # fmt: skip
+        _project(coarse, self.coarse, aligned(1, coarse.shape[1]), first[:1], projected, room)
+        _predict(fine, projected, which, labels, self, columns, first, hidden, room, out)
         return out
 
 
-def forward_of(model: Any, biosamples: Ints, assays: Ints) -> Forward:
+def forward_of(model: Any, biosamples: Ints, assays: Ints, tiled: bool = TILES) -> Forward:
     """Take over the weights of a `DeepTensorFactorization`, for pairs of labels by number."""
     weights = {name: variable.numpy() for name, variable in model.shared_weights().items()}
     # One by one, because the last bits of a product can depend on its number of rows.
@@ -98,33 +95,39 @@ def forward_of(model: Any, biosamples: Ints, assays: Ints) -> Forward:
             for b, a in zip(biosamples, assays, strict=True)
         ]
     )
-    numbers = range(2, 2 + len(model.hidden) + 1)
-    kernels = [in_panels(padded(weights[f"layer{n}_kernel"], axis=0)[None])[0] for n in numbers]
-    n_fine = model.genome.n_factors[0]
-    fine, coarse = (in_panels(part[None])[0] for part in np.split(weights["genome_kernel"], [n_fine]))
+    n_fine, last = model.genome.n_factors[0], 2 + len(model.hidden)
+    fine, coarse = np.split(weights["genome_kernel"], [n_fine])
+    kernels = [padded(weights[f"layer{n}_kernel"], axis=0) for n in range(2, last + 1)]
+    biases = [padded(weights[f"layer{n}_bias"]) for n in range(2, last)]
+    numbers, begins = end_to_end([laid_out(kernel[None], tiled) for kernel in kernels[:-1]])
     return Forward(
-        fine,
-        coarse,
+        laid_out(fine[None], tiled)[0],
+        laid_out(coarse[None], tiled)[0],
         padded(labels),
-        np.concatenate([kernel.reshape(-1) for kernel in kernels]),
-        np.concatenate([padded(weights[f"layer{n}_bias"]) for n in numbers]),
-        np.array([len(panels) * UNITS for panels in (fine, *kernels)], np.int64),
+        np.array([kernel.shape[0] for kernel in kernels], np.int64),
+        numbers[0],
+        begins,
+        np.concatenate([*biases, np.zeros(0, np.float32)]),
+        kernels[-1][:, 0].copy(),
+        weights[f"layer{last}_bias"],
     )
 
 
 @compiled()
-def _project(coarse: Floats, kernel: Floats, columns: Floats, scratch: Floats, out: Floats) -> None:
+def _project(
+    coarse: Floats, kernel: Weights, columns: Floats, scratch: Floats, out: Floats, room: Ints
+) -> None:
     """Compute the coarse factors' part of the first layer, `(row, factor)` -> `(row, unit)`."""
-    nothing = np.zeros(scratch.shape[0], np.float32)
+    nothing = np.zeros((1, scratch.shape[1]), np.float32)
     for begin in range(0, len(coarse), COLUMNS):
         count = min(COLUMNS, len(coarse) - begin)
         for i in range(count):
             for factor in range(coarse.shape[1]):
-                columns[factor, i] = coarse[begin + i, factor]
-        multiply(kernel, nothing, columns, scratch, False)
+                columns[0, factor, i] = coarse[begin + i, factor]
+        multiply(kernel, nothing, columns, scratch, False, room)
         for i in range(count):
             for unit in range(out.shape[1]):
-                out[begin + i, unit] = scratch[unit, i]
+                out[begin + i, unit] = scratch[0, unit, i]
 
 
 @compiled()
@@ -132,46 +135,71 @@ def _predict(
     fine: Floats,
     coarse: Floats,
     which: Ints,
-    kernel: Floats,
     labels: Floats,
-    kernels: Floats,
-    biases: Floats,
-    widths: npt.NDArray[np.int64],
+    weights: Forward,
     columns: Floats,
     first: Floats,
     hidden: Floats,
+    room: Ints,
     out: Floats,
 ) -> None:
     """Predict `TOGETHER` blocks at a time; `columns`, `first` and `hidden` hold intermediate results."""
-    nothing = np.zeros(first.shape[1], np.float32)
+    nothing, widths, result = (
+        np.zeros((1, first.shape[1]), np.float32),
+        weights.widths,
+        np.empty(COLUMNS, np.float32),
+    )
     for begin in range(0, len(fine), TOGETHER * COLUMNS):
         count = min(TOGETHER * COLUMNS, len(fine) - begin)
         blocks = -(-count // COLUMNS)
         for i in range(count):
-            block, column, row = i // COLUMNS, i % COLUMNS, which[begin + i]
+            block, column = i // COLUMNS, i % COLUMNS
             for factor in range(fine.shape[1]):
                 columns[block, factor, column] = fine[begin + i, factor]
-            for unit in range(coarse.shape[1]):
-                first[block, unit, column] = coarse[row, unit]
         for block in range(blocks):
-            add_products(kernel, nothing, columns[block], first[block])
+            low = begin + block * COLUMNS
+            _repeat(coarse, which[low : min(low + COLUMNS, len(fine))], first[block])
+        add_products(weights.fine, nothing, columns[:blocks], first[:blocks], room)
         for pair in range(len(labels)):
             for block in range(blocks):
                 _add_label(first[block], labels[pair], hidden[0, block])
-            kernel_at, bias_at = 0, 0
+            bias_at = 0
             for layer in range(widths.size - 1):
                 inputs, units = widths[layer], widths[layer + 1]
-                weights = kernels[kernel_at : kernel_at + inputs * units]
-                panels = weights.reshape(units // UNITS, inputs, UNITS)
-                bias = biases[bias_at : bias_at + units]
-                values, output = hidden[layer % 2], hidden[(layer + 1) % 2]
-                relu = layer < widths.size - 2
-                for low in range(0, inputs, INPUTS):
-                    for block in range(blocks):  # weights are fetched once for all of them
-                        multiply_inputs(panels, low, bias, values[block], output[block], relu)
-                kernel_at, bias_at = kernel_at + inputs * units, bias_at + units
-            for i in range(count):
-                out[pair, begin + i] = hidden[(widths.size - 1) % 2, i // COLUMNS, 0, i % COLUMNS]
+                multiply(
+                    weights.kernels[weights.begins[layer] : weights.begins[layer + 1]],
+                    weights.biases[bias_at : bias_at + units].reshape(1, units),
+                    hidden[layer % 2, :blocks, :inputs],
+                    hidden[(layer + 1) % 2, :blocks, :units],
+                    True,
+                    room,
+                )
+                bias_at += units
+            for block in range(blocks):
+                result[:] = weights.offset[0]
+                add_weighted(weights.readout, hidden[(widths.size - 1) % 2, block], result)
+                low = begin + block * COLUMNS
+                for i in range(min(COLUMNS, len(fine) - low)):
+                    out[pair, low + i] = result[i]
+
+
+@compiled()
+def _repeat(rows: Floats, which: Ints, out: Floats) -> None:
+    """Write into each column the row that it has, `(row, unit)` -> `(unit, COLUMNS)`.
+
+    Neighbours mostly have the same row. So a whole vector is written from its first column on. What is too
+    much is overwritten by the next row, the next unit, or whatever follows `out` in memory.
+    """
+    starts = np.empty(which.size, np.int64)
+    count = 0
+    for i in range(which.size):
+        if i == 0 or which[i] != which[i - 1]:
+            starts[count], count = i, count + 1
+    for unit in range(len(out)):
+        for start in starts[:count]:
+            value = spread(rows[which[start], unit])
+            for i in range(start, COLUMNS, LANES):
+                store(out, unit * COLUMNS + i, value)
 
 
 @compiled()

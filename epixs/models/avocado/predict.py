@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from epixs.axis.axis import SpeciesAxis
+from epixs.axis.axis import MEDIUM_BINS, SpeciesAxis
 from epixs.catalog.pairs import Pair
-from epixs.cluster.client import free_threads
+from epixs.cluster.client import on_free_threads
+from epixs.compiled import compiled
 from epixs.models.avocado.forward import forward_of
 from epixs.models.folder import TrainedModel
 from epixs.models.kinds import Predict
@@ -41,13 +41,11 @@ def predictor(trained: TrainedModel, pairs: Sequence[Pair], factors: Any = None)
         def stretch(span: tuple[int, int]) -> Floats:
             return forward.predict(*read(*span), rows)
 
-        threads = free_threads()
-        size = max(1, min(BLOCK_BINS, -(-(stop - start) // threads)))
-        spans = [(first, min(stop, first + size)) for first in range(start, stop, size)]
-        if min(threads, len(spans)) <= 1:
-            return np.concatenate([stretch(span) for span in spans], axis=1)
-        with ThreadPoolExecutor(threads) as pool:
-            return np.concatenate(list(pool.map(stretch, spans)), axis=1)
+        def divide(threads: int) -> list[tuple[int, int]]:
+            size = max(1, min(BLOCK_BINS, -(-(stop - start) // threads)))
+            return [(first, min(stop, first + size)) for first in range(start, stop, size)]
+
+        return np.concatenate(on_free_threads(stretch, divide), axis=1)
 
     return predict
 
@@ -60,9 +58,11 @@ def _own(trained: TrainedModel, species: str) -> Read:
         for table, first, count in zip(trained.model.genome.tables, offset, part.n_positions, strict=True)
     ]
 
+    places = _places(part)
+
     def read(start: int, stop: int) -> tuple[Floats, Floats, Ints]:
-        positions, first, which = _places(part, start, stop)
-        medium, large = (tables[scale][positions[first, scale]] for scale in (1, 2))
+        positions, _, which = places(start, stop)
+        medium, large = (tables[scale][positions[:, scale]] for scale in (1, 2))
         return tables[0][start:stop], np.concatenate([medium, large], axis=1), which
 
     return read
@@ -70,21 +70,42 @@ def _own(trained: TrainedModel, species: str) -> Read:
 
 def _of_store(factors: Any, trained: TrainedModel) -> Read:
     """Read genome factors from a store."""
-    n_fine = trained.settings.model.genome_factors[0]
+    n_fine, places = trained.settings.model.genome_factors[0], _places(factors.plan.part)
 
     def read(start: int, stop: int) -> tuple[Floats, Floats, Ints]:
         values = factors.read(start, stop)
-        _, first, which = _places(factors.plan.part, start, stop)
+        _, first, which = places(start, stop)
         return np.ascontiguousarray(values[:, :n_fine]), np.ascontiguousarray(values[first, n_fine:]), which
 
     return read
 
 
-def _places(part: SpeciesAxis, start: int, stop: int) -> tuple[Ints, npt.NDArray[np.int64], Ints]:
-    """Return the positions of bins at each scale, the first bin of each 250 bp, and the number of each bin's.
+def _places(part: SpeciesAxis) -> Callable[[int, int], tuple[Ints, npt.NDArray[np.int64], Ints]]:
+    """Prepare to find the rows of 250 bp in which bins `[start, stop)` lie.
 
-    Both are counted from `start`.
+    The function returns the positions of each row, `(row, 3)` as in `SpeciesAxis.positions`; the first bin of
+    each row, counted from `start`; and the row of each bin.
     """
-    positions = part.positions(np.arange(start, stop))
-    begins = np.diff(positions[:, 1], prepend=-1) != 0
-    return positions, np.flatnonzero(begins), (np.cumsum(begins) - 1).astype(np.int32)
+    begins = part.regions.first_bin
+
+    def places(start: int, stop: int) -> tuple[Ints, npt.NDArray[np.int64], Ints]:
+        which = np.empty(stop - start, np.int32)
+        first = np.empty(stop - start, np.int64)
+        first = first[: _rows(begins, start, which, first)]
+        return part.positions(start + first), first, which
+
+    return places
+
+
+@compiled()
+def _rows(begins: npt.NDArray[np.int64], start: int, which: Ints, first: npt.NDArray[np.int64]) -> int:
+    """Number the rows of 250 bp from bin `start` on, write the first bin of each, and return their count."""
+    region, rows = np.searchsorted(begins, start, side="right") - 1, 0
+    for i in range(which.size):
+        while region + 1 < begins.size and begins[region + 1] <= start + i:
+            region += 1
+        if i == 0 or (start + i - begins[region]) % MEDIUM_BINS == 0:
+            first[rows] = i
+            rows += 1
+        which[i] = rows - 1
+    return rows

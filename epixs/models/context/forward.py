@@ -15,55 +15,52 @@ import numpy.typing as npt
 
 from epixs.compendium.transform import STEPS_PER_UNIT
 from epixs.compiled import compiled
-from epixs.lanes import (
-    COLUMNS,
-    LANES,
-    UNITS,
-    aligned,
-    exp,
-    in_panels,
-    larger,
-    load,
-    multiply,
-    multiply_add,
-    padded,
-    spread,
-    store,
-)
+from epixs.lanes import COLUMNS, LANES, UNITS, exp, larger, load, multiply_add, spread, store
 from epixs.models.context.settings import KEYS
+from epixs.products import Weights as Kernel
+from epixs.products import add_weighted, aligned, end_to_end, laid_out, multiply, padded, room_for
 from epixs.sampling.around import RADII, SUMMARIES, Target, fill_columns
 from epixs.sampling.panel import Panel
 from epixs.sampling.scales import SMALLEST_SPREAD
 from epixs.sampling.windows import Windows
+from epixs.tiles import TILES
 
 Floats = npt.NDArray[np.float32]
 Ints = npt.NDArray[np.int32]
 
 
 class Weights(NamedTuple):
-    """Weights that all targets share. Units are padded with zeros to whole panels of `UNITS`.
+    """Weights that all targets share; kernels are `products.laid_out`, and units padded with zeros.
 
     Parameters
     ----------
     own, others, token
-        Kernels in panels, shape `(member, panel, input, UNITS)`.
+        Kernels, shape `(member, number)`.
     token_bias
         Bias, shape `(member, unit)`.
     behind
-        Kernels in panels of the layers behind the pooling, the last of them the readout, end to end, shape
-        `(member, number)`.
+        Kernels of the layers behind the pooling, end to end, shape `(member, number)`.
+    begins
+        Number in `behind` at which each of them begins, and their end.
     widths
         Number of inputs of the first of those layers, and units of each.
+    readout
+        Weights of the last layer's units, shape `(member, unit)`.
+    offset
+        Bias of the prediction, shape `(member,)`.
     heads
         Number of heads that weigh the tokens.
     """
 
-    own: Floats
-    others: Floats
-    token: Floats
+    own: Kernel
+    others: Kernel
+    token: Kernel
     token_bias: Floats
-    behind: Floats
+    behind: Kernel
+    begins: npt.NDArray[np.int64]
     widths: npt.NDArray[np.int64]
+    readout: Floats
+    offset: Floats
     heads: int
 
 
@@ -77,7 +74,7 @@ class ForTarget(NamedTuple):
     own_bias, others_bias
         Bias that the assay of each token adds to its first layer, shape `(member, token, unit)`.
     asked
-        Weights by which the heads turn a token into logits, in panels, shape `(member, panel, unit, UNITS)`.
+        Kernel by which the heads turn a token into logits, shape `(member, number)`.
     gate
         Factors of a token before it is pooled, shape `(member, token, unit)`.
     behind_bias
@@ -95,7 +92,7 @@ class ForTarget(NamedTuple):
     weight: Floats
     own_bias: Floats
     others_bias: Floats
-    asked: Floats
+    asked: Kernel
     gate: Floats
     behind_bias: Floats
     scale: Floats
@@ -119,7 +116,7 @@ class ForTarget(NamedTuple):
 
 
 class Scratch(NamedTuple):
-    """Intermediate results for `COLUMNS` bins, each of shape `(..., row, COLUMNS)`."""
+    """Intermediate results for `COLUMNS` bins, of shape `(..., row, COLUMNS)`; `room` is for `multiply`."""
 
     own: Floats
     others: Floats
@@ -129,6 +126,7 @@ class Scratch(NamedTuple):
     pooled: Floats
     hidden: Floats
     sum: Floats
+    room: Ints
 
 
 @dataclass(frozen=True)
@@ -164,7 +162,7 @@ class Forward:
             own, others, target.weight[present[1]],
             padded(_dense(raw, "own_assay", source[:, : own.size])),
             padded(_dense(raw, "others_assay", source[:, own.size :])),
-            in_panels(padded(asked, axis=1)),
+            laid_out(padded(asked, axis=1), tiled=False, multiple=UNITS),
             padded(gate),
             np.concatenate([padded(bias) for bias in behind], axis=1),
             np.asarray(target.scale, np.float32),
@@ -189,17 +187,18 @@ class Forward:
 
     def _scratch(self, target: ForTarget) -> Scratch:
         weights = self.weights
-        token, heads = weights.token_bias.shape[1], target.asked.shape[1] * UNITS
+        token, heads = weights.token_bias.shape[1], -(-weights.heads // UNITS) * UNITS
         n_own, n_others = len(target.own), len(target.others)
-        widest = int(weights.widths[1:].max())
+        widest, n_tokens = int(weights.widths[1:].max()), n_own + n_others
+        room = room_for(max(int(weights.widths.max()), SUMMARIES * RADII.size), n_tokens)
         return Scratch(
-            aligned(n_own, RADII.size), aligned(n_others, SUMMARIES * RADII.size), aligned(token),
-            aligned(n_own + n_others, token), aligned(n_own + n_others, heads),
-            aligned(int(weights.widths[0])), aligned(2, widest), aligned(),
+            aligned(n_own, RADII.size), aligned(n_others, SUMMARIES * RADII.size), aligned(n_tokens, token),
+            aligned(n_tokens, token), aligned(n_tokens, heads),
+            aligned(int(weights.widths[0])), aligned(2, widest), aligned(), room,
         )  # fmt: skip
 
 
-def forward_of(model: Any) -> Forward:
+def forward_of(model: Any, tiled: bool = TILES) -> Forward:
     """Take over the weights of a `ContextNetwork`."""
     raw = {
         "assay": model.factors.numpy(),
@@ -209,16 +208,18 @@ def forward_of(model: Any) -> Forward:
     members, heads, token = model.members, model.heads, model.token
     pooled = raw["pooled/kernel"].reshape(members, heads, token, -1)
     behind = [padded(pooled, axis=2).reshape(members, -1, pooled.shape[3])]
-    behind += [padded(raw[f"{name}/kernel"], axis=1) for name in _behind(raw)]
-    panels = [in_panels(kernel) for kernel in behind]
-    widths = [behind[0].shape[1], *(kernel.shape[1] * UNITS for kernel in panels)]
+    behind += [padded(raw[f"{name}/kernel"], axis=1) for name in [*_behind(raw), "signal"]]
+    *behind, readout = behind
+    widths = [behind[0].shape[1], *(padded(kernel).shape[2] for kernel in behind)]
     weights = Weights(
-        in_panels(raw["own/kernel"]),
-        in_panels(raw["others/kernel"]),
-        in_panels(padded(raw["token/kernel"], axis=1)),
+        laid_out(raw["own/kernel"], tiled),
+        laid_out(raw["others/kernel"], tiled),
+        laid_out(padded(raw["token/kernel"], axis=1), tiled),
         padded(raw["token/bias"]),
-        np.concatenate([kernel.reshape(members, -1) for kernel in panels], axis=1),
+        *end_to_end([laid_out(kernel, tiled) for kernel in behind]),
         np.array(widths, np.int64),
+        np.ascontiguousarray(readout[:, :, 0]),
+        raw["signal/bias"][:, 0].copy(),
         heads,
     )
     return Forward(raw, heads, weights)
@@ -227,7 +228,7 @@ def forward_of(model: Any) -> Forward:
 def _behind(raw: dict[str, Floats]) -> list[str]:
     """List the names of the layers behind the pooling, except the first."""
     hidden = [name.split("/")[0] for name in raw if name.startswith("hidden_") and name.endswith("/kernel")]
-    return [*sorted(hidden, key=lambda name: int(name.split("_")[1])), "signal"]
+    return sorted(hidden, key=lambda name: int(name.split("_")[1]))
 
 
 def _dense(raw: dict[str, Floats], name: str, values: Floats) -> Floats:
@@ -279,30 +280,25 @@ def _predict(
 @compiled()
 def _add_member(member: int, weights: Weights, target: ForTarget, scratch: Scratch) -> None:
     """Add one member's prediction for a block."""
-    tokens, logits, n_own = scratch.tokens, scratch.logits, len(target.own)
-    nothing = np.zeros(logits.shape[1], np.float32)
-    for j in range(len(tokens)):
-        if j < n_own:
-            bias, values = target.own_bias[member, j], scratch.own[j]
-            multiply(weights.own[member], bias, values, scratch.first, True)
-        else:
-            bias, values = target.others_bias[member, j - n_own], scratch.others[j - n_own]
-            multiply(weights.others[member], bias, values, scratch.first, True)
-        multiply(weights.token[member], weights.token_bias[member], scratch.first, tokens[j], True)
-        multiply(target.asked[member], nothing, tokens[j], logits[j], False)
+    tokens, logits, room = scratch.tokens, scratch.logits, scratch.room
+    first, n_own = scratch.first, len(target.own)
+    nothing = np.zeros((1, logits.shape[1]), np.float32)
+    multiply(weights.own[member], target.own_bias[member], scratch.own, first[:n_own], True, room)
+    multiply(weights.others[member], target.others_bias[member], scratch.others, first[n_own:], True, room)
+    multiply(weights.token[member], weights.token_bias[member : member + 1], first, tokens, True, room)
+    multiply(target.asked[member], nothing, tokens, logits, False, room)
     _softmax(logits, weights.heads)
     _pool(tokens, logits, target.gate[member], scratch.pooled, weights.heads)
-    kernel_at, bias_at, values = 0, 0, scratch.pooled
+    bias_at, values = 0, scratch.pooled
     for layer in range(weights.widths.size - 1):
-        inputs, units = weights.widths[layer], weights.widths[layer + 1]
-        kernel = weights.behind[member, kernel_at : kernel_at + inputs * units]
-        bias = target.behind_bias[member, bias_at : bias_at + units]
+        units = weights.widths[layer + 1]
+        kernel = weights.behind[member, weights.begins[layer] : weights.begins[layer + 1]]
+        bias = target.behind_bias[member, bias_at : bias_at + units].reshape(1, units)
         output = scratch.hidden[layer % 2, :units]
-        last = layer == weights.widths.size - 2
-        multiply(kernel.reshape(units // UNITS, inputs, UNITS), bias, values, output, not last)
-        kernel_at, bias_at, values = kernel_at + inputs * units, bias_at + units, output
-    for i in range(0, COLUMNS, LANES):
-        store(scratch.sum, i, load(scratch.sum, i) + load(values, i))
+        multiply(kernel, bias, values.reshape(1, *values.shape), output.reshape(1, *output.shape), True, room)
+        bias_at, values = bias_at + units, output
+    scratch.sum[:] += weights.offset[member]
+    add_weighted(weights.readout[member], values, scratch.sum)
 
 
 @compiled()

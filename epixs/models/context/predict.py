@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ import tensorflow as tf
 
 from epixs.axis.axis import JointAxis
 from epixs.catalog.pairs import Pair
-from epixs.cluster.client import free_threads
+from epixs.cluster.client import on_free_threads
 from epixs.compendium.plan import CHUNK_BINS
 from epixs.compendium.read import open_signal
 from epixs.genome.regions import Regions
@@ -135,12 +135,7 @@ def predictor(trained: TrainedModel, pairs: Sequence[Pair], store: str | Path) -
             windows = ready.windows(span, read)
             return np.stack([forward.predict(windows, mean, spread, target) for target in chosen])
 
-        threads = free_threads()
-        spans = _spans(start, stop, threads)
-        if min(threads, len(spans)) == 1:
-            return np.concatenate([stretch(span) for span in spans], axis=1)
-        with ThreadPoolExecutor(threads) as pool:
-            return np.concatenate(list(pool.map(stretch, spans)), axis=1)
+        return np.concatenate(on_free_threads(stretch, partial(_spans, start, stop)), axis=1)
 
     return predict
 

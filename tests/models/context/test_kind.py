@@ -160,7 +160,7 @@ def test_the_bits_do_not_depend_on_stretches_threads_or_rows(stores, trained, tm
     np.testing.assert_array_equal(lazy[:, 1_234:1_300].to_numpy(), whole[:, 1_234:1_300])
     for threads in (1, 3):
         with monkeypatch.context() as patch:
-            patch.setattr("epixs.models.context.predict.free_threads", lambda threads=threads: threads)
+            patch.setattr("epixs.cluster.client.cores", lambda threads=threads: threads)
             for name in ("CHUNK_BINS", "FEWEST_BINS", "MOST_BINS"):
                 patch.setattr(f"epixs.models.context.predict.{name}", 77)
             np.testing.assert_array_equal(lazy[2].to_numpy(), whole[2])
