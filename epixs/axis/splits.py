@@ -46,7 +46,7 @@ class Fold:
     Parameters
     ----------
     name
-        Number of the fold, from 1 on, or the class that it holds out.
+        Number of the fold, from 1 on, or the class that it excludes.
     pairs
         Experiments that are never trained on, and are scored.
     regions
@@ -74,7 +74,7 @@ class Split:
     kept
         Experiments in no fold: without them, their assay or biosample would have none left to train on.
     lost
-        Fold and assay, if the fold holds the assay out of all of several species: nothing can impute it then.
+        Fold and assay, if the fold excludes the assay in all of several species: nothing can impute it then.
     """
 
     by: str
@@ -154,13 +154,13 @@ def split(
     seed: int = 0,
     out: str | Path | None = None,
 ) -> Split:
-    """Split the experiments of compendia into folds, each of which is held out in turn.
+    """Split the experiments of compendia into folds, each of which is excluded in turn.
 
     Parameters
     ----------
     stores
         Finished compendia, one per species. Each is split by itself, and folds of the same number are joined;
-        by `"assay"`, a fold holds an assay out of one species at a time, as far as possible.
+        by `"assay"`, a fold excludes an assay in one species at a time, as far as possible.
     by
         `"experiment"`: single experiments, spread over assays and biosamples; each assay and biosample keeps
         an experiment in training. `"assay"`: all experiments of an assay are in one fold, so that they are
@@ -224,7 +224,7 @@ def split_parts(
         names = [str(number) for number in range(1, count + 1)]
     parts = sorted(parts, key=lambda part: part.species)
     by_part: list[Placed] = []
-    taken: dict[str, set[int]] = {}  # by assay, the folds that hold it out of one species
+    taken: dict[str, set[int]] = {}  # by assay, the folds that exclude it in one species
     for part in parts:
         by_part.append(_fold_of(part, by, names, assay_class, seed, taken))
         for (_, assay), at in by_part[-1].items():
@@ -254,7 +254,7 @@ def split_parts(
 
 
 def _lost(folds: Sequence[Fold], parts: Sequence[SpeciesAxis]) -> tuple[tuple[str, str], ...]:
-    """List the assays of which a fold holds out every experiment of every species."""
+    """List the assays of which a fold excludes every experiment of every species."""
     total = Counter(assay for part in parts for assay in part.experiments["assay"])
     held = Counter((fold.name, assay) for fold in folds for _, _, assay in fold.pairs)
     return tuple((name, assay) for (name, assay), count in held.items() if count == total[assay])

@@ -1,4 +1,4 @@
-"""`epixs split` and `crossvalidate`: hold out folds in turn, and score how well each model imputes them."""
+"""`epixs split` and `crossvalidate`: exclude folds in turn, and score how well each model imputes them."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def split(
     folds: Annotated[
         int | None, typer.Option(help="number of folds, 3 by default; not with --by class")
     ] = None,
-    assay_class: Annotated[str, typer.Option(help="hold out only experiments of this class")] = "",
+    assay_class: Annotated[str, typer.Option(help="exclude only experiments of this class")] = "",
     seed: Annotated[int, typer.Option(min=0, help="seed of the assignment to folds")] = 0,
     json: AsJson = False,
     quiet: Quiet = False,
@@ -63,7 +63,7 @@ def split(
         )
     if made.lost:
         names = listed([f"{assay} (fold {fold})" for fold, assay in made.lost])
-        remark(f"held out of all of these species, so that no model can impute it: {names}")
+        remark(f"excluded in all of these species, so that no model can impute it: {names}")
     if by.value == "region":
         remark("`epixs crossvalidate` withholds these regions; `epixs train --exclude` does not")
     say(f"{out}: split {made.fingerprint}")

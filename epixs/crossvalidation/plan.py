@@ -43,7 +43,7 @@ class Fit:
     training_set, model, seed
         Names of the training set and of the model, and the seed.
     fold
-        The experiments or regions that are held out.
+        The experiments or regions that are excluded.
     stores
         Compendia that are trained on; the one that is split comes first.
     exclude, aliases
@@ -205,7 +205,7 @@ def plan_crossvalidation(config: Config | str | Path) -> CrossValidation:
     baselines_named(config.evaluation.baselines)
     target, wanted = config.split.store, config.split
     aliases_of, annotations = _aliases_by_stores(config), content_of(config.evaluation.annotations)
-    # By joint names, so that an assay that has two names is held out whole.
+    # By joint names, so that an assay that has two names is excluded whole.
     own = joint_axis([target], (), aliases_of([target])).parts
     folds = split_parts(own, wanted.by, wanted.folds or None, wanted.assay_class, wanted.seed)
     fits: list[Fit] = []

@@ -41,18 +41,18 @@ def _seeds() -> Rule:
 
 @dataclass(frozen=True)
 class SplitSettings(CheckedSettings):
-    """Settings of the folds that are held out; `epixs.split` explains them in detail.
+    """Settings of the folds that are excluded; `epixs.split` explains them in detail.
 
     Parameters
     ----------
     store
-        Compendium of the species whose experiments are held out and scored.
+        Compendium of the species whose experiments are excluded and scored.
     by
         Experiments that stay together in one fold.
     folds
         Number of folds; 0 takes 3, or one per class.
     assay_class
-        Only experiments of this class are held out.
+        Only experiments of this class are excluded.
     seed
         Seed that deals the experiments to the folds.
     """

@@ -59,7 +59,7 @@ class RunStatus:
     Parameters
     ----------
     species, by, split
-        Species whose experiments are held out, the criterion of the split, and the fingerprint of the folds.
+        Species whose experiments are excluded, the criterion of the split, and the fingerprint of the folds.
     fits
         One row per fit: `number training_set model seed fold done seconds`; NaN seconds until it is done.
     scores

@@ -35,7 +35,7 @@ FEWEST = 1e-12
 
 
 @dataclass(frozen=True, eq=False)
-class Panel:
+class UsableTracks:
     """Tracks of one species that may be used, by `(biosample, assay)`.
 
     Parameters
@@ -126,7 +126,7 @@ class Target:
     ----------
     biosample, assay
         Its labels.
-    panel
+    usable
         The species' experiments that training saw.
     observed
         All observed experiments of the species, also those that training never saw.
@@ -138,9 +138,9 @@ class Target:
 
     biosample: str
     assay: str
-    panel: Panel
-    observed: Panel
-    others: tuple[Panel, ...] = ()
+    usable: UsableTracks
+    observed: UsableTracks
+    others: tuple[UsableTracks, ...] = ()
     bins: Mapping[str, npt.NDArray[np.int64]] = field(default_factory=dict)
 
 
@@ -168,12 +168,12 @@ class Baseline:
 
 def average_activity(target: Target) -> Recipe | None:
     """Average the assay's other experiments at each bin."""
-    return target.panel.mean_of(Mean, target.biosample, target.assay)
+    return target.usable.mean_of(Mean, target.biosample, target.assay)
 
 
 def raw_average_activity(target: Target) -> Recipe | None:
     """Average as `average_activity` does, but in the tracks' own units."""
-    return target.panel.mean_of(RawMean, target.biosample, target.assay)
+    return target.usable.mean_of(RawMean, target.biosample, target.assay)
 
 
 def hidden_average(target: Target) -> Recipe | None:
@@ -183,8 +183,8 @@ def hidden_average(target: Target) -> Recipe | None:
 
 def biosample_mean(target: Target) -> Recipe | None:
     """Average the biosample's other assays at each bin."""
-    panel, biosample = target.panel, target.biosample
-    rows = tuple(panel.rows[biosample, a] for a in panel.assays(biosample) if a != target.assay)
+    usable, biosample = target.usable, target.biosample
+    rows = tuple(usable.rows[biosample, a] for a in usable.assays(biosample) if a != target.assay)
     return Mean(rows) if rows else None
 
 
@@ -193,15 +193,15 @@ def nearest_assay(target: Target) -> Recipe | None:
 
     That is the mean Pearson correlation over the other species' biosamples that have both assays.
     """
-    panel, biosample = target.panel, target.biosample
-    candidates = [a for a in panel.assays(biosample) if a != target.assay]
+    usable, biosample = target.usable, target.biosample
+    candidates = [a for a in usable.assays(biosample) if a != target.assay]
     correlations: dict[str, list[float]] = {candidate: [] for candidate in candidates}
     for other in target.others:
         for candidate, values in other.correlations(target.assay, candidates).items():
             correlations[candidate] += values
     means = {candidate: float(np.mean(values)) for candidate, values in correlations.items() if values}
     best = max(means, key=means.__getitem__) if means else None
-    return Copy(panel.rows[biosample, best]) if best is not None else None
+    return Copy(usable.rows[biosample, best]) if best is not None else None
 
 
 def assay_regression(target: Target) -> Recipe | None:
@@ -210,9 +210,9 @@ def assay_regression(target: Target) -> Recipe | None:
     There, an assay that a biosample lacks is filled with its average activity in that species. (Marking it
     missing would identify the biosample.)
     """
-    panel, biosample, assay = target.panel, target.biosample, target.assay
+    usable, biosample, assay = target.usable, target.biosample, target.assay
     others = [other for other in target.others if other.biosamples(assay)]
-    features = [a for a in panel.assays(biosample) if a != assay and any(o.biosamples(a) for o in others)]
+    features = [a for a in usable.assays(biosample) if a != assay and any(o.biosamples(a) for o in others)]
     if not features:
         return None
     designs: list[npt.NDArray[np.float64]] = []
@@ -229,7 +229,7 @@ def assay_regression(target: Target) -> Recipe | None:
     if known.sum() < 2 * len(features):
         return None
     weights, centre, mean = ridge(x[known], y[known])
-    rows = tuple(panel.rows[biosample, a] for a in features)
+    rows = tuple(usable.rows[biosample, a] for a in features)
     intercept = mean - float(centre @ weights)
     return Affine(rows, tuple(weights.tolist()), tuple(centre.tolist()), intercept)
 
@@ -249,7 +249,7 @@ def ridge(
 def constant(target: Target) -> Recipe | None:
     """Average the means of the assay's other experiments, or of those in other species if there are none."""
     own = (target.biosample, target.assay)
-    means = [mean for label, mean in target.panel.means.items() if label[1] == target.assay and label != own]
+    means = [mean for label, mean in target.usable.means.items() if label[1] == target.assay and label != own]
     if not means:
         means = [m for other in target.others for label, m in other.means.items() if label[1] == target.assay]
     means = [mean for mean in means if np.isfinite(mean)]
@@ -262,7 +262,7 @@ def carried_average(target: Target) -> Recipe | None:
         rows, bins = other.rows_of(target.assay), target.bins.get(other.species)
         if not rows or bins is None:
             continue
-        n_bins, highest = target.panel.signal.n_bins, int(np.max(bins, initial=-1))
+        n_bins, highest = target.usable.signal.n_bins, int(np.max(bins, initial=-1))
         if len(bins) != n_bins or highest >= other.signal.n_bins:
             raise AxisError(
                 f"mapping of bins to {other.species}",
@@ -340,7 +340,7 @@ def baselines_named(names: str | Iterable[str | Baseline]) -> tuple[Baseline, ..
 
 
 def _examples(
-    other: Panel, assay: str, features: list[str]
+    other: UsableTracks, assay: str, features: list[str]
 ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
     """Sample bins of some assays and of the wanted one, in steps, one biosample after the other."""
     names = sorted(other.biosamples(assay))[:MAX_BIOSAMPLES]

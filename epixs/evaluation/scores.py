@@ -18,7 +18,7 @@ from epixs.errors import AxisError, EpixsError, StoreError
 from epixs.evaluation import ladder
 from epixs.evaluation.baselines import Imputed, Mean, Recipe
 from epixs.evaluation.columns import Signal
-from epixs.evaluation.ladder import Baseline, Label, Panel, Target, baselines_named
+from epixs.evaluation.ladder import Baseline, Label, Target, UsableTracks, baselines_named
 from epixs.evaluation.metrics import Mode, metrics_of
 from epixs.evaluation.notes import (
     left_out,
@@ -164,10 +164,10 @@ def evaluate(
     strata = replace(strata, peaks=peaks_of)
     truth = Signal.open(store)
     means = _means_by_label(table, names)
-    usable = _panel(
+    usable = _usable_tracks(
         species, {label: row for label, row in observed_rows.items() if label in trained}, truth, means
     )
-    everything = _panel(species, observed_rows, truth, means)
+    everything = _usable_tracks(species, observed_rows, truth, means)
     pairs = []
     for assay, biosample, row in common:
         label = (biosample, assay)
@@ -270,8 +270,10 @@ def _compared(zero_shot: bool, further: Sequence[Baseline]) -> list[Baseline]:
     return list(dict.fromkeys([*by_role, *further]))
 
 
-def _panel(species: str, rows: dict[Label, int], signal: Signal, means: Mapping[Label, float]) -> Panel:
-    return Panel(species, rows, signal, {label: means[label] for label in rows})
+def _usable_tracks(
+    species: str, rows: dict[Label, int], signal: Signal, means: Mapping[Label, float]
+) -> UsableTracks:
+    return UsableTracks(species, rows, signal, {label: means[label] for label in rows})
 
 
 def _means_by_label(table: pd.DataFrame, names: dict[str, str]) -> dict[Label, float]:
@@ -353,7 +355,7 @@ def _paths_by_species(training: dict[str, Any], species: str, others: Sequence[s
 
 def _open_others(
     training: dict[str, Any], species: str, given: dict[str, str], notes: list[str]
-) -> list[Panel]:
+) -> list[UsableTracks]:
     """Open the other species' compendia. Only experiments that training saw are used."""
     opened = []
     for name, entry in training.items():
@@ -379,5 +381,5 @@ def _open_others(
                 f"{len(gone)} experiments of {name} that training saw are removed now: no baseline uses them"
             )
         rows = {label: row for label, row in rows.items() if label in used}
-        opened.append(_panel(name, rows, Signal.open(path), _means_by_label(table, aliases)))
+        opened.append(_usable_tracks(name, rows, Signal.open(path), _means_by_label(table, aliases)))
     return opened
