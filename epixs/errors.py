@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 
 class EpixsError(Exception):
@@ -51,6 +51,18 @@ def _sentence(text: str) -> str:
     """Capitalise a text, unless it begins with a path, an option or a code span, which that would change."""
     word = text.split()[0].rstrip(",:;")
     return text[0].upper() + text[1:] if word.isalpha() else text
+
+
+def a_few(texts: Sequence[str], most: int = 3) -> str:
+    """List the first of some texts, and the number of the others.
+
+    Examples
+    --------
+    >>> a_few(["a", "b", "c", "d", "e"])
+    'a; b; c; and 2 more'
+    """
+    more = len(texts) - most
+    return "; ".join(texts[:most]) + (f"; and {more:,} more" if more > 0 else "")
 
 
 def closest(name: str, known: Iterable[str]) -> str:

@@ -11,6 +11,7 @@ from epixs.cli.options import AsJson, Backend, Quiet, Scheduler, Workers
 from epixs.cli.terminal import (
     EXIT_ROWS_FAILED,
     check_present,
+    counted,
     counting,
     fail,
     print_json,
@@ -43,7 +44,10 @@ def remove(
 
 
 def verify(
-    store: Annotated[str, typer.Argument(metavar="STORE", help="a store, observed or imputed")],
+    store: Annotated[
+        str,
+        typer.Argument(metavar="STORE", help="a store, observed or imputed; or the folder of a track hub"),
+    ],
     sources: Annotated[
         bool, typer.Option("--sources", help="read the bigWigs again and compare with them too")
     ] = False,
@@ -61,8 +65,14 @@ def verify(
     json: AsJson = False,
     quiet: Quiet = False,
 ) -> None:
-    """Check every tile of a store against its checksum; exit code 1 if one is not as it was written."""
+    """Check every tile of a store against its checksum; exit code 1 if one is not as it was written.
+
+    Or check a track hub of `epixs export --hub` against UCSC's specification.
+    """
     check_present("store", store)
+    if (Path(store) / "hub.txt").is_file():
+        _verify_hub(store, json=json)
+        return
     from epixs.checks.verify import verify as run
     from epixs.cluster.client import open_client
     from epixs.compendium.read import read_attributes
@@ -96,6 +106,22 @@ def verify(
             else "With --repair, the command that wrote the store will write them anew"
         )
     )
+    raise typer.Exit(EXIT_ROWS_FAILED)
+
+
+def _verify_hub(folder: str, *, json: bool) -> None:
+    """Check a track hub."""
+    from epixs.exports.hub_check import check_hub
+
+    faults = check_hub(folder)
+    if json:
+        print_json({"hub": folder, "faults": faults})
+    if not faults:
+        say(f"{folder}: a valid track hub")
+        return
+    for fault in faults:
+        fail(f"{folder}: {fault}")
+    fail(f"{counted(len(faults), 'fault')}: `epixs export --hub` into this folder writes its texts anew")
     raise typer.Exit(EXIT_ROWS_FAILED)
 
 

@@ -7,7 +7,7 @@ Colour = tuple[int, int, int]
 
 COLOURS: dict[str, Colour] = {
     "histone": (0, 114, 178),
-    "protein_binding": (213, 94, 0),
+    "protein_binding": (230, 159, 0),
     "transcription": (0, 158, 115),
     "accessibility": (204, 121, 167),
     "other": (110, 110, 110),

@@ -16,8 +16,8 @@ import pandas as pd
 
 from epixs.errors import RegionError, StoreError
 from epixs.exports.colours import colour_of
-from epixs.exports.hub_check import EMAIL, LONG_LABEL, SHORT_LABEL, check_hub
-from epixs.exports.names import inert, safe_names
+from epixs.exports.hub_check import EMAIL, LONG_LABEL, SHORT_LABEL, UCSC_ASSEMBLIES, check_hub
+from epixs.exports.names import cut_in_middle, inert, safe_names, told_apart
 from epixs.exports.twobit import two_bit_sizes, write_unknown_sequence
 from epixs.genome.assembly import Assembly
 from epixs.storage.files import write_text
@@ -34,17 +34,11 @@ ENDS = {"lower": "Lower_end", "upper": "Upper_end"}
 """Tracks that are the ends of the interval that holds 80 % of the bins."""
 
 
-UCSC_ASSEMBLIES = frozenset(
-    """
-    hg38 hg19 hg18 hs1 mm39 mm10 mm9 rn7 rn6 rn5 danRer11 danRer10 danRer7 dm6 dm3 ce11 ce10 sacCer3
-    susScr11 susScr3 bosTau9 bosTau8 bosTau7 oviAri4 oviAri3 equCab3 equCab2 canFam6 canFam5 canFam4 canFam3
-    felCat9 felCat8 galGal6 galGal5 galGal4 panTro6 panTro5 panPan3 gorGor6 ponAbe3 rheMac10 rheMac8 macFas5
-    calJac4 calJac3 papAnu4 micMur2 oryCun2 cavPor3 monDom5 xenTro10 xenTro9 xenLae2 oryLat2 gasAcu1 fr3
-    tetNig2 anoCar2 melGal5 taeGut2 chlSab2 vicPac2 loxAfr3 ornAna2 criGriChoV2
-    """.split()  # noqa: SIM905
-)
-"""Assemblies that UCSC's browser knows by these names. A hub of any other brings its own genome."""
+MOST_SHOWN = 30
+"""Number of tracks that a browser shows at first; more would fill many screens and load slowly."""
 
+MARKS = {"imputed": "imp. ", "lower": "low ", "upper": "up "}
+"""Beginning of the short labels of tracks that are not observed."""
 
 PLACEHOLDER_EMAIL = "nobody@example.org"
 
@@ -58,6 +52,7 @@ def write_hub(
     folder: Path,
     tracks: pd.DataFrame,
     assemblies: Mapping[str, Assembly],
+    first_places: Mapping[str, str],
     *,
     two_bit: str | Path | None = None,
     email: str | None = None,
@@ -72,6 +67,8 @@ def write_hub(
         Table of its tracks; `file` is the path of each in the folder.
     assemblies
         Chromosomes of each assembly.
+    first_places
+        The locus of each assembly with which a browser begins, if its genome comes with the hub.
     two_bit
         Sequence of the assembly that UCSC does not know.
     email
@@ -96,7 +93,7 @@ def write_hub(
         write_text(folder / subfolder / "trackDb.txt", _text_of(_track_stanzas(group)))
         genome = {"genome": str(name), "trackDb": f"{subfolder}/trackDb.txt"}
         if name not in UCSC_ASSEMBLIES:
-            own, about = _own_genome(folder / subfolder, assembly, group, two_bit)
+            own, about = _own_genome(folder / subfolder, assembly, group, first_places[str(name)], two_bit)
             genome = {"genome": subfolder, **{key: genome[key] for key in ("trackDb",)}, **own}
             notes += about
         stanzas.append(genome)
@@ -130,12 +127,19 @@ def _track_stanzas(tracks: pd.DataFrame) -> list[dict[str, str]]:
         for row in group.to_dict("records")
     ]
     names = iter(safe_names(labels, NAMES, marked=False))
-    stanzas = []
+    stanzas, left = [], MOST_SHOWN
     for priority, (parent, group) in enumerate(zip(parents, units, strict=True), 1):
-        stanzas.append(_composite(parent, group, priority))
+        stanzas.append(_composite(parent, group, priority, shown=left > 0))
         tags = _tags(group)
+        short = dict(
+            zip(tags, told_apart(list(tags), SHORT_LABEL - max(map(len, MARKS.values()))), strict=True)
+        )
         for row in group.to_dict("records"):
-            stanzas.append(_track(next(names), parent, row, tags[row["biosample"]]))
+            shown = left > 0 and row["line"] not in ENDS
+            left -= shown
+            stanzas.append(
+                _track(next(names), parent, row, tags[row["biosample"]], short[row["biosample"]], shown=shown)
+            )
     return stanzas
 
 
@@ -149,7 +153,7 @@ def _tags(group: pd.DataFrame) -> dict[str, str]:
     return dict(zip(biosamples, safe_names(biosamples, NAMES, marked=False), strict=True))
 
 
-def _composite(name: str, group: pd.DataFrame, priority: int) -> dict[str, str]:
+def _composite(name: str, group: pd.DataFrame, priority: int, *, shown: bool) -> dict[str, str]:
     first = group.iloc[0]
     low, high = _limits(group)
     biosamples = " ".join(f"{tag}={_member(label)}" for label, tag in _tags(group).items())
@@ -163,7 +167,7 @@ def _composite(name: str, group: pd.DataFrame, priority: int) -> dict[str, str]:
         "shortLabel": inert(_short(first["assay"]), SHORT_LABEL),
         "longLabel": inert(f"{first['assay']} in {first['species']} ({units})", LONG_LABEL),
         "type": f"bigWig {low} {high}",
-        "visibility": "full",
+        "visibility": "full" if shown else "hide",
         "priority": str(priority),
         "subGroup1": f"kind Kind {kinds}",
         "subGroup2": f"biosample Biosample {biosamples}",
@@ -178,20 +182,22 @@ def _composite(name: str, group: pd.DataFrame, priority: int) -> dict[str, str]:
     }
 
 
-def _track(name: str, parent: str, row: Mapping[Any, Any], tag: str) -> dict[str, str]:
+def _track(
+    name: str, parent: str, row: Mapping[Any, Any], tag: str, short: str, *, shown: bool
+) -> dict[str, str]:
     kind = str(row["kind"])
     drawn = _drawn_as(kind, str(row["line"]))
     low, high = _limits(pd.DataFrame([row]))
-    mark = {"imputed": "imp. ", "lower": "low ", "upper": "up "}.get(drawn, "")
     description = "IMPUTED" if kind == "imputed" else KINDS.get(kind, kind)
     description += f", {row['line']} end of 80 %" if drawn in ENDS else ""
-    units = _units(row["output_type"], row["scale"])
+    about = f", {row['assay']} ({_units(row['output_type'], row['scale'])})"
+    biosample = cut_in_middle(row["biosample"], max(SHORT_LABEL, LONG_LABEL - len(f"{description}: {about}")))
     return {
         "track": name,
-        "parent": f"{parent} on",
+        "parent": f"{parent} {'on' if shown else 'off'}",
         "bigDataUrl": Path(row["file"]).name,
-        "shortLabel": inert(f"{mark}{row['biosample']}", SHORT_LABEL),
-        "longLabel": inert(f"{description}: {row['biosample']}, {row['assay']} ({units})", LONG_LABEL),
+        "shortLabel": inert(f"{MARKS.get(drawn, '')}{short}", SHORT_LABEL),
+        "longLabel": inert(f"{description}: {biosample}{about}", LONG_LABEL),
         "type": f"bigWig {low} {high}",
         "subGroups": f"kind={drawn} biosample={tag}",
         "color": ",".join(map(str, colour_of(str(row["assay_class"]), drawn))),
@@ -228,7 +234,7 @@ def _short(assay: str) -> str:
 
 
 def _own_genome(
-    folder: Path, assembly: Assembly, group: pd.DataFrame, two_bit: str | Path | None
+    folder: Path, assembly: Assembly, group: pd.DataFrame, first_place: str, two_bit: str | Path | None
 ) -> tuple[dict[str, str], list[str]]:
     """Write the files of an assembly that UCSC does not know; return lines of `genomes.txt`, and notes."""
     name, notes = folder.name, []
@@ -246,14 +252,13 @@ def _own_genome(
     write_text(folder / f"{name}.chrom.sizes", "".join(f"{chrom}\t{size}\n" for chrom, size in sizes.items()))
     write_text(folder / "groups.txt", _text_of([{"name": "epixs", "label": "epixs", "priority": "1",
                                                   "defaultIsClosed": "0"}]))  # fmt: skip
-    longest = max(sizes, key=lambda chrom: sizes[chrom])
     stanza = {
         "groups": f"{name}/groups.txt",
         "twoBitPath": f"{name}/{name}.2bit",
         "chromSizes": f"{name}/{name}.chrom.sizes",
         "description": inert(f"{assembly.name} ({group['species'].iloc[0]})", LONG_LABEL),
         "organism": inert(str(group["species"].iloc[0]), LONG_LABEL),
-        "defaultPos": f"{longest}:1-{min(sizes[longest], 100_000)}",
+        "defaultPos": first_place,
         "orderKey": "4800",
     }
     return stanza, notes

@@ -14,6 +14,19 @@ from epixs.tracks.bigwig import BigWig
 SHORT_LABEL, LONG_LABEL = 17, 80
 """Maximum number of characters of labels that browsers show in full."""
 
+UCSC_ASSEMBLIES = frozenset(
+    """
+    hg38 hg19 hg18 hs1 mm39 mm10 mm9 rn7 rn6 rn5 danRer11 danRer10 danRer7 dm6 dm3 ce11 ce10 sacCer3
+    susScr11 susScr3 bosTau9 bosTau8 bosTau7 oviAri4 oviAri3 equCab3 equCab2 canFam6 canFam5 canFam4 canFam3
+    felCat9 felCat8 galGal6 galGal5 galGal4 panTro6 panTro5 panPan3 gorGor6 ponAbe3 rheMac10 rheMac8 macFas5
+    calJac4 calJac3 papAnu4 micMur2 oryCun2 cavPor3 monDom5 xenTro10 xenTro9 xenLae2 oryLat2 gasAcu1 fr3
+    tetNig2 anoCar2 melGal5 taeGut2 chlSab2 vicPac2 loxAfr3 ornAna2 criGriChoV2
+    """.split()  # noqa: SIM905
+)
+"""Assemblies that UCSC's browser knows by these names. A hub of any other brings its own genome."""
+
+VISIBILITIES = ("hide", "dense", "squish", "pack", "full")
+
 HUB_KEYS = ("hub", "shortLabel", "longLabel", "genomesFile", "email")
 
 OWN_GENOME_KEYS = ("twoBitPath", "groups", "description", "organism", "defaultPos", "orderKey")
@@ -77,6 +90,8 @@ def _genome(folder: Path, genome: Mapping[str, str]) -> Iterator[str]:
         place = re.fullmatch(r"(.+):(\d+)-(\d+)", genome.get("defaultPos", ""))
         if place is None or not 1 <= int(place[2]) <= int(place[3]) <= (sizes or {}).get(place[1], 0):
             yield f"genome {name}: defaultPos lies outside the genome"
+    elif name not in UCSC_ASSEMBLIES:
+        yield f"genome {name!r}: UCSC does not know it, and there is no twoBitPath"
     where = genome.get("trackDb", "")
     tracks = yield from _stanzas(folder, where)
     yield from _tracks((folder / where).parent, tracks, sizes)
@@ -100,6 +115,8 @@ def _tracks(folder: Path, tracks: list[dict[str, str]], sizes: Mapping[str, int]
         limits = _LIMITS.fullmatch(track.get("viewLimits", "0:1"))
         if limits is None or not float(limits[1]) < float(limits[2]):
             yield f"{what}: viewLimits {track['viewLimits']!r}"
+        if track.get("visibility", "hide") not in VISIBILITIES:
+            yield f"{what}: visibility {track['visibility']!r}"
         if track.get("compositeTrack") == "on":
             composites[name] = track
             yield from _dimensions(what, track)
@@ -135,6 +152,9 @@ def _data(
     url = track.get("bigDataUrl", "")
     if re.fullmatch(r"[A-Za-z0-9_.+/-]+", url) is None or ".." in url.split("/") or url.startswith("/"):
         yield f"{what}: bigDataUrl {url!r}"
+        return
+    if not (folder / url).is_file():
+        yield f"{what}: {folder / url} is not there"
         return
     try:
         file = BigWig(folder / url)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections import Counter
 from collections.abc import Sequence
@@ -49,6 +50,28 @@ def _cleaned(label: str, allowed: str) -> str:
 def inert(text: str, most: int | None = None) -> str:
     """Make a text safe to show: one line without markup, or backslashes (which continue lines of hubs)."""
     return one_line(str(text).translate(str.maketrans('<>&"\\', "()+'/")), most) or "-"
+
+
+def told_apart(labels: Sequence[str], most: int) -> list[str]:
+    """Shorten labels so that they still differ: first by the words that all begin with, then in their middle.
+
+    Examples
+    --------
+    >>> told_apart(["forebrain_embryonic_E11.5", "forebrain_postnatal_P0"], 12)
+    ['embry..E11.5', 'postnatal_P0']
+    """
+    words = 0
+    if max(map(len, labels), default=0) > most and len(set(labels)) > 1:
+        common = itertools.takewhile(lambda signs: len(set(signs)) == 1, zip(*labels, strict=False))
+        begin = "".join(signs[0] for signs in common)
+        words = 1 + max(begin.rfind(sign) for sign in " _-.")
+    return [cut_in_middle(label[words:] or label, most) for label in labels]
+
+
+def cut_in_middle(text: str, most: int) -> str:
+    """Shorten a text to `most` characters; `..` stands for what is missing in the middle."""
+    head = (most - 2) // 2
+    return text if len(text) <= most else f"{text[:head]}..{text[head + 2 - most :]}"
 
 
 def one_line(text: str, most: int | None = None) -> str:

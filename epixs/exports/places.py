@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -70,6 +70,22 @@ def places_in_order(
     if not places:
         raise RegionError("none of the regions asked for lies in the store", next_step="see `epixs info`")
     return sorted(places)
+
+
+def n_outside(wanted: Regions, held: Sequence[Regions]) -> int:
+    """Count the wanted regions that touch none of those held."""
+    spans: dict[str, list[tuple[int, int]]] = {}
+    for regions in held:
+        for chrom, start, end in zip(regions.chrom, regions.start, regions.end, strict=True):
+            spans.setdefault(chrom, []).append((start, end))
+    starts = {chrom: np.array(sorted(start for start, _ in its)) for chrom, its in spans.items()}
+    ends = {chrom: np.maximum.accumulate([end for _, end in sorted(its)]) for chrom, its in spans.items()}
+
+    def touches(chrom: str, start: int, end: int) -> bool:
+        before = int(np.searchsorted(starts[chrom], end)) if chrom in starts else 0
+        return before > 0 and bool(ends[chrom][before - 1] > start)
+
+    return sum(not touches(*region) for region in zip(wanted.chrom, wanted.start, wanted.end, strict=True))
 
 
 def blocks_of(places: list[Place], most: int = BLOCK_BINS) -> Iterator[list[Place]]:

@@ -16,10 +16,10 @@ import xarray as xr
 
 from epixs.catalog.pairs import Pair
 from epixs.cluster.tasks import Progress, n_threads, run_tasks
-from epixs.errors import ConfigError
+from epixs.errors import ConfigError, a_few
 from epixs.exports.hub import is_email, write_hub
 from epixs.exports.names import safe_names
-from epixs.exports.places import Place, places_in_order
+from epixs.exports.places import Place, n_outside, places_in_order
 from epixs.exports.source import LINES, Source, choose_rows, open_export_source
 from epixs.exports.table import TABLE, read_table, tracks_table, write_table
 from epixs.exports.tracks import TrackTask, sweep, write_tracks
@@ -137,6 +137,13 @@ def export(
     lines = _lines(sources, interval=interval)
     assemblies = {source.regions.assembly: assembly_of(source, assembly) for source in sources}
     only = {name: read_regions(regions, known)[0] if regions else None for name, known in assemblies.items()}
+    for name, wanted in only.items():
+        held = [source.regions for source in sources if source.regions.assembly == name]
+        outside = n_outside(wanted, held) if wanted else 0
+        if wanted and outside:
+            notes.append(
+                f"{regions}: {outside:,} of {len(wanted):,} regions lie in no store: nothing of them"
+            )
     targets = _targets(sources, rows, lines, assemblies, only, raw=raw, subfolders=hub is not None)
     with writing(folder):
         folder.mkdir(exist_ok=True)
@@ -146,21 +153,40 @@ def export(
         write_table(folder, written.values())
         kept = {target.file: written[target.file] for target in targets if _is_there(folder, target, written)}
         pending = [target for target in targets if target.file not in kept]
+        replaced = [target.file for target in pending if target.file in written]
+        if replaced:
+            notes.append(
+                f"{len(replaced)} files of an earlier export, of other regions or values, were written anew, "
+                f"{replaced[0]} among them"
+            )
+        empty: dict[tuple[str, str], list[str]] = {}
         for target, summary in _write(folder, pending, client, progress, raw=raw):
             if summary is None:
                 written.pop(target.file, None)
-                accession = target.source.labels["accession"][target.row]
-                what = "value" if target.line == "signal" else f"{target.line} end of an interval"
-                notes.append(f"{target.source.name}: {accession} has no {what} there: no file")
+                labels = target.source.labels.loc[target.row]
+                what = "value there" if target.line == "signal" else "interval known"
+                pairs_of = empty.setdefault((target.source.name, what), [])
+                pairs_of.append(f"{labels['biosample']} {labels['assay']}")
             else:
                 kept[target.file] = written[target.file] = _record(target, summary, raw=raw)
             write_table(folder, written.values())
+        for (name, what), pairs_of in empty.items():
+            some = list(dict.fromkeys(pairs_of))
+            notes.append(f"{name}: no {what}, so no file, for {len(some)} of its tracks: {a_few(some)}")
         table = tracks_table(kept[target.file] for target in targets if target.file in kept)
         if hub is not None:
             used = {name: assemblies[name] for name in dict.fromkeys(table["assembly"])}
-            notes += write_hub(folder, table, used, two_bit=two_bit, email=email)
+            begin = {target.assembly.name: _first_place(target) for target in reversed(targets)}
+            notes += write_hub(folder, table, used, begin, two_bit=two_bit, email=email)
     table.attrs["notes"] = notes
     return table
+
+
+def _first_place(target: _Target) -> str:
+    """Write the first bins of a target as a locus of up to 100 kb."""
+    place = target.places[0]
+    chrom = list(target.assembly.chrom_sizes)[place.chrom]
+    return f"{chrom}:{place.start + 1}-{min(place.end, place.start + 100_000)}"
 
 
 def _folder(bigwig: str | Path | None, hub: str | Path | None) -> Path:

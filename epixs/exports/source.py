@@ -16,7 +16,7 @@ import xarray as xr
 from epixs.catalog.pairs import Pair
 from epixs.compendium.read import open_compendium, regions_of
 from epixs.compendium.schema import EXPERIMENT_LABELS, EXPERIMENT_SUMMARIES, KIND, SIGNAL, SPREAD
-from epixs.errors import AxisError, StoreError, closest
+from epixs.errors import AxisError, StoreError, a_few, closest
 from epixs.genome.regions import Regions
 from epixs.sampling.intervals import HALF_WIDTH
 from epixs.storage.location import absolute
@@ -219,6 +219,6 @@ def _refuse_unknown(labels: Sequence[str], what: str) -> None:
     if labels:
         raise AxisError(
             f"no experiment has the {what} asked for",
-            got="; ".join(labels[:3]) + (f"; and {len(labels) - 3} more" if len(labels) > 3 else ""),
+            got=a_few(labels),
             next_step="`epixs info` lists the experiments of a store",
         )

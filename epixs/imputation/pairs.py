@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from epixs.axis.axis import JointAxis, SpeciesAxis
 from epixs.catalog.pairs import Pair, why_unknown
 from epixs.compendium.read import open_compendium
-from epixs.errors import AxisError, closest
+from epixs.errors import AxisError, a_few, closest
 from epixs.factors.store import FactorStore
 from epixs.models.kinds import require_genome_factors
 
@@ -93,8 +93,7 @@ def choose_pairs(
         part = axis.part(species)
         raise AxisError(
             f"{len(unknown)} pair(s) cannot be imputed: no training experiment of their biosample or assay",
-            got="; ".join(f"{' / '.join(pair)}: {_why_not(axis, part, *pair[1:])}" for pair in unknown[:3])
-            + (f"; and {len(unknown) - 3} more" if len(unknown) > 3 else ""),
+            got=a_few([f"{' / '.join(pair)}: {_why_not(axis, part, *pair[1:])}" for pair in unknown]),
             expected="a biosample and an assay that training saw",
         )
     return chosen

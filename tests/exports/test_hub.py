@@ -1,13 +1,15 @@
+import json
 import shutil
 
 import numpy as np
 import pytest
+from typer.testing import CliRunner
 
 import epixs
+from epixs.cli.app import app
 from epixs.errors import ConfigError, RegionError
 from epixs.exports.colours import COLOURS, colour_of
-from epixs.exports.hub import UCSC_ASSEMBLIES
-from epixs.exports.hub_check import check_hub
+from epixs.exports.hub_check import UCSC_ASSEMBLIES, check_hub
 from epixs.exports.twobit import two_bit_sizes, write_unknown_sequence
 from epixs.genome.assembly import known_assemblies
 from tests.exports.test_names import HOSTILE
@@ -52,6 +54,29 @@ def test_observed_and_imputed_of_one_assay_are_in_one_composite(both):
             == ("imp. " in track["shortLabel"])
             == (row["kind"] == "imputed")
         )
+
+
+def test_labels_tell_long_names_apart_and_units_stay(tmp_path):
+    labels = [
+        (f"a rather long name of tissue_stage_{n}", "ChIP-seq_H3K4me3_signal_p-value") for n in range(9)
+    ]
+    store = write_store(tmp_path / "s.zarr", np.random.default_rng(0).random((9, 40)), labels=labels)
+    epixs.export(store, hub=tmp_path / "hub")
+    tracks = stanzas(tmp_path / "hub" / "mm10" / "trackDb.txt")[1:]
+    assert len({track["shortLabel"] for track in tracks}) == 9
+    assert all(track["longLabel"].endswith(")") for track in tracks)
+
+
+def test_only_so_many_tracks_are_shown_at_first(tmp_path, monkeypatch):
+    monkeypatch.setattr("epixs.exports.hub.MOST_SHOWN", 5)
+    labels = [(f"b{b}", f"a{a}") for a in range(4) for b in range(3)]
+    store = write_store(tmp_path / "s.zarr", np.random.default_rng(0).random((12, 40)), labels=labels)
+    epixs.export(store, hub=tmp_path / "hub")
+    tracks = stanzas(tmp_path / "hub" / "mm10" / "trackDb.txt")
+    assert [track["visibility"] for track in tracks if "compositeTrack" in track] == ["full"] * 2 + [
+        "hide"
+    ] * 2
+    assert sum(track["parent"].endswith(" on") for track in tracks if "parent" in track) == 5
 
 
 def test_ends_of_an_interval_lie_in_the_composite_of_their_track(world, tmp_path):
@@ -99,7 +124,7 @@ def test_an_assembly_of_ones_own_brings_its_genome(panel, tmp_path):
     assert any("nobody@example.org" in note for note in made.attrs["notes"])
     (genome,) = stanzas(tmp_path / "hub" / "genomes.txt")
     assert genome["genome"] == "small"
-    assert genome["defaultPos"] == "chr1:1-10010"
+    assert genome["defaultPos"] == "chr1:9001-10010"
     assert two_bit_sizes(tmp_path / "hub" / genome["twoBitPath"]) == catalog.assembly.chrom_sizes
     assert (tmp_path / "hub" / genome["groups"]).read_text().startswith("name epixs\n")
     assert check_hub(tmp_path / "hub") == []
@@ -166,7 +191,9 @@ FAULTS = {
     "bigDataUrl '../../x'": ("mm10/trackDb.txt", "bigDataUrl mouse", "bigDataUrl ../../x\nold mouse"),
     "shortLabel has more than": ("mm10/trackDb.txt", "shortLabel ", "shortLabel a long label indeed "),
     "shortLabel has markup": ("mm10/trackDb.txt", "shortLabel ", "shortLabel <b>"),
-    "cannot be read": ("mm10/trackDb.txt", "bigDataUrl mouse", "bigDataUrl mousy"),
+    "mousy": ("mm10/trackDb.txt", "bigDataUrl mouse", "bigDataUrl mousy"),
+    "visibility 'loud'": ("mm10/trackDb.txt", "visibility full", "visibility loud"),
+    "UCSC does not know it": ("genomes.txt", "genome mm10", "genome mm10a"),
 }
 
 
@@ -183,7 +210,11 @@ def test_the_checker_finds(both, tmp_path, fault):
         assert old in text
         path.write_text(text.replace(old, new, 1))
     found = check_hub(folder)
-    assert any(fault.split("cannot")[0] in text for text in found), found
+    assert any(fault in text for text in found), found
+    if (folder / "hub.txt").is_file():
+        shown = CliRunner().invoke(app, ["verify", str(folder), "--json"])
+        assert shown.exit_code == 1
+        assert json.loads(shown.stdout)["faults"] == found
 
 
 def test_the_checker_finds_a_track_on_another_genome(panel, tmp_path):

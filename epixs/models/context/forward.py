@@ -28,6 +28,9 @@ from epixs.tiles import TILES
 Floats = npt.NDArray[np.float32]
 Ints = npt.NDArray[np.int32]
 
+TILED_TOKEN = 64
+"""Width from which tokens are computed faster on tiles than on vectors."""
+
 
 class Weights(NamedTuple):
     """Weights that all targets share; kernels are `products.laid_out`, and units padded with zeros.
@@ -206,15 +209,16 @@ def forward_of(model: Any, tiled: bool = TILES) -> Forward:
         **{f"{layer.name}/{w.name}": w.numpy() for layer in model.layers for w in layer.weights},
     }
     members, heads, token = model.members, model.heads, model.token
+    of_tokens = tiled and token >= TILED_TOKEN
     pooled = raw["pooled/kernel"].reshape(members, heads, token, -1)
     behind = [padded(pooled, axis=2).reshape(members, -1, pooled.shape[3])]
     behind += [padded(raw[f"{name}/kernel"], axis=1) for name in [*_behind(raw), "signal"]]
     *behind, readout = behind
     widths = [behind[0].shape[1], *(padded(kernel).shape[2] for kernel in behind)]
     weights = Weights(
-        laid_out(raw["own/kernel"], tiled),
-        laid_out(raw["others/kernel"], tiled),
-        laid_out(padded(raw["token/kernel"], axis=1), tiled),
+        laid_out(raw["own/kernel"], of_tokens),
+        laid_out(raw["others/kernel"], of_tokens),
+        laid_out(padded(raw["token/kernel"], axis=1), of_tokens),
         padded(raw["token/bias"]),
         *end_to_end([laid_out(kernel, tiled) for kernel in behind]),
         np.array(widths, np.int64),
@@ -324,17 +328,15 @@ def _pool(tokens: Floats, weights: Floats, gate: Floats, out: Floats, heads: int
     """Add up the gated tokens by each head's weights, `(token, unit, bin)` -> `(head * unit, bin)`."""
     n, token, _ = tokens.shape
     step, by_token = weights.shape[1] * COLUMNS, token * COLUMNS
-    for j in range(n):
-        for t in range(token):
-            factor = spread(gate[j, t])
-            for i in range(0, COLUMNS, LANES):
-                at = j * by_token + t * COLUMNS + i
-                store(tokens, at, load(tokens, at) * factor)
-    for h in range(heads):
-        for t in range(token):
-            for i in range(0, COLUMNS, LANES):
+    gated = np.empty(n * LANES, np.float32)
+    for t in range(token):
+        for i in range(0, COLUMNS, LANES):
+            for j in range(n):
+                value = load(tokens, j * by_token + t * COLUMNS + i)
+                store(gated, j * LANES, value * spread(gate[j, t]))
+            for h in range(heads):
                 total = spread(np.float32(0))
                 for j in range(n):
                     weight = load(weights, j * step + h * COLUMNS + i)
-                    total = multiply_add(weight, load(tokens, j * by_token + t * COLUMNS + i), total)
+                    total = multiply_add(weight, load(gated, j * LANES), total)
                 store(out, (h * token + t) * COLUMNS + i, total)

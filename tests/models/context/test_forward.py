@@ -61,6 +61,7 @@ SIZES = {
     "as by default": {},
     "one member": {"members": 1},
     "not in panels": {"token": 13, "heads": 3, "hidden": (9,), "assay_factors": 5, "members": 3},
+    "wide tokens": {"token": 70, "hidden": (40,), "members": 2},
     "many heads": {"token": 8, "heads": 9, "hidden": (24, 8, 17), "members": 2},
 }
 
