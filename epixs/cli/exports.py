@@ -242,6 +242,8 @@ def browse(
     locus: Annotated[
         str | None, typer.Option(help="locus to open at, for instance chr19:3,000,000-3,100,000")
     ] = None,
+    biosample: Annotated[str | None, typer.Option(help="biosample to open with")] = None,
+    assay: Annotated[str | None, typer.Option(help="assay to open with")] = None,
     genes: Annotated[Path | None, typer.Option(help="BED, GFF or GTF file of genes to find and draw")] = None,
     chrom_sizes: Annotated[
         Path | None, typer.Option(help="chromosome sizes of a genome that epixs does not know")
@@ -275,6 +277,8 @@ def browse(
         run(
             [*stores, *lazy],
             locus=locus,
+            biosample=biosample,
+            assay=assay,
             genes=genes,
             assembly=Assembly("given", read_chrom_sizes(chrom_sizes)) if chrom_sizes else None,
             host=host,

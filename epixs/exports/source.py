@@ -14,10 +14,11 @@ import pandas as pd
 import xarray as xr
 
 from epixs.catalog.pairs import Pair
-from epixs.compendium.read import open_compendium, regions_of
+from epixs.compendium.read import open_compendium, provenance_of, regions_of
 from epixs.compendium.schema import EXPERIMENT_LABELS, EXPERIMENT_SUMMARIES, KIND, SIGNAL, SPREAD
 from epixs.errors import AxisError, StoreError, a_few, closest
 from epixs.genome.regions import Regions
+from epixs.imputation.roles import roles_in
 from epixs.sampling.intervals import HALF_WIDTH
 from epixs.storage.location import absolute
 from epixs.storage.store import open_store
@@ -51,6 +52,8 @@ class Source:
         Whether it has a `spread`, the expected error of its signal.
     held
         The store; or a Dataset, which is computed as it is read.
+    roles
+        Role of each imputed experiment, as in `imputation.roles`; empty if it is not known.
     """
 
     name: str
@@ -61,6 +64,7 @@ class Source:
     has_gaps: bool
     has_spread: bool
     held: str | xr.Dataset
+    roles: tuple[str, ...] = ()
 
     def reader(self, rows: Sequence[int], lines: Sequence[str] = ()) -> Callable[[int, int], Signal]:
         """Return a function that reads bins `[start, stop)` of some rows, shape `(row, bin)`.
@@ -140,15 +144,17 @@ def open_export_source(compendium: str | Path | xr.Dataset) -> Source:
             expected="all bins",
             next_step="give all bins, and choose with `regions`",
         )
+    labels, species = _labels_of(dataset), str(dataset.attrs["species"])
     return Source(
         name,
-        _labels_of(dataset),
+        labels,
         regions,
-        str(dataset.attrs["species"]),
+        species,
         str(dataset.attrs["plan"]),
         str(dataset.attrs.get("uncovered")) != "zero",
         SPREAD.name in dataset,
         absolute(str(compendium)) if stored else dataset,
+        tuple(roles_in(labels, species, provenance_of(dataset))),
     )
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import xarray as xr
 
-from epixs.errors import ConfigError
+from epixs.errors import AxisError, ConfigError, RegionError
 from epixs.exports.browser.genes import read_genes
 from epixs.exports.browser.server import Session, serving
 from epixs.exports.browser.views import Track
@@ -25,6 +25,8 @@ def browse(
     compendia: str | Path | xr.Dataset | Sequence[str | Path | xr.Dataset],
     *,
     locus: str | None = None,
+    biosample: str | None = None,
+    assay: str | None = None,
     genes: str | Path | None = None,
     assembly: Assembly | None = None,
     host: str = "127.0.0.1",
@@ -40,7 +42,10 @@ def browse(
         Stores, observed or imputed; or Datasets from `open_compendium` or `open_imputed`. Lazy Datasets are
         computed while one scrolls.
     locus
-        Locus at which the page opens.
+        Locus at which the page opens; by default the first megabase of the first region.
+    biosample, assay
+        Experiment with which the page opens; by default the first that is both measured and imputed, else the
+        first that is imputed.
     genes
         BED, GFF or GTF file of genes to find and draw.
     assembly
@@ -56,12 +61,16 @@ def browse(
     ------
     ConfigError
         If igv.js is not installed, or the address is in use or not available.
+    AxisError
+        If no experiment has the biosample and the assay.
     RegionError
-        If chromosome sizes are not known, or the locus or the genes cannot be read.
+        If chromosome sizes are not known, the locus or the genes cannot be read, or the locus has no data.
     StoreError
         If a compendium is unfinished or damaged.
     """
-    session = make_session(compendia, locus=locus, genes=genes, assembly=assembly)
+    session = make_session(
+        compendia, locus=locus, biosample=biosample, assay=assay, genes=genes, assembly=assembly
+    )
     for track in session.tracks:
         if track.is_live:  # the first request makes a model ready
             track.warm()
@@ -75,6 +84,8 @@ def make_session(
     compendia: Any,
     *,
     locus: str | None = None,
+    biosample: str | None = None,
+    assay: str | None = None,
     genes: str | Path | None = None,
     assembly: Assembly | None = None,
 ) -> Session:
@@ -93,5 +104,40 @@ def make_session(
         chrom = own_name(given, known)
         if chrom not in known:
             raise ConfigError("--locus", got=locus, expected="a chromosome of the assembly")
+        if not any(track.has_bins(chrom, start, end) for track in tracks):
+            raise RegionError(
+                "--locus", got=f"{locus}, where no store has a bin",
+                expected="a locus in a region of a store", next_step="`epixs info` lists the regions",
+            )  # fmt: skip
         where = f"{chrom}:{start + 1}-{min(end, known[chrom])}"
-    return Session(tracks, secrets.token_urlsafe(24), read_genes(genes) if genes else None, where)
+    chosen = first_shown(tracks, biosample, assay)
+    return Session(tracks, secrets.token_urlsafe(24), read_genes(genes) if genes else None, where, chosen)
+
+
+def first_shown(tracks: Sequence[Track], biosample: str | None = None, assay: str | None = None) -> int:
+    """Choose the track with which the page opens, of a biosample and an assay if given; return its number."""
+    wanted = {"biosample": biosample, "assay": assay}
+    fitting = [
+        number
+        for number, track in enumerate(tracks)
+        if all(name in (None, track.label(label)) for label, name in wanted.items())
+    ]
+    if not fitting:
+        raise AxisError(
+            "no experiment to open the page with",
+            got=", ".join(f"--{label} {name}" for label, name in wanted.items() if name is not None),
+            next_step="`epixs info` lists the experiments of a store",
+        )
+    kinds: dict[tuple[str, ...], set[str]] = {}
+    for track in tracks:
+        kinds.setdefault(_experiment(track), set()).add(track.label("kind"))
+
+    def rank(number: int) -> tuple[bool, bool, int]:
+        of_it = kinds[_experiment(tracks[number])]
+        return not {"observed", "imputed"} <= of_it, "imputed" not in of_it, number
+
+    return min(fitting, key=rank)
+
+
+def _experiment(track: Track) -> tuple[str, ...]:
+    return track.source.species, track.assembly.name, track.label("biosample"), track.label("assay")

@@ -66,14 +66,15 @@ class Session:
         The token that a request needs.
     genes
         Genes to find and draw, if any.
-    locus
-        Locus at which the page opens, if one was given.
+    locus, chosen
+        Locus at which the page opens, if one was given, and the number of the track that it shows first.
     """
 
     tracks: Sequence[Track]
     token: str
     genes: Genes | None = None
     locus: str | None = None
+    chosen: int = 0
     threads: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(THREADS))
 
 
@@ -167,8 +168,9 @@ class _Catalogue(_Handler):
     def get(self) -> None:
         session = self.session
         self.answer(
-            {"species": catalogue(session.tracks), "genes": session.genes is not None, "locus": session.locus}
-        )
+            {"species": catalogue(session.tracks), "genes": session.genes is not None,
+             "locus": session.locus, "chosen": session.chosen}
+        )  # fmt: skip
 
 
 class _Sizes(_Handler):
@@ -193,6 +195,8 @@ class _Data(_Handler):
         pixel = float(self.argument("bases_per_pixel", r"[0-9]{1,10}(\.[0-9]{1,20})?"))
         how = self.argument("how", "|".join(WINDOW_FUNCTIONS))
         line = self.argument("line", "|".join(LINES))
+        if line != "signal" and not track.source.has_spread:
+            raise tornado.web.HTTPError(404, reason="no interval")
         if start >= end:
             self.answer({"start": [], "end": [], "value": []})
             return
@@ -323,7 +327,8 @@ def serving(session: Session, *, host: str = "127.0.0.1", port: int = 0) -> Iter
     thread = threading.Thread(target=run, daemon=True)
     thread.start()
     started.wait()
-    url_host = f"[{host}]" if ":" in host else host
+    known_as = socket.gethostname().lower() if host in ("0.0.0.0", "::") else host
+    url_host = f"[{known_as}]" if ":" in known_as else known_as
     try:
         yield f"http://{url_host}:{port}/?token={session.token}"
     finally:

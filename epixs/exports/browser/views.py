@@ -17,6 +17,7 @@ from epixs.exports.places import BLOCK_BINS
 from epixs.exports.source import LINES, Signal, Source
 from epixs.genome.assembly import Assembly
 from epixs.genome.regions import BIN_SIZE
+from epixs.imputation.roles import TRAINED_ON
 
 MOST_WINDOWS = 8_192
 """Maximum number of values per answer, however few bases per pixel are asked for."""
@@ -68,8 +69,10 @@ class Track:
             "kind": kind,
             "biosample": inert(self.label("biosample")),
             "assay": inert(self.label("assay")),
+            "trained_on": self.source.roles[self.row : self.row + 1] == (TRAINED_ON,),
             "units": inert(f"arcsinh of {output_type}"),
             "colour": _css(self.label("assay_class"), kind),
+            "line": _css(self.label("assay_class"), "observed"),
             "pale": _css(self.label("assay_class"), "upper"),
             "interval": self.source.has_spread,
             "most_bases": LIVE_BINS * BIN_SIZE if self.is_live and self._longest > LIVE_BINS else None,
@@ -146,6 +149,10 @@ class Track:
     def warm(self) -> None:
         """Compute a few bins, so that the first request does not wait for one-time work."""
         self.source.reader([self.row])(0, min(WARM_BINS, self.source.regions.n_bins))
+
+    def has_bins(self, chrom: str, start: int, end: int) -> bool:
+        """Whether a stretch touches the track's regions."""
+        return bool(self._stretches(chrom, start, end))
 
     def _stretches(self, chrom: str, start: int, end: int) -> list[tuple[int, int, int, int]]:
         """List the bins `[first, stop)` that a stretch touches, their first base, and their region's end."""

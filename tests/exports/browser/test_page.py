@@ -130,7 +130,7 @@ def test_it_draws_the_interval_of_what_is_imputed(page):
             ?.map((one) => [one.featureSource.line, one.graphType])""",
         imputed,
     )
-    assert kinds == [["upper", "bar"], ["signal", "bar"], ["lower", "line"]]
+    assert kinds == [["upper", "bar"], ["lower", "bar"], ["signal", "line"]]
     scales = page.evaluate(
         "epixs.browser.trackViews.filter((one) => one.track.dataRange).map((one) => one.track.dataRange.max)"
     )
@@ -146,6 +146,30 @@ def test_it_jumps_to_a_locus_and_a_gene(page):
     go(page, "myc")
     wait_for(page, "Math.abs(epixs.browser.referenceFrameList[0].start - 10030000) < 5000")
     drawn(page)
+
+
+def test_tracks_stay_as_high_as_they_were(page):
+    def heights():
+        return page.evaluate(
+            "epixs.browser.trackViews.filter((one) => /^(observed|IMPUTED)/.test(one.track.name))"
+            ".map((one) => one.viewports[0].$viewport.height())"
+        )
+
+    before = heights()
+    assert len(before) > 1
+    assert len(set(before)) == 1
+    for locus in ("chr19:10,000,001-10,010,000", "chr19:10,005,001-10,008,000"):
+        go(page, locus)
+        drawn(page)
+        assert heights() == before
+
+
+def test_it_says_where_nothing_is_known(page):
+    go(page, "chr5:10,000,001-10,100,000")
+    wait_for(page, "document.getElementById('said').textContent.includes('NO DATA HERE')")
+    go(page, "chr19:10,010,001-10,020,000")
+    wait_for(page, "!document.getElementById('said').textContent.includes('NO DATA HERE')")
+    assert "arcsinh" in page.locator("#said").inner_text()
 
 
 def test_it_zooms_from_a_chromosome_to_a_bin(page):

@@ -48,6 +48,10 @@ def test_data_are_what_the_store_holds(url, world):
     assert found["value"] == pytest.approx(here.signal[0].to_numpy().tolist(), abs=1e-6)
 
 
+def test_an_end_of_no_interval_is_not_found(url):
+    assert ask(url, DATA.replace("line=signal", "line=upper"))[0] == 404
+
+
 def test_the_page_sets_a_cookie_that_serves_from_then_on(url):
     status, headers, body = ask(url, "/")
     assert status == 200

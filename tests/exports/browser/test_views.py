@@ -3,7 +3,7 @@ import pytest
 import xarray as xr
 
 import epixs
-from epixs.errors import RegionError
+from epixs.errors import AxisError, RegionError
 from epixs.exports.browser import views
 from epixs.exports.browser.browse import make_session
 from epixs.exports.browser.views import MOST_WINDOWS, catalogue, genomes_of
@@ -109,6 +109,43 @@ def test_what_is_kept_for_the_lines_is_bounded(tracks, monkeypatch):
     for start in range(0, 4_000, 1_000):
         track.view("chr2", start, start + 1_000, 25)
     assert sum(values.shape[1] for values in track._kept.values()) <= 100
+
+
+def test_it_opens_with_an_experiment_that_is_measured_and_imputed(trained, world):
+    lazy = epixs.open_imputed(trained, world.store("mouse"), everything=True)
+    session = make_session([world.store("mouse"), lazy])
+    chosen = session.tracks[session.chosen]
+    both = {
+        (track.label("biosample"), track.label("assay"))
+        for track in session.tracks
+        if track.label("kind") == "imputed"
+    } & {
+        (track.label("biosample"), track.label("assay"))
+        for track in session.tracks
+        if track.label("kind") != "imputed"
+    }
+    assert (chosen.label("biosample"), chosen.label("assay")) in both
+    last = session.tracks[-1]
+    named = make_session(
+        [world.store("mouse"), lazy], biosample=last.label("biosample"), assay=last.label("assay")
+    )
+    assert named.tracks[named.chosen].label("biosample") == last.label("biosample")
+    assert named.tracks[named.chosen].label("assay") == last.label("assay")
+    with pytest.raises(AxisError, match="--biosample nobody"):
+        make_session(world.store("mouse"), biosample="nobody")
+
+
+def test_tracks_that_were_trained_on_are_marked(trained, world):
+    session = make_session(epixs.open_imputed(trained, world.store("mouse"), everything=True))
+    marked = {track.label("accession"): track.described(0)["trained_on"] for track in session.tracks}
+    assert set(marked.values()) == {True, False}
+    assert not any(track.described(0)["trained_on"] for track in make_session(world.store("mouse")).tracks)
+
+
+@pytest.mark.parametrize("locus", ["chr2:50,000-60,000", "chr10:1-50"])
+def test_a_locus_without_a_bin_is_refused(tracks, locus):
+    with pytest.raises(RegionError, match="where no store has a bin"):
+        make_session(tracks[0].source.held, assembly=SMALL, locus=locus)
 
 
 def test_the_catalogue_groups_by_species_and_is_inert(world, tmp_path):

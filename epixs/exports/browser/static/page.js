@@ -4,7 +4,9 @@
 
 const HEIGHT = 90;
 const element = (id) => document.getElementById(id);
-const page = { browser: null, species: [], kept: [], current: [], genes: false, asked: 0, answered: 0 };
+const page = {
+  browser: null, species: [], kept: [], current: [], shown: new Map(), found: new Map(), genes: false, asked: 0, answered: 0,
+};
 window.epixs = page;
 
 async function ask(path, query) {
@@ -31,6 +33,7 @@ class Signal {
       bases_per_pixel: Math.max(0.000001, bpPerPixel).toFixed(6),
       how: this.windowFunctions.includes(windowFunction) ? windowFunction : "mean",
     });
+    page.found.set(this, found.value.length);
     return found.value.map((value, at) => ({ chr, start: found.start[at], end: found.end[at], value }));
   }
 
@@ -50,21 +53,28 @@ class Genes {
   supportsWholeGenome() { return false; }
 }
 
-/* The signal as bars; behind it the upper end of its interval, paler, and before it the lower one as a line. */
+/* The signal as bars. If it has an interval: a pale band, and the signal as a line in it. */
 function drawn(track) {
   const line = (line, how) => ({
     type: "wig", name: line, featureSource: new Signal(track, line), color: track.colour, graphType: "bar",
     autoscale: true, height: HEIGHT, ...how,
   });
   if (!track.interval) return line("signal");
-  const tracks = [line("upper", { color: track.pale }), line("signal"), line("lower", { graphType: "line", color: "rgb(51,51,51)" })];
-  return { type: "merged", alpha: 0.9, autoscale: true, height: HEIGHT, tracks };
+  const tracks = [
+    line("upper", { color: track.pale }), line("lower", { color: "rgb(255,255,255)", overflowColor: "rgba(0,0,0,0)" }),
+    line("signal", { graphType: "line", color: track.line }),
+  ];
+  return { type: "merged", alpha: 1, autoscale: true, height: HEIGHT, tracks };
+}
+
+function nameOf(track) {
+  const kind = track.kind !== "imputed" ? "observed" : track.trained_on ? "IMPUTED (trained on)" : "IMPUTED";
+  return `${kind}: ${track.biosample}, ${track.assay}`;
 }
 
 function configOf(track) {
-  const kind = track.kind === "imputed" ? "IMPUTED" : "observed";
   const config = {
-    ...drawn(track), name: `${kind}: ${track.biosample}, ${track.assay}`, id: `track-${track.id}`,
+    ...drawn(track), name: nameOf(track), id: `track-${track.id}`,
     autoscaleGroup: `${track.assay} ${track.units}`, removable: true,
     order: 10 + page.kept.length + (track.kind === "imputed" ? 1 : 0),
   };
@@ -87,11 +97,15 @@ function chosenTracks() {
     .sort((a, b) => order(a) - order(b));
 }
 
-/* Wait until all is drawn: if a track is removed during drawing, igv.js fails with errors. */
-async function settled() {
+async function answered() {
   for (let quiet = 0; quiet < 5; quiet = page.asked === page.answered ? quiet + 1 : 0) {
     await new Promise(requestAnimationFrame);
   }
+}
+
+/* Wait until all is drawn: if a track is removed during drawing, igv.js fails with errors. */
+async function settled() {
+  await answered();
   await page.browser.updateViews();
 }
 
@@ -100,6 +114,7 @@ async function remove(names) {
   for (const name of names) {
     await settled();
     page.browser.removeTrackByName(name);
+    page.shown.delete(name);
   }
   await settled();
 }
@@ -108,19 +123,27 @@ async function show() {
   const wanted = chosenTracks();
   await remove(page.current.filter((name) => !page.kept.includes(name)));
   page.current = [];
-  const made = [];
   for (const track of wanted) {
     const config = configOf(track);
-    if (!page.kept.includes(config.name)) made.push(await page.browser.loadTrack(config));
+    if (!page.kept.includes(config.name)) await page.browser.loadTrack(config);
     page.current.push(config.name);
+    page.shown.set(config.name, track);
   }
   await settled();
-  for (const track of made) track.trackView.setTrackHeight(HEIGHT, true);  // igv.js gives the first the ruler's
-  const kinds = wanted.map((track) => track.kind);
-  const said = kinds.includes("observed") ? (kinds.includes("imputed") ? "" : "measured, not imputed here")
+  say();
+}
+
+/* What is shown: measured or imputed, in which units, and whether anything is known here. */
+function say() {
+  const kinds = chosenTracks().map((track) => track.kind), shown = [...page.shown.values()];
+  const measured = kinds.includes("observed") ? (kinds.includes("imputed") ? "" : "measured, not imputed here")
     : kinds.length ? "never measured: imputed alone" : "neither measured nor imputed here";
-  const interval = wanted.some((track) => track.interval) ? "pale bars and line: ends of the interval that holds 80 % of the bins" : "";
-  element("said").textContent = [said, interval].filter(Boolean).join("; ");
+  const units = [...new Set(shown.map((track) => track.units))].join(" and ");
+  const band = shown.some((track) => track.interval) ? "pale band: holds 80 % of the bins" : "";
+  const asked = [...page.found.keys()].filter((source) => shown.includes(source.track));
+  const nothing = asked.length && asked.every((source) => page.found.get(source) === 0)
+    ? `NO DATA HERE: they begin at ${chosenSpecies().locus}` : "";
+  element("said").textContent = [nothing, measured, units, band].filter(Boolean).join("; ");
 }
 
 function choices() {
@@ -129,13 +152,14 @@ function choices() {
   fill(element("assay"), tracks.map((track) => track.assay), element("assay").value);
 }
 
-async function open(locus) {
+async function open(locus, chosen) {
   const group = chosenSpecies();
   const reference = {
     id: group.assembly, name: `${group.species} (${group.assembly})`, format: "chromsizes",
     fastaURL: new URL(`sizes?genome=${group.genome}`, location).href, wholeGenomeView: false, indexed: false,
   };
   Object.assign(page, { kept: [], current: [] });
+  for (const kept of [page.shown, page.found]) kept.clear();
   if (page.browser) {  // one browser for all species: a removed one of igv.js still reacts, with errors
     await settled();
     await page.browser.loadGenome({ ...reference, locus: locus || group.locus });
@@ -145,6 +169,14 @@ async function open(locus) {
       showSVGButton: true, showChromosomeWidget: true, showSampleNames: false, tracks: [],
       search: { url: new URL("search", location).href + "?q=$FEATURE$", coords: 0 },
     });
+    // Without an ideogram, igv.js takes the first track for its ruler, and makes it as low again and again.
+    Object.defineProperty(page.browser, "rulerTrackView", {
+      get() { return { track: this.trackViews[0].track, setTrackHeight() {} }; },
+    });
+    const style = document.createElement("style");  // igv.js cuts off the lower ends of letters, and underscores
+    style.textContent = ".igv-track-label { height: auto; line-height: 1.35; padding-bottom: 2px; }";
+    page.browser.root.getRootNode().append(style);
+    page.browser.on("locuschange", () => answered().then(say));
   }
   if (page.genes) {
     await page.browser.loadTrack({
@@ -154,7 +186,8 @@ async function open(locus) {
   }
   for (const view of [...page.browser.trackViews]) if (view.track.type === "sequence") page.browser.removeTrack(view.track);
   choices();
-  const first = group.tracks.find((track) => track.kind === "imputed") || group.tracks[0];
+  const first = group.tracks.find((track) => track.id === chosen)
+    || group.tracks.find((track) => track.kind === "imputed") || group.tracks[0];
   element("biosample").value = first.biosample;
   element("assay").value = first.assay;
   await show();
@@ -188,7 +221,9 @@ async function start() {
     await remove(page.kept.filter((name) => !page.current.includes(name)));
     page.kept = [];
   });
-  await open(found.locus);
+  const species = found.species.findIndex((group) => group.tracks.some((track) => track.id === found.chosen));
+  element("species").selectedIndex = Math.max(0, species);
+  await open(found.locus, found.chosen);
 }
 
 guarded(start)();
