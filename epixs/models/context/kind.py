@@ -32,9 +32,6 @@ if TYPE_CHECKING:
 ENTRIES_PER_STEP, TARGETS_PER_MEMBER, MOST_BINS = 4_096, 4, 256
 """Number of entries in a step; the least number of targets per member in a step, and most bins per target."""
 
-MEMBERS, ZERO_SHOT_MEMBERS = 4, 8
-"""Number of networks, and of networks if zero-shot imputation is asked for, where their mean gains more."""
-
 ENTRIES_PER_EPOCH, MOST_PASSES = 1 << 20, 4
 """Entries per epoch, and maximum number of entries per value of the tracks."""
 
@@ -79,7 +76,6 @@ class Context(Kind):
         from epixs.models.context.network import ContextNetwork
 
         sizes = {name: value for name, value in settings.model.to_dict().items() if name in SIZES}
-        sizes["members"] = members_of(axis, settings)
         model = ContextNetwork(
             len(axis.assays), radii=RADII.size, statistics=statistics_size(axis), species=len(axis.parts),
             tracks=axis.n_training, name="context", **sizes,
@@ -87,10 +83,6 @@ class Context(Kind):
         model.build()
         model.axis = axis
         return model
-
-    def settle(self, axis: JointAxis, settings: Settings) -> Settings:
-        """Choose the number of members."""
-        return settings.replace(members=members_of(axis, settings))
 
     def parameters(self, axis: JointAxis, settings: Settings) -> int:
         """Number of parameters."""
@@ -102,7 +94,7 @@ class Context(Kind):
         each += (d + 1) * keys + token * keys + (3 * d + 2) * token
         each += heads * token * hidden[0] + (d + 1) * hidden[0]
         each += sum((a + 1) * b for a, b in zip(hidden, (*hidden[1:], 1), strict=True))
-        return int(members_of(axis, settings) * each) + statistics_size(axis) + kept_size(axis)
+        return int(model.members * each) + statistics_size(axis) + kept_size(axis)
 
     def schedule(self, axis: JointAxis, settings: Settings) -> Schedule:
         """Plan a fixed number of entries for any genome size, because nothing is learned per position."""
@@ -141,7 +133,7 @@ class Context(Kind):
 
     def step_sizes(self, axis: JointAxis, settings: Settings, batch_size: int) -> dict[str, Any]:
         """Return members, targets, bins, and steps per epoch, by the names of the sampler's arguments."""
-        members = members_of(axis, settings)
+        members = settings.model.members
         per_member = max(TARGETS_PER_MEMBER, -(-batch_size // (MOST_BINS * members)))
         targets = members * max(1, min(per_member, batch_size // members))
         return {
@@ -281,12 +273,6 @@ class Context(Kind):
 
 
 SIZES = ("members", "token", "heads", "hidden", "assay_factors")
-
-
-def members_of(axis: JointAxis, settings: Settings) -> int:
-    """Return the number of members, as configured or by what the model is for."""
-    wanted = wanted_assays(axis, settings.model.target)
-    return settings.model.members or (ZERO_SHOT_MEMBERS if wanted else MEMBERS)
 
 
 def kept_size(axis: JointAxis) -> int:

@@ -18,8 +18,8 @@ class ContextSettings(ModelSettings):
     Parameters
     ----------
     members
-        Number of networks that are trained side by side; the prediction is their mean. With 0, there are 4,
-        or 8 if an assay is excluded as a whole or `target` is given.
+        Number of networks that are trained side by side, each on its own targets; the prediction is their
+        mean.
     token, heads, hidden, assay_factors
         Sizes of each network: width of a track's token, heads that weigh the tokens, widths of the layers
         behind, and length of the factors of an assay.
@@ -35,7 +35,7 @@ class ContextSettings(ModelSettings):
 
     kind: ClassVar[str] = "context"
 
-    members: Annotated[int, between(0, 64)] = 0
+    members: Annotated[int, between(1, 64)] = 8
     token: Annotated[int, between(1, 65_536)] = 32
     heads: Annotated[int, between(1, 1_024)] = 4
     hidden: Annotated[tuple[int, ...], sizes()] = (64, 64)
