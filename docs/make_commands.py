@@ -75,7 +75,7 @@ def page() -> str:
     for function in VERBS:
         name = function.__name__.replace("_", "-")
         text = " ".join(str(inspect.getdoc(function)).split())
-        shown = f"```bash\n{EXAMPLES[name]}\n```"
+        shown = "The example is above." if name == "simulate" else f"```bash\n{EXAMPLES[name]}\n```"
         parts.append(f"## epixs {name}\n\n{text}\n\n{shown}\n\n{arguments_and_options(function)}\n")
     return "\n".join(parts)
 

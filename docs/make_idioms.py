@@ -37,7 +37,8 @@ IDIOMS = (
     'xr.concat([observed, imputed], "experiment")',
     'xr.merge([observed.signal.rename("observed"), imputed.signal.rename("imputed")],'
     ' join="outer", compat="override")',
-    "observed.combine_first(imputed)",
+    'xr.concat([observed, imputed.drop_sel(experiment=observed.experiment, errors="ignore")], "experiment")',
+    "observed.signal.combine_first(imputed.signal)",
     "observed.signal.isel(bin=slice(0, 9)).to_dataframe()",
     'observed.to_netcdf("a.nc")',
     'observed.to_zarr("a.zarr")',

@@ -52,7 +52,7 @@ def export(
     factors: Annotated[
         str | None,
         typer.Option(
-            help="X.h5ad: file to write biosample and assay factors to, with MODEL_DIR in place of STORE; "
+            help="X.h5ad, with MODEL_DIR in place of STORE: write X.biosamples.h5ad and X.assays.h5ad; "
             "with --model: genome factors of the store's regions, from `epixs fit-genome`"
         ),
     ] = None,

@@ -54,7 +54,8 @@ EXIT_CODES = {
     "cannot be read (`ingest --dry-run`), or tiles are faulty (`verify`).",
     EXIT_MISTAKE: "Nothing more was done: an option, an input or a file is not as it should be, a disk is "
     "full, or a cluster or object store cannot be reached. The message says what to do.",
-    EXIT_INTERRUPTED: "Interrupted by Ctrl-C. What was written is kept; the message says how to go on.",
+    EXIT_INTERRUPTED: "Interrupted by Ctrl-C. What was written is kept; the message says how to go on. "
+    "`browse`, which ends in no other way, ends with 0.",
 }
 """Meaning of each exit code."""
 

@@ -10,7 +10,7 @@ import pandas as pd
 
 from epixs.compendium.plan import experiment_names
 from epixs.compendium.read import read_attributes, stored_plan
-from epixs.compendium.schema import EXPERIMENT, EXPERIMENT_SUMMARIES, REMOVED
+from epixs.compendium.schema import EXPERIMENT, REMOVED, STATUS
 from epixs.compendium.summary import summarise
 from epixs.compendium.write import put_label
 from epixs.errors import StoreError
@@ -107,7 +107,7 @@ def _mark(
         _refuse_twins(store, plan.experiments, marks)
         store = store.with_attributes({REMOVED: json.dumps(marks)})
         summary = summarise(plan, read_ledger(store), marks)
-        status = next(v for v in EXPERIMENT_SUMMARIES if v.name == "status")
+        status = STATUS
         put_label(store.group, status, summary["status"].to_numpy())
         if EXPERIMENT.name in store.group:  # `finalise` adds it to stores of earlier versions
             put_label(store.group, EXPERIMENT, experiment_names(plan.experiments, marks))

@@ -92,8 +92,10 @@ EXPERIMENT_LABELS = (
     Variable("md5sum", ("experiment",), "string", "", "as the catalog gives it"),
 )
 
+STATUS = Variable("status", ("experiment",), "string", "", "'ok', or why the row could not be read")
+
 EXPERIMENT_SUMMARIES = (
-    Variable("status", ("experiment",), "string", "", "'ok', or why the row could not be read"),
+    STATUS,
     Variable("signal_mean", ("experiment",), "float64", np.nan, "mean of the row, arcsinh units"),
     Variable("signal_min", ("experiment",), "float64", np.nan, "smallest value of the row, arcsinh units"),
     Variable("signal_max", ("experiment",), "float64", np.nan, "largest value of the row, arcsinh units"),

@@ -150,6 +150,7 @@ def _anndata() -> Any:
         raise ConfigError(
             "AnnData files need anndata",
             got="it is not installed",
-            next_step="install it with `pip install anndata`",
+            next_step="install it with `pip install anndata`, or epixs with its extra `tables`; "
+            "anndata takes pandas 2, so it may need an environment of its own",
         ) from error
     return anndata

@@ -20,6 +20,7 @@ from epixs.exports.hub_check import EMAIL, LONG_LABEL, SHORT_LABEL, UCSC_ASSEMBL
 from epixs.exports.names import cut_in_middle, inert, safe_names, told_apart
 from epixs.exports.twobit import two_bit_sizes, write_unknown_sequence
 from epixs.genome.assembly import Assembly
+from epixs.imputation.roles import TRAINED_ON, ZERO_SHOT
 from epixs.storage.files import write_text
 from epixs.storage.fingerprint import digest
 
@@ -189,6 +190,7 @@ def _track(
     drawn = _drawn_as(kind, str(row["line"]))
     low, high = _limits(pd.DataFrame([row]))
     description = "IMPUTED" if kind == "imputed" else KINDS.get(kind, kind)
+    description += f" ({row['role']})" if row["role"] in (TRAINED_ON, ZERO_SHOT) else ""
     description += f", {row['line']} end of 80 %" if drawn in ENDS else ""
     about = f", {row['assay']} ({_units(row['output_type'], row['scale'])})"
     biosample = cut_in_middle(row["biosample"], max(SHORT_LABEL, LONG_LABEL - len(f"{description}: {about}")))

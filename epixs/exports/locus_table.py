@@ -97,7 +97,10 @@ def export_locus(
     )  # regions may be in any order
     with _whole(path) as partial:
         if bedgraph is not None:
-            _write_bedgraph(table_of_locus, partial)
+            units = pd.concat(labels)["output_type"].astype(str)
+            _write_bedgraph(
+                table_of_locus, [text if raw else f"arcsinh of {text}" for text in units], partial
+            )
         else:
             _write_parquet(table_of_locus, partial)
     table_of_locus.attrs["notes"] = notes
@@ -123,8 +126,10 @@ def _runs(bins: np.ndarray) -> list[tuple[int, int]]:
 
 
 def _names(labels: pd.DataFrame) -> list[str]:
-    """Name each experiment, with its kind if there are two kinds."""
+    """Name each experiment, with its kind if it is imputed or there are two kinds."""
     names = experiment_names(labels[["biosample", "assay", "accession"]]).tolist()
+    if set(labels["kind"]) == {"imputed"}:
+        return [f"{name} (imputed)" for name in names]
     if len(set(labels["kind"])) > 1:
         labels_only = [f"{b} / {a}" for b, a in zip(labels["biosample"], labels["assay"], strict=True)]
         names = [f"{name} ({kind})" for name, kind in zip(labels_only, labels["kind"], strict=True)]
@@ -135,13 +140,14 @@ def _names(labels: pd.DataFrame) -> list[str]:
     return [str(name) for name in names]
 
 
-def _write_bedgraph(table: pd.DataFrame, path: Path) -> None:
+def _write_bedgraph(table: pd.DataFrame, units: Sequence[str], path: Path) -> None:
     chrom = table["chrom"].to_numpy()
     start, end = table["start"].to_numpy(), table["end"].to_numpy()
     with path.open("w", encoding="utf-8", newline="\n") as file:
-        for name in table.columns[3:]:
+        for name, unit in zip(table.columns[3:], units, strict=True):
             values = table[name].to_numpy()
-            file.write(f'track type=bedGraph name="{inert(name)}"\n')
+            label = inert(name)
+            file.write(f'track type=bedGraph name="{label}" description="{label}, {inert(unit)}"\n')
             known = np.flatnonzero(~np.isnan(values))
             at, value = known, values[known]
             follows = np.zeros(at.size, dtype=bool)
@@ -159,7 +165,7 @@ def _write_parquet(table: pd.DataFrame, path: Path) -> None:
         raise ConfigError(
             "Parquet files need pyarrow",
             got="it is not installed",
-            next_step="install it with `pip install pyarrow`",
+            next_step="install it with `pip install pyarrow`, or epixs with its extra `tables`",
         ) from error
     table.to_parquet(path, index=False, engine="pyarrow")
 

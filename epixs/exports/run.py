@@ -301,6 +301,7 @@ def _record(target: _Target, found: Mapping[str, Any], *, raw: bool) -> dict[str
         "species": target.source.species,
         "assembly": target.assembly.name,
         **{name: str(labels[name]) for name in names},
+        "role": target.source.role(target.row),
         "line": target.line,
         "scale": _scale(raw=raw),
         **found,

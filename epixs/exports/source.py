@@ -66,6 +66,10 @@ class Source:
     held: str | xr.Dataset
     roles: tuple[str, ...] = ()
 
+    def role(self, row: int) -> str:
+        """Return the role of a row; empty if it is observed, or its role is not known."""
+        return self.roles[row] if self.roles else ""
+
     def reader(self, rows: Sequence[int], lines: Sequence[str] = ()) -> Callable[[int, int], Signal]:
         """Return a function that reads bins `[start, stop)` of some rows, shape `(row, bin)`.
 

@@ -18,8 +18,8 @@ TABLE = "tracks.tsv"
 NUMBERS = {"low": float, "high": float, "bases": int, "size": int}
 
 COLUMNS = (
-    "file", "species", "assembly", "kind", "biosample", "assay", "assay_class", "accession", "output_type",
-    "line", "scale", *NUMBERS, "fingerprint",
+    "file", "species", "assembly", "kind", "role", "biosample", "assay", "assay_class", "accession",
+    "output_type", "line", "scale", *NUMBERS, "fingerprint",
 )  # fmt: skip
 
 

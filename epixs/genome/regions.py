@@ -81,6 +81,14 @@ class Regions:
         return len(self.name)
 
     @property
+    def loci(self) -> list[str]:
+        """The regions as loci, counted from 1 as in genome browsers."""
+        return [
+            f"{chrom}:{start + 1:,}-{end:,}"
+            for chrom, start, end in zip(self.chrom, self.start, self.end, strict=True)
+        ]
+
+    @property
     def sound(self) -> bool:
         """Whether the regions could be real: on the grid, not empty, and no more bins than any genome has."""
         return (

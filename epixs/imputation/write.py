@@ -20,7 +20,8 @@ from epixs.cluster.resume import run_pending, unwritten
 from epixs.cluster.tasks import Progress
 from epixs.compendium.create import prepare_store, reopen
 from epixs.compendium.lazy import lazy_dataset
-from epixs.compendium.schema import SPREAD
+from epixs.compendium.read import coordinate
+from epixs.compendium.schema import SPREAD, STATUS
 from epixs.compendium.summary import row_statistics
 from epixs.compendium.write import finalise, write_block
 from epixs.factors.store import FactorStore
@@ -172,6 +173,8 @@ def open_imputed(
 ) -> xr.Dataset:
     """Return the Dataset that `impute` would write, computed block by block only when it is read.
 
+    It lacks the summaries of rows, such as `signal_mean`, and a copy of it is no store that epixs opens.
+
     Parameters
     ----------
     model, store, pairs, everything, factors, axis
@@ -189,7 +192,8 @@ def open_imputed(
     plan = plan_imputation(trained, chosen, factors, store)
     source = OpenedModel(trained, factors, absolute(store)), tuple(chosen)
     read, spread = functools.partial(_predict_block, *source), functools.partial(_spread_block, *source)
-    return lazy_dataset(plan, read, bins=plan.layout.chunk_bins, spread=spread)
+    lazy = lazy_dataset(plan, read, bins=plan.layout.chunk_bins, spread=spread)
+    return lazy.assign_coords(status=coordinate(STATUS, np.full(len(chosen), "ok")))
 
 
 def _spread_block(

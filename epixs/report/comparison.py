@@ -22,6 +22,8 @@ from epixs.evaluation.columns import Signal
 from epixs.evaluation.scores import check_fit
 from epixs.evaluation.steps import to_units
 from epixs.genome.regions import Regions
+from epixs.imputation.roles import GAP_FILL, TRAINED_ON, ZERO_SHOT
+from epixs.report.figures.canvas import shown
 
 BLOCK_BINS = 1 << 20
 """Number of bins of whole tracks that are read at a time."""
@@ -45,8 +47,8 @@ class Track:
         Rows of the other biosamples' experiments of the assay that were trained on.
     why
         Why there is no observed row; empty where there is one.
-    is_zero_shot
-        Whether no experiment of its species with this assay was trained on.
+    role
+        Its role, as in `imputation.roles`.
     beside
         Rows of the biosample's other experiments that were trained on.
     highest
@@ -59,7 +61,7 @@ class Track:
     observed: int | None
     average: tuple[int, ...]
     why: str = ""
-    is_zero_shot: bool = False
+    role: str = GAP_FILL
     beside: tuple[int, ...] = ()
     highest: float = 0.0
 
@@ -67,6 +69,16 @@ class Track:
     def name(self) -> str:
         """Both labels."""
         return f"{self.biosample} / {self.assay}"
+
+    @property
+    def is_zero_shot(self) -> bool:
+        """Whether no experiment of its species with this assay was trained on."""
+        return self.role == ZERO_SHOT
+
+    def titled(self, short: str) -> str:
+        """Title of its picture, with a short name of the assay, and with what is unusual about it."""
+        unusual = [self.role] * (self.role != GAP_FILL) + ["not measured"] * (self.observed is None)
+        return f"{short} in {shown(self.biosample)}" + (f" ({', '.join(unusual)})" if unusual else "")
 
 
 @dataclass(frozen=True, eq=False)
@@ -158,6 +170,10 @@ class Comparison:
             raise self._unknown(biosample, assay, measured=len(named) > 0)
         measured = named.index[named["status"] == "ok"]
         trained = {tuple(pair) for pair in self._training["experiments"]}
+        if (biosample, joint) in trained:
+            role = TRAINED_ON
+        else:
+            role = GAP_FILL if joint in {a for _, a in trained} else ZERO_SHOT
         seen = [pair in trained for pair in zip(table["biosample"], table["joint"], strict=True)]
         usable = table[np.array(seen, bool) & (table["status"] == "ok").to_numpy()]
         average = usable.index[(usable["joint"] == joint) & (usable["biosample"] != biosample)]
@@ -172,7 +188,7 @@ class Comparison:
             int(measured[0]) if len(measured) else None,
             tuple(map(int, average)),
             why,
-            joint not in {a for _, a in trained},
+            role,
             tuple(map(int, beside)),
             self._provenance.get("ranges", {}).get(joint, (0.0, 0.0))[1],
         )

@@ -12,6 +12,7 @@ from epixs.checks.remarks import remarks_on
 from epixs.compendium.read import experiments_of, open_compendium, provenance_of, regions_of
 from epixs.compendium.status import store_status
 from epixs.crossvalidation.status import RunStatus, folder_of_run, run_status
+from epixs.errors import a_few
 from epixs.factors.store import FactorStatus, factor_status
 from epixs.imputation.roles import roles_in
 from epixs.models.description import DESCRIPTION_FILE, Description, read_description
@@ -181,6 +182,7 @@ def _info_of_store(path: str, store: Store) -> Info:
     names = ("kind", "status", "species", "assembly", "units", "uncovered")
     facts: dict[str, Any] = {name: dataset.attrs[name] for name in names}
     facts |= {"bins": regions.n_bins, "bin_size_bp": dataset.attrs["bin_size"], "regions": len(regions)}
+    facts |= {"loci": a_few(regions.loci)}
     facts |= {"experiments": len(table)}
     facts |= {f"{name}s": table[name].nunique() for name in ("biosample", "assay")}
     columns, notes = COLUMNS, []

@@ -15,6 +15,9 @@ REGIONS = [("chr2", 50, 100), ("chr2", 0, 50)]
 VALUES = np.array([[2.0, 1.0, 1.0, 1.0], [np.nan, 3.0, 0.0, np.nan]])
 
 
+HEAD = 'type=bedGraph name="{0}" description="{0}, arcsinh of signal"'
+
+
 @pytest.fixture
 def store(tmp_path):
     labels = [("liver", "A"), ('a"\n<b>', "A")]
@@ -24,9 +27,9 @@ def store(tmp_path):
 def test_a_bedgraph_has_items_and_no_gaps(store, tmp_path):
     epixs.export_locus(store, "chr2", bedgraph=tmp_path / "x.bedGraph")
     first, second = (tmp_path / "x.bedGraph").read_text().split("track ")[1:]
-    assert first == 'type=bedGraph name="liver / A"\nchr2\t0\t50\t1\nchr2\t50\t75\t2\nchr2\t75\t100\t1\n'
+    assert first == HEAD.format("liver / A") + "\nchr2\t0\t50\t1\nchr2\t50\t75\t2\nchr2\t75\t100\t1\n"
     head, *items = second.splitlines()
-    assert head == 'type=bedGraph name="a\' (b) / A"'
+    assert head == HEAD.format("a' (b) / A")
     assert items == ["chr2\t0\t25\t0", "chr2\t75\t100\t3"]
     assert sorted(os.listdir(tmp_path)) == ["s.zarr", "x.bedGraph"]
 

@@ -121,8 +121,9 @@ def run_blocks(places, most):
 
 def test_only_some_regions(small, tmp_path):
     bed = tmp_path / "some.bed"
-    bed.write_text("chr2\t910\t930\nchr10\t0\t110\n")
+    bed.write_text("chr2\t910\t930\nchr10\t0\t110\nchr10\t400\t425\n")
     made = epixs.export(small, bigwig=tmp_path / "out", regions=bed, assembly=SMALL)
+    assert "1 of 3 regions lie in no store" in made.attrs["notes"][0]
     full = expected(epixs.open_compendium(small), 1, SIZES)
     want = {chrom: np.full(size, np.nan, np.float32) for chrom, size in SIZES.items()}
     want["chr2"][900:950] = full["chr2"][900:950]
@@ -197,6 +198,10 @@ def test_other_regions_or_another_store_write_files_anew(small, tmp_path):
     bed.write_text("chr2\t0\t50\n")
     made = epixs.export(small, bigwig=out, regions=bed, assembly=SMALL)
     assert made["bases"].tolist() == [50, 50]
+    assert (
+        "2 files of an earlier export, of other regions or values, were written anew"
+        in made.attrs["notes"][0]
+    )
     made = epixs.export(small, bigwig=out, assembly=SMALL)
     assert made["bases"].tolist() == [235, 260]
 

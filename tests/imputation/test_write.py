@@ -79,6 +79,14 @@ def test_lazy_view_is_what_is_written(world, trained, imputed):
     np.testing.assert_allclose(lazy.signal[:, :50].to_numpy(), stored[:, :50].to_numpy(), atol=6e-4)
 
 
+def test_a_lazy_dataset_is_all_ok_and_its_copy_no_store(world, trained, held_out, tmp_path):
+    lazy = open_imputed(trained, world.store("mouse"), pairs=held_out)
+    assert lazy.isel(experiment=lazy.status == "ok").sizes == lazy.sizes
+    lazy.to_zarr(tmp_path / "copy.zarr")
+    with pytest.raises(StoreError, match="is no store, but a copy of a lazy Dataset"):
+        open_compendium(tmp_path / "copy.zarr")
+
+
 def test_all_pairs_and_chosen_pairs(world, trained, held_out):
     axis = trained.axis
     assert len(choose_pairs(trained.axis, "mouse", everything=True)) == len(axis.all_pairs("mouse"))

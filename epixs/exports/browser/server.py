@@ -94,7 +94,7 @@ def igv_script() -> Path:
     raise ConfigError(
         "the browser page needs igv.js",
         got="igv-notebook is not installed",
-        next_step="install it with `pip install igv-notebook`",
+        next_step="install it with `pip install igv-notebook`, or epixs with its extra `browse`",
     )
 
 

@@ -69,7 +69,7 @@ class Track:
             "kind": kind,
             "biosample": inert(self.label("biosample")),
             "assay": inert(self.label("assay")),
-            "trained_on": self.source.roles[self.row : self.row + 1] == (TRAINED_ON,),
+            "trained_on": self.source.role(self.row) == TRAINED_ON,
             "units": inert(f"arcsinh of {output_type}"),
             "colour": _css(self.label("assay_class"), kind),
             "line": _css(self.label("assay_class"), "observed"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
 from math import ceil, nan, sqrt
@@ -26,8 +27,8 @@ MOST_CELLS = 120
 FEWEST_PER_MEAN = 20
 """Minimum number of bins for a mean observed value at an imputed value."""
 
-SIDE = 2.35
-"""Side of a panel in inches."""
+SIDE, SIGNS = 2.35, 27
+"""Side of a panel in inches, and number of characters of a title that fit above it."""
 
 MOST_COLUMNS = 3
 
@@ -73,7 +74,7 @@ def agreement_of(pair: Comparison, track: Track, bins: npt.NDArray[np.int64] | N
         sums += rows @ rows.T
         if sum(part.shape[1] for part in points) <= MOST_POINTS:
             points.append(both[:, : MOST_POINTS + 1])
-    title = f"{short_names([track.assay])[track.assay]} in {shown(track.biosample)}"
+    title = track.titled(short_names([track.assay])[track.assay])
     number = int(sums[0, 0])
     return Agreement(
         title,
@@ -144,7 +145,7 @@ def _draw_panel(axis: Any, found: Agreement, low: int, high: int, most: int) -> 
     axis.set_xlim(first - margin, last + margin)
     axis.set_ylim(first - margin, last + margin)
     axis.set_box_aspect(1)
-    axis.set_title(found.title, loc="left", weight="bold")
+    axis.set_title(textwrap.fill(found.title, SIGNS), loc="left", weight="bold")
     axis.plot([first, last], [first, last], color=INK_HEX, linewidth=0.7, linestyle=(0, (4, 3)), zorder=3,
               label="imputed = observed")  # fmt: skip
     axis.text(

@@ -97,10 +97,15 @@ def view_of(pair: Comparison, tracks: Sequence[Track], place: Place, genes: Gene
         units = pair.units(pair.predicted, [track.imputed])
         if track.observed is not None:
             units = list(dict.fromkeys(units + pair.units(pair.observed, [track.observed])))
-        title = f"{short[track.assay]} in {shown(track.biosample)}"
-        title += " (zero-shot)" * track.is_zero_shot
         top = track.highest if track.is_zero_shot else 0.0
-        strips.append(Strip(title, f"arcsinh of {shown(' or '.join(units), 60)}", _rows(track, values), top))
+        strips.append(
+            Strip(
+                track.titled(short[track.assay]),
+                f"arcsinh of {shown(' or '.join(units), 60)}",
+                _rows(track, values),
+                top,
+            )
+        )
         if track.is_zero_shot and track.beside:
             strips.append(_beside(pair, track, windows, place))
     genes_of_place = (

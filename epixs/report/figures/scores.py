@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -167,7 +168,9 @@ def draw_skill(plt: Any, tracks: pd.DataFrame) -> Drawn:
     )
     bar = figure.colorbar(drawn, cax=figure.add_axes(bar_box), orientation="horizontal")
     bar.outline.set_visible(False)
-    bar.set_label("skill (0: no better than the baseline)", size=7)
+    against = set(tracks["against"]) - {""}
+    rival = next(iter(against)).replace("_", " ") if len(against) == 1 else "a baseline"
+    bar.set_label(textwrap.fill(f"skill: 1 - MSE / MSE of {rival}", 46), size=7)
     bar.ax.tick_params(labelsize=6.5, length=2)
     return Drawn(figure, {"skill": _cell_hints(matrix, names, means)})
 
