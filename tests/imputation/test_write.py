@@ -79,6 +79,7 @@ def test_lazy_view_is_what_is_written(world, trained, imputed):
     np.testing.assert_allclose(lazy.signal[:, :50].to_numpy(), stored[:, :50].to_numpy(), atol=6e-4)
 
 
+@pytest.mark.filterwarnings("ignore:Consolidated metadata")  # Zarr's own, of what xarray writes
 def test_a_lazy_dataset_is_all_ok_and_its_copy_no_store(world, trained, held_out, tmp_path):
     lazy = open_imputed(trained, world.store("mouse"), pairs=held_out)
     assert lazy.isel(experiment=lazy.status == "ok").sizes == lazy.sizes
