@@ -79,6 +79,12 @@ def read_attributes(place: Store | str | Path) -> dict[str, Any]:
             expected="a compendium",
             next_step="give it to `epixs impute --factors`",
         )
+    if "plan" in attributes and "status" not in attributes:
+        raise StoreError(
+            f"{place} is no store, but a copy of a lazy Dataset",
+            expected="a store that `epixs ingest` or `epixs impute` wrote",
+            next_step="write it with one of them; xarray's open_zarr reads the copy",
+        )
     for name in JSON_ATTRIBUTES:
         if name in attributes:
             attributes[name] = read_json(store, name, attributes[name])
@@ -253,14 +259,6 @@ def _check_bounds(store: Store, dataset: xr.Dataset) -> None:
     """Check the sizes that a store claims, before memory is allocated for them."""
     expected = [v.name for v in (SIGNAL, *COORDINATES) if v.name not in ADDED]
     missing = [name for name in expected if name not in dataset.variables]
-    summaries = {v.name for v in EXPERIMENT_SUMMARIES}
-    if missing and set(missing) <= summaries:
-        raise StoreError(
-            f"{store} is no store, but a copy of a lazy Dataset",
-            got=f"no {', '.join(missing)}",
-            expected="a store that `epixs ingest` or `epixs impute` wrote",
-            next_step="write it with one of them; xarray's open_zarr reads the copy",
-        )
     if missing:
         raise StoreError(
             f"{store} is damaged", got=f"no {', '.join(missing)}", expected="every variable of the schema"
