@@ -146,8 +146,14 @@ def _draw_map(axis: Any, found: FactorMap, gid: str) -> dict[str, list[str]]:
 
 OFFSETS = ((5, 0, "left"), (-5, 0, "right"), (0, 7, "center"), (0, -7, "center"),
            (5, 7, "left"), (-5, 7, "right"),
-           (5, -7, "left"), (-5, -7, "right"), (0, 14, "center"), (0, -14, "center"))  # fmt: skip
+           (5, -7, "left"), (-5, -7, "right"), (0, 14, "center"), (0, -14, "center"),
+           (14, 14, "left"), (-14, 14, "right"), (14, -14, "left"), (-14, -14, "right"),
+           (0, 24, "center"), (0, -24, "center"), (20, 24, "left"), (-20, 24, "right"),
+           (20, -24, "left"), (-20, -24, "right"))  # fmt: skip
 """Offsets of a name from its point, in typographic points, best first."""
+
+NEAR = 8
+"""Maximum offset of a name without a line to its point."""
 
 
 def _name_points(axis: Any, found: FactorMap) -> None:
@@ -175,9 +181,9 @@ def _name_points(axis: Any, found: FactorMap) -> None:
         right, up, anchor = OFFSETS[best]
         axis.annotate(
             name, found.points[number], xytext=(right, up), textcoords="offset points", ha=anchor,
-            va="center",
-            size=6.5,
-            color=INK_HEX, zorder=4,
+            va="center", size=6.5, color=INK_HEX, zorder=4,
+            arrowprops={"arrowstyle": "-", "linewidth": 0.4, "color": "#999999", "shrinkA": 0, "shrinkB": 2}
+            if max(abs(right), abs(up)) > NEAR else None,
         )  # fmt: skip
 
 

@@ -39,6 +39,9 @@ MOST_HINTS = 3_000
 MOST_ACROSS = 4
 """Maximum number of baselines whose panels stand side by side. More stand below each other."""
 
+FEWEST_LOG = 4.0
+"""Least ratio of largest to smallest error for axes of logarithms: below it, hardly any tick has a name."""
+
 MARKERS = {"excluded": "o", "held out": "s", "zero-shot": "^", "training": "x"}
 """Marker of a point by the track's role. Any other role is a diamond."""
 
@@ -295,11 +298,12 @@ def _draw_against(
         axis.set_yticks([])
         return {}
     x, y = both[method].to_numpy(), both[IMPUTED].to_numpy()
-    is_log = is_error and min(x.min(), y.min()) > 0
+    low, high = min(x.min(), y.min()), max(x.max(), y.max())
+    is_log = is_error and 0 < low < high / FEWEST_LOG
     if is_log:
         axis.set_xscale("log")
         axis.set_yscale("log")
-        decades = np.log10(max(x.max(), y.max()) / min(x.min(), y.min()))
+        decades = np.log10(high / low)
         named = (1.0, 2.0, 5.0) if decades < 1.2 else (1.0, 3.0) if decades < 2.5 else (1.0,)
         for side in (axis.xaxis, axis.yaxis):
             side.set_major_locator(LogLocator(subs=named))
