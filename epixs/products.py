@@ -19,6 +19,7 @@ from epixs.compiled import compiled
 from epixs.lanes import COLUMNS, LANES, UNITS, larger, load, multiply_add, multiply_units, spread, store
 from epixs.tiles import (
     DEPTH,
+    NAN_BITS,
     SIDE,
     TILES,
     add_tile_products,
@@ -212,11 +213,17 @@ def laid_out(kernel: Floats, tiled: bool = TILES, multiple: int = PADDING) -> We
         panels = kernel.reshape(members, inputs, units // UNITS, UNITS).transpose(0, 2, 1, 3)
         return _moved(panels.reshape(members, inputs * units))
     deep = np.pad(kernel, [(0, 0), (0, -inputs % DEPTH), (0, 0)])
-    high = ((deep.view(np.uint32) + np.uint32(0x8000)) & np.uint32(0xFFFF0000)).view(np.float32)
-    rest = (deep - high).view(np.uint32) + np.uint32(0x8000)
-    halves = [(part >> np.uint32(16)).astype(np.uint16) for part in (high.view(np.uint32), rest)]
+    high = _nearest(deep)
+    with np.errstate(invalid="ignore"):
+        halves = [(part.view(np.uint32) >> 16).astype(np.uint16) for part in (high, _nearest(deep - high))]
     tiles = np.stack(halves).reshape(2, members, -1, DEPTH, units // SIDE, SIDE).transpose(1, 4, 2, 0, 5, 3)
     return _moved(np.ascontiguousarray(tiles).reshape(members, -1).view(np.int32))
+
+
+def _nearest(values: Floats) -> Floats:
+    """Return the nearest numbers of 16 bits."""
+    raised = (values.view(np.uint32) + np.uint32(0x8000)) & np.uint32(0xFFFF0000)
+    return np.where(np.isnan(values), np.uint32(NAN_BITS), raised).view(np.float32)
 
 
 def end_to_end(kernels: Sequence[Weights]) -> tuple[Weights, npt.NDArray[np.int64]]:

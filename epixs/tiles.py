@@ -4,7 +4,8 @@
 A tile register holds 16 rows of 64 bytes. One instruction multiplies 16 x 32 numbers of 16 bits (bfloat16)
 by 32 x 16, and adds the products to 16 x 16 float32. A float32 is split into two such numbers: the nearest
 one and the rest. Three instructions add all products except that of the two rests, so the relative error of a
-product is at most 2 ** -15. Instructions take tile registers by number, so these are constants.
+product is at most 2 ** -15 (of factors from 1e-30 to 1e38). What is no number stays none, and products of
+infinite factors are none. Instructions take tile registers by number, so these are constants.
 """
 
 from __future__ import annotations
@@ -25,6 +26,9 @@ from epixs.lanes import LANES, LANES_TYPE, pointer_to
 
 SIDE, DEPTH = 16, 32
 """Number of rows and columns of a tile of float32, and of products that one instruction adds to each."""
+
+NAN_BITS = 0x7FC00000
+"""Bits of a float32 that is no number, and of a bfloat16 in its upper half."""
 
 _BYTE, _WORD = ir.IntType(8), ir.IntType(64)
 _INTS = ir.VectorType(ir.IntType(32), LANES)
@@ -136,7 +140,9 @@ def store_split(typingctx: Any, even: Any, odd: Any, array: Any, high: Any, low:
 
         def nearest(value: Any) -> Any:
             raised = builder.add(builder.bitcast(value, _INTS), constant(0x8000))
-            return builder.and_(raised, constant(0xFFFF0000))
+            high_half = builder.and_(raised, constant(0xFFFF0000))
+            is_nan = builder.fcmp_unordered("uno", value, value)  # whose bits may run over
+            return builder.select(is_nan, constant(NAN_BITS), high_half)
 
         for at in (high, low):
             first, second = (nearest(part) for part in parts)

@@ -98,6 +98,20 @@ def test_a_column_depends_on_no_other(tiled):
     np.testing.assert_array_equal(changed[0, :, :3], out[0, :, :3])
 
 
+@pytest.mark.parametrize("bits", [0x7FC00000, 0x7FFFFFFF, 0xFFFFFFFF, 0x7F800001])
+@pytest.mark.parametrize("tiled", LAYOUTS)
+def test_what_is_no_number_stays_none(tiled, bits):
+    nan = np.array([bits], np.uint32).view(np.float32)[0]
+    kernel, bias, values = a_layer(40, 64)
+    out, room = aligned(1, 64), room_for(40)
+    values[0, 7, 3] = nan
+    multiply(laid_out(kernel[None], tiled)[0], bias[None], values, out, True, room)
+    assert np.isnan(out[0]).all(axis=0).tolist() == [column == 3 for column in range(COLUMNS)]
+    values[0, 7, 3], kernel[5, 9] = 1, nan
+    multiply(laid_out(kernel[None], tiled)[0], bias[None], values, out, False, room)
+    assert np.isnan(out[0]).all(axis=1).tolist() == [unit == 9 for unit in range(64)]
+
+
 @pytest.mark.parametrize("tiled", LAYOUTS)
 def test_a_column_has_the_same_bits_wherever_it_stands(tiled):
     kernel, bias, values = a_layer(300, 64)
