@@ -15,11 +15,11 @@ import platform
 import sys
 from typing import Any
 
-import llvmlite.binding
 import numba
 import numpy as np
 from llvmlite import ir
 from numba.core import cgutils
+from numba.core.registry import cpu_target
 from numba.extending import intrinsic
 
 from epixs.lanes import LANES, LANES_TYPE, pointer_to
@@ -36,8 +36,8 @@ _INTS = ir.VectorType(ir.IntType(32), LANES)
 
 def _granted() -> bool:
     """Return whether the processor has tiles, and Linux lets this process use them."""
-    features = llvmlite.binding.get_host_cpu_features()
-    if not (features.get("amx-tile") and features.get("amx-bf16") and features.get("avx512f")):
+    *_, features = cpu_target.target_context.codegen().magic_tuple()  # those that numba compiles for
+    if not {"+amx-tile", "+amx-bf16", "+avx512f"} <= set(str(features).split(",")) or LANES != SIDE:
         return False
     if sys.platform != "linux" or platform.machine() != "x86_64":
         return False
