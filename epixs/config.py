@@ -201,7 +201,7 @@ class TrainingSettings(CheckedSettings):
         Epochs without a better held-out error after which training stops; 0 never stops it.
     precision
         Precision of the hidden layers' products in training: `"float32"` or `"bfloat16"`. `"auto"` times both
-        when training starts and takes the faster one. Imputation is float32.
+        when training starts and takes the faster one. Imputation does not depend on it.
     memory_gb
         Maximum memory of training, in GB. If the signal does not fit, it is streamed from the stores; if the
         model alone does not fit, training is refused.

@@ -14,6 +14,9 @@ MOST_SIGNS = 120
 
 DIGEST_SIGNS = 8
 
+MOST_UNCUT = 4
+"""Length below which a text is only cut off: in less, nothing would be left beside the dots."""
+
 
 def safe_names(labels: Sequence[str], allowed: str = r"A-Za-z0-9_.+-", *, marked: bool = True) -> list[str]:
     """Make one name per label, of allowed characters, starting with a letter, unique in upper and lower case.
@@ -53,7 +56,9 @@ def inert(text: str, most: int | None = None) -> str:
 
 
 def told_apart(labels: Sequence[str], most: int) -> list[str]:
-    """Shorten labels so that they still differ: first by the words that all begin with, then in their middle.
+    """Shorten labels so that they still differ.
+
+    They lose the words that all begin with, then their middle. If two are the same then, they are numbered.
 
     Examples
     --------
@@ -65,11 +70,22 @@ def told_apart(labels: Sequence[str], most: int) -> list[str]:
         common = itertools.takewhile(lambda signs: len(set(signs)) == 1, zip(*labels, strict=False))
         begin = "".join(signs[0] for signs in common)
         words = 1 + max(begin.rfind(sign) for sign in " _-.")
-    return [cut_in_middle(label[words:] or label, most) for label in labels]
+    short = [cut_in_middle(label[words:] or label, most) for label in labels]
+    seen: dict[str, list[str]] = {}
+    for label, name in zip(labels, short, strict=True):
+        if label not in seen.setdefault(name, []):
+            seen[name].append(label)
+    numbers = [seen[name].index(label) + 1 for label, name in zip(labels, short, strict=True)]
+    return [
+        name if number == 1 else f"{name[: most - 1 - len(str(number))]}~{number}"
+        for name, number in zip(short, numbers, strict=True)
+    ]
 
 
 def cut_in_middle(text: str, most: int) -> str:
     """Shorten a text to `most` characters; `..` stands for what is missing in the middle."""
+    if most < MOST_UNCUT:
+        return text[:most]
     head = (most - 2) // 2
     return text if len(text) <= most else f"{text[:head]}..{text[head + 2 - most :]}"
 

@@ -16,7 +16,7 @@ import xarray as xr
 
 from epixs.catalog.pairs import Pair
 from epixs.cluster.tasks import Progress, n_threads, run_tasks
-from epixs.errors import ConfigError, a_few
+from epixs.errors import ConfigError, RegionError, a_few
 from epixs.exports.hub import is_email, write_hub
 from epixs.exports.names import safe_names
 from epixs.exports.places import Place, n_outside, places_in_order
@@ -145,24 +145,30 @@ def export(
                 f"{regions}: {outside:,} of {len(wanted):,} regions lie in no store: nothing of them"
             )
     targets = _targets(sources, rows, lines, assemblies, only, raw=raw, subfolders=hub is not None)
+    if not targets:
+        raise RegionError(
+            f"none of the regions of {regions} lies in {a_few([source.name for source in sources])}",
+            next_step="`epixs info` shows the first loci of a store",
+        )
     with writing(folder):
         folder.mkdir(exist_ok=True)
         before = read_table(folder)
         sweep(folder)
         written = {name: record for name, record in before.items() if (folder / name).is_file()}
         write_table(folder, written.values())
-        kept = {target.file: written[target.file] for target in targets if _is_there(folder, target, written)}
+        kept = {
+            target.file: written[target.file] | {"role": target.source.role(target.row)}
+            for target in targets
+            if _is_there(folder, target, written)
+        }
+        written |= kept
         pending = [target for target in targets if target.file not in kept]
         replaced = [target.file for target in pending if target.file in written]
-        if replaced:
-            notes.append(
-                f"{len(replaced)} files of an earlier export, of other regions or values, were written anew, "
-                f"{replaced[0]} among them"
-            )
         empty: dict[tuple[str, str], list[str]] = {}
         for target, summary in _write(folder, pending, client, progress, raw=raw):
             if summary is None:
                 written.pop(target.file, None)
+                (folder / target.file).unlink(missing_ok=True)  # of an earlier export
                 labels = target.source.labels.loc[target.row]
                 what = "value there" if target.line == "signal" else "interval known"
                 pairs_of = empty.setdefault((target.source.name, what), [])
@@ -170,6 +176,11 @@ def export(
             else:
                 kept[target.file] = written[target.file] = _record(target, summary, raw=raw)
             write_table(folder, written.values())
+        if replaced:
+            notes.append(
+                f"{len(replaced)} files of an earlier export, of other regions or values, were replaced: "
+                + a_few(replaced)
+            )
         for (name, what), pairs_of in empty.items():
             some = list(dict.fromkeys(pairs_of))
             notes.append(f"{name}: no {what}, so no file, for {len(some)} of its tracks: {a_few(some)}")
@@ -264,6 +275,8 @@ def _targets(
         if not its_rows:
             continue
         places = places_in_order(source.regions, known.chrom_sizes, only[known.name])
+        if not places:  # its regions are others than those asked for
+            continue
         where = digest([FORMAT, source.plan, raw, places, list(known.chrom_sizes.items())])
         for row, line in itertools.product(its_rows, its_lines):
             file = f"{next(names)}.bigWig"

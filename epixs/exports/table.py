@@ -34,8 +34,11 @@ def read_table(folder: Path) -> dict[str, dict[str, Any]]:
     path = folder / TABLE
     if not path.is_file():
         return {}
-    mend = "delete it: all tracks are then written anew"
-    table = read_tsv(path, COLUMNS, what="table of tracks", error=StoreError, next_step=mend)
+    mend = "delete the folder, and all tracks are written anew; or name another one"
+    needed = [name for name in COLUMNS if name != "role"]  # earlier tables lack it
+    table = read_tsv(path, needed, what="table of tracks", error=StoreError, next_step=mend)
+    if "role" not in table:
+        table["role"] = ""
     try:
         for name, number in NUMBERS.items():
             table[name] = [number(text) for text in table[name]]

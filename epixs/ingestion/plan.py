@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from typing import get_args
 
 from epixs.catalog.experiments import Catalog
 from epixs.compendium.plan import Plan
@@ -22,6 +23,8 @@ def plan_ingest(
     states: Sequence[State] | None = None,
 ) -> Plan:
     """Plan the compendium of a catalog over regions; `states` are those of its files, if already known."""
+    if uncovered not in get_args(Uncovered):
+        raise ConfigError("uncovered", got=repr(uncovered), expected=" or ".join(get_args(Uncovered)))
     table = catalog.experiments
     states = states or source_states(table["path"])
     sizes = [state[1] for state in states]

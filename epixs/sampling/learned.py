@@ -243,7 +243,7 @@ def _unseen_and_seen(sampler: ContextSampler, predict: Predictions) -> tuple[flo
         if seen.any():
             sizes = [np.abs(error) for error in (unseen, value - members[seen].mean(axis=0))]
             ratio = conformal_quantile(sizes[0]) / max(conformal_quantile(sizes[1]), NARROWEST)
-            ratios.append(np.log(ratio * _of_the_mean(unseen, members)))
+            ratios.append(np.log(ratio * _of_the_unseen_mean(unseen, members, member, seen)))
             alone = np.mean([fisher(one, value) for one in members[seen]])
             differences.append(fisher(members[member], value) - alone)
     if not ratios:
@@ -305,10 +305,27 @@ def _parts(panels: list[Panel], batch: Batch, target: Target, network: npt.NDArr
 def _of_the_mean(error: Doubles, members: Doubles) -> float:
     """Estimate the error of the mean of all members, relative to that of one of them.
 
-    The members' predictions have shape `(member, entry)`. Averaging removes all but a share of the variance
-    between members.
+    The members' predictions have shape `(member, entry)`.
     """
     if len(members) < 2:
         return 1.0
-    differ = members.var(axis=0, ddof=1).mean() * (1 - 1 / len(members))
+    return _without(float(members.var(axis=0, ddof=1).mean()), error, len(members))
+
+
+def _of_the_unseen_mean(error: Doubles, members: Doubles, member: int, seen: npt.NDArray[np.bool_]) -> float:
+    """Estimate the same for a track that no member has seen, from one that only `member` has not.
+
+    Members that have seen the track differ less than such members would, and `member` differs more from them,
+    because they have learned the track. Where two members have not seen a track, the truth, which is known
+    there, lies in the middle of both estimates (docs/accuracy.md).
+    """
+    apart = float(np.square(members[member] - members[seen].mean(axis=0)).mean())
+    if seen.sum() > 1:
+        apart -= float(members[seen].var(axis=0, ddof=1).mean()) / int(seen.sum())
+    return float(np.sqrt(_of_the_mean(error, members) * _without(apart, error, len(members))))
+
+
+def _without(variance: float, error: Doubles, members: int) -> float:
+    """Return how averaging shrinks errors: it removes all but a share of the variance between members."""
+    differ = max(variance, 0.0) * (1 - 1 / members)
     return float(np.sqrt(np.clip(1 - differ / max(float(np.square(error).mean()), 1e-12), 0.25, 1.0)))

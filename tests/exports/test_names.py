@@ -1,6 +1,8 @@
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from epixs.exports.names import MOST_SIGNS, one_line, safe_names
+from epixs.exports.names import MOST_SIGNS, cut_in_middle, one_line, safe_names, told_apart
 
 
 def test_plain_labels_stay_and_others_are_marked():
@@ -8,6 +10,21 @@ def test_plain_labels_stay_and_others_are_marked():
     assert plain == "liver"
     assert changed.startswith("left_ventricle-")
     assert safe_names(["left ventricle", "x"])[0] == changed  # whatever else is named
+
+
+@given(st.lists(st.text("ab .-", max_size=30), unique=True, max_size=8), st.integers(6, 40))
+def test_shortened_labels_differ_and_are_short(labels, most):
+    short = told_apart(labels, most)
+    assert all(len(name) <= most for name in short)
+    assert len(set(short)) == len(labels)
+    if max(map(len, labels), default=0) <= most:
+        assert short == labels
+
+
+def test_names_that_only_differ_in_the_middle():
+    names = ["forebrain embryonic 14.5 days male", "forebrain embryonic 15.5 days male", "heart adult"]
+    assert told_apart(names, 12) == ["foreb.. male", "foreb.. ma~2", "heart adult"]
+    assert cut_in_middle("abcdef", 2) == "ab"
 
 
 HOSTILE = [

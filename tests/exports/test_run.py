@@ -198,12 +198,38 @@ def test_other_regions_or_another_store_write_files_anew(small, tmp_path):
     bed.write_text("chr2\t0\t50\n")
     made = epixs.export(small, bigwig=out, regions=bed, assembly=SMALL)
     assert made["bases"].tolist() == [50, 50]
-    assert (
-        "2 files of an earlier export, of other regions or values, were written anew"
-        in made.attrs["notes"][0]
-    )
+    assert "2 files of an earlier export, of other regions or values, were replaced" in made.attrs["notes"][0]
     made = epixs.export(small, bigwig=out, assembly=SMALL)
     assert made["bases"].tolist() == [235, 260]
+
+
+def test_a_file_of_before_goes_if_nothing_takes_its_place(tmp_path):
+    values = values_of(2)
+    values[1, 4:9] = np.nan  # all of chr2:900-1,010
+    store = write_store(tmp_path / "s.zarr", values, labels=[("a", "A"), ("b", "A")], regions=REGIONS)
+    epixs.export(store, bigwig=tmp_path / "out", assembly=SMALL)
+    (tmp_path / "some.bed").write_text("chr2\t900\t1000\n")
+    made = epixs.export(store, bigwig=tmp_path / "out", assembly=SMALL, regions=tmp_path / "some.bed")
+    assert sorted(os.listdir(tmp_path / "out")) == sorted([*made["file"], "tracks.tsv"])
+
+
+def test_a_table_of_an_earlier_version_has_no_roles(small, tmp_path):
+    made = epixs.export(small, bigwig=tmp_path / "out", assembly=SMALL)
+    table = pd.read_csv(tmp_path / "out" / "tracks.tsv", sep="\t", dtype=str, keep_default_na=False)
+    table.drop(columns="role").to_csv(tmp_path / "out" / "tracks.tsv", sep="\t", index=False)
+    again = epixs.export(small, bigwig=tmp_path / "out", assembly=SMALL)
+    pd.testing.assert_frame_equal(again, made, check_dtype=False)
+
+
+def test_regions_of_one_of_two_stores(small, tmp_path):
+    place = [("chr2", 2_000, 2_100)]
+    other = write_store(tmp_path / "o.zarr", np.ones((1, 4)), labels=[("c", "A")], regions=place)
+    sizes = Assembly("mm10", SIZES | {"chr2": 3_000})
+    (tmp_path / "some.bed").write_text("chr2\t2000\t2050\n")
+    both = {"bigwig": tmp_path / "out", "assembly": sizes, "regions": tmp_path / "some.bed"}
+    assert epixs.export([small, other], **both)["biosample"].tolist() == ["c"]
+    with pytest.raises(RegionError, match="none of the regions of .*some.bed lies in .*small.zarr"):
+        epixs.export(small, **both)
 
 
 @pytest.mark.parametrize("where", ["add", "close"])
