@@ -17,6 +17,7 @@ from epixs.cli.terminal import (
     counting,
     print_json,
     progress_bar,
+    refuse,
     remark,
     say,
     start_tensorflow,
@@ -94,7 +95,7 @@ def export(
             "--locus", got=locus or "none", expected="a locus with --bedgraph and --parquet, and only there"
         )
     if h5ad is not None:
-        _refuse(
+        refuse(
             "with --factors X.h5ad",
             {
                 "--raw": raw, "--interval": interval, "--biosample": biosample, "--assay": assay,
@@ -106,7 +107,7 @@ def export(
         _export_factors(stores, h5ad, json=json)
         return
     if locus is not None:
-        _refuse(
+        refuse(
             "with --bedgraph and --parquet",
             {
                 "--interval": interval,
@@ -192,17 +193,6 @@ def export(
         say(f"put {folder} where a web server shows it, and give a genome browser the URL of its hub.txt")
     if json:
         print_json({"folder": folder, "tracks": tracks, "notes": notes})
-
-
-def _refuse(where: str, options: dict[str, Any]) -> None:
-    """Refuse options that would be ignored."""
-    from epixs.errors import ConfigError
-
-    given = [name for name, value in options.items() if value]
-    if given:
-        raise ConfigError(
-            ", ".join(given), got=f"given {where}", expected="without, as it has no effect there"
-        )
 
 
 def _export_factors(models: list[str], path: Path, *, json: bool) -> None:

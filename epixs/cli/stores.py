@@ -16,6 +16,7 @@ from epixs.cli.terminal import (
     fail,
     print_json,
     progress_bar,
+    refuse,
     say,
     show_table,
 )
@@ -70,7 +71,12 @@ def verify(
     Or check a track hub of `epixs export --hub` against UCSC's specification.
     """
     check_present("store", store)
-    if (Path(store) / "hub.txt").is_file():
+    if (Path(store) / "hub.txt").is_file() and not (Path(store) / "zarr.json").exists():
+        refuse(
+            "with a track hub",
+            {"--sources": sources, "--chrom-sizes": chrom_sizes, "--repair": repair, "--workers": workers,
+             "--scheduler": scheduler},
+        )  # fmt: skip
         _verify_hub(store, json=json)
         return
     from epixs.checks.verify import verify as run

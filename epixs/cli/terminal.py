@@ -153,6 +153,17 @@ MADE_BY = {
 }
 
 
+def refuse(where: str, options: dict[str, Any]) -> None:
+    """Refuse options that would be ignored."""
+    from epixs.errors import ConfigError
+
+    given = [name for name, value in options.items() if value]
+    if given:
+        raise ConfigError(
+            ", ".join(given), got=f"given {where}", expected="without, as it has no effect there"
+        )
+
+
 def check_present(what: str, *paths: str | Path | None) -> None:
     """Refuse a missing path before its reader is imported, which takes a second or more."""
     for path in paths:

@@ -141,12 +141,14 @@ def in_worker() -> bool:
 _computing: list[object] = []
 """One entry for each computation of this process that shares the cores now."""
 
+os.register_at_fork(after_in_child=_computing.clear)
+
 
 @contextlib.contextmanager
 def free_threads() -> Iterator[int]:
-    """Give a computation its number of threads: one in a worker, else its share of the cores.
+    """Give a computation its number of threads: one in a worker, else its share of the cores when it begins.
 
-    Computations that run at the same time, as blocks of Dask do, share them.
+    Computations that run at the same time, as blocks of Dask do, share the cores.
     """
     entry = object()
     _computing.append(entry)

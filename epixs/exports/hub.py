@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from epixs.errors import RegionError, StoreError
@@ -119,7 +120,7 @@ def write_hub(
 
 def _track_stanzas(tracks: pd.DataFrame) -> list[dict[str, str]]:
     """List the composite tracks of one assembly, each followed by its tracks."""
-    units = [group for _, group in tracks.groupby(["species", "assay", "scale"], sort=False)]
+    units = [_by_biosample(group) for _, group in tracks.groupby(["species", "assay", "scale"], sort=False)]
     parents = safe_names([f"epixs {' '.join(_keys(group))}" for group in units], NAMES, marked=False)
     labels = [
         f"{row['kind']} {row['biosample']} {row['assay']} {row['species']}"
@@ -142,6 +143,12 @@ def _track_stanzas(tracks: pd.DataFrame) -> list[dict[str, str]]:
                 _track(next(names), parent, row, tags[row["biosample"]], short[row["biosample"]], shown=shown)
             )
     return stanzas
+
+
+def _by_biosample(group: pd.DataFrame) -> pd.DataFrame:
+    """Put the tracks of a biosample, of both kinds, one after the other."""
+    order = group["biosample"].map(list(dict.fromkeys(group["biosample"])).index)
+    return group.iloc[np.argsort(order, kind="stable")]
 
 
 def _keys(group: pd.DataFrame) -> list[str]:

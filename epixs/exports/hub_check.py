@@ -6,7 +6,9 @@ import re
 from collections.abc import Generator, Iterator, Mapping
 from pathlib import Path
 
-from epixs.errors import EpixsError
+from epixs.errors import EpixsError, StoreError
+from epixs.exports.names import one_line
+from epixs.exports.table import read_table
 from epixs.exports.twobit import two_bit_sizes
 from epixs.genome.assembly import read_chrom_sizes
 from epixs.tracks.bigwig import BigWig
@@ -39,9 +41,11 @@ _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,127}")
 
 _COLOUR = re.compile(r"(\d{1,3}),(\d{1,3}),(\d{1,3})")
 
-_BIGWIG = re.compile(r"bigWig -?[0-9.]+(e[+-]?\d+)? -?[0-9.]+(e[+-]?\d+)?")
+_NUMBER = r"-?\d{1,40}(?:\.\d{1,40})?(?:e[+-]?\d{1,3})?"
 
-_LIMITS = re.compile(r"(-?[0-9.]+(?:e[+-]?\d+)?):(-?[0-9.]+(?:e[+-]?\d+)?)")
+_BIGWIG = re.compile(rf"bigWig(?: {_NUMBER} {_NUMBER})?")
+
+_LIMITS = re.compile(f"({_NUMBER}):({_NUMBER})")
 
 
 def check_hub(folder: str | Path) -> list[str]:
@@ -51,6 +55,13 @@ def check_hub(folder: str | Path) -> list[str]:
 
 
 def _faults(folder: Path) -> Iterator[str]:
+    try:
+        for record in read_table(folder).values():
+            path, before = folder / record["file"], record["size"]
+            if path.is_file() and (now := path.stat().st_size) != before:
+                yield f"{path} has {now:,} bytes, and had {before:,} when it was written"
+    except EpixsError as error:
+        yield str(error)
     hubs = yield from _stanzas(folder, "hub.txt")
     if len(hubs) != 1:
         yield f"hub.txt: {len(hubs)} stanzas instead of 1"
@@ -75,10 +86,10 @@ def _genome(folder: Path, genome: Mapping[str, str]) -> Iterator[str]:
     if "twoBitPath" in genome:
         yield from _lacking(f"genome {name}", genome, OWN_GENOME_KEYS)
         try:
-            sizes = two_bit_sizes(folder / genome["twoBitPath"])
-            if "chromSizes" in genome and read_chrom_sizes(folder / genome["chromSizes"]) != {
-                chrom: sizes.get(chrom) for chrom in read_chrom_sizes(folder / genome["chromSizes"])
-            }:
+            paths = [_inside(folder, genome[key]) for key in ("twoBitPath", "chromSizes") if key in genome]
+            sizes = two_bit_sizes(paths[0])
+            listed = read_chrom_sizes(paths[1]) if len(paths) > 1 else {}
+            if listed != {chrom: sizes.get(chrom) for chrom in listed}:
                 yield f"genome {name}: chromSizes and twoBitPath differ"
         except EpixsError as error:
             yield f"genome {name}: {error}"
@@ -87,7 +98,7 @@ def _genome(folder: Path, genome: Mapping[str, str]) -> Iterator[str]:
             yield from _lacking(
                 f"genome {name}, groups", group, ("name", "label", "priority", "defaultIsClosed")
             )
-        place = re.fullmatch(r"(.+):(\d+)-(\d+)", genome.get("defaultPos", ""))
+        place = re.fullmatch(r"(.+):(\d{1,12})-(\d{1,12})", genome.get("defaultPos", ""))
         if place is None or not 1 <= int(place[2]) <= int(place[3]) <= (sizes or {}).get(place[1], 0):
             yield f"genome {name}: defaultPos lies outside the genome"
     elif name not in UCSC_ASSEMBLIES:
@@ -150,14 +161,13 @@ def _data(
     if colour is None or any(int(part) > 255 for part in colour.groups()):
         yield f"{what}: color {track['color']!r}"
     url = track.get("bigDataUrl", "")
+    if re.match(r"https?://", url):  # elsewhere
+        return
     if re.fullmatch(r"[A-Za-z0-9_.+/-]+", url) is None or ".." in url.split("/") or url.startswith("/"):
         yield f"{what}: bigDataUrl {url!r}"
         return
-    if not (folder / url).is_file():
-        yield f"{what}: {folder / url} is not there"
-        return
     try:
-        file = BigWig(folder / url)
+        file = BigWig(_inside(folder, url))
     except EpixsError as error:
         yield f"{what}: {error}"
         return
@@ -191,18 +201,42 @@ def _labels(what: str, stanza: Mapping[str, str]) -> Iterator[str]:
             yield f"{what}: {key} has markup"
 
 
+def _inside(folder: Path, name: str) -> Path:
+    """Return the path of a file in a hub's folder.
+
+    Raises
+    ------
+    StoreError
+        If there is no such file there.
+    """
+    path = folder / name
+    try:
+        there = bool(name) and path.is_file() and folder.resolve() in path.resolve().parents
+    except (OSError, ValueError):  # a name that no file can have
+        there = False
+    if not there:
+        raise StoreError(f"{one_line(name, LONG_LABEL) or 'a file'} is not there")
+    return path
+
+
 def _lacking(what: str, stanza: Mapping[str, str], keys: tuple[str, ...]) -> Iterator[str]:
     yield from (f"{what}: no {key}" for key in keys if not stanza.get(key))
 
 
 def _stanzas(folder: Path, name: str) -> Generator[str, None, list[dict[str, str]]]:
     """Read a file of a hub: yields the faults of its lines, returns its stanzas."""
-    path = folder / name
-    if not name or not path.is_file() or folder.resolve() not in path.resolve().parents:
-        yield f"{name or 'a file'} is not there"
+    try:
+        text = _inside(folder, name).read_text(encoding="utf-8")
+    except StoreError as error:
+        yield str(error)
+        return []
+    except UnicodeDecodeError:
+        yield f"{name} is not in UTF-8"
         return []
     stanzas: list[dict[str, str]] = [{}]
-    for number, line in enumerate(path.read_text(encoding="utf-8").split("\n"), 1):
+    for number, line in enumerate(text.replace("\t", " ").split("\n"), 1):
+        if line.startswith("#"):
+            continue
         if not line.strip():
             stanzas.append({})
             continue

@@ -82,9 +82,9 @@ class Regions:
 
     @property
     def loci(self) -> list[str]:
-        """The regions as loci, counted from 1 as in genome browsers."""
+        """The regions as loci, as `parse_locus` reads them."""
         return [
-            f"{chrom}:{start + 1:,}-{end:,}"
+            f"{chrom}:{start:,}-{end:,}"
             for chrom, start, end in zip(self.chrom, self.start, self.end, strict=True)
         ]
 

@@ -79,6 +79,15 @@ def test_only_so_many_tracks_are_shown_at_first(tmp_path, monkeypatch):
     assert sum(track["parent"].endswith(" on") for track in tracks if "parent" in track) == 5
 
 
+def test_what_is_shown_at_first_is_of_both_kinds(both, tmp_path, trained, world, held_out, monkeypatch):
+    monkeypatch.setattr("epixs.exports.hub.MOST_SHOWN", 4)
+    lazy = epixs.open_imputed(trained, world.store("mouse"), everything=True)
+    epixs.export([world.store("mouse"), lazy], hub=tmp_path / "hub")
+    tracks = stanzas(tmp_path / "hub" / "mm10" / "trackDb.txt")
+    shown = [track for track in tracks if track.get("parent", "").endswith(" on")]
+    assert {track["subGroups"].split()[0] for track in shown} == {"kind=observed", "kind=imputed"}
+
+
 def test_ends_of_an_interval_lie_in_the_composite_of_their_track(world, tmp_path):
     here = epixs.open_compendium(world.store("mouse"))
     dataset = here.assign(spread=here.signal * 0 + np.float32(0.5))
@@ -192,6 +201,7 @@ FAULTS = {
     "shortLabel has more than": ("mm10/trackDb.txt", "shortLabel ", "shortLabel a long label indeed "),
     "shortLabel has markup": ("mm10/trackDb.txt", "shortLabel ", "shortLabel <b>"),
     "mousy": ("mm10/trackDb.txt", "bigDataUrl mouse", "bigDataUrl mousy"),
+    "viewLimits '1.2.3:5'": ("mm10/trackDb.txt", "viewLimits 0:", "viewLimits 1.2.3:5\n# was 0:"),
     "visibility 'loud'": ("mm10/trackDb.txt", "visibility full", "visibility loud"),
     "UCSC does not know it": ("genomes.txt", "genome mm10", "genome mm10a"),
 }
@@ -215,6 +225,52 @@ def test_the_checker_finds(both, tmp_path, fault):
         shown = CliRunner().invoke(app, ["verify", str(folder), "--json"])
         assert shown.exit_code == 1
         assert json.loads(shown.stdout)["faults"] == found
+
+
+@pytest.mark.parametrize(
+    ("name", "old", "new"),
+    [
+        ("mm10/trackDb.txt", "priority 1\n", "# a remark\npriority 1\n"),
+        ("mm10/trackDb.txt", "priority 1\n", "priority\t1\n"),
+        ("mm10/trackDb.txt", "bigDataUrl ", "bigDataUrl https://example.org/"),
+    ],
+)
+def test_what_a_hub_may_hold_is_no_fault(both, tmp_path, name, old, new):
+    folder = tmp_path / "hub"
+    shutil.copytree(both[0], folder)
+    path = folder / name
+    path.write_text(path.read_text().replace(old, new, 1))
+    assert check_hub(folder) == []
+
+
+def test_a_file_that_was_cut_is_found(both, tmp_path):
+    folder = tmp_path / "hub"
+    shutil.copytree(both[0], folder)
+    path = folder / both[1]["file"][0]
+    path.write_bytes(path.read_bytes()[:-100])
+    (fault,) = check_hub(folder)
+    assert "when it was written" in fault
+
+
+@pytest.mark.parametrize(
+    "content", [b"track \xff\n", b"\0" * 9, b"x" * 70_000, b"track a\nbigDataUrl " + b"y" * 300]
+)
+def test_hostile_files_are_faults_and_no_crash(both, tmp_path, content):
+    folder = tmp_path / "hub"
+    shutil.copytree(both[0], folder)
+    (folder / "mm10" / "trackDb.txt").write_bytes(content)
+    assert check_hub(folder)
+
+
+def test_the_checker_reads_only_the_hubs_folder(panel, tmp_path):
+    catalog, regions = panel
+    epixs.ingest(catalog, regions, tmp_path / "deep.zarr")
+    epixs.export(tmp_path / "deep.zarr", hub=tmp_path / "hub")
+    path = tmp_path / "hub" / "genomes.txt"
+    path.write_text(path.read_text().replace("chromSizes small", "chromSizes /etc/passwd#"))
+    assert "genome small: /etc/passwd#/small.chrom.sizes is not there" in check_hub(tmp_path / "hub")
+    shown = CliRunner().invoke(app, ["verify", str(tmp_path / "hub"), "--repair"])
+    assert shown.exit_code == 2
 
 
 def test_the_checker_finds_a_track_on_another_genome(panel, tmp_path):

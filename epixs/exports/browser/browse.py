@@ -10,7 +10,7 @@ from typing import Any
 
 import xarray as xr
 
-from epixs.errors import AxisError, ConfigError, RegionError
+from epixs.errors import AxisError, RegionError
 from epixs.exports.browser.genes import read_genes
 from epixs.exports.browser.server import Session, serving
 from epixs.exports.browser.views import Track
@@ -97,25 +97,32 @@ def make_session(
     for source, its_rows in zip(sources, rows, strict=True):
         its_assembly = assembly_of(source, assembly)
         tracks += [Track(source, row, its_assembly) for row in its_rows]
-    where = None
-    if locus is not None:
-        known = {chrom: size for track in tracks for chrom, size in track.assembly.chrom_sizes.items()}
-        given, start, end = parse_locus(locus)
-        chrom = own_name(given, known)
-        if chrom not in known:
-            raise ConfigError("--locus", got=locus, expected="a chromosome of the assembly")
-        if not any(track.has_bins(chrom, start, end) for track in tracks):
+    place = None if locus is None else parse_locus(locus)
+    chosen, where = first_shown(tracks, biosample, assay, place), None
+    if place is not None:
+        _, start, end = place
+        sizes = tracks[chosen].assembly.chrom_sizes
+        chrom = own_name(place[0], sizes)
+        if not tracks[chosen].has_bins(chrom, start, end):
             raise RegionError(
                 "--locus", got=f"{locus}, where no store has a bin",
-                expected="a locus in a region of a store", next_step="`epixs info` lists the regions",
+                expected="a locus in a region of a store", next_step="`epixs info` shows the first regions",
             )  # fmt: skip
-        where = f"{chrom}:{start + 1}-{min(end, known[chrom])}"
-    chosen = first_shown(tracks, biosample, assay)
+        where = f"{chrom}:{start + 1}-{min(end, sizes[chrom])}"
     return Session(tracks, secrets.token_urlsafe(24), read_genes(genes) if genes else None, where, chosen)
 
 
-def first_shown(tracks: Sequence[Track], biosample: str | None = None, assay: str | None = None) -> int:
-    """Choose the track with which the page opens, of a biosample and an assay if given; return its number."""
+def first_shown(
+    tracks: Sequence[Track],
+    biosample: str | None = None,
+    assay: str | None = None,
+    place: tuple[str, int, int] | None = None,
+) -> int:
+    """Choose the track with which the page opens: of a biosample, an assay and a place, as far as given.
+
+    Tracks of experiments that are both observed and imputed come first, then those of imputed ones. Returns
+    the track's number.
+    """
     wanted = {"biosample": biosample, "assay": assay}
     fitting = [
         number
@@ -132,9 +139,17 @@ def first_shown(tracks: Sequence[Track], biosample: str | None = None, assay: st
     for track in tracks:
         kinds.setdefault(_experiment(track), set()).add(track.label("kind"))
 
-    def rank(number: int) -> tuple[bool, bool, int]:
+    def is_there(track: Track) -> bool:
+        return place is None or track.has_bins(own_name(place[0], track.assembly.chrom_sizes), *place[1:])
+
+    def rank(number: int) -> tuple[bool, bool, bool, int]:
         of_it = kinds[_experiment(tracks[number])]
-        return not {"observed", "imputed"} <= of_it, "imputed" not in of_it, number
+        return (
+            not is_there(tracks[number]),
+            not {"observed", "imputed"} <= of_it,
+            "imputed" not in of_it,
+            number,
+        )
 
     return min(fitting, key=rank)
 

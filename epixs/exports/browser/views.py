@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -212,7 +213,21 @@ def catalogue(tracks: Sequence[Track]) -> list[dict[str, Any]]:
              "locus": _first_locus(track)},
         )  # fmt: skip
         group["tracks"].append(track.described(number))
+    for group in groups.values():
+        _tell_apart(group["tracks"], tracks)
     return list(groups.values())
+
+
+def _tell_apart(described: Sequence[dict[str, Any]], tracks: Sequence[Track]) -> None:
+    """Add the name of its compendium, with a number, to each track that has the same labels as another."""
+    same: dict[tuple[Any, ...], list[dict[str, Any]]] = {}
+    for one in described:
+        labels = tuple(one[name] for name in ("kind", "biosample", "assay", "trained_on"))
+        same.setdefault(labels, []).append(one)
+    for alike in same.values():
+        for number, one in enumerate(alike, 1):
+            name = inert(Path(tracks[one["id"]].source.name).name)
+            one["compendium"] = f"{number}: {name}" if len(alike) > 1 else ""
 
 
 def genomes_of(tracks: Sequence[Track]) -> list[Mapping[str, int]]:

@@ -7,7 +7,7 @@ from urllib.parse import quote, urlsplit
 import pytest
 
 import epixs
-from epixs.errors import ConfigError
+from epixs.errors import ConfigError, RegionError
 from epixs.exports.browser import server
 from epixs.exports.browser.browse import browse, make_session
 from epixs.exports.browser.server import HEADERS, igv_script, is_this_host, serving
@@ -235,5 +235,5 @@ def test_browse_serves_until_it_is_told_to_stop(world):
 
 
 def test_a_locus_elsewhere_is_refused(world):
-    with pytest.raises(ConfigError, match="--locus"):
+    with pytest.raises(RegionError, match="--locus"):
         make_session(world.store("mouse"), locus="chr99:1-2")

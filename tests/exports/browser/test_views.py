@@ -142,6 +142,22 @@ def test_tracks_that_were_trained_on_are_marked(trained, world):
     assert not any(track.described(0)["trained_on"] for track in make_session(world.store("mouse")).tracks)
 
 
+def test_it_opens_where_the_locus_is(world):
+    human = str(epixs.open_compendium(world.store("human")).epixs.bins().iloc[0]["chrom"])
+    session = make_session([world.store("mouse"), world.store("human")], locus=human)
+    assert session.tracks[session.chosen].source.species == "human"
+    length = session.tracks[session.chosen].assembly.chrom_sizes[human]
+    assert session.locus == f"{human}:1-{length}"
+
+
+def test_the_same_experiment_of_two_stores_has_two_names(tracks):
+    twice = make_session([tracks[0].source.held] * 2, assembly=SMALL)
+    (group,) = catalogue(twice.tracks)
+    names = [(one["biosample"], one["compendium"]) for one in group["tracks"]]
+    assert names == [("a", "1: s.zarr"), ("b", "1: s.zarr"), ("a", "2: s.zarr"), ("b", "2: s.zarr")]
+    assert {one["compendium"] for one in catalogue(tracks)[0]["tracks"]} == {""}
+
+
 @pytest.mark.parametrize("locus", ["chr2:50,000-60,000", "chr10:1-50"])
 def test_a_locus_without_a_bin_is_refused(tracks, locus):
     with pytest.raises(RegionError, match="where no store has a bin"):

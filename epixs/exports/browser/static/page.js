@@ -33,7 +33,7 @@ class Signal {
       bases_per_pixel: Math.max(0.000001, bpPerPixel).toFixed(6),
       how: this.windowFunctions.includes(windowFunction) ? windowFunction : "mean",
     });
-    page.found.set(this, found.value.length);
+    page.found.set(this, found);
     return found.value.map((value, at) => ({ chr, start: found.start[at], end: found.end[at], value }));
   }
 
@@ -69,7 +69,7 @@ function drawn(track) {
 
 function nameOf(track) {
   const kind = track.kind !== "imputed" ? "observed" : track.trained_on ? "IMPUTED (trained on)" : "IMPUTED";
-  return `${kind}: ${track.biosample}, ${track.assay}`;
+  return `${kind}: ${track.biosample}, ${track.assay}${track.compendium ? ` (${track.compendium})` : ""}`;
 }
 
 function configOf(track) {
@@ -115,6 +115,7 @@ async function remove(names) {
     await settled();
     page.browser.removeTrackByName(name);
     page.shown.delete(name);
+    for (const source of [...page.found.keys()]) if (nameOf(source.track) === name) page.found.delete(source);
   }
   await settled();
 }
@@ -140,8 +141,9 @@ function say() {
     : kinds.length ? "never measured: imputed alone" : "neither measured nor imputed here";
   const units = [...new Set(shown.map((track) => track.units))].join(" and ");
   const band = shown.some((track) => track.interval) ? "pale band: holds 80 % of the bins" : "";
-  const asked = [...page.found.keys()].filter((source) => shown.includes(source.track));
-  const nothing = asked.length && asked.every((source) => page.found.get(source) === 0)
+  const { start, end } = page.browser.referenceFrameList[0];
+  const here = ({ start: starts, end: ends }) => starts.some((first, at) => first < end && ends[at] > start);
+  const nothing = page.found.size && ![...page.found.values()].some(here)
     ? `NO DATA HERE: they begin at ${chosenSpecies().locus}` : "";
   element("said").textContent = [nothing, measured, units, band].filter(Boolean).join("; ");
 }
