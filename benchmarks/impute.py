@@ -33,11 +33,18 @@ import epixs
 from benchmarks.real_tracks import NEVER_MEASURED
 from benchmarks.sections import write_section
 from epixs.report.tables import markdown_table
+from epixs.tiles import TILES
 
 SETTINGS = ((256, 400_000, 5.0), (2048, 40_000, 1.3))
 """Nodes of the two hidden layers, bins of a track, and the ratio that is wanted."""
 
 ROUNDS = 5
+HOW = {
+    True: "on the processor's matrix instructions, with products as exact as 2^-15",
+    False: "in float32 on vectors: this processor has no matrix instructions",
+}
+"""How epixs multiplies, with and without tiles."""
+
 CONTEXT_BINS, CONTEXT_ROUNDS = 3_000_000, 3
 
 WINDOW, PIXELS = 1_000_000, 1_200
@@ -320,8 +327,9 @@ def main() -> None:
             "",
             "Written by `python -m benchmarks.impute --data DATA`; nothing here is typed by hand.",
             f"{machine}. Models of the panel of 20 human tracks, untrained. A factorization beside the",
-            f"reference's `predict`, in turn, each in a process of its own; medians of {ROUNDS} paired rounds. Both compute",
-            "in float32. The last column is what the cores' products of small matrices alone would allow.",
+            f"reference's `predict`, in turn, each in a process of its own; medians of {ROUNDS} paired rounds. The reference",
+            f"computes in float32, epixs {HOW[TILES]}.",
+            "The last column is what products of small matrices alone would allow on the cores' vectors, in float32.",
             "",
             markdown_table(pd.DataFrame(beside)),
             f"A window of {WINDOW / 1e6:g} Mb that was not asked for before, as `epixs browse --model` answers it over HTTP; the first",
@@ -329,7 +337,7 @@ def main() -> None:
             "",
             markdown_table(pd.DataFrame(answers)),
             f"Whole imputations with a context model of default sizes, of {CONTEXT_BINS:,} bins beside twenty simulated tracks:",
-            f"reading, network and writing; medians of {CONTEXT_ROUNDS} rounds. Beside, its products alone, as numpy multiplies on one core.",
+            f"reading, network and writing; medians of {CONTEXT_ROUNDS} rounds. Beside, its products alone, on one core.",
             "",
             markdown_table(pd.DataFrame(alone)),
         ],
