@@ -32,8 +32,8 @@ import pandas as pd
 import epixs
 from benchmarks.real_tracks import NEVER_MEASURED
 from benchmarks.sections import write_section
+from epixs.matrices import MATRICES
 from epixs.report.tables import markdown_table
-from epixs.tiles import TILES
 
 SETTINGS = ((256, 400_000, 5.0), (2048, 40_000, 1.3))
 """Nodes of the two hidden layers, bins of a track, and the ratio that is wanted."""
@@ -43,7 +43,7 @@ HOW = {
     True: "on the processor's matrix instructions, with products as exact as 2^-15",
     False: "in float32 on vectors: this processor has no matrix instructions",
 }
-"""How epixs multiplies, with and without tiles."""
+"""How epixs multiplies, with and without matrix instructions."""
 
 CONTEXT_BINS, CONTEXT_ROUNDS = 3_000_000, 3
 
@@ -132,7 +132,7 @@ def peak(cores: int) -> float:
     inputs, units, times = 64, 512, 5_000
 
     def run(_: int) -> None:
-        kernel = laid_out(np.ones((1, inputs, units), np.float32), tiled=False)[0]
+        kernel = laid_out(np.ones((1, inputs, units), np.float32), in_matrices=False)[0]
         bias, values, out = np.zeros((1, units), np.float32), aligned(1, inputs), aligned(1, units)
         nothing = room_for(0)
         for _ in range(times):
@@ -328,7 +328,7 @@ def main() -> None:
             "Written by `python -m benchmarks.impute --data DATA`; nothing here is typed by hand.",
             f"{machine}. Models of the panel of 20 human tracks, untrained. A factorization beside the",
             f"reference's `predict`, in turn, each in a process of its own; medians of {ROUNDS} paired rounds. The reference",
-            f"computes in float32, epixs {HOW[TILES]}.",
+            f"computes in float32, epixs {HOW[MATRICES]}.",
             "The last column is what products of small matrices alone would allow on the cores' vectors, in float32.",
             "",
             markdown_table(pd.DataFrame(beside)),

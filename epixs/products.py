@@ -1,5 +1,5 @@
 # mypy: disable-error-code="untyped-decorator, misc"
-"""Dense layers in compiled kernels: on tiles if the processor has them, else on vectors.
+"""Dense layers in compiled kernels: on matrix registers if the processor has them, else on vectors.
 
 The layout of the weights decides which (`laid_out`). Each adds in its own order, which never changes, so a
 result depends neither on its neighbours nor on what is computed with it.
@@ -17,27 +17,27 @@ from numba.extending import overload
 
 from epixs.compiled import compiled
 from epixs.lanes import COLUMNS, LANES, UNITS, larger, load, multiply_add, multiply_units, spread, store
-from epixs.tiles import (
+from epixs.matrices import (
     DEPTH,
+    MATRICES,
     NAN_BITS,
     SIDE,
-    TILES,
-    add_tile_products,
-    begin_tiles,
-    clear_tile,
-    end_tiles,
-    load_tile,
+    add_matrix_products,
+    begin_matrices,
+    clear_matrix,
+    end_matrices,
+    load_matrix,
+    store_matrix,
     store_split,
-    store_tile,
 )
 
 Floats = npt.NDArray[np.float32]
 Weights = npt.NDArray[np.float32] | npt.NDArray[np.int32]
 
 TALL = 2 * SIDE
-"""Number of units that are computed at once with tiles."""
+"""Number of units that are computed at once on matrices."""
 
-PADDING = TALL if TILES else UNITS
+PADDING = TALL if MATRICES else UNITS
 """The number of units of a layer is padded to a multiple of this."""
 
 INPUTS = 128
@@ -97,7 +97,7 @@ def _implementation(weights: Any, bias: Any, values: Any, out: Any, relu: Any, o
         return lambda weights, bias, values, out, relu, onto, room: _by_vectors(
             weights, bias, values, out, relu, onto
         )
-    return lambda weights, bias, values, out, relu, onto, room: _by_tiles(
+    return lambda weights, bias, values, out, relu, onto, room: _by_matrices(
         weights, bias, values, out, relu, onto, room
     )
 
@@ -118,19 +118,19 @@ def _by_vectors(weights: Any, bias: Any, values: Any, out: Any, relu: bool, onto
 
 
 @compiled()
-def _by_tiles(weights: Any, bias: Any, values: Any, out: Any, relu: bool, onto: bool, room: Any) -> None:
-    """Apply a dense layer to blocks, two tiles of units at a time."""
+def _by_matrices(weights: Any, bias: Any, values: Any, out: Any, relu: bool, onto: bool, room: Any) -> None:
+    """Apply a dense layer to blocks, two matrices of units at a time."""
     inputs, units = values.shape[1], out.shape[1]
     steps = -(-inputs // DEPTH)
     for block in range(len(values)):
         _split(values[block], steps * DEPTH // 2, room[block])
     floor = spread(np.float32(0 if relu else -np.inf))
-    begin_tiles()
+    begin_matrices()
     for unit in range(0, units, TALL):
         for block in range(len(values)):
-            _two_tiles(weights, unit, room[block], steps, out[block], onto)
+            _two_matrices(weights, unit, room[block], steps, out[block], onto)
             _finish(out[block], bias[min(block, len(bias) - 1)], unit, floor)
-    end_tiles()
+    end_matrices()
 
 
 @compiled()
@@ -158,66 +158,66 @@ def _split(values: Any, pairs: int, room: Any) -> None:
 
 
 @compiled()
-def _two_tiles(weights: Any, unit: int, room: Any, steps: int, out: Any, onto: bool) -> None:
-    """Compute two tiles of units, from `unit` on, for all columns."""
-    row, tile, low, above = 4 * COLUMNS, SIDE * SIDE, steps * DEPTH // 2 * COLUMNS, unit * COLUMNS
+def _two_matrices(weights: Any, unit: int, room: Any, steps: int, out: Any, onto: bool) -> None:
+    """Compute two matrices of units, from `unit` on, for all columns."""
+    row, square, low, above = 4 * COLUMNS, SIDE * SIDE, steps * DEPTH // 2 * COLUMNS, unit * COLUMNS
     first, below = unit * steps * DEPTH, above + SIDE * COLUMNS
-    second = first + 2 * tile * steps
+    second = first + 2 * square * steps
     if onto:
-        load_tile(0, out, above, row)
-        load_tile(1, out, above + SIDE, row)
-        load_tile(2, out, below, row)
-        load_tile(3, out, below + SIDE, row)
+        load_matrix(0, out, above, row)
+        load_matrix(1, out, above + SIDE, row)
+        load_matrix(2, out, below, row)
+        load_matrix(3, out, below + SIDE, row)
     else:
-        clear_tile(0)
-        clear_tile(1)
-        clear_tile(2)
-        clear_tile(3)
+        clear_matrix(0)
+        clear_matrix(1)
+        clear_matrix(2)
+        clear_matrix(3)
     for step in range(steps):
-        at, by = step * DEPTH // 2 * COLUMNS, 2 * step * tile
-        load_tile(4, weights, first + by, 64)
-        load_tile(5, weights, second + by, 64)
-        load_tile(6, room, low + at, row)
-        load_tile(7, room, low + at + SIDE, row)
-        add_tile_products(0, 4, 6)
-        add_tile_products(1, 4, 7)
-        add_tile_products(2, 5, 6)
-        add_tile_products(3, 5, 7)
-        load_tile(6, room, at, row)
-        load_tile(7, room, at + SIDE, row)
-        add_tile_products(0, 4, 6)
-        add_tile_products(1, 4, 7)
-        add_tile_products(2, 5, 6)
-        add_tile_products(3, 5, 7)
-        load_tile(4, weights, first + by + tile, 64)
-        load_tile(5, weights, second + by + tile, 64)
-        add_tile_products(0, 4, 6)
-        add_tile_products(1, 4, 7)
-        add_tile_products(2, 5, 6)
-        add_tile_products(3, 5, 7)
-    store_tile(0, out, above, row)
-    store_tile(1, out, above + SIDE, row)
-    store_tile(2, out, below, row)
-    store_tile(3, out, below + SIDE, row)
+        at, by = step * DEPTH // 2 * COLUMNS, 2 * step * square
+        load_matrix(4, weights, first + by, 64)
+        load_matrix(5, weights, second + by, 64)
+        load_matrix(6, room, low + at, row)
+        load_matrix(7, room, low + at + SIDE, row)
+        add_matrix_products(0, 4, 6)
+        add_matrix_products(1, 4, 7)
+        add_matrix_products(2, 5, 6)
+        add_matrix_products(3, 5, 7)
+        load_matrix(6, room, at, row)
+        load_matrix(7, room, at + SIDE, row)
+        add_matrix_products(0, 4, 6)
+        add_matrix_products(1, 4, 7)
+        add_matrix_products(2, 5, 6)
+        add_matrix_products(3, 5, 7)
+        load_matrix(4, weights, first + by + square, 64)
+        load_matrix(5, weights, second + by + square, 64)
+        add_matrix_products(0, 4, 6)
+        add_matrix_products(1, 4, 7)
+        add_matrix_products(2, 5, 6)
+        add_matrix_products(3, 5, 7)
+    store_matrix(0, out, above, row)
+    store_matrix(1, out, above + SIDE, row)
+    store_matrix(2, out, below, row)
+    store_matrix(3, out, below + SIDE, row)
 
 
-def laid_out(kernel: Floats, tiled: bool = TILES, multiple: int = PADDING) -> Weights:
+def laid_out(kernel: Floats, in_matrices: bool = MATRICES, multiple: int = PADDING) -> Weights:
     """Rearrange `(member, input, unit)` -> `(member, number)` as the kernels read it, units padded.
 
-    For vectors: float32 in the order `(unit / UNITS, input, UNITS)`. For tiles: pairs of 16 bits in int32, in
-    the order `(unit / SIDE, input / DEPTH, half, SIDE, DEPTH / 2)`, inputs padded.
+    For vectors: float32 in the order `(unit / UNITS, input, UNITS)`. For matrices: pairs of 16 bits in int32,
+    in the order `(unit / SIDE, input / DEPTH, half, SIDE, DEPTH / 2)`, inputs padded.
     """
     kernel = padded(kernel, multiple=multiple)
     members, inputs, units = kernel.shape
-    if not tiled:
+    if not in_matrices:
         panels = kernel.reshape(members, inputs, units // UNITS, UNITS).transpose(0, 2, 1, 3)
         return _moved(panels.reshape(members, inputs * units))
     deep = np.pad(kernel, [(0, 0), (0, -inputs % DEPTH), (0, 0)])
     high = _nearest(deep)
     with np.errstate(invalid="ignore"):
         halves = [(part.view(np.uint32) >> 16).astype(np.uint16) for part in (high, _nearest(deep - high))]
-    tiles = np.stack(halves).reshape(2, members, -1, DEPTH, units // SIDE, SIDE).transpose(1, 4, 2, 0, 5, 3)
-    return _moved(np.ascontiguousarray(tiles).reshape(members, -1).view(np.int32))
+    squares = np.stack(halves).reshape(2, members, -1, DEPTH, units // SIDE, SIDE).transpose(1, 4, 2, 0, 5, 3)
+    return _moved(np.ascontiguousarray(squares).reshape(members, -1).view(np.int32))
 
 
 def _nearest(values: Floats) -> Floats:

@@ -12,7 +12,7 @@ from epixs.models.avocado import forward
 def test_a_kernel_depends_on_the_files_of_those_that_it_calls():
     _, stamps = forward._predict._cache._cache_file._source_stamp
     names = {name for name, _, _ in stamps}
-    assert {f"epixs.{name}" for name in ("lanes", "tiles", "products", "models.avocado.forward")} <= names
+    assert {f"epixs.{name}" for name in ("lanes", "matrices", "products", "models.avocado.forward")} <= names
     assert "epixs.cluster.client" not in names
 
 

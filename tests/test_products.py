@@ -1,4 +1,4 @@
-"""Dense layers on vectors and on tiles beside numpy in float64."""
+"""Dense layers on vectors and on matrices beside numpy in float64."""
 
 import numpy as np
 import pytest
@@ -6,10 +6,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from epixs.lanes import COLUMNS
+from epixs.matrices import MATRICES
 from epixs.products import add_products, add_weighted, aligned, laid_out, multiply, padded, room_for
-from epixs.tiles import TILES
 
-LAYOUTS = [False, pytest.param(True, marks=pytest.mark.skipif(not TILES, reason="no matrix instructions"))]
+LAYOUTS = [False, pytest.param(True, marks=pytest.mark.skipif(not MATRICES, reason="no matrix instructions"))]
 ERROR = {False: 1e-6, True: 2.0**-14}
 
 
@@ -28,22 +28,22 @@ def exact(kernel, bias, values):
     return wide + bias[:, None], sizes + np.abs(bias)[:, None]
 
 
-def near(found, wanted, sizes, tiled):
-    return (np.abs(found - wanted) <= ERROR[tiled] * sizes + 1e-30).all()
+def near(found, wanted, sizes, in_matrices):
+    return (np.abs(found - wanted) <= ERROR[in_matrices] * sizes + 1e-30).all()
 
 
-@pytest.mark.parametrize("tiled", LAYOUTS)
+@pytest.mark.parametrize("in_matrices", LAYOUTS)
 @settings(deadline=None, max_examples=30)
 @given(inputs=st.integers(0, 200), units=st.integers(1, 90), blocks=st.integers(1, 3), relu=st.booleans())
-def test_a_dense_layer(tiled, inputs, units, blocks, relu):
+def test_a_dense_layer(in_matrices, inputs, units, blocks, relu):
     kernel, bias, values = a_layer(inputs, units, blocks)
     wanted, sizes = exact(kernel, bias, values)
-    weights, wide = laid_out(kernel[None], tiled)[0], padded(bias)[None]
+    weights, wide = laid_out(kernel[None], in_matrices)[0], padded(bias)[None]
     out, room = aligned(blocks, wide.size), room_for(inputs, blocks)
     multiply(weights, wide, values, out, relu, room)
     if relu:
         wanted = np.maximum(wanted, 0)
-    assert near(out[:, :units], wanted, sizes, tiled)
+    assert near(out[:, :units], wanted, sizes, in_matrices)
     assert not out[:, units:].any()
     alone = aligned(1, wide.size)
     for block in range(blocks):
@@ -51,25 +51,25 @@ def test_a_dense_layer(tiled, inputs, units, blocks, relu):
         np.testing.assert_array_equal(alone[0], out[block])
 
 
-@pytest.mark.parametrize("tiled", LAYOUTS)
-def test_each_block_has_its_bias(tiled):
+@pytest.mark.parametrize("in_matrices", LAYOUTS)
+def test_each_block_has_its_bias(in_matrices):
     kernel, _, values = a_layer(5, 64, blocks=2)
     bias, out = np.random.default_rng(1).normal(size=(2, 64)).astype(np.float32), aligned(2, 64)
-    multiply(laid_out(kernel[None], tiled)[0], bias, values, out, False, room_for(5, 2))
+    multiply(laid_out(kernel[None], in_matrices)[0], bias, values, out, False, room_for(5, 2))
     for block in range(2):
         wanted, sizes = exact(kernel, bias[block], values[block : block + 1])
-        assert near(out[block : block + 1], wanted, sizes, tiled)
+        assert near(out[block : block + 1], wanted, sizes, in_matrices)
 
 
-@pytest.mark.parametrize("tiled", LAYOUTS)
-def test_products_are_added_to_what_is_there(tiled):
+@pytest.mark.parametrize("in_matrices", LAYOUTS)
+def test_products_are_added_to_what_is_there(in_matrices):
     kernel, bias, values = a_layer(25, 64)
     wanted, sizes = exact(kernel, bias, values)
     out = aligned(1, 64)
     out[:] = bias[:, None]
-    weights, nothing = laid_out(kernel[None], tiled)[0], np.zeros((1, 64), np.float32)
+    weights, nothing = laid_out(kernel[None], in_matrices)[0], np.zeros((1, 64), np.float32)
     add_products(weights, nothing, values, out, room_for(25))
-    assert near(out, wanted, sizes, tiled)
+    assert near(out, wanted, sizes, in_matrices)
 
 
 @pytest.mark.parametrize("units", [0, 1, 2, 7, 64])
@@ -81,11 +81,11 @@ def test_a_weighted_sum_is_added(units):
     assert near(out, wanted[0, 0], sizes[0, 0], False)
 
 
-@pytest.mark.parametrize("tiled", LAYOUTS)
-def test_a_column_depends_on_no_other(tiled):
+@pytest.mark.parametrize("in_matrices", LAYOUTS)
+def test_a_column_depends_on_no_other(in_matrices):
     kernel, bias, values = a_layer(70, 64)
     weights, out, changed, room = (
-        laid_out(kernel[None], tiled)[0],
+        laid_out(kernel[None], in_matrices)[0],
         aligned(1, 64),
         aligned(1, 64),
         room_for(70),
@@ -99,24 +99,24 @@ def test_a_column_depends_on_no_other(tiled):
 
 
 @pytest.mark.parametrize("bits", [0x7FC00000, 0x7FFFFFFF, 0xFFFFFFFF, 0x7F800001])
-@pytest.mark.parametrize("tiled", LAYOUTS)
-def test_what_is_no_number_stays_none(tiled, bits):
+@pytest.mark.parametrize("in_matrices", LAYOUTS)
+def test_what_is_no_number_stays_none(in_matrices, bits):
     nan = np.array([bits], np.uint32).view(np.float32)[0]
     kernel, bias, values = a_layer(40, 64)
     out, room = aligned(1, 64), room_for(40)
     values[0, 7, 3] = nan
-    multiply(laid_out(kernel[None], tiled)[0], bias[None], values, out, True, room)
+    multiply(laid_out(kernel[None], in_matrices)[0], bias[None], values, out, True, room)
     assert np.isnan(out[0]).all(axis=0).tolist() == [column == 3 for column in range(COLUMNS)]
     values[0, 7, 3], kernel[5, 9] = 1, nan
-    multiply(laid_out(kernel[None], tiled)[0], bias[None], values, out, False, room)
+    multiply(laid_out(kernel[None], in_matrices)[0], bias[None], values, out, False, room)
     assert np.isnan(out[0]).all(axis=1).tolist() == [unit == 9 for unit in range(64)]
 
 
-@pytest.mark.parametrize("tiled", LAYOUTS)
-def test_a_column_has_the_same_bits_wherever_it_stands(tiled):
+@pytest.mark.parametrize("in_matrices", LAYOUTS)
+def test_a_column_has_the_same_bits_wherever_it_stands(in_matrices):
     kernel, bias, values = a_layer(300, 64)
     weights, out, turned, room = (
-        laid_out(kernel[None], tiled)[0],
+        laid_out(kernel[None], in_matrices)[0],
         aligned(1, 64),
         aligned(1, 64),
         room_for(300),
@@ -126,11 +126,11 @@ def test_a_column_has_the_same_bits_wherever_it_stands(tiled):
     np.testing.assert_array_equal(out, turned[..., ::-1])
 
 
-def test_halves_of_16_bits_are_packed_as_tiles_read_them():
-    """Unit 3's weight of input 37 stands in row 3 of the second tile, second of its pair, high before low."""
+def test_halves_of_16_bits_are_packed_as_matrices_are_read():
+    """Unit 3's weight of input 37 stands in row 3 of the second matrix, second of its pair, high before low."""
     kernel = np.zeros((1, 40, 32), np.float32)
     kernel[0, 37, 3] = 1 + 2.0**-9 + 2.0**-12
-    halves = laid_out(kernel, tiled=True, multiple=32).view(np.uint16).reshape(2, 2, 2, 16, 32)
+    halves = laid_out(kernel, in_matrices=True, multiple=32).view(np.uint16).reshape(2, 2, 2, 16, 32)
     unit, step, half, row, number = np.nonzero(halves)
     assert [set(of.tolist()) for of in (unit, step, row, number)] == [{0}, {1}, {3}, {5}]
     parts = (halves[0, 1, :, 3, 5].astype(np.uint32) << 16).view(np.float32)

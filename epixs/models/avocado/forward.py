@@ -15,6 +15,7 @@ import numpy.typing as npt
 
 from epixs.compiled import compiled
 from epixs.lanes import COLUMNS, LANES, larger, load, spread, store
+from epixs.matrices import MATRICES
 from epixs.products import (
     Weights,
     add_products,
@@ -26,7 +27,6 @@ from epixs.products import (
     padded,
     room_for,
 )
-from epixs.tiles import TILES
 
 Floats = npt.NDArray[np.float32]
 Ints = npt.NDArray[np.int32]
@@ -83,7 +83,7 @@ class Forward(NamedTuple):
         return out
 
 
-def forward_of(model: Any, biosamples: Ints, assays: Ints, tiled: bool = TILES) -> Forward:
+def forward_of(model: Any, biosamples: Ints, assays: Ints, in_matrices: bool = MATRICES) -> Forward:
     """Take over the weights of a `DeepTensorFactorization`, for pairs of labels by number."""
     weights = {name: variable.numpy() for name, variable in model.shared_weights().items()}
     # One by one, because the last bits of a product can depend on its number of rows.
@@ -99,10 +99,10 @@ def forward_of(model: Any, biosamples: Ints, assays: Ints, tiled: bool = TILES) 
     fine, coarse = np.split(weights["genome_kernel"], [n_fine])
     kernels = [padded(weights[f"layer{n}_kernel"], axis=0) for n in range(2, last + 1)]
     biases = [padded(weights[f"layer{n}_bias"]) for n in range(2, last)]
-    numbers, begins = end_to_end([laid_out(kernel[None], tiled) for kernel in kernels[:-1]])
+    numbers, begins = end_to_end([laid_out(kernel[None], in_matrices) for kernel in kernels[:-1]])
     return Forward(
-        laid_out(fine[None], tiled)[0],
-        laid_out(coarse[None], tiled)[0],
+        laid_out(fine[None], in_matrices)[0],
+        laid_out(coarse[None], in_matrices)[0],
         padded(labels),
         np.array([kernel.shape[0] for kernel in kernels], np.int64),
         numbers[0],

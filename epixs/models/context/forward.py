@@ -16,6 +16,7 @@ import numpy.typing as npt
 from epixs.compendium.transform import STEPS_PER_UNIT
 from epixs.compiled import compiled
 from epixs.lanes import COLUMNS, LANES, UNITS, exp, larger, load, multiply_add, spread, store
+from epixs.matrices import MATRICES
 from epixs.models.context.settings import KEYS
 from epixs.products import Weights as Kernel
 from epixs.products import add_weighted, aligned, end_to_end, laid_out, multiply, padded, room_for
@@ -23,13 +24,12 @@ from epixs.sampling.around import RADII, SUMMARIES, Target, fill_columns
 from epixs.sampling.panel import Panel
 from epixs.sampling.scales import SMALLEST_SPREAD
 from epixs.sampling.windows import Windows
-from epixs.tiles import TILES
 
 Floats = npt.NDArray[np.float32]
 Ints = npt.NDArray[np.int32]
 
-TILED_TOKEN = 64
-"""Width from which tokens are computed faster on tiles than on vectors."""
+MATRIX_TOKEN = 64
+"""Width from which tokens are computed faster on matrices than on vectors."""
 
 
 class Weights(NamedTuple):
@@ -165,7 +165,7 @@ class Forward:
             own, others, target.weight[present[1]],
             padded(_dense(raw, "own_assay", source[:, : own.size])),
             padded(_dense(raw, "others_assay", source[:, own.size :])),
-            laid_out(padded(asked, axis=1), tiled=False, multiple=UNITS),
+            laid_out(padded(asked, axis=1), in_matrices=False, multiple=UNITS),
             padded(gate),
             np.concatenate([padded(bias) for bias in behind], axis=1),
             np.asarray(target.scale, np.float32),
@@ -201,7 +201,7 @@ class Forward:
         )  # fmt: skip
 
 
-def forward_of(model: Any, tiled: bool = TILES) -> Forward:
+def forward_of(model: Any, in_matrices: bool = MATRICES) -> Forward:
     """Take over the weights of a `ContextNetwork`."""
     raw = {
         "assay": model.factors.numpy(),
@@ -209,7 +209,7 @@ def forward_of(model: Any, tiled: bool = TILES) -> Forward:
         **{f"{layer.name}/{w.name}": w.numpy() for layer in model.layers for w in layer.weights},
     }
     members, heads, token = model.members, model.heads, model.token
-    of_tokens = tiled and token >= TILED_TOKEN
+    of_tokens = in_matrices and token >= MATRIX_TOKEN
     pooled = raw["pooled/kernel"].reshape(members, heads, token, -1)
     behind = [padded(pooled, axis=2).reshape(members, -1, pooled.shape[3])]
     behind += [padded(raw[f"{name}/kernel"], axis=1) for name in [*_behind(raw), "signal"]]
@@ -220,7 +220,7 @@ def forward_of(model: Any, tiled: bool = TILES) -> Forward:
         laid_out(raw["others/kernel"], of_tokens),
         laid_out(padded(raw["token/kernel"], axis=1), of_tokens),
         padded(raw["token/bias"]),
-        *end_to_end([laid_out(kernel, tiled) for kernel in behind]),
+        *end_to_end([laid_out(kernel, in_matrices) for kernel in behind]),
         np.array(widths, np.int64),
         np.ascontiguousarray(readout[:, :, 0]),
         raw["signal/bias"][:, 0].copy(),

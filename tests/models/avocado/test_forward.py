@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
+from epixs.matrices import MATRICES
 from epixs.models.avocado.forward import forward_of
 from epixs.models.avocado.network import DeepTensorFactorization
-from epixs.tiles import TILES
 
 BIOSAMPLES, ASSAYS = np.array([0, 2, 1, 0], np.int32), np.array([1, 1, 0, 3], np.int32)
 POSITIONS = (700, 70, 4)
@@ -27,14 +27,14 @@ def factors_of(model, bins):
     return fine[bins], both, np.searchsorted(rows, bins // 10).astype(np.int32)
 
 
-@pytest.mark.parametrize("tiled", {False, TILES})
+@pytest.mark.parametrize("in_matrices", {False, MATRICES})
 @pytest.mark.parametrize("hidden", [(13,), (16, 8), (300, 130, 9)])
-def test_it_predicts_what_the_keras_model_predicts(hidden, tiled):
+def test_it_predicts_what_the_keras_model_predicts(hidden, in_matrices):
     model, bins = made(hidden), np.arange(3, 680)
     position = np.stack([bins, bins // 10, bins // 200], axis=1).astype(np.int32)
     inputs = {"position": position, "biosample": BIOSAMPLES[None], "assay": ASSAYS[None]}
     expected = model(inputs).numpy()[..., 0].T
-    got = forward_of(model, BIOSAMPLES, ASSAYS, tiled).predict(*factors_of(model, bins), slice(None))
+    got = forward_of(model, BIOSAMPLES, ASSAYS, in_matrices).predict(*factors_of(model, bins), slice(None))
     np.testing.assert_allclose(got, expected, rtol=1e-4, atol=1e-4 * np.abs(expected).max())
 
 

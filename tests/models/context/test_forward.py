@@ -6,12 +6,12 @@ import keras
 import numpy as np
 import pytest
 
+from epixs.matrices import MATRICES
 from epixs.models.context.forward import forward_of
 from epixs.models.context.network import ContextNetwork
 from epixs.sampling.around import RADII, SUMMARIES, Target, read_context
 from epixs.sampling.panel import Panel
 from epixs.sampling.windows import Windows
-from epixs.tiles import TILES
 
 LENGTHS = [700, 1, 45]
 LABELS = [(b, a) for b in range(3) for a in range(4) if (b, a) != (1, 2)]
@@ -101,21 +101,21 @@ def by_keras(model, windows, panel, target):
     return model({name: value[None] for name, value in inputs.items()}).numpy()[0, :, 0]
 
 
-def predicted(model, windows, panel, target, tiled=TILES):
-    forward = forward_of(model, tiled)
+def predicted(model, windows, panel, target, in_matrices=MATRICES):
+    forward = forward_of(model, in_matrices)
     return forward.predict(windows, panel.mean, panel.spread, forward.of_target(target, panel))
 
 
-@pytest.mark.parametrize("tiled", {False, TILES})
+@pytest.mark.parametrize("in_matrices", {False, MATRICES})
 @pytest.mark.parametrize("target", TARGETS)
 @pytest.mark.parametrize("sizes", SIZES)
-def test_it_predicts_what_the_keras_model_predicts(sizes, target, tiled):
+def test_it_predicts_what_the_keras_model_predicts(sizes, target, in_matrices):
     model, windows, panel = a_model(SIZES[sizes]), some_windows(), some_panel()
     wanted = by_keras(model, windows, panel, TARGETS[target])
-    found = predicted(model, windows, panel, TARGETS[target], tiled)
+    found = predicted(model, windows, panel, TARGETS[target], in_matrices)
     assert np.isfinite(wanted).all()
     assert target == "none at all" or wanted.std() > 0.1
-    error = 5e-5 if tiled else 1e-5
+    error = 5e-5 if in_matrices else 1e-5
     np.testing.assert_allclose(found, wanted, rtol=error, atol=error * max(1.0, np.abs(wanted).max()))
 
 

@@ -1,11 +1,11 @@
 # mypy: disable-error-code="untyped-decorator, misc"
 """Matrix instructions (AMX) in numba kernels: a processor that has them multiplies many times as fast.
 
-A tile register holds 16 rows of 64 bytes. One instruction multiplies 16 x 32 numbers of 16 bits (bfloat16)
+A matrix register holds 16 rows of 64 bytes. One instruction multiplies 16 x 32 numbers of 16 bits (bfloat16)
 by 32 x 16, and adds the products to 16 x 16 float32. A float32 is split into two such numbers: the nearest
 one and the rest. Three instructions add all products except that of the two rests, so the relative error of a
 product is at most 2 ** -15 (of factors from 1e-30 to 1e38). What is no number stays none, and products of
-infinite factors are none. Instructions take tile registers by number, so these are constants.
+infinite factors are none. Instructions take matrix registers by number, so these are constants.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from numba.extending import intrinsic
 from epixs.lanes import LANES, LANES_TYPE, pointer_to
 
 SIDE, DEPTH = 16, 32
-"""Number of rows and columns of a tile of float32, and of products that one instruction adds to each."""
+"""Number of rows and columns of a matrix of float32, and of products that one instruction adds to each."""
 
 NAN_BITS = 0x7FC00000
 """Bits of a float32 that is no number, and of a bfloat16 in its upper half."""
@@ -35,18 +35,18 @@ _INTS = ir.VectorType(ir.IntType(32), LANES)
 
 
 def _granted() -> bool:
-    """Return whether the processor has tiles, and Linux lets this process use them."""
+    """Return whether the processor has them, and Linux lets this process use them."""
     *_, features = cpu_target.target_context.codegen().magic_tuple()  # those that numba compiles for
     if not {"+amx-tile", "+amx-bf16", "+avx512f"} <= set(str(features).split(",")) or LANES != SIDE:
         return False
     if sys.platform != "linux" or platform.machine() != "x86_64":
         return False
-    arch_prctl, request_permission, tile_data = 158, 0x1023, 18
-    return bool(ctypes.CDLL(None).syscall(arch_prctl, request_permission, tile_data) == 0)
+    arch_prctl, request_permission, matrix_data = 158, 0x1023, 18
+    return bool(ctypes.CDLL(None).syscall(arch_prctl, request_permission, matrix_data) == 0)
 
 
-TILES = _granted()
-"""Whether this process may use tile registers."""
+MATRICES = _granted()
+"""Whether this process may use matrix registers."""
 
 _SHAPES = np.zeros(64, np.uint8)  # palette 1, then the bytes of a row and the number of rows of 8 registers
 _SHAPES[0], _SHAPES[16:32:2], _SHAPES[48:56] = 1, 64, SIDE
@@ -95,18 +95,18 @@ def _on_memory(name: str) -> Any:
     return move
 
 
-clear_tile = _on_registers("tilezero", 1)
-add_tile_products = _on_registers("tdpbf16ps", 3)
-load_tile, store_tile = _on_memory("tileloadd64"), _on_memory("tilestored64")
+clear_matrix = _on_registers("tilezero", 1)
+add_matrix_products = _on_registers("tdpbf16ps", 3)
+load_matrix, store_matrix = _on_memory("tileloadd64"), _on_memory("tilestored64")
 
 
 @intrinsic
-def begin_tiles(typingctx: Any) -> Any:
-    """Give all tile registers their shape; to be undone by `end_tiles` in the same kernel."""
+def begin_matrices(typingctx: Any) -> Any:
+    """Give all matrix registers their shape; to be undone by `end_matrices` in the same kernel."""
 
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         shapes = cgutils.global_constant(
-            builder, "tile_shapes", ir.Constant(ir.ArrayType(_BYTE, _SHAPES.size), bytearray(_SHAPES))
+            builder, "matrix_shapes", ir.Constant(ir.ArrayType(_BYTE, _SHAPES.size), bytearray(_SHAPES))
         )
         _call(builder, "ldtilecfg", builder.bitcast(shapes, _BYTE.as_pointer()))
         return context.get_dummy_value()
@@ -115,8 +115,8 @@ def begin_tiles(typingctx: Any) -> Any:
 
 
 @intrinsic
-def end_tiles(typingctx: Any) -> Any:
-    """Leave the tile registers."""
+def end_matrices(typingctx: Any) -> Any:
+    """Leave the matrix registers."""
 
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         _call(builder, "tilerelease")
