@@ -35,7 +35,7 @@ _INTS = ir.VectorType(ir.IntType(32), LANES)
 
 
 def _granted() -> bool:
-    """Return whether the processor has them, and Linux lets this process use them."""
+    """Return whether the processor has matrix registers, and Linux lets this process use them."""
     *_, features = cpu_target.target_context.codegen().magic_tuple()  # those that numba compiles for
     if not {"+amx-tile", "+amx-bf16", "+avx512f"} <= set(str(features).split(",")) or LANES != SIDE:
         return False
