@@ -1,6 +1,6 @@
 """Run the protocols on real tracks and write their tables to docs/results.md.
 
-    python -m benchmarks.real_tracks --data ../shared/data
+    python -m benchmarks.real_tracks --data ../shared/data [--only mouse]
 
 Four protocols: one species with one track of each assay excluded, in four folds that exclude every
 track once; one species with one track of each biosample excluded; two species in the same units, zero-shot;
@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import re
 import shutil
 import tempfile
 import time
@@ -322,10 +323,16 @@ def main() -> None:
         "",
     ]
     page = "\n".join([*head, *parts])
-    if options.only is None and options.kinds == [*SETTINGS]:
-        (DOCS / "results.md").write_text(page, encoding="utf-8")
-    else:
+    results = DOCS / "results.md"
+    if options.kinds != [*SETTINGS]:
         print(page)
+    elif options.only is None:
+        results.write_text(page, encoding="utf-8")
+    else:
+        sections = re.split("^(?=## )", results.read_text(encoding="utf-8"), flags=re.MULTILINE)
+        title = parts[0].split("\n")[0]
+        new = [parts[0].rstrip("\n") + "\n\n" if old.startswith(title) else old for old in sections]
+        results.write_text("".join(new).rstrip("\n") + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -35,8 +35,11 @@ ENTRIES_PER_STEP, TARGETS_PER_MEMBER, MOST_BINS = 4_096, 4, 256
 ENTRIES_PER_EPOCH, MOST_PASSES = 1 << 20, 4
 """Entries per epoch, and maximum number of entries per value of the tracks."""
 
-EPOCHS, EXTENSION_EPOCHS = 16, 4
-"""Number of epochs of training, and for fitting the factors of new assays."""
+EPOCHS, MOST_EPOCHS, EXTENSION_EPOCHS = 16, 28, 4
+"""Number of epochs of training, of few tracks and of many, and for fitting the factors of new assays."""
+
+FEW_TRACKS = 40
+"""Training tracks from which on epochs grow with them: members have to see each track often enough."""
 
 
 class Context(Kind):
@@ -97,12 +100,17 @@ class Context(Kind):
         return int(model.members * each) + statistics_size(axis) + kept_size(axis)
 
     def schedule(self, axis: JointAxis, settings: Settings) -> Schedule:
-        """Plan a fixed number of entries for any genome size, because nothing is learned per position."""
+        """Plan a number of entries that does not grow with the genome: nothing is learned per position.
+
+        There are more epochs for more tracks, but not for zero-shot imputation, where more were not tried.
+        """
         training = settings.training
         batch = training.batch_size or ENTRIES_PER_STEP
         values = sum(part.n_positions[0] * len(part.training) for part in axis.parts)
         entries = min(ENTRIES_PER_EPOCH, MOST_PASSES * values)
-        return Schedule(batch, max(1, entries // batch), training.epochs or EPOCHS)
+        by_tracks = int(np.clip(EPOCHS * axis.n_training // FEW_TRACKS, EPOCHS, MOST_EPOCHS))
+        epochs = EPOCHS if wanted_assays(axis, settings.model.target) else by_tracks
+        return Schedule(batch, max(1, entries // batch), training.epochs or epochs)
 
     def working_bytes(self, axis: JointAxis, settings: Settings, batch_size: int) -> int:
         """Estimate the memory of the inputs, and of the tokens' activations and gradients."""

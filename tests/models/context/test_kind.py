@@ -257,3 +257,16 @@ def test_by_the_command_line(stores, tmp_path):
     result = CliRunner().invoke(app, ["fit-genome", model, str(stores[1]), "--out", str(tmp_path / "f.zarr")])
     assert result.exit_code == 2
     assert "one of kind context, which has no factors per position" in result.output
+
+
+def test_epochs_grow_with_tracks_but_not_for_zero_shot(stores, tmp_path):
+    kind, settings = kind_named("context"), make_settings("context")
+
+    def epochs(tracks, excluded=()):
+        labels = [(f"b{n // 10}", f"a{n % 10}") for n in range(tracks)]
+        store = write_store(tmp_path / f"{tracks}.zarr", np.ones((tracks, 8)), labels=labels, species="many")
+        axis = joint_axis([store, stores[0]] if excluded else [store], excluded)
+        return kind.schedule(axis, settings).epochs
+
+    assert [epochs(tracks) for tracks in (15, 40, 55, 80)] == [16, 16, 22, 28]
+    assert epochs(90, [("many", f"b{n}", "a2") for n in range(9)]) == 16
