@@ -38,7 +38,7 @@ ENTRIES_PER_EPOCH, MOST_PASSES = 1 << 20, 4
 EPOCHS, MOST_EPOCHS, EXTENSION_EPOCHS = 16, 28, 4
 """Number of epochs of training, of few tracks and of many, and for fitting the factors of new assays."""
 
-FEW_TRACKS = 40
+FEW_TRACKS = 30
 """Training tracks from which on epochs grow with them: members have to see each track often enough."""
 
 

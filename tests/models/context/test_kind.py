@@ -268,5 +268,5 @@ def test_epochs_grow_with_tracks_but_not_for_zero_shot(stores, tmp_path):
         axis = joint_axis([store, stores[0]] if excluded else [store], excluded)
         return kind.schedule(axis, settings).epochs
 
-    assert [epochs(tracks) for tracks in (15, 40, 55, 80)] == [16, 16, 22, 28]
+    assert [epochs(tracks) for tracks in (15, 30, 45, 80)] == [16, 16, 24, 28]
     assert epochs(90, [("many", f"b{n}", "a2") for n in range(9)]) == 16
