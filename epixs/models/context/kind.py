@@ -102,7 +102,7 @@ class Context(Kind):
     def schedule(self, axis: JointAxis, settings: Settings) -> Schedule:
         """Plan a number of entries that does not grow with the genome: nothing is learned per position.
 
-        There are more epochs for more tracks, but not for zero-shot imputation, where more were not tried.
+        There are more epochs for more tracks, but not for zero-shot imputation, where more do not help.
         """
         training = settings.training
         batch = training.batch_size or ENTRIES_PER_STEP
