@@ -44,8 +44,7 @@ def main() -> None:
             panel = options.data / "two_species" / store.stem
             epixs.ingest(panel.with_suffix(".catalog.tsv"), panel.with_suffix(".regions.bed"), store)
         started = time.monotonic()
-        # eight members, as a model that is meant for zero-shot imputation has
-        epixs.train(epixs.joint_axis(alpha), settings.replace(members=8), work / "alpha")
+        epixs.train(epixs.joint_axis(alpha), settings, work / "alpha")
         print(f"alpha alone: {time.monotonic() - started:.0f} s", flush=True)
         table = epixs.joint_axis(beta).parts[0].experiments
         for mark in options.marks:

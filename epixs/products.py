@@ -87,7 +87,10 @@ def add_weighted(weights: Any, values: Any, out: Any) -> None:
 
 
 def _apply(weights: Any, bias: Any, values: Any, out: Any, relu: bool, onto: bool, room: Any) -> None:
-    """Apply a dense layer to blocks, and add to what is in `out` if `onto`."""
+    """Apply a dense layer to blocks, and add to what is in `out` if `onto`.
+
+    Only kernels can call it: numba puts `_implementation` in its place.
+    """
     raise NotImplementedError
 
 

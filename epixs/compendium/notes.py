@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-COUNTED = ("without_width", "overlapping")
+from epixs.errors import a_few
 
-MOST_NAMED = 3
+COUNTED = ("without_width", "overlapping")
 
 Notes = Mapping[str, Any]
 """Notes on one file: numbers, and names of the first few chromosomes."""
@@ -57,21 +57,16 @@ def notes_on_files(notes: Mapping[str, Notes], uncovered: str) -> list[str]:
             f"{file} ({note.get(named.get(name, name))})" for file, note in notes.items() if note.get(name)
         ]
         if which:
-            sentences.append(f"{text.format(files=_counted(len(which), 'file'))}: {_first(which)}")
+            sentences.append(f"{text.format(files=_counted(len(which), 'file'))}: {a_few(which)}")
     odd = {name: [file for file, note in notes.items() if note.get(name)] for name in COUNTED}
     files = [*dict.fromkeys(file for one in odd.values() for file in one)]
     if files:
         which = [
             f"{file}: {in_words({name: notes[file].get(name, 0) for name in COUNTED})}" for file in files
         ]
-        sentences.append(f"unusual items in {_counted(len(files), 'file')}: {_first(which)}")
+        sentences.append(f"unusual items in {_counted(len(files), 'file')}: {a_few(which)}")
     return sentences
 
 
 def _counted(count: int, what: str) -> str:
     return f"{count:,} {what}{'s' * (count != 1)}"
-
-
-def _first(texts: list[str]) -> str:
-    more = len(texts) - MOST_NAMED
-    return "; ".join(texts[:MOST_NAMED]) + (f"; and {more:,} more" if more > 0 else "")

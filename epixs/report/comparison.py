@@ -22,7 +22,7 @@ from epixs.evaluation.columns import Signal
 from epixs.evaluation.scores import check_fit
 from epixs.evaluation.steps import to_units
 from epixs.genome.regions import Regions
-from epixs.imputation.roles import GAP_FILL, TRAINED_ON, ZERO_SHOT
+from epixs.imputation.roles import GAP_FILL, ZERO_SHOT, roles_in
 from epixs.report.figures.canvas import shown
 
 BLOCK_BINS = 1 << 20
@@ -170,10 +170,8 @@ class Comparison:
             raise self._unknown(biosample, assay, measured=len(named) > 0)
         measured = named.index[named["status"] == "ok"]
         trained = {tuple(pair) for pair in self._training["experiments"]}
-        if (biosample, joint) in trained:
-            role = TRAINED_ON
-        else:
-            role = GAP_FILL if joint in {a for _, a in trained} else ZERO_SHOT
+        pair = pd.DataFrame({"biosample": [biosample], "assay": [joint]})
+        (role,) = roles_in(pair, self.species, self._provenance)
         seen = [pair in trained for pair in zip(table["biosample"], table["joint"], strict=True)]
         usable = table[np.array(seen, bool) & (table["status"] == "ok").to_numpy()]
         average = usable.index[(usable["joint"] == joint) & (usable["biosample"] != biosample)]

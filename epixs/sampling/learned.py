@@ -316,8 +316,7 @@ def _of_the_unseen_mean(error: Doubles, members: Doubles, member: int, seen: npt
     """Estimate the same for a track that no member has seen, from one that only `member` has not.
 
     Members that have seen the track differ less than such members would, and `member` differs more from them,
-    because they have learned the track. Where two members have not seen a track, the truth, which is known
-    there, lies in the middle of both estimates (docs/accuracy.md).
+    because they have learned the track. The middle of both estimates is taken.
     """
     apart = float(np.square(members[member] - members[seen].mean(axis=0)).mean())
     if seen.sum() > 1:

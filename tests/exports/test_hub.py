@@ -239,6 +239,7 @@ def test_what_a_hub_may_hold_is_no_fault(both, tmp_path, name, old, new):
     folder = tmp_path / "hub"
     shutil.copytree(both[0], folder)
     path = folder / name
+    assert old in path.read_text()
     path.write_text(path.read_text().replace(old, new, 1))
     assert check_hub(folder) == []
 
@@ -267,6 +268,7 @@ def test_the_checker_reads_only_the_hubs_folder(panel, tmp_path):
     epixs.ingest(catalog, regions, tmp_path / "deep.zarr")
     epixs.export(tmp_path / "deep.zarr", hub=tmp_path / "hub")
     path = tmp_path / "hub" / "genomes.txt"
+    assert "chromSizes small" in path.read_text()
     path.write_text(path.read_text().replace("chromSizes small", "chromSizes /etc/passwd#"))
     assert "genome small: /etc/passwd#/small.chrom.sizes is not there" in check_hub(tmp_path / "hub")
     shown = CliRunner().invoke(app, ["verify", str(tmp_path / "hub"), "--repair"])
