@@ -10,6 +10,7 @@ import numpy.typing as npt
 from epixs.compendium.transform import STEPS_PER_UNIT
 from epixs.compiled import compiled
 from epixs.lanes import COLUMNS, LANES, difference, larger, load, root, spread, store
+from epixs.sampling.kriging import NO_EQUATIONS, Equations
 from epixs.sampling.panel import Panel, reads_of
 from epixs.sampling.scales import SMALLEST_SPREAD, Scales
 from epixs.sampling.windows import Windows
@@ -40,6 +41,8 @@ class Target:
         As in `Reads`, of this target alone.
     scale
         Expected mean and spread, arcsinh units.
+    equations
+        Equations for the weights of the tracks in a sum that predicts the target.
     windows, track
         Windows that hold its values, and its row in them; None if it was not measured.
     share, linear
@@ -53,6 +56,7 @@ class Target:
     others: Ints
     weight: Floats
     scale: Floats
+    equations: Equations = NO_EQUATIONS
     windows: Windows | None = None
     track: int = -1
     share: float = 1.0
@@ -73,15 +77,22 @@ def fill_context(
     others: Ints,
     weight: Floats,
     others_gain: Floats,
+    own_share: Floats,
+    others_share: Floats,
     own_out: Floats,
     others_out: Floats,
+    base_out: Floats,
 ) -> None:
-    """Fill in the inputs for one target at some bins: `(bin, track, radius)`, `(bin, assay, 4 * radius)`.
+    """Fill in the inputs for one target at some bins.
+
+    They have the shapes `(bin, track, radius)`, `(bin, assay, 4 * radius)` and `(bin, radius)`; the last is
+    the sum of all tracks, each multiplied by its `own_share` or `others_share`.
 
     `column` and `length` describe the piece of each bin, and `offset` its place in the piece. Values are
     standardised by their track's mean and spread, in steps, and multiplied by its gain.
     """
     n, size = offset.size, radii.size
+    base_out[:] = 0
     for slot in range(own.size):
         track = own[slot]
         if track < 0:
@@ -93,7 +104,9 @@ def fill_context(
                 low = max(0, offset[i] - radii[s])
                 high = min(length[i], offset[i] + radii[s] + 1)
                 total = np.int32(sums[track, column[i] + high] - sums[track, column[i] + low])
-                own_out[i, slot, s] = (total / np.float32(high - low) - mean[track]) * factor
+                value = (total / np.float32(high - low) - mean[track]) * factor
+                own_out[i, slot, s] = value
+                base_out[i, s] += own_share[slot] * value
     added = np.empty((3, n), np.float32)
     largest = np.empty(n, np.float32)
     for slot in range(others.shape[0]):
@@ -118,6 +131,7 @@ def fill_context(
                     added[1, i] += share * value
                     added[2, i] += value * value
                     largest[i] = max(largest[i], value)
+                    base_out[i, s] += others_share[slot, k] * value
             for i in range(n):
                 if count == 0:
                     for j in range(4):
@@ -143,15 +157,19 @@ def fill_columns(
     own: Ints,
     others: Ints,
     weight: Floats,
+    own_share: Floats,
+    others_share: Floats,
     own_out: Floats,
     others_out: Floats,
+    base_out: Floats,
 ) -> None:
     """Fill in the inputs for one target at `COLUMNS` neighbouring bins of a piece, from `offset` on.
 
-    The numbers are those of `fill_context`, as `(track, radius, bin)` and `(assay, 4 * radius, bin)`. Bins
-    beyond the end of the piece get the numbers of its last bin.
+    The numbers are those of `fill_context`, as `(track, radius, bin)`, `(assay, 4 * radius, bin)` and
+    `(radius, bin)`. Bins beyond the end of the piece get the numbers of its last bin.
     """
     size = radii.size
+    base_out[:] = 0
     values = np.empty(COLUMNS, np.float32)
     for slot in range(own.size):
         track = own[slot]
@@ -163,6 +181,7 @@ def fill_columns(
             at = (slot * size + s) * COLUMNS
             for i in range(0, COLUMNS, LANES):
                 store(own_out, at + i, load(values, i))
+            _add_share(base_out, s * COLUMNS, own_share[slot], values)
     nothing = spread(np.float32(0))
     for slot in range(others.shape[0]):
         for s in range(size):
@@ -186,6 +205,7 @@ def fill_columns(
                     store(others_out, at + step, weighted + share * value)
                     store(others_out, at + 2 * step, squares + value * value)
                     store(others_out, at + 3 * step, larger(largest, value))
+                _add_share(base_out, s * COLUMNS, others_share[slot, k], values)
                 count += np.float32(1)
                 weights += weight[slot, k]
             for i in range(0, COLUMNS, LANES):
@@ -199,6 +219,14 @@ def fill_columns(
                 store(others_out, at, average)
                 store(others_out, at + step, load(others_out, at + step) / spread(weights))
                 store(others_out, at + 2 * step, root(larger(variance, nothing)))
+
+
+@compiled()
+def _add_share(out: Floats, first: int, share: np.float32, values: Floats) -> None:
+    """Add a share of some values to others, from the `first` on."""
+    if share != 0:
+        for i in range(0, COLUMNS, LANES):
+            store(out, first + i, load(out, first + i) + spread(share) * load(values, i))
 
 
 @compiled()
@@ -224,15 +252,23 @@ def _fill_means(
 
 def read_context(
     panel: Panel, windows: Windows, piece: npt.NDArray[np.int64], offset: npt.NDArray[np.int64],
-    target: Target, own_out: Floats, others_out: Floats, gain: Floats | None = None,
+    target: Target, own_out: Floats, others_out: Floats, base_out: Floats, gain: Floats | None = None,
+    within: tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]] | None = None,
 ) -> None:  # fmt: skip
-    """Fill in the inputs for one target at bins of `windows`, as `fill_context` does."""
+    """Fill in the inputs for one target at bins of `windows`, as `fill_context` does.
+
+    Nothing is read outside `within`: for each bin, the first bin of its piece that is read, and their number;
+    all by default.
+    """
     gain = np.ones(panel.mean.size, np.float32) if gain is None else gain
     steps = np.float32(STEPS_PER_UNIT)
     spread = np.maximum(panel.spread, np.float32(SMALLEST_SPREAD)) * steps
+    first, length = within or (np.zeros_like(offset), windows.length[piece])
+    column = windows.column[piece] + first
     fill_context(
-        windows.sums, windows.column[piece], windows.length[piece], offset, RADII, panel.mean * steps, spread,
-        target.own, gain[target.own], target.others, target.weight, gain[target.others], own_out, others_out,
+        windows.sums, column, length, offset - first, RADII, panel.mean * steps, spread,
+        target.own, gain[target.own], target.others, target.weight, gain[target.others],
+        *target.equations.weights(target.own, target.others), own_out, others_out, base_out,
     )  # fmt: skip
 
 
@@ -247,6 +283,7 @@ def targets_of(
     return [
         Target(
             at, int(biosample[n]), int(assay[n]), reads.own[n], reads.others[n], reads.weight[n], scale[n],
+            panel.correlations.equations(int(biosample[n]), int(assay[n]), reads.own[n], reads.others[n]),
             windows, n,
         )
         for n in range(biosample.size)

@@ -32,6 +32,7 @@ from epixs.sampling.windows import Windows
 Floats = npt.NDArray[np.float32]
 Ints = npt.NDArray[np.int32]
 Mask = npt.NDArray[np.bool_]
+Places = tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]
 
 RUN_BINS, RUN_SPAN = 8, 256
 """Number of bins drawn together, and of bins they are spread over: neighbours share fetches from memory."""
@@ -149,6 +150,7 @@ class ContextSampler(Closing):
             "own_assay": InputSpec("int32", (None, self._own)),
             "others": InputSpec("float32", (None, n, self._assays, SUMMARIES * size)),
             "others_assay": InputSpec("int32", (None, self._assays)),
+            "base": InputSpec("float32", (None, n, size)),
             "target": InputSpec("int32", (None,)),
             "scale": InputSpec("float32", (None, 2)),
             "share": InputSpec("float32", (None,)),
@@ -182,8 +184,10 @@ class ContextSampler(Closing):
                 seen = ~self.held[at][member]
                 track = self._track(at, seen, generator)
                 target = dataclasses.replace(self._training_target(at, track), windows=pool[at])
-                target, gain = self._misread(target, seen, generator)
-                self._fill(batch, row, target, member, pool[at], self._runs(pool[at], generator), gain)
+                target, gain, hidden = self._misread(target, seen, generator)
+                where = self._runs(pool[at], generator)
+                within = self._within(target, hidden, pool[at], where, generator)
+                self._fill(batch, row, target, member, pool[at], where, gain, within)
                 batch.weight[row] *= self._weights[at][track]
             return batch
 
@@ -265,7 +269,7 @@ class ContextSampler(Closing):
         return Target(
             at, int(panel.biosample[track]), int(panel.assay[track]), reads.own[track], reads.others[track],
             reads.weight[track], species.scales.without_track[track] if scale is None else scale,
-            species.windows, track,
+            species.equations[track], species.windows, track,
         )  # fmt: skip
 
     def _track(self, at: int, seen: Mask, generator: np.random.Generator) -> int:
@@ -274,14 +278,20 @@ class ContextSampler(Closing):
         in_focus = focus.any() and generator.random() < FOCUS_SHARE
         return int(generator.choice(np.flatnonzero(focus if in_focus else seen)))
 
-    def _misread(self, target: Target, seen: Mask, generator: np.random.Generator) -> tuple[Target, Floats]:
-        """Leave out some of the tracks read for a training target, and draw factors for all tracks."""
+    def _misread(
+        self, target: Target, seen: Mask, generator: np.random.Generator
+    ) -> tuple[Target, Floats, bool]:
+        """Leave out some of the tracks read for a training target, and draw factors for all tracks.
+
+        The last result tells whether the target's assay is hidden from its species.
+        """
         species = self.species[target.at]
         panel, scale = species.panel, target.scale
         gain = np.exp(GAIN * generator.standard_normal(panel.mean.size)).astype(np.float32)
         own = np.where(generator.random(target.own.size) < OWN_DROPPED, -1, target.own).astype(np.int32)
         in_focus = self._focus[target.at][target.track]
-        if self.episodes and generator.random() < (FOCUS_EPISODES if in_focus else self.episodes):
+        hidden = self.episodes > 0 and generator.random() < (FOCUS_EPISODES if in_focus else self.episodes)
+        if hidden:
             seen = seen & (panel.assay != target.assay)
             scale = species.scales.without_assay[target.track]
         kept = generator.random(len(species.part.biosamples)) >= BIOSAMPLES_DROPPED
@@ -289,11 +299,29 @@ class ContextSampler(Closing):
         left = np.where(_among(others, kept[panel.biosample]), others, -1)
         others = np.where((left < 0).all(axis=1, keepdims=True), others, left)
         rest = dataclasses.replace(target, own=own, others=others.astype(np.int32), scale=scale)
-        return without(rest, seen), gain
+        return without(rest, seen), gain, hidden
 
-    def _runs(
-        self, windows: Windows, generator: np.random.Generator
-    ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    def _within(
+        self, target: Target, hidden: bool, windows: Windows, where: Places, generator: np.random.Generator
+    ) -> Places | None:
+        """Draw the bins around each bin that are read, as many as a region of some species has.
+
+        Little can be read around a bin in short regions. A network that imputes them must know that, even if
+        it has seen the assay in long ones only. So the species is one that lacks the assay if it is hidden.
+        """
+        sizes = [one.windows.length for one in self.species]
+        known = [at for at, size in enumerate(sizes) if size.size]
+        lacking = [at for at in known if hidden and not (self.species[at].panel.assay == target.assay).any()]
+        at = int(generator.choice(lacking or known))
+        if at == target.at:
+            return None
+        piece, offset = where
+        drawn = generator.choice(sizes[at], offset.size, p=sizes[at] / sizes[at].sum())
+        length = np.minimum(drawn, windows.length[piece])
+        before = (generator.random(offset.size) * length).astype(np.int64)
+        return np.clip(offset - before, 0, windows.length[piece] - length), length
+
+    def _runs(self, windows: Windows, generator: np.random.Generator) -> Places:
         """Draw bins in groups of neighbours, and return the piece and offset of each."""
         sizes = windows.high - windows.low
         ends = np.cumsum(sizes)
@@ -316,14 +344,14 @@ class ContextSampler(Closing):
             piece = np.searchsorted(ends, drawn, side="right")
             offset = drawn - np.concatenate([[0], ends])[piece] + windows.low[piece]
             rows = slice(number * each, (number + 1) * each)
-            self._fill(batch, rows, target, member, windows, (piece, offset), None)
+            self._fill(batch, rows, target, member, windows, (piece, offset))
         return batch
 
     def _empty(self, targets: int, bins: int) -> Batch:
         """Make an empty batch to fill in."""
         inputs: dict[str, Any] = {}
         for name, spec in self.input_specs.items():
-            inner = [bins, *spec.shape[2:]] if len(spec.shape) == 4 else spec.shape[1:]
+            inner = [bins, *spec.shape[2:]] if len(spec.shape) > 2 else spec.shape[1:]
             shape = [targets, *(int(n) for n in inner if n is not None)]
             inputs[name] = np.full(shape, 0 if spec.dtype == "float32" else -1, spec.dtype)
         labels = np.zeros((2, targets, bins), np.int32)
@@ -332,7 +360,7 @@ class ContextSampler(Closing):
 
     def _fill(
         self, batch: Batch, rows: int | slice, target: Target, member: int, windows: Windows,
-        where: tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]], gain: Floats | None,
+        where: Places, gain: Floats | None = None, within: Places | None = None,
     ) -> None:  # fmt: skip
         """Fill in rows of a batch from `windows`: one row of many bins, or many rows of one bin each."""
         species, inputs = self.species[target.at], batch.inputs
@@ -342,7 +370,8 @@ class ContextSampler(Closing):
         own, others = inputs["own"][rows], inputs["others"][rows]
         own = own.reshape(-1, *own.shape[-2:])[:, :n_own]
         others = others.reshape(-1, *others.shape[-2:])[:, :n_assays]
-        read_context(panel, windows, piece, offset, target, own, others, gain)
+        base = inputs["base"][rows].reshape(-1, RADII.size)
+        read_context(panel, windows, piece, offset, target, own, others, base, gain, within)
         inputs["own_assay"][rows, :n_own] = np.where(target.own >= 0, panel.assay[target.own], -1)
         first = target.others.max(axis=1)
         inputs["others_assay"][rows, :n_assays] = np.where(first >= 0, panel.assay[first], -1)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
 from epixs.compendium.transform import STEPS_PER_UNIT
+from epixs.sampling.kriging import Correlations
 from epixs.sampling.windows import Windows
 
 Ints = npt.NDArray[np.int32]
@@ -43,6 +45,11 @@ class Panel:
     mean: Floats
     spread: Floats
     likeness: Floats
+
+    @functools.cached_property
+    def correlations(self) -> Correlations:
+        """Sums of the correlations, for weighted sums of tracks."""
+        return Correlations(self.biosample, self.assay, self.likeness)
 
     def weights(self, biosample: int, assay: int) -> Floats:
         """Compute the weight of each other biosample's track for a pair.

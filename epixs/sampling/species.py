@@ -12,6 +12,7 @@ import pandas as pd
 from epixs.axis.axis import JointAxis, SpeciesAxis
 from epixs.compendium.read import open_signal
 from epixs.sampling.around import HALO
+from epixs.sampling.kriging import Equations
 from epixs.sampling.panel import Panel, Reads, panel_of, reads_of
 from epixs.sampling.scales import Scales, fit_scales
 from epixs.sampling.stretches import POOLS_AT_ONCE, STRETCH_BINS, Spans
@@ -35,8 +36,8 @@ class Species:
         Statistics of the tracks, and the expected mean and spread of other tracks.
     windows
         The tracks in memory.
-    reads
-        The tracks that are read for each track as a target.
+    reads, equations
+        The tracks that are read for each track as a target, and the equations for their weights in a sum.
     """
 
     part: SpeciesAxis
@@ -44,6 +45,7 @@ class Species:
     scales: Scales
     windows: Windows
     reads: Reads
+    equations: list[Equations]
 
 
 def tracks_of(part: SpeciesAxis) -> pd.DataFrame:
@@ -85,12 +87,13 @@ def load_species(
         panel or panel_of(read, *labels_of(axis, part, tracks_of(part)))
         for part, read, panel in zip(axis.parts, windows, known or [None] * len(axis.parts), strict=True)
     ]
-    return [
-        Species(part, panel, scales, read, reads_of(panel, panel.biosample, panel.assay))
-        for part, panel, scales, read in zip(
-            axis.parts, panels, scales_of(axis, panels), windows, strict=True
-        )
-    ]
+    species = []
+    for part, panel, scales, read in zip(axis.parts, panels, scales_of(axis, panels), windows, strict=True):
+        reads = reads_of(panel, panel.biosample, panel.assay)
+        tracks = zip(panel.biosample.tolist(), panel.assay.tolist(), reads.own, reads.others, strict=True)
+        equations = [panel.correlations.equations(*track) for track in tracks]
+        species.append(Species(part, panel, scales, read, reads, equations))
+    return species
 
 
 def scales_of(axis: JointAxis, panels: Sequence[Panel]) -> list[Scales]:

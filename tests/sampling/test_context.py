@@ -1,5 +1,7 @@
 """What is read around a bin, against an oracle in plain NumPy; and what is never read."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 
@@ -52,7 +54,9 @@ def test_what_is_read_is_what_plain_numpy_reads(axis, sampler):
     offset = bins - np.array([0, 2000, 2900])[piece]
     own = np.empty((bins.size, target.own.size, RADII.size), np.float32)
     others = np.empty((bins.size, target.others.shape[0], 4 * RADII.size), np.float32)
-    read_context(species.panel, species.windows, piece, offset, target, own, others)
+    base = np.empty((bins.size, RADII.size), np.float32)
+    read_context(species.panel, species.windows, piece, offset, target, own, others, base)
+    shares = target.equations.weights(target.own, target.others)
     assert {LABELS[track] for track in target.own if track >= 0} == {("b1", "a0"), ("b1", "a1")}
     z = (signal - signal.mean(axis=1, keepdims=True)) / signal.std(axis=1, keepdims=True)
     for i, bin in enumerate(bins):
@@ -65,6 +69,9 @@ def test_what_is_read_is_what_plain_numpy_reads(axis, sampler):
                 weights = target.weight[slot, known]
                 summary = [values.mean(), np.average(values, weights=weights), values.std(), values.max()]
                 np.testing.assert_allclose(others[i, slot, s :: RADII.size], summary, atol=2e-3)
+            every = zip(np.append(target.own, target.others), np.concatenate([*shares], None), strict=True)
+            total = sum(share * around(z[track], bin, radius) for track, share in every if track >= 0)
+            np.testing.assert_allclose(base[i, s], total, atol=2e-3)
 
 
 def test_a_batch_depends_on_seed_epoch_and_step_alone(axis, sampler):
@@ -104,7 +111,7 @@ def test_nothing_of_a_target_is_read_for_it(axis, tmp_path, label):
     mine = (one.biosample[:, 0] == int(label[0][1])) & (one.assay[:, 0] == int(label[1][1]))
     assert 0 < mine.sum() < 40
     np.testing.assert_array_equal(one.assay, two.assay)
-    for name in ("own", "own_assay", "others", "others_assay", "target"):
+    for name in ("own", "own_assay", "others", "others_assay", "base", "target"):
         np.testing.assert_allclose(one.inputs[name][mine], two.inputs[name][mine], atol=1e-5)
     np.testing.assert_allclose(one.inputs["scale"][mine], two.inputs["scale"][mine], rtol=1e-4)
     assert not np.allclose(one.inputs["own"][~mine], two.inputs["own"][~mine])
@@ -157,7 +164,7 @@ def test_whole_tracks_are_held_out_of_everything(axis):
 def test_in_episodes_an_assay_is_hidden_from_its_whole_species(axis, tmp_path):
     second = write(tmp_path / "human.zarr", species="human", seed=1)
     joint = joint_axis([axis.parts[0].source, second])
-    with ContextSampler(joint, targets=200, bins=8, episodes=0.999, held_share=0) as hidden:
+    with ContextSampler(joint, targets=200, bins=8, episodes=0.999999, held_share=0) as hidden:
         inputs = hidden.batch(0, 0).inputs
     assays = np.concatenate([inputs["own_assay"], inputs["others_assay"]], axis=1)
     assert not (assays == inputs["target"][:, None]).any()
@@ -177,3 +184,44 @@ def test_missing_bins_have_no_weight(tmp_path):
         np.isfinite(array).all() for array in (batch.value, batch.inputs["own"], batch.inputs["others"])
     )
     assert missing.any()
+
+
+def test_reading_within_some_bins_is_reading_a_region_of_them(sampler):
+    """Bin 700 of a region, of which 600 to 899 are read, is bin 100 of a region of 300 bins."""
+    species = sampler.species[0]
+    target = targets_of(species.panel, species.scales, 0, np.array([1], np.int32), np.array([2], np.int32))[0]
+
+    def read(windows, offset, within=None):
+        own = np.empty((1, target.own.size, RADII.size), np.float32)
+        others = np.empty((1, target.others.shape[0], 4 * RADII.size), np.float32)
+        base, piece = np.empty((1, RADII.size), np.float32), np.array([0])
+        read_context(
+            species.panel, windows, piece, np.array([offset]), target, own, others, base, None, within
+        )
+        return np.concatenate([own, others, base], None)
+
+    whole = species.windows
+    part = dataclasses.replace(whole, column=np.array([600]), length=np.array([300]))
+    within = np.array([600]), np.array([300])
+    np.testing.assert_array_equal(read(whole, 700, within), read(part, 100))
+    assert not np.allclose(read(whole, 700), read(part, 100))
+    np.testing.assert_array_equal(read(whole, 700), read(whole, 700, (np.array([0]), np.array([2000]))))
+
+
+def test_a_hidden_assay_is_read_in_regions_as_long_as_where_it_is_absent(axis, tmp_path):
+    """Of regions of 8 bins, means over 10 and over 5,000 bins to each side are all the same."""
+    labels = [label for label in LABELS if label[1] != "a0"]
+    short = [("chr1", start, start + 25 * 8) for start in range(0, 25 * 3000, 25 * 8)]
+    values = planted(1, 3, 3)[: len(labels)]
+    lacking = write_store(tmp_path / "short.zarr", values, labels=labels, regions=short, species="human")
+    joint = joint_axis([axis.parts[0].source, lacking])
+    with ContextSampler(
+        joint, targets=200, bins=8, episodes=0.999999, held_share=0, focus=["a0"], seed=1
+    ) as made:
+        inputs = made.batch(0, 0).inputs
+    wanted = inputs["target"] == joint.assay_index(["a0"])[0]
+    far = np.abs(inputs["own"][..., 2] - inputs["own"][..., -1]).max(axis=(1, 2))
+    hidden = wanted & ~(inputs["others_assay"] == inputs["target"][:, None]).any(axis=1)
+    assert hidden.sum() > 20
+    np.testing.assert_allclose(far[hidden], 0, atol=1e-5)
+    assert (far[~wanted] > 0.01).any()

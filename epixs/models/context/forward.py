@@ -86,8 +86,8 @@ class ForTarget(NamedTuple):
         Expected mean and spread, arcsinh units.
     share, linear
         Factor of the networks' prediction, and weights of the own tracks that are added to it.
-    same
-        Index in `others` of the target's own assay, whose average is added; -1 if there is none.
+    own_share, others_share
+        Weights of the tracks in the sum from which the networks predict the difference.
     """
 
     own: Ints
@@ -101,7 +101,8 @@ class ForTarget(NamedTuple):
     scale: Floats
     share: np.float32
     linear: Floats
-    same: int
+    own_share: Floats
+    others_share: Floats
 
     @property
     def tracks(self) -> Ints:
@@ -123,6 +124,7 @@ class Scratch(NamedTuple):
 
     own: Floats
     others: Floats
+    base: Floats
     first: Floats
     tokens: Floats
     logits: Floats
@@ -151,8 +153,8 @@ class Forward:
         tracks = np.concatenate([own, others.max(axis=1, initial=-1)])
         assays = np.where(tracks >= 0, panel.assay[tracks], 0)
         source, asks = raw["assay"][:, assays], raw["assay"][:, target.assay]  # (K, J, d), (K, d)
-        same = np.flatnonzero(((tracks >= 0) & (assays == target.assay))[own.size :])
-        asks = asks if same.size else asks + raw["absent"]
+        is_absent = not ((tracks >= 0) & (assays == target.assay))[own.size :].any()
+        asks = asks + raw["absent"] if is_absent else asks
         side = np.where(np.arange(assays.size) < own.size, 1.0, -1.0)
         wide = np.broadcast_to(asks[:, None], source.shape)
         sides = np.broadcast_to(side[:, None], (*source.shape[:2], 1))
@@ -171,7 +173,7 @@ class Forward:
             np.asarray(target.scale, np.float32),
             np.float32(target.share),
             np.zeros(own.size, np.float32) if target.linear is None else target.linear[present[0]],
-            int(same[0]) if same.size else -1,
+            *target.equations.weights(own, others),
         )  # fmt: skip
 
     def predict(self, windows: Windows, mean: Floats, spread: Floats, target: ForTarget) -> Floats:
@@ -195,8 +197,8 @@ class Forward:
         widest, n_tokens = int(weights.widths[1:].max()), n_own + n_others
         room = room_for(max(int(weights.widths.max()), SUMMARIES * RADII.size), n_tokens)
         return Scratch(
-            aligned(n_own, RADII.size), aligned(n_others, SUMMARIES * RADII.size), aligned(n_tokens, token),
-            aligned(n_tokens, token), aligned(n_tokens, heads),
+            aligned(n_own, RADII.size), aligned(n_others, SUMMARIES * RADII.size), aligned(RADII.size),
+            aligned(n_tokens, token), aligned(n_tokens, token), aligned(n_tokens, heads),
             aligned(int(weights.widths[0])), aligned(2, widest), aligned(), room,
         )  # fmt: skip
 
@@ -210,8 +212,9 @@ def forward_of(model: Any, in_matrices: bool = MATRICES) -> Forward:
     }
     members, heads, token = model.members, model.heads, model.token
     of_tokens = in_matrices and token >= MATRIX_TOKEN
-    pooled = raw["pooled/kernel"].reshape(members, heads, token, -1)
-    behind = [padded(pooled, axis=2).reshape(members, -1, pooled.shape[3])]
+    pooled, base = np.split(raw["pooled/kernel"], [heads * token], axis=1)
+    pooled = padded(pooled.reshape(members, heads, token, -1), axis=2).reshape(members, -1, pooled.shape[2])
+    behind = [np.concatenate([pooled, base], axis=1)]
     behind += [padded(raw[f"{name}/kernel"], axis=1) for name in [*_behind(raw), "signal"]]
     *behind, readout = behind
     widths = [behind[0].shape[1], *(padded(kernel).shape[2] for kernel in behind)]
@@ -256,25 +259,19 @@ def _predict(
     out: Floats,
 ) -> None:
     """Predict all pieces, block by block."""
-    done, members, n_radii = 0, np.float32(weights.token.shape[0]), radii.size
+    done, members = 0, np.float32(weights.token.shape[0])
     for piece in range(low.size):
         for first in range(low[piece], high[piece], COLUMNS):
             fill_columns(
                 sums, column[piece], length[piece], first, radii, mean, factor,
-                target.own, target.others, target.weight, scratch.own, scratch.others,
+                target.own, target.others, target.weight, target.own_share, target.others_share,
+                scratch.own, scratch.others, scratch.base,
             )  # fmt: skip
             scratch.sum[:] = 0
             for member in range(weights.token.shape[0]):
                 _add_member(member, weights, target, scratch)
             for i in range(min(COLUMNS, high[piece] - first)):
-                value = scratch.sum[i] / members
-                if target.same >= 0:
-                    average, weighted = (
-                        scratch.others[target.same, 0, i],
-                        scratch.others[target.same, n_radii, i],
-                    )
-                    value += (average + weighted) * np.float32(0.5)
-                value *= target.share
+                value = (scratch.sum[i] / members + scratch.base[0, i]) * target.share
                 for j in range(target.linear.size):
                     value += scratch.own[j, 0, i] * target.linear[j]
                 out[done] = value * target.scale[1] + target.scale[0]
@@ -293,6 +290,7 @@ def _add_member(member: int, weights: Weights, target: ForTarget, scratch: Scrat
     multiply(target.asked[member], nothing, tokens, logits, False, room)
     _softmax(logits, weights.heads)
     _pool(tokens, logits, target.gate[member], scratch.pooled, weights.heads)
+    scratch.pooled[-len(scratch.base) :] = scratch.base
     bias_at, values = 0, scratch.pooled
     for layer in range(weights.widths.size - 1):
         units = weights.widths[layer + 1]

@@ -95,7 +95,7 @@ class Context(Kind):
         each = (len(axis.assays) + 1) * d
         each += (SUMMARIES + 1) * RADII.size * token + 2 * (d + 1) * token + (token + 1) * token
         each += (d + 1) * keys + token * keys + (3 * d + 2) * token
-        each += heads * token * hidden[0] + (d + 1) * hidden[0]
+        each += (heads * token + RADII.size) * hidden[0] + (d + 1) * hidden[0]
         each += sum((a + 1) * b for a, b in zip(hidden, (*hidden[1:], 1), strict=True))
         return int(model.members * each) + statistics_size(axis) + kept_size(axis)
 

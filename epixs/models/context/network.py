@@ -3,8 +3,9 @@
 Each track (or summary of an assay's tracks in other biosamples) is a token: its standardised means around the
 bin and the factors of its assay pass two dense layers, independent of the target. Heads then weigh the tokens
 by attention, with a query from the target's assay, and pool them. Dense layers turn the pooled tokens into
-the target's standardised value, or into its difference from the average of the target's own assay if the
-species has that assay. The expected mean and spread of the target turn the value into arcsinh units.
+the target's standardised value, or, if the species has the target's assay, into its difference from the best
+weighted sum of tracks (`sampling.kriging`). The expected mean and spread of the target turn the value into
+arcsinh units.
 
 Several such networks, the members, are trained side by side, each on its own share of the targets. The
 model's prediction is their mean.
@@ -127,10 +128,10 @@ class ContextNetwork(keras.Model):
     Shapes
     ------
     A dict of `own` `(G, N, track, radius)`, `own_assay` `(G, track)`, `others` `(G, N, assay, 4 * radius)`,
-    `others_assay` `(G, assay)`, `target` `(G,)`, `scale` `(G, 2)`, `share` `(G,)`, `linear` `(G, track)` and
-    `member` `(G,)` -> float32 `(G, N, 1)`, arcsinh units: `scale[0] + scale[1] * (share * networks + own at
-    the bin @ linear)`. In training, the first `G / members` targets are the first member's, and so on.
-    Otherwise `member` chooses whose prediction is returned; -1 is the mean of all.
+    `others_assay` `(G, assay)`, `base` `(G, N, radius)`, `target` `(G,)`, `scale` `(G, 2)`, `share` `(G,)`,
+    `linear` `(G, track)` and `member` `(G,)` -> float32 `(G, N, 1)`, arcsinh units: `scale[0] + scale[1] *
+    (share * networks + own at the bin @ linear)`. In training, the first `G / members` targets are the first
+    member's, and so on. Otherwise `member` chooses whose prediction is returned; -1 is the mean of all.
     """
 
     def __init__(
@@ -193,7 +194,7 @@ class ContextNetwork(keras.Model):
         self.query = dense("query", d, heads * KEYS)
         self.key = dense("key", token, heads * KEYS, bias=False)
         self.gate = dense("gate", 3 * d + 1, token, gain=0.3)
-        self.pooled = dense("pooled", heads * token, hidden[0], bias=False)
+        self.pooled = dense("pooled", heads * token + radii, hidden[0], bias=False)
         self.of_target = dense("target", d, hidden[0], gain=0.5)
         self.layers_behind = [
             dense(f"hidden_{i}", a, b) for i, (a, b) in enumerate(itertools.pairwise(hidden), 2)
@@ -248,8 +249,8 @@ class ContextNetwork(keras.Model):
     def standardised(self, inputs: dict[str, Any]) -> Any:
         """Predict standardised values, `(members, g, N, 1)`, from inputs `(members or 1, g, ...)`."""
         target = self._factors_of(inputs["target"])  # (K, g, d)
-        same = self._same(inputs)
-        is_absent = 1.0 - tf.reduce_max(same, axis=2, keepdims=True)  # (K or 1, g, 1)
+        same = inputs["others_assay"] == tf.cast(inputs["target"], inputs["others_assay"].dtype)[..., None]
+        is_absent = 1.0 - tf.cast(tf.reduce_any(same, axis=2, keepdims=True), tf.float32)  # (K or 1, g, 1)
         target += is_absent * self.absent[:, None]
         assays = tf.concat([inputs["own_assay"], inputs["others_assay"]], axis=2)
         n_own = tf.shape(inputs["own_assay"])[2]
@@ -267,20 +268,12 @@ class ContextNetwork(keras.Model):
         pooled = tf.matmul(weights, tokens * gate[:, :, None], transpose_a=True)  # (K, g, N, H, T)
         shape = tf.shape(pooled)
         pooled = tf.reshape(pooled, tf.concat([shape[:3], [self.heads * self.token]], 0))
+        base = tf.broadcast_to(inputs["base"], tf.concat([shape[:3], [self.radii]], 0))
+        pooled = tf.concat([pooled, base], axis=3)
         hidden = tf.nn.relu(self.pooled(pooled) + self.of_target(target)[:, :, None])
         for layer in self.layers_behind:
             hidden = tf.nn.relu(layer(hidden))
-        return self.readout(hidden) + self._average(inputs, same)
-
-    def _same(self, inputs: dict[str, Any]) -> Any:
-        """Mark the averages of the target's own assay, `(members or 1, g, assay)`: 1 or 0."""
-        target = tf.cast(inputs["target"], inputs["others_assay"].dtype)
-        return tf.cast(inputs["others_assay"] == target[..., None], tf.float32)
-
-    def _average(self, inputs: dict[str, Any], same: Any) -> Any:
-        """Average the plain and the weighted mean of the target's own assay: `(K or 1, g, N, 1)`."""
-        mean, weighted = inputs["others"][..., :1], inputs["others"][..., self.radii : self.radii + 1]
-        return tf.reduce_sum((mean + weighted) / 2 * same[:, :, None, :, None], axis=3)
+        return self.readout(hidden) + inputs["base"][..., :1]
 
     def _factors_of(self, assay: Any) -> Any:
         """Look up the factors of assays `(members or 1, ...)`; those of -1 are arbitrary and not used."""

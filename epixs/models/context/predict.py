@@ -238,8 +238,9 @@ def predictor_by(
                 n = block.stop - begin
                 own = np.empty((n, target.own.size, RADII.size), np.float32)
                 others = np.empty((n, target.others.shape[0], SUMMARIES * RADII.size), np.float32)
-                read_context(panel, windows, piece[block], offset[block], target, own, others)
-                inputs = fixed | {"own": own, "others": others}
+                base = np.empty((n, RADII.size), np.float32)
+                read_context(panel, windows, piece[block], offset[block], target, own, others, base)
+                inputs = fixed | {"own": own, "others": others, "base": base}
                 batch = {name: tf.constant(np.asarray(value)[None]) for name, value in inputs.items()}
                 predicted[row, block] = call(batch)
         return predicted

@@ -35,14 +35,16 @@ def some_panel():
     generator = np.random.default_rng(6)
     biosample, assay = np.array(LABELS, np.int32).T
     mean, spread = generator.uniform(0.2, 0.5, (2, len(LABELS))).astype(np.float32)
-    return Panel(biosample.copy(), assay.copy(), mean, spread, np.eye(len(LABELS), dtype=np.float32))
+    likeness = np.corrcoef(generator.normal(size=(len(LABELS), 5)) + 1).astype(np.float32)
+    return Panel(biosample.copy(), assay.copy(), mean, spread, likeness)
 
 
 def a_target(own, others):
     others = np.array(others, np.int32)
     weight = np.where(others >= 0, np.random.default_rng(7).uniform(0.5, 2, others.shape), 0)
-    scale = np.array([0.5, 2.0], np.float32)
-    return Target(0, 1, 2, np.array(own, np.int32), others, weight.astype(np.float32), scale)
+    own, scale = np.array(own, np.int32), np.array([0.5, 2.0], np.float32)
+    equations = some_panel().correlations.equations(1, 2, own, others)
+    return Target(0, 1, 2, own, others, weight.astype(np.float32), scale, equations)
 
 
 TARGETS = {
@@ -85,11 +87,13 @@ def by_keras(model, windows, panel, target):
     offset = np.concatenate([np.arange(a, b) for a, b in zip(windows.low, windows.high, strict=True)])
     own = np.empty((offset.size, target.own.size, RADII.size), np.float32)
     others = np.empty((offset.size, len(target.others), SUMMARIES * RADII.size), np.float32)
-    read_context(panel, windows, piece, offset, target, own, others)
+    base = np.empty((offset.size, RADII.size), np.float32)
+    read_context(panel, windows, piece, offset, target, own, others, base)
     like = target.others.max(axis=1)
     inputs = {
         "own": own,
         "others": others,
+        "base": base,
         "own_assay": np.where(target.own >= 0, panel.assay[target.own], -1),
         "others_assay": np.where(like >= 0, panel.assay[like], -1),
         "target": np.array(target.assay),

@@ -1,0 +1,132 @@
+"""Weighted sums of tracks, beside the textbook equations; and what has no influence on them."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from epixs.sampling.kriging import LEVELS, MOST_TRACKS, NOISE, PULL, Correlations
+
+LABELS = [(b, a) for b in range(4) for a in range(5) if (b + a) % 4]
+
+
+def some_correlations(labels=LABELS, seed=0):
+    """Correlations of tracks that share something within biosamples, and within assays."""
+    generator = np.random.default_rng(seed)
+    biosample, assay = np.array(labels, np.int32).T
+    rows = generator.normal(size=(4, 300))[biosample % 4] + 2 * generator.normal(size=(5, 300))[assay % 5]
+    likeness = np.corrcoef(rows + generator.normal(size=rows.shape)).astype(np.float32)
+    return biosample.copy(), assay.copy(), likeness
+
+
+def expected_correlations(biosample, assay, likeness, pair):
+    """The same as `Correlations`, pair by pair: all tracks and, last, the target."""
+    n = len(biosample)
+    tracks = [t for t in range(n) if (biosample[t], assay[t]) != pair]
+    couples = [(s, t) for s in tracks for t in tracks if s < t]
+    within = [(s, t) for s, t in couples if biosample[s] == biosample[t]]
+    between = [(s, t) for s, t in couples if assay[s] == assay[t]]
+
+    def mean(couples, towards, strength):
+        values = [float(likeness[s, t]) for s, t in couples]
+        return (sum(values) + strength * towards) / (len(values) + strength)
+
+    all_within, usual = mean(within, 0.0, 1e-9), mean(between, 0.0, 1e-9)
+    level = {
+        a: np.clip(mean([c for c in between if assay[c[0]] == a], usual, PULL), *LEVELS) for a in set(assay)
+    }
+
+    def correlation(one, two):
+        (b, a), (c, d) = one, two
+        shared = 1.0
+        if b != c:
+            common = [x for x in between if {biosample[x[0]], biosample[x[1]]} == {b, c}]
+            total = sum(float(likeness[x]) for x in common) + PULL * max(usual, LEVELS[0])
+            shared = total / (sum(level[assay[s]] for s, _ in common) + PULL * max(usual, LEVELS[0]))
+            shared = min(shared * np.sqrt(level[a] * level[d]), LEVELS[1])
+        if a == d:
+            return shared
+        return shared * mean([x for x in within if {assay[x[0]], assay[x[1]]} == {a, d}], all_within, PULL)
+
+    pairs = [(biosample[t], assay[t]) for t in tracks] + [pair]
+    return tracks, np.array([[correlation(one, two) for two in pairs] for one in pairs])
+
+
+def of(measured, pair):
+    """Equations of a pair from all other tracks."""
+    biosample, assay, _ = measured
+    rest = np.flatnonzero((biosample != pair[0]) | (assay != pair[1])).astype(np.int32)
+    is_own = biosample[rest] == pair[0]
+    own, others = rest[is_own], rest[~is_own][:, None]
+    return Correlations(*measured).equations(*pair, own, others), own, others
+
+
+@pytest.mark.parametrize("pair", [(0, 1), (3, 4), (0, 0), (2, 2)])
+def test_the_weights_are_those_of_the_textbook(pair):
+    """Of tracks that were measured, and of pairs that were not."""
+    measured = some_correlations()
+    equations, own, others = of(measured, pair)
+    tracks, expected = expected_correlations(*measured, pair)
+    np.testing.assert_array_equal(equations.tracks, tracks)
+    np.testing.assert_allclose(equations.among, expected[:-1, :-1], atol=1e-5)
+    np.testing.assert_allclose(equations.towards, expected[-1, :-1], atol=1e-5)
+    weights = np.zeros(len(measured[0]))
+    of_own, of_others = equations.weights(own, others)
+    weights[own], weights[others] = of_own, of_others
+    solved = np.linalg.solve(expected[:-1, :-1] + NOISE * np.eye(len(tracks)), expected[-1, :-1])
+    np.testing.assert_allclose(weights[tracks], solved, atol=1e-4)
+
+
+@given(st.integers(0, 2**32 - 1), st.sampled_from(LABELS))
+def test_a_track_has_no_influence_on_its_own_weights(seed, pair):
+    biosample, assay, likeness = some_correlations()
+    noisy, itself = likeness.copy(), LABELS.index(pair)
+    noise = np.random.default_rng(seed).uniform(-1, 1, len(noisy))
+    noisy[itself] = noisy[:, itself] = noise
+    noisy[itself, itself] = 1
+    one, two = (of((biosample, assay, values), pair)[0] for values in (likeness, noisy))
+    np.testing.assert_allclose(one.among, two.among, atol=1e-5)
+    np.testing.assert_allclose(one.towards, two.towards, atol=1e-5)
+
+
+def test_tracks_that_are_left_out_weigh_nothing_and_the_others_fill_in():
+    measured = some_correlations()
+    equations, own, others = of(measured, (0, 1))
+    left = np.where(np.arange(others.size) % 2, others[:, 0], -1).astype(np.int32)[:, None]
+    of_own, of_others = equations.weights(own, left)
+    known = np.isin(equations.tracks, np.append(own, left))
+    among = equations.among[np.ix_(known, known)] + NOISE * np.eye(known.sum())
+    solved = dict(zip(equations.tracks[known], np.linalg.solve(among, equations.towards[known]), strict=True))
+    assert (of_others[left < 0] == 0).all()
+    np.testing.assert_allclose(of_others[left >= 0], [solved[track] for track in left[left >= 0]], atol=1e-5)
+    np.testing.assert_allclose(of_own, [solved[track] for track in own], atol=1e-5)
+
+
+def test_without_a_track_of_its_assay_nothing_is_predicted():
+    biosample, assay, likeness = some_correlations()
+    equations, own, others = of((biosample, assay, likeness), (0, 1))
+    without = np.where(assay[others] == 1, -1, others).astype(np.int32)
+    assert not np.concatenate(equations.weights(own, without), None).any()
+    assert not Correlations(biosample, assay, likeness).equations(0, 1, own, without).tracks.size
+
+
+def test_correlations_that_no_tracks_can_have_still_give_weights():
+    """Biosamples that correlate by less than 0, and a biosample without any track."""
+    labels = [(b, a) for b in range(6) for a in range(3)]
+    biosample, assay, _ = some_correlations(labels)
+    likeness = np.random.default_rng(3).uniform(-1, 1, (len(labels), len(labels))).astype(np.float32)
+    likeness = (likeness + likeness.T) / 2
+    np.fill_diagonal(likeness, 1)
+    for pair in [(0, 0), (5, 2), (9, 1)]:
+        equations, own, others = of((biosample, assay, likeness), pair)
+        assert np.isfinite(np.concatenate(equations.weights(own, others), None)).all()
+
+
+def test_of_many_tracks_those_that_tell_most_are_taken():
+    labels = [(b, a) for b in range(20) for a in range(6)]
+    generator = np.random.default_rng(4)
+    biosample, assay = np.array(labels, np.int32).T
+    rows = generator.normal(size=(6, 400))[assay] + generator.normal(size=(len(labels), 400))
+    equations, *_ = of((biosample.copy(), assay.copy(), np.corrcoef(rows).astype(np.float32)), (0, 0))
+    assert equations.tracks.size == MOST_TRACKS
+    assert equations.same.sum() == 19  # all tracks of the assay
