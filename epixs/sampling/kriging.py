@@ -6,7 +6,7 @@ biosamples share:
     (b, a) with (c, d): assays[a, d] * (1 if b is c else biosamples[b, c] * sqrt(level[a] * level[d]))
 
 `assays` is the mean correlation of two assays within a biosample, and `level` that of an assay's tracks.
-`biosamples` says how much more, or less, two biosamples correlate than is usual for the assays they share. All
+`biosamples` says how much more, or less, two biosamples correlate than is usual for assays they share. All
 three come from measured correlations; those of the target itself are left out.
 """
 
