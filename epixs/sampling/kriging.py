@@ -20,6 +20,7 @@ import numpy.typing as npt
 from epixs.compiled import compiled
 
 Floats = npt.NDArray[np.float32]
+Doubles = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int32]
 
 PULL = 1.0
@@ -85,24 +86,24 @@ class Correlations:
         self.biosample, self.assay, self.likeness = biosample, assay, likeness
         # The last row stands for a biosample without tracks.
         sizes = int(biosample.max(initial=-1)) + 2, int(assay.max(initial=-1)) + 1
-        self.within, self.n_within = np.zeros((2, sizes[1], sizes[1]))
-        self.between, self.n_between = np.zeros((2, sizes[0], sizes[0]))
+        self.assays, self.n_assays = np.zeros((2, sizes[1], sizes[1]))
+        self.biosamples = np.zeros((sizes[0], sizes[0]))
+        self.levels, self.n_levels = np.zeros((2, sizes[1]))
         self.measured = np.zeros(sizes)
         self.measured[biosample, assay] = 1.0
-        for track in range(assay.size):
-            same = np.flatnonzero(biosample == biosample[track])
-            np.add.at(self.within[assay[track]], assay[same], likeness[track, same])
-            np.add.at(self.n_within[assay[track]], assay[same], 1.0)
-            same = np.flatnonzero(assay == assay[track])
-            np.add.at(self.between[biosample[track]], biosample[same], likeness[track, same])
-            np.add.at(self.n_between[biosample[track]], biosample[same], 1.0)
-        self.all_within = float(self.within.sum() - np.trace(self.within))
-        self.n_all_within = float(self.n_within.sum() - np.trace(self.n_within))
-        n = self.measured.sum(axis=0)
-        self.of_assay, self.n_of_assay = np.zeros(sizes[1]), n * (n - 1)
-        for number in np.flatnonzero(n):
-            tracks = np.flatnonzero(assay == number)
-            self.of_assay[number] = likeness[np.ix_(tracks, tracks)].sum(dtype=np.float64) - n[number]
+        for track, (b, a) in enumerate(zip(biosample.tolist(), assay.tolist(), strict=True)):
+            rest = np.flatnonzero((biosample == b) & (assay != a))
+            self.assays[a, assay[rest]] += likeness[track, rest]
+            self.n_assays[a, assay[rest]] += 1.0
+            rest = np.flatnonzero((assay == a) & (biosample != b))
+            self.biosamples[b, biosample[rest]] += likeness[track, rest]
+            self.levels[a] += likeness[track, rest].sum(dtype=np.float64)
+            self.n_levels[a] += rest.size
+        share = 1 / (self.n_levels + 2 * PULL)
+        # What the levels of the assays that two biosamples share add up to: a number, and usual levels.
+        by_usual = (self.measured * (2 * PULL * share)) @ self.measured.T
+        self.expected = (self.measured * (self.levels * share)) @ self.measured.T, by_usual
+        self.all_assays, self.n_all_assays = float(self.assays.sum()), float(self.n_assays.sum())
 
     def equations(self, biosample: int, assay: int, own: Ints, others: Ints) -> Equations:
         """Set up the equations for a pair and the tracks that are read for it, -1 for none.
@@ -113,50 +114,69 @@ class Correlations:
         tracks = tracks[tracks >= 0]
         if not (self.assay[tracks] == assay).any():
             return NO_EQUATIONS
-        biosample = min(biosample, len(self.between) - 1)
+        biosample = min(biosample, len(self.biosamples) - 1)
         biosamples, b = np.unique([*self.biosample[tracks], biosample], return_inverse=True)
         assays, a = np.unique([*self.assay[tracks], assay], return_inverse=True)
-        within, n_within = (sums[np.ix_(assays, assays)] for sums in (self.within, self.n_within))
-        between = self.between[np.ix_(biosamples, biosamples)]
-        measured, of_assay, n_of_assay = (
-            self.measured[biosamples],
-            self.of_assay.copy(),
-            self.n_of_assay.copy(),
-        )
-        all_within, n_all_within = self.all_within, self.n_all_within
-        for itself in np.flatnonzero((self.biosample == biosample) & (self.assay == assay)):
-            row = self.likeness[itself].astype(np.float64)
-            row[itself] = 0.0
-            same = np.flatnonzero((self.biosample == biosample) & (self.assay != assay))
-            all_within, n_all_within = all_within - 2 * row[same].sum(), n_all_within - 2 * same.size
-            same = same[np.isin(self.assay[same], assays)]
-            at = np.searchsorted(assays, self.assay[same])
-            for sums, value in ((within, row[same]), (n_within, 1.0)):
-                sums[a[-1], at] -= value
-                sums[at, a[-1]] -= value
-            same = np.flatnonzero((self.assay == assay) & (self.biosample != biosample))
-            of_assay[assay] -= 2 * row[same].sum()
-            n_of_assay[assay] -= 2 * same.size
-            same = same[np.isin(self.biosample[same], biosamples)]
-            at = np.searchsorted(biosamples, self.biosample[same])
-            between[b[-1], at] -= row[same]
-            between[at, b[-1]] -= row[same]
-            measured[b[-1], assay] = 0.0
-        usual = of_assay.sum() / max(n_of_assay.sum(), 1.0)
-        level = np.clip((of_assay + 2 * PULL * usual) / (n_of_assay + 2 * PULL), *LEVELS)
-        ratio = between + PULL * max(usual, LEVELS[0])
-        ratio /= (measured * level) @ measured.T + PULL * max(usual, LEVELS[0])
-        correlation = (within + PULL * all_within / max(n_all_within, 1.0)) / (n_within + PULL)
-        np.fill_diagonal(correlation, 1.0)
-        root = np.sqrt(level[assays])[a]
-        shared = np.minimum(ratio[np.ix_(b, b)] * np.outer(root, root), LEVELS[1])
+        usual, level = self._levels_without(biosample, assay)
+        root = np.sqrt(np.clip(level, *LEVELS))[assays[a]]
+        shared = self._biosamples_without(biosample, assay, biosamples, usual, level[assay])[np.ix_(b, b)]
+        shared = np.clip(shared * np.outer(root, root), -LEVELS[1], LEVELS[1])
         shared[b[:, None] == b] = 1.0
-        every = correlation[np.ix_(a, a)] * shared
+        every = shared * self._assays_without(biosample, assay, assays)[np.ix_(a, a)]
         kept = np.sort(np.argsort(-np.abs(every[-1, :-1]), kind="stable")[:MOST_TRACKS])
-        every = every.astype(np.float32)
-        return Equations(
-            tracks[kept], every[np.ix_(kept, kept)], every[-1, kept], self.assay[tracks[kept]] == assay
-        )
+        among, towards = every[np.ix_(kept, kept)].astype(np.float32), every[-1, kept].astype(np.float32)
+        return Equations(tracks[kept], among, towards, self.assay[tracks[kept]] == assay)
+
+    def _levels_without(self, biosample: int, assay: int) -> tuple[float, Doubles]:
+        """Return the mean correlation of tracks of the same assay, and that of each assay."""
+        total, count = self.levels.copy(), self.n_levels.copy()
+        rest, likeness = self._left_out(biosample, assay, self.assay == assay)
+        total[assay] -= 2 * likeness.sum()
+        count[assay] -= 2 * rest.size
+        usual = max(float(total.sum() / max(count.sum(), 1.0)), LEVELS[0])
+        return usual, (total + 2 * PULL * usual) / (count + 2 * PULL)
+
+    def _biosamples_without(
+        self, biosample: int, assay: int, biosamples: Ints, usual: float, level: float
+    ) -> Doubles:
+        """Return how much more than is usual for their assays some biosamples correlate."""
+        where = np.ix_(biosamples, biosamples)
+        total, expected = self.biosamples[where], self.expected[0][where] + usual * self.expected[1][where]
+        at, measured = int(np.searchsorted(biosamples, biosample)), self.measured[biosamples, assay]
+        before = (self.levels[assay] + 2 * PULL * usual) / (self.n_levels[assay] + 2 * PULL)
+        expected -= before * np.outer(measured, measured)
+        measured[at] = 0.0
+        expected += level * np.outer(measured, measured)
+        rest, likeness = self._left_out(biosample, assay, self.assay == assay)
+        among = np.isin(self.biosample[rest], biosamples)
+        there = np.searchsorted(biosamples, self.biosample[rest[among]])
+        total[at, there] -= likeness[among]
+        total[there, at] -= likeness[among]
+        return np.asarray((total + PULL * usual) / (np.maximum(expected, 0.0) + PULL * usual))
+
+    def _assays_without(self, biosample: int, assay: int, assays: Ints) -> Doubles:
+        """Return the mean correlations of some assays within a biosample."""
+        total, count = (sums[np.ix_(assays, assays)] for sums in (self.assays, self.n_assays))
+        rest, likeness = self._left_out(biosample, assay, self.biosample == biosample)
+        mean = (self.all_assays - 2 * likeness.sum()) / max(self.n_all_assays - 2 * rest.size, 1.0)
+        among = np.isin(self.assay[rest], assays)
+        at, there = np.searchsorted(assays, assay), np.searchsorted(assays, self.assay[rest[among]])
+        for sums, value in ((total, likeness[among]), (count, 1.0)):
+            sums[at, there] -= value
+            sums[there, at] -= value
+        correlation = (total + PULL * mean) / (count + PULL)
+        np.fill_diagonal(correlation, 1.0)
+        return np.asarray(correlation)
+
+    def _left_out(
+        self, biosample: int, assay: int, like: npt.NDArray[np.bool_]
+    ) -> tuple[npt.NDArray[np.int64], Doubles]:
+        """List the other tracks among those marked, and their correlations with the pair's track, if any."""
+        itself = np.flatnonzero((self.biosample == biosample) & (self.assay == assay))
+        if not itself.size:
+            return itself, np.zeros(0)
+        rest = np.setdiff1d(np.flatnonzero(like), itself)
+        return rest, self.likeness[itself[0], rest].astype(np.float64)
 
 
 @compiled()
@@ -172,7 +192,9 @@ def solve(
 ) -> None:
     """Fill in the weights of the tracks in `own` and `others`, from the equations of those that are there.
 
-    The expected correlations need not be those of any real tracks, so pivots are kept from getting too small.
+    No real tracks need have the expected correlations. A track that cannot correlate with those before it as
+    expected, because they tell more than all of it, gets no weight. And if the sum told more than all of the
+    target, all weights are lowered.
     """
     place = np.full(tracks.size, -1)
     for slots in (own, others):
@@ -187,23 +209,28 @@ def solve(
     root, weights = np.zeros((n, n)), np.empty(n)
     for i in range(n):
         weights[i] = towards[known[i]]
-        for j in range(i + 1):
+        rest = among[known[i], known[i]] + NOISE
+        for j in range(i):
             total = float(among[known[i], known[j]])
             for k in range(j):
                 total -= root[i, k] * root[j, k]
-            if i == j:
-                root[i, i] = np.sqrt(max(total + NOISE, NOISE))
-            else:
-                root[i, j] = total / root[j, j]
-    for i in range(n):
-        for k in range(i):
-            weights[i] -= root[i, k] * weights[k]
+            root[i, j] = total / root[j, j]
+            rest -= root[i, j] ** 2
+            weights[i] -= root[i, j] * weights[j]
+        if rest >= NOISE / 2:
+            root[i, i] = np.sqrt(rest)
+        else:
+            root[i, :i], root[i, i], weights[i] = 0, np.inf, 0
         weights[i] /= root[i, i]
     for i in range(n - 1, -1, -1):
         for k in range(i + 1, n):
             weights[i] -= root[k, i] * weights[k]
         weights[i] /= root[i, i]
         place[known[i]] = i
+    told = np.float64(0)
+    for i in range(n):
+        told += weights[i] * towards[known[i]]
+    weights /= max(told, 1.0)
     for slots, out in ((own, of_own), (others, of_others)):
         for slot in range(slots.size):
             at = np.searchsorted(tracks, slots[slot])

@@ -31,19 +31,18 @@ def expected_correlations(biosample, assay, likeness, pair):
         values = [float(likeness[s, t]) for s, t in couples]
         return (sum(values) + strength * towards) / (len(values) + strength)
 
-    all_within, usual = mean(within, 0.0, 1e-9), mean(between, 0.0, 1e-9)
-    level = {
-        a: np.clip(mean([c for c in between if assay[c[0]] == a], usual, PULL), *LEVELS) for a in set(assay)
-    }
+    all_within, usual = mean(within, 0.0, 1e-9), max(mean(between, 0.0, 1e-9), LEVELS[0])
+    level = {a: mean([c for c in between if assay[c[0]] == a], usual, PULL) for a in set(assay)}
 
     def correlation(one, two):
         (b, a), (c, d) = one, two
         shared = 1.0
         if b != c:
             common = [x for x in between if {biosample[x[0]], biosample[x[1]]} == {b, c}]
-            total = sum(float(likeness[x]) for x in common) + PULL * max(usual, LEVELS[0])
-            shared = total / (sum(level[assay[s]] for s, _ in common) + PULL * max(usual, LEVELS[0]))
-            shared = min(shared * np.sqrt(level[a] * level[d]), LEVELS[1])
+            total = sum(float(likeness[x]) for x in common) + PULL * usual
+            shared = total / (max(sum(level[assay[s]] for s, _ in common), 0) + PULL * usual)
+            levels = np.clip([level[a], level[d]], *LEVELS)
+            shared = min(shared * np.sqrt(levels.prod()), LEVELS[1])
         if a == d:
             return shared
         return shared * mean([x for x in within if {assay[x[0]], assay[x[1]]} == {a, d}], all_within, PULL)
@@ -119,7 +118,19 @@ def test_correlations_that_no_tracks_can_have_still_give_weights():
     np.fill_diagonal(likeness, 1)
     for pair in [(0, 0), (5, 2), (9, 1)]:
         equations, own, others = of((biosample, assay, likeness), pair)
-        assert np.isfinite(np.concatenate(equations.weights(own, others), None)).all()
+        among, used = equations.among + NOISE * np.eye(equations.tracks.size), []
+        for track in range(equations.tracks.size):
+            tried = np.ix_([*used, track], [*used, track])
+            if used and 1 / np.linalg.inv(among[tried])[-1, -1] < NOISE / 2:
+                continue
+            used.append(track)
+        assert len(used) < equations.tracks.size
+        weights = np.zeros(len(labels))
+        weights[own], weights[others] = equations.weights(own, others)
+        expected = np.zeros(equations.tracks.size)
+        expected[used] = np.linalg.solve(among[np.ix_(used, used)], equations.towards[used])
+        told = expected @ equations.towards
+        np.testing.assert_allclose(weights[equations.tracks], expected / max(told, 1), atol=1e-3)
 
 
 def test_of_many_tracks_those_that_tell_most_are_taken():
