@@ -7,6 +7,7 @@ from epixs.sampling.around import RADII, SUMMARIES, fill_columns, fill_context
 LENGTH, OWN = 900, np.array([1, -1, 3], np.int32)
 OTHERS = np.array([[0, 2, -1], [-1, -1, -1], [-1, 4, 0]], np.int32)
 WEIGHT = np.array([[0.5, 2, 0], [0, 0, 0], [0, 1.5, 1]], np.float32)
+OWN_SHARE, OTHERS_SHARE = np.array([-0.5, 0, 0.2], np.float32), WEIGHT - 1
 MEAN, SPREAD = np.array([[0.3, 0.1, 0.5, 0.2, 0.4], [0.2, 0.5, 1, 0.7, 0.3]], np.float32) * 2048
 
 
@@ -28,15 +29,22 @@ def test_columns_hold_what_is_read_bin_by_bin(offset):
     own = np.empty((bins.size, OWN.size, RADII.size), np.float32)
     others = np.empty((bins.size, len(OTHERS), SUMMARIES * RADII.size), np.float32)
     place = np.full(bins.size, 7, np.int64), np.full(bins.size, LENGTH, np.int64), bins
-    gain = np.ones(OTHERS.shape, np.float32)
-    fill_context(sums, *place, RADII, MEAN, SPREAD, OWN, gain[0], OTHERS, WEIGHT, gain, own, others)
+    base, gain = np.empty((bins.size, RADII.size), np.float32), np.ones(OTHERS.shape, np.float32)
+    fill_context(
+        sums, *place, RADII, MEAN, SPREAD, OWN, gain[0], OTHERS, WEIGHT, gain, OWN_SHARE, OTHERS_SHARE,
+        own, others, base,
+    )  # fmt: skip
     own_columns = np.full((OWN.size, RADII.size, COLUMNS), np.nan, np.float32)
     others_columns = np.full((len(OTHERS), SUMMARIES * RADII.size, COLUMNS), np.nan, np.float32)
+    base_columns = np.full((RADII.size, COLUMNS), np.nan, np.float32)
     fill_columns(
-        sums, 7, LENGTH, offset, RADII, MEAN, 1 / SPREAD, OWN, OTHERS, WEIGHT, own_columns, others_columns
-    )
+        sums, 7, LENGTH, offset, RADII, MEAN, 1 / SPREAD, OWN, OTHERS, WEIGHT, OWN_SHARE, OTHERS_SHARE,
+        own_columns, others_columns, base_columns,
+    )  # fmt: skip
     assert np.isfinite(own_columns).all()
     np.testing.assert_allclose(own_columns[:, :, : bins.size].transpose(2, 0, 1), own, atol=1e-5)
+    np.testing.assert_allclose(base_columns[:, : bins.size].T, base, atol=1e-5)
+    assert base.std() > 0.01
     found = others_columns[:, :, : bins.size].transpose(2, 0, 1)
     spreads = slice(2 * RADII.size, 3 * RADII.size)  # roots of small differences
     np.testing.assert_allclose(found[..., spreads], others[..., spreads], atol=2e-3)
@@ -47,7 +55,11 @@ def test_what_is_nowhere_is_0():
     out = np.full((1, SUMMARIES * RADII.size, COLUMNS), np.nan, np.float32)
     own = np.full((2, RADII.size, COLUMNS), np.nan, np.float32)
     none = np.full((1, 2), -1, np.int32)
-    weight = np.zeros((1, 2), np.float32)
-    fill_columns(some_sums(), 7, LENGTH, 400, RADII, MEAN, 1 / SPREAD, none[0], none, weight, own, out)
+    weight, base = np.zeros((1, 2), np.float32), np.full((RADII.size, COLUMNS), np.nan, np.float32)
+    fill_columns(
+        some_sums(), 7, LENGTH, 400, RADII, MEAN, 1 / SPREAD, none[0], none, weight, weight[0], weight,
+        own, out, base,
+    )  # fmt: skip
     assert (own == 0).all()
     assert (out == 0).all()
+    assert (base == 0).all()
