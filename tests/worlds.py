@@ -12,11 +12,24 @@ from epixs.compendium.plan import Plan
 from epixs.compendium.summary import row_statistics
 from epixs.compendium.write import finalise, write_block
 from epixs.genome.regions import Regions
+from epixs.sampling.kriging import BAND_RADII
+from epixs.sampling.panel import Panel
 from epixs.storage.ledger import Record, write_record
 from epixs.storage.lock import writing
 from epixs.storage.tiling import Layout
 
 BINS = 3_000
+
+
+def a_panel(biosample, assay, mean, spread, likeness, band_likeness=None, band_spread=None) -> Panel:
+    """A panel whose bands are alike, unless they are given."""
+    bands = len(BAND_RADII)
+    band_likeness = np.tile(likeness, (bands, 1, 1)) if band_likeness is None else band_likeness
+    band_spread = np.full((bands, len(assay)), bands**-0.5) if band_spread is None else band_spread
+    numbers = [np.array(labels, np.int32) for labels in (biosample, assay)]
+    return Panel(
+        *numbers, *(np.array(v, np.float32) for v in (mean, spread, likeness, band_likeness, band_spread))
+    )
 
 
 def planted(seed: int, biosamples: int, assays: int, where: int = 1) -> np.ndarray:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,7 +11,7 @@ import numpy.typing as npt
 from epixs.compendium.transform import STEPS_PER_UNIT
 from epixs.compiled import compiled
 from epixs.lanes import COLUMNS, LANES, difference, larger, load, root, spread, store
-from epixs.sampling.kriging import NO_EQUATIONS, Equations
+from epixs.sampling.kriging import BAND_RADII, Equations, weights_of
 from epixs.sampling.panel import Panel, reads_of
 from epixs.sampling.scales import SMALLEST_SPREAD, Scales
 from epixs.sampling.windows import Windows
@@ -21,6 +22,9 @@ Ints = npt.NDArray[np.int32]
 RADII = np.array([0, 2, 10, 40, 200, 1000, 5000], dtype=np.int64)
 """Bins to each side over which means of tracks are read: over 25 bp, 125 bp, 525 bp, 2 kb, 10 kb, 50 kb and
 250 kb."""
+
+BAND = np.array([BAND_RADII.index(radius) if radius in BAND_RADII else -1 for radius in RADII.tolist()])
+"""Band that begins with the mean over each radius; -1 for none."""
 
 HALO = int(RADII[-1])
 SUMMARIES = 4
@@ -42,7 +46,7 @@ class Target:
     scale
         Expected mean and spread, arcsinh units.
     equations
-        Equations for the weights of the tracks in a sum that predicts the target.
+        Equations for the weights of the tracks in the sums that predict the target's bands, if any.
     windows, track
         Windows that hold its values, and its row in them; None if it was not measured.
     share, linear
@@ -56,7 +60,7 @@ class Target:
     others: Ints
     weight: Floats
     scale: Floats
-    equations: Equations = NO_EQUATIONS
+    equations: Sequence[Equations] = ()
     windows: Windows | None = None
     track: int = -1
     share: float = 1.0
@@ -85,8 +89,8 @@ def fill_context(
 ) -> None:
     """Fill in the inputs for one target at some bins.
 
-    They have the shapes `(bin, track, radius)`, `(bin, assay, 4 * radius)` and `(bin, radius)`; the last is
-    the sum of all tracks, each multiplied by its `own_share` or `others_share`.
+    They have the shapes `(bin, track, radius)`, `(bin, assay, 4 * radius)` and `(bin, band)`; the last are
+    sums of the bands of all tracks, multiplied by `own_share`, `(track, band)`, or `others_share`.
 
     `column` and `length` describe the piece of each bin, and `offset` its place in the piece. Values are
     standardised by their track's mean and spread, in steps, and multiplied by its gain.
@@ -106,7 +110,10 @@ def fill_context(
                 total = np.int32(sums[track, column[i] + high] - sums[track, column[i] + low])
                 value = (total / np.float32(high - low) - mean[track]) * factor
                 own_out[i, slot, s] = value
-                base_out[i, s] += own_share[slot] * value
+                if BAND[s] >= 0:
+                    base_out[i, BAND[s]] += own_share[slot, BAND[s]] * value
+                if BAND[s] > 0:
+                    base_out[i, BAND[s] - 1] -= own_share[slot, BAND[s] - 1] * value
     added = np.empty((3, n), np.float32)
     largest = np.empty(n, np.float32)
     for slot in range(others.shape[0]):
@@ -131,7 +138,10 @@ def fill_context(
                     added[1, i] += share * value
                     added[2, i] += value * value
                     largest[i] = max(largest[i], value)
-                    base_out[i, s] += others_share[slot, k] * value
+                    if BAND[s] >= 0:
+                        base_out[i, BAND[s]] += others_share[slot, k, BAND[s]] * value
+                    if BAND[s] > 0:
+                        base_out[i, BAND[s] - 1] -= others_share[slot, k, BAND[s] - 1] * value
             for i in range(n):
                 if count == 0:
                     for j in range(4):
@@ -166,7 +176,7 @@ def fill_columns(
     """Fill in the inputs for one target at `COLUMNS` neighbouring bins of a piece, from `offset` on.
 
     The numbers are those of `fill_context`, as `(track, radius, bin)`, `(assay, 4 * radius, bin)` and
-    `(radius, bin)`. Bins beyond the end of the piece get the numbers of its last bin.
+    `(band, bin)`. Bins beyond the end of the piece get the numbers of its last bin.
     """
     size = radii.size
     base_out[:] = 0
@@ -181,7 +191,7 @@ def fill_columns(
             at = (slot * size + s) * COLUMNS
             for i in range(0, COLUMNS, LANES):
                 store(own_out, at + i, load(values, i))
-            _add_share(base_out, s * COLUMNS, own_share[slot], values)
+            _add_to_bands(base_out, BAND[s], own_share[slot], values)
     nothing = spread(np.float32(0))
     for slot in range(others.shape[0]):
         for s in range(size):
@@ -205,7 +215,7 @@ def fill_columns(
                     store(others_out, at + step, weighted + share * value)
                     store(others_out, at + 2 * step, squares + value * value)
                     store(others_out, at + 3 * step, larger(largest, value))
-                _add_share(base_out, s * COLUMNS, others_share[slot, k], values)
+                _add_to_bands(base_out, BAND[s], others_share[slot, k], values)
                 count += np.float32(1)
                 weights += weight[slot, k]
             for i in range(0, COLUMNS, LANES):
@@ -222,11 +232,13 @@ def fill_columns(
 
 
 @compiled()
-def _add_share(out: Floats, first: int, share: np.float32, values: Floats) -> None:
-    """Add a share of some values to others, from the `first` on."""
-    if share != 0:
-        for i in range(0, COLUMNS, LANES):
-            store(out, first + i, load(out, first + i) + spread(share) * load(values, i))
+def _add_to_bands(out: Floats, band: int, share: Floats, values: Floats) -> None:
+    """Add the means of a track to the band that begins with them, and take them from the one before."""
+    for number, sign in ((band, np.float32(1)), (band - 1, np.float32(-1))):
+        if number >= 0 and share[number] != 0:
+            factor = spread(sign * share[number])
+            for i in range(number * COLUMNS, (number + 1) * COLUMNS, LANES):
+                store(out, i, load(out, i) + factor * load(values, i - number * COLUMNS))
 
 
 @compiled()
@@ -268,7 +280,7 @@ def read_context(
     fill_context(
         windows.sums, column, length, offset - first, RADII, panel.mean * steps, spread,
         target.own, gain[target.own], target.others, target.weight, gain[target.others],
-        *target.equations.weights(target.own, target.others), own_out, others_out, base_out,
+        *weights_of(target.equations, target.own, target.others), own_out, others_out, base_out,
     )  # fmt: skip
 
 
@@ -283,7 +295,7 @@ def targets_of(
     return [
         Target(
             at, int(biosample[n]), int(assay[n]), reads.own[n], reads.others[n], reads.weight[n], scale[n],
-            panel.correlations.equations(int(biosample[n]), int(assay[n]), reads.own[n], reads.others[n]),
+            panel.equations(int(biosample[n]), int(assay[n]), reads.own[n], reads.others[n]),
             windows, n,
         )
         for n in range(biosample.size)

@@ -16,6 +16,7 @@ from epixs.errors import TrainingError
 from epixs.sampling.around import HALO, RADII, SUMMARIES, Target, read_context, targets_of
 from epixs.sampling.batch import Batch, InputSpec
 from epixs.sampling.calls import Calls, Closing
+from epixs.sampling.kriging import BAND_RADII
 from epixs.sampling.order import species_shares
 from epixs.sampling.panel import Panel
 from epixs.sampling.scales import SMALLEST_SPREAD
@@ -150,7 +151,7 @@ class ContextSampler(Closing):
             "own_assay": InputSpec("int32", (None, self._own)),
             "others": InputSpec("float32", (None, n, self._assays, SUMMARIES * size)),
             "others_assay": InputSpec("int32", (None, self._assays)),
-            "base": InputSpec("float32", (None, n, size)),
+            "base": InputSpec("float32", (None, n, len(BAND_RADII))),
             "target": InputSpec("int32", (None,)),
             "scale": InputSpec("float32", (None, 2)),
             "share": InputSpec("float32", (None,)),
@@ -370,7 +371,7 @@ class ContextSampler(Closing):
         own, others = inputs["own"][rows], inputs["others"][rows]
         own = own.reshape(-1, *own.shape[-2:])[:, :n_own]
         others = others.reshape(-1, *others.shape[-2:])[:, :n_assays]
-        base = inputs["base"][rows].reshape(-1, RADII.size)
+        base = inputs["base"][rows].reshape(-1, len(BAND_RADII))
         read_context(panel, windows, piece, offset, target, own, others, base, gain, within)
         inputs["own_assay"][rows, :n_own] = np.where(target.own >= 0, panel.assay[target.own], -1)
         first = target.others.max(axis=1)

@@ -12,6 +12,7 @@ three come from measured correlations; those of the target itself are left out.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -22,6 +23,12 @@ from epixs.compiled import compiled
 Floats = npt.NDArray[np.float32]
 Doubles = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int32]
+
+BAND_RADII = (0, 10, 1000)
+"""Bins to each side of the means whose differences are the bands; the last band is the last mean itself."""
+
+LEAST_SPREAD = 0.02
+"""Spread of a band, relative to that of its track, below which it is not used."""
 
 PULL = 1.0
 """Strength of the pull of each correlation towards the mean of all, in pairs of tracks."""
@@ -38,7 +45,7 @@ MOST_TRACKS = 64
 
 @dataclass(frozen=True)
 class Equations:
-    """The linear equations that give the weights of some tracks in the prediction of a target.
+    """The linear equations that give the weights of some tracks in the prediction of one band of a target.
 
     Parameters
     ----------
@@ -46,6 +53,8 @@ class Equations:
         Numbers of the tracks, sorted, shape `(n,)`.
     among, towards
         Expected correlations of the tracks with each other, `(n, n)`, and with the target, `(n,)`.
+    spread
+        Spread of the band of each track, relative to that of the track, shape `(n,)`.
     same
         Mask of the tracks of the target's assay, shape `(n,)`.
     """
@@ -53,37 +62,50 @@ class Equations:
     tracks: Ints
     among: Floats
     towards: Floats
+    spread: Floats
     same: npt.NDArray[np.bool_]
 
     def weights(self, own: Ints, others: Ints) -> tuple[Floats, Floats]:
         """Compute the weights of the tracks in `own` and in `others` (-1: none), in the same shapes.
 
-        Without any track of the target's assay, all weights are 0: then nothing tells where it is high.
+        They are those of standardised tracks. The target's band is expected to have the mean spread of those
+        of its assay. Without any track of its assay, all weights are 0: nothing tells where it is high.
         """
         of_own, of_others = np.zeros(own.shape, np.float32), np.zeros(others.shape, np.float32)
         solve(
-            self.tracks, self.among, self.towards, self.same, own, others.reshape(-1),
-            of_own, of_others.reshape(-1),
+            self.tracks, self.among, self.towards, self.spread, self.same,
+            own, others.reshape(-1), of_own, of_others.reshape(-1),
         )  # fmt: skip
         return of_own, of_others
 
 
-NO_EQUATIONS = Equations(
-    np.zeros(0, np.int32), np.zeros((0, 0), np.float32), np.zeros(0, np.float32), np.zeros(0, np.bool_)
-)
+def weights_of(bands: Sequence[Equations], own: Ints, others: Ints) -> tuple[Floats, Floats]:
+    """Compute the weights of tracks in all bands, which come last in the results' shapes; 0 without bands."""
+    both = (
+        np.zeros((*own.shape, len(BAND_RADII)), np.float32),
+        np.zeros((*others.shape, len(BAND_RADII)), np.float32),
+    )
+    for band, equations in enumerate(bands):
+        both[0][..., band], both[1][..., band] = equations.weights(own, others)
+    return both
 
 
 class Correlations:
-    """Sums of measured correlations, from which those of any one track can be left out.
+    """Sums of the measured correlations of one band, from which those of any one track can be left out.
 
     Parameters
     ----------
-    biosample, assay, likeness
-        As in `Panel`: only correlations of tracks of the same biosample or of the same assay are used.
+    biosample, assay
+        Label numbers of each track, shape `(track,)`.
+    likeness
+        Correlations of the tracks' bands, shape `(track, track)`; only those of tracks of the same biosample
+        or of the same assay are used.
+    spread
+        Spread of each track's band, relative to that of the track.
     """
 
-    def __init__(self, biosample: Ints, assay: Ints, likeness: Floats) -> None:
-        self.biosample, self.assay, self.likeness = biosample, assay, likeness
+    def __init__(self, biosample: Ints, assay: Ints, likeness: Floats, spread: Floats) -> None:
+        self.biosample, self.assay, self.likeness, self.spread = biosample, assay, likeness, spread
         # The last row stands for a biosample without tracks.
         sizes = int(biosample.max(initial=-1)) + 2, int(assay.max(initial=-1)) + 1
         self.assays, self.n_assays = np.zeros((2, sizes[1], sizes[1]))
@@ -105,15 +127,11 @@ class Correlations:
         self.expected = (self.measured * (self.levels * share)) @ self.measured.T, by_usual
         self.all_assays, self.n_all_assays = float(self.assays.sum()), float(self.n_assays.sum())
 
-    def equations(self, biosample: int, assay: int, own: Ints, others: Ints) -> Equations:
-        """Set up the equations for a pair and the tracks that are read for it, -1 for none.
+    def equations(self, biosample: int, assay: int, tracks: Ints) -> Equations:
+        """Set up the equations for a pair and the tracks that are read for it, some of them of its assay.
 
         The correlations of the pair itself, if it was measured, have no influence.
         """
-        tracks = np.unique(np.concatenate([own, others.reshape(-1)]))
-        tracks = tracks[tracks >= 0]
-        if not (self.assay[tracks] == assay).any():
-            return NO_EQUATIONS
         biosample = min(biosample, len(self.biosamples) - 1)
         biosamples, b = np.unique([*self.biosample[tracks], biosample], return_inverse=True)
         assays, a = np.unique([*self.assay[tracks], assay], return_inverse=True)
@@ -125,7 +143,8 @@ class Correlations:
         every = shared * self._assays_without(biosample, assay, assays)[np.ix_(a, a)]
         kept = np.sort(np.argsort(-np.abs(every[-1, :-1]), kind="stable")[:MOST_TRACKS])
         among, towards = every[np.ix_(kept, kept)].astype(np.float32), every[-1, kept].astype(np.float32)
-        return Equations(tracks[kept], among, towards, self.assay[tracks[kept]] == assay)
+        tracks = tracks[kept]
+        return Equations(tracks, among, towards, self.spread[tracks], self.assay[tracks] == assay)
 
     def _levels_without(self, biosample: int, assay: int) -> tuple[float, Doubles]:
         """Return the mean correlation of tracks of the same assay, and that of each assay."""
@@ -184,6 +203,7 @@ def solve(
     tracks: Ints,
     among: Floats,
     towards: Floats,
+    spread: Floats,
     same: npt.NDArray[np.bool_],
     own: Ints,
     others: Ints,
@@ -230,7 +250,14 @@ def solve(
     told = np.float64(0)
     for i in range(n):
         told += weights[i] * towards[known[i]]
-    weights /= max(told, 1.0)
+    expected, count = np.float64(0), 0
+    for i in range(n):
+        if same[known[i]]:
+            expected += spread[known[i]]
+            count += 1
+    for i in range(n):
+        size = spread[known[i]]
+        weights[i] *= expected / count / (size * max(told, 1.0)) if size >= LEAST_SPREAD else 0.0
     for slots, out in ((own, of_own), (others, of_others)):
         for slot in range(slots.size):
             at = np.searchsorted(tracks, slots[slot])

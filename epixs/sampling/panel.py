@@ -9,7 +9,8 @@ import numpy as np
 import numpy.typing as npt
 
 from epixs.compendium.transform import STEPS_PER_UNIT
-from epixs.sampling.kriging import Correlations
+from epixs.sampling.kriging import BAND_RADII, Correlations, Equations
+from epixs.sampling.scales import SMALLEST_SPREAD
 from epixs.sampling.windows import Windows
 
 Ints = npt.NDArray[np.int32]
@@ -22,7 +23,7 @@ SHARPNESS = 8.0
 """Sharpness of the weights of other biosamples: a correlation higher by 0.1 gives 2.2 times the weight."""
 
 COARSE = 8
-"""Number of bins per mean over which tracks are correlated."""
+"""Number of bins per mean over which tracks are correlated; of bands, one bin in as many is taken."""
 
 
 @dataclass(frozen=True)
@@ -38,6 +39,9 @@ class Panel:
     likeness
         Correlation of tracks along the genome, shape `(track, track)`; only pairs of the same assay, or of
         the same biosample, are used.
+    band_likeness, band_spread
+        Correlations of the bands of tracks (`sampling.kriging`), `(band, track, track)`, and their spreads,
+        relative to those of the tracks, shape `(band, track)`.
     """
 
     biosample: Ints
@@ -45,11 +49,25 @@ class Panel:
     mean: Floats
     spread: Floats
     likeness: Floats
+    band_likeness: Floats
+    band_spread: Floats
 
     @functools.cached_property
-    def correlations(self) -> Correlations:
-        """Sums of the correlations, for weighted sums of tracks."""
-        return Correlations(self.biosample, self.assay, self.likeness)
+    def bands(self) -> list[Correlations]:
+        """Correlations of each band, summed up."""
+        both = zip(self.band_likeness, self.band_spread, strict=True)
+        return [Correlations(self.biosample, self.assay, likeness, spread) for likeness, spread in both]
+
+    def equations(self, biosample: int, assay: int, own: Ints, others: Ints) -> list[Equations]:
+        """Set up the equations for the bands of a pair; `own` and `others` (-1: none) are read for it.
+
+        Without a track of its assay there are none.
+        """
+        tracks = np.unique(np.concatenate([own, others.reshape(-1)]))
+        tracks = tracks[tracks >= 0]
+        if not (self.assay[tracks] == assay).any():
+            return []
+        return [band.equations(biosample, assay, tracks) for band in self.bands]
 
     def weights(self, biosample: int, assay: int) -> Floats:
         """Compute the weight of each other biosample's track for a pair.
@@ -69,47 +87,80 @@ class Panel:
         return weights.astype(np.float32)
 
 
+class _Covariance:
+    """Adds up values of tracks, of shape `(track, place)`, for their spreads and correlations."""
+
+    def __init__(self, tracks: int) -> None:
+        self.count, self.total, self.products = 0, np.zeros(tracks), np.zeros((tracks, tracks))
+
+    def add(self, values: Floats) -> None:
+        wide = values.astype(np.float64)
+        self.count += wide.shape[1]
+        self.total += wide.sum(axis=1)
+        self.products += wide @ wide.T
+
+    def result(self) -> tuple[npt.NDArray[np.float64], Floats]:
+        """Return the tracks' spreads and their correlations."""
+        mean = self.total / max(1, self.count)
+        covariance = self.products / max(1, self.count) - np.outer(mean, mean)
+        sizes = np.sqrt(np.maximum(np.diag(covariance), 1e-12))
+        return sizes, (covariance / np.outer(sizes, sizes)).astype(np.float32)
+
+
 def panel_of(windows: Windows, biosample: Ints, assay: Ints) -> Panel:
     """Compute the statistics of tracks from windows of them."""
-    bins, coarse_bins = int(windows.length.sum()), 0
-    total, squares, coarse_total = (np.zeros(assay.size) for _ in range(3))
-    products = np.zeros((assay.size, assay.size))
+    bins, steps = int(windows.length.sum()), np.float32(STEPS_PER_UNIT)
+    total, squares = np.zeros((2, assay.size))
+    coarse, *bands = (_Covariance(assay.size) for _ in range(1 + len(BAND_RADII)))
     for column, length in zip(windows.column.tolist(), windows.length.tolist(), strict=True):
-        values = np.diff(windows.sums[:, column : column + length + 1], axis=1) / np.float32(STEPS_PER_UNIT)
+        sums = windows.sums[:, column : column + length + 1]
+        values = np.diff(sums, axis=1) / steps
         total += values.sum(axis=1, dtype=np.float64)
         squares += np.square(values, dtype=np.float64).sum(axis=1)
         whole = length // COARSE * COARSE
-        coarse = values[:, :whole].reshape(assay.size, -1, COARSE).mean(axis=2).astype(np.float64)
-        products += coarse @ coarse.T
-        coarse_total += coarse.sum(axis=1)
-        coarse_bins += coarse.shape[1]
-    mean, coarse_mean = total / bins, coarse_total / max(1, coarse_bins)
+        coarse.add(values[:, :whole].reshape(assay.size, -1, COARSE).mean(axis=2))
+        at = np.arange(0, length, COARSE)
+        edges = [(np.maximum(at - radius, 0), np.minimum(at + radius + 1, length)) for radius in BAND_RADII]
+        # Sums may wrap around; their difference is still right.
+        means = [
+            (sums[:, high] - sums[:, low]) / (high - low).astype(np.float32) / steps for low, high in edges
+        ]
+        for band, mean, wider in zip(bands, means, [*means[1:], np.float32(0)], strict=True):
+            band.add(mean - wider)
+    mean = total / bins
     spread = np.sqrt(np.maximum(squares / bins - mean**2, 0.0))
-    covariance = products / max(1, coarse_bins) - np.outer(coarse_mean, coarse_mean)
-    sizes = np.sqrt(np.maximum(np.diag(covariance), 1e-12))
-    likeness = covariance / np.outer(sizes, sizes)
-    return Panel(biosample, assay, *(values.astype(np.float32) for values in (mean, spread, likeness)))
+    spreads, likeness = zip(*(band.result() for band in bands), strict=True)
+    relative = np.stack(spreads) / np.maximum(spread, SMALLEST_SPREAD)
+    return Panel(
+        biosample, assay, mean.astype(np.float32), spread.astype(np.float32), coarse.result()[1],
+        np.stack(likeness), relative.astype(np.float32),
+    )  # fmt: skip
 
 
 def packed(panel: Panel) -> Floats:
     """Pack the statistics of a panel, without its labels, into one row of numbers; `unpacked` undoes it."""
     first, second = _pairs(panel.biosample, panel.assay)
-    return np.concatenate([panel.mean, panel.spread, panel.likeness[first, second]])
+    every = [panel.likeness[None], panel.band_likeness]
+    likeness = [one[:, first, second].reshape(-1) for one in every]
+    return np.concatenate([panel.mean, panel.spread, panel.band_spread.reshape(-1), *likeness])
 
 
 def packed_size(biosample: Ints, assay: Ints) -> int:
     """Return how many numbers `packed` gives."""
     counts = np.concatenate([np.bincount(labels).astype(np.int64) for labels in (biosample, assay)])
-    return int(2 * assay.size + (counts * (counts - 1) // 2).sum())
+    bands = len(BAND_RADII)
+    return int((2 + bands) * assay.size + (1 + bands) * (counts * (counts - 1) // 2).sum())
 
 
 def unpacked(values: Floats, biosample: Ints, assay: Ints) -> Panel:
     """Restore a panel from its labels and the numbers from `packed`."""
     first, second = _pairs(biosample, assay)
-    n = assay.size
-    likeness = np.eye(n, dtype=np.float32)
-    likeness[first, second] = likeness[second, first] = values[2 * n :]
-    return Panel(biosample, assay, values[:n], values[n : 2 * n], likeness)
+    n, bands = assay.size, len(BAND_RADII)
+    mean, spread, *band_spread = values[: (2 + bands) * n].reshape(2 + bands, n)
+    likeness = np.tile(np.eye(n, dtype=np.float32), (1 + bands, 1, 1))
+    measured = values[(2 + bands) * n :].reshape(1 + bands, first.size)
+    likeness[:, first, second] = likeness[:, second, first] = measured
+    return Panel(biosample, assay, mean, spread, likeness[0], likeness[1:], np.stack(band_spread))
 
 
 def _pairs(biosample: Ints, assay: Ints) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:

@@ -45,7 +45,7 @@ class Species:
     scales: Scales
     windows: Windows
     reads: Reads
-    equations: list[Equations]
+    equations: list[list[Equations]]
 
 
 def tracks_of(part: SpeciesAxis) -> pd.DataFrame:
@@ -91,7 +91,7 @@ def load_species(
     for part, panel, scales, read in zip(axis.parts, panels, scales_of(axis, panels), windows, strict=True):
         reads = reads_of(panel, panel.biosample, panel.assay)
         tracks = zip(panel.biosample.tolist(), panel.assay.tolist(), reads.own, reads.others, strict=True)
-        equations = [panel.correlations.equations(*track) for track in tracks]
+        equations = [panel.equations(*track) for track in tracks]
         species.append(Species(part, panel, scales, read, reads, equations))
     return species
 

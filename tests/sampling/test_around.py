@@ -3,11 +3,13 @@ import pytest
 
 from epixs.lanes import COLUMNS
 from epixs.sampling.around import RADII, SUMMARIES, fill_columns, fill_context
+from epixs.sampling.kriging import BAND_RADII
 
 LENGTH, OWN = 900, np.array([1, -1, 3], np.int32)
 OTHERS = np.array([[0, 2, -1], [-1, -1, -1], [-1, 4, 0]], np.int32)
 WEIGHT = np.array([[0.5, 2, 0], [0, 0, 0], [0, 1.5, 1]], np.float32)
-OWN_SHARE, OTHERS_SHARE = np.array([-0.5, 0, 0.2], np.float32), WEIGHT - 1
+SHARES = np.random.default_rng(3).normal(size=(3, 4, 3)).astype(np.float32)
+OWN_SHARE, OTHERS_SHARE = SHARES[:, 0], SHARES[:, 1:]
 MEAN, SPREAD = np.array([[0.3, 0.1, 0.5, 0.2, 0.4], [0.2, 0.5, 1, 0.7, 0.3]], np.float32) * 2048
 
 
@@ -29,14 +31,14 @@ def test_columns_hold_what_is_read_bin_by_bin(offset):
     own = np.empty((bins.size, OWN.size, RADII.size), np.float32)
     others = np.empty((bins.size, len(OTHERS), SUMMARIES * RADII.size), np.float32)
     place = np.full(bins.size, 7, np.int64), np.full(bins.size, LENGTH, np.int64), bins
-    base, gain = np.empty((bins.size, RADII.size), np.float32), np.ones(OTHERS.shape, np.float32)
+    base, gain = np.empty((bins.size, len(BAND_RADII)), np.float32), np.ones(OTHERS.shape, np.float32)
     fill_context(
         sums, *place, RADII, MEAN, SPREAD, OWN, gain[0], OTHERS, WEIGHT, gain, OWN_SHARE, OTHERS_SHARE,
         own, others, base,
     )  # fmt: skip
     own_columns = np.full((OWN.size, RADII.size, COLUMNS), np.nan, np.float32)
     others_columns = np.full((len(OTHERS), SUMMARIES * RADII.size, COLUMNS), np.nan, np.float32)
-    base_columns = np.full((RADII.size, COLUMNS), np.nan, np.float32)
+    base_columns = np.full((len(BAND_RADII), COLUMNS), np.nan, np.float32)
     fill_columns(
         sums, 7, LENGTH, offset, RADII, MEAN, 1 / SPREAD, OWN, OTHERS, WEIGHT, OWN_SHARE, OTHERS_SHARE,
         own_columns, others_columns, base_columns,
@@ -55,9 +57,9 @@ def test_what_is_nowhere_is_0():
     out = np.full((1, SUMMARIES * RADII.size, COLUMNS), np.nan, np.float32)
     own = np.full((2, RADII.size, COLUMNS), np.nan, np.float32)
     none = np.full((1, 2), -1, np.int32)
-    weight, base = np.zeros((1, 2), np.float32), np.full((RADII.size, COLUMNS), np.nan, np.float32)
+    weight, base = np.zeros((1, 2), np.float32), np.full((len(BAND_RADII), COLUMNS), np.nan, np.float32)
     fill_columns(
-        some_sums(), 7, LENGTH, 400, RADII, MEAN, 1 / SPREAD, none[0], none, weight, weight[0], weight,
+        some_sums(), 7, LENGTH, 400, RADII, MEAN, 1 / SPREAD, none[0], none, weight, SHARES[0, :2], SHARES[:1, :2],
         own, out, base,
     )  # fmt: skip
     assert (own == 0).all()

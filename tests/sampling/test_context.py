@@ -1,6 +1,7 @@
 """What is read around a bin, against an oracle in plain NumPy; and what is never read."""
 
 import dataclasses
+import itertools
 
 import numpy as np
 import pytest
@@ -9,6 +10,7 @@ from epixs.axis.join import joint_axis
 from epixs.errors import TrainingError
 from epixs.sampling.around import RADII, read_context, targets_of
 from epixs.sampling.context import HELD_ENTRIES, ContextSampler
+from epixs.sampling.kriging import BAND_RADII, weights_of
 from epixs.sampling.species import tracks_of
 from tests.worlds import planted, write_store
 
@@ -54,9 +56,9 @@ def test_what_is_read_is_what_plain_numpy_reads(axis, sampler):
     offset = bins - np.array([0, 2000, 2900])[piece]
     own = np.empty((bins.size, target.own.size, RADII.size), np.float32)
     others = np.empty((bins.size, target.others.shape[0], 4 * RADII.size), np.float32)
-    base = np.empty((bins.size, RADII.size), np.float32)
+    base = np.empty((bins.size, len(BAND_RADII)), np.float32)
     read_context(species.panel, species.windows, piece, offset, target, own, others, base)
-    shares = target.equations.weights(target.own, target.others)
+    shares = weights_of(target.equations, target.own, target.others)
     assert {LABELS[track] for track in target.own if track >= 0} == {("b1", "a0"), ("b1", "a1")}
     z = (signal - signal.mean(axis=1, keepdims=True)) / signal.std(axis=1, keepdims=True)
     for i, bin in enumerate(bins):
@@ -69,9 +71,16 @@ def test_what_is_read_is_what_plain_numpy_reads(axis, sampler):
                 weights = target.weight[slot, known]
                 summary = [values.mean(), np.average(values, weights=weights), values.std(), values.max()]
                 np.testing.assert_allclose(others[i, slot, s :: RADII.size], summary, atol=2e-3)
-            every = zip(np.append(target.own, target.others), np.concatenate([*shares], None), strict=True)
-            total = sum(share * around(z[track], bin, radius) for track, share in every if track >= 0)
-            np.testing.assert_allclose(base[i, s], total, atol=2e-3)
+        tracks = np.append(target.own, target.others)
+        weights = np.concatenate([one.reshape(-1, len(BAND_RADII)) for one in shares])
+        for band, radius in enumerate(BAND_RADII):
+            total = 0.0
+            for track, weight in zip(tracks[tracks >= 0], weights[tracks >= 0, band], strict=True):
+                total += weight * around(z[track], bin, radius)
+                if band + 1 < len(BAND_RADII):
+                    total -= weight * around(z[track], bin, BAND_RADII[band + 1])
+            np.testing.assert_allclose(base[i, band], total, atol=5e-3)
+        assert np.abs(base[i]).max() > 0.01
 
 
 def test_a_batch_depends_on_seed_epoch_and_step_alone(axis, sampler):
@@ -194,7 +203,7 @@ def test_reading_within_some_bins_is_reading_a_region_of_them(sampler):
     def read(windows, offset, within=None):
         own = np.empty((1, target.own.size, RADII.size), np.float32)
         others = np.empty((1, target.others.shape[0], 4 * RADII.size), np.float32)
-        base, piece = np.empty((1, RADII.size), np.float32), np.array([0])
+        base, piece = np.empty((1, len(BAND_RADII)), np.float32), np.array([0])
         read_context(
             species.panel, windows, piece, np.array([offset]), target, own, others, base, None, within
         )
@@ -225,3 +234,19 @@ def test_a_hidden_assay_is_read_in_regions_as_long_as_where_it_is_absent(axis, t
     assert hidden.sum() > 20
     np.testing.assert_allclose(far[hidden], 0, atol=1e-5)
     assert (far[~wanted] > 0.01).any()
+
+
+def test_bands_add_up_to_the_track_and_their_statistics_are_those_of_numpy(axis, sampler):
+    signal, panel = signal_of(axis), sampler.species[0].panel
+    rows = []
+    for radius in BAND_RADII:
+        rows.append(np.array([[around(track, bin, radius) for bin in range(3000)] for track in signal]))
+    bands = [rows[0] - rows[1], rows[1] - rows[2], rows[2]]
+    np.testing.assert_allclose(sum(bands), signal, atol=1e-6)
+    starts = [0, 2000, 2900, 3000]
+    taken = np.concatenate([np.arange(*ends, 8) for ends in itertools.pairwise(starts)])
+    for number, band in enumerate(bands):
+        some = band[:, taken]
+        spread = some.std(axis=1) / signal.std(axis=1)
+        np.testing.assert_allclose(panel.band_spread[number], spread, rtol=1e-3, atol=1e-3)
+        np.testing.assert_allclose(panel.band_likeness[number], np.corrcoef(some), atol=2e-2)

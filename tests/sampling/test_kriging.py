@@ -5,7 +5,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from epixs.sampling.kriging import LEVELS, MOST_TRACKS, NOISE, PULL, Correlations
+from epixs.sampling.kriging import (
+    BAND_RADII,
+    LEAST_SPREAD,
+    LEVELS,
+    MOST_TRACKS,
+    NOISE,
+    PULL,
+    Correlations,
+    weights_of,
+)
+from tests.worlds import a_panel
 
 LABELS = [(b, a) for b in range(4) for a in range(5) if (b + a) % 4]
 
@@ -16,10 +26,11 @@ def some_correlations(labels=LABELS, seed=0):
     biosample, assay = np.array(labels, np.int32).T
     rows = generator.normal(size=(4, 300))[biosample % 4] + 2 * generator.normal(size=(5, 300))[assay % 5]
     likeness = np.corrcoef(rows + generator.normal(size=rows.shape)).astype(np.float32)
-    return biosample.copy(), assay.copy(), likeness
+    spread = generator.uniform(0.2, 0.8, len(labels)).astype(np.float32)
+    return biosample.copy(), assay.copy(), likeness, spread
 
 
-def expected_correlations(biosample, assay, likeness, pair):
+def expected_correlations(biosample, assay, likeness, spread, pair):
     """The same as `Correlations`, pair by pair: all tracks and, last, the target."""
     n = len(biosample)
     tracks = [t for t in range(n) if (biosample[t], assay[t]) != pair]
@@ -53,11 +64,16 @@ def expected_correlations(biosample, assay, likeness, pair):
 
 def of(measured, pair):
     """Equations of a pair from all other tracks."""
-    biosample, assay, _ = measured
+    biosample, assay, *_ = measured
     rest = np.flatnonzero((biosample != pair[0]) | (assay != pair[1])).astype(np.int32)
     is_own = biosample[rest] == pair[0]
     own, others = rest[is_own], rest[~is_own][:, None]
-    return Correlations(*measured).equations(*pair, own, others), own, others
+    return Correlations(*measured).equations(*pair, rest), own, others
+
+
+def in_the_target(weights, equations):
+    """Weights of bands that have a spread of 1, for the target's band."""
+    return weights * equations.spread[equations.same].mean() / equations.spread
 
 
 @pytest.mark.parametrize("pair", [(0, 1), (3, 4), (0, 0), (2, 2)])
@@ -73,17 +89,18 @@ def test_the_weights_are_those_of_the_textbook(pair):
     of_own, of_others = equations.weights(own, others)
     weights[own], weights[others] = of_own, of_others
     solved = np.linalg.solve(expected[:-1, :-1] + NOISE * np.eye(len(tracks)), expected[-1, :-1])
-    np.testing.assert_allclose(weights[tracks], solved, atol=1e-4)
+    assert solved @ expected[-1, :-1] < 1
+    np.testing.assert_allclose(weights[tracks], in_the_target(solved, equations), atol=1e-4)
 
 
 @given(st.integers(0, 2**32 - 1), st.sampled_from(LABELS))
 def test_a_track_has_no_influence_on_its_own_weights(seed, pair):
-    biosample, assay, likeness = some_correlations()
+    biosample, assay, likeness, spread = some_correlations()
     noisy, itself = likeness.copy(), LABELS.index(pair)
     noise = np.random.default_rng(seed).uniform(-1, 1, len(noisy))
     noisy[itself] = noisy[:, itself] = noise
     noisy[itself, itself] = 1
-    one, two = (of((biosample, assay, values), pair)[0] for values in (likeness, noisy))
+    one, two = (of((biosample, assay, values, spread), pair)[0] for values in (likeness, noisy))
     np.testing.assert_allclose(one.among, two.among, atol=1e-5)
     np.testing.assert_allclose(one.towards, two.towards, atol=1e-5)
 
@@ -95,29 +112,44 @@ def test_tracks_that_are_left_out_weigh_nothing_and_the_others_fill_in():
     of_own, of_others = equations.weights(own, left)
     known = np.isin(equations.tracks, np.append(own, left))
     among = equations.among[np.ix_(known, known)] + NOISE * np.eye(known.sum())
-    solved = dict(zip(equations.tracks[known], np.linalg.solve(among, equations.towards[known]), strict=True))
+    size = equations.spread[known & equations.same].mean() / equations.spread[known]
+    weights = np.linalg.solve(among, equations.towards[known]) * size
+    solved = dict(zip(equations.tracks[known], weights, strict=True))
     assert (of_others[left < 0] == 0).all()
     np.testing.assert_allclose(of_others[left >= 0], [solved[track] for track in left[left >= 0]], atol=1e-5)
     np.testing.assert_allclose(of_own, [solved[track] for track in own], atol=1e-5)
 
 
 def test_without_a_track_of_its_assay_nothing_is_predicted():
-    biosample, assay, likeness = some_correlations()
-    equations, own, others = of((biosample, assay, likeness), (0, 1))
-    without = np.where(assay[others] == 1, -1, others).astype(np.int32)
+    measured = some_correlations()
+    equations, own, others = of(measured, (0, 1))
+    without = np.where(measured[1][others] == 1, -1, others).astype(np.int32)
     assert not np.concatenate(equations.weights(own, without), None).any()
-    assert not Correlations(biosample, assay, likeness).equations(0, 1, own, without).tracks.size
+    panel = a_panel(*measured[:2], *np.ones((2, len(LABELS))), measured[2])
+    assert len(panel.equations(0, 1, own, others)) == len(BAND_RADII)
+    assert not panel.equations(0, 1, own, without)
+    assert not np.concatenate([one.reshape(-1) for one in weights_of([], own, others)]).any()
+
+
+def test_a_band_that_hardly_varies_is_not_used():
+    measured = some_correlations()
+    for track in (2, 5):
+        measured[3][track] = LEAST_SPREAD / 2
+    equations, own, others = of(measured, (0, 1))
+    of_own, of_others = equations.weights(own, others)
+    weights = dict(zip([*own, *others[:, 0]], [*of_own, *of_others[:, 0]], strict=True))
+    assert [track for track, weight in weights.items() if weight == 0] == [2, 5]
 
 
 def test_correlations_that_no_tracks_can_have_still_give_weights():
     """Biosamples that correlate by less than 0, and a biosample without any track."""
     labels = [(b, a) for b in range(6) for a in range(3)]
-    biosample, assay, _ = some_correlations(labels)
+    biosample, assay, _, spread = some_correlations(labels)
     likeness = np.random.default_rng(3).uniform(-1, 1, (len(labels), len(labels))).astype(np.float32)
     likeness = (likeness + likeness.T) / 2
     np.fill_diagonal(likeness, 1)
     for pair in [(0, 0), (5, 2), (9, 1)]:
-        equations, own, others = of((biosample, assay, likeness), pair)
+        equations, own, others = of((biosample, assay, likeness, spread), pair)
         among, used = equations.among + NOISE * np.eye(equations.tracks.size), []
         for track in range(equations.tracks.size):
             tried = np.ix_([*used, track], [*used, track])
@@ -130,7 +162,8 @@ def test_correlations_that_no_tracks_can_have_still_give_weights():
         expected = np.zeros(equations.tracks.size)
         expected[used] = np.linalg.solve(among[np.ix_(used, used)], equations.towards[used])
         told = expected @ equations.towards
-        np.testing.assert_allclose(weights[equations.tracks], expected / max(told, 1), atol=1e-3)
+        expected = in_the_target(expected, equations) / max(told, 1)
+        np.testing.assert_allclose(weights[equations.tracks], expected, atol=2e-3)
 
 
 def test_of_many_tracks_those_that_tell_most_are_taken():
@@ -138,6 +171,7 @@ def test_of_many_tracks_those_that_tell_most_are_taken():
     generator = np.random.default_rng(4)
     biosample, assay = np.array(labels, np.int32).T
     rows = generator.normal(size=(6, 400))[assay] + generator.normal(size=(len(labels), 400))
-    equations, *_ = of((biosample.copy(), assay.copy(), np.corrcoef(rows).astype(np.float32)), (0, 0))
+    spread = np.ones(len(labels), np.float32)
+    equations, *_ = of((biosample.copy(), assay.copy(), np.corrcoef(rows).astype(np.float32), spread), (0, 0))
     assert equations.tracks.size == MOST_TRACKS
     assert equations.same.sum() == 19  # all tracks of the assay

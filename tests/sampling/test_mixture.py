@@ -8,21 +8,14 @@ from epixs.sampling.around import RADII, SUMMARIES, Target
 from epixs.sampling.context import ContextSampler
 from epixs.sampling.learned import learn_mixture, learn_moments
 from epixs.sampling.mixture import EXPECTED, mean_of_tracks, mixed, mixture, regression
-from epixs.sampling.panel import Panel
-from tests.worlds import planted, write_store
+from tests.worlds import a_panel, planted, write_store
 
 REGIONS = [("chr1", 0, 25 * 2000)]
 
 
 def panel_from(values, biosample, assay):
     z = (values - values.mean(axis=1, keepdims=True)) / values.std(axis=1, keepdims=True)
-    panel = Panel(
-        np.array(biosample, np.int32),
-        np.array(assay, np.int32),
-        values.mean(axis=1).astype(np.float32),
-        values.std(axis=1).astype(np.float32),
-        np.corrcoef(values).astype(np.float32),
-    )
+    panel = a_panel(biosample, assay, values.mean(axis=1), values.std(axis=1), np.corrcoef(values))
     return panel, z
 
 

@@ -6,21 +6,21 @@ from epixs.sampling.panel import (
     ASSAYS,
     LIKE_BIOSAMPLES,
     OWN_TRACKS,
-    Panel,
     packed,
     packed_size,
     reads_of,
     unpacked,
 )
+from tests.worlds import a_panel
 
 
 def some_panel(pairs, seed=0):
     generator = np.random.default_rng(seed)
     biosample, assay = (np.array(labels, np.int32) for labels in zip(*pairs, strict=True))
-    likeness = generator.uniform(-1, 1, (len(pairs),) * 2).astype(np.float32)
-    likeness = (likeness + likeness.T) / 2
-    mean, spread = generator.uniform(0.1, 1, (2, len(pairs))).astype(np.float32)
-    return Panel(biosample, assay, mean, spread, likeness)
+    likeness = generator.uniform(-1, 1, (4, len(pairs), len(pairs)))
+    likeness = (likeness + likeness.transpose(0, 2, 1)) / 2
+    mean, spread, *bands = generator.uniform(0.1, 1, (5, len(pairs)))
+    return a_panel(biosample, assay, mean, spread, likeness[0], likeness[1:], bands)
 
 
 def test_biosamples_weigh_by_the_tracks_that_both_have():

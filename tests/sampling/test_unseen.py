@@ -2,19 +2,19 @@
 
 import numpy as np
 
-from epixs.sampling.panel import Panel
 from epixs.sampling.unseen import hide_assays, hold_out_by_member
+from tests.worlds import a_panel
 
 
 def panel_of(*pairs):
     biosample, assay = np.array(pairs, np.int32).T
     ones = np.ones(len(pairs), np.float32)
-    return Panel(biosample.copy(), assay.copy(), ones, ones, np.eye(len(pairs), dtype=np.float32))
+    return a_panel(biosample, assay, ones, ones, np.eye(len(pairs)))
 
 
 def test_members_hold_out_different_tracks_and_keep_one_of_each_label():
     pairs = np.array([(b, a) for b in range(6) for a in range(5) if (b, a) != (0, 0)], np.int32)
-    panel = Panel(pairs[:, 0], pairs[:, 1], *np.ones((2, len(pairs)), np.float32), np.eye(len(pairs)))
+    panel = a_panel(*pairs.T, *np.ones((2, len(pairs))), np.eye(len(pairs)))
     held = hold_out_by_member([panel], 4, 0.2, 0)[0]
     assert (held.sum(axis=1) == 6).all()
     assert held.any(axis=0).sum() == 24  # none twice

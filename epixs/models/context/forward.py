@@ -21,6 +21,7 @@ from epixs.models.context.settings import KEYS
 from epixs.products import Weights as Kernel
 from epixs.products import add_weighted, aligned, end_to_end, laid_out, multiply, padded, room_for
 from epixs.sampling.around import RADII, SUMMARIES, Target, fill_columns
+from epixs.sampling.kriging import BAND_RADII, weights_of
 from epixs.sampling.panel import Panel
 from epixs.sampling.scales import SMALLEST_SPREAD
 from epixs.sampling.windows import Windows
@@ -87,7 +88,7 @@ class ForTarget(NamedTuple):
     share, linear
         Factor of the networks' prediction, and weights of the own tracks that are added to it.
     own_share, others_share
-        Weights of the tracks in the sum from which the networks predict the difference.
+        Weights of the tracks' bands in the sums to which the networks' predictions are added.
     """
 
     own: Ints
@@ -173,7 +174,7 @@ class Forward:
             np.asarray(target.scale, np.float32),
             np.float32(target.share),
             np.zeros(own.size, np.float32) if target.linear is None else target.linear[present[0]],
-            *target.equations.weights(own, others),
+            *weights_of(target.equations, own, others),
         )  # fmt: skip
 
     def predict(self, windows: Windows, mean: Floats, spread: Floats, target: ForTarget) -> Floats:
@@ -197,7 +198,7 @@ class Forward:
         widest, n_tokens = int(weights.widths[1:].max()), n_own + n_others
         room = room_for(max(int(weights.widths.max()), SUMMARIES * RADII.size), n_tokens)
         return Scratch(
-            aligned(n_own, RADII.size), aligned(n_others, SUMMARIES * RADII.size), aligned(RADII.size),
+            aligned(n_own, RADII.size), aligned(n_others, SUMMARIES * RADII.size), aligned(len(BAND_RADII)),
             aligned(n_tokens, token), aligned(n_tokens, token), aligned(n_tokens, heads),
             aligned(int(weights.widths[0])), aligned(2, widest), aligned(), room,
         )  # fmt: skip
@@ -271,7 +272,10 @@ def _predict(
             for member in range(weights.token.shape[0]):
                 _add_member(member, weights, target, scratch)
             for i in range(min(COLUMNS, high[piece] - first)):
-                value = (scratch.sum[i] / members + scratch.base[0, i]) * target.share
+                value = scratch.sum[i] / members
+                for band in range(len(scratch.base)):
+                    value += scratch.base[band, i]
+                value *= target.share
                 for j in range(target.linear.size):
                     value += scratch.own[j, 0, i] * target.linear[j]
                 out[done] = value * target.scale[1] + target.scale[0]

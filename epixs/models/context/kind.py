@@ -19,6 +19,7 @@ from epixs.sampling.added import AddedTracks, assays_to_fit
 from epixs.sampling.around import RADII, SUMMARIES
 from epixs.sampling.context import ContextSampler
 from epixs.sampling.intervals import COVERED, HALF_WIDTH, KNOTS
+from epixs.sampling.kriging import BAND_RADII
 from epixs.sampling.learned import learn_mixture, learn_moments, learn_reliability
 from epixs.sampling.mixture import PARTS
 from epixs.sampling.panel import ASSAYS, OWN_TRACKS, packed_size
@@ -95,7 +96,7 @@ class Context(Kind):
         each = (len(axis.assays) + 1) * d
         each += (SUMMARIES + 1) * RADII.size * token + 2 * (d + 1) * token + (token + 1) * token
         each += (d + 1) * keys + token * keys + (3 * d + 2) * token
-        each += (heads * token + RADII.size) * hidden[0] + (d + 1) * hidden[0]
+        each += (heads * token + len(BAND_RADII)) * hidden[0] + (d + 1) * hidden[0]
         each += sum((a + 1) * b for a, b in zip(hidden, (*hidden[1:], 1), strict=True))
         return int(model.members * each) + statistics_size(axis) + kept_size(axis)
 

@@ -4,7 +4,7 @@ Each track (or summary of an assay's tracks in other biosamples) is a token: its
 bin and the factors of its assay pass two dense layers, independent of the target. Heads then weigh the tokens
 by attention, with a query from the target's assay, and pool them. Dense layers turn the pooled tokens into
 the target's standardised value, or, if the species has the target's assay, into its difference from the best
-weighted sum of tracks (`sampling.kriging`). The expected mean and spread of the target turn the value into
+weighted sums of tracks (`sampling.kriging`). The expected mean and spread of the target turn the value into
 arcsinh units.
 
 Several such networks, the members, are trained side by side, each on its own share of the targets. The
@@ -24,6 +24,7 @@ from epixs.models.backend import keras
 from epixs.models.context.settings import KEYS
 from epixs.sampling.around import RADII, SUMMARIES
 from epixs.sampling.intervals import KNOTS
+from epixs.sampling.kriging import BAND_RADII
 from epixs.sampling.mixture import PARTS
 
 HIDDEN_LOGIT = -1e9
@@ -128,7 +129,7 @@ class ContextNetwork(keras.Model):
     Shapes
     ------
     A dict of `own` `(G, N, track, radius)`, `own_assay` `(G, track)`, `others` `(G, N, assay, 4 * radius)`,
-    `others_assay` `(G, assay)`, `base` `(G, N, radius)`, `target` `(G,)`, `scale` `(G, 2)`, `share` `(G,)`,
+    `others_assay` `(G, assay)`, `base` `(G, N, band)`, `target` `(G,)`, `scale` `(G, 2)`, `share` `(G,)`,
     `linear` `(G, track)` and `member` `(G,)` -> float32 `(G, N, 1)`, arcsinh units: `scale[0] + scale[1] *
     (share * networks + own at the bin @ linear)`. In training, the first `G / members` targets are the first
     member's, and so on. Otherwise `member` chooses whose prediction is returned; -1 is the mean of all.
@@ -194,7 +195,7 @@ class ContextNetwork(keras.Model):
         self.query = dense("query", d, heads * KEYS)
         self.key = dense("key", token, heads * KEYS, bias=False)
         self.gate = dense("gate", 3 * d + 1, token, gain=0.3)
-        self.pooled = dense("pooled", heads * token + radii, hidden[0], bias=False)
+        self.pooled = dense("pooled", heads * token + len(BAND_RADII), hidden[0], bias=False)
         self.of_target = dense("target", d, hidden[0], gain=0.5)
         self.layers_behind = [
             dense(f"hidden_{i}", a, b) for i, (a, b) in enumerate(itertools.pairwise(hidden), 2)
@@ -268,12 +269,12 @@ class ContextNetwork(keras.Model):
         pooled = tf.matmul(weights, tokens * gate[:, :, None], transpose_a=True)  # (K, g, N, H, T)
         shape = tf.shape(pooled)
         pooled = tf.reshape(pooled, tf.concat([shape[:3], [self.heads * self.token]], 0))
-        base = tf.broadcast_to(inputs["base"], tf.concat([shape[:3], [self.radii]], 0))
+        base = tf.broadcast_to(inputs["base"], tf.concat([shape[:3], [len(BAND_RADII)]], 0))
         pooled = tf.concat([pooled, base], axis=3)
         hidden = tf.nn.relu(self.pooled(pooled) + self.of_target(target)[:, :, None])
         for layer in self.layers_behind:
             hidden = tf.nn.relu(layer(hidden))
-        return self.readout(hidden) + inputs["base"][..., :1]
+        return self.readout(hidden) + tf.reduce_sum(inputs["base"], axis=3, keepdims=True)
 
     def _factors_of(self, assay: Any) -> Any:
         """Look up the factors of assays `(members or 1, ...)`; those of -1 are arbitrary and not used."""

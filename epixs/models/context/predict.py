@@ -25,6 +25,7 @@ from epixs.models.stores import observed_in
 from epixs.sampling.agreement import expected_pearson, fit_agreement
 from epixs.sampling.around import HALO, RADII, SUMMARIES, Target, read_context, targets_of
 from epixs.sampling.intervals import HALF_WIDTH, half_widths
+from epixs.sampling.kriging import BAND_RADII
 from epixs.sampling.learned import LEAST_DEVIATION
 from epixs.sampling.mixture import mixed
 from epixs.sampling.panel import Panel, packed, packed_size, unpacked
@@ -238,7 +239,7 @@ def predictor_by(
                 n = block.stop - begin
                 own = np.empty((n, target.own.size, RADII.size), np.float32)
                 others = np.empty((n, target.others.shape[0], SUMMARIES * RADII.size), np.float32)
-                base = np.empty((n, RADII.size), np.float32)
+                base = np.empty((n, len(BAND_RADII)), np.float32)
                 read_context(panel, windows, piece[block], offset[block], target, own, others, base)
                 inputs = fixed | {"own": own, "others": others, "base": base}
                 batch = {name: tf.constant(np.asarray(value)[None]) for name, value in inputs.items()}

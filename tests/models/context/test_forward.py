@@ -10,8 +10,9 @@ from epixs.matrices import MATRICES
 from epixs.models.context.forward import forward_of
 from epixs.models.context.network import ContextNetwork
 from epixs.sampling.around import RADII, SUMMARIES, Target, read_context
-from epixs.sampling.panel import Panel
+from epixs.sampling.kriging import BAND_RADII
 from epixs.sampling.windows import Windows
+from tests.worlds import a_panel
 
 LENGTHS = [700, 1, 45]
 LABELS = [(b, a) for b in range(3) for a in range(4) if (b, a) != (1, 2)]
@@ -35,15 +36,16 @@ def some_panel():
     generator = np.random.default_rng(6)
     biosample, assay = np.array(LABELS, np.int32).T
     mean, spread = generator.uniform(0.2, 0.5, (2, len(LABELS))).astype(np.float32)
-    likeness = np.corrcoef(generator.normal(size=(len(LABELS), 5)) + 1).astype(np.float32)
-    return Panel(biosample.copy(), assay.copy(), mean, spread, likeness)
+    likeness = [np.corrcoef(generator.normal(size=(len(LABELS), 5)) + 1) for _ in range(4)]
+    relative = generator.uniform(0.3, 0.7, (3, len(LABELS)))
+    return a_panel(biosample, assay, mean, spread, likeness[0], likeness[1:], relative)
 
 
 def a_target(own, others):
     others = np.array(others, np.int32)
     weight = np.where(others >= 0, np.random.default_rng(7).uniform(0.5, 2, others.shape), 0)
     own, scale = np.array(own, np.int32), np.array([0.5, 2.0], np.float32)
-    equations = some_panel().correlations.equations(1, 2, own, others)
+    equations = some_panel().equations(1, 2, own, others)
     return Target(0, 1, 2, own, others, weight.astype(np.float32), scale, equations)
 
 
@@ -87,7 +89,7 @@ def by_keras(model, windows, panel, target):
     offset = np.concatenate([np.arange(a, b) for a, b in zip(windows.low, windows.high, strict=True)])
     own = np.empty((offset.size, target.own.size, RADII.size), np.float32)
     others = np.empty((offset.size, len(target.others), SUMMARIES * RADII.size), np.float32)
-    base = np.empty((offset.size, RADII.size), np.float32)
+    base = np.empty((offset.size, len(BAND_RADII)), np.float32)
     read_context(panel, windows, piece, offset, target, own, others, base)
     like = target.others.max(axis=1)
     inputs = {

@@ -4,6 +4,7 @@ import pytest
 
 from epixs.models.context.network import ContextNetwork
 from epixs.sampling.around import RADII, SUMMARIES
+from epixs.sampling.kriging import BAND_RADII
 
 
 def some_inputs(targets=4, bins=6, seed=0):
@@ -13,7 +14,7 @@ def some_inputs(targets=4, bins=6, seed=0):
         "own_assay": np.tile(np.array([0, 1, -1], np.int32), (targets, 1)),
         "others": generator.normal(size=(targets, bins, 2, SUMMARIES * RADII.size)).astype(np.float32),
         "others_assay": np.tile(np.array([2, 3], np.int32), (targets, 1)),
-        "base": generator.normal(size=(targets, bins, RADII.size)).astype(np.float32),
+        "base": generator.normal(size=(targets, bins, len(BAND_RADII))).astype(np.float32),
         "target": np.full(targets, 2, np.int32),
         "scale": np.tile(np.array([0.5, 2.0], np.float32), (targets, 1)),
         "share": np.ones(targets, np.float32),
