@@ -46,6 +46,9 @@ FOCUS_SHARE, FOCUS_EPISODES = 0.4, 0.9
 """Share of the targets that are of assays in focus (those that zero-shot imputation is meant for), in species
 that have any, and share of these that are hidden from their species."""
 
+ALONE_EPISODES = 0.1
+"""Maximum share of hidden assays with one species, which needs them only once a model is extended."""
+
 HELD_ENTRIES, TRACK_ENTRIES = 20_000, 1_000
 """Maximum number of held-out entries scored, and number of entries per track that errors are learned from."""
 
@@ -72,7 +75,7 @@ class ContextSampler(Closing):
         Share of the tracks that each member never sees.
     episodes
         Share of the targets whose assay is hidden from their species, as if it had not been measured there;
-        with one species, there are none.
+        with one species at most a tenth, for species by which a model is extended.
     focus
         Assays that zero-shot imputation is meant for: they are drawn more often, and mostly hidden.
     species_weight
@@ -109,7 +112,7 @@ class ContextSampler(Closing):
         self._memory = None if whole else memory_bytes
         self.stretches = Stretches(self._read_pool, changing=not whole)
         self.species = load_species(axis, self.stretches.first, known)
-        self.episodes = episodes if len(axis.parts) > 1 else 0.0
+        self.episodes = episodes if len(axis.parts) > 1 else min(episodes, ALONE_EPISODES)
         sizes = signal_sizes(axis).astype(np.float64)
         names = [s.part.species for s, size in zip(self.species, sizes, strict=True) if size]
         shares = species_shares(species_weight, names, sizes[sizes > 0])

@@ -27,7 +27,7 @@ class ContextSettings(ModelSettings):
         Share of the tracks that each member never sees; errors are measured on these.
     episodes
         Share of the training targets whose assay is hidden from their whole species, as for zero-shot
-        imputation; half of that if no assay is to be imputed zero-shot. With one species, there are none.
+        imputation; half of that if no assay is to be imputed zero-shot, and at most a tenth with one species.
     target
         Target species of zero-shot imputation, several separated by commas: all assays that they lack are
         trained for. If empty, the model is trained for the assays that are excluded as a whole.
