@@ -102,7 +102,7 @@ def extend(
         remark(text)
     if plan.new_species and trained.kind.reads_signal and len(trained.axis.species) == 1:
         remark(
-            "the model was trained on one species, so that no assay was ever hidden from it: expect little "
+            "the model was trained on one species, so that assays were rarely hidden from it: expect little "
             f"of zero-shot tracks of {plan.species}"
         )
     if plan.untouched:
