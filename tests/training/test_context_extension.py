@@ -247,6 +247,8 @@ def test_the_verb_extends_twice(grown, tmp_path):
     ):
         done = CliRunner().invoke(app, ["extend", str(model), str(store), "--out", str(out)])
         assert done.exit_code == 0, done.output
-        said = "was trained on one species, so that assays were rarely hidden" in " ".join(done.output.split())
+        said = "was trained on one species, so that assays were rarely hidden" in " ".join(
+            done.output.split()
+        )
         assert said == (store == stores["species"])
     assert open_model(tmp_path / "two").axis.species == ("mouse", "cow")
