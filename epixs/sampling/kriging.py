@@ -23,6 +23,8 @@ from epixs.compiled import compiled
 Floats = npt.NDArray[np.float32]
 Doubles = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int32]
+LeftOut = tuple[npt.NDArray[np.int64], Doubles]
+"""Tracks, and their correlations with the track of a pair."""
 
 BAND_RADII = (0, 10, 1000)
 """Bins to each side of the means whose differences are the bands; the last band is the last mean itself."""
@@ -135,10 +137,11 @@ class Correlations:
         biosample = min(biosample, len(self.biosamples) - 1)
         biosamples, b = np.unique([*self.biosample[tracks], biosample], return_inverse=True)
         assays, a = np.unique([*self.assay[tracks], assay], return_inverse=True)
-        usual, level = self._levels_without(biosample, assay)
+        like = self._left_out(biosample, assay, self.assay == assay)
+        usual, level = self._levels_without(assay, like)
         root = np.sqrt(np.clip(level, *LEVELS))[assays[a]]
-        shared = self._biosamples_without(biosample, assay, biosamples, usual, level[assay])[np.ix_(b, b)]
-        shared = np.clip(shared * np.outer(root, root), -LEVELS[1], LEVELS[1])
+        ratio = self._biosamples_without(biosample, assay, biosamples, like, usual, level[assay])
+        shared = np.clip(ratio[np.ix_(b, b)] * np.outer(root, root), -LEVELS[1], LEVELS[1])
         shared[b[:, None] == b] = 1.0
         every = shared * self._assays_without(biosample, assay, assays)[np.ix_(a, a)]
         kept = np.sort(np.argsort(-np.abs(every[-1, :-1]), kind="stable")[:MOST_TRACKS])
@@ -146,17 +149,17 @@ class Correlations:
         tracks = tracks[kept]
         return Equations(tracks, among, towards, self.spread[tracks], self.assay[tracks] == assay)
 
-    def _levels_without(self, biosample: int, assay: int) -> tuple[float, Doubles]:
+    def _levels_without(self, assay: int, left_out: LeftOut) -> tuple[float, Doubles]:
         """Return the mean correlation of tracks of the same assay, and that of each assay."""
         total, count = self.levels.copy(), self.n_levels.copy()
-        rest, likeness = self._left_out(biosample, assay, self.assay == assay)
+        rest, likeness = left_out
         total[assay] -= 2 * likeness.sum()
         count[assay] -= 2 * rest.size
         usual = max(float(total.sum() / max(count.sum(), 1.0)), LEVELS[0])
         return usual, (total + 2 * PULL * usual) / (count + 2 * PULL)
 
     def _biosamples_without(
-        self, biosample: int, assay: int, biosamples: Ints, usual: float, level: float
+        self, biosample: int, assay: int, biosamples: Ints, left_out: LeftOut, usual: float, level: float
     ) -> Doubles:
         """Return how much more than is usual for their assays some biosamples correlate."""
         where = np.ix_(biosamples, biosamples)
@@ -166,7 +169,7 @@ class Correlations:
         expected -= before * np.outer(measured, measured)
         measured[at] = 0.0
         expected += level * np.outer(measured, measured)
-        rest, likeness = self._left_out(biosample, assay, self.assay == assay)
+        rest, likeness = left_out
         among = np.isin(self.biosample[rest], biosamples)
         there = np.searchsorted(biosamples, self.biosample[rest[among]])
         total[at, there] -= likeness[among]
@@ -187,9 +190,7 @@ class Correlations:
         np.fill_diagonal(correlation, 1.0)
         return np.asarray(correlation)
 
-    def _left_out(
-        self, biosample: int, assay: int, like: npt.NDArray[np.bool_]
-    ) -> tuple[npt.NDArray[np.int64], Doubles]:
+    def _left_out(self, biosample: int, assay: int, like: npt.NDArray[np.bool_]) -> LeftOut:
         """List the other tracks among those marked, and their correlations with the pair's track, if any."""
         itself = np.flatnonzero((self.biosample == biosample) & (self.assay == assay))
         if not itself.size:
