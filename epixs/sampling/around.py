@@ -11,8 +11,8 @@ import numpy.typing as npt
 from epixs.compendium.transform import STEPS_PER_UNIT
 from epixs.compiled import compiled
 from epixs.lanes import COLUMNS, LANES, difference, larger, load, root, spread, store
-from epixs.sampling.kriging import BAND_RADII, Equations, weights_of
-from epixs.sampling.panel import Panel, reads_of
+from epixs.sampling.kriging import BAND_RADII, Correlations, Equations, weights_of
+from epixs.sampling.panel import Panel, equations_of, reads_of
 from epixs.sampling.scales import SMALLEST_SPREAD, Scales
 from epixs.sampling.windows import Windows
 
@@ -285,8 +285,9 @@ def read_context(
 
 
 def targets_of(
-    panel: Panel, scales: Scales, at: int, biosample: Ints, assay: Ints, windows: Windows | None = None
-) -> list[Target]:
+    panel: Panel, scales: Scales, bands: Sequence[Correlations], at: int, biosample: Ints, assay: Ints,
+    windows: Windows | None = None,
+) -> list[Target]:  # fmt: skip
     """Make targets of pairs, training tracks or not; no track is ever read for itself."""
     reads, scale = (
         reads_of(panel, biosample, assay),
@@ -295,7 +296,7 @@ def targets_of(
     return [
         Target(
             at, int(biosample[n]), int(assay[n]), reads.own[n], reads.others[n], reads.weight[n], scale[n],
-            panel.equations(int(biosample[n]), int(assay[n]), reads.own[n], reads.others[n]),
+            equations_of(bands, int(biosample[n]), int(assay[n]), reads.own[n], reads.others[n]),
             windows, n,
         )
         for n in range(biosample.size)

@@ -20,7 +20,15 @@ from epixs.sampling.kriging import BAND_RADII
 from epixs.sampling.order import species_shares
 from epixs.sampling.panel import Panel
 from epixs.sampling.scales import SMALLEST_SPREAD
-from epixs.sampling.species import labels_of, load_species, read_tracks, signal_bytes, signal_sizes, tracks_of
+from epixs.sampling.species import (
+    alike,
+    labels_of,
+    load_species,
+    read_tracks,
+    signal_bytes,
+    signal_sizes,
+    tracks_of,
+)
 from epixs.sampling.stretches import (
     Spans,
     Stretches,
@@ -125,6 +133,7 @@ class ContextSampler(Closing):
         panels = [s.panel for s in self.species]
         self.hidden = hide_assays(panels, members, axis.assay_index(focus if held_share else []))
         self.held = hold_out_by_member(panels, members, held_share, seed, self._focus, self.hidden)
+        self._carries = _carries(axis)
         self._own = max(s.reads.own.shape[1] for s in self.species)
         self._assays = max(s.reads.others.shape[1] for s in self.species)
         self._calls = Calls()
@@ -189,8 +198,11 @@ class ContextSampler(Closing):
                 track = self._track(at, seen, generator)
                 target = dataclasses.replace(self._training_target(at, track), windows=pool[at])
                 target, gain, hidden = self._misread(target, seen, generator)
+                like = self._species_like(target, hidden, generator)
+                if hidden and not self._carries[like, at]:
+                    target = dataclasses.replace(target, equations=())
                 where = self._runs(pool[at], generator)
-                within = self._within(target, hidden, pool[at], where, generator)
+                within = self._within(like, pool[at], where, generator) if like != at else None
                 self._fill(batch, row, target, member, pool[at], where, gain, within)
                 batch.weight[row] *= self._weights[at][track]
             return batch
@@ -224,6 +236,8 @@ class ContextSampler(Closing):
         target = self._training_target(at, track)
         if any(hidden == (at, target.assay) for hidden in self.hidden[member]):
             target = self._training_target(at, track, self.species[at].scales.without_assay[track])
+            if not self._carries[at, at]:
+                target = dataclasses.replace(target, equations=())
         return without(target, ~self.held[at][member])
 
     def unseen(self, hidden: bool) -> Iterator[tuple[int, int, Target]]:
@@ -265,7 +279,8 @@ class ContextSampler(Closing):
         self, at: int, biosample: Ints, assay: Ints, windows: Windows | None = None
     ) -> list[Target]:
         """Make targets that are not training tracks."""
-        return targets_of(self.species[at].panel, self.species[at].scales, at, biosample, assay, windows)
+        one = self.species[at]
+        return targets_of(one.panel, one.scales, one.bands, at, biosample, assay, windows)
 
     def _training_target(self, at: int, track: int, scale: Floats | None = None) -> Target:
         species = self.species[at]
@@ -305,22 +320,21 @@ class ContextSampler(Closing):
         rest = dataclasses.replace(target, own=own, others=others.astype(np.int32), scale=scale)
         return without(rest, seen), gain, hidden
 
-    def _within(
-        self, target: Target, hidden: bool, windows: Windows, where: Places, generator: np.random.Generator
-    ) -> Places | None:
-        """Draw the bins around each bin that are read, as many as a region of some species has.
+    def _species_like(self, target: Target, hidden: bool, generator: np.random.Generator) -> int:
+        """Draw the species as whose a target is read: one that lacks the assay, if it is hidden."""
+        known = [at for at, one in enumerate(self.species) if one.windows.length.size]
+        lacking = [at for at in known if hidden and not (self.species[at].panel.assay == target.assay).any()]
+        return int(generator.choice(lacking or known))
+
+    def _within(self, like: int, windows: Windows, where: Places, generator: np.random.Generator) -> Places:
+        """Draw the bins around each bin that are read, as many as a region of another species has.
 
         Little can be read around a bin in short regions. A network that imputes them must know that, even if
-        it has seen the assay in long ones only. So the species is one that lacks the assay if it is hidden.
+        it has seen the assay in long ones only.
         """
-        sizes = [one.windows.length for one in self.species]
-        known = [at for at, size in enumerate(sizes) if size.size]
-        lacking = [at for at in known if hidden and not (self.species[at].panel.assay == target.assay).any()]
-        at = int(generator.choice(lacking or known))
-        if at == target.at:
-            return None
+        sizes = self.species[like].windows.length
         piece, offset = where
-        drawn = generator.choice(sizes[at], offset.size, p=sizes[at] / sizes[at].sum())
+        drawn = generator.choice(sizes, offset.size, p=sizes / sizes.sum())
         length = np.minimum(drawn, windows.length[piece])
         before = (generator.random(offset.size) * length).astype(np.int64)
         return np.clip(offset - before, 0, windows.length[piece] - length), length
@@ -403,6 +417,18 @@ class ContextSampler(Closing):
             known = (~held.missing[target.track, column]).astype(np.float32)
         batch.value[rows] = value.reshape(batch.value[rows].shape)
         batch.weight[rows] = known.reshape(batch.weight[rows].shape)
+
+
+def _carries(axis: JointAxis) -> Mask:
+    """Tell whose correlations species learn absent assays from, shape `(learning, known)`.
+
+    On the diagonal stands whether a species learns from any other. A single one does once it has been joined
+    by another.
+    """
+    carries = alike(axis)
+    others = carries & ~np.eye(len(carries), dtype=bool)
+    np.fill_diagonal(carries, others.any(axis=1) | (len(carries) == 1))
+    return carries
 
 
 def _among(tracks: Ints, mask: Mask) -> Mask:

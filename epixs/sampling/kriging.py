@@ -7,7 +7,8 @@ biosamples share:
 
 `assays` is the mean correlation of two assays within a biosample, and `level` that of an assay's tracks.
 `biosamples` says how much more, or less, two biosamples correlate than is usual for assays they share. All
-three come from measured correlations; those of the target itself are left out.
+three come from measured correlations; those of the target itself are left out. What assays have in common is
+much the same in all species, so it is learned from all of them, and known of assays that a species lacks.
 """
 
 from __future__ import annotations
@@ -57,25 +58,24 @@ class Equations:
         Expected correlations of the tracks with each other, `(n, n)`, and with the target, `(n,)`.
     spread
         Spread of the band of each track, relative to that of the track, shape `(n,)`.
-    same
-        Mask of the tracks of the target's assay, shape `(n,)`.
+    expected
+        Expected relative spread of the target's band: the mean of those of its assay.
     """
 
     tracks: Ints
     among: Floats
     towards: Floats
     spread: Floats
-    same: npt.NDArray[np.bool_]
+    expected: float
 
     def weights(self, own: Ints, others: Ints) -> tuple[Floats, Floats]:
         """Compute the weights of the tracks in `own` and in `others` (-1: none), in the same shapes.
 
-        They are those of standardised tracks. The target's band is expected to have the mean spread of those
-        of its assay. Without any track of its assay, all weights are 0: nothing tells where it is high.
+        They are those of standardised tracks.
         """
         of_own, of_others = np.zeros(own.shape, np.float32), np.zeros(others.shape, np.float32)
         solve(
-            self.tracks, self.among, self.towards, self.spread, self.same,
+            self.tracks, self.among, self.towards, self.spread, self.expected,
             own, others.reshape(-1), of_own, of_others.reshape(-1),
         )  # fmt: skip
         return of_own, of_others
@@ -92,8 +92,44 @@ def weights_of(bands: Sequence[Equations], own: Ints, others: Ints) -> tuple[Flo
     return both
 
 
+@dataclass(frozen=True)
+class Sums:
+    """Sums over the tracks of each assay of one band, and their number: `[0]` and `[1]` of each array.
+
+    Parameters
+    ----------
+    assays
+        Correlations of tracks of two assays within a biosample, shape `(2, assay, assay)`.
+    levels
+        Correlations of each assay's tracks, both ways, shape `(2, assay)`.
+    spreads
+        Spreads of each assay's tracks, relative to those of whole tracks, shape `(2, assay)`.
+    """
+
+    assays: Doubles
+    levels: Doubles
+    spreads: Doubles
+
+    def __add__(self, other: Sums) -> Sums:
+        """Add those of another species."""
+        return Sums(self.assays + other.assays, self.levels + other.levels, self.spreads + other.spreads)
+
+
+def sums_of(biosample: Ints, assay: Ints, likeness: Floats, spread: Floats, n_assays: int) -> Sums:
+    """Sum up one band of a species' tracks; parameters as in `Correlations`."""
+    assays, levels, spreads = (np.zeros((2, *[n_assays] * n)) for n in (2, 1, 1))
+    for track, (b, a) in enumerate(zip(biosample.tolist(), assay.tolist(), strict=True)):
+        rest = np.flatnonzero((biosample == b) & (assay != a))
+        assays[0, a, assay[rest]] += likeness[track, rest]
+        assays[1, a, assay[rest]] += 1.0
+        rest = np.flatnonzero((assay == a) & (biosample != b))
+        levels[:, a] += likeness[track, rest].sum(dtype=np.float64), rest.size
+        spreads[:, a] += spread[track], 1.0
+    return Sums(assays, levels, spreads)
+
+
 class Correlations:
-    """Sums of the measured correlations of one band, from which those of any one track can be left out.
+    """Correlations of one band of a species' tracks, from which those of any one track can be left out.
 
     Parameters
     ----------
@@ -104,36 +140,38 @@ class Correlations:
         or of the same assay are used.
     spread
         Spread of each track's band, relative to that of the track.
+    sums
+        Sums over these tracks (`sums_of`) and those of other species.
     """
 
-    def __init__(self, biosample: Ints, assay: Ints, likeness: Floats, spread: Floats) -> None:
+    def __init__(self, biosample: Ints, assay: Ints, likeness: Floats, spread: Floats, sums: Sums) -> None:
         self.biosample, self.assay, self.likeness, self.spread = biosample, assay, likeness, spread
+        self.sums = sums
         # The last row stands for a biosample without tracks.
-        sizes = int(biosample.max(initial=-1)) + 2, int(assay.max(initial=-1)) + 1
-        self.assays, self.n_assays = np.zeros((2, sizes[1], sizes[1]))
-        self.biosamples = np.zeros((sizes[0], sizes[0]))
-        self.levels, self.n_levels = np.zeros((2, sizes[1]))
-        self.measured = np.zeros(sizes)
+        n_biosamples, n_assays = int(biosample.max(initial=-1)) + 2, sums.levels.shape[1]
+        self.biosamples = np.zeros((n_biosamples, n_biosamples))
+        self.measured = np.zeros((n_biosamples, n_assays))
         self.measured[biosample, assay] = 1.0
         for track, (b, a) in enumerate(zip(biosample.tolist(), assay.tolist(), strict=True)):
-            rest = np.flatnonzero((biosample == b) & (assay != a))
-            self.assays[a, assay[rest]] += likeness[track, rest]
-            self.n_assays[a, assay[rest]] += 1.0
             rest = np.flatnonzero((assay == a) & (biosample != b))
             self.biosamples[b, biosample[rest]] += likeness[track, rest]
-            self.levels[a] += likeness[track, rest].sum(dtype=np.float64)
-            self.n_levels[a] += rest.size
-        share = 1 / (self.n_levels + 2 * PULL)
+        total, count = sums.levels
+        share = 1 / (count + 2 * PULL)
         # What the levels of the assays that two biosamples share add up to: a number, and usual levels.
         by_usual = (self.measured * (2 * PULL * share)) @ self.measured.T
-        self.expected = (self.measured * (self.levels * share)) @ self.measured.T, by_usual
-        self.all_assays, self.n_all_assays = float(self.assays.sum()), float(self.n_assays.sum())
+        self.expected = (self.measured * (total * share)) @ self.measured.T, by_usual
+        self.all_assays = sums.assays.sum(axis=(1, 2))
+
+    def knows(self, biosample: int, assay: int) -> bool:
+        """Tell whether any track of a pair's assay was measured, other than the pair itself."""
+        return bool(self._spreads_without(biosample, assay)[1] > 0)
 
     def equations(self, biosample: int, assay: int, tracks: Ints) -> Equations:
-        """Set up the equations for a pair and the tracks that are read for it, some of them of its assay.
+        """Set up the equations for a pair, of an assay that is known, and the tracks that are read for it.
 
         The correlations of the pair itself, if it was measured, have no influence.
         """
+        total, count = self._spreads_without(biosample, assay)
         biosample = min(biosample, len(self.biosamples) - 1)
         biosamples, b = np.unique([*self.biosample[tracks], biosample], return_inverse=True)
         assays, a = np.unique([*self.assay[tracks], assay], return_inverse=True)
@@ -147,11 +185,16 @@ class Correlations:
         kept = np.sort(np.argsort(-np.abs(every[-1, :-1]), kind="stable")[:MOST_TRACKS])
         among, towards = every[np.ix_(kept, kept)].astype(np.float32), every[-1, kept].astype(np.float32)
         tracks = tracks[kept]
-        return Equations(tracks, among, towards, self.spread[tracks], self.assay[tracks] == assay)
+        return Equations(tracks, among, towards, self.spread[tracks], float(total / count))
+
+    def _spreads_without(self, biosample: int, assay: int) -> Doubles:
+        itself = self.spread[(self.biosample == biosample) & (self.assay == assay)]
+        left_out = np.array([itself.sum(dtype=np.float64), itself.size])
+        return np.asarray(self.sums.spreads[:, assay] - left_out)
 
     def _levels_without(self, assay: int, left_out: LeftOut) -> tuple[float, Doubles]:
         """Return the mean correlation of tracks of the same assay, and that of each assay."""
-        total, count = self.levels.copy(), self.n_levels.copy()
+        total, count = self.sums.levels.copy()
         rest, likeness = left_out
         total[assay] -= 2 * likeness.sum()
         count[assay] -= 2 * rest.size
@@ -165,7 +208,8 @@ class Correlations:
         where = np.ix_(biosamples, biosamples)
         total, expected = self.biosamples[where], self.expected[0][where] + usual * self.expected[1][where]
         at, measured = int(np.searchsorted(biosamples, biosample)), self.measured[biosamples, assay]
-        before = (self.levels[assay] + 2 * PULL * usual) / (self.n_levels[assay] + 2 * PULL)
+        levels, n_levels = self.sums.levels[:, assay]
+        before = (levels + 2 * PULL * usual) / (n_levels + 2 * PULL)
         expected -= before * np.outer(measured, measured)
         measured[at] = 0.0
         expected += level * np.outer(measured, measured)
@@ -178,9 +222,10 @@ class Correlations:
 
     def _assays_without(self, biosample: int, assay: int, assays: Ints) -> Doubles:
         """Return the mean correlations of some assays within a biosample."""
-        total, count = (sums[np.ix_(assays, assays)] for sums in (self.assays, self.n_assays))
+        total, count = (sums[np.ix_(assays, assays)] for sums in self.sums.assays)
         rest, likeness = self._left_out(biosample, assay, self.biosample == biosample)
-        mean = (self.all_assays - 2 * likeness.sum()) / max(self.n_all_assays - 2 * rest.size, 1.0)
+        all_assays, n_all_assays = self.all_assays
+        mean = (all_assays - 2 * likeness.sum()) / max(n_all_assays - 2 * rest.size, 1.0)
         among = np.isin(self.assay[rest], assays)
         at, there = np.searchsorted(assays, assay), np.searchsorted(assays, self.assay[rest[among]])
         for sums, value in ((total, likeness[among]), (count, 1.0)):
@@ -205,7 +250,7 @@ def solve(
     among: Floats,
     towards: Floats,
     spread: Floats,
-    same: npt.NDArray[np.bool_],
+    expected: float,
     own: Ints,
     others: Ints,
     of_own: Floats,
@@ -224,8 +269,6 @@ def solve(
             if at < tracks.size and tracks[at] == track:
                 place[at] = 0
     known = np.flatnonzero(place == 0)
-    if not same[known].any():
-        return
     n = known.size
     root, weights = np.zeros((n, n)), np.empty(n)
     for i in range(n):
@@ -251,14 +294,9 @@ def solve(
     told = np.float64(0)
     for i in range(n):
         told += weights[i] * towards[known[i]]
-    expected, count = np.float64(0), 0
-    for i in range(n):
-        if same[known[i]]:
-            expected += spread[known[i]]
-            count += 1
     for i in range(n):
         size = spread[known[i]]
-        weights[i] *= expected / count / (size * max(told, 1.0)) if size >= LEAST_SPREAD else 0.0
+        weights[i] *= expected / (size * max(told, 1.0)) if size >= LEAST_SPREAD else 0.0
     for slots, out in ((own, of_own), (others, of_others)):
         for slot in range(slots.size):
             at = np.searchsorted(tracks, slots[slot])

@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import functools
+import itertools
+import operator
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
 from epixs.compendium.transform import STEPS_PER_UNIT
-from epixs.sampling.kriging import BAND_RADII, Correlations, Equations
+from epixs.sampling.kriging import BAND_RADII, Correlations, Equations, sums_of
 from epixs.sampling.scales import SMALLEST_SPREAD
 from epixs.sampling.windows import Windows
 
 Ints = npt.NDArray[np.int32]
 Floats = npt.NDArray[np.float32]
+Mask = npt.NDArray[np.bool_]
 
 OWN_TRACKS, ASSAYS, LIKE_BIOSAMPLES = 24, 16, 12
 """Maximum number of tracks of the same biosample, of assays, and of other biosamples per assay, to read."""
@@ -51,23 +55,6 @@ class Panel:
     likeness: Floats
     band_likeness: Floats
     band_spread: Floats
-
-    @functools.cached_property
-    def bands(self) -> list[Correlations]:
-        """Correlations of each band, summed up."""
-        both = zip(self.band_likeness, self.band_spread, strict=True)
-        return [Correlations(self.biosample, self.assay, likeness, spread) for likeness, spread in both]
-
-    def equations(self, biosample: int, assay: int, own: Ints, others: Ints) -> list[Equations]:
-        """Set up the equations for the bands of a pair; `own` and `others` (-1: none) are read for it.
-
-        Without a track of its assay there are none.
-        """
-        tracks = np.unique(np.concatenate([own, others.reshape(-1)]))
-        tracks = tracks[tracks >= 0]
-        if not (self.assay[tracks] == assay).any():
-            return []
-        return [band.equations(biosample, assay, tracks) for band in self.bands]
 
     def weights(self, biosample: int, assay: int) -> Floats:
         """Compute the weight of each other biosample's track for a pair.
@@ -135,6 +122,49 @@ def panel_of(windows: Windows, biosample: Ints, assay: Ints) -> Panel:
         biosample, assay, mean.astype(np.float32), spread.astype(np.float32), coarse.result()[1],
         np.stack(likeness), relative.astype(np.float32),
     )  # fmt: skip
+
+
+def bands_of(panels: Sequence[Panel], alike: Mask, n_assays: int) -> list[list[Correlations]]:
+    """Set up the correlations of each band of each species.
+
+    Parameters
+    ----------
+    alike
+        Whether the bands of two species' tracks are alike, shape `(species, species)`: only then does one
+        learn from the other.
+    n_assays
+        Number of assays on the joint axis.
+    """
+
+    def measured(panel: Panel, band: int) -> tuple[Ints, Ints, Floats, Floats]:
+        return panel.biosample, panel.assay, panel.band_likeness[band], panel.band_spread[band]
+
+    bands = range(len(BAND_RADII))
+    sums = [[sums_of(*measured(panel, band), n_assays) for band in bands] for panel in panels]
+    pooled = [
+        [
+            functools.reduce(operator.add, of_band)
+            for of_band in zip(*itertools.compress(sums, row), strict=True)
+        ]
+        for row in alike
+    ]
+    return [
+        [Correlations(*measured(panel, band), pooled[at][band]) for band in bands]
+        for at, panel in enumerate(panels)
+    ]
+
+
+def equations_of(
+    bands: Sequence[Correlations], biosample: int, assay: int, own: Ints, others: Ints
+) -> list[Equations]:
+    """Set up the equations for the bands of a pair; `own` and `others` (-1: none) are read for it.
+
+    There are none if nothing is known of its assay.
+    """
+    if not all(band.knows(biosample, assay) for band in bands):
+        return []
+    tracks = np.unique(np.concatenate([own, others.reshape(-1)]))
+    return [band.equations(biosample, assay, tracks[tracks >= 0]) for band in bands]
 
 
 def packed(panel: Panel) -> Floats:

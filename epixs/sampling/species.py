@@ -12,13 +12,16 @@ import pandas as pd
 from epixs.axis.axis import JointAxis, SpeciesAxis
 from epixs.compendium.read import open_signal
 from epixs.sampling.around import HALO
-from epixs.sampling.kriging import Equations
-from epixs.sampling.panel import Panel, Reads, panel_of, reads_of
+from epixs.sampling.kriging import BAND_RADII, Correlations, Equations
+from epixs.sampling.panel import Panel, Reads, bands_of, equations_of, panel_of, reads_of
 from epixs.sampling.scales import Scales, fit_scales
 from epixs.sampling.stretches import POOLS_AT_ONCE, STRETCH_BINS, Spans
 from epixs.sampling.windows import Windows, bytes_per_bin, read_windows
 
 Ints = npt.NDArray[np.int32]
+
+SIMILAR = 2.0
+"""Ratio of the lengths of two species' regions up to which the bands of their tracks are alike."""
 
 FEWEST_STRETCHES = 4
 """Minimum number of stretches of the genome that are in memory at once."""
@@ -36,6 +39,8 @@ class Species:
         Statistics of the tracks, and the expected mean and spread of other tracks.
     windows
         The tracks in memory.
+    bands
+        Correlations of each band of the tracks.
     reads, equations
         The tracks that are read for each track as a target, and the equations for their weights in a sum.
     """
@@ -44,6 +49,7 @@ class Species:
     panel: Panel
     scales: Scales
     windows: Windows
+    bands: list[Correlations]
     reads: Reads
     equations: list[list[Equations]]
 
@@ -88,11 +94,14 @@ def load_species(
         for part, read, panel in zip(axis.parts, windows, known or [None] * len(axis.parts), strict=True)
     ]
     species = []
-    for part, panel, scales, read in zip(axis.parts, panels, scales_of(axis, panels), windows, strict=True):
+    every = zip(
+        axis.parts, panels, scales_of(axis, panels), windows, correlations_of(axis, panels), strict=True
+    )
+    for part, panel, scales, read, bands in every:
         reads = reads_of(panel, panel.biosample, panel.assay)
         tracks = zip(panel.biosample.tolist(), panel.assay.tolist(), reads.own, reads.others, strict=True)
-        equations = [panel.equations(*track) for track in tracks]
-        species.append(Species(part, panel, scales, read, reads, equations))
+        equations = [equations_of(bands, *track) for track in tracks]
+        species.append(Species(part, panel, scales, read, bands, reads, equations))
     return species
 
 
@@ -100,6 +109,28 @@ def scales_of(axis: JointAxis, panels: Sequence[Panel]) -> list[Scales]:
     """Fit means and spreads of all species' tracks."""
     tracks = [(p.biosample, p.assay, p.mean.astype(float), p.spread.astype(float)) for p in panels]
     return fit_scales(tracks, [len(part.biosamples) for part in axis.parts], classes_of(axis))
+
+
+def correlations_of(axis: JointAxis, panels: Sequence[Panel]) -> list[list[Correlations]]:
+    """Set up the correlations of each band of each species' tracks."""
+    return bands_of(panels, alike(axis), len(axis.assays))
+
+
+def alike(axis: JointAxis) -> npt.NDArray[np.bool_]:
+    """Tell which species have regions of similar lengths, shape `(species, species)`.
+
+    In regions shorter than the widest means of `sampling.kriging`, bands are not what they are in long ones.
+    """
+    lengths = np.array([_usual_length(part) for part in axis.parts])
+    ratio = lengths[:, None] / lengths
+    return np.asarray(np.maximum(ratio, ratio.T) <= SIMILAR)
+
+
+def _usual_length(part: SpeciesAxis) -> float:
+    """Return the length of the region of the middle bin, if regions are sorted by length, and limited."""
+    sizes = np.sort(part.regions.n_bins_each)
+    middle = np.searchsorted(np.cumsum(sizes), sizes.sum() / 2)
+    return float(min(sizes[middle], 2 * BAND_RADII[-1] + 1))
 
 
 def classes_of(axis: JointAxis) -> npt.NDArray[np.int32]:

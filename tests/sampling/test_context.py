@@ -8,10 +8,10 @@ import pytest
 
 from epixs.axis.join import joint_axis
 from epixs.errors import TrainingError
-from epixs.sampling.around import RADII, read_context, targets_of
+from epixs.sampling.around import RADII, read_context
 from epixs.sampling.context import HELD_ENTRIES, ContextSampler
 from epixs.sampling.kriging import BAND_RADII, weights_of
-from epixs.sampling.species import tracks_of
+from epixs.sampling.species import alike, tracks_of
 from tests.worlds import planted, write_store
 
 LABELS = [(f"b{b}", f"a{a}") for b in range(3) for a in range(3)]
@@ -50,7 +50,7 @@ def around(values, bin, radius):
 
 def test_what_is_read_is_what_plain_numpy_reads(axis, sampler):
     signal, species = signal_of(axis), sampler.species[0]
-    target = targets_of(species.panel, species.scales, 0, np.array([1], np.int32), np.array([2], np.int32))[0]
+    target = sampler.targets_of(0, np.array([1], np.int32), np.array([2], np.int32))[0]
     bins = np.array([0, 3, 999, 1999, 2000, 2450, 2899, 2900, 2999])
     piece = np.searchsorted([2000, 2900, 3000], bins, side="right")
     offset = bins - np.array([0, 2000, 2900])[piece]
@@ -198,7 +198,7 @@ def test_missing_bins_have_no_weight(tmp_path):
 def test_reading_within_some_bins_is_reading_a_region_of_them(sampler):
     """Bin 700 of a region, of which 600 to 899 are read, is bin 100 of a region of 300 bins."""
     species = sampler.species[0]
-    target = targets_of(species.panel, species.scales, 0, np.array([1], np.int32), np.array([2], np.int32))[0]
+    target = sampler.targets_of(0, np.array([1], np.int32), np.array([2], np.int32))[0]
 
     def read(windows, offset, within=None):
         own = np.empty((1, target.own.size, RADII.size), np.float32)
@@ -234,6 +234,34 @@ def test_a_hidden_assay_is_read_in_regions_as_long_as_where_it_is_absent(axis, t
     assert hidden.sum() > 20
     np.testing.assert_allclose(far[hidden], 0, atol=1e-5)
     assert (far[~wanted] > 0.01).any()
+    assert not inputs["base"][hidden].any()  # what is known of long regions does not hold for short ones
+
+
+def test_weighted_sums_of_a_hidden_assay_come_from_species_with_like_regions(axis, tmp_path):
+    """Whether it is hidden or absent."""
+    lacking = write(tmp_path / "human.zarr", seed=1, species="human", labels=LABELS[:2] + LABELS[3:5])
+    joint = joint_axis([axis.parts[0].source, lacking])
+    with ContextSampler(joint, targets=100, bins=8, episodes=0.999999, held_share=0, seed=1) as made:
+        inputs = made.batch(0, 0).inputs
+        assay = joint.assay_index(["a2"])
+        absent = made.targets_of(1, np.array([0], np.int32), assay)[0]
+    hidden = ~(inputs["others_assay"] == inputs["target"][:, None]).any(axis=1)
+    assert hidden.sum() > 90
+    assert inputs["base"][hidden].any(axis=(1, 2)).mean() > 0.9
+    own, others = weights_of(absent.equations, absent.own, absent.others)
+    assert (own[absent.own >= 0] != 0).any()
+    assert (others[absent.others >= 0] != 0).any()
+
+
+def test_regions_are_alike_if_half_of_the_bins_lie_in_regions_of_similar_length(axis, tmp_path):
+    one = axis.parts[0].source
+    for kb, expected in [(10, False), (20, False), (30, True), (60, True), (5_000, True)]:
+        bins = 40 * kb
+        regions = [("chr1", 0, 25 * bins), ("chr2", 0, 25 * (bins // 2))]
+        values = np.tile(planted(0, 3, 3)[:4], (1, 1 + bins * 2 // 3000))[:, : bins + bins // 2]
+        labels = LABELS[:2] + LABELS[3:5]
+        other = write_store(tmp_path / f"{kb}.zarr", values, labels=labels, regions=regions, species="human")
+        np.testing.assert_array_equal(alike(joint_axis([one, other])), [[True, expected], [expected, True]])
 
 
 def test_bands_add_up_to_the_track_and_their_statistics_are_those_of_numpy(axis, sampler):

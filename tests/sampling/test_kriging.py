@@ -1,9 +1,13 @@
 """Weighted sums of tracks, beside the textbook equations; and what has no influence on them."""
 
+import functools
+import operator
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy.linalg import block_diag
 
 from epixs.sampling.kriging import (
     BAND_RADII,
@@ -13,8 +17,10 @@ from epixs.sampling.kriging import (
     NOISE,
     PULL,
     Correlations,
+    sums_of,
     weights_of,
 )
+from epixs.sampling.panel import bands_of, equations_of
 from tests.worlds import a_panel
 
 LABELS = [(b, a) for b in range(4) for a in range(5) if (b + a) % 4]
@@ -30,11 +36,21 @@ def some_correlations(labels=LABELS, seed=0):
     return biosample.copy(), assay.copy(), likeness, spread
 
 
-def expected_correlations(biosample, assay, likeness, spread, pair):
-    """The same as `Correlations`, pair by pair: all tracks and, last, the target."""
-    n = len(biosample)
-    tracks = [t for t in range(n) if (biosample[t], assay[t]) != pair]
-    couples = [(s, t) for s in tracks for t in tracks if s < t]
+def expected_correlations(measured, pair, elsewhere=None):
+    """The same as `Correlations`, pair by pair: all tracks and, last, the target.
+
+    Tracks of another species have biosamples of their own.
+    """
+    biosample, assay, likeness, _ = measured
+    here = [t for t in range(len(biosample)) if (biosample[t], assay[t]) != pair]
+    tracks = here
+    if elsewhere is not None:
+        biosample, assay = np.append(biosample, elsewhere[0] + 100), np.append(assay, elsewhere[1])
+        likeness = block_diag(likeness, elsewhere[2])
+        tracks = [*here, *range(len(measured[0]), len(biosample))]
+    couples = [
+        (s, t) for s in tracks for t in tracks if s < t and (biosample[s] < 100) == (biosample[t] < 100)
+    ]
     within = [(s, t) for s, t in couples if biosample[s] == biosample[t]]
     between = [(s, t) for s, t in couples if assay[s] == assay[t]]
 
@@ -43,7 +59,7 @@ def expected_correlations(biosample, assay, likeness, spread, pair):
         return (sum(values) + strength * towards) / (len(values) + strength)
 
     all_within, usual = mean(within, 0.0, 1e-9), max(mean(between, 0.0, 1e-9), LEVELS[0])
-    level = {a: mean([c for c in between if assay[c[0]] == a], usual, PULL) for a in set(assay)}
+    level = {a: mean([c for c in between if assay[c[0]] == a], usual, PULL) for a in {*assay, pair[1]}}
 
     def correlation(one, two):
         (b, a), (c, d) = one, two
@@ -58,22 +74,29 @@ def expected_correlations(biosample, assay, likeness, spread, pair):
             return shared
         return shared * mean([x for x in within if {assay[x[0]], assay[x[1]]} == {a, d}], all_within, PULL)
 
-    pairs = [(biosample[t], assay[t]) for t in tracks] + [pair]
-    return tracks, np.array([[correlation(one, two) for two in pairs] for one in pairs])
+    pairs = [(biosample[t], assay[t]) for t in here] + [pair]
+    return here, np.array([[correlation(one, two) for two in pairs] for one in pairs])
 
 
-def of(measured, pair):
+def correlations(measured, elsewhere=None):
+    """Of one species, with what another one knows."""
+    every = [one for one in (measured, elsewhere) if one is not None]
+    n_assays = 1 + max(int(one[1].max()) for one in every)
+    return Correlations(*measured, functools.reduce(operator.add, [sums_of(*one, n_assays) for one in every]))
+
+
+def of(measured, pair, elsewhere=None):
     """Equations of a pair from all other tracks."""
     biosample, assay, *_ = measured
     rest = np.flatnonzero((biosample != pair[0]) | (assay != pair[1])).astype(np.int32)
     is_own = biosample[rest] == pair[0]
     own, others = rest[is_own], rest[~is_own][:, None]
-    return Correlations(*measured).equations(*pair, rest), own, others
+    return correlations(measured, elsewhere).equations(*pair, rest), own, others
 
 
 def in_the_target(weights, equations):
     """Weights of bands that have a spread of 1, for the target's band."""
-    return weights * equations.spread[equations.same].mean() / equations.spread
+    return weights * equations.expected / equations.spread
 
 
 @pytest.mark.parametrize("pair", [(0, 1), (3, 4), (0, 0), (2, 2)])
@@ -81,10 +104,12 @@ def test_the_weights_are_those_of_the_textbook(pair):
     """Of tracks that were measured, and of pairs that were not."""
     measured = some_correlations()
     equations, own, others = of(measured, pair)
-    tracks, expected = expected_correlations(*measured, pair)
+    tracks, expected = expected_correlations(measured, pair)
     np.testing.assert_array_equal(equations.tracks, tracks)
     np.testing.assert_allclose(equations.among, expected[:-1, :-1], atol=1e-5)
     np.testing.assert_allclose(equations.towards, expected[-1, :-1], atol=1e-5)
+    same = [t for t in tracks if measured[1][t] == pair[1]]
+    np.testing.assert_allclose(equations.expected, measured[3][same].mean(), rtol=1e-6)
     weights = np.zeros(len(measured[0]))
     of_own, of_others = equations.weights(own, others)
     weights[own], weights[others] = of_own, of_others
@@ -103,6 +128,28 @@ def test_a_track_has_no_influence_on_its_own_weights(seed, pair):
     one, two = (of((biosample, assay, values, spread), pair)[0] for values in (likeness, noisy))
     np.testing.assert_allclose(one.among, two.among, atol=1e-5)
     np.testing.assert_allclose(one.towards, two.towards, atol=1e-5)
+    assert (
+        one.expected
+        == of((biosample, assay, likeness, np.where(np.arange(len(LABELS)) == itself, 9, spread)), pair)[
+            0
+        ].expected
+    )
+
+
+def test_what_assays_have_in_common_is_learned_from_other_species_too():
+    """An assay that a species lacks is then predicted from the tracks of its biosample, and from others."""
+    lacking = some_correlations([label for label in LABELS if label[1] != 4])
+    elsewhere = some_correlations(seed=1)
+    for pair in [(0, 4), (2, 4), (0, 1), (2, 2)]:
+        equations, own, others = of(lacking, pair, elsewhere)
+        _, expected = expected_correlations(lacking, pair, elsewhere)
+        np.testing.assert_allclose(equations.among, expected[:-1, :-1], atol=1e-5)
+        np.testing.assert_allclose(equations.towards, expected[-1, :-1], atol=1e-5)
+        assert np.abs(equations.weights(own, others)[0]).min() > 1e-3
+    assert equations.expected == pytest.approx(
+        np.mean([s for label, s in zip(LABELS, elsewhere[3], strict=True) if label[1] == 2]
+        + [s for b, a, s in zip(*lacking[:2], lacking[3], strict=True) if a == 2 and b != 2])
+    )  # fmt: skip
 
 
 def test_tracks_that_are_left_out_weigh_nothing_and_the_others_fill_in():
@@ -112,7 +159,7 @@ def test_tracks_that_are_left_out_weigh_nothing_and_the_others_fill_in():
     of_own, of_others = equations.weights(own, left)
     known = np.isin(equations.tracks, np.append(own, left))
     among = equations.among[np.ix_(known, known)] + NOISE * np.eye(known.sum())
-    size = equations.spread[known & equations.same].mean() / equations.spread[known]
+    size = equations.expected / equations.spread[known]
     weights = np.linalg.solve(among, equations.towards[known]) * size
     solved = dict(zip(equations.tracks[known], weights, strict=True))
     assert (of_others[left < 0] == 0).all()
@@ -120,15 +167,28 @@ def test_tracks_that_are_left_out_weigh_nothing_and_the_others_fill_in():
     np.testing.assert_allclose(of_own, [solved[track] for track in own], atol=1e-5)
 
 
-def test_without_a_track_of_its_assay_nothing_is_predicted():
-    measured = some_correlations()
-    equations, own, others = of(measured, (0, 1))
-    without = np.where(measured[1][others] == 1, -1, others).astype(np.int32)
-    assert not np.concatenate(equations.weights(own, without), None).any()
-    panel = a_panel(*measured[:2], *np.ones((2, len(LABELS))), measured[2])
-    assert len(panel.equations(0, 1, own, others)) == len(BAND_RADII)
-    assert not panel.equations(0, 1, own, without)
-    assert not np.concatenate([one.reshape(-1) for one in weights_of([], own, others)]).any()
+def test_of_an_assay_that_was_never_measured_nothing_is_predicted():
+    """Nor if its only track is the target itself, or if it was measured where bands are not alike."""
+    measured = some_correlations([*((0, a) for a in range(4)), *((1, a) for a in range(3))])
+    elsewhere = some_correlations([(0, 1), (0, 4), (1, 4)])
+    panels = [
+        a_panel(*labels, *np.ones((2, len(labels[0]))), likeness)
+        for *labels, likeness, _ in (measured, elsewhere)
+    ]
+    apart, together = (
+        bands_of(panels, alike, 5)[0] for alike in (np.eye(2, dtype=bool), np.ones((2, 2), bool))
+    )
+    own, others = np.array([0, 1], np.int32), np.array([[4], [5]], np.int32)
+    for bands, assay, expected in [
+        (apart, 1, True),
+        (apart, 3, False),
+        (apart, 4, False),
+        (together, 4, True),
+    ]:
+        equations = equations_of(bands, 0, assay, own, others)
+        assert len(equations) == len(BAND_RADII) * expected
+        weights = np.concatenate([one.reshape(-1) for one in weights_of(equations, own, others)])
+        assert weights.any() == expected
 
 
 def test_a_band_that_hardly_varies_is_not_used():
@@ -174,4 +234,4 @@ def test_of_many_tracks_those_that_tell_most_are_taken():
     spread = np.ones(len(labels), np.float32)
     equations, *_ = of((biosample.copy(), assay.copy(), np.corrcoef(rows).astype(np.float32), spread), (0, 0))
     assert equations.tracks.size == MOST_TRACKS
-    assert equations.same.sum() == 19  # all tracks of the assay
+    assert (assay[equations.tracks] == 0).sum() == 19  # all tracks of the assay

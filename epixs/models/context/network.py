@@ -3,9 +3,9 @@
 Each track (or summary of an assay's tracks in other biosamples) is a token: its standardised means around the
 bin and the factors of its assay pass two dense layers, independent of the target. Heads then weigh the tokens
 by attention, with a query from the target's assay, and pool them. Dense layers turn the pooled tokens into
-the target's standardised value, or, if the species has the target's assay, into its difference from the best
-weighted sums of tracks (`sampling.kriging`). The expected mean and spread of the target turn the value into
-arcsinh units.
+the difference of the target's standardised value from the best weighted sums of tracks (`sampling.kriging`);
+these are 0 for an assay of which no correlation is known. The expected mean and spread of the target turn the
+value into arcsinh units.
 
 Several such networks, the members, are trained side by side, each on its own share of the targets. The
 model's prediction is their mean.

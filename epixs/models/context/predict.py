@@ -25,11 +25,19 @@ from epixs.models.stores import observed_in
 from epixs.sampling.agreement import expected_pearson, fit_agreement
 from epixs.sampling.around import HALO, RADII, SUMMARIES, Target, read_context, targets_of
 from epixs.sampling.intervals import HALF_WIDTH, half_widths
-from epixs.sampling.kriging import BAND_RADII
+from epixs.sampling.kriging import BAND_RADII, Correlations
 from epixs.sampling.learned import LEAST_DEVIATION
 from epixs.sampling.mixture import mixed
 from epixs.sampling.panel import Panel, packed, packed_size, unpacked
-from epixs.sampling.species import Species, classes_of, labels_of, load_species, scales_of, tracks_of
+from epixs.sampling.species import (
+    Species,
+    classes_of,
+    correlations_of,
+    labels_of,
+    load_species,
+    scales_of,
+    tracks_of,
+)
 from epixs.sampling.windows import Windows, read_windows
 
 Ints = npt.NDArray[np.int32]
@@ -74,8 +82,8 @@ class Ready:
         Signal and regions of the store.
     rows, fill
         Row of each track in the store, and the value of its missing bins.
-    at, panels
-        Number of the species, and the statistics of all species' tracks.
+    at, panels, bands
+        Number of the species, the statistics of all species' tracks, and the correlations of its own.
     targets
         The pairs, as targets.
     """
@@ -86,6 +94,7 @@ class Ready:
     fill: npt.NDArray[np.float32]
     at: int
     panels: list[Panel]
+    bands: list[Correlations]
     targets: list[Target]
 
     def windows(self, span: tuple[int, int], tracks: npt.NDArray[Any] | slice = slice(None)) -> Windows:
@@ -105,8 +114,9 @@ def get_ready(trained: TrainedModel, pairs: Sequence[Pair], store: str | Path, p
         [place[b, a] for b, a in zip(tracks["biosample"], tracks["assay"], strict=True)], np.int64
     )
     fill = tracks["signal_mean"].to_numpy(np.float32)
-    targets = targets_of(panel, scales, at, *_numbers(axis, pairs))
-    return Ready(open_signal(store), observed.regions, rows, fill, at, panels, targets)
+    bands = correlations_of(axis, panels)[at]
+    targets = targets_of(panel, scales, bands, at, *_numbers(axis, pairs))
+    return Ready(open_signal(store), observed.regions, rows, fill, at, panels, bands, targets)
 
 
 def _numbers(axis: JointAxis, pairs: Sequence[Pair]) -> tuple[Ints, Ints]:
@@ -153,7 +163,8 @@ def moments_of(axis: JointAxis, ready: Ready, forward: Forward, assay: int) -> n
     panel, scales = ready.panels[ready.at], scales_of(axis, ready.panels)[ready.at]
     known = np.unique(panel.biosample)
     biosample = known[:: -(-known.size // MOMENTS_BIOSAMPLES)]
-    for target in targets_of(panel, scales, ready.at, biosample, np.full_like(biosample, assay)):
+    labels = biosample, np.full_like(biosample, assay)
+    for target in targets_of(panel, scales, ready.bands, ready.at, *labels):
         prepared = forward.of_target(target, panel)
         tracks = prepared.tracks
         windows = read_windows(

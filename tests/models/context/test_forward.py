@@ -11,6 +11,7 @@ from epixs.models.context.forward import forward_of
 from epixs.models.context.network import ContextNetwork
 from epixs.sampling.around import RADII, SUMMARIES, Target, read_context
 from epixs.sampling.kriging import BAND_RADII
+from epixs.sampling.panel import bands_of, equations_of
 from epixs.sampling.windows import Windows
 from tests.worlds import a_panel
 
@@ -45,7 +46,7 @@ def a_target(own, others):
     others = np.array(others, np.int32)
     weight = np.where(others >= 0, np.random.default_rng(7).uniform(0.5, 2, others.shape), 0)
     own, scale = np.array(own, np.int32), np.array([0.5, 2.0], np.float32)
-    equations = some_panel().equations(1, 2, own, others)
+    equations = equations_of(bands_of([some_panel()], np.ones((1, 1), bool), 4)[0], 1, 2, own, others)
     return Target(0, 1, 2, own, others, weight.astype(np.float32), scale, equations)
 
 
