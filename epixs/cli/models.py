@@ -109,10 +109,8 @@ def impute(
     roles = roles_in(plan.experiments, plan.species, plan.provenance)
     counts = {role: roles.count(role) for role in dict.fromkeys(sorted(roles))}
     kinds = ", ".join(f"{count:,} {WORDS[role].format(plan.species)}" for role, count in counts.items())
-    mixture = plan.provenance.get("zero_shot_mixture", {}) if ZERO_SHOT in counts else {}
-    if total := sum(mixture.values()):
-        parts = ", ".join(f"{share / total:.0%} {part}" for part, share in mixture.items())
-        say(f"zero-shot tracks of {plan.species} are mixed from: {parts}")
+    if mixture := _mixture(plan, roles):
+        say(f"zero-shot tracks of {plan.species} are mixed from: {mixture}")
     if ZERO_SHOT in counts and not plan.provenance.get("spread", {}).get("of_zero_shot_tracks", True):
         remark("the error of zero-shot tracks is not known: no other assay could be hidden to estimate it")
     if expected := _expected(plan.experiments):
@@ -173,6 +171,26 @@ def impute(
     say(f"{out}: {counted(len(done), 'imputed experiment')}: {kinds}")
     if json:
         print_json({"store": out, "plan": planned, "experiments": done.assign(role=roles)})
+
+
+def _mixture(plan: Any, roles: list[str]) -> str:
+    """Say what zero-shot tracks are mixed from, if there are any and the model mixes them."""
+    from epixs.imputation.roles import ZERO_SHOT
+
+    mixtures = plan.provenance.get("zero_shot_mixture", {})
+    imputed = [
+        assay for assay, role in zip(plan.experiments["assay"], roles, strict=True) if role == ZERO_SHOT
+    ]
+    wanted = [mixtures[assay] for assay in imputed if assay in mixtures]
+    totals = [sum(mixture.values()) for mixture in wanted]
+    if not any(totals):
+        return ""
+    parts = []
+    for part in wanted[0]:
+        shares = [mixture[part] / total for mixture, total in zip(wanted, totals, strict=True) if total]
+        low, high = f"{min(shares):.0%}", f"{max(shares):.0%}"
+        parts.append(f"{low if low == high else f'{low} to {high}'} {part}")
+    return ", ".join(parts)
 
 
 def _expected(experiments: Any) -> str:

@@ -10,7 +10,7 @@ import numpy as np
 from epixs.axis.axis import JointAxis
 from epixs.sampling.around import Target
 from epixs.sampling.batch import Batch
-from epixs.sampling.context import HELD_ENTRIES, ContextSampler, Mask, some, without
+from epixs.sampling.context import HELD_ENTRIES, ContextSampler, Mask, some
 from epixs.sampling.panel import Panel
 from epixs.sampling.species import track_labels
 from epixs.sampling.unseen import LEFT_TO_SEE
@@ -101,8 +101,7 @@ class AddedTracks(ContextSampler):
 
     def unseen(self, hidden: bool) -> Iterator[tuple[int, int, Target]]:
         """Yield member, track and target of a new species, each with its whole assay hidden."""
-        species = self.species[self.at]
-        panel, scales = species.panel, species.scales
+        panel = self.species[self.at].panel
         elsewhere = [one.panel.assay for number, one in enumerate(self.species) if number != self.at]
         shared = np.intersect1d(panel.assay, np.concatenate([np.zeros(0, np.int32), *elsewhere]))
         if not hidden or not self.is_new_species or np.unique(panel.assay).size <= LEFT_TO_SEE:
@@ -111,8 +110,7 @@ class AddedTracks(ContextSampler):
         for track in (tracks[number] for number in some(len(tracks), MOST_HIDDEN, self.seed)):
             assay = panel.assay[track]
             member = int(np.searchsorted(shared, assay)) % self.members
-            target = self._training_target(self.at, track, scales.without_assay[track])
-            yield member, track, without(target, panel.assay != assay)
+            yield member, track, self._hidden_target(self.at, track)
 
     def _track(self, at: int, seen: Mask, generator: np.random.Generator) -> int:
         """Draw a track that is not scored; half of them are of the assays whose factors are fitted."""

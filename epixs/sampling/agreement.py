@@ -4,6 +4,9 @@ The agreement is the Pearson correlation over bins. It is known of each training
 network has never seen show by how much lower it is without having seen them. On Fisher's scale, the inverse
 hyperbolic tangent, it is fitted by biosample and by assay, as the size of a track is (`scales`): a deeply
 sequenced biosample and an assay with the same peaks in all biosamples are predicted well.
+
+Of an assay that a species lacks, it is known how well it is predicted in the species that have it, when it is
+hidden from the networks. In a species where they never saw it, a part of that is left.
 """
 
 from __future__ import annotations
@@ -22,6 +25,12 @@ Ints = npt.NDArray[np.int32]
 RIDGE = (1.0, 0.5)
 """Pull of biosample and assay effects towards 0, in tracks."""
 
+FALL = 0.6
+"""Part of the agreement, on Fisher's scale, that is left of an assay in a species where it was never seen."""
+
+USUAL = 0.5
+"""Agreement of a hidden assay of which it is not known, on Fisher's scale."""
+
 LARGEST = 0.999
 """Correlation beyond which Fisher's scale is cut."""
 
@@ -36,6 +45,17 @@ def fisher(predicted: npt.NDArray[np.floating], value: npt.NDArray[np.floating])
     centred = [np.asarray(one, np.float64) - np.mean(one, dtype=np.float64) for one in (predicted, value)]
     size = np.sqrt((centred[0] @ centred[0]) * (centred[1] @ centred[1]))
     return float(fisher_scale(centred[0] @ centred[1] / size)) if size > 0 else 0.0
+
+
+def expected_share(hidden: float) -> float:
+    """Correlation that is expected of a zero-shot track: its best contrast, relative to that of its assay.
+
+    Parameters
+    ----------
+    hidden
+        Agreement of the assay in the species that have it, when it is hidden; NaN if it is not known.
+    """
+    return float(np.tanh(FALL * max(0.0, hidden if np.isfinite(hidden) else USUAL)))
 
 
 def fit_agreement(
@@ -78,7 +98,7 @@ def fit_agreement(
 
 def expected_pearson(
     fit: tuple[Effects, Doubles, Doubles],
-    zero_shot: float,
+    hidden: npt.NDArray[np.floating],
     biosample: Ints,
     assay: Ints,
     known: tuple[Ints, Ints],
@@ -89,8 +109,8 @@ def expected_pearson(
     ----------
     fit
         The species' part of `fit_agreement`.
-    zero_shot
-        What is added to the agreement of assays that the species lacks; NaN if that is not known.
+    hidden
+        Agreement of each assay in the species that have it, when it is hidden; NaN where it is not known.
     biosample, assay
         Numbers of the pairs' labels.
     known
@@ -102,7 +122,11 @@ def expected_pearson(
     """
     effects, without_track, _ = fit
     agreement = effects.of(biosample, assay)
-    agreement[~np.isin(assay, known[1])] += zero_shot
+    measured = np.unique(known[0])
+    for absent in np.setdiff1d(assay, known[1]):
+        pairs = assay == absent
+        usual = effects.of(measured, np.full_like(measured, absent)).mean()
+        agreement[pairs] = FALL * (hidden[absent] + agreement[pairs] - usual)
     track = numbers_of(biosample, assay, known)
     unseen = np.full(agreement.size, np.nan)
     unseen[track >= 0] = without_track[track[track >= 0]]

@@ -233,12 +233,30 @@ class ContextSampler(Closing):
 
     def _held_target(self, at: int, track: int, member: int) -> Target:
         """Make a target as a member sees it that holds the track out."""
-        target = self._training_target(at, track)
-        if any(hidden == (at, target.assay) for hidden in self.hidden[member]):
-            target = self._training_target(at, track, self.species[at].scales.without_assay[track])
-            if not self._carries[at, at]:
-                target = dataclasses.replace(target, equations=())
+        is_hidden = any(hidden == (at, self.species[at].panel.assay[track]) for hidden in self.hidden[member])
+        target = self._hidden_target(at, track) if is_hidden else self._training_target(at, track)
         return without(target, ~self.held[at][member])
+
+    def _hidden_target(self, at: int, track: int) -> Target:
+        """Make a target of a training track as if its assay were absent."""
+        one = self.species[at]
+        target = self._training_target(at, track, one.scales.without_assay[track])
+        if not self._carries[at, at]:
+            target = dataclasses.replace(target, equations=())
+        return without(target, one.panel.assay != target.assay)
+
+    def hidden_targets(self, most: int) -> list[Target]:
+        """List at most `most` training tracks of each assay as targets whose assay is hidden."""
+        tracks: dict[int, list[tuple[int, int]]] = {}
+        for at, one in enumerate(self.species):
+            for track, assay in enumerate(one.panel.assay.tolist()):
+                if one.windows.sums.size:  # else the species' tracks are not read
+                    tracks.setdefault(assay, []).append((at, track))
+        return [
+            self._hidden_target(*of_assay[number])
+            for of_assay in tracks.values()
+            for number in some(len(of_assay), most, self.seed)
+        ]
 
     def unseen(self, hidden: bool) -> Iterator[tuple[int, int, Target]]:
         """Yield member, track and target of tracks never seen: those of hidden assays, or the others."""

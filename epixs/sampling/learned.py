@@ -13,7 +13,7 @@ from collections.abc import Callable
 import numpy as np
 import numpy.typing as npt
 
-from epixs.sampling.agreement import fisher, fit_agreement
+from epixs.sampling.agreement import expected_share, fisher
 from epixs.sampling.around import Target
 from epixs.sampling.batch import Batch
 from epixs.sampling.context import TRACK_ENTRIES, ContextSampler
@@ -21,7 +21,6 @@ from epixs.sampling.intervals import NARROWEST, assay_factors, conformal_quantil
 from epixs.sampling.mixture import mean_of_tracks, mixture, regression
 from epixs.sampling.panel import Panel
 from epixs.sampling.scales import SMALLEST_SPREAD
-from epixs.sampling.species import classes_of
 
 Floats = npt.NDArray[np.float32]
 Doubles = npt.NDArray[np.float64]
@@ -38,6 +37,10 @@ ABSENT_ENTRIES, ABSENT_TARGETS = 200_000, 512
 FEWEST_BIOSAMPLES, MOST_BIOSAMPLES = 4, 16
 """Minimum and maximum number of biosamples for each such assay."""
 
+MOST_HIDDEN_TRACKS, FEWEST_ENTRIES = 128, 100
+"""Maximum number of tracks that are predicted as if their assay were absent, if there are fewer assays, and
+minimum number of entries of each."""
+
 LEAST_DEVIATION = 0.05
 """Lower limit of the spread by which networks' predictions of an assay are divided."""
 
@@ -45,8 +48,32 @@ Predictions = Callable[[Batch], Floats]
 """Function that gives each member's predictions for a batch: arcsinh units, shape `(member, P)`."""
 
 
-def learn_mixture(sampler: ContextSampler, predict: Predictions) -> Floats:
+def learn_hidden_agreement(sampler: ContextSampler, predict: Predictions) -> Floats:
+    """Measure how well the networks predict each assay where it was measured, when it is hidden.
+
+    Returns
+    -------
+    Mean over tracks on Fisher's scale, shape `(assay,)`; NaN for assays without tracks that are read.
+    """
+    n_assays = len(sampler.axis.assays)
+    targets = sampler.hidden_targets(max(1, MOST_HIDDEN_TRACKS // max(1, n_assays)))
+    each = int(np.clip(ABSENT_ENTRIES // max(1, len(targets)), FEWEST_ENTRIES, TRACK_ENTRIES))
+    total, count = np.zeros((2, n_assays))
+    for target in targets:
+        batch = sampler.known_entries(-1, target, each)
+        if len(batch.value):
+            total[target.assay] += fisher(predict(batch).mean(axis=0), batch.value[:, 0])
+            count[target.assay] += 1
+    return np.where(count > 0, total / np.maximum(count, 1), np.nan).astype(np.float32)
+
+
+def learn_mixture(sampler: ContextSampler, predict: Predictions, hidden: Floats) -> Floats:
     """Learn the mixture of zero-shot tracks, from the assays that are hidden from members.
+
+    Parameters
+    ----------
+    hidden
+        Agreement of hidden assays, from `learn_hidden_agreement`.
 
     Returns
     -------
@@ -60,7 +87,7 @@ def learn_mixture(sampler: ContextSampler, predict: Predictions) -> Floats:
         if not len(batch.value):  # none of its bins has a value
             continue
         network = (predict(batch)[member] - target.scale[0]) / target.scale[1]
-        parts[target.at].append(_parts(panels, batch, target, network))
+        parts[target.at].append(_parts(panels, batch, target, network, hidden))
         spread = max(float(panel.spread[track]), SMALLEST_SPREAD)
         values[target.at].append((batch.value[:, 0].astype(np.float64) - panel.mean[track]) / spread)
     return np.stack([mixture(*both) for both in zip(parts, values, strict=True)])
@@ -111,18 +138,19 @@ class Reliability:
     agreement
         Agreement of each training track on Fisher's scale, as if the networks had not seen it; NaN where it
         is not known. Shape `(track,)`, all species one after the other.
-    zero_shot
-        Summand for assays that a species lacks, shape `(species,)`; NaN if it is not known.
     """
 
     widths: Floats
     assay_errors: Floats
     agreement: Floats
-    zero_shot: Floats
 
 
 def learn_reliability(
-    sampler: ContextSampler, predict: Predictions, shares: Floats, kept: Reliability | None = None
+    sampler: ContextSampler,
+    predict: Predictions,
+    shares: Floats,
+    hidden: Floats,
+    kept: Reliability | None = None,
 ) -> Reliability:
     """Learn how large errors are, and how well predictions agree with the true values.
 
@@ -133,8 +161,8 @@ def learn_reliability(
 
     Parameters
     ----------
-    shares
-        Mixture of zero-shot tracks, from `learn_mixture`.
+    shares, hidden
+        Mixture of zero-shot tracks, from `learn_mixture`, and agreement of hidden assays.
     kept
         What a model had learned before it was extended. Its widths are kept, and so is the agreement of the
         tracks that are not among the sampler's targets.
@@ -148,12 +176,10 @@ def learn_reliability(
             continue
         members, value = _standard(batch, target, predict)
         members = members[_have_seen(sampler, target)]
-        gain = _gain_of_the_mean(members, value)
         expected = larger * _of_one_more(sampler.species[target.at].panel, target)
-        tracks.append(_Errors(target, members.mean(axis=0), value, expected, gain))
-    maybe = (_hidden_errors(sampler, predict, shares, *one) for one in sampler.unseen(hidden=True))
-    hidden = [one for one in maybe if one]
-    widths = [_widths_of(errors) for errors in (tracks, hidden)]
+        tracks.append(_Errors(target, members.mean(axis=0), value, expected))
+    maybe = (_hidden_errors(sampler, predict, shares, hidden, *one) for one in sampler.unseen(hidden=True))
+    widths = [_widths_of(errors) for errors in (tracks, [one for one in maybe if one])]
     if kept:
         widths = [old if old[1].any() else new for old, new in zip(kept.widths, widths, strict=True)]
     factors = []
@@ -163,9 +189,7 @@ def learn_reliability(
         assays = [one.target.assay for one in errors]
         factors.append(assay_factors(widths[0], *columns, assays, len(sampler.axis.assays)))
     agreement = _agreement(sampler, tracks, lower, kept)
-    gain = float(np.mean([one.gain for one in tracks])) if tracks else 0.0
-    zero_shot = _zero_shot_agreement(sampler, agreement, hidden, gain)
-    return Reliability(np.stack(widths), np.stack(factors), np.concatenate(agreement), zero_shot)
+    return Reliability(np.stack(widths), np.stack(factors), np.concatenate(agreement))
 
 
 def _widths_of(errors: list[_Errors]) -> Floats:
@@ -184,36 +208,14 @@ def _agreement(
     return agreement
 
 
-def _zero_shot_agreement(
-    sampler: ContextSampler, agreement: list[Floats], hidden: list[_Errors], gain: float
-) -> Floats:
-    """Return, on Fisher's scale, the agreement of zero-shot tracks minus that expected from their labels."""
-    fits = fit_agreement(
-        agreement,
-        [(one.panel.biosample, one.panel.assay) for one in sampler.species],
-        [len(one.part.biosamples) for one in sampler.species],
-        classes_of(sampler.axis),
-    )
-    shifts: list[list[float]] = [[] for _ in fits]
-    for one in hidden:
-        expected = fits[one.target.at][2][one.target.track]
-        if np.isfinite(expected):
-            shifts[one.target.at].append(one.agreement + gain - expected)
-    return np.array([np.mean(of) if of else np.nan for of in shifts], np.float32)
-
-
 @dataclasses.dataclass(frozen=True)
 class _Errors:
-    """Predictions and values of a target, standardised, and a factor to multiply its errors by.
-
-    `gain` is the difference in agreement between the mean of the members and a single one.
-    """
+    """Predictions and values of a target, standardised, and a factor to multiply its errors by."""
 
     target: Target
     predicted: Doubles
     value: Doubles
     larger: float
-    gain: float = 0.0
 
     @property
     def agreement(self) -> float:
@@ -270,14 +272,10 @@ def _of_one_more(panel: Panel, target: Target) -> float:
     return float(np.sqrt(with_it / without_it))
 
 
-def _gain_of_the_mean(members: Doubles, value: Doubles) -> float:
-    """Return the difference in agreement between the mean of the members and a single one."""
-    return fisher(members.mean(axis=0), value) - float(np.mean([fisher(one, value) for one in members]))
-
-
 def _hidden_errors(
-    sampler: ContextSampler, predict: Predictions, shares: Floats, member: int, _: int, target: Target
-) -> _Errors | None:
+    sampler: ContextSampler, predict: Predictions, shares: Floats, hidden: Floats,
+    member: int, _: int, target: Target,
+) -> _Errors | None:  # fmt: skip
     """Compute the errors of a zero-shot target, predicted by the member from which its assay is hidden.
 
     None if no bin that was drawn has a value.
@@ -286,19 +284,22 @@ def _hidden_errors(
     if not len(batch.value):
         return None
     networks, value = _standard(batch, target, predict)
-    members = np.stack([_parts(panels, batch, target, one) @ shares[target.at] for one in networks])
+    members = np.stack([_parts(panels, batch, target, one, hidden) @ shares[target.at] for one in networks])
     return _Errors(target, members[member], value, _of_the_mean(value - members[member], members))
 
 
-def _parts(panels: list[Panel], batch: Batch, target: Target, network: npt.NDArray[np.floating]) -> Doubles:
+def _parts(
+    panels: list[Panel], batch: Batch, target: Target, network: npt.NDArray[np.floating], hidden: Floats
+) -> Doubles:
     """Compute the parts of a zero-shot target's mixture at the entries of a batch, shape `(entry, part)`.
 
-    The network's part is standardised, as it is in imputation.
+    The network's part is standardised and multiplied by its expected share, as it is in imputation.
     """
     own = batch.inputs["own"][:, 0, : target.own.size, 0].astype(np.float64)
     mean = own @ mean_of_tracks(panels[target.at], target.own)
     linear = own @ regression(panels, target.at, target.own, target.assay)
     network = (network - network.mean()) / max(float(network.std()), LEAST_DEVIATION)
+    network = network * expected_share(hidden[target.assay])
     return np.stack([network, mean, linear], axis=1).astype(np.float64)
 
 

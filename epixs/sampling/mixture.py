@@ -8,7 +8,8 @@ there.
 For an assay that networks have not seen in a species, they predict where it is high and where low. But if its
 tracks look unlike those in the other species, the predictions are too high or too low everywhere, and have
 too much or too little contrast. So the predictions are standardised, as the other parts are, and their share
-decides their contrast.
+decides their contrast. The best share is the correlation of the predictions with the track. What it may be is
+known from the species that have the assay (`agreement.expected_share`).
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy.optimize import nnls
 
+from epixs.sampling.agreement import expected_share
 from epixs.sampling.around import Target
 from epixs.sampling.panel import Panel
 
@@ -28,11 +30,11 @@ Ints = npt.NDArray[np.int32]
 
 PARTS = ("network", "mean of the biosample's tracks", "regression from other species")
 
-EXPECTED = (0.3, 0.08, 0.05)
-"""Share of each part before anything is learned; parts have a spread of 1 or less."""
+EXPECTED = (1.0, 0.08, 0.05)
+"""Share of each part before anything is learned; that of the networks is relative to their expected share."""
 
 PULL = 1.0
-"""Strength of the pull of the shares towards `EXPECTED`: few assays can be hidden in turn."""
+"""Strength of the pull of the shares towards `EXPECTED`, relative to the variance of a part."""
 
 RIDGE = 0.1
 
@@ -83,36 +85,46 @@ def mixture(parts: Sequence[npt.NDArray[np.float64]], values: Sequence[npt.NDArr
     Parameters
     ----------
     parts
-        For each hidden track, the standardised values of each part at some bins, shape `(bin, part)`.
+        For each hidden track, the values of each part at some bins, shape `(bin, part)`: standardised, those
+        of the networks times their expected share.
     values
         For each hidden track, its own standardised values.
     """
     expected, size = np.array(EXPECTED), len(EXPECTED)
     if not len(parts):
         return expected.astype(np.float32)
-    gram = np.mean([part.T @ part / len(part) for part in parts], axis=0) + PULL * np.eye(size)
+    gram = np.mean([part.T @ part / len(part) for part in parts], axis=0)
     towards = np.mean([p.T @ v / len(p) for p, v in zip(parts, values, strict=True)], axis=0)
-    root = np.linalg.cholesky(gram).T
-    shares, _ = nnls(root, np.linalg.solve(root.T, towards + PULL * expected))
+    pull = PULL * np.array([max(gram[0, 0], 1e-6), *[1.0] * (size - 1)])
+    root = np.linalg.cholesky(gram + np.diag(pull)).T
+    shares, _ = nnls(root, np.linalg.solve(root.T, towards + pull * expected))
     return np.asarray(shares, np.float32)
 
 
-def mixed(target: Target, panels: Sequence[Panel], shares: Floats, moments: Floats) -> Target:
+def mixture_of(shares: Floats, hidden: float) -> list[float]:
+    """Return the share of each part in the zero-shot tracks of an assay, from `mixture` and its agreement."""
+    return [float(shares[0]) * expected_share(hidden), *(float(share) for share in shares[1:])]
+
+
+def mixed(target: Target, panels: Sequence[Panel], shares: Floats, moments: Floats, hidden: Floats) -> Target:
     """Turn a target into one that is predicted as a mixture, if its assay has no track in its species.
 
     Parameters
     ----------
     shares
-        Share of each part, from `mixture`.
+        Share of each part, from `mixture`; NaN for the networks alone, as they are.
     moments
         Mean and spread of the networks' predictions of each assay, standardised, shape `(assay, 2)`.
+    hidden
+        Agreement of each assay in the species that have it, when it is hidden, shape `(assay,)`.
     """
     panel = panels[target.at]
-    if (panel.assay == target.assay).any():
+    if (panel.assay == target.assay).any() or np.isnan(shares).any():
         return target
-    linear = shares[1] * mean_of_tracks(panel, target.own)
-    linear += shares[2] * regression(panels, target.at, target.own, target.assay)
-    share = shares[0] / moments[target.assay, 1]
+    of_networks, of_mean, of_regression = mixture_of(shares, hidden[target.assay])
+    linear = of_mean * mean_of_tracks(panel, target.own)
+    linear += of_regression * regression(panels, target.at, target.own, target.assay)
+    share = of_networks / moments[target.assay, 1]
     mean, spread = target.scale
     scale = np.array([mean - spread * share * moments[target.assay, 0], spread], np.float32)
     return dataclasses.replace(target, share=float(share), linear=linear, scale=scale)

@@ -1,12 +1,14 @@
 """What zero-shot tracks are mixed from, against plain NumPy."""
 
 import numpy as np
+import pytest
 
 from epixs.axis.join import joint_axis
 from epixs.sampling import learned
+from epixs.sampling.agreement import FALL, USUAL, expected_share
 from epixs.sampling.around import RADII, SUMMARIES, Target
 from epixs.sampling.context import ContextSampler
-from epixs.sampling.learned import learn_mixture, learn_moments
+from epixs.sampling.learned import learn_hidden_agreement, learn_mixture, learn_moments
 from epixs.sampling.mixture import EXPECTED, mean_of_tracks, mixed, mixture, regression
 from tests.worlds import a_panel, planted, write_store
 
@@ -49,12 +51,17 @@ def test_shares_follow_what_is_right_and_stay_where_nothing_is_known():
     np.testing.assert_allclose(mixture([], []), EXPECTED)
     generator = np.random.default_rng(3)
     parts = generator.normal(size=(5000, 3))
+    weak = parts * [0.3, 1, 1]  # the pull does not depend on the expected share
+    np.testing.assert_allclose(
+        mixture([weak], [weak[:, 0]])[0], mixture([parts], [parts[:, 0]])[0], rtol=1e-3
+    )
+    assert mixture([weak], [parts[:, 0]])[0] > 2
     right_network = mixture([parts], [parts[:, 0]])
     right_mean = mixture([parts] * 2, [parts[:, 1]] * 2)
     assert right_network[0] > 0.6
     assert right_network[1:].max() < 0.1
     assert right_mean[1] > 0.5
-    assert right_mean[0] < 0.5
+    assert right_mean[0] < 0.6
     assert (mixture([parts], [-parts[:, 1]]) >= 0).all()
 
 
@@ -65,10 +72,13 @@ def test_only_an_assay_that_its_species_lacks_is_mixed():
     shares = np.array([0.5, 0.25, 0.0], np.float32)
     known, lacking = (Target(0, 0, assay, own, none, none * 0.0, scale) for assay in (1, 5))
     moments = np.array([[0, 1]] * 5 + [[0.4, 0.25]], np.float32)
-    assert mixed(known, [panel], shares, moments) is known
-    found = mixed(lacking, [panel], shares, moments)
-    assert found.share == 0.5 / 0.25
-    np.testing.assert_allclose(found.scale, [1 - 2 * 2.0 * 0.4, 2])  # networks that say 0.4 give the mean
+    hidden = np.array([np.nan] * 5 + [0.9], np.float32)
+    assert mixed(known, [panel], shares, moments, hidden) is known
+    assert mixed(lacking, [panel], np.full(3, np.nan, np.float32), moments, hidden) is lacking
+    found = mixed(lacking, [panel], shares, moments, hidden)
+    assert found.share == pytest.approx(0.5 * np.tanh(FALL * 0.9) / 0.25)
+    networks_that_say_so = 0.4 * found.share * found.scale[1] + found.scale[0]
+    assert networks_that_say_so == pytest.approx(1.0)  # give the mean
     np.testing.assert_allclose(found.linear, 0.25 * mean_of_tracks(panel, own))
 
 
@@ -99,7 +109,7 @@ def test_every_second_member_has_an_assay_hidden_that_the_mixture_is_learned_fro
             known = scale[:, 0] + scale[:, 1] * (value - value.mean()) / value.std()
             return np.stack([known] * 4)
 
-        shares = learn_mixture(made, predict)
+        shares = learn_mixture(made, predict, np.full(4, 3.0, np.float32))
     assert shares.shape == (2, 3)
     np.testing.assert_allclose(shares[1 - at], EXPECTED)
     assert shares[at, 0] > 0.5
@@ -108,6 +118,33 @@ def test_every_second_member_has_an_assay_hidden_that_the_mixture_is_learned_fro
         hidden = batch.assay[0, 0]
         read = np.concatenate([batch.inputs["own_assay"], batch.inputs["others_assay"]], axis=1)
         assert not (read == hidden).any()
+
+
+def test_the_expected_share_is_a_part_of_the_agreement_of_the_hidden_assay():
+    assert expected_share(1.2) == pytest.approx(np.tanh(FALL * 1.2))
+    assert expected_share(-1.0) == 0
+    assert expected_share(np.nan) == expected_share(USUAL)
+
+
+def test_agreement_of_a_hidden_assay_is_that_of_tracks_read_as_if_it_were_absent(tmp_path):
+    axis = joint(tmp_path)
+    with ContextSampler(axis, members=2, targets=8, bins=16, focus=["a3"], seed=2) as made:
+        human, asked = axis.species.index("human"), []
+
+        def predict(batch):
+            read = np.concatenate([batch.inputs["own_assay"], batch.inputs["others_assay"]], axis=1)
+            assert not (read == batch.assay[0, 0]).any()
+            asked.append(int(batch.assay[0, 0]))
+            noise = np.random.default_rng(len(asked)).normal(size=batch.value[:, 0].size)
+            value = (batch.value[:, 0] - batch.value.mean()) / batch.value.std()
+            return np.stack([value + noise, value + noise])
+
+        found = learn_hidden_agreement(made, predict)
+        targets = made.hidden_targets(2)
+    np.testing.assert_allclose(np.tanh(found), 0.5**0.5, atol=0.05)
+    assert np.bincount(asked).tolist() == [6, 6, 6, 3]
+    assert np.bincount([target.assay for target in targets]).tolist() == [2, 2, 2, 2]
+    assert all(target.at == human for target in targets if target.assay == 3)
 
 
 def test_of_an_absent_assay_it_is_known_what_networks_say_of_it(tmp_path):

@@ -12,7 +12,13 @@ from epixs.axis.axis import JointAxis
 from epixs.models.context.predict import panels_of
 from epixs.models.folder import TrainedModel
 from epixs.sampling.added import AddedTracks, assays_to_fit
-from epixs.sampling.learned import Reliability, learn_mixture, learn_moments, learn_reliability
+from epixs.sampling.learned import (
+    Reliability,
+    learn_hidden_agreement,
+    learn_mixture,
+    learn_moments,
+    learn_reliability,
+)
 from epixs.sampling.mixture import EXPECTED
 from epixs.sampling.panel import Panel
 from epixs.sampling.species import classes_of, labels_of, track_labels, tracks_of
@@ -50,7 +56,7 @@ def copy_known(model: Any, axis: JointAxis, known: TrainedModel) -> None:
     # A model of one species has learned no mixture, and has now a species to take assays from.
     shares = np.array([EXPECTED]) if n == 1 else old.mixture
     model.mixture.assign(_over(model.mixture, shares, slice(n)))
-    model.zero_shot_agreement.assign(_over(model.zero_shot_agreement, old.zero_shot_agreement, slice(n)))
+    model.hidden_agreement.assign(_over(model.hidden_agreement, old.hidden_agreement, rows))
     where = np.ix_(np.arange(n), rows)
     model.assay_errors.assign(_over(model.assay_errors, old.assay_errors, where))
     # The moments of predictions are not known for new assays in species whose store is not read, nor, after a
@@ -66,7 +72,6 @@ def copy_known(model: Any, axis: JointAxis, known: TrainedModel) -> None:
         model.intervals.numpy(),
         model.assay_errors.numpy(),
         model.agreement.numpy(),
-        model.zero_shot_agreement.numpy(),
     )
 
 
@@ -80,16 +85,17 @@ def learn_additions(model: Any, sampler: AddedTracks) -> None:
     def predict(batch: Any) -> Any:
         return model.by_member(dict(batch.inputs)).numpy()[..., 0, 0]
 
+    before, now = model.hidden_agreement.numpy(), learn_hidden_agreement(sampler, predict)
+    hidden = np.where(np.isfinite(before), before, now)
+    model.hidden_agreement.assign(hidden)
     model.moments.assign(_over(model.moments, learn_moments(sampler, predict), at, at))
     if sampler.is_new_species:
-        model.mixture.assign(_over(model.mixture, learn_mixture(sampler, predict), at, at))
-    learned = learn_reliability(sampler, predict, model.mixture.numpy(), model.known_before)
+        model.mixture.assign(_over(model.mixture, learn_mixture(sampler, predict, hidden), at, at))
+    learned = learn_reliability(sampler, predict, model.mixture.numpy(), hidden, model.known_before)
     model.intervals.assign(learned.widths)
     model.agreement.assign(learned.agreement)
     new = (at, np.flatnonzero(sampler.new_assays))
     model.assay_errors.assign(_over(model.assay_errors, learned.assay_errors, new, new))
-    if sampler.is_new_species:
-        model.zero_shot_agreement.assign(_over(model.zero_shot_agreement, learned.zero_shot, at, at))
 
 
 def _over(values: Any, other: Any, where: Any, there: Any = ...) -> npt.NDArray[np.float32]:

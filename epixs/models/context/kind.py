@@ -20,8 +20,13 @@ from epixs.sampling.around import RADII, SUMMARIES
 from epixs.sampling.context import ContextSampler
 from epixs.sampling.intervals import COVERED, HALF_WIDTH, KNOTS
 from epixs.sampling.kriging import BAND_RADII
-from epixs.sampling.learned import learn_mixture, learn_moments, learn_reliability
-from epixs.sampling.mixture import PARTS
+from epixs.sampling.learned import (
+    learn_hidden_agreement,
+    learn_mixture,
+    learn_moments,
+    learn_reliability,
+)
+from epixs.sampling.mixture import PARTS, mixture_of
 from epixs.sampling.panel import ASSAYS, OWN_TRACKS, packed_size
 from epixs.sampling.species import fewest_bytes, labels_of, tracks_of
 from epixs.sampling.species import signal_bytes as all_bytes
@@ -184,15 +189,16 @@ class Context(Kind):
         def predict(batch: Any) -> Any:
             return model.by_member(dict(batch.inputs)).numpy()[..., 0, 0]
 
+        hidden = learn_hidden_agreement(sampler, predict)
+        model.hidden_agreement.assign(hidden)
         if len(sampler.species) > 1:
             model.moments.assign(learn_moments(sampler, predict))
-            model.mixture.assign(learn_mixture(sampler, predict))
+            model.mixture.assign(learn_mixture(sampler, predict, hidden))
         if any(held.any() for held in sampler.held):
-            learned = learn_reliability(sampler, predict, model.mixture.numpy())
+            learned = learn_reliability(sampler, predict, model.mixture.numpy(), hidden)
             model.intervals.assign(learned.widths)
             model.assay_errors.assign(learned.assay_errors)
             model.agreement.assign(learned.agreement)
-            model.zero_shot_agreement.assign(learned.zero_shot)
 
     def optimizer(self, model: Any, settings: Settings, learning_rate: Any) -> Any:
         """Make Adam with decoupled weight decay and gradients clipped to a global norm of 1."""
@@ -244,11 +250,17 @@ class Context(Kind):
 
     def provenance(self, trained: TrainedModel, species: str) -> dict[str, Any]:
         """Return the mixture of a species' zero-shot tracks, and the meaning of `spread`."""
-        axis, content = trained.axis, {}
-        if lacking_assays(axis, (species,)):
-            shares = trained.model.mixture.numpy()[axis.species.index(species)].tolist()
+        axis = trained.axis
+        content: dict[str, Any] = {}
+        lacking = lacking_assays(axis, (species,))
+        shares = trained.model.mixture.numpy()[axis.species.index(species)]
+        if lacking and np.isfinite(shares).all():
+            hidden = trained.model.hidden_agreement.numpy()[axis.assay_index(lacking)]
             content["zero_shot_mixture"] = {
-                part: round(share, 4) for part, share in zip(PARTS, shares, strict=True)
+                axis.part(species).store_name(assay): {
+                    part: round(share, 4) for part, share in zip(PARTS, mixture_of(shares, one), strict=True)
+                }
+                for assay, one in zip(lacking, hidden, strict=True)
             }
         if trained.model.intervals.numpy()[0, 1].any():
             content["spread"] = {
@@ -286,7 +298,9 @@ SIZES = ("members", "token", "heads", "hidden", "assay_factors")
 
 def kept_size(axis: JointAxis) -> int:
     """Return how many numbers a model keeps about its errors and mixtures."""
-    return 4 * KNOTS + (len(PARTS) + 1 + 3 * len(axis.assays)) * len(axis.parts) + axis.n_training
+    return (
+        4 * KNOTS + (len(PARTS) + 3 * len(axis.assays)) * len(axis.parts) + len(axis.assays) + axis.n_training
+    )
 
 
 def statistics_size(axis: JointAxis) -> int:

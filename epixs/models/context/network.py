@@ -38,11 +38,6 @@ def _standard_moments(shape: Any, dtype: Any = None) -> Any:
     return tf.broadcast_to(tf.constant([0.0, 1.0], dtype), shape)
 
 
-def _no_mixture(shape: Any, dtype: Any = None) -> Any:
-    """Initialise with a mixture of the networks alone."""
-    return tf.constant([[1.0] + [0.0] * (shape[1] - 1)] * shape[0], dtype)
-
-
 def _not_known(shape: Any, dtype: Any = None) -> Any:
     """Return NaN for quantities that nothing is known of yet."""
     return tf.fill(shape, tf.constant(float("nan"), dtype))
@@ -106,7 +101,8 @@ class ContextNetwork(keras.Model):
     Parameters
     ----------
     n_assays
-        Number of assays on the joint axis.
+        Number of assays on the joint axis. For each, the model keeps how well it is predicted when it is
+        hidden (`sampling.agreement`).
     radii
         Number of means around each bin.
     assay_factors
@@ -166,7 +162,7 @@ class ContextNetwork(keras.Model):
             name="statistics", shape=(statistics,), initializer="zeros", trainable=False
         )
         self.mixture = self.add_weight(
-            name="mixture", shape=(species, len(PARTS)), initializer=_no_mixture, trainable=False
+            name="mixture", shape=(species, len(PARTS)), initializer=_not_known, trainable=False
         )
         self.moments = self.add_weight(
             name="moments", shape=(species, n_assays, 2), initializer=_standard_moments, trainable=False
@@ -180,8 +176,8 @@ class ContextNetwork(keras.Model):
         self.agreement = self.add_weight(
             name="agreement", shape=(tracks,), initializer=_not_known, trainable=False
         )
-        self.zero_shot_agreement = self.add_weight(
-            name="zero_shot_agreement", shape=(species,), initializer=_not_known, trainable=False
+        self.hidden_agreement = self.add_weight(
+            name="hidden_agreement", shape=(n_assays,), initializer=_not_known, trainable=False
         )
 
         def dense(name: str, inputs: int, units: int, **options: Any) -> MemberDense:

@@ -134,7 +134,8 @@ def predictor(trained: TrainedModel, pairs: Sequence[Pair], store: str | Path) -
     unknown = {target.assay for target in ready.targets if np.isnan(moments[target.assay]).any()}
     for assay in unknown - set(panel.assay.tolist()):
         moments[assay] = moments_of(trained.axis, ready, forward, assay)
-    targets = [mixed(target, ready.panels, shares, moments) for target in ready.targets]
+    hidden = trained.model.hidden_agreement.numpy()
+    targets = [mixed(target, ready.panels, shares, moments, hidden) for target in ready.targets]
     prepared = [forward.of_target(target, panel) for target in targets]
 
     def predict(start: int, stop: int, which: slice) -> npt.NDArray[np.float32]:
@@ -214,8 +215,8 @@ def expected_of(trained: TrainedModel, pairs: Sequence[Pair]) -> npt.NDArray[np.
         np.split(every, ends[:-1]), labels, [len(part.biosamples) for part in axis.parts], classes_of(axis)
     )
     at = axis.species.index(pairs[0][0])
-    zero_shot = float(model.zero_shot_agreement.numpy()[at])
-    return expected_pearson(fits[at], zero_shot, *_numbers(axis, pairs), labels[at])
+    hidden = model.hidden_agreement.numpy()
+    return expected_pearson(fits[at], hidden, *_numbers(axis, pairs), labels[at])
 
 
 def predictor_by(
