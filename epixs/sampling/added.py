@@ -110,7 +110,7 @@ class AddedTracks(ContextSampler):
         for track in (tracks[number] for number in some(len(tracks), MOST_HIDDEN, self.seed)):
             assay = panel.assay[track]
             member = int(np.searchsorted(shared, assay)) % self.members
-            yield member, track, self._hidden_target(self.at, track)
+            yield member, track, self._hidden_target(self.at, track, lent=True)
 
     def _track(self, at: int, seen: Mask, generator: np.random.Generator) -> int:
         """Draw a track that is not scored; half of them are of the assays whose factors are fitted."""

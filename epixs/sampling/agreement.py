@@ -58,6 +58,14 @@ def expected_share(hidden: float) -> float:
     return float(np.tanh(FALL * max(0.0, hidden if np.isfinite(hidden) else USUAL)))
 
 
+def known_elsewhere(hidden: npt.NDArray[np.floating], at: int) -> Floats:
+    """Average the agreement of hidden assays over all species but one, `(species, assay)` -> `(assay,)`."""
+    others = np.delete(hidden, at, axis=0)
+    known = np.isfinite(others)
+    total, count = np.where(known, others, 0).sum(axis=0), known.sum(axis=0)
+    return np.where(count > 0, total / np.maximum(count, 1), np.nan).astype(np.float32)
+
+
 def fit_agreement(
     agreement: Sequence[npt.NDArray[np.floating]],
     labels: Sequence[tuple[Ints, Ints]],
@@ -123,7 +131,7 @@ def expected_pearson(
     effects, without_track, _ = fit
     agreement = effects.of(biosample, assay)
     measured = np.unique(known[0])
-    for absent in np.setdiff1d(assay, known[1]):
+    for absent in np.setdiff1d(assay, known[1]) if measured.size else ():
         pairs = assay == absent
         usual = effects.of(measured, np.full_like(measured, absent)).mean()
         agreement[pairs] = FALL * (hidden[absent] + agreement[pairs] - usual)

@@ -40,7 +40,7 @@ class Target:
     at
         Number of its species.
     biosample, assay
-        Numbers on the joint axis.
+        Numbers within the species and on the joint axis.
     own, others, weight
         As in `Reads`, of this target alone.
     scale

@@ -18,7 +18,7 @@ from epixs.sampling.batch import Batch, InputSpec
 from epixs.sampling.calls import Calls, Closing
 from epixs.sampling.kriging import BAND_RADII
 from epixs.sampling.order import species_shares
-from epixs.sampling.panel import Panel
+from epixs.sampling.panel import Panel, hidden_equations
 from epixs.sampling.scales import SMALLEST_SPREAD
 from epixs.sampling.species import (
     alike,
@@ -56,6 +56,9 @@ that have any, and share of these that are hidden from their species."""
 
 ALONE_EPISODES = 0.1
 """Maximum share of hidden assays with one species, which needs them only once a model is extended."""
+
+LENT = 0.5
+"""Share of the hidden targets for which something is known of what their assay has in common with others."""
 
 HELD_ENTRIES, TRACK_ENTRIES = 20_000, 1_000
 """Maximum number of held-out entries scored, and number of entries per track that errors are learned from."""
@@ -133,7 +136,11 @@ class ContextSampler(Closing):
         panels = [s.panel for s in self.species]
         self.hidden = hide_assays(panels, members, axis.assay_index(focus if held_share else []))
         self.held = hold_out_by_member(panels, members, held_share, seed, self._focus, self.hidden)
-        self._carries = _carries(axis)
+        self._alike = alike(axis)
+        self._lacking = [
+            {at for at, panel in enumerate(panels) if not (panel.assay == assay).any()}
+            for assay in range(len(axis.assays))
+        ]
         self._own = max(s.reads.own.shape[1] for s in self.species)
         self._assays = max(s.reads.others.shape[1] for s in self.species)
         self._calls = Calls()
@@ -199,7 +206,7 @@ class ContextSampler(Closing):
                 target = dataclasses.replace(self._training_target(at, track), windows=pool[at])
                 target, gain, hidden = self._misread(target, seen, generator)
                 like = self._species_like(target, hidden, generator)
-                if hidden and not self._carries[like, at]:
+                if hidden and not self._is_lent(target, like, generator):
                     target = dataclasses.replace(target, equations=())
                 where = self._runs(pool[at], generator)
                 within = self._within(like, pool[at], where, generator) if like != at else None
@@ -233,30 +240,42 @@ class ContextSampler(Closing):
 
     def _held_target(self, at: int, track: int, member: int) -> Target:
         """Make a target as a member sees it that holds the track out."""
-        is_hidden = any(hidden == (at, self.species[at].panel.assay[track]) for hidden in self.hidden[member])
-        target = self._hidden_target(at, track) if is_hidden else self._training_target(at, track)
+        hidden = (at, int(self.species[at].panel.assay[track])) in self.hidden[member]
+        target = self._hidden_target(at, track, lent=True) if hidden else self._training_target(at, track)
         return without(target, ~self.held[at][member])
 
-    def _hidden_target(self, at: int, track: int) -> Target:
-        """Make a target of a training track as if its assay were absent."""
+    def _hidden_target(self, at: int, track: int, *, lent: bool = False) -> Target:
+        """Make a target of a training track as if its assay were absent.
+
+        If `lent`, only what other species know of the assay counts. Else its other tracks stand for those of
+        another species, if those that lack the assay would know of them.
+        """
         one = self.species[at]
         target = self._training_target(at, track, one.scales.without_assay[track])
-        if not self._carries[at, at]:
-            target = dataclasses.replace(target, equations=())
+        lacking = sorted(self._lacking[target.assay])
+        equations = one.hidden_equations[track]
+        if lent:
+            label = target.biosample, target.assay
+            equations = hidden_equations(one.bands, one.equations[track], *label, lent=True)
+        elif lacking and not self._alike[lacking, at].any():
+            equations = []
+        target = dataclasses.replace(target, equations=equations)
         return without(target, one.panel.assay != target.assay)
 
     def hidden_targets(self, most: int) -> list[Target]:
-        """List at most `most` training tracks of each assay as targets whose assay is hidden."""
-        tracks: dict[int, list[tuple[int, int]]] = {}
+        """List at most `most` training tracks of each assay and species as targets whose assay is hidden.
+
+        They are some that have other tracks of their biosample to read.
+        """
+        targets = []
         for at, one in enumerate(self.species):
-            for track, assay in enumerate(one.panel.assay.tolist()):
-                if one.windows.sums.size:  # else the species' tracks are not read
-                    tracks.setdefault(assay, []).append((at, track))
-        return [
-            self._hidden_target(*of_assay[number])
-            for of_assay in tracks.values()
-            for number in some(len(of_assay), most, self.seed)
-        ]
+            if not one.windows.sums.size:  # its tracks are not read
+                continue
+            for assay in np.unique(one.panel.assay):
+                tracks = np.flatnonzero((one.panel.assay == assay) & (one.reads.own >= 0).any(axis=1))
+                chosen = some(tracks.size, most, self.seed)
+                targets += [self._hidden_target(at, int(tracks[number])) for number in chosen]
+        return targets
 
     def unseen(self, hidden: bool) -> Iterator[tuple[int, int, Target]]:
         """Yield member, track and target of tracks never seen: those of hidden assays, or the others."""
@@ -330,6 +349,8 @@ class ContextSampler(Closing):
         hidden = self.episodes > 0 and generator.random() < (FOCUS_EPISODES if in_focus else self.episodes)
         if hidden:
             seen = seen & (panel.assay != target.assay)
+            equations = species.hidden_equations[target.track]
+            target = dataclasses.replace(target, equations=equations)
             scale = species.scales.without_assay[target.track]
         kept = generator.random(len(species.part.biosamples)) >= BIOSAMPLES_DROPPED
         others = np.where(_among(target.others, seen), target.others, -1)
@@ -341,8 +362,17 @@ class ContextSampler(Closing):
     def _species_like(self, target: Target, hidden: bool, generator: np.random.Generator) -> int:
         """Draw the species as whose a target is read: one that lacks the assay, if it is hidden."""
         known = [at for at, one in enumerate(self.species) if one.windows.length.size]
-        lacking = [at for at in known if hidden and not (self.species[at].panel.assay == target.assay).any()]
+        lacking = [at for at in known if hidden and at in self._lacking[target.assay]]
         return int(generator.choice(lacking or known))
+
+    def _is_lent(self, target: Target, like: int, generator: np.random.Generator) -> bool:
+        """Tell whether a species would know what a hidden assay has in common with others.
+
+        If no species lacks the assay, chance decides: which species will, nobody knows.
+        """
+        if like in self._lacking[target.assay]:
+            return bool(self._alike[like, target.at])
+        return bool(generator.random() < LENT)
 
     def _within(self, like: int, windows: Windows, where: Places, generator: np.random.Generator) -> Places:
         """Draw the bins around each bin that are read, as many as a region of another species has.
@@ -435,18 +465,6 @@ class ContextSampler(Closing):
             known = (~held.missing[target.track, column]).astype(np.float32)
         batch.value[rows] = value.reshape(batch.value[rows].shape)
         batch.weight[rows] = known.reshape(batch.weight[rows].shape)
-
-
-def _carries(axis: JointAxis) -> Mask:
-    """Tell whose correlations species learn absent assays from, shape `(learning, known)`.
-
-    On the diagonal stands whether a species learns from any other. A single one does once it has been joined
-    by another.
-    """
-    carries = alike(axis)
-    others = carries & ~np.eye(len(carries), dtype=bool)
-    np.fill_diagonal(carries, others.any(axis=1) | (len(carries) == 1))
-    return carries
 
 
 def _among(tracks: Ints, mask: Mask) -> Mask:

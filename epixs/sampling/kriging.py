@@ -7,14 +7,14 @@ biosamples share:
 
 `assays` is the mean correlation of two assays within a biosample, and `level` that of an assay's tracks.
 `biosamples` says how much more, or less, two biosamples correlate than is usual for assays they share. All
-three come from measured correlations; those of the target itself are left out. What assays have in common is
-much the same in all species, so it is learned from all of them, and known of assays that a species lacks.
+three come from measured correlations of the species; those of the target itself are left out. What an assay
+that the species lacks has in common with others, and its level, come from species that have it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -93,39 +93,65 @@ def weights_of(bands: Sequence[Equations], own: Ints, others: Ints) -> tuple[Flo
 
 
 @dataclass(frozen=True)
-class Sums:
-    """Sums over the tracks of each assay of one band, and their number: `[0]` and `[1]` of each array.
+class OfAssay:
+    """What is measured of one assay: sums, and the number of their summands, `[0]` and `[1]` of each array.
 
     Parameters
     ----------
     assays
-        Correlations of tracks of two assays within a biosample, shape `(2, assay, assay)`.
-    levels
-        Correlations of each assay's tracks, both ways, shape `(2, assay)`.
-    spreads
-        Spreads of each assay's tracks, relative to those of whole tracks, shape `(2, assay)`.
+        Correlations of its tracks with those of each assay within a biosample, shape `(2, assay)`.
+    level
+        Correlations of its tracks with each other, both ways, shape `(2,)`.
+    spread
+        Spreads of its tracks' bands, relative to those of whole tracks, shape `(2,)`.
     """
+
+    assays: Doubles
+    level: Doubles
+    spread: Doubles
+
+    def __add__(self, other: OfAssay) -> OfAssay:
+        """Add what another species has measured."""
+        return OfAssay(self.assays + other.assays, self.level + other.level, self.spread + other.spread)
+
+    def knows(self, assays: Ints) -> bool:
+        """Tell whether it was measured in one biosample with any of these assays."""
+        return bool((self.assays[1, assays] > 0).any())
+
+
+@dataclass(frozen=True)
+class Sums:
+    """The same of all assays, with the assay after the first dimension of each array."""
 
     assays: Doubles
     levels: Doubles
     spreads: Doubles
+
+    def of(self, assay: int) -> OfAssay:
+        """Select one assay."""
+        return OfAssay(self.assays[:, assay], self.levels[:, assay], self.spreads[:, assay])
 
     def __add__(self, other: Sums) -> Sums:
         """Add those of another species."""
         return Sums(self.assays + other.assays, self.levels + other.levels, self.spreads + other.spreads)
 
 
+def no_sums(n_assays: int) -> Sums:
+    """Return sums over no tracks."""
+    return Sums(np.zeros((2, n_assays, n_assays)), *np.zeros((2, 2, n_assays)))
+
+
 def sums_of(biosample: Ints, assay: Ints, likeness: Floats, spread: Floats, n_assays: int) -> Sums:
     """Sum up one band of a species' tracks; parameters as in `Correlations`."""
-    assays, levels, spreads = (np.zeros((2, *[n_assays] * n)) for n in (2, 1, 1))
+    sums = no_sums(n_assays)
     for track, (b, a) in enumerate(zip(biosample.tolist(), assay.tolist(), strict=True)):
         rest = np.flatnonzero((biosample == b) & (assay != a))
-        assays[0, a, assay[rest]] += likeness[track, rest]
-        assays[1, a, assay[rest]] += 1.0
+        sums.assays[0, a, assay[rest]] += likeness[track, rest]
+        sums.assays[1, a, assay[rest]] += 1.0
         rest = np.flatnonzero((assay == a) & (biosample != b))
-        levels[:, a] += likeness[track, rest].sum(dtype=np.float64), rest.size
-        spreads[:, a] += spread[track], 1.0
-    return Sums(assays, levels, spreads)
+        sums.levels[:, a] += likeness[track, rest].sum(dtype=np.float64), rest.size
+        sums.spreads[:, a] += spread[track], 1.0
+    return sums
 
 
 class Correlations:
@@ -140,69 +166,89 @@ class Correlations:
         or of the same assay are used.
     spread
         Spread of each track's band, relative to that of the track.
-    sums
-        Sums over these tracks (`sums_of`) and those of other species.
+    elsewhere
+        Sums over the tracks of other species.
     """
 
-    def __init__(self, biosample: Ints, assay: Ints, likeness: Floats, spread: Floats, sums: Sums) -> None:
+    def __init__(
+        self, biosample: Ints, assay: Ints, likeness: Floats, spread: Floats, elsewhere: Sums
+    ) -> None:
         self.biosample, self.assay, self.likeness, self.spread = biosample, assay, likeness, spread
-        self.sums = sums
         # The last row stands for a biosample without tracks.
-        n_biosamples, n_assays = int(biosample.max(initial=-1)) + 2, sums.levels.shape[1]
+        n_biosamples, n_assays = int(biosample.max(initial=-1)) + 2, elsewhere.levels.shape[1]
+        self.sums, self.elsewhere = sums_of(biosample, assay, likeness, spread, n_assays), elsewhere
         self.biosamples = np.zeros((n_biosamples, n_biosamples))
         self.measured = np.zeros((n_biosamples, n_assays))
         self.measured[biosample, assay] = 1.0
         for track, (b, a) in enumerate(zip(biosample.tolist(), assay.tolist(), strict=True)):
             rest = np.flatnonzero((assay == a) & (biosample != b))
             self.biosamples[b, biosample[rest]] += likeness[track, rest]
-        total, count = sums.levels
+        total, count = self.sums.levels
         share = 1 / (count + 2 * PULL)
         # What the levels of the assays that two biosamples share add up to: a number, and usual levels.
         by_usual = (self.measured * (2 * PULL * share)) @ self.measured.T
         self.expected = (self.measured * (total * share)) @ self.measured.T, by_usual
-        self.all_assays = sums.assays.sum(axis=(1, 2))
+        self.all_assays = self.sums.assays.sum(axis=(1, 2))
 
-    def knows(self, biosample: int, assay: int) -> bool:
-        """Tell whether any track of a pair's assay was measured, other than the pair itself."""
-        return bool(self._spreads_without(biosample, assay)[1] > 0)
+    def of(self, biosample: int, assay: int) -> OfAssay:
+        """Return what this species tells of an assay without the track of a biosample."""
+        sums = self.sums.of(assay)
+        rest, likeness = self._left_out(biosample, assay, self.biosample == biosample)
+        assays = sums.assays.copy()
+        assays[0, self.assay[rest]] -= likeness
+        assays[1, self.assay[rest]] -= 1.0
+        rest, likeness = self._left_out(biosample, assay, self.assay == assay)
+        itself = self.spread[(self.biosample == biosample) & (self.assay == assay)]
+        left_out = np.array(
+            [[2 * likeness.sum(), 2 * rest.size], [itself.sum(dtype=np.float64), itself.size]]
+        )
+        return OfAssay(assays, sums.level - left_out[0], sums.spread - left_out[1])
 
-    def equations(self, biosample: int, assay: int, tracks: Ints) -> Equations:
-        """Set up the equations for a pair, of an assay that is known, and the tracks that are read for it.
+    def equations(self, biosample: int, assay: int, tracks: Ints, known: OfAssay | None = None) -> Equations:
+        """Set up the equations for a pair and the tracks that are read for it.
 
         The correlations of the pair itself, if it was measured, have no influence.
+
+        Parameters
+        ----------
+        known
+            What is known of its assay; by default what this species tells.
         """
-        total, count = self._spreads_without(biosample, assay)
+        known = known or self.of(biosample, assay)
+        every = self._expected(biosample, assay, tracks, known)
+        kept = np.sort(np.argsort(-np.abs(every[-1, :-1]), kind="stable")[:MOST_TRACKS])
+        among, towards = every[np.ix_(kept, kept)].astype(np.float32), every[-1, kept].astype(np.float32)
+        return Equations(tracks[kept], among, towards, self.spread[tracks[kept]], _mean_spread(known))
+
+    def without_assay(self, equations: Equations, biosample: int, assay: int, known: OfAssay) -> Equations:
+        """Set up the equations for the case that no track of the assay is read."""
+        towards = self._expected(biosample, assay, equations.tracks, known)[-1, :-1].astype(np.float32)
+        return replace(equations, towards=towards, expected=_mean_spread(known))
+
+    def _expected(self, biosample: int, assay: int, tracks: Ints, known: OfAssay) -> Doubles:
+        """Return the expected correlations of some tracks and, last, of a pair."""
         biosample = min(biosample, len(self.biosamples) - 1)
         biosamples, b = np.unique([*self.biosample[tracks], biosample], return_inverse=True)
         assays, a = np.unique([*self.assay[tracks], assay], return_inverse=True)
-        like = self._left_out(biosample, assay, self.assay == assay)
-        usual, level = self._levels_without(assay, like)
+        here = self.of(biosample, assay)
+        usual, level = self._levels_without(assay, here.level)
+        ratio = self._biosamples_without(biosample, assay, biosamples, usual, level[assay])
+        level[assay] = (known.level[0] + 2 * PULL * usual) / (known.level[1] + 2 * PULL)
         root = np.sqrt(np.clip(level, *LEVELS))[assays[a]]
-        ratio = self._biosamples_without(biosample, assay, biosamples, like, usual, level[assay])
         shared = np.clip(ratio[np.ix_(b, b)] * np.outer(root, root), -LEVELS[1], LEVELS[1])
         shared[b[:, None] == b] = 1.0
-        every = shared * self._assays_without(biosample, assay, assays)[np.ix_(a, a)]
-        kept = np.sort(np.argsort(-np.abs(every[-1, :-1]), kind="stable")[:MOST_TRACKS])
-        among, towards = every[np.ix_(kept, kept)].astype(np.float32), every[-1, kept].astype(np.float32)
-        tracks = tracks[kept]
-        return Equations(tracks, among, towards, self.spread[tracks], float(total / count))
+        return np.asarray(shared * self._assays_with(assay, assays, here, known)[np.ix_(a, a)])
 
-    def _spreads_without(self, biosample: int, assay: int) -> Doubles:
-        itself = self.spread[(self.biosample == biosample) & (self.assay == assay)]
-        left_out = np.array([itself.sum(dtype=np.float64), itself.size])
-        return np.asarray(self.sums.spreads[:, assay] - left_out)
-
-    def _levels_without(self, assay: int, left_out: LeftOut) -> tuple[float, Doubles]:
+    def _levels_without(self, assay: int, here: Doubles) -> tuple[float, Doubles]:
         """Return the mean correlation of tracks of the same assay, and that of each assay."""
-        total, count = self.sums.levels.copy()
-        rest, likeness = left_out
-        total[assay] -= 2 * likeness.sum()
-        count[assay] -= 2 * rest.size
+        levels = self.sums.levels.copy()
+        levels[:, assay] = here
+        total, count = levels
         usual = max(float(total.sum() / max(count.sum(), 1.0)), LEVELS[0])
         return usual, (total + 2 * PULL * usual) / (count + 2 * PULL)
 
     def _biosamples_without(
-        self, biosample: int, assay: int, biosamples: Ints, left_out: LeftOut, usual: float, level: float
+        self, biosample: int, assay: int, biosamples: Ints, usual: float, level: float
     ) -> Doubles:
         """Return how much more than is usual for their assays some biosamples correlate."""
         where = np.ix_(biosamples, biosamples)
@@ -213,25 +259,20 @@ class Correlations:
         expected -= before * np.outer(measured, measured)
         measured[at] = 0.0
         expected += level * np.outer(measured, measured)
-        rest, likeness = left_out
+        rest, likeness = self._left_out(biosample, assay, self.assay == assay)
         among = np.isin(self.biosample[rest], biosamples)
         there = np.searchsorted(biosamples, self.biosample[rest[among]])
         total[at, there] -= likeness[among]
         total[there, at] -= likeness[among]
         return np.asarray((total + PULL * usual) / (np.maximum(expected, 0.0) + PULL * usual))
 
-    def _assays_without(self, biosample: int, assay: int, assays: Ints) -> Doubles:
-        """Return the mean correlations of some assays within a biosample."""
-        total, count = (sums[np.ix_(assays, assays)] for sums in self.sums.assays)
-        rest, likeness = self._left_out(biosample, assay, self.biosample == biosample)
-        all_assays, n_all_assays = self.all_assays
-        mean = (all_assays - 2 * likeness.sum()) / max(n_all_assays - 2 * rest.size, 1.0)
-        among = np.isin(self.assay[rest], assays)
-        at, there = np.searchsorted(assays, assay), np.searchsorted(assays, self.assay[rest[among]])
-        for sums, value in ((total, likeness[among]), (count, 1.0)):
-            sums[at, there] -= value
-            sums[there, at] -= value
-        correlation = (total + PULL * mean) / (count + PULL)
+    def _assays_with(self, assay: int, assays: Ints, here: OfAssay, known: OfAssay) -> Doubles:
+        """Return the mean correlations of some assays within a biosample, given what is known of one."""
+        total, count = self.all_assays - 2 * (self.sums.assays[:, assay] - here.assays).sum(axis=1)
+        mean = total / max(count, 1.0)
+        sums, at = self.sums.assays[:, assays[:, None], assays], np.searchsorted(assays, assay)
+        sums[:, at] = sums[:, :, at] = known.assays[:, assays]
+        correlation = (sums[0] + PULL * mean) / (sums[1] + PULL)
         np.fill_diagonal(correlation, 1.0)
         return np.asarray(correlation)
 
@@ -242,6 +283,10 @@ class Correlations:
             return itself, np.zeros(0)
         rest = np.setdiff1d(np.flatnonzero(like), itself)
         return rest, self.likeness[itself[0], rest].astype(np.float64)
+
+
+def _mean_spread(known: OfAssay) -> float:
+    return float(known.spread[0] / max(known.spread[1], 1.0))
 
 
 @compiled()

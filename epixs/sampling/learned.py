@@ -13,7 +13,7 @@ from collections.abc import Callable
 import numpy as np
 import numpy.typing as npt
 
-from epixs.sampling.agreement import expected_share, fisher
+from epixs.sampling.agreement import expected_share, fisher, known_elsewhere
 from epixs.sampling.around import Target
 from epixs.sampling.batch import Batch
 from epixs.sampling.context import TRACK_ENTRIES, ContextSampler
@@ -53,17 +53,17 @@ def learn_hidden_agreement(sampler: ContextSampler, predict: Predictions) -> Flo
 
     Returns
     -------
-    Mean over tracks on Fisher's scale, shape `(assay,)`; NaN for assays without tracks that are read.
+    Mean over tracks on Fisher's scale, shape `(species, assay)`; NaN where no tracks are read.
     """
-    n_assays = len(sampler.axis.assays)
-    targets = sampler.hidden_targets(max(1, MOST_HIDDEN_TRACKS // max(1, n_assays)))
+    size = len(sampler.species), len(sampler.axis.assays)
+    targets = sampler.hidden_targets(max(1, MOST_HIDDEN_TRACKS // max(1, size[0] * size[1])))
     each = int(np.clip(ABSENT_ENTRIES // max(1, len(targets)), FEWEST_ENTRIES, TRACK_ENTRIES))
-    total, count = np.zeros((2, n_assays))
+    total, count = np.zeros((2, *size))
     for target in targets:
         batch = sampler.known_entries(-1, target, each)
         if len(batch.value):
-            total[target.assay] += fisher(predict(batch).mean(axis=0), batch.value[:, 0])
-            count[target.assay] += 1
+            total[target.at, target.assay] += fisher(predict(batch).mean(axis=0), batch.value[:, 0])
+            count[target.at, target.assay] += 1
     return np.where(count > 0, total / np.maximum(count, 1), np.nan).astype(np.float32)
 
 
@@ -299,7 +299,7 @@ def _parts(
     mean = own @ mean_of_tracks(panels[target.at], target.own)
     linear = own @ regression(panels, target.at, target.own, target.assay)
     network = (network - network.mean()) / max(float(network.std()), LEAST_DEVIATION)
-    network = network * expected_share(hidden[target.assay])
+    network = network * expected_share(known_elsewhere(hidden, target.at)[target.assay])
     return np.stack([network, mean, linear], axis=1).astype(np.float64)
 
 

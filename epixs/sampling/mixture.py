@@ -34,7 +34,8 @@ EXPECTED = (1.0, 0.08, 0.05)
 """Share of each part before anything is learned; that of the networks is relative to their expected share."""
 
 PULL = 1.0
-"""Strength of the pull of the shares towards `EXPECTED`, relative to the variance of a part."""
+"""Strength of the pull of the shares towards `EXPECTED`; that of the networks' is relative to the mean square
+of their part."""
 
 RIDGE = 0.1
 

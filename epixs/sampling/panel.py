@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import functools
-import itertools
-import operator
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -12,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from epixs.compendium.transform import STEPS_PER_UNIT
-from epixs.sampling.kriging import BAND_RADII, Correlations, Equations, sums_of
+from epixs.sampling.kriging import BAND_RADII, Correlations, Equations, no_sums, sums_of
 from epixs.sampling.scales import SMALLEST_SPREAD
 from epixs.sampling.windows import Windows
 
@@ -124,34 +121,25 @@ def panel_of(windows: Windows, biosample: Ints, assay: Ints) -> Panel:
     )  # fmt: skip
 
 
-def bands_of(panels: Sequence[Panel], alike: Mask, n_assays: int) -> list[list[Correlations]]:
-    """Set up the correlations of each band of each species.
+def bands_of(panel: Panel, others: Sequence[Panel], n_assays: int) -> list[Correlations]:
+    """Set up the correlations of each band of a species.
 
     Parameters
     ----------
-    alike
-        Whether the bands of two species' tracks are alike, shape `(species, species)`: only then does one
-        learn from the other.
+    others
+        Tracks of other species, from which it learns what assays that it lacks have in common with others.
     n_assays
         Number of assays on the joint axis.
     """
-
-    def measured(panel: Panel, band: int) -> tuple[Ints, Ints, Floats, Floats]:
-        return panel.biosample, panel.assay, panel.band_likeness[band], panel.band_spread[band]
-
-    bands = range(len(BAND_RADII))
-    sums = [[sums_of(*measured(panel, band), n_assays) for band in bands] for panel in panels]
-    pooled = [
-        [
-            functools.reduce(operator.add, of_band)
-            for of_band in zip(*itertools.compress(sums, row), strict=True)
-        ]
-        for row in alike
-    ]
-    return [
-        [Correlations(*measured(panel, band), pooled[at][band]) for band in bands]
-        for at, panel in enumerate(panels)
-    ]
+    bands = []
+    for band in range(len(BAND_RADII)):
+        here, *there = (
+            (one.biosample, one.assay, one.band_likeness[band], one.band_spread[band])
+            for one in (panel, *others)
+        )
+        elsewhere = sum((sums_of(*measured, n_assays) for measured in there), no_sums(n_assays))
+        bands.append(Correlations(*here, elsewhere))
+    return bands
 
 
 def equations_of(
@@ -159,12 +147,38 @@ def equations_of(
 ) -> list[Equations]:
     """Set up the equations for the bands of a pair; `own` and `others` (-1: none) are read for it.
 
-    There are none if nothing is known of its assay.
+    If no track of its assay is read, what other species know of it counts; without that, there are none.
     """
-    if not all(band.knows(biosample, assay) for band in bands):
-        return []
     tracks = np.unique(np.concatenate([own, others.reshape(-1)]))
-    return [band.equations(biosample, assay, tracks[tracks >= 0]) for band in bands]
+    tracks = tracks[tracks >= 0]
+    assays = bands[0].assay[tracks]
+    known = [band.of(biosample, assay) if assay in assays else band.elsewhere.of(assay) for band in bands]
+    if assay not in assays and not all(one.knows(assays) for one in known):
+        return []
+    return [band.equations(biosample, assay, tracks, one) for band, one in zip(bands, known, strict=True)]
+
+
+def hidden_equations(
+    bands: Sequence[Correlations],
+    equations: Sequence[Equations],
+    biosample: int,
+    assay: int,
+    *,
+    lent: bool = False,
+) -> list[Equations]:
+    """Set up the equations for a training track whose assay is hidden, from its own (`equations_of`).
+
+    The assay's other tracks, which are not read, then stand for those that another species knows; or, if
+    `lent`, only what other species know counts. There are none if nothing is known.
+    """
+    known = [
+        band.elsewhere.of(assay) if lent else band.of(biosample, assay) + band.elsewhere.of(assay)
+        for band in bands
+    ]
+    every = list(zip(bands, equations, known, strict=True)) if equations else []
+    if not all(one.knows(band.assay[old.tracks]) for band, old, one in every):
+        return []
+    return [band.without_assay(old, biosample, assay, one) for band, old, one in every]
 
 
 def packed(panel: Panel) -> Floats:

@@ -13,7 +13,7 @@ from epixs.axis.axis import JointAxis, SpeciesAxis
 from epixs.compendium.read import open_signal
 from epixs.sampling.around import HALO
 from epixs.sampling.kriging import BAND_RADII, Correlations, Equations
-from epixs.sampling.panel import Panel, Reads, bands_of, equations_of, panel_of, reads_of
+from epixs.sampling.panel import Panel, Reads, bands_of, equations_of, hidden_equations, panel_of, reads_of
 from epixs.sampling.scales import Scales, fit_scales
 from epixs.sampling.stretches import POOLS_AT_ONCE, STRETCH_BINS, Spans
 from epixs.sampling.windows import Windows, bytes_per_bin, read_windows
@@ -41,8 +41,9 @@ class Species:
         The tracks in memory.
     bands
         Correlations of each band of the tracks.
-    reads, equations
-        The tracks that are read for each track as a target, and the equations for their weights in a sum.
+    reads, equations, hidden_equations
+        The tracks that are read for each track as a target, and the equations for their weights in a sum, if
+        its assay is read, and if it is hidden.
     """
 
     part: SpeciesAxis
@@ -52,6 +53,7 @@ class Species:
     bands: list[Correlations]
     reads: Reads
     equations: list[list[Equations]]
+    hidden_equations: list[list[Equations]]
 
 
 def tracks_of(part: SpeciesAxis) -> pd.DataFrame:
@@ -94,14 +96,16 @@ def load_species(
         for part, read, panel in zip(axis.parts, windows, known or [None] * len(axis.parts), strict=True)
     ]
     species = []
-    every = zip(
-        axis.parts, panels, scales_of(axis, panels), windows, correlations_of(axis, panels), strict=True
-    )
-    for part, panel, scales, read, bands in every:
-        reads = reads_of(panel, panel.biosample, panel.assay)
-        tracks = zip(panel.biosample.tolist(), panel.assay.tolist(), reads.own, reads.others, strict=True)
-        equations = [equations_of(bands, *track) for track in tracks]
-        species.append(Species(part, panel, scales, read, bands, reads, equations))
+    every = zip(axis.parts, panels, scales_of(axis, panels), windows, strict=True)
+    for at, (part, panel, scales, read) in enumerate(every):
+        reads, bands = reads_of(panel, panel.biosample, panel.assay), correlations_of(axis, panels, at)
+        labels = list(zip(panel.biosample.tolist(), panel.assay.tolist(), strict=True))
+        equations = [
+            equations_of(bands, *label, own, others)
+            for label, own, others in zip(labels, reads.own, reads.others, strict=True)
+        ]
+        hidden = [hidden_equations(bands, one, *label) for one, label in zip(equations, labels, strict=True)]
+        species.append(Species(part, panel, scales, read, bands, reads, equations, hidden))
     return species
 
 
@@ -111,15 +115,18 @@ def scales_of(axis: JointAxis, panels: Sequence[Panel]) -> list[Scales]:
     return fit_scales(tracks, [len(part.biosamples) for part in axis.parts], classes_of(axis))
 
 
-def correlations_of(axis: JointAxis, panels: Sequence[Panel]) -> list[list[Correlations]]:
-    """Set up the correlations of each band of each species' tracks."""
-    return bands_of(panels, alike(axis), len(axis.assays))
+def correlations_of(axis: JointAxis, panels: Sequence[Panel], at: int) -> list[Correlations]:
+    """Set up the correlations of each band of a species' tracks."""
+    lend = alike(axis)[at]
+    others = [panel for other, panel in enumerate(panels) if lend[other] and other != at]
+    return bands_of(panels[at], others, len(axis.assays))
 
 
 def alike(axis: JointAxis) -> npt.NDArray[np.bool_]:
     """Tell which species have regions of similar lengths, shape `(species, species)`.
 
     In regions shorter than the widest means of `sampling.kriging`, bands are not what they are in long ones.
+    So only species that are alike learn from each other what assays have in common.
     """
     lengths = np.array([_usual_length(part) for part in axis.parts])
     ratio = lengths[:, None] / lengths

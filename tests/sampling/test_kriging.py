@@ -1,13 +1,11 @@
 """Weighted sums of tracks, beside the textbook equations; and what has no influence on them."""
 
-import functools
-import operator
+import itertools
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from scipy.linalg import block_diag
 
 from epixs.sampling.kriging import (
     BAND_RADII,
@@ -17,10 +15,10 @@ from epixs.sampling.kriging import (
     NOISE,
     PULL,
     Correlations,
-    sums_of,
+    no_sums,
     weights_of,
 )
-from epixs.sampling.panel import bands_of, equations_of
+from epixs.sampling.panel import bands_of, equations_of, hidden_equations
 from tests.worlds import a_panel
 
 LABELS = [(b, a) for b in range(4) for a in range(5) if (b + a) % 4]
@@ -36,30 +34,30 @@ def some_correlations(labels=LABELS, seed=0):
     return biosample.copy(), assay.copy(), likeness, spread
 
 
-def expected_correlations(measured, pair, elsewhere=None):
+def expected_correlations(measured, pair, elsewhere=()):
     """The same as `Correlations`, pair by pair: all tracks and, last, the target.
 
-    Tracks of another species have biosamples of their own.
+    Of the assay of the pair, correlations in other species (`measured` of each) count too.
     """
     biosample, assay, likeness, _ = measured
     here = [t for t in range(len(biosample)) if (biosample[t], assay[t]) != pair]
-    tracks = here
-    if elsewhere is not None:
-        biosample, assay = np.append(biosample, elsewhere[0] + 100), np.append(assay, elsewhere[1])
-        likeness = block_diag(likeness, elsewhere[2])
-        tracks = [*here, *range(len(measured[0]), len(biosample))]
-    couples = [
-        (s, t) for s in tracks for t in tracks if s < t and (biosample[s] < 100) == (biosample[t] < 100)
-    ]
+    couples = [(s, t) for s in here for t in here if s < t]
     within = [(s, t) for s, t in couples if biosample[s] == biosample[t]]
     between = [(s, t) for s, t in couples if assay[s] == assay[t]]
 
-    def mean(couples, towards, strength):
-        values = [float(likeness[s, t]) for s, t in couples]
+    def mean(couples, towards, strength, more=()):
+        values = [float(likeness[s, t]) for s, t in couples] + [*more]
         return (sum(values) + strength * towards) / (len(values) + strength)
 
     all_within, usual = mean(within, 0.0, 1e-9), max(mean(between, 0.0, 1e-9), LEVELS[0])
     level = {a: mean([c for c in between if assay[c[0]] == a], usual, PULL) for a in {*assay, pair[1]}}
+    others = [
+        ((b[s], b[t]), (a[s], a[t]), float(like[s, t]))
+        for b, a, like, _ in elsewhere
+        for s, t in itertools.combinations(range(len(b)), 2)
+    ]
+    more = [like for _, assays, like in others if assays == (pair[1], pair[1])]
+    of_pair = mean([c for c in between if assay[c[0]] == pair[1]], usual, PULL, more)
 
     def correlation(one, two):
         (b, a), (c, d) = one, two
@@ -68,30 +66,36 @@ def expected_correlations(measured, pair, elsewhere=None):
             common = [x for x in between if {biosample[x[0]], biosample[x[1]]} == {b, c}]
             total = sum(float(likeness[x]) for x in common) + PULL * usual
             shared = total / (max(sum(level[assay[s]] for s, _ in common), 0) + PULL * usual)
-            levels = np.clip([level[a], level[d]], *LEVELS)
+            levels = [of_pair if x == pair[1] else level[x] for x in (a, d)]
+            levels = np.clip(levels, *LEVELS)
             shared = min(shared * np.sqrt(levels.prod()), LEVELS[1])
         if a == d:
             return shared
-        return shared * mean([x for x in within if {assay[x[0]], assay[x[1]]} == {a, d}], all_within, PULL)
+        told = [like for (x, y), both, like in others if x == y and {*both} == {a, d}]
+        some = [x for x in within if {assay[x[0]], assay[x[1]]} == {a, d}]
+        return shared * mean(some, all_within, PULL, told if pair[1] in (a, d) else ())
 
     pairs = [(biosample[t], assay[t]) for t in here] + [pair]
     return here, np.array([[correlation(one, two) for two in pairs] for one in pairs])
 
 
-def correlations(measured, elsewhere=None):
-    """Of one species, with what another one knows."""
-    every = [one for one in (measured, elsewhere) if one is not None]
-    n_assays = 1 + max(int(one[1].max()) for one in every)
-    return Correlations(*measured, functools.reduce(operator.add, [sums_of(*one, n_assays) for one in every]))
-
-
-def of(measured, pair, elsewhere=None):
+def of(measured, pair):
     """Equations of a pair from all other tracks."""
     biosample, assay, *_ = measured
     rest = np.flatnonzero((biosample != pair[0]) | (assay != pair[1])).astype(np.int32)
     is_own = biosample[rest] == pair[0]
     own, others = rest[is_own], rest[~is_own][:, None]
-    return correlations(measured, elsewhere).equations(*pair, rest), own, others
+    bands = Correlations(*measured, no_sums(1 + max(int(assay.max()), pair[1])))
+    return bands.equations(*pair, rest), own, others
+
+
+def panel_from(measured):
+    biosample, assay, likeness, spread = measured
+    bands = len(BAND_RADII)
+    return a_panel(
+        biosample, assay, *np.ones((2, len(assay))), likeness, np.tile(likeness, (bands, 1, 1)),
+        np.tile(spread, (bands, 1)),
+    )  # fmt: skip
 
 
 def in_the_target(weights, equations):
@@ -136,20 +140,63 @@ def test_a_track_has_no_influence_on_its_own_weights(seed, pair):
     )
 
 
-def test_what_assays_have_in_common_is_learned_from_other_species_too():
-    """An assay that a species lacks is then predicted from the tracks of its biosample, and from others."""
+def read_for(panel, pair):
+    """Own and other tracks of a pair, all of them."""
+    is_own = panel.biosample == pair[0]
+    itself = is_own & (panel.assay == pair[1])
+    own, others = (np.flatnonzero(mask & ~itself).astype(np.int32) for mask in (is_own, ~is_own))
+    return own, others[:, None]
+
+
+def test_an_absent_assay_is_known_from_other_species():
     lacking = some_correlations([label for label in LABELS if label[1] != 4])
-    elsewhere = some_correlations(seed=1)
-    for pair in [(0, 4), (2, 4), (0, 1), (2, 2)]:
-        equations, own, others = of(lacking, pair, elsewhere)
+    elsewhere = [some_correlations(seed=1), some_correlations(LABELS[3:], seed=2)]
+    panel = panel_from(lacking)
+    bands = bands_of(panel, [panel_from(one) for one in elsewhere], 5)
+    for pair in [(0, 4), (2, 4), (9, 4)]:
+        own, others = read_for(panel, pair)
+        equations = equations_of(bands, *pair, own, others)
         _, expected = expected_correlations(lacking, pair, elsewhere)
-        np.testing.assert_allclose(equations.among, expected[:-1, :-1], atol=1e-5)
-        np.testing.assert_allclose(equations.towards, expected[-1, :-1], atol=1e-5)
-        assert np.abs(equations.weights(own, others)[0]).min() > 1e-3
-    assert equations.expected == pytest.approx(
-        np.mean([s for label, s in zip(LABELS, elsewhere[3], strict=True) if label[1] == 2]
-        + [s for b, a, s in zip(*lacking[:2], lacking[3], strict=True) if a == 2 and b != 2])
-    )  # fmt: skip
+        for one in equations:
+            np.testing.assert_allclose(one.among, expected[:-1, :-1], atol=1e-5)
+            np.testing.assert_allclose(one.towards, expected[-1, :-1], atol=1e-5)
+            spreads = [one[3][one[1] == 4] for one in elsewhere]
+            assert one.expected == pytest.approx(np.concatenate(spreads).mean())
+        assert np.abs(weights_of(equations, own, others)[0]).min(initial=1) > 1e-4
+
+
+def test_a_measured_assay_is_known_from_its_species_alone():
+    measured, elsewhere = some_correlations(), some_correlations(seed=1)
+    panel = panel_from(measured)
+    alone, beside = (bands_of(panel, others, 5) for others in ([], [panel_from(elsewhere)]))
+    for pair in [(0, 1), (0, 0)]:
+        read = read_for(panel, pair)
+        for one, two in zip(
+            equations_of(alone, *pair, *read), equations_of(beside, *pair, *read), strict=True
+        ):
+            np.testing.assert_array_equal(one.towards, two.towards)
+            np.testing.assert_array_equal(one.among, two.among)
+
+
+def test_a_hidden_assay_is_known_from_its_other_tracks_and_other_species_or_only_from_these():
+    measured, elsewhere = some_correlations(), some_correlations(seed=1)
+    panel, pair = panel_from(measured), (0, 1)
+    bands = bands_of(panel, [panel_from(elsewhere)], 5)
+    shown = equations_of(bands, *pair, *read_for(panel, pair))
+    both, lent = (hidden_equations(bands, shown, *pair, lent=lent) for lent in (False, True))
+    tracks, expected = expected_correlations(measured, pair, [elsewhere])
+    other = measured[1][tracks] != 1
+    own = other & (measured[0][tracks] == 0)
+    rest = measured[1] != 1
+    lacking = measured[0][rest], measured[1][rest], measured[2][np.ix_(rest, rest)], measured[3][rest]
+    _, expected_if_absent = expected_correlations(lacking, pair, [elsewhere])
+    first = slice(0, own.sum())
+    for one, two, three in zip(shown, both, lent, strict=True):
+        assert two.among is one.among
+        np.testing.assert_allclose(two.towards[other], expected[-1, :-1][other], atol=1e-5)
+        # All correlations within biosamples, towards which few are pulled, are others without the assay.
+        np.testing.assert_allclose(three.towards[own], expected_if_absent[-1, :-1][first], atol=0.02)
+        assert np.abs(two.towards - three.towards)[own].max() > 0.02
 
 
 def test_tracks_that_are_left_out_weigh_nothing_and_the_others_fill_in():
@@ -167,28 +214,22 @@ def test_tracks_that_are_left_out_weigh_nothing_and_the_others_fill_in():
     np.testing.assert_allclose(of_own, [solved[track] for track in own], atol=1e-5)
 
 
-def test_of_an_assay_that_was_never_measured_nothing_is_predicted():
-    """Nor if its only track is the target itself, or if it was measured where bands are not alike."""
-    measured = some_correlations([*((0, a) for a in range(4)), *((1, a) for a in range(3))])
-    elsewhere = some_correlations([(0, 1), (0, 4), (1, 4)])
-    panels = [
-        a_panel(*labels, *np.ones((2, len(labels[0]))), likeness)
-        for *labels, likeness, _ in (measured, elsewhere)
-    ]
-    apart, together = (
-        bands_of(panels, alike, 5)[0] for alike in (np.eye(2, dtype=bool), np.ones((2, 2), bool))
-    )
-    own, others = np.array([0, 1], np.int32), np.array([[4], [5]], np.int32)
-    for bands, assay, expected in [
-        (apart, 1, True),
-        (apart, 3, False),
-        (apart, 4, False),
-        (together, 4, True),
-    ]:
-        equations = equations_of(bands, 0, assay, own, others)
+def test_of_an_assay_of_which_nothing_is_known_nothing_is_predicted():
+    """Nor if its only track is the target itself, or if it was measured in other biosamples than the others."""
+    panel = panel_from(some_correlations([*((0, a) for a in range(4)), *((1, a) for a in range(3))]))
+    apart = panel_from(some_correlations([(0, 1), (1, 4), (2, 4)]))
+    known = panel_from(some_correlations([(0, 1), (0, 4), (1, 4)]))
+    for others, pair, expected in [
+        ([], (0, 1), True), ([], (0, 3), False), ([], (0, 4), False), ([apart], (0, 4), False),
+        ([apart, known], (0, 4), True), ([known], (0, 3), False),
+    ]:  # fmt: skip
+        bands, (own, rest) = bands_of(panel, others, 5), read_for(panel, pair)
+        equations = equations_of(bands, *pair, own, rest)
         assert len(equations) == len(BAND_RADII) * expected
-        weights = np.concatenate([one.reshape(-1) for one in weights_of(equations, own, others)])
+        weights = np.concatenate([one.reshape(-1) for one in weights_of(equations, own, rest)])
         assert weights.any() == expected
+        if pair != (0, 4):
+            assert bool(hidden_equations(bands, equations, *pair)) == expected
 
 
 def test_a_band_that_hardly_varies_is_not_used():

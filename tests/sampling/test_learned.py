@@ -10,7 +10,7 @@ from epixs.sampling.learned import _have_seen, _of_one_more, learn_reliability
 from tests.worlds import planted, write_store
 
 LABELS = [(f"b{b}", f"a{a}") for b in range(5) for a in range(4)]
-HIDDEN = np.full(4, np.nan, np.float32)
+HIDDEN = np.full((1, 4), np.nan, np.float32)
 
 
 @pytest.fixture(scope="module")

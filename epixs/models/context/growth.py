@@ -21,7 +21,7 @@ from epixs.sampling.learned import (
 )
 from epixs.sampling.mixture import EXPECTED
 from epixs.sampling.panel import Panel
-from epixs.sampling.species import classes_of, labels_of, track_labels, tracks_of
+from epixs.sampling.species import alike, classes_of, labels_of, track_labels, tracks_of
 
 
 def known_panels(axis: JointAxis, known: TrainedModel) -> list[Panel | None]:
@@ -56,18 +56,20 @@ def copy_known(model: Any, axis: JointAxis, known: TrainedModel) -> None:
     # A model of one species has learned no mixture, and has now a species to take assays from.
     shares = np.array([EXPECTED]) if n == 1 else old.mixture
     model.mixture.assign(_over(model.mixture, shares, slice(n)))
-    model.hidden_agreement.assign(_over(model.hidden_agreement, old.hidden_agreement, rows))
     where = np.ix_(np.arange(n), rows)
+    model.hidden_agreement.assign(_over(model.hidden_agreement, old.hidden_agreement, where))
     model.assay_errors.assign(_over(model.assay_errors, old.assay_errors, where))
-    # The moments of predictions are not known for new assays in species whose store is not read, nor, after a
-    # model of one species, for any absent assay. Imputation computes them.
-    kept = np.flatnonzero(~assays_to_fit(axis, before)[rows] & (n > 1))
+    # The moments of predictions are not known for new assays in species whose store is not read, nor where
+    # new tracks tell more of what absent assays have in common with others. Imputation computes them.
+    kept, before_it = np.flatnonzero(~assays_to_fit(axis, before)[rows]), {*track_labels(before)}
+    grown = {species for species, *label in track_labels(axis) if (species, *label) not in before_it}
+    told = alike(axis)[:n, [axis.species.index(name) for name in sorted(grown)]].any(axis=1)
     moments = np.full(model.moments.shape, np.nan, np.float32)
-    model.moments.assign(
-        _over(moments, old.moments, np.ix_(np.arange(n), rows[kept]), np.ix_(np.arange(n), kept))
-    )
+    same = np.flatnonzero(~told & (n > 1))
+    model.moments.assign(_over(moments, old.moments, np.ix_(same, rows[kept]), np.ix_(same, kept)))
     model.intervals.assign(old.intervals)
     model.agreement.assign(_over(model.agreement, old.agreement, _tracks(axis, before)))
+    model.hidden_before = model.hidden_agreement.numpy()
     model.known_before = Reliability(
         model.intervals.numpy(),
         model.assay_errors.numpy(),
@@ -85,8 +87,9 @@ def learn_additions(model: Any, sampler: AddedTracks) -> None:
     def predict(batch: Any) -> Any:
         return model.by_member(dict(batch.inputs)).numpy()[..., 0, 0]
 
-    before, now = model.hidden_agreement.numpy(), learn_hidden_agreement(sampler, predict)
-    hidden = np.where(np.isfinite(before), before, now)
+    hidden = learn_hidden_agreement(sampler, predict)
+    before = model.hidden_before
+    hidden = np.where(np.isfinite(before), before, hidden)
     model.hidden_agreement.assign(hidden)
     model.moments.assign(_over(model.moments, learn_moments(sampler, predict), at, at))
     if sampler.is_new_species:

@@ -16,6 +16,7 @@ from epixs.config import Settings, TrainingSettings
 from epixs.models.context.settings import KEYS, ContextSettings
 from epixs.models.kinds import Kind, PlanNotes, Predict, Schedule, Spreads
 from epixs.sampling.added import AddedTracks, assays_to_fit
+from epixs.sampling.agreement import known_elsewhere
 from epixs.sampling.around import RADII, SUMMARIES
 from epixs.sampling.context import ContextSampler
 from epixs.sampling.intervals import COVERED, HALF_WIDTH, KNOTS
@@ -255,7 +256,8 @@ class Context(Kind):
         lacking = lacking_assays(axis, (species,))
         shares = trained.model.mixture.numpy()[axis.species.index(species)]
         if lacking and np.isfinite(shares).all():
-            hidden = trained.model.hidden_agreement.numpy()[axis.assay_index(lacking)]
+            every = trained.model.hidden_agreement.numpy()
+            hidden = known_elsewhere(every, axis.species.index(species))[axis.assay_index(lacking)]
             content["zero_shot_mixture"] = {
                 axis.part(species).store_name(assay): {
                     part: round(share, 4) for part, share in zip(PARTS, mixture_of(shares, one), strict=True)
@@ -298,9 +300,7 @@ SIZES = ("members", "token", "heads", "hidden", "assay_factors")
 
 def kept_size(axis: JointAxis) -> int:
     """Return how many numbers a model keeps about its errors and mixtures."""
-    return (
-        4 * KNOTS + (len(PARTS) + 3 * len(axis.assays)) * len(axis.parts) + len(axis.assays) + axis.n_training
-    )
+    return 4 * KNOTS + (len(PARTS) + 4 * len(axis.assays)) * len(axis.parts) + axis.n_training
 
 
 def statistics_size(axis: JointAxis) -> int:

@@ -101,8 +101,7 @@ class ContextNetwork(keras.Model):
     Parameters
     ----------
     n_assays
-        Number of assays on the joint axis. For each, the model keeps how well it is predicted when it is
-        hidden (`sampling.agreement`).
+        Number of assays on the joint axis.
     radii
         Number of means around each bin.
     assay_factors
@@ -117,8 +116,9 @@ class ContextNetwork(keras.Model):
         Number of statistics of whole tracks that the model keeps for imputation (`sampling.panel.packed`).
     species
         Number of species. For each, the model keeps the mixture of its zero-shot tracks, the mean and spread
-        of the networks' predictions of each assay that it lacks (`sampling.mixture`), and the width of each
-        assay's intervals (`sampling.intervals`).
+        of the networks' predictions of each assay that it lacks (`sampling.mixture`), the width of each
+        assay's intervals (`sampling.intervals`), and how well each is predicted when it is hidden
+        (`sampling.agreement`).
     tracks
         Number of training tracks. For each, the model keeps how well it is predicted (`sampling.agreement`).
 
@@ -154,6 +154,7 @@ class ContextNetwork(keras.Model):
         }  # fmt: skip
         self.fitted_assays: Any = None
         self.known_before: Any = None
+        self.hidden_before: Any = None
         d, self.radii = assay_factors, radii
         self.members, self.heads, self.token = members, heads, token
         normal = keras.initializers.RandomNormal(stddev=ASSAY_SPREAD)
@@ -177,7 +178,7 @@ class ContextNetwork(keras.Model):
             name="agreement", shape=(tracks,), initializer=_not_known, trainable=False
         )
         self.hidden_agreement = self.add_weight(
-            name="hidden_agreement", shape=(n_assays,), initializer=_not_known, trainable=False
+            name="hidden_agreement", shape=(species, n_assays), initializer=_not_known, trainable=False
         )
 
         def dense(name: str, inputs: int, units: int, **options: Any) -> MemberDense:

@@ -22,7 +22,7 @@ from epixs.models.context.forward import Forward, forward_of
 from epixs.models.folder import TrainedModel
 from epixs.models.kinds import Predict, Spreads
 from epixs.models.stores import observed_in
-from epixs.sampling.agreement import expected_pearson, fit_agreement
+from epixs.sampling.agreement import expected_pearson, fit_agreement, known_elsewhere
 from epixs.sampling.around import HALO, RADII, SUMMARIES, Target, read_context, targets_of
 from epixs.sampling.intervals import HALF_WIDTH, half_widths
 from epixs.sampling.kriging import BAND_RADII, Correlations
@@ -114,7 +114,7 @@ def get_ready(trained: TrainedModel, pairs: Sequence[Pair], store: str | Path, p
         [place[b, a] for b, a in zip(tracks["biosample"], tracks["assay"], strict=True)], np.int64
     )
     fill = tracks["signal_mean"].to_numpy(np.float32)
-    bands = correlations_of(axis, panels)[at]
+    bands = correlations_of(axis, panels, at)
     targets = targets_of(panel, scales, bands, at, *_numbers(axis, pairs))
     return Ready(open_signal(store), observed.regions, rows, fill, at, panels, bands, targets)
 
@@ -134,7 +134,7 @@ def predictor(trained: TrainedModel, pairs: Sequence[Pair], store: str | Path) -
     unknown = {target.assay for target in ready.targets if np.isnan(moments[target.assay]).any()}
     for assay in unknown - set(panel.assay.tolist()):
         moments[assay] = moments_of(trained.axis, ready, forward, assay)
-    hidden = trained.model.hidden_agreement.numpy()
+    hidden = known_elsewhere(trained.model.hidden_agreement.numpy(), ready.at)
     targets = [mixed(target, ready.panels, shares, moments, hidden) for target in ready.targets]
     prepared = [forward.of_target(target, panel) for target in targets]
 
@@ -215,7 +215,7 @@ def expected_of(trained: TrainedModel, pairs: Sequence[Pair]) -> npt.NDArray[np.
         np.split(every, ends[:-1]), labels, [len(part.biosamples) for part in axis.parts], classes_of(axis)
     )
     at = axis.species.index(pairs[0][0])
-    hidden = model.hidden_agreement.numpy()
+    hidden = known_elsewhere(model.hidden_agreement.numpy(), at)
     return expected_pearson(fits[at], hidden, *_numbers(axis, pairs), labels[at])
 
 
