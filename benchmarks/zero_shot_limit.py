@@ -23,6 +23,7 @@ from epixs.axis.axis import JointAxis
 from epixs.models.backend import keras
 from epixs.models.context.kind import KIND
 from epixs.sampling.context import ContextSampler, without
+from epixs.sampling.panel import hidden_equations
 from epixs.sampling.species import labels_of, read_tracks
 
 MARKS = ("H3K27me3", "H3K36me3", "H3K4me3")
@@ -47,6 +48,8 @@ def score(axis: JointAxis, settings: epixs.Settings, assay: str) -> dict[str, fl
         excluded = part.experiments[part.experiments["excluded"]]
         windows = read_tracks(part, excluded)
         target = sampler.targets_of(0, *labels_of(axis, part, excluded), windows)[0]
+        hidden = hidden_equations(species.bands, target.equations, target.biosample, target.assay)
+        target = dataclasses.replace(target, equations=hidden)
         unread = without(target, species.panel.assay != target.assay)
         entries = sampler.known_entries(-1, dataclasses.replace(unread, track=0), BINS)
         parts = [slice(first, first + TOGETHER) for first in range(0, len(entries.value), TOGETHER)]

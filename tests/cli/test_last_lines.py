@@ -4,11 +4,13 @@ import json
 
 import numpy as np
 import pytest
+import xarray as xr
 from typer.testing import CliRunner
 
 from epixs.axis.join import joint_axis
 from epixs.cli.app import app
-from epixs.models.settings import read_settings
+from epixs.models.settings import make_settings, read_settings
+from epixs.sampling.mixture import PARTS
 from epixs.training.run import train
 from tests.worlds import planted, write_store
 
@@ -227,6 +229,28 @@ def test_zero_shot_across_units_is_judged_by_rank(tmp_path):
     assert "mse_affine" in scored.stdout
     shown = epixs("info", tmp_path / "m").stdout
     assert "zero-shot target" in shown
+
+
+def test_what_zero_shot_tracks_are_mixed_from_is_said_and_kept(tmp_path, monkeypatch):
+    monkeypatch.setattr("epixs.models.context.kind.ENTRIES_PER_EPOCH", 1 << 14)
+    stores = [
+        write_store(tmp_path / f"{species}.zarr", planted(seed, 4, 3), labels=LABELS, species=species)
+        for seed, species in enumerate(("mouse", "human"))
+    ]
+    (tmp_path / "x.tsv").write_text("species\tbiosample\tassay\nmouse\tb0\ta2\nmouse\tb1\ta2\n")
+    hidden = [("mouse", f"b{b}", "a2") for b in range(4)]
+    settings = make_settings("context", members=2, token=8, heads=2, hidden=(16,), epochs=2, batch_size=1024)
+    train(joint_axis(stores, hidden), settings, tmp_path / "m")
+    done = epixs(
+        "impute", tmp_path / "m", stores[0], "--out", tmp_path / "i.zarr", "--pairs", tmp_path / "x.tsv"
+    )
+    assert "zero-shot tracks of mouse are mixed from: " in done.output, done.output
+    mixture = json.loads(xr.open_zarr(tmp_path / "i.zarr").attrs["provenance"])["zero_shot_mixture"]
+    assert list(mixture) == ["a2"]
+    shares = mixture["a2"]
+    assert list(shares) == [*PARTS]
+    for part, share in shares.items():
+        assert f"{share / sum(shares.values()):.0%} {part}" in done.output.replace("\n", " ")
 
 
 def test_evaluating_ends_with_the_rows_that_are_odd_counted_and_named(tmp_path):
