@@ -77,7 +77,7 @@ def a_model(sizes):
     model = ContextNetwork(4, **sizes)
     model.build()
     generator = np.random.default_rng(2)
-    for weight in model.weights:
+    for weight in model.trainable_weights:  # the others are numbers that it keeps, and does not predict with
         fan = weight.shape[-2] if len(weight.shape) > 2 else 4
         weight.assign(generator.normal(size=weight.shape) * (2 / fan) ** 0.5)
     return model
@@ -122,7 +122,7 @@ def test_it_predicts_what_the_keras_model_predicts(sizes, target, in_matrices):
     found = predicted(model, windows, panel, TARGETS[target], in_matrices)
     assert np.isfinite(wanted).all()
     assert target == "none at all" or wanted.std() > 0.1
-    error = 7e-5 if in_matrices else 1e-5
+    error = 5e-5 if in_matrices else 1e-5
     np.testing.assert_allclose(found, wanted, rtol=error, atol=error * max(1.0, np.abs(wanted).max()))
 
 
