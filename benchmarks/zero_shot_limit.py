@@ -22,7 +22,8 @@ import epixs
 from epixs.axis.axis import JointAxis
 from epixs.models.backend import keras
 from epixs.models.context.kind import KIND
-from epixs.sampling.context import ContextSampler, without
+from epixs.sampling.around import without
+from epixs.sampling.context import ContextSampler
 from epixs.sampling.panel import hidden_equations
 from epixs.sampling.species import labels_of, read_tracks
 
@@ -47,7 +48,7 @@ def score(axis: JointAxis, settings: epixs.Settings, assay: str) -> dict[str, fl
         part, species = axis.parts[0], sampler.species[0]
         excluded = part.experiments[part.experiments["excluded"]]
         windows = read_tracks(part, excluded)
-        target = sampler.targets_of(0, *labels_of(axis, part, excluded), windows)[0]
+        target = species.targets(*labels_of(axis, part, excluded), windows)[0]
         hidden = hidden_equations(species.bands, target.equations, target.biosample, target.assay)
         target = dataclasses.replace(target, equations=hidden)
         unread = without(target, species.panel.assay != target.assay)

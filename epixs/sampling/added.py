@@ -10,7 +10,8 @@ import numpy as np
 from epixs.axis.axis import JointAxis
 from epixs.sampling.around import Target
 from epixs.sampling.batch import Batch
-from epixs.sampling.context import HELD_ENTRIES, ContextSampler, Mask, some
+from epixs.sampling.context import HELD_ENTRIES, ContextSampler, Mask
+from epixs.sampling.episodes import some
 from epixs.sampling.panel import Panel
 from epixs.sampling.species import track_labels
 from epixs.sampling.unseen import LEFT_TO_SEE
@@ -91,13 +92,13 @@ class AddedTracks(ContextSampler):
 
     def held_out_entries(self, count: int) -> Batch:
         """Draw about `count` entries of new tracks that nothing is fitted to, for all members; `E` is 1."""
-        wanted = [(-1, self._training_target(self.at, int(track))) for track in np.flatnonzero(self.scored)]
+        wanted = [(-1, self.species[self.at].target(int(track))) for track in np.flatnonzero(self.scored)]
         return self._entries(wanted, min(count, HELD_ENTRIES), 0xE0)
 
     def training_targets(self, most: int) -> list[Target]:
         """List at most `most` new tracks as targets, drawn at random if there are more."""
         tracks = np.flatnonzero(self.new).tolist()
-        return [self._training_target(self.at, tracks[n]) for n in some(len(tracks), most, self.seed)]
+        return [self.species[self.at].target(tracks[n]) for n in some(len(tracks), most, self.seed)]
 
     def unseen(self, hidden: bool) -> Iterator[tuple[int, int, Target]]:
         """Yield member, track and target of a new species, each with its whole assay hidden."""
@@ -110,7 +111,7 @@ class AddedTracks(ContextSampler):
         for track in (tracks[number] for number in some(len(tracks), MOST_HIDDEN, self.seed)):
             assay = panel.assay[track]
             member = int(np.searchsorted(shared, assay)) % self.members
-            yield member, track, self._hidden_target(self.at, track, lent=True)
+            yield member, track, self.hiding.target(self.at, track, lent=True)
 
     def _track(self, at: int, seen: Mask, generator: np.random.Generator) -> int:
         """Draw a track that is not scored; half of them are of the assays whose factors are fitted."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -18,6 +19,7 @@ from epixs.sampling.windows import Windows
 
 Floats = npt.NDArray[np.float32]
 Ints = npt.NDArray[np.int32]
+Mask = npt.NDArray[np.bool_]
 
 RADII = np.array([0, 2, 10, 40, 200, 1000, 5000], dtype=np.int64)
 """Bins to each side over which means of tracks are read: over 25 bp, 125 bp, 525 bp, 2 kb, 10 kb, 50 kb and
@@ -301,3 +303,15 @@ def targets_of(
         )
         for n in range(biosample.size)
     ]  # fmt: skip
+
+
+def without(target: Target, seen: Mask) -> Target:
+    """Return a target with only the seen tracks to read."""
+    own = np.where(among(target.own, seen), target.own, -1).astype(np.int32)
+    others = np.where(among(target.others, seen), target.others, -1).astype(np.int32)
+    return dataclasses.replace(target, own=own, others=others)
+
+
+def among(tracks: Ints, mask: Mask) -> Mask:
+    """Mark the tracks that are in a mask; -1 stands for no track."""
+    return np.asarray((tracks >= 0) & mask[tracks])

@@ -13,15 +13,15 @@ import numpy.typing as npt
 from epixs.axis.axis import JointAxis
 from epixs.compendium.transform import STEPS_PER_UNIT
 from epixs.errors import TrainingError
-from epixs.sampling.around import HALO, RADII, SUMMARIES, Target, read_context, targets_of
+from epixs.sampling.around import HALO, RADII, SUMMARIES, Target, among, read_context, without
 from epixs.sampling.batch import Batch, InputSpec
 from epixs.sampling.calls import Calls, Closing
+from epixs.sampling.episodes import Places, episodes_of, some
 from epixs.sampling.kriging import BAND_RADII
 from epixs.sampling.order import species_shares
-from epixs.sampling.panel import Panel, hidden_equations
+from epixs.sampling.panel import Panel
 from epixs.sampling.scales import SMALLEST_SPREAD
 from epixs.sampling.species import (
-    alike,
     labels_of,
     load_species,
     read_tracks,
@@ -41,7 +41,6 @@ from epixs.sampling.windows import Windows
 Floats = npt.NDArray[np.float32]
 Ints = npt.NDArray[np.int32]
 Mask = npt.NDArray[np.bool_]
-Places = tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]
 
 RUN_BINS, RUN_SPAN = 8, 256
 """Number of bins drawn together, and of bins they are spread over: neighbours share fetches from memory."""
@@ -56,9 +55,6 @@ that have any, and share of these that are hidden from their species."""
 
 ALONE_EPISODES = 0.1
 """Maximum share of hidden assays with one species, which needs them only once a model is extended."""
-
-LENT = 0.5
-"""Share of the hidden targets for which something is known of what their assay has in common with others."""
 
 HELD_ENTRIES, TRACK_ENTRIES = 20_000, 1_000
 """Maximum number of held-out entries scored, and number of entries per track that errors are learned from."""
@@ -136,11 +132,7 @@ class ContextSampler(Closing):
         panels = [s.panel for s in self.species]
         self.hidden = hide_assays(panels, members, axis.assay_index(focus if held_share else []))
         self.held = hold_out_by_member(panels, members, held_share, seed, self._focus, self.hidden)
-        self._alike = alike(axis)
-        self._lacking = [
-            {at for at, panel in enumerate(panels) if not (panel.assay == assay).any()}
-            for assay in range(len(axis.assays))
-        ]
+        self.hiding = episodes_of(axis, self.species)
         self._own = max(s.reads.own.shape[1] for s in self.species)
         self._assays = max(s.reads.others.shape[1] for s in self.species)
         self._calls = Calls()
@@ -203,13 +195,10 @@ class ContextSampler(Closing):
                 at = int(generator.choice(len(self.species), p=self._shares))
                 seen = ~self.held[at][member]
                 track = self._track(at, seen, generator)
-                target = dataclasses.replace(self._training_target(at, track), windows=pool[at])
-                target, gain, hidden = self._misread(target, seen, generator)
-                like = self._species_like(target, hidden, generator)
-                if hidden and not self._is_lent(target, like, generator):
-                    target = dataclasses.replace(target, equations=())
+                target = dataclasses.replace(self.species[at].target(track), windows=pool[at])
+                target, gain, like = self._misread(target, seen, generator)
                 where = self._runs(pool[at], generator)
-                within = self._within(like, pool[at], where, generator) if like != at else None
+                within = self.hiding.within(like, pool[at], where, generator) if like != at else None
                 self._fill(batch, row, target, member, pool[at], where, gain, within)
                 batch.weight[row] *= self._weights[at][track]
             return batch
@@ -241,41 +230,8 @@ class ContextSampler(Closing):
     def _held_target(self, at: int, track: int, member: int) -> Target:
         """Make a target as a member sees it that holds the track out."""
         hidden = (at, int(self.species[at].panel.assay[track])) in self.hidden[member]
-        target = self._hidden_target(at, track, lent=True) if hidden else self._training_target(at, track)
+        target = self.hiding.target(at, track, lent=True) if hidden else self.species[at].target(track)
         return without(target, ~self.held[at][member])
-
-    def _hidden_target(self, at: int, track: int, *, lent: bool = False) -> Target:
-        """Make a target of a training track as if its assay were absent.
-
-        If `lent`, only what other species know of the assay counts. Else its other tracks stand for those of
-        another species, if those that lack the assay would know of them.
-        """
-        one = self.species[at]
-        target = self._training_target(at, track, one.scales.without_assay[track])
-        lacking = sorted(self._lacking[target.assay])
-        equations = one.hidden_equations[track]
-        if lent:
-            label = target.biosample, target.assay
-            equations = hidden_equations(one.bands, one.equations[track], *label, lent=True)
-        elif lacking and not self._alike[lacking, at].any():
-            equations = []
-        target = dataclasses.replace(target, equations=equations)
-        return without(target, one.panel.assay != target.assay)
-
-    def hidden_targets(self, most: int) -> list[Target]:
-        """List at most `most` training tracks of each assay and species as targets whose assay is hidden.
-
-        They are some that have other tracks of their biosample to read.
-        """
-        targets = []
-        for at, one in enumerate(self.species):
-            if not one.windows.sums.size:  # its tracks are not read
-                continue
-            for assay in np.unique(one.panel.assay):
-                tracks = np.flatnonzero((one.panel.assay == assay) & (one.reads.own >= 0).any(axis=1))
-                chosen = some(tracks.size, most, self.seed)
-                targets += [self._hidden_target(at, int(tracks[number])) for number in chosen]
-        return targets
 
     def unseen(self, hidden: bool) -> Iterator[tuple[int, int, Target]]:
         """Yield member, track and target of tracks never seen: those of hidden assays, or the others."""
@@ -288,8 +244,9 @@ class ContextSampler(Closing):
 
     def training_targets(self, most: int) -> list[Target]:
         """List at most `most` training tracks as targets, drawn at random if there are more."""
-        tracks = [(at, track) for at, one in enumerate(self.species) for track in range(one.panel.assay.size)]
-        return [self._training_target(*tracks[number]) for number in some(len(tracks), most, self.seed)]
+        tracks = [(one, track) for one in self.species for track in range(one.panel.assay.size)]
+        chosen = [tracks[number] for number in some(len(tracks), most, self.seed)]
+        return [one.target(track) for one, track in chosen]
 
     def known_entries(self, member: int, target: Target, count: int = TRACK_ENTRIES) -> Batch:
         """Draw about `count` entries of a target whose values are known, for a member to predict."""
@@ -309,24 +266,8 @@ class ContextSampler(Closing):
                 continue
             windows = read_tracks(part, tracks, self._spans(at, 0))
             labels = labels_of(self.axis, part, tracks)
-            wanted += [(-1, target) for target in self.targets_of(at, *labels, windows)]
+            wanted += [(-1, target) for target in self.species[at].targets(*labels, windows)]
         return self._entries(wanted, min(count, HELD_ENTRIES), 0xE1)
-
-    def targets_of(
-        self, at: int, biosample: Ints, assay: Ints, windows: Windows | None = None
-    ) -> list[Target]:
-        """Make targets that are not training tracks."""
-        one = self.species[at]
-        return targets_of(one.panel, one.scales, one.bands, at, biosample, assay, windows)
-
-    def _training_target(self, at: int, track: int, scale: Floats | None = None) -> Target:
-        species = self.species[at]
-        panel, reads = species.panel, species.reads
-        return Target(
-            at, int(panel.biosample[track]), int(panel.assay[track]), reads.own[track], reads.others[track],
-            reads.weight[track], species.scales.without_track[track] if scale is None else scale,
-            species.equations[track], species.windows, track,
-        )  # fmt: skip
 
     def _track(self, at: int, seen: Mask, generator: np.random.Generator) -> int:
         """Draw a training track; those of the assays in focus are drawn more often."""
@@ -336,56 +277,26 @@ class ContextSampler(Closing):
 
     def _misread(
         self, target: Target, seen: Mask, generator: np.random.Generator
-    ) -> tuple[Target, Floats, bool]:
+    ) -> tuple[Target, Floats, int]:
         """Leave out some of the tracks read for a training target, and draw factors for all tracks.
 
-        The last result tells whether the target's assay is hidden from its species.
+        The last result is the species as whose the target is read.
         """
         species = self.species[target.at]
-        panel, scale = species.panel, target.scale
+        panel = species.panel
         gain = np.exp(GAIN * generator.standard_normal(panel.mean.size)).astype(np.float32)
         own = np.where(generator.random(target.own.size) < OWN_DROPPED, -1, target.own).astype(np.int32)
         in_focus = self._focus[target.at][target.track]
         hidden = self.episodes > 0 and generator.random() < (FOCUS_EPISODES if in_focus else self.episodes)
         if hidden:
             seen = seen & (panel.assay != target.assay)
-            equations = species.hidden_equations[target.track]
-            target = dataclasses.replace(target, equations=equations)
-            scale = species.scales.without_assay[target.track]
         kept = generator.random(len(species.part.biosamples)) >= BIOSAMPLES_DROPPED
-        others = np.where(_among(target.others, seen), target.others, -1)
-        left = np.where(_among(others, kept[panel.biosample]), others, -1)
+        others = np.where(among(target.others, seen), target.others, -1)
+        left = np.where(among(others, kept[panel.biosample]), others, -1)
         others = np.where((left < 0).all(axis=1, keepdims=True), others, left)
-        rest = dataclasses.replace(target, own=own, others=others.astype(np.int32), scale=scale)
-        return without(rest, seen), gain, hidden
-
-    def _species_like(self, target: Target, hidden: bool, generator: np.random.Generator) -> int:
-        """Draw the species as whose a target is read: one that lacks the assay, if it is hidden."""
-        known = [at for at, one in enumerate(self.species) if one.windows.length.size]
-        lacking = [at for at in known if hidden and at in self._lacking[target.assay]]
-        return int(generator.choice(lacking or known))
-
-    def _is_lent(self, target: Target, like: int, generator: np.random.Generator) -> bool:
-        """Tell whether a species would know what a hidden assay has in common with others.
-
-        If no species lacks the assay, chance decides: which species will, nobody knows.
-        """
-        if like in self._lacking[target.assay]:
-            return bool(self._alike[like, target.at])
-        return bool(generator.random() < LENT)
-
-    def _within(self, like: int, windows: Windows, where: Places, generator: np.random.Generator) -> Places:
-        """Draw the bins around each bin that are read, as many as a region of another species has.
-
-        Little can be read around a bin in short regions. A network that imputes them must know that, even if
-        it has seen the assay in long ones only.
-        """
-        sizes = self.species[like].windows.length
-        piece, offset = where
-        drawn = generator.choice(sizes, offset.size, p=sizes / sizes.sum())
-        length = np.minimum(drawn, windows.length[piece])
-        before = (generator.random(offset.size) * length).astype(np.int64)
-        return np.clip(offset - before, 0, windows.length[piece] - length), length
+        target = without(dataclasses.replace(target, own=own, others=others.astype(np.int32)), seen)
+        like = self.hiding.like(target, hidden, generator)
+        return (self.hiding.hide(target, like, generator) if hidden else target), gain, like
 
     def _runs(self, windows: Windows, generator: np.random.Generator) -> Places:
         """Draw bins in groups of neighbours, and return the piece and offset of each."""
@@ -396,7 +307,7 @@ class ContextSampler(Closing):
         span = np.minimum(RUN_SPAN, sizes[piece])
         start = np.minimum(drawn - (ends[piece] - sizes[piece]), sizes[piece] - span) + windows.low[piece]
         offset = start[:, None] + np.arange(RUN_BINS) * span[:, None] // RUN_BINS
-        return np.repeat(piece, RUN_BINS)[: self.bins], offset.reshape(-1)[: self.bins]
+        return Places(np.repeat(piece, RUN_BINS)[: self.bins], offset.reshape(-1)[: self.bins])
 
     def _entries(self, wanted: list[tuple[int, Target]], count: int, salt: int) -> Batch:
         """Draw entries of some targets, at bins drawn for each, one bin per row."""
@@ -410,7 +321,7 @@ class ContextSampler(Closing):
             piece = np.searchsorted(ends, drawn, side="right")
             offset = drawn - np.concatenate([[0], ends])[piece] + windows.low[piece]
             rows = slice(number * each, (number + 1) * each)
-            self._fill(batch, rows, target, member, windows, (piece, offset))
+            self._fill(batch, rows, target, member, windows, Places(piece, offset))
         return batch
 
     def _empty(self, targets: int, bins: int) -> Batch:
@@ -426,7 +337,8 @@ class ContextSampler(Closing):
 
     def _fill(
         self, batch: Batch, rows: int | slice, target: Target, member: int, windows: Windows,
-        where: Places, gain: Floats | None = None, within: Places | None = None,
+        where: Places, gain: Floats | None = None,
+        within: tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]] | None = None,
     ) -> None:  # fmt: skip
         """Fill in rows of a batch from `windows`: one row of many bins, or many rows of one bin each."""
         species, inputs = self.species[target.at], batch.inputs
@@ -465,27 +377,6 @@ class ContextSampler(Closing):
             known = (~held.missing[target.track, column]).astype(np.float32)
         batch.value[rows] = value.reshape(batch.value[rows].shape)
         batch.weight[rows] = known.reshape(batch.weight[rows].shape)
-
-
-def _among(tracks: Ints, mask: Mask) -> Mask:
-    """Mark the tracks that are in a mask; -1 stands for no track."""
-    return np.asarray((tracks >= 0) & mask[tracks])
-
-
-def some(count: int, most: int, seed: int) -> list[int]:
-    """Draw at most `most` of the numbers below `count`, in order.
-
-    Every n-th would not do: tracks are often sorted by biosample and assay, so it could miss whole assays.
-    """
-    drawn = np.random.Generator(np.random.PCG64([seed, 0x50])).permutation(count)[:most]
-    return sorted(drawn.tolist())
-
-
-def without(target: Target, seen: Mask) -> Target:
-    """Return the target with only the seen tracks to read."""
-    own = np.where(_among(target.own, seen), target.own, -1).astype(np.int32)
-    others = np.where(_among(target.others, seen), target.others, -1).astype(np.int32)
-    return dataclasses.replace(target, own=own, others=others)
 
 
 def _end(calls: Calls, stretches: Stretches) -> None:

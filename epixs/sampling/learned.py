@@ -56,7 +56,7 @@ def learn_hidden_agreement(sampler: ContextSampler, predict: Predictions) -> Flo
     Mean over tracks on Fisher's scale, shape `(species, assay)`; NaN where no tracks are read.
     """
     size = len(sampler.species), len(sampler.axis.assays)
-    targets = sampler.hidden_targets(max(1, MOST_HIDDEN_TRACKS // max(1, size[0] * size[1])))
+    targets = sampler.hiding.targets(max(1, MOST_HIDDEN_TRACKS // max(1, size[0] * size[1])), sampler.seed)
     each = int(np.clip(ABSENT_ENTRIES // max(1, len(targets)), FEWEST_ENTRIES, TRACK_ENTRIES))
     total, count = np.zeros((2, *size))
     for target in targets:
@@ -115,7 +115,7 @@ def learn_moments(sampler: ContextSampler, predict: Predictions) -> Floats:
         for first in range(0, absent[at].size, together):
             assays = absent[at][first : first + together]
             pairs = np.tile(biosample, assays.size), np.repeat(assays, biosample.size).astype(np.int32)
-            batch = sampler.entries_of(sampler.targets_of(at, *pairs), each * assays.size)
+            batch = sampler.entries_of(one.targets(*pairs), each * assays.size)
             scale = batch.inputs["scale"]
             values = (predict(batch).mean(axis=0) - scale[:, 0]) / scale[:, 1]
             for assay in assays:

@@ -11,7 +11,7 @@ import pandas as pd
 
 from epixs.axis.axis import JointAxis, SpeciesAxis
 from epixs.compendium.read import open_signal
-from epixs.sampling.around import HALO
+from epixs.sampling.around import HALO, Target, targets_of
 from epixs.sampling.kriging import BAND_RADII, Correlations, Equations
 from epixs.sampling.panel import Panel, Reads, bands_of, equations_of, hidden_equations, panel_of, reads_of
 from epixs.sampling.scales import Scales, fit_scales
@@ -33,8 +33,9 @@ class Species:
 
     Parameters
     ----------
-    part
-        The species; tracks are its training experiments in the order of their rows in the store.
+    at, part
+        The species and its number on the axis; tracks are its training experiments in the order of their
+        rows in the store.
     panel, scales
         Statistics of the tracks, and the expected mean and spread of other tracks.
     windows
@@ -46,6 +47,7 @@ class Species:
         its assay is read, and if it is hidden.
     """
 
+    at: int
     part: SpeciesAxis
     panel: Panel
     scales: Scales
@@ -54,6 +56,19 @@ class Species:
     reads: Reads
     equations: list[list[Equations]]
     hidden_equations: list[list[Equations]]
+
+    def target(self, track: int) -> Target:
+        """Make a target of a training track, with the mean and spread expected of it without itself."""
+        panel, reads = self.panel, self.reads
+        return Target(
+            self.at, int(panel.biosample[track]), int(panel.assay[track]), reads.own[track],
+            reads.others[track], reads.weight[track], self.scales.without_track[track],
+            self.equations[track], self.windows, track,
+        )  # fmt: skip
+
+    def targets(self, biosample: Ints, assay: Ints, windows: Windows | None = None) -> list[Target]:
+        """Make targets that are not training tracks."""
+        return targets_of(self.panel, self.scales, self.bands, self.at, biosample, assay, windows)
 
 
 def tracks_of(part: SpeciesAxis) -> pd.DataFrame:
@@ -105,7 +120,7 @@ def load_species(
             for label, own, others in zip(labels, reads.own, reads.others, strict=True)
         ]
         hidden = [hidden_equations(bands, one, *label) for one, label in zip(equations, labels, strict=True)]
-        species.append(Species(part, panel, scales, read, bands, reads, equations, hidden))
+        species.append(Species(at, part, panel, scales, read, bands, reads, equations, hidden))
     return species
 
 

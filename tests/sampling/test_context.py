@@ -50,7 +50,7 @@ def around(values, bin, radius):
 
 def test_what_is_read_is_what_plain_numpy_reads(axis, sampler):
     signal, species = signal_of(axis), sampler.species[0]
-    target = sampler.targets_of(0, np.array([1], np.int32), np.array([2], np.int32))[0]
+    target = sampler.species[0].targets(np.array([1], np.int32), np.array([2], np.int32))[0]
     bins = np.array([0, 3, 999, 1999, 2000, 2450, 2899, 2900, 2999])
     piece = np.searchsorted([2000, 2900, 3000], bins, side="right")
     offset = bins - np.array([0, 2000, 2900])[piece]
@@ -170,18 +170,6 @@ def test_whole_tracks_are_held_out_of_everything(axis):
     assert (batch.inputs["member"] == -1).all()
 
 
-def test_in_episodes_an_assay_is_hidden_from_its_whole_species(axis, tmp_path):
-    second = write(tmp_path / "human.zarr", species="human", seed=1)
-    joint = joint_axis([axis.parts[0].source, second])
-    with ContextSampler(joint, targets=200, bins=8, episodes=0.999999, held_share=0) as hidden:
-        inputs = hidden.batch(0, 0).inputs
-    assays = np.concatenate([inputs["own_assay"], inputs["others_assay"]], axis=1)
-    assert not (assays == inputs["target"][:, None]).any()
-    with ContextSampler(joint, targets=200, bins=8, episodes=0.0, held_share=0) as shown:
-        inputs = shown.batch(0, 0).inputs
-    assert (inputs["others_assay"] == inputs["target"][:, None]).any(axis=1).all()
-
-
 def test_missing_bins_have_no_weight(tmp_path):
     values = planted(0, 3, 3)
     values[:, 100:1900] = np.nan
@@ -198,7 +186,7 @@ def test_missing_bins_have_no_weight(tmp_path):
 def test_reading_within_some_bins_is_reading_a_region_of_them(sampler):
     """Bin 700 of a region, of which 600 to 899 are read, is bin 100 of a region of 300 bins."""
     species = sampler.species[0]
-    target = sampler.targets_of(0, np.array([1], np.int32), np.array([2], np.int32))[0]
+    target = sampler.species[0].targets(np.array([1], np.int32), np.array([2], np.int32))[0]
 
     def read(windows, offset, within=None):
         own = np.empty((1, target.own.size, RADII.size), np.float32)
@@ -215,44 +203,6 @@ def test_reading_within_some_bins_is_reading_a_region_of_them(sampler):
     np.testing.assert_array_equal(read(whole, 700, within), read(part, 100))
     assert not np.allclose(read(whole, 700), read(part, 100))
     np.testing.assert_array_equal(read(whole, 700), read(whole, 700, (np.array([0]), np.array([2000]))))
-
-
-def test_a_hidden_assay_is_read_in_regions_as_long_as_where_it_is_absent(axis, tmp_path):
-    """Of regions of 8 bins, means over 10 and over 5,000 bins to each side are all the same."""
-    labels = [label for label in LABELS if label[1] != "a0"]
-    short = [("chr1", start, start + 25 * 8) for start in range(0, 25 * 3000, 25 * 8)]
-    values = planted(1, 3, 3)[: len(labels)]
-    lacking = write_store(tmp_path / "short.zarr", values, labels=labels, regions=short, species="human")
-    joint = joint_axis([axis.parts[0].source, lacking])
-    with ContextSampler(
-        joint, targets=200, bins=8, episodes=0.999999, held_share=0, focus=["a0"], seed=1
-    ) as made:
-        inputs = made.batch(0, 0).inputs
-    wanted = inputs["target"] == joint.assay_index(["a0"])[0]
-    far = np.abs(inputs["own"][..., 2] - inputs["own"][..., -1]).max(axis=(1, 2))
-    hidden = wanted & ~(inputs["others_assay"] == inputs["target"][:, None]).any(axis=1)
-    assert hidden.sum() > 20
-    np.testing.assert_allclose(far[hidden], 0, atol=1e-5)
-    assert (far[~wanted] > 0.01).any()
-    assert not inputs["base"][hidden].any()  # what is known of long regions does not hold for short ones
-
-
-def test_weighted_sums_of_an_absent_assay_come_from_species_with_like_regions(axis, tmp_path):
-    """And those of an assay that is hidden from a species that will be told of it."""
-    lacking = write(tmp_path / "human.zarr", seed=1, species="human", labels=LABELS[:2] + LABELS[3:5])
-    joint = joint_axis([axis.parts[0].source, lacking])
-    with ContextSampler(joint, targets=200, bins=8, episodes=0.999999, held_share=0, seed=1) as made:
-        inputs = made.batch(0, 0).inputs
-        assay = joint.assay_index(["a2"])
-        absent = made.targets_of(1, np.array([0], np.int32), assay)[0]
-    hidden = ~(inputs["others_assay"] == inputs["target"][:, None]).any(axis=1)
-    assert hidden.sum() > 190
-    has_sum, is_lacked = inputs["base"].any(axis=(1, 2)), inputs["target"] == assay
-    assert has_sum[hidden & is_lacked].mean() > 0.9
-    assert 0.35 < has_sum[hidden & ~is_lacked].mean() < 0.65  # nobody knows which species will lack it
-    own, others = weights_of(absent.equations, absent.own, absent.others)
-    assert (own[absent.own >= 0] != 0).any()
-    assert (others[absent.others >= 0] != 0).any()
 
 
 def test_regions_are_alike_if_half_of_the_bins_lie_in_regions_of_similar_length(axis, tmp_path):

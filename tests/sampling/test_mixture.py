@@ -135,7 +135,7 @@ def test_agreement_of_a_hidden_assay_is_that_of_tracks_read_as_if_it_were_absent
             return np.stack([value + noise, value + noise])
 
         found = learn_hidden_agreement(made, predict)
-        targets = made.hidden_targets(2)
+        targets = made.hiding.targets(2, 0)
     assert np.isnan(found[1 - human, 3])
     np.testing.assert_allclose(
         np.tanh(np.delete(found.reshape(-1), 4 * (1 - human) + 3)), 0.5**0.5, atol=0.05
