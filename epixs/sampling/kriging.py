@@ -204,7 +204,7 @@ class Correlations:
         )
         return OfAssay(assays, sums.level - left_out[0], sums.spread - left_out[1])
 
-    def equations(self, biosample: int, assay: int, tracks: Ints, known: OfAssay | None = None) -> Equations:
+    def equations(self, biosample: int, assay: int, tracks: Ints, known: OfAssay) -> Equations:
         """Set up the equations for a pair and the tracks that are read for it.
 
         The correlations of the pair itself, if it was measured, have no influence.
@@ -212,9 +212,8 @@ class Correlations:
         Parameters
         ----------
         known
-            What is known of its assay; by default what this species tells.
+            What is known of its assay, for instance what this species tells (`of`).
         """
-        known = known or self.of(biosample, assay)
         every = self._expected(biosample, assay, tracks, known)
         kept = np.sort(np.argsort(-np.abs(every[-1, :-1]), kind="stable")[:MOST_TRACKS])
         among, towards = every[np.ix_(kept, kept)].astype(np.float32), every[-1, kept].astype(np.float32)

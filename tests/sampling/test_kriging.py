@@ -86,7 +86,7 @@ def of(measured, pair):
     is_own = biosample[rest] == pair[0]
     own, others = rest[is_own], rest[~is_own][:, None]
     bands = Correlations(*measured, no_sums(1 + max(int(assay.max()), pair[1])))
-    return bands.equations(*pair, rest), own, others
+    return bands.equations(*pair, rest, bands.of(*pair)), own, others
 
 
 def panel_from(measured):

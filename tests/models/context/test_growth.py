@@ -1,0 +1,88 @@
+"""What an extended model keeps of what it knew, and what it learns anew; networks stay as they began."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from epixs.axis.join import joint_axis
+from epixs.models.context.growth import copy_known, learn_additions
+from epixs.models.context.kind import KIND
+from epixs.models.folder import TrainedModel, new_model
+from epixs.models.settings import make_settings
+from epixs.training.extension import plan_extension
+from tests.worlds import planted, write_store
+
+SETTINGS = make_settings(
+    "context", token=8, heads=2, hidden=(16,), members=2, assay_factors=4, batch_size=512
+)
+LABELS = [(f"b{b}", f"a{a}") for b in range(4) for a in range(4)]
+KEPT = {
+    "mouse": lambda b, a: a != "a3" and (b, a) != ("b3", "a0"),
+    "mouse grown": lambda b, a: a != "a3",
+    "human": lambda b, a: a != "a2",
+}
+
+
+def store_of(path, name, bins=3000):
+    """A store of 3,000 bins in regions of `bins` bins."""
+    kept = [at for at, label in enumerate(LABELS) if KEPT[name](*label)]
+    regions = [("chr1", start, start + 25 * bins) for start in range(0, 25 * 3000, 25 * bins)]
+    labels = [LABELS[at] for at in kept]
+    return write_store(
+        path, planted(1, 4, 4)[kept], labels=labels, regions=regions, species=name.split(" ")[0]
+    )
+
+
+def known_model(folder, bins):
+    """A model of mouse, and of human in regions of some bins, with arbitrary knowledge."""
+    stores = store_of(folder / "mouse.zarr", "mouse"), store_of(folder / "human.zarr", "human", bins)
+    axis = joint_axis(stores)
+    model, generator = new_model(axis, SETTINGS), np.random.default_rng(0)
+    with KIND.sampler(axis, SETTINGS, batch_size=512, signal_bytes=1 << 30) as sampler:
+        KIND.begin(model, sampler)
+    for weights in (model.moments, model.hidden_agreement, model.mixture, model.agreement):
+        weights.assign(generator.uniform(0.1, 0.9, weights.shape))
+    return TrainedModel(Path(folder), model, axis, SETTINGS, {}, "")
+
+
+def extended(known, store, folder):
+    plan = plan_extension(known, store)
+    model = new_model(plan.axis, SETTINGS)
+    copy_known(model, plan.axis, known)
+    return plan, model
+
+
+@pytest.mark.parametrize(("bins", "alike"), [(3000, True), (100, False)])
+def test_predictions_of_absent_assays_are_measured_anew_where_new_tracks_tell_of_them(tmp_path, bins, alike):
+    known = known_model(tmp_path, bins)
+    plan, model = extended(known, store_of(tmp_path / "grown.zarr", "mouse grown"), tmp_path)
+    before, after = known.model.moments.numpy(), model.moments.numpy()
+    mouse, human = plan.axis.species.index("mouse"), plan.axis.species.index("human")
+    assert np.isnan(after[mouse]).all()
+    if alike:  # mouse tells human what assays have in common
+        assert np.isnan(after[human]).all()
+    else:
+        np.testing.assert_array_equal(after[human], before[human])
+
+
+def test_what_was_known_of_hidden_assays_stays_and_the_rest_is_learned(tmp_path):
+    known = known_model(tmp_path, 3000)
+    at, lacking = known.axis.species.index("mouse"), known.axis.assays.index("a1")
+    agreement = known.model.hidden_agreement.numpy()
+    agreement[at, lacking] = np.nan
+    known.model.hidden_agreement.assign(agreement)
+    plan, model = extended(known, store_of(tmp_path / "grown.zarr", "mouse grown"), tmp_path)
+    np.testing.assert_array_equal(model.hidden_agreement.numpy(), agreement)
+    with KIND.extension_sampler(
+        plan.fit_axis, SETTINGS, known, batch_size=512, signal_bytes=1 << 30
+    ) as sampler:
+        KIND.begin(model, sampler)
+        learn_additions(model, sampler)
+        learn_additions(model, sampler)
+    learned = model.hidden_agreement.numpy()
+    assert np.isfinite(learned[at, lacking])
+    learned[at, lacking] = np.nan
+    np.testing.assert_array_equal(learned, agreement)
+    assert np.isfinite(model.moments.numpy()[at]).all()
+    np.testing.assert_array_equal(model.mixture.numpy(), known.model.mixture.numpy())
