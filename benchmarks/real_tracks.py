@@ -11,25 +11,25 @@ from __future__ import annotations
 
 import argparse
 import os
-import re
 import shutil
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
 import epixs
+from benchmarks.sections import DOCS, write_section
 from epixs.evaluation.metrics import SHOWN
 from epixs.evaluation.table import AVERAGE, IMPUTED, UNFAIR, ZERO_SHOT
+from epixs.models.settings import Settings
 from epixs.report.plot import plot
 from epixs.report.tables import markdown_table
 from epixs.sampling.intervals import HALF_WIDTH
 
 PICTURED_FOLD, PICTURED, PICTURED_LOCUS = 2, "H3K4me3", "chr5:131,400,000-132,200,000"
-DOCS = Path(__file__).parents[1] / "docs"
 BUSY = 0.5
 """Load average of other processes above which measured seconds say little."""
 
@@ -62,10 +62,10 @@ def folds() -> list[list[tuple[str, str, str]]]:
 
 
 class Bench:
-    """Stores, models and imputations of one run, in a temporary folder."""
+    """Stores, models and imputations of one run, in a folder for temporary files."""
 
-    def __init__(self, data: Path, work: Path, kinds: Sequence[str], client: object) -> None:
-        self.data, self.work, self.kinds, self.client = data, work, kinds, client
+    def __init__(self, data: Path, work: Path, settings: Mapping[str, Settings], client: object) -> None:
+        self.data, self.work, self.settings, self.client = data, work, settings, client
 
     def ingest(self, name: str, catalog: str, regions: str) -> Path:
         table = epixs.read_catalog(self.data / catalog)
@@ -78,10 +78,10 @@ class Bench:
     ) -> tuple[pd.DataFrame, list[dict[str, object]]]:
         """Train each kind on all stores without `pairs`, impute them in the first store and score."""
         tables, runs = [], []
-        for kind in self.kinds:
+        for kind, settings in self.settings.items():
             folder, imputed = self.work / f"{name}-{kind}", self.work / f"{name}-{kind}.zarr"
             started = time.monotonic()
-            done = epixs.train(epixs.joint_axis(stores, pairs), SETTINGS[kind], folder)
+            done = epixs.train(epixs.joint_axis(stores, pairs), settings, folder)
             trained = time.monotonic()
             epixs.impute(epixs.open_model(folder), stores[0], imputed, pairs=pairs)
             seconds = {
@@ -158,24 +158,34 @@ def means(scores: pd.DataFrame, by: str, metrics: Sequence[str]) -> pd.DataFrame
     return pd.DataFrame(rows)
 
 
-def one_species(bench: Bench) -> str:
+def score_one_species(bench: Bench) -> tuple[pd.DataFrame, list[dict[str, object]]]:
+    """Hide every track of the human panel once, in four folds."""
     store = bench.ingest("human", "human_hg19/catalog.tsv", "human_hg19/regions.bed")
     scores, runs = [], []
     for number, pairs in enumerate(folds(), 1):
         table, made = bench.hide(f"fold{number}", [store], pairs)
         scores.append(table.assign(fold=number))
         runs += made
-        if number == PICTURED_FOLD:
-            _, biosample, assay = next(pair for pair in pairs if short(pair[2]) == PICTURED)
-            plot(
-                bench.work / f"fold{number}-{bench.kinds[-1]}.zarr",
-                store,
-                biosample=biosample,
-                assay=assay,
-                locus=PICTURED_LOCUS,
-                out=DOCS / "track.png",
-            )
-    table = pd.concat(scores)
+    return pd.concat(scores), runs
+
+
+def draw(bench: Bench) -> None:
+    """Draw one of the hidden tracks of the human panel, from what `score_one_species` has written."""
+    _, biosample, assay = next(pair for pair in folds()[PICTURED_FOLD - 1] if short(pair[2]) == PICTURED)
+    imputed = bench.work / f"fold{PICTURED_FOLD}-{[*bench.settings][-1]}.zarr"
+    plot(
+        imputed,
+        bench.work / "human.zarr",
+        biosample=biosample,
+        assay=assay,
+        locus=PICTURED_LOCUS,
+        out=DOCS / "track.png",
+    )
+
+
+def one_species(bench: Bench) -> str:
+    table, runs = score_one_species(bench)
+    draw(bench)
     folded = means(table.assign(fold=table["fold"].map(str)), "fold", ["mse"])
     return "\n".join(
         [
@@ -204,19 +214,26 @@ def one_species(bench: Bench) -> str:
     )
 
 
-def two_species(bench: Bench) -> str:
+def score_two_species(bench: Bench) -> tuple[pd.DataFrame, list[dict[str, object]]]:
+    """Hide each assay of the panel `beta` in turn."""
     stores = [
         bench.ingest(name, f"two_species/{name}.catalog.tsv", f"two_species/{name}.regions.bed")
         for name in ("beta", "alpha")
     ]
     beta = epixs.joint_axis(stores[:1]).parts[0].experiments
-    scores = []
+    scores, runs = [], []
     for mark in ("H3K27me3", "H3K36me3", "H3K4me1", "H3K4me3", "H3K9me3"):
         assay = f"ChIP-seq_{mark}_signal_p-value"
         pairs = [("beta", b, assay) for b in beta.loc[beta["assay"] == assay, "biosample"]]
-        scores.append(bench.hide(f"zero-shot-{mark}", stores, pairs)[0])
+        table, made = bench.hide(f"zero-shot-{mark}", stores, pairs)
+        scores.append(table)
+        runs += made
     table = pd.concat(scores)
-    table = table[table["method"].isin([*ZERO_SHOT, *SETTINGS, UNFAIR])]
+    return table[table["method"].isin([*ZERO_SHOT, *bench.settings, UNFAIR])], runs
+
+
+def two_species(bench: Bench) -> str:
+    table, _ = score_two_species(bench)
     return "\n".join(
         [
             "## Two species, same units: zero-shot",
@@ -239,17 +256,24 @@ def two_species(bench: Bench) -> str:
     )
 
 
-def human_to_mouse(bench: Bench) -> str:
+def score_human_to_mouse(bench: Bench) -> tuple[pd.DataFrame, list[dict[str, object]]]:
+    """Hide each of two marks from mouse, and train with human."""
     human = bench.ingest("human-shared", "human_hg19/catalog.shared-names.tsv", "human_hg19/regions.bed")
     mouse = bench.ingest("mouse", "mouse_mm10/catalog.tsv", "mouse_mm10/regions.bed")
     experiments = epixs.joint_axis([mouse]).parts[0].experiments
-    scores = []
+    scores, runs = [], []
     for mark in ("H3K4me3", "H3K27me3"):
         assay = f"ChIP-seq_{mark}"
         pairs = [("mouse", b, assay) for b in experiments.loc[experiments["assay"] == assay, "biosample"]]
-        scores.append(bench.hide(f"mouse-{mark}", [mouse, human], pairs)[0])
+        table, made = bench.hide(f"mouse-{mark}", [mouse, human], pairs)
+        scores.append(table)
+        runs += made
     table = pd.concat(scores)
-    table = table[table["method"].isin([*ZERO_SHOT, *SETTINGS, UNFAIR])]
+    return table[table["method"].isin([*ZERO_SHOT, *bench.settings, UNFAIR])], runs
+
+
+def human_to_mouse(bench: Bench) -> str:
+    table, _ = score_human_to_mouse(bench)
     per_track = table.pivot_table(index=["assay", "biosample"], columns="method", values="pearson")
     per_track = per_track[[m for m in (*SETTINGS, *ZERO_SHOT, UNFAIR) if m in per_track]].rename(columns=NICE)
     by_biosample = per_track.reset_index()
@@ -272,8 +296,8 @@ def human_to_mouse(bench: Bench) -> str:
     )
 
 
-def mouse(bench: Bench) -> str:
-    """Test one species with several assay classes: one track of each biosample is hidden, assays in turn."""
+def score_mouse(bench: Bench) -> tuple[pd.DataFrame, list[dict[str, object]]]:
+    """Hide one track of each mouse biosample, assays in turn."""
     store = bench.ingest("mouse", "mouse_mm10/catalog.tsv", "mouse_mm10/regions.bed")
     table = epixs.joint_axis([store]).parts[0].experiments
     assays, count = sorted(set(table["assay"])), table["assay"].value_counts()
@@ -284,8 +308,12 @@ def mouse(bench: Bench) -> str:
         pairs.append(
             ("mouse", biosample, next(a for a in turn if (biosample, a) in measured and count[a] > 2))
         )
-    scores, _ = bench.hide("mouse-within", [store], pairs)
-    scores = scores[scores["method"].isin([*SETTINGS, AVERAGE])]
+    scores, runs = bench.hide("mouse-within", [store], pairs)
+    return scores[scores["method"].isin([*bench.settings, AVERAGE])], runs
+
+
+def mouse(bench: Bench) -> str:
+    scores, _ = score_mouse(bench)
     columns = ["assay", "biosample", "method", "mse", "pearson"]
     return "\n".join(
         [
@@ -304,39 +332,32 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--data", type=Path, required=True)
-    parser.add_argument("--only", choices=["one_species", "mouse", "two_species", "human_to_mouse"])
+    parser.add_argument("--only", choices=[one.__name__ for one in PROTOCOLS])
     parser.add_argument("--kinds", nargs="+", choices=[*SETTINGS], default=[*SETTINGS])
     options = parser.parse_args()
+    settings = {kind: SETTINGS[kind] for kind in options.kinds}
     work = Path(tempfile.mkdtemp(prefix="epixs-real-"))
-    started, is_busy = time.monotonic(), os.getloadavg()[0] > BUSY
     try:
         with epixs.open_client() as client:
-            bench = Bench(options.data, work, options.kinds, client)
-            protocols = [one_species, mouse, two_species, human_to_mouse]
-            if options.only:
-                protocols = [p for p in protocols if p.__name__ == options.only]
-            parts = [protocol(bench) for protocol in protocols]
+            bench = Bench(options.data, work, settings, client)
+            for protocol in PROTOCOLS:
+                if options.only not in (None, protocol.__name__):
+                    continue
+                started, is_busy = time.monotonic(), os.getloadavg()[0] > BUSY
+                page = protocol(bench)
+                minutes = f"{(time.monotonic() - started) / 60:.0f} minutes"
+                page += (
+                    f"\nThis took {minutes}{', while other work ran on the same cores' if is_busy else ''}.\n"
+                )
+                if settings.keys() == SETTINGS.keys():
+                    write_section("results.md", protocol.__name__, page.split("\n"))
+                else:
+                    print(page)
     finally:
         shutil.rmtree(work, ignore_errors=True)
-    head = [
-        "# Results on real tracks",
-        "",
-        "Written by `python -m benchmarks.real_tracks --data DATA`; nothing here is typed by hand. Both kinds of model at",
-        f"their defaults, avocado with hidden layers of 256 nodes; 2 cores, {(time.monotonic() - started) / 60:.0f} minutes in all.",
-        *(["Other work was running on the same cores: alone, it takes less time."] if is_busy else []),
-        "",
-    ]
-    page = "\n".join([*head, *parts])
-    results = DOCS / "results.md"
-    if options.kinds != [*SETTINGS]:
-        print(page)
-    elif options.only is None:
-        results.write_text(page, encoding="utf-8")
-    else:
-        sections = re.split("^(?=## )", results.read_text(encoding="utf-8"), flags=re.MULTILINE)
-        title = parts[0].split("\n")[0]
-        new = [parts[0].rstrip("\n") + "\n\n" if old.startswith(title) else old for old in sections]
-        results.write_text("".join(new).rstrip("\n") + "\n", encoding="utf-8")
+
+
+PROTOCOLS = (one_species, mouse, two_species, human_to_mouse)
 
 
 if __name__ == "__main__":

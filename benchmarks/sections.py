@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from pathlib import Path
 
-from benchmarks.real_tracks import DOCS
+DOCS = Path(__file__).parents[1] / "docs"
 
 
 def write_section(page: str, section: str, lines: Sequence[str]) -> None:

@@ -16,7 +16,8 @@ from pathlib import Path
 import pandas as pd
 
 import epixs
-from benchmarks.real_tracks import DOCS, SETTINGS, Bench, folds, short
+from benchmarks.real_tracks import SETTINGS, Bench, folds, short
+from benchmarks.sections import DOCS
 from epixs.evaluation.table import AVERAGE, IMPUTED
 from epixs.report.tables import markdown_table
 
@@ -139,7 +140,7 @@ def main() -> None:
     work = Path(tempfile.mkdtemp(prefix="epixs-settings-"))
     try:
         with epixs.open_client() as client:
-            bench = Bench(options.data.resolve(), work, ["avocado"], client)
+            bench = Bench(options.data.resolve(), work, {"avocado": SETTINGS["avocado"]}, client)
             run_missing(bench, "imputation", IMPUTATION, runs, print)
             run_missing(bench, "few regions", FEW_REGIONS, runs, print)
             run_missing(bench, "zero-shot", ZERO_SHOT, runs, print)
