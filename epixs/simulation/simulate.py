@@ -215,9 +215,7 @@ def simulate(
     rows: list[dict[str, str]] = []
     for index, species in enumerate(SIZES[size]):
         generator = np.random.Generator(np.random.PCG64([seed, index]))
-        programs = generator.dirichlet(np.full(N_PROGRAMS, 0.35), species.n_biosamples)
-        genome = [_elements(n_bins, programs, generator) for _, _, n_bins in species.regions]
-        chosen = _measured(species, generator)
+        genome, chosen = draw_species(species, generator)
         for number, (biosample, assay_index) in enumerate(chosen, 1):
             assay = ASSAYS[assay_index]
             if index and assay.target in differs:
@@ -241,6 +239,15 @@ def simulate(
     metadata = folder / "metadata.tsv"
     pd.DataFrame(rows + _distractors(rows)).to_csv(metadata, sep="\t", index=False)
     return [*written, metadata]
+
+
+def draw_species(
+    species: Species, generator: np.random.Generator
+) -> tuple[list[list[Element]], list[tuple[int, int]]]:
+    """Draw a species: the elements of each stretch of its genome, and the measured (biosample, assay)."""
+    programs = generator.dirichlet(np.full(N_PROGRAMS, 0.35), species.n_biosamples)
+    genome = [_elements(n_bins, programs, generator) for _, _, n_bins in species.regions]
+    return genome, _measured(species, generator)
 
 
 def elsewhere(assay: Assay) -> Assay:
@@ -302,17 +309,9 @@ def _measured(species: Species, generator: np.random.Generator) -> list[tuple[in
     return [(b, i) for b in range(species.n_biosamples) for i in allowed if taken[b, i]]
 
 
-def _signal(
-    assay: Assay,
-    elements: Sequence[Element],
-    biosample: int,
-    n_bins: int,
-    depth: float,
-    generator: np.random.Generator,
-) -> Array:
-    """Draw one experiment's values along a stretch: the rule's mean, times depth and noise."""
-    background = 0.0 if assay.portal.endswith("RNA-seq") else 0.25
-    mean = np.full(n_bins, background)
+def planted_signal(assay: Assay, elements: Sequence[Element], biosample: int, n_bins: int) -> Array:
+    """Compute the values that an experiment would have along a stretch without noise, at a depth of 1."""
+    mean = np.full(n_bins, 0.0 if assay.portal.endswith("RNA-seq") else 0.25)
     for element in elements:
         if element.kind not in assay.response:
             continue
@@ -327,6 +326,19 @@ def _signal(
             mean[low:stop] += level * shape
         else:
             mean[element.first : element.stop] += level
+    return mean
+
+
+def _signal(
+    assay: Assay,
+    elements: Sequence[Element],
+    biosample: int,
+    n_bins: int,
+    depth: float,
+    generator: np.random.Generator,
+) -> Array:
+    """Draw one experiment's values along a stretch: the rule's mean, times depth and noise."""
+    mean = planted_signal(assay, elements, biosample, n_bins)
     shape_parameter = 1 / assay.noise**2
     return np.asarray(depth * mean * generator.gamma(shape_parameter, 1 / shape_parameter, n_bins))
 
