@@ -49,7 +49,7 @@ SETTINGS = {
     ),
     "tiny": make_settings("avocado", hidden=(32, 32), epochs=3, batch_size=1_000, held_out=0.1),
 }
-"""Settings of the paper's model, for its tables; it is also the better model there (docs/accuracy.md)."""
+"""Settings of the paper's model, for its tables."""
 
 
 @dataclass(frozen=True)
