@@ -29,7 +29,7 @@ from epixs.sampling.mixture import PARTS
 
 HIDDEN_LOGIT = -1e9
 
-ASSAY_SPREAD = 0.3
+ASSAY_SPREAD = 0.1
 """Initial spread of assay factors: it is small, so that assays are alike until tracks tell them apart."""
 
 
