@@ -1,7 +1,8 @@
 """Time the drawing of training batches: `python -m benchmarks.sampling --data ../shared/data`.
 
 It is compared with a simple generator in NumPy: a permutation of the positions, a random track for each, one fancy
-index. Medians of paired rounds on real tracks, for one and for 20 experiments per position.
+index. Medians of paired rounds on real tracks, for one and for 20 experiments per position; and for the kind `context`,
+which reads all tracks around each bin, with the tracks in memory and with a quarter of that memory.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ import pandas as pd
 
 import epixs
 from epixs.report.tables import markdown_table
+from epixs.sampling.species import signal_bytes
 
 BATCH, STEPS, ROUNDS = 40_000, 25, 7
 
@@ -35,12 +37,24 @@ def plain_numpy(signal: np.ndarray) -> Callable[[int], object]:
     return batch
 
 
-def rate(batch: Callable[[int], object]) -> float:
+def rate(batch: Callable[[int], object], entries: int = BATCH) -> float:
     """Measure million entries per second."""
     started = time.perf_counter()
     for step in range(STEPS):
         batch(step)
-    return STEPS * BATCH / (time.perf_counter() - started) / 1e6
+    return STEPS * entries / (time.perf_counter() - started) / 1e6
+
+
+def context_rates(axis: epixs.JointAxis) -> dict[str, float]:
+    """Measure million entries per second of the sampler of kind `context` through tf.data, at its defaults."""
+    found = {}
+    for name, memory in (("in memory", None), ("in a quarter of that memory", signal_bytes(axis) // 4)):
+        sampler = epixs.new_sampler(axis, epixs.make_settings("context"), memory_bytes=memory)
+        batch = through_tf_data(sampler)
+        batch(0)
+        entries = sampler.positions_per_step * sampler.experiments_per_position
+        found[f"context, {name}"] = statistics.median(rate(batch, entries) for _ in range(ROUNDS))
+    return found
 
 
 def through_tf_data(sampler: epixs.Sampler) -> Callable[[int], object]:
@@ -70,6 +84,7 @@ def main() -> None:
         }
         for way in ways.values():
             way(0)
+        context = context_rates(axis)
         rounds = [{name: rate(way) for name, way in ways.items()} for _ in range(ROUNDS)]
     rows = [
         {
@@ -79,6 +94,7 @@ def main() -> None:
         }
         for name in ways
     ]
+    rows += [{"": name, "million entries per second": f"{value:.1f}"} for name, value in context.items()]
     print(f"{signal.shape[0]} tracks x {signal.shape[1]:,} bins, {BATCH:,} entries per batch\n")
     print(markdown_table(pd.DataFrame(rows)))
 

@@ -99,14 +99,20 @@ class SpeciesAxis:
 
     def positions(self, bins: npt.NDArray[np.int64]) -> npt.NDArray[np.int32]:
         """Return the 25 bp, 250 bp and 5 kbp positions of bins in this species, shape `(len(bins), 3)`."""
-        sizes = self.regions.n_bins_each
         region = np.searchsorted(self.regions.first_bin, bins, side="right") - 1
         offset = bins - self.regions.first_bin[region]
-        columns = [bins]
-        for width in (MEDIUM_BINS, COARSE_BINS):
-            first = np.concatenate([[0], np.cumsum(-(-sizes // width))[:-1]])
-            columns.append(first[region] + offset // width)
+        medium, coarse = self._first_positions
+        columns = [bins, medium[region] + offset // MEDIUM_BINS, coarse[region] + offset // COARSE_BINS]
         return np.stack(columns, axis=1).astype(np.int32)
+
+    @cached_property
+    def _first_positions(self) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+        """The first 250 bp and 5 kbp position of each region."""
+        sizes = self.regions.n_bins_each
+        medium, coarse = (
+            np.concatenate([[0], np.cumsum(-(-sizes // width))[:-1]]) for width in (MEDIUM_BINS, COARSE_BINS)
+        )
+        return medium, coarse
 
 
 @dataclass(frozen=True)

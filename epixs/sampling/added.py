@@ -11,7 +11,7 @@ from epixs.axis.axis import JointAxis
 from epixs.sampling.around import Target
 from epixs.sampling.batch import Batch
 from epixs.sampling.context import HELD_ENTRIES, ContextSampler, Mask
-from epixs.sampling.episodes import some
+from epixs.sampling.episodes import one_of, some
 from epixs.sampling.panel import Panel
 from epixs.sampling.species import track_labels
 from epixs.sampling.unseen import LEFT_TO_SEE
@@ -117,7 +117,7 @@ class AddedTracks(ContextSampler):
         """Draw a track that is not scored; half of them are of the assays whose factors are fitted."""
         fitted = self.fitted.any() and generator.random() < FITTED_SHARE
         among = self.fitted if fitted else ~self.scored
-        return int(generator.choice(np.flatnonzero(among if among.any() else seen)))
+        return one_of(np.flatnonzero(among if among.any() else seen), generator)
 
 
 def assays_to_fit(axis: JointAxis, before: JointAxis) -> Mask:

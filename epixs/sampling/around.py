@@ -97,64 +97,63 @@ def fill_context(
     `column` and `length` describe the piece of each bin, and `offset` its place in the piece. Values are
     standardised by their track's mean and spread, in steps, and multiplied by its gain.
     """
-    n, size = offset.size, radii.size
     base_out[:] = 0
+    own_factor, others_factor = np.empty(own.shape, np.float32), np.empty(others.shape, np.float32)
     for slot in range(own.size):
-        track = own[slot]
-        if track < 0:
+        if own[slot] < 0:
             own_out[:, slot] = 0
-            continue
-        factor = own_gain[slot] / spread[track]
-        for s in range(size):
-            for i in range(n):
-                low = max(0, offset[i] - radii[s])
-                high = min(length[i], offset[i] + radii[s] + 1)
-                total = np.int32(sums[track, column[i] + high] - sums[track, column[i] + low])
-                value = (total / np.float32(high - low) - mean[track]) * factor
-                own_out[i, slot, s] = value
-                if BAND[s] >= 0:
-                    base_out[i, BAND[s]] += own_share[slot, BAND[s]] * value
-                if BAND[s] > 0:
-                    base_out[i, BAND[s] - 1] -= own_share[slot, BAND[s] - 1] * value
-    added = np.empty((3, n), np.float32)
-    largest = np.empty(n, np.float32)
+        else:
+            own_factor[slot] = own_gain[slot] / spread[own[slot]]
     for slot in range(others.shape[0]):
+        for k in range(others.shape[1]):
+            if others[slot, k] >= 0:
+                others_factor[slot, k] = others_gain[slot, k] / spread[others[slot, k]]
+    size = radii.size
+    for i in range(offset.size):
         for s in range(size):
-            added[:] = 0
-            largest[:] = -np.inf
-            count, weights = np.float32(0), np.float32(0)
-            for k in range(others.shape[1]):
-                track = others[slot, k]
+            low = column[i] + max(0, offset[i] - radii[s])
+            high = column[i] + min(length[i], offset[i] + radii[s] + 1)
+            share, band = np.float32(1) / np.float32(high - low), BAND[s]
+            for slot in range(own.size):
+                track = own[slot]
                 if track < 0:
                     continue
-                factor = others_gain[slot, k] / spread[track]
-                share = weight[slot, k]
-                count += np.float32(1)
-                weights += share
-                for i in range(n):
-                    low = max(0, offset[i] - radii[s])
-                    high = min(length[i], offset[i] + radii[s] + 1)
-                    total = np.int32(sums[track, column[i] + high] - sums[track, column[i] + low])
-                    value = (total / np.float32(high - low) - mean[track]) * factor
-                    added[0, i] += value
-                    added[1, i] += share * value
-                    added[2, i] += value * value
-                    largest[i] = max(largest[i], value)
-                    if BAND[s] >= 0:
-                        base_out[i, BAND[s]] += others_share[slot, k, BAND[s]] * value
-                    if BAND[s] > 0:
-                        base_out[i, BAND[s] - 1] -= others_share[slot, k, BAND[s] - 1] * value
-            for i in range(n):
+                total = np.float32(np.int32(sums[track, high] - sums[track, low]))
+                value = (total * share - mean[track]) * own_factor[slot]
+                own_out[i, slot, s] = value
+                if band >= 0:
+                    base_out[i, band] += own_share[slot, band] * value
+                if band > 0:
+                    base_out[i, band - 1] -= own_share[slot, band - 1] * value
+            for slot in range(others.shape[0]):
+                added, weighted, squares = np.float32(0), np.float32(0), np.float32(0)
+                count, weights, largest = np.float32(0), np.float32(0), np.float32(-np.inf)
+                for k in range(others.shape[1]):
+                    track = others[slot, k]
+                    if track < 0:
+                        continue
+                    total = np.float32(np.int32(sums[track, high] - sums[track, low]))
+                    value = (total * share - mean[track]) * others_factor[slot, k]
+                    added += value
+                    weighted += weight[slot, k] * value
+                    squares += value * value
+                    largest = max(largest, value)
+                    count += np.float32(1)
+                    weights += weight[slot, k]
+                    if band >= 0:
+                        base_out[i, band] += others_share[slot, k, band] * value
+                    if band > 0:
+                        base_out[i, band - 1] -= others_share[slot, k, band - 1] * value
                 if count == 0:
-                    for j in range(4):
+                    for j in range(SUMMARIES):
                         others_out[i, slot, j * size + s] = 0
                     continue
-                average = added[0, i] / count
-                variance = max(np.float32(0), added[2, i] / count - average * average)
+                average = added / count
+                variance = max(np.float32(0), squares / count - average * average)
                 others_out[i, slot, s] = average
-                others_out[i, slot, size + s] = added[1, i] / weights
+                others_out[i, slot, size + s] = weighted / weights
                 others_out[i, slot, 2 * size + s] = np.sqrt(variance) if count > 1 else np.float32(0)
-                others_out[i, slot, 3 * size + s] = largest[i]
+                others_out[i, slot, 3 * size + s] = largest
 
 
 @compiled()

@@ -16,7 +16,7 @@ from epixs.errors import TrainingError
 from epixs.sampling.around import HALO, RADII, SUMMARIES, Target, among, read_context, without
 from epixs.sampling.batch import Batch, InputSpec
 from epixs.sampling.calls import Calls, Closing
-from epixs.sampling.episodes import Places, episodes_of, some
+from epixs.sampling.episodes import Places, episodes_of, one_of, some
 from epixs.sampling.kriging import BAND_RADII
 from epixs.sampling.order import species_shares
 from epixs.sampling.panel import Panel
@@ -123,8 +123,9 @@ class ContextSampler(Closing):
         sizes = signal_sizes(axis).astype(np.float64)
         names = [s.part.species for s, size in zip(self.species, sizes, strict=True) if size]
         shares = species_shares(species_weight, names, sizes[sizes > 0])
-        self._shares = np.zeros(len(sizes))
-        self._shares[sizes > 0] = shares
+        every = np.zeros(len(sizes))
+        every[sizes > 0] = shares
+        self._shares = np.cumsum(every) / np.cumsum(every)[-1]
         self._focus = [np.isin(s.panel.assay, axis.assay_index(focus)) for s in self.species]
         spreads = [np.maximum(s.panel.spread, SMALLEST_SPREAD) for s in self.species]
         typical = float(np.median(np.concatenate(spreads)))
@@ -192,7 +193,7 @@ class ContextSampler(Closing):
             pool = self.stretches.of_epoch(epoch)
             for row in range(self.targets):
                 member = row * self.members // self.targets
-                at = int(generator.choice(len(self.species), p=self._shares))
+                at = int(np.searchsorted(self._shares, generator.random(), side="right"))
                 seen = ~self.held[at][member]
                 track = self._track(at, seen, generator)
                 target = dataclasses.replace(self.species[at].target(track), windows=pool[at])
@@ -273,7 +274,7 @@ class ContextSampler(Closing):
         """Draw a training track; those of the assays in focus are drawn more often."""
         focus = seen & self._focus[at]
         in_focus = focus.any() and generator.random() < FOCUS_SHARE
-        return int(generator.choice(np.flatnonzero(focus if in_focus else seen)))
+        return one_of(np.flatnonzero(focus if in_focus else seen), generator)
 
     def _misread(
         self, target: Target, seen: Mask, generator: np.random.Generator
@@ -358,12 +359,11 @@ class ContextSampler(Closing):
         inputs["share"][rows] = target.share
         inputs["linear"][rows, :n_own] = 0.0 if target.linear is None else target.linear
         inputs["member"][rows] = member
-        first_biosample = self.axis.biosample_index(species.part.species, species.part.biosamples[:1])[0]
-        batch.biosample[rows] = first_biosample + target.biosample
+        batch.biosample[rows] = species.first_biosample + target.biosample
         batch.assay[rows] = target.assay
         bins = windows.bin[piece] + offset
         position = species.part.positions(bins if isinstance(rows, slice) else bins[:1])
-        batch.position[rows] = position + self.axis.offsets(species.part.species)
+        batch.position[rows] = position + species.first_position
         held = target.windows
         if held is None:
             return

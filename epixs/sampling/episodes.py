@@ -103,7 +103,7 @@ class Episodes:
         """Draw the species as whose a target is read: one that lacks the assay, if it is hidden."""
         known = [at for at, one in enumerate(self.species) if one.windows.length.size]
         lacking = [at for at in known if hidden and at in self.lacking[target.assay]]
-        return int(generator.choice(lacking or known))
+        return one_of(lacking or known, generator)
 
     def within(
         self, like: int, windows: Windows, where: Places, generator: np.random.Generator
@@ -131,6 +131,11 @@ def episodes_of(axis: JointAxis, species: Sequence[Species]) -> Episodes:
         [at for at, assays in enumerate(has) if assay not in assays] for assay in range(len(axis.assays))
     ]
     return Episodes(species, lacking, alike(axis))
+
+
+def one_of(numbers: Sequence[int] | Ints, generator: np.random.Generator) -> int:
+    """Draw one of some numbers."""
+    return int(np.asarray(numbers)[generator.integers(len(numbers))])
 
 
 def some(count: int, most: int, seed: int) -> list[int]:

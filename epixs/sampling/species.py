@@ -36,6 +36,8 @@ class Species:
     at, part
         The species and its number on the axis; tracks are its training experiments in the order of their
         rows in the store.
+    first_biosample, first_position
+        Numbers on the axis of its first biosample, and of its first 25 bp, 250 bp and 5 kbp position.
     panel, scales
         Statistics of the tracks, and the expected mean and spread of other tracks.
     windows
@@ -49,6 +51,8 @@ class Species:
 
     at: int
     part: SpeciesAxis
+    first_biosample: int
+    first_position: Ints
     panel: Panel
     scales: Scales
     windows: Windows
@@ -120,7 +124,8 @@ def load_species(
             for label, own, others in zip(labels, reads.own, reads.others, strict=True)
         ]
         hidden = [hidden_equations(bands, one, *label) for one, label in zip(equations, labels, strict=True)]
-        species.append(Species(at, part, panel, scales, read, bands, reads, equations, hidden))
+        first = sum(len(before.biosamples) for before in axis.parts[:at]), axis.offsets(part.species)
+        species.append(Species(at, part, *first, panel, scales, read, bands, reads, equations, hidden))
     return species
 
 
@@ -169,7 +174,7 @@ def read_tracks(part: SpeciesAxis, tracks: pd.DataFrame, spans: Spans | None = N
     rows, fill = tracks["row"].to_numpy(np.int64), tracks["signal_mean"].to_numpy(np.float32)
     spans = spans or [(0, part.n_positions[0])]
     signal = open_signal(part.source) if rows.size else None
-    return read_windows(signal, rows, fill, spans, part.regions, HALO)
+    return read_windows(signal, rows, fill, spans, part.regions, HALO, order="F")
 
 
 def signal_bytes(axis: JointAxis) -> int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -62,6 +62,7 @@ def read_windows(
     spans: Sequence[tuple[int, int]],
     regions: Regions,
     halo: int,
+    order: Literal["C", "F"] = "C",
 ) -> Windows:
     """Read rows of a store over spans of bins, and up to `halo` bins around them within their region.
 
@@ -77,11 +78,14 @@ def read_windows(
         `[start, stop)` of the store's bins.
     regions
         Regions of the store's bins.
+    order
+        Order of the sums in memory: all of a track together (`"C"`), to read it at neighbouring bins, or all
+        tracks of a column (`"F"`), to read them at single bins. The first takes many times as long for that.
     """
     pieces = [piece for span in spans for piece in _pieces(*span, regions, halo)]
     table = np.array(pieces, dtype=np.int64).reshape(-1, 4)  # bin, length, low, high
     column = np.concatenate([[0], np.cumsum(table[:, 1] + 1)])
-    sums = np.zeros((rows.size, int(column[-1])), np.int32)
+    sums = np.zeros((rows.size, int(column[-1])), np.int32, order=order)
     missing: npt.NDArray[np.bool_] | None = None
     for group in np.unique(rows // READ_ROWS):
         tracks = np.flatnonzero(rows // READ_ROWS == group)
@@ -94,8 +98,7 @@ def read_windows(
                 if unknown.any():
                     missing = np.zeros(sums.shape, np.bool_) if missing is None else missing
                     missing[tracks, at + start : at + stop] = unknown
-                for track in tracks:
-                    _add_up(block[rows[track] - low], fill[track], sums[track, at + start : at + stop + 1])
+                _add_up(block, rows[tracks] - low, fill[tracks], tracks, sums, at + start)
     return Windows(sums, missing, column[:-1], table[:, 1], table[:, 0], table[:, 2], table[:, 3])
 
 
@@ -114,10 +117,22 @@ def _pieces(start: int, stop: int, regions: Regions, halo: int) -> list[tuple[in
 
 
 @compiled()
-def _add_up(values: npt.NDArray[np.float32], fill: np.float32, sums: npt.NDArray[np.int32]) -> None:
-    """Fill in running sums, continuing from the first, which is given."""
-    total = np.int64(sums[0])
-    for i in range(values.size):
-        value = values[i] if values[i] == values[i] else fill
-        total += np.int64(np.rint(value * np.float32(STEPS_PER_UNIT)))
-        sums[i + 1] = np.int32(total)
+def _add_up(
+    values: npt.NDArray[np.float32],
+    rows: npt.NDArray[np.int64],
+    fill: npt.NDArray[np.float32],
+    tracks: npt.NDArray[np.int64],
+    sums: npt.NDArray[np.int32],
+    first: int,
+) -> None:
+    """Fill in running sums of tracks from rows of values, continuing from those in the first column."""
+    total = np.empty(tracks.size, np.int64)
+    for k in range(tracks.size):
+        total[k] = sums[tracks[k], first]
+    for i in range(values.shape[1]):
+        for k in range(tracks.size):
+            value = values[rows[k], i]
+            if value != value:
+                value = fill[k]
+            total[k] += np.int64(np.rint(value * np.float32(STEPS_PER_UNIT)))
+            sums[tracks[k], first + i + 1] = np.int32(total[k])

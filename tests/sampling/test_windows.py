@@ -74,3 +74,14 @@ def test_sums_that_run_over_still_have_the_right_differences():
     assert windows.sums.min() < 0
     difference = np.subtract(windows.sums[0, 1:], windows.sums[0, :-1], dtype=np.int32)
     assert (difference == 16 * STEPS_PER_UNIT).all()
+
+
+def test_both_orders_in_memory_hold_the_same_sums(signal):
+    holed = np.tile(signal, (8, 1))  # more rows than are read at once
+    holed[2, 5:9] = np.nan
+    rows, fill = np.array([2, 33, 16, 4]), np.array([1.5, 0, 2, -1], np.float32)
+    one, two = (read_windows(holed, rows, fill, [(3, 60)], REGIONS, 4, order=order) for order in ("C", "F"))
+    assert one.sums.flags.c_contiguous
+    assert two.sums.flags.f_contiguous
+    np.testing.assert_array_equal(one.sums, two.sums)
+    np.testing.assert_array_equal(one.missing, two.missing)
