@@ -56,6 +56,9 @@ that have any, and share of these that are hidden from their species."""
 ALONE_EPISODES = 0.1
 """Maximum share of hidden assays with one species, which needs them only once a model is extended."""
 
+NONE = np.int32(-1)
+"""Number that stands for no track."""
+
 HELD_ENTRIES, TRACK_ENTRIES = 20_000, 1_000
 """Maximum number of held-out entries scored, and number of entries per track that errors are learned from."""
 
@@ -196,7 +199,7 @@ class ContextSampler(Closing):
                 at = int(np.searchsorted(self._shares, generator.random(), side="right"))
                 seen = ~self.held[at][member]
                 track = self._track(at, seen, generator)
-                target = dataclasses.replace(self.species[at].target(track), windows=pool[at])
+                target = self.species[at].target(track, pool[at])
                 target, gain, like = self._misread(target, seen, generator)
                 where = self._runs(pool[at], generator)
                 within = self.hiding.within(like, pool[at], where, generator) if like != at else None
@@ -286,27 +289,27 @@ class ContextSampler(Closing):
         species = self.species[target.at]
         panel = species.panel
         gain = np.exp(GAIN * generator.standard_normal(panel.mean.size)).astype(np.float32)
-        own = np.where(generator.random(target.own.size) < OWN_DROPPED, -1, target.own).astype(np.int32)
+        kept = generator.random(target.own.size) >= OWN_DROPPED
         in_focus = self._focus[target.at][target.track]
         hidden = self.episodes > 0 and generator.random() < (FOCUS_EPISODES if in_focus else self.episodes)
         if hidden:
             seen = seen & (panel.assay != target.assay)
-        kept = generator.random(len(species.part.biosamples)) >= BIOSAMPLES_DROPPED
-        others = np.where(among(target.others, seen), target.others, -1)
-        left = np.where(among(others, kept[panel.biosample]), others, -1)
+        own = np.where(kept & among(target.own, seen), target.own, NONE)
+        left_in = generator.random(len(species.part.biosamples)) >= BIOSAMPLES_DROPPED
+        others = np.where(among(target.others, seen), target.others, NONE)
+        left = np.where(among(others, left_in[panel.biosample]), others, NONE)
         others = np.where((left < 0).all(axis=1, keepdims=True), others, left)
-        target = without(dataclasses.replace(target, own=own, others=others.astype(np.int32)), seen)
+        target = dataclasses.replace(target, own=own, others=others)
         like = self.hiding.like(target, hidden, generator)
         return (self.hiding.hide(target, like, generator) if hidden else target), gain, like
 
     def _runs(self, windows: Windows, generator: np.random.Generator) -> Places:
         """Draw bins in groups of neighbours, and return the piece and offset of each."""
-        sizes = windows.high - windows.low
-        ends = np.cumsum(sizes)
-        drawn = np.sort(generator.integers(0, ends[-1], -(-self.bins // RUN_BINS)))
-        piece = np.searchsorted(ends, drawn, side="right")
-        span = np.minimum(RUN_SPAN, sizes[piece])
-        start = np.minimum(drawn - (ends[piece] - sizes[piece]), sizes[piece] - span) + windows.low[piece]
+        drawn = np.sort(generator.integers(0, windows.ends[-1], -(-self.bins // RUN_BINS)))
+        piece = windows.ends.searchsorted(drawn, side="right")
+        first, size = windows.low[piece], windows.high[piece] - windows.low[piece]
+        span = np.minimum(RUN_SPAN, size)
+        start = np.minimum(drawn - (windows.ends[piece] - size), size - span) + first
         offset = start[:, None] + np.arange(RUN_BINS) * span[:, None] // RUN_BINS
         return Places(np.repeat(piece, RUN_BINS)[: self.bins], offset.reshape(-1)[: self.bins])
 
@@ -317,10 +320,9 @@ class ContextSampler(Closing):
         batch = self._empty(each * len(wanted), 1)
         for number, (member, target) in enumerate(wanted):
             windows = self.species[target.at].windows
-            ends = np.cumsum(windows.high - windows.low)
-            drawn = np.sort(generator.integers(0, ends[-1], each))
-            piece = np.searchsorted(ends, drawn, side="right")
-            offset = drawn - np.concatenate([[0], ends])[piece] + windows.low[piece]
+            drawn = np.sort(generator.integers(0, windows.ends[-1], each))
+            piece = windows.ends.searchsorted(drawn, side="right")
+            offset = drawn - windows.ends[piece] + windows.high[piece]
             rows = slice(number * each, (number + 1) * each)
             self._fill(batch, rows, target, member, windows, Places(piece, offset))
         return batch

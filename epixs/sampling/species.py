@@ -61,13 +61,16 @@ class Species:
     equations: list[list[Equations]]
     hidden_equations: list[list[Equations]]
 
-    def target(self, track: int) -> Target:
-        """Make a target of a training track, with the mean and spread expected of it without itself."""
+    def target(self, track: int, windows: Windows | None = None) -> Target:
+        """Make a target of a training track, with the mean and spread expected of it without itself.
+
+        Its values are in `windows`; by default, in those of the species.
+        """
         panel, reads = self.panel, self.reads
         return Target(
             self.at, int(panel.biosample[track]), int(panel.assay[track]), reads.own[track],
             reads.others[track], reads.weight[track], self.scales.without_track[track],
-            self.equations[track], self.windows, track,
+            self.equations[track], windows or self.windows, track,
         )  # fmt: skip
 
     def targets(self, biosample: Ints, assay: Ints, windows: Windows | None = None) -> list[Target]:

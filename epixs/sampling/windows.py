@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Literal
 
 import numpy as np
@@ -48,6 +49,11 @@ class Windows:
     def n_bins(self) -> int:
         """Number of requested bins."""
         return int((self.high - self.low).sum())
+
+    @cached_property
+    def ends(self) -> npt.NDArray[np.int64]:
+        """Number of requested bins up to the end of each piece."""
+        return np.cumsum(self.high - self.low)
 
 
 def bytes_per_bin(tracks: int) -> int:
