@@ -69,7 +69,7 @@ def joint_axis(
             "species given twice",
             got=", ".join(sorted(twice)),
             expected="one compendium per species",
-            next_step="ingest its experiments into one store",
+            next_step="ingest its experiments into one store, of one assembly",
         )
     check_used(aliases, {part.species: [*part.experiments["assay"], *part.aliases] for part in parts})
     _warn_of_strangers(parts)

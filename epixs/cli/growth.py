@@ -42,6 +42,7 @@ from epixs.cli.terminal import (
 from epixs.cli.training_shown import (
     excluded,
     remark_on_experiments,
+    remark_on_names,
     say_how_it_ended,
     say_where_it_stands,
     what_training_left,
@@ -97,7 +98,8 @@ def extend(
         ["new experiments", f"{plan.added:,}"],
     ]
     show_table("extension", ["what", "which"], rows)
-    remark_on_experiments(plan.fit_axis)
+    remark_on_experiments(plan.fit_axis, plan.axis)
+    remark_on_names(plan.axis)
     for text in _beyond_bounds(extended_bounds(trained, plan.axis), plan.fit_axis):
         remark(text)
     if plan.new_species and trained.kind.reads_signal and len(trained.axis.species) == 1:
@@ -127,7 +129,7 @@ def extend(
                 force=force,
             )
         )
-    verdicts = say_how_it_ended(out, done, plan.axis)
+    verdicts = say_how_it_ended(out, done, plan.axis, plan.species)
     if json:
         new = {"new_species": plan.new_species, "new_biosamples": plan.biosamples, "new_assays": plan.assays}
         print_json({"model": out, **new, **with_units(done), "verdicts": verdicts})

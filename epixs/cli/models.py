@@ -40,6 +40,8 @@ from epixs.cli.terminal import (
     start_tensorflow,
 )
 
+NO_TEST = "how well it does there says nothing of tracks that nobody measured"
+
 WORDS = {
     "zero-shot": "zero-shot (an assay without any training experiment in {})",
     "gap fill": "to fill gaps",
@@ -95,7 +97,7 @@ def impute(
         )
     start_tensorflow()
     from epixs.imputation.plan import plan_imputation
-    from epixs.imputation.roles import ZERO_SHOT, roles_in
+    from epixs.imputation.roles import TRAINED_ON, ZERO_SHOT, roles_in
     from epixs.imputation.write import impute as run
     from epixs.models.folder import open_model
 
@@ -111,8 +113,11 @@ def impute(
     kinds = ", ".join(f"{count:,} {WORDS[role].format(plan.species)}" for role, count in counts.items())
     if mixture := _mixture(plan, roles):
         say(f"zero-shot tracks of {plan.species} are mixed from: {mixture}")
+        say("the less they are expected to agree with measured tracks, the lower are their peaks")
     if ZERO_SHOT in counts and not plan.provenance.get("spread", {}).get("of_zero_shot_tracks", True):
         remark("the error of zero-shot tracks is not known: no other assay could be hidden to estimate it")
+    if seen := counts.get(TRAINED_ON, 0):
+        remark(f"the model was trained on {counted(seen, 'track')} of these: {NO_TEST}")
     if expected := _expected(plan.experiments):
         say(expected)
     planned = {
@@ -174,7 +179,10 @@ def impute(
 
 
 def _mixture(plan: Any, roles: list[str]) -> str:
-    """Say what zero-shot tracks are mixed from, if there are any and the model mixes them."""
+    """Say what zero-shot tracks are mixed from, if there are any and the model mixes them.
+
+    The shares are those of standardised parts, as in the provenance; what is missing to 100 % is contrast.
+    """
     from epixs.imputation.roles import ZERO_SHOT
 
     mixtures = plan.provenance.get("zero_shot_mixture", {})
@@ -182,12 +190,11 @@ def _mixture(plan: Any, roles: list[str]) -> str:
         assay for assay, role in zip(plan.experiments["assay"], roles, strict=True) if role == ZERO_SHOT
     ]
     wanted = [mixtures[assay] for assay in imputed if assay in mixtures]
-    totals = [sum(mixture.values()) for mixture in wanted]
-    if not any(totals):
+    if not any(any(mixture.values()) for mixture in wanted):
         return ""
     parts = []
     for part in wanted[0]:
-        shares = [mixture[part] / total for mixture, total in zip(wanted, totals, strict=True) if total]
+        shares = [mixture[part] for mixture in wanted]
         low, high = f"{min(shares):.0%}", f"{max(shares):.0%}"
         parts.append(f"{low if low == high else f'{low} to {high}'} {part}")
     return ", ".join(parts)
@@ -284,7 +291,7 @@ def evaluate(
     from epixs.evaluation.ladder import baselines_named
     from epixs.evaluation.metrics import SHOWN
     from epixs.evaluation.scores import evaluate as run
-    from epixs.evaluation.table import AVERAGE, ZERO_SHOT, partly_scored
+    from epixs.evaluation.table import AVERAGE, TRAINED_ON, ZERO_SHOT, partly_scored
     from epixs.report.page_parts import Sources
     from epixs.report.tables import write_report
 
@@ -346,8 +353,10 @@ def evaluate(
     correlation = "gwcorr" if mode is ScoringMode.challenge else "pearson"
     of_what = " of raw signal" if mode is ScoringMode.challenge else ""
     for role, (value, baseline_name, best) in scores.beside_the_best(correlation).items():
-        beside = f"; of the best baseline {best:.2f} ({baseline_name})" if baseline_name else ""
+        beside = f"; of the best fair baseline {best:.2f} ({baseline_name})" if baseline_name else ""
         say(f"{role}: mean Pearson{of_what} {value:.2f}{beside}")
+    if (scores.scores["role"] == TRAINED_ON).any():
+        remark(f"the model was trained on the tracks of role {TRAINED_ON}: {NO_TEST}")
     for name, both in scores.expected().groupby("role"):
         higher = f"higher than expected on {int((both['true'] > both['expected']).sum())} of {len(both)}"
         expected, true = both["expected"].mean(), both["true"].mean()

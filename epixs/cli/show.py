@@ -87,8 +87,8 @@ def _training(state: Any) -> str:
         return "by a script of one's own; `epixs impute` and `evaluate` show how good it is"
     if not state.total:
         return f"interrupted before the first epoch was over; {go_on}"
-    best = f"{state.status}, best epoch {state.best_epoch} of {state.total}"
-    return best if state.is_done else f"{best} so far; {go_on}"
+    kept = f"{state.status}, epoch {state.best_epoch} of {state.total} is kept"
+    return kept if state.is_done else f"{kept} so far; {go_on}"
 
 
 def _of_status(state: Any) -> dict[str, Any]:

@@ -72,7 +72,7 @@ def train(
     json: AsJson = False,
     quiet: Quiet = False,
 ) -> None:
-    """Train one model over all species jointly; keeps the best checkpoint on held-out entries."""
+    """Train one model over all species jointly; keeps its best epoch, or of kind `context` its last."""
     from epixs.errors import EpixsWarning, TrainingError
     from epixs.storage.files import check_new_folder
 

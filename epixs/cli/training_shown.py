@@ -21,6 +21,9 @@ from epixs.cli.terminal import (
 )
 
 ASSAYS_SHOWN = 20
+
+COME_DOWN = 0.05
+"""Share of its first value below which the learning rate has come down."""
 """Maximum number of assays in the table of errors: those furthest behind average activity."""
 
 
@@ -82,8 +85,11 @@ def show_training_plan(axis: Any, settings: Any, why: str) -> dict[str, Any]:
     }
 
 
-def remark_on_experiments(axis: Any) -> None:
-    """Say which experiments take no part in training, and what cannot be learnt from the others."""
+def remark_on_experiments(axis: Any, whole: Any = None) -> None:
+    """Say which experiments take no part in training, and what cannot be learnt from the others.
+
+    Of an extension, `whole` is the axis with all that the model knows.
+    """
     from epixs.checks.remarks import mixed_units, remarks_on, two_spellings
     from epixs.compendium.read import experiments_of, open_compendium
     from epixs.compendium.status import store_status
@@ -116,21 +122,29 @@ def remark_on_experiments(axis: Any) -> None:
     several = {assay: kinds for assay, kinds in units.items() if len(kinds) > 1}
     for text in mixed_units(several):
         remark(text)
-    trained = {part.species: set(part.training["assay"]) for part in axis.parts}
-    lost = sorted(set(axis.assays) - set().union(*trained.values()))
+    trained = [set(part.training["assay"]) for part in (whole or axis).parts]
+    lost = sorted(set(axis.assays) - set().union(*trained))
     if lost:
-        remark(f"{counted(len(lost), 'assay')} without any training experiment: {listed(lost)}")
+        remark(
+            f"{counted(len(lost), 'assay')} without any training experiment, which the model cannot impute: "
+            f"{listed(lost)}"
+        )
 
 
 def _remark_on_sharing(axis: Any) -> None:
     """Say which species share no assay, and which names may mean the same."""
-    from epixs.axis.aliases import alias_command, near_names
-
     trained = {part.species: set(part.training["assay"]) for part in axis.parts}
     for species, assays in trained.items():
         others = set().union(*(own for name, own in trained.items() if name != species))
         if len(trained) > 1 and not assays & others:
             remark(f"{species} shares no assay with the others in training: neither learns from the other")
+    remark_on_names(axis)
+
+
+def remark_on_names(axis: Any) -> None:
+    """Say which names of assays may mean the same."""
+    from epixs.axis.aliases import alias_command, near_names
+
     near = near_names({part.species: sorted(set(part.experiments["assay"])) for part in axis.parts})
     if near:
         a, name_a, b, name_b = near[0]
@@ -194,12 +208,15 @@ def what_training_left(out: Path) -> str:
     return f"nothing was saved in {out}; run the same command again"
 
 
-def say_how_it_ended(out: Path, done: dict[str, Any], axis: Any) -> list[Any]:
-    """Show errors beside the baselines, worst assays first. The last lines must be clear by themselves."""
+def say_how_it_ended(out: Path, done: dict[str, Any], axis: Any, grown: str | None = None) -> list[Any]:
+    """Show errors beside the baselines, worst assays first. The last lines must be clear by themselves.
+
+    Of an extension, nothing is said of other species than the one that has `grown`.
+    """
     from epixs.training.verdict import verdicts_on
 
     if "had_ended" in done:
-        verdicts = verdicts_on(done["errors"])
+        verdicts = [one for one in verdicts_on(done["errors"]) if grown in (None, one.species)]
         best = f"epoch {done['best_epoch']} of {done['epochs']} is kept" if done["epochs"] else "no history"
         say(
             "; ".join(
@@ -237,10 +254,14 @@ def say_how_it_ended(out: Path, done: dict[str, Any], axis: Any) -> list[Any]:
         say(f"stopped early: no better since epoch {done['best_epoch']}")
     made, planned, wanted = (int(done[name]) for name in ("epochs", "planned_epochs", "wanted_epochs"))
     if done["time_ran_out"]:
-        remark(
-            f"WARNING: time ran out in epoch {made} of {planned} planned: the learning rate had not come "
-            "down. Give it more --max-minutes, or train anew with fewer --epochs"
-        )
+        at_the_end = (1 + math.cos(math.pi * min(1.0, made / max(1, planned)))) / 2
+        if at_the_end > COME_DOWN:
+            remark(
+                f"WARNING: time ran out in epoch {made} of {planned} planned: the learning rate had not come "
+                "down. Give it more --max-minutes, or train anew with fewer --epochs"
+            )
+        else:
+            remark(f"time ran out in epoch {made} of {planned} planned")
     elif planned < wanted:
         remark(
             f"{counted(planned, 'epoch')} fitted into the time, of {wanted} that would be planned without "
@@ -249,7 +270,7 @@ def say_how_it_ended(out: Path, done: dict[str, Any], axis: Any) -> list[Any]:
     best = f"{'last' if done['keeps_last'] else 'best'} held-out MSE {done['held_out_mse']:.5f}"
     if tracks:
         best += f", {done['held_out_tracks_mse']:.5f} on whole tracks,"
-    verdicts = verdicts_on(errors)
+    verdicts = [one for one in verdicts_on(errors) if grown in (None, one.species)]
     short = ", ".join(f"{verdict.species}: {verdict.judgement}" for verdict in verdicts)
     say(f"{out}: {best} in epoch {done['best_epoch']} of {done['epochs']}; {short}")
     for verdict in verdicts:

@@ -92,7 +92,12 @@ def plan_factors(
         )
     known = old.part(part.species)
     if part.regions.assembly != known.regions.assembly:
-        raise AxisError(f"assembly of {store}", got=part.regions.assembly, expected=known.regions.assembly)
+        raise AxisError(
+            f"assembly of {store}",
+            got=part.regions.assembly,
+            expected=known.regions.assembly,
+            next_step="ingest the species' experiments over regions of that assembly",
+        )
     known_assays = {assay for p in old.parts for assay in p.training["assay"]}
     known_biosamples = set(known.training["biosample"])
     own = trained.settings.model

@@ -154,7 +154,8 @@ def plan(
             if share < 1 and kind_named(settings.kind).lacks(training_axis):
                 notes.append(f"with {share:.0%} of the biosamples there are too few tracks to train on")
             else:
-                timed = _timed(on_probe, len(made) - number) if on_probe and not tables else None
+                left = 0 if any(map(len, tables)) else len(made) - number
+                timed = _timed(on_probe, left) if on_probe and left else None
                 found = _rehearsed(folder, stores, training_axis, one, settings, timed)
                 tables.append(found.assign(share=share, draw=draw))
             if progress:
@@ -164,6 +165,9 @@ def plan(
     biosamples = sorted({biosample for biosample, _ in planned})
     fits = {role: fit_agreement(tracks[tracks["role"] == role]) for role in (MEASURED, ZERO_SHOT)}
     outlook = Outlook(fits[MEASURED], fits[ZERO_SHOT], tuple(sorted(panel_assays | further)))
+    notes.append(f"rehearsed with models of kind {settings.kind}{_in_time(max_minutes, len(made))}")
+    if len(made) == len(SHARES):
+        notes.append("tracks were rehearsed once: a difference between two may be chance (--draws)")
     largest = max(len({b for b, _ in one.trained}) for *_, one in made)
     if largest < len(biosamples):
         notes.append(
@@ -177,6 +181,12 @@ def plan(
         tracks,
         list(dict.fromkeys(notes)),
     )
+
+
+def _in_time(max_minutes: float | None, models: int) -> str:
+    if not max_minutes:
+        return ""
+    return f", trained for {max_minutes / models:.1f} minutes at most: trained for longer, they may be better"
 
 
 def _planned(pairs: Sequence[Pair], axis: JointAxis) -> tuple[set[Label], list[str]]:

@@ -85,7 +85,12 @@ def observed_in(trained: TrainedModel, store: str | Path) -> SpeciesAxis:
     known = trained.axis.part(check_species(trained, store))
     stored = axis_of_store(store, (), trained.axis).parts[0]
     if stored.regions.assembly != known.regions.assembly:
-        raise AxisError(f"assembly of {store}", got=stored.regions.assembly, expected=known.regions.assembly)
+        raise AxisError(
+            f"assembly of {store}",
+            got=stored.regions.assembly,
+            expected=known.regions.assembly,
+            next_step="ingest the species' experiments over regions of that assembly",
+        )
     rows = stored.experiments.set_index(LABELS)
     for row in known.training.itertuples():
         label = (row.biosample, row.assay)

@@ -102,11 +102,14 @@ def plan_extension(
     added = brings & ~aside
     untouched = ~(brings | known | aside)
     if not added.any():
+        found = {
+            "that are excluded": int((brings & aside).sum()),
+            "new, whose biosamples and assays the model knows": int(untouched.sum()),
+            "that the model was trained without, as they were excluded": int((aside & ~brings).sum()),
+        }
         raise AxisError(
             f"{store} brings no new {'experiment' if reads else 'biosample, assay or species to fit'}",
-            got=f"{int((brings & aside).sum())} that are excluded"
-            if (brings & aside).any()
-            else f"{int(untouched.sum())} new experiment(s) whose biosample and assay the model knows",
+            got=", ".join(f"{count} {what}" for what, count in found.items() if count) or "those it knows",
             next_step="impute with the model as it is, or train anew to learn from them",
         )
     fitted = ~(aside | untouched) if reads else added

@@ -3,12 +3,13 @@
 import json
 
 import numpy as np
+import pandas as pd
 import pytest
 from typer.testing import CliRunner
 
 from epixs.cli.app import app
 from epixs.errors import ConfigError
-from epixs.guidance.plan import plan
+from epixs.guidance.plan import COLUMNS, MEASURED, plan
 from epixs.models.settings import make_settings
 from tests.worlds import planted, write_store
 
@@ -51,7 +52,10 @@ def test_a_forecast_of_a_panel_and_of_an_assay_it_lacks(stores, tmp_path):
     assert {*zip(found.next["biosample"], found.next["assay"], strict=True)} == {
         ("t3", "a2"), *((f"t{b}", "a3") for b in range(4))
     }  # fmt: skip
-    assert not found.notes
+    assert found.notes == [
+        "rehearsed with models of kind context",
+        "tracks were rehearsed once: a difference between two may be chance (--draws)",
+    ]
     assert len(probed) == 1
     assert probed[0] > 0
     kept = {path: path.stat().st_mtime_ns for path in (tmp_path / "kept").glob("*.tsv")}
@@ -60,6 +64,23 @@ def test_a_forecast_of_a_panel_and_of_an_assay_it_lacks(stores, tmp_path):
     again = plan(PANEL, like, other, **arguments)
     assert again.tracks.equals(found.tracks)
     assert kept == {path: path.stat().st_mtime_ns for path in (tmp_path / "kept").glob("*.tsv")}
+
+
+def test_the_time_is_estimated_by_the_first_rehearsal_that_trains(stores, monkeypatch):
+    rows = [[1.0, 0, MEASURED, f"r{n}", "a2", 3, 3, 0.5, 0.1] for n in range(3)]
+    tables = [pd.DataFrame(columns=COLUMNS), pd.DataFrame(rows, columns=COLUMNS)]
+    timed = []
+
+    def rehearsed(*arguments):
+        timed.append(arguments[-1] is not None)
+        return tables[min(len(timed) - 1, 1)]
+
+    monkeypatch.setattr("epixs.guidance.plan._rehearsed", rehearsed)
+    found = plan(PANEL, stores[0], draws=3, settings=SETTINGS, max_minutes=3, on_probe=lambda seconds: None)
+    assert timed == [True, True, False]
+    assert found.notes[-1].startswith(
+        "rehearsed with models of kind context, trained for 0.5 minutes at most"
+    )
 
 
 def test_a_panel_that_the_reference_cannot_stand_for_is_refused_or_remarked(stores):

@@ -76,8 +76,8 @@ class Context(Kind):
             return f"at least {FEWEST_TRACKS} training tracks, and there are {axis.n_training}"
         if not any(can_be_held_out(part.training).any() for part in axis.parts if len(part.training)):
             return (
-                f"a training track that leaves {LEFT_TO_SEE} of its biosample and {LEFT_TO_SEE} of its assay "
-                f"when it is held out, and none of {axis.n_training} does"
+                f"a track of a biosample and of an assay that have {LEFT_TO_SEE + 1} training tracks each; "
+                f"none of {axis.n_training} is one"
             )
         return ""
 

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from epixs.axis.join import joint_axis
+from epixs.errors import AxisError
 from epixs.models.context.growth import copy_known, learn_additions
 from epixs.models.context.kind import KIND
 from epixs.models.folder import TrainedModel, new_model
@@ -64,6 +65,14 @@ def test_predictions_of_absent_assays_are_measured_anew_where_new_tracks_tell_of
         assert np.isnan(after[human]).all()
     else:
         np.testing.assert_array_equal(after[human], before[human])
+
+
+def test_an_experiment_that_was_excluded_before_cannot_be_added(tmp_path):
+    store = store_of(tmp_path / "mouse.zarr", "mouse")
+    axis = joint_axis(store, [("mouse", "b0", "a0")])
+    known = TrainedModel(tmp_path, new_model(axis, SETTINGS), axis, SETTINGS, {}, "")
+    with pytest.raises(AxisError, match="got 1 that the model was trained without, as they were excluded"):
+        plan_extension(known, store)
 
 
 def test_what_was_known_of_hidden_assays_stays_and_the_rest_is_learned(tmp_path):
