@@ -127,14 +127,15 @@ def main() -> None:
                         row["best baseline"] = baseline
     table = pd.DataFrame(found).T
     seeds = [f"seed {seed}" for seed in options.seeds]
-    table["median"] = table[seeds].median(axis=1)
-    shown = table.reindex(columns=["best baseline", *seeds, "median"])
+    if len(seeds) > 1:
+        table["median"] = table[seeds].median(axis=1)
+    shown = table.reindex(columns=["best baseline", *seeds, *(["median"] if len(seeds) > 1 else [])])
     shown = shown.map(lambda value: "" if pd.isna(value) else f"{value:.4g}")
     lines = [
-        "## Several seeds",
+        "## The context model by seed",
         "",
-        "The context model in the four protocols above, with several seeds. A baseline is fair if it does not read the hidden",
-        f"tracks; the best of them by each measure is shown ({AVERAGE} is the only one within a species).",
+        f"`python -m benchmarks.seeds --data DATA --seeds {' '.join(map(str, options.seeds))}`: the context model in the four protocols",
+        f"above. The best fair baseline by each measure is shown; within a species, {AVERAGE} is the only one.",
         "",
         markdown_table(shown.rename_axis(["protocol", "measure"]).reset_index()).rstrip("\n"),
     ]
