@@ -94,7 +94,7 @@ def main() -> None:
         }
         for name in ways
     ]
-    rows += [{"": name, "million entries per second": f"{value:.1f}"} for name, value in context.items()]
+    rows += [{"": name, "million entries per second": f"{value:.2f}"} for name, value in context.items()]
     print(f"{signal.shape[0]} tracks x {signal.shape[1]:,} bins, {BATCH:,} entries per batch\n")
     print(markdown_table(pd.DataFrame(rows)))
 

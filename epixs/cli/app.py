@@ -8,11 +8,12 @@ from typing import Annotated
 import typer
 
 from epixs.cli.crossvalidation import crossvalidate, split
+from epixs.cli.evaluation import evaluate, plot, tables
 from epixs.cli.exports import browse, export
 from epixs.cli.growth import extend, fit_genome
 from epixs.cli.guidance import plan
+from epixs.cli.imputation import impute
 from epixs.cli.ingest import catalog, ingest
-from epixs.cli.models import evaluate, impute, plot, tables
 from epixs.cli.show import info, status
 from epixs.cli.stores import qc, remove, verify
 from epixs.cli.terminal import Verb, Verbs, say

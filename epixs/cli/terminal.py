@@ -349,6 +349,10 @@ def _text(value: object) -> str:
     return f"{value:,}" if type(value) is int else str(value)
 
 
+NO_TEST = "how well it does there says nothing of tracks that nobody measured"
+"""What is said of tracks that a model was trained on."""
+
+
 def counted(number: int, noun: str) -> str:
     """Write a number and its noun, in the plural except for 1: `1 experiment`."""
     return f"{number:,} {noun}{'s' * (number != 1)}"

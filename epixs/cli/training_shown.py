@@ -21,10 +21,10 @@ from epixs.cli.terminal import (
 )
 
 ASSAYS_SHOWN = 20
+"""Maximum number of assays in the table of errors: those furthest behind average activity."""
 
 COME_DOWN = 0.05
 """Share of its first value below which the learning rate has come down."""
-"""Maximum number of assays in the table of errors: those furthest behind average activity."""
 
 
 def show_training_plan(axis: Any, settings: Any, why: str) -> dict[str, Any]:

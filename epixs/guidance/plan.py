@@ -154,8 +154,8 @@ def plan(
             if share < 1 and kind_named(settings.kind).lacks(training_axis):
                 notes.append(f"with {share:.0%} of the biosamples there are too few tracks to train on")
             else:
-                left = 0 if any(map(len, tables)) else len(made) - number
-                timed = _timed(on_probe, left) if on_probe and left else None
+                untimed = not any(map(len, tables))
+                timed = _timed(on_probe, len(made) - number) if on_probe and untimed else None
                 found = _rehearsed(folder, stores, training_axis, one, settings, timed)
                 tables.append(found.assign(share=share, draw=draw))
             if progress:

@@ -5,7 +5,7 @@ import pytest
 
 from epixs.compendium.read import experiments_of, open_compendium
 from epixs.errors import ConfigError, StoreError
-from epixs.simulation.simulate import ASSAYS, elsewhere, simulate
+from epixs.simulation.simulate import ASSAYS, SIZES, draw_species, elsewhere, planted_signal, simulate
 
 
 def test_the_same_seed_writes_the_same_files(tmp_path, world):
@@ -27,6 +27,19 @@ def test_an_assay_that_differs_is_at_other_elements_in_mouse_and_all_else_is_the
     }
     mouse = {path.stem for path in (world.folder / "tracks").glob(f"SIM1??{ours:02d}.bigWig")}
     assert changed == mouse != set()
+
+
+def test_an_experiment_is_what_is_planted_times_depth_and_noise(world):
+    """Drawn from the same seed, the elements of mouse explain each of its tracks but for the noise."""
+    mouse = SIZES["tiny"][1]
+    genome, chosen = draw_species(mouse, np.random.Generator(np.random.PCG64([1, 1])))
+    (chrom, start, n_bins), *_ = mouse.regions
+    for biosample, number in chosen:
+        planted = planted_signal(ASSAYS[number], genome[0], biosample, n_bins)
+        with pyBigWig.open(str(world.folder / "tracks" / f"SIM1{biosample:02d}{number:02d}.bigWig")) as file:
+            written = np.nan_to_num(file.values(chrom, start, start + 25 * n_bins, numpy=True)[::25])
+        there = planted > 0.2
+        assert np.log(written[there] / planted[there]).std() < 1.5 * ASSAYS[number].noise
 
 
 def test_no_rule_of_an_assay_that_differs_falls_on_another_or_stays():

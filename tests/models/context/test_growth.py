@@ -1,7 +1,5 @@
 """What an extended model keeps of what it knew, and what it learns anew; networks stay as they began."""
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 
@@ -44,10 +42,10 @@ def known_model(folder, bins):
         KIND.begin(model, sampler)
     for weights in (model.moments, model.hidden_agreement, model.mixture, model.agreement):
         weights.assign(generator.uniform(0.1, 0.9, weights.shape))
-    return TrainedModel(Path(folder), model, axis, SETTINGS, {}, "")
+    return TrainedModel(folder, model, axis, SETTINGS, {}, "")
 
 
-def extended(known, store, folder):
+def extended(known, store):
     plan = plan_extension(known, store)
     model = new_model(plan.axis, SETTINGS)
     copy_known(model, plan.axis, known)
@@ -57,7 +55,7 @@ def extended(known, store, folder):
 @pytest.mark.parametrize(("bins", "alike"), [(3000, True), (100, False)])
 def test_predictions_of_absent_assays_are_measured_anew_where_new_tracks_tell_of_them(tmp_path, bins, alike):
     known = known_model(tmp_path, bins)
-    plan, model = extended(known, store_of(tmp_path / "grown.zarr", "mouse grown"), tmp_path)
+    plan, model = extended(known, store_of(tmp_path / "grown.zarr", "mouse grown"))
     before, after = known.model.moments.numpy(), model.moments.numpy()
     mouse, human = plan.axis.species.index("mouse"), plan.axis.species.index("human")
     assert np.isnan(after[mouse]).all()
@@ -81,7 +79,7 @@ def test_what_was_known_of_hidden_assays_stays_and_the_rest_is_learned(tmp_path)
     agreement = known.model.hidden_agreement.numpy()
     agreement[at, lacking] = np.nan
     known.model.hidden_agreement.assign(agreement)
-    plan, model = extended(known, store_of(tmp_path / "grown.zarr", "mouse grown"), tmp_path)
+    plan, model = extended(known, store_of(tmp_path / "grown.zarr", "mouse grown"))
     np.testing.assert_array_equal(model.hidden_agreement.numpy(), agreement)
     with KIND.extension_sampler(
         plan.fit_axis, SETTINGS, known, batch_size=512, signal_bytes=1 << 30

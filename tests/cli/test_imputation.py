@@ -1,9 +1,10 @@
-"""`epixs impute` and `evaluate`: which stores they refuse, and what their last lines say."""
+"""`epixs impute`: which stores it refuses, and what its last lines say."""
 
 import pytest
 from typer.testing import CliRunner
 
 from epixs.cli.app import app
+from epixs.cli.terminal import NO_TEST
 from epixs.imputation.write import impute
 
 
@@ -24,19 +25,6 @@ def test_an_imputed_store_is_nothing_to_impute_from(trained, imputed, tmp_path):
     assert not (tmp_path / "again.zarr").exists()
 
 
-@pytest.mark.parametrize("species", ["mouse", "worm"])
-def test_a_store_of_another_species_than_training_had_is_no_other(world, imputed, species, tmp_path):
-    from tests.worlds import planted, write_store
-
-    store = world.store("mouse")
-    other = store if species == "mouse" else write_store(
-        tmp_path / "worm.zarr", planted(1, 1, 1), labels=[("b", "a")], species="worm"
-    )  # fmt: skip
-    done = epixs("evaluate", imputed, store, "--other", other)
-    assert done.exit_code == 2
-    assert f"got '{species}'; expected human" in done.stderr
-
-
 def test_impute_ends_with_zero_shot_and_gap_fills_apart(world, trained, held_out, tmp_path):
     done = epixs(
         "impute", trained.folder, world.store("mouse"), "--out", tmp_path / "i.zarr", "--pairs", world.pairs
@@ -49,3 +37,12 @@ def test_impute_ends_with_zero_shot_and_gap_fills_apart(world, trained, held_out
     shown = epixs("info", tmp_path / "i.zarr").stdout
     assert shown.count("zero-shot") == len(held_out)  # each row, and their number
     assert shown.count("gap fill") == 2
+
+
+def test_tracks_that_were_trained_on_are_said_to_be_no_test(world, trained, tmp_path):
+    seen = trained.axis.part("mouse").training.iloc[0]
+    (tmp_path / "x.tsv").write_text(f"species\tbiosample\tassay\nmouse\t{seen.biosample}\t{seen.assay}\n")
+    command = ("impute", trained.folder, world.store("mouse"), "--out", tmp_path / "i.zarr")
+    done = epixs(*command, "--pairs", tmp_path / "x.tsv", "--dry-run")
+    assert f"trained on 1 of the 1 tracks: {NO_TEST}" in " ".join(done.stderr.split())
+    assert NO_TEST not in " ".join(epixs(*command, "--dry-run").stderr.split())
