@@ -34,12 +34,20 @@ def test_an_experiment_is_what_is_planted_times_depth_and_noise(world):
     mouse = SIZES["tiny"][1]
     genome, chosen = draw_species(mouse, np.random.Generator(np.random.PCG64([1, 1])))
     (chrom, start, n_bins), *_ = mouse.regions
+    off = []
     for biosample, number in chosen:
-        planted = planted_signal(ASSAYS[number], genome[0], biosample, n_bins)
         with pyBigWig.open(str(world.folder / "tracks" / f"SIM1{biosample:02d}{number:02d}.bigWig")) as file:
             written = np.nan_to_num(file.values(chrom, start, start + 25 * n_bins, numpy=True)[::25])
-        there = planted > 0.2
-        assert np.log(written[there] / planted[there]).std() < 1.5 * ASSAYS[number].noise
+        own, other = (
+            planted_signal(ASSAYS[number], genome[0], one % mouse.n_biosamples, n_bins)
+            for one in (biosample, biosample + 1)
+        )
+        differ = np.abs(np.log((own + 0.1) / (other + 0.1))) > 1
+        off.append([np.log((written + 0.1) / (one + 0.1))[differ] for one in (own, other)])
+    of_own, of_other = (np.concatenate(logs) for logs in zip(*off, strict=True))
+    assert of_own.size > 50
+    assert np.abs(of_own).mean() < 0.3
+    assert np.abs(of_other).mean() > 1
 
 
 def test_no_rule_of_an_assay_that_differs_falls_on_another_or_stays():
