@@ -197,7 +197,7 @@ def products(model: Any, tokens: tuple[int, int]) -> float:
     """Seconds per bin of a context model's matrix products alone, on one core."""
     from epixs.lanes import COLUMNS
     from epixs.products import aligned, laid_out, multiply, padded, room_for
-    from epixs.sampling.around import RADII, SUMMARIES
+    from epixs.sampling.fill import RADII, SUMMARIES
 
     token, widths = model.token, [model.heads * model.token, *model.settings["hidden"]]
     shapes = [(RADII.size, token, tokens[0]), (SUMMARIES * RADII.size, token, tokens[1])]

@@ -12,8 +12,11 @@ from typing import Any
 import numba
 
 
-def compiled(**options: Any) -> Callable[[Any], Any]:
+def compiled(*, nogil: bool = True, **options: Any) -> Callable[[Any], Any]:
     """Return the decorator `numba.njit(nogil=True, cache=True)`, with further options.
+
+    Kernels that take a few microseconds should keep Python's lock (`nogil=False`): with several threads, it
+    takes longer to get it back.
 
     If neither the package's folder nor the user's is writable, as in containers that run under an arbitrary
     user id, numba refuses to cache; then each process compiles for itself.
@@ -21,9 +24,9 @@ def compiled(**options: Any) -> Callable[[Any], Any]:
 
     def decorate(function: Any) -> Any:
         try:
-            dispatcher = numba.njit(nogil=True, cache=True, **options)(function)
+            dispatcher = numba.njit(nogil=nogil, cache=True, **options)(function)
         except RuntimeError:  # "cannot cache function ...: no locator available"
-            return numba.njit(nogil=True, **options)(function)
+            return numba.njit(nogil=nogil, **options)(function)
         # A kernel holds a copy of those that it calls, but numba only asks if its own file has changed.
         file = dispatcher._cache._cache_file
         file._source_stamp = file._source_stamp, _stamps(function.__module__)

@@ -5,32 +5,21 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-from epixs.compendium.transform import STEPS_PER_UNIT
-from epixs.compiled import compiled
-from epixs.lanes import COLUMNS, LANES, difference, larger, load, root, spread, store
+from epixs.sampling.bins import Places
+from epixs.sampling.fill import RADII, SUMMARIES, fill_contexts
 from epixs.sampling.kriging import BAND_RADII, Correlations, Equations, weights_of
 from epixs.sampling.panel import Panel, equations_of, reads_of
-from epixs.sampling.scales import SMALLEST_SPREAD, Scales
+from epixs.sampling.scales import Scales
 from epixs.sampling.windows import Windows
 
 Floats = npt.NDArray[np.float32]
 Ints = npt.NDArray[np.int32]
 Mask = npt.NDArray[np.bool_]
-
-RADII = np.array([0, 2, 10, 40, 200, 1000, 5000], dtype=np.int64)
-"""Bins to each side over which means of tracks are read: over 25 bp, 125 bp, 525 bp, 2 kb, 10 kb, 50 kb and
-250 kb."""
-
-BAND = np.array([BAND_RADII.index(radius) if radius in BAND_RADII else -1 for radius in RADII.tolist()])
-"""Band that begins with the mean over each radius; -1 for none."""
-
-HALO = int(RADII[-1])
-SUMMARIES = 4
-"""Number of summaries of an assay's tracks in other biosamples: mean, weighted mean, spread, maximum."""
 
 
 @dataclass(frozen=True)
@@ -69,220 +58,68 @@ class Target:
     linear: Floats | None = None
 
 
-@compiled()
-def fill_context(
-    sums: npt.NDArray[np.int32],
-    column: npt.NDArray[np.int64],
-    length: npt.NDArray[np.int64],
-    offset: npt.NDArray[np.int64],
-    radii: npt.NDArray[np.int64],
-    mean: Floats,
-    spread: Floats,
-    own: Ints,
-    own_gain: Floats,
-    others: Ints,
-    weight: Floats,
-    others_gain: Floats,
-    own_share: Floats,
-    others_share: Floats,
-    own_out: Floats,
-    others_out: Floats,
-    base_out: Floats,
-) -> None:
-    """Fill in the inputs for one target at some bins.
+class Reading(NamedTuple):
+    """A target, the bins to read around, and how to read.
 
-    They have the shapes `(bin, track, radius)`, `(bin, assay, 4 * radius)` and `(bin, band)`; the last are
-    sums of the bands of all tracks, multiplied by `own_share`, `(track, band)`, or `others_share`.
-
-    `column` and `length` describe the piece of each bin, and `offset` its place in the piece. Values are
-    standardised by their track's mean and spread, in steps, and multiplied by its gain.
+    Parameters
+    ----------
+    target, places
+        The target and the bins.
+    gain
+        Factor of the values of each track; by default 1.
+    within
+        The only bins that are read around each bin: the first in its piece, and their number; by default all.
     """
-    base_out[:] = 0
-    own_factor, others_factor = np.empty(own.shape, np.float32), np.empty(others.shape, np.float32)
-    for slot in range(own.size):
-        if own[slot] < 0:
-            own_out[:, slot] = 0
-        else:
-            own_factor[slot] = own_gain[slot] / spread[own[slot]]
-    for slot in range(others.shape[0]):
-        for k in range(others.shape[1]):
-            if others[slot, k] >= 0:
-                others_factor[slot, k] = others_gain[slot, k] / spread[others[slot, k]]
-    size = radii.size
-    for i in range(offset.size):
-        for s in range(size):
-            low = column[i] + max(0, offset[i] - radii[s])
-            high = column[i] + min(length[i], offset[i] + radii[s] + 1)
-            share, band = np.float32(1) / np.float32(high - low), BAND[s]
-            for slot in range(own.size):
-                track = own[slot]
-                if track < 0:
-                    continue
-                total = np.float32(np.int32(sums[track, high] - sums[track, low]))
-                value = (total * share - mean[track]) * own_factor[slot]
-                own_out[i, slot, s] = value
-                if band >= 0:
-                    base_out[i, band] += own_share[slot, band] * value
-                if band > 0:
-                    base_out[i, band - 1] -= own_share[slot, band - 1] * value
-            for slot in range(others.shape[0]):
-                added, weighted, squares = np.float32(0), np.float32(0), np.float32(0)
-                count, weights, largest = np.float32(0), np.float32(0), np.float32(-np.inf)
-                for k in range(others.shape[1]):
-                    track = others[slot, k]
-                    if track < 0:
-                        continue
-                    total = np.float32(np.int32(sums[track, high] - sums[track, low]))
-                    value = (total * share - mean[track]) * others_factor[slot, k]
-                    added += value
-                    weighted += weight[slot, k] * value
-                    squares += value * value
-                    largest = max(largest, value)
-                    count += np.float32(1)
-                    weights += weight[slot, k]
-                    if band >= 0:
-                        base_out[i, band] += others_share[slot, k, band] * value
-                    if band > 0:
-                        base_out[i, band - 1] -= others_share[slot, k, band - 1] * value
-                if count == 0:
-                    for j in range(SUMMARIES):
-                        others_out[i, slot, j * size + s] = 0
-                    continue
-                average = added / count
-                variance = max(np.float32(0), squares / count - average * average)
-                others_out[i, slot, s] = average
-                others_out[i, slot, size + s] = weighted / weights
-                others_out[i, slot, 2 * size + s] = np.sqrt(variance) if count > 1 else np.float32(0)
-                others_out[i, slot, 3 * size + s] = largest
+
+    target: Target
+    places: Places
+    gain: Floats | None = None
+    within: tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]] | None = None
 
 
-@compiled()
-def fill_columns(
-    sums: npt.NDArray[np.int32],
-    column: int,
-    length: int,
-    offset: int,
-    radii: npt.NDArray[np.int64],
-    mean: Floats,
-    factor: Floats,
-    own: Ints,
-    others: Ints,
-    weight: Floats,
-    own_share: Floats,
-    others_share: Floats,
-    own_out: Floats,
-    others_out: Floats,
-    base_out: Floats,
-) -> None:
-    """Fill in the inputs for one target at `COLUMNS` neighbouring bins of a piece, from `offset` on.
+def read_contexts(
+    panel: Panel, windows: Windows, readings: Sequence[Reading], rows: npt.NDArray[np.int64],
+    own_out: Floats, others_out: Floats, base_out: Floats,
+) -> tuple[Ints, Ints]:  # fmt: skip
+    """Fill in the inputs for targets of one species, each at as many bins of `windows`.
 
-    The numbers are those of `fill_context`, as `(track, radius, bin)`, `(assay, 4 * radius, bin)` and
-    `(band, bin)`. Bins beyond the end of the piece get the numbers of its last bin.
+    The shapes are those of `fill_context`, after a first dimension of which each target has one of `rows`.
+
+    Returns
+    -------
+    The tracks read for each target, as in `Reads`.
     """
-    size = radii.size
-    base_out[:] = 0
-    values = np.empty(COLUMNS, np.float32)
-    for slot in range(own.size):
-        track = own[slot]
-        if track < 0:
-            own_out[slot] = 0
-            continue
-        for s in range(size):
-            _fill_means(sums, track, column, length, offset, radii[s], mean[track], factor[track], values)
-            at = (slot * size + s) * COLUMNS
-            for i in range(0, COLUMNS, LANES):
-                store(own_out, at + i, load(values, i))
-            _add_to_bands(base_out, BAND[s], own_share[slot], values)
-    nothing = spread(np.float32(0))
-    for slot in range(others.shape[0]):
-        for s in range(size):
-            count, weights = np.float32(0), np.float32(0)
-            first = (slot * SUMMARIES * size + s) * COLUMNS
-            step = size * COLUMNS
-            for k in range(others.shape[1]):
-                track = others[slot, k]
-                if track < 0:
-                    continue
-                _fill_means(sums, track, column, length, offset, radii[s], mean[track], factor[track], values)
-                share = spread(weight[slot, k])
-                for i in range(0, COLUMNS, LANES):
-                    value, at = load(values, i), first + i
-                    begun = count > 0
-                    total = load(others_out, at) if begun else nothing
-                    weighted = load(others_out, at + step) if begun else nothing
-                    squares = load(others_out, at + 2 * step) if begun else nothing
-                    largest = load(others_out, at + 3 * step) if begun else value
-                    store(others_out, at, total + value)
-                    store(others_out, at + step, weighted + share * value)
-                    store(others_out, at + 2 * step, squares + value * value)
-                    store(others_out, at + 3 * step, larger(largest, value))
-                _add_to_bands(base_out, BAND[s], others_share[slot, k], values)
-                count += np.float32(1)
-                weights += weight[slot, k]
-            for i in range(0, COLUMNS, LANES):
-                at = first + i
-                if count == 0:
-                    for j in range(SUMMARIES):
-                        store(others_out, at + j * step, nothing)
-                    continue
-                average = load(others_out, at) / spread(count)
-                variance = load(others_out, at + 2 * step) / spread(count) - average * average
-                store(others_out, at, average)
-                store(others_out, at + step, load(others_out, at + step) / spread(weights))
-                store(others_out, at + 2 * step, root(larger(variance, nothing)))
-
-
-@compiled()
-def _add_to_bands(out: Floats, band: int, share: Floats, values: Floats) -> None:
-    """Add the means of a track to the band that begins with them, and take them from the one before."""
-    for number, sign in ((band, np.float32(1)), (band - 1, np.float32(-1))):
-        if number >= 0 and share[number] != 0:
-            factor = spread(sign * share[number])
-            for i in range(number * COLUMNS, (number + 1) * COLUMNS, LANES):
-                store(out, i, load(out, i) + factor * load(values, i - number * COLUMNS))
-
-
-@compiled()
-def _fill_means(
-    sums: npt.NDArray[np.int32], track: int, column: int, length: int, offset: int, radius: int,
-    mean: np.float32, factor: np.float32, out: Floats,
-) -> None:  # fmt: skip
-    """Fill in the standardised means of one track around `COLUMNS` neighbouring bins."""
-    low, high = offset - radius, offset + radius + 1
-    first = track * sums.shape[1] + column
-    if low >= 0 and high + COLUMNS - 1 <= length:
-        size, middle, gain = spread(np.float32(high - low)), spread(mean), spread(factor)
-        for i in range(0, COLUMNS, LANES):
-            total = difference(sums, first + high + i, first + low + i)
-            store(out, i, (total / size - middle) * gain)
-        return
-    for i in range(COLUMNS):
-        at = min(offset + i, length - 1)
-        low, high = max(0, at - radius), min(length, at + radius + 1)
-        total = np.float32(np.int32(sums[track, column + high] - sums[track, column + low]))
-        out[i] = (total / np.float32(high - low) - mean) * factor
-
-
-def read_context(
-    panel: Panel, windows: Windows, piece: npt.NDArray[np.int64], offset: npt.NDArray[np.int64],
-    target: Target, own_out: Floats, others_out: Floats, base_out: Floats, gain: Floats | None = None,
-    within: tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]] | None = None,
-) -> None:  # fmt: skip
-    """Fill in the inputs for one target at bins of `windows`, as `fill_context` does.
-
-    Nothing is read outside `within`: for each bin, the first bin of its piece that is read, and their number;
-    all by default.
-    """
-    gain = np.ones(panel.mean.size, np.float32) if gain is None else gain
-    steps = np.float32(STEPS_PER_UNIT)
-    spread = np.maximum(panel.spread, np.float32(SMALLEST_SPREAD)) * steps
-    first, length = within or (np.zeros_like(offset), windows.length[piece])
-    column = windows.column[piece] + first
-    fill_context(
-        windows.sums, column, length, offset - first, RADII, panel.mean * steps, spread,
-        target.own, gain[target.own], target.others, target.weight, gain[target.others],
-        *weights_of(target.equations, target.own, target.others), own_out, others_out, base_out,
+    piece = np.stack([one.places.piece for one in readings])
+    column, length = windows.column[piece], windows.length[piece]
+    offset = np.stack([one.places.offset for one in readings])
+    for number, one in enumerate(readings):
+        if one.within is not None:
+            column[number] += one.within[0]
+            offset[number] -= one.within[0]
+            length[number] = one.within[1]
+    targets = [one.target for one in readings]
+    shares = [weights_of(one.equations, one.own, one.others) for one in targets]
+    own, others = np.stack([one.own for one in targets]), np.stack([one.others for one in targets])
+    mean, spread = panel.in_steps
+    usual = np.ones(spread.size, np.float32)
+    fill_contexts(
+        windows.sums, column, length, offset, RADII, mean,
+        np.stack([usual if one.gain is None else one.gain for one in readings]) / spread,
+        own, others, np.stack([one.weight for one in targets]),
+        np.stack([of_own for of_own, _ in shares]), np.stack([of_others for _, of_others in shares]),
+        rows, own_out, others_out, base_out,
     )  # fmt: skip
+    return own, others
+
+
+def read_context(panel: Panel, windows: Windows, reading: Reading) -> tuple[Floats, Floats, Floats]:
+    """Read the inputs for one target, in the shapes of `fill_context`."""
+    bins, target, size = reading.places.offset.size, reading.target, RADII.size
+    own = np.empty((1, bins, target.own.size, size), np.float32)
+    others = np.empty((1, bins, target.others.shape[0], SUMMARIES * size), np.float32)
+    base = np.empty((1, bins, len(BAND_RADII)), np.float32)
+    read_contexts(panel, windows, [reading], np.zeros(1, np.int64), own, others, base)
+    return own[0], others[0], base[0]
 
 
 def targets_of(

@@ -11,12 +11,13 @@ import numpy as np
 import numpy.typing as npt
 
 from epixs.axis.axis import JointAxis
-from epixs.compendium.transform import STEPS_PER_UNIT
 from epixs.errors import TrainingError
-from epixs.sampling.around import HALO, RADII, SUMMARIES, Target, among, read_context, without
+from epixs.sampling.around import Reading, Target, read_contexts, without
 from epixs.sampling.batch import Batch, InputSpec
+from epixs.sampling.bins import draw_bins, draw_runs, read_values
 from epixs.sampling.calls import Calls, Closing
-from epixs.sampling.episodes import Places, episodes_of, one_of, some
+from epixs.sampling.episodes import episodes_of, one_of, some
+from epixs.sampling.fill import HALO, RADII, SUMMARIES, leave_out
 from epixs.sampling.kriging import BAND_RADII
 from epixs.sampling.order import species_shares
 from epixs.sampling.panel import Panel
@@ -42,9 +43,6 @@ Floats = npt.NDArray[np.float32]
 Ints = npt.NDArray[np.int32]
 Mask = npt.NDArray[np.bool_]
 
-RUN_BINS, RUN_SPAN = 8, 256
-"""Number of bins drawn together, and of bins they are spread over: neighbours share fetches from memory."""
-
 OWN_DROPPED, BIOSAMPLES_DROPPED, GAIN = 0.3, 0.4, 0.2
 """Shares of a target's own tracks and of other biosamples that training leaves out, and spread (in logs) of
 the factor by which it multiplies each track. Without these, a network learns its few tracks by heart."""
@@ -55,9 +53,6 @@ that have any, and share of these that are hidden from their species."""
 
 ALONE_EPISODES = 0.1
 """Maximum share of hidden assays with one species, which needs them only once a model is extended."""
-
-NONE = np.int32(-1)
-"""Number that stands for no track."""
 
 HELD_ENTRIES, TRACK_ENTRIES = 20_000, 1_000
 """Maximum number of held-out entries scored, and number of entries per track that errors are learned from."""
@@ -136,6 +131,7 @@ class ContextSampler(Closing):
         panels = [s.panel for s in self.species]
         self.hidden = hide_assays(panels, members, axis.assay_index(focus if held_share else []))
         self.held = hold_out_by_member(panels, members, held_share, seed, self._focus, self.hidden)
+        self._seen = [~held for held in self.held]
         self.hiding = episodes_of(axis, self.species)
         self._own = max(s.reads.own.shape[1] for s in self.species)
         self._assays = max(s.reads.others.shape[1] for s in self.species)
@@ -192,19 +188,17 @@ class ContextSampler(Closing):
         """Draw the entries of one step; `P` are its targets and `E` their bins."""
         with self._calls.one():
             generator = np.random.Generator(np.random.Philox(key=[self.seed, (epoch << 32) + step]))
-            batch = self._empty(self.targets, self.bins)
             pool = self.stretches.of_epoch(epoch)
+            drawn = []
             for row in range(self.targets):
                 member = row * self.members // self.targets
-                at = int(np.searchsorted(self._shares, generator.random(), side="right"))
-                seen = ~self.held[at][member]
-                track = self._track(at, seen, generator)
-                target = self.species[at].target(track, pool[at])
-                target, gain, like = self._misread(target, seen, generator)
-                where = self._runs(pool[at], generator)
-                within = self.hiding.within(like, pool[at], where, generator) if like != at else None
-                self._fill(batch, row, target, member, pool[at], where, gain, within)
-                batch.weight[row] *= self._weights[at][track]
+                at = int(self._shares.searchsorted(generator.random(), side="right"))
+                seen = self._seen[at][member]
+                target = self.species[at].target(self._track(at, seen, generator), pool[at])
+                drawn.append((member, self._misread(target, seen, pool[at], generator)))
+            batch = self._batch_of(drawn, pool)
+            weight = [self._weights[one.target.at][one.target.track] for _, one in drawn]
+            batch.weight[:] *= np.array(weight)[:, None]
             return batch
 
     def held_out_entries(self, count: int) -> Batch:
@@ -280,12 +274,9 @@ class ContextSampler(Closing):
         return one_of(np.flatnonzero(focus if in_focus else seen), generator)
 
     def _misread(
-        self, target: Target, seen: Mask, generator: np.random.Generator
-    ) -> tuple[Target, Floats, int]:
-        """Leave out some of the tracks read for a training target, and draw factors for all tracks.
-
-        The last result is the species as whose the target is read.
-        """
+        self, target: Target, seen: Mask, windows: Windows, generator: np.random.Generator
+    ) -> Reading:
+        """Draw where to read for a training target, which tracks are left out, and factors for all tracks."""
         species = self.species[target.at]
         panel = species.panel
         gain = np.exp(GAIN * generator.standard_normal(panel.mean.size)).astype(np.float32)
@@ -294,37 +285,65 @@ class ContextSampler(Closing):
         hidden = self.episodes > 0 and generator.random() < (FOCUS_EPISODES if in_focus else self.episodes)
         if hidden:
             seen = seen & (panel.assay != target.assay)
-        own = np.where(kept & among(target.own, seen), target.own, NONE)
-        left_in = generator.random(len(species.part.biosamples)) >= BIOSAMPLES_DROPPED
-        others = np.where(among(target.others, seen), target.others, NONE)
-        left = np.where(among(others, left_in[panel.biosample]), others, NONE)
-        others = np.where((left < 0).all(axis=1, keepdims=True), others, left)
+        left = generator.random(len(species.part.biosamples)) >= BIOSAMPLES_DROPPED
+        own, others = leave_out(target.own, target.others, seen, kept, left, panel.biosample)
         target = dataclasses.replace(target, own=own, others=others)
         like = self.hiding.like(target, hidden, generator)
-        return (self.hiding.hide(target, like, generator) if hidden else target), gain, like
-
-    def _runs(self, windows: Windows, generator: np.random.Generator) -> Places:
-        """Draw bins in groups of neighbours, and return the piece and offset of each."""
-        drawn = np.sort(generator.integers(0, windows.ends[-1], -(-self.bins // RUN_BINS)))
-        piece = windows.ends.searchsorted(drawn, side="right")
-        first, size = windows.low[piece], windows.high[piece] - windows.low[piece]
-        span = np.minimum(RUN_SPAN, size)
-        start = np.minimum(drawn - (windows.ends[piece] - size), size - span) + first
-        offset = start[:, None] + np.arange(RUN_BINS) * span[:, None] // RUN_BINS
-        return Places(np.repeat(piece, RUN_BINS)[: self.bins], offset.reshape(-1)[: self.bins])
+        if hidden:
+            target = self.hiding.hide(target, like, generator)
+        places = draw_runs(windows, self.bins, generator)
+        within = self.hiding.within(like, windows, places, generator) if like != target.at else None
+        return Reading(target, places, gain, within)
 
     def _entries(self, wanted: list[tuple[int, Target]], count: int, salt: int) -> Batch:
         """Draw entries of some targets, at bins drawn for each, one bin per row."""
         generator = np.random.Generator(np.random.PCG64([self.seed, salt]))
         each = -(-count // len(wanted))
-        batch = self._empty(each * len(wanted), 1)
-        for number, (member, target) in enumerate(wanted):
-            windows = self.species[target.at].windows
-            drawn = np.sort(generator.integers(0, windows.ends[-1], each))
-            piece = windows.ends.searchsorted(drawn, side="right")
-            offset = drawn - windows.ends[piece] + windows.high[piece]
-            rows = slice(number * each, (number + 1) * each)
-            self._fill(batch, rows, target, member, windows, Places(piece, offset))
+        every = [one.windows for one in self.species]
+        drawn = [
+            (member, Reading(target, draw_bins(every[target.at], each, generator)))
+            for member, target in wanted
+        ]
+        batch = self._batch_of(drawn, every)
+        bins = {name for name, spec in self.input_specs.items() if len(spec.shape) > 2}
+        inputs = {
+            name: values.reshape(-1, 1, *values.shape[2:]) if name in bins else values.repeat(each, axis=0)
+            for name, values in batch.inputs.items()
+        }
+        position = self._positions([one for _, one in drawn], every, each)
+        labels = batch.biosample.reshape(-1, 1), batch.assay.reshape(-1, 1)
+        return Batch(position, *labels, batch.value.reshape(-1, 1), batch.weight.reshape(-1, 1), inputs)
+
+    def _batch_of(self, drawn: list[tuple[int, Reading]], windows: Sequence[Windows]) -> Batch:
+        """Read all targets, for a member each, in windows of their species; each target is one row."""
+        targets = [one.target for _, one in drawn]
+        batch = self._empty(len(drawn), drawn[0][1].places.offset.size)
+        inputs = batch.inputs
+        inputs["member"][:] = [member for member, _ in drawn]
+        inputs["target"][:] = [target.assay for target in targets]
+        inputs["scale"][:] = [target.scale for target in targets]
+        inputs["share"][:] = [target.share for target in targets]
+        firsts = [self.species[target.at].first_biosample + target.biosample for target in targets]
+        batch.biosample[:] = np.array(firsts)[:, None]
+        batch.assay[:] = inputs["target"][:, None]
+        batch.position[:] = self._positions([one for _, one in drawn], windows, 1)
+        alike: dict[tuple[int, ...], list[int]] = {}
+        for row, target in enumerate(targets):
+            alike.setdefault((target.at, target.own.size, *target.others.shape), []).append(row)
+        for (at, n_own, n_assays, _), of_kind in alike.items():
+            rows, panel = np.array(of_kind), self.species[at].panel
+            readings = [drawn[row][1] for row in of_kind]
+            contexts = inputs["own"], inputs["others"], inputs["base"]
+            own, others = read_contexts(panel, windows[at], readings, rows, *contexts)
+            inputs["own_assay"][rows, :n_own] = panel.assay_or_none[own]
+            inputs["others_assay"][rows, :n_assays] = panel.assay_or_none[others.max(axis=2)]
+        for row, (_, one) in enumerate(drawn):
+            if one.target.windows is not None:
+                batch.value[row], batch.weight[row] = read_values(
+                    one.target.windows, one.target.track, one.places
+                )
+            if one.target.linear is not None:
+                inputs["linear"][row, : one.target.own.size] = one.target.linear
         return batch
 
     def _empty(self, targets: int, bins: int) -> Batch:
@@ -338,47 +357,18 @@ class ContextSampler(Closing):
         value, weight = np.zeros((targets, bins), np.float32), np.zeros((targets, bins), np.float32)
         return Batch(np.zeros((targets, 3), np.int32), labels[0], labels[1], value, weight, inputs)
 
-    def _fill(
-        self, batch: Batch, rows: int | slice, target: Target, member: int, windows: Windows,
-        where: Places, gain: Floats | None = None,
-        within: tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]] | None = None,
-    ) -> None:  # fmt: skip
-        """Fill in rows of a batch from `windows`: one row of many bins, or many rows of one bin each."""
-        species, inputs = self.species[target.at], batch.inputs
-        piece, offset = where
-        panel = species.panel
-        n_own, n_assays = target.own.size, target.others.shape[0]
-        own, others = inputs["own"][rows], inputs["others"][rows]
-        own = own.reshape(-1, *own.shape[-2:])[:, :n_own]
-        others = others.reshape(-1, *others.shape[-2:])[:, :n_assays]
-        base = inputs["base"][rows].reshape(-1, len(BAND_RADII))
-        read_context(panel, windows, piece, offset, target, own, others, base, gain, within)
-        inputs["own_assay"][rows, :n_own] = np.where(target.own >= 0, panel.assay[target.own], -1)
-        first = target.others.max(axis=1)
-        inputs["others_assay"][rows, :n_assays] = np.where(first >= 0, panel.assay[first], -1)
-        inputs["target"][rows] = target.assay
-        inputs["scale"][rows] = target.scale
-        inputs["share"][rows] = target.share
-        inputs["linear"][rows, :n_own] = 0.0 if target.linear is None else target.linear
-        inputs["member"][rows] = member
-        batch.biosample[rows] = species.first_biosample + target.biosample
-        batch.assay[rows] = target.assay
-        bins = windows.bin[piece] + offset
-        position = species.part.positions(bins if isinstance(rows, slice) else bins[:1])
-        batch.position[rows] = position + species.first_position
-        held = target.windows
-        if held is None:
-            return
-        column = held.column[piece] + offset
-        # Sums may wrap around; their difference is still right.
-        value = (held.sums[target.track, column + 1] - held.sums[target.track, column]) / np.float32(
-            STEPS_PER_UNIT
-        )
-        known = np.ones(column.size, np.float32)
-        if held.missing is not None:
-            known = (~held.missing[target.track, column]).astype(np.float32)
-        batch.value[rows] = value.reshape(batch.value[rows].shape)
-        batch.weight[rows] = known.reshape(batch.weight[rows].shape)
+    def _positions(self, drawn: list[Reading], windows: Sequence[Windows], each: int) -> Ints:
+        """Compute the positions on the axis of the first bins that are read for each target."""
+        positions = np.empty((len(drawn), each, 3), np.int32)
+        at = np.array([one.target.at for one in drawn])
+        for one, there in zip(self.species, windows, strict=True):
+            rows = np.flatnonzero(at == one.at)
+            if rows.size:
+                piece = np.stack([drawn[row].places.piece[:each] for row in rows])
+                offset = np.stack([drawn[row].places.offset[:each] for row in rows])
+                bins = (there.bin[piece] + offset).reshape(-1)
+                positions[rows] = (one.part.positions(bins) + one.first_position).reshape(-1, each, 3)
+        return positions.reshape(-1, 3)
 
 
 def _end(calls: Calls, stretches: Stretches) -> None:

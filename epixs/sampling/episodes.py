@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
-from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from epixs.axis.axis import JointAxis
 from epixs.sampling.around import Target, without
+from epixs.sampling.bins import Places
 from epixs.sampling.panel import hidden_equations
 from epixs.sampling.species import Species, alike
 from epixs.sampling.windows import Windows
@@ -20,13 +20,6 @@ Ints = npt.NDArray[np.int64]
 LENT = 0.5
 """Share of the hidden targets for which something is known of what their assay has in common with others, if
 every species has the assay."""
-
-
-class Places(NamedTuple):
-    """Bins to read around: the piece of each, and its place in the piece. Shape `(bin,)` each."""
-
-    piece: Ints
-    offset: Ints
 
 
 @dataclasses.dataclass(frozen=True)
@@ -135,7 +128,7 @@ def episodes_of(axis: JointAxis, species: Sequence[Species]) -> Episodes:
 
 def one_of(numbers: Sequence[int] | Ints, generator: np.random.Generator) -> int:
     """Draw one of some numbers."""
-    return int(np.asarray(numbers)[generator.integers(len(numbers))])
+    return int(numbers[int(generator.integers(len(numbers)))])
 
 
 def some(count: int, most: int, seed: int) -> list[int]:

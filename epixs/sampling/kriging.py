@@ -73,23 +73,20 @@ class Equations:
 
         They are those of standardised tracks.
         """
-        of_own, of_others = np.zeros(own.shape, np.float32), np.zeros(others.shape, np.float32)
-        solve(
-            self.tracks, self.among, self.towards, self.spread, self.expected,
-            own, others.reshape(-1), of_own, of_others.reshape(-1),
-        )  # fmt: skip
-        return of_own, of_others
+        of_own, of_others = weights_of([self], own, others)
+        return of_own[..., 0], of_others[..., 0]
 
 
 def weights_of(bands: Sequence[Equations], own: Ints, others: Ints) -> tuple[Floats, Floats]:
     """Compute the weights of tracks in all bands, which come last in the results' shapes; 0 without bands."""
-    both = (
-        np.zeros((*own.shape, len(BAND_RADII)), np.float32),
-        np.zeros((*others.shape, len(BAND_RADII)), np.float32),
-    )
-    for band, equations in enumerate(bands):
-        both[0][..., band], both[1][..., band] = equations.weights(own, others)
-    return both
+    of_own = np.zeros((*own.shape, len(BAND_RADII)), np.float32)
+    of_others = np.zeros((*others.shape, len(BAND_RADII)), np.float32)
+    for band, one in enumerate(bands):
+        solve(
+            one.tracks, one.among, one.towards, one.spread, one.expected, own, others.reshape(-1),
+            band, of_own, of_others.reshape(-1, len(BAND_RADII)),
+        )  # fmt: skip
+    return of_own, of_others
 
 
 @dataclass(frozen=True)
@@ -288,7 +285,7 @@ def _mean_spread(known: OfAssay) -> float:
     return float(known.spread[0] / max(known.spread[1], 1.0))
 
 
-@compiled()
+@compiled(nogil=False)
 def solve(
     tracks: Ints,
     among: Floats,
@@ -297,10 +294,13 @@ def solve(
     expected: float,
     own: Ints,
     others: Ints,
+    band: int,
     of_own: Floats,
     of_others: Floats,
 ) -> None:
     """Fill in the weights of the tracks in `own` and `others`, from the equations of those that are there.
+
+    They are those of one band, and go into a column of the results.
 
     No real tracks need have the expected correlations. A track that cannot correlate with those before it as
     expected, because they tell more than all of it, gets no weight. And if the sum told more than all of the
@@ -345,4 +345,4 @@ def solve(
         for slot in range(slots.size):
             at = np.searchsorted(tracks, slots[slot])
             if at < tracks.size and tracks[at] == slots[slot]:
-                out[slot] = weights[place[at]]
+                out[slot, band] = weights[place[at]]

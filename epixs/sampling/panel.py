@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
@@ -52,6 +53,17 @@ class Panel:
     likeness: Floats
     band_likeness: Floats
     band_spread: Floats
+
+    @cached_property
+    def assay_or_none(self) -> Ints:
+        """The assay of each track and, last, so that track -1 has it, -1."""
+        return np.append(self.assay, np.int32(-1))
+
+    @cached_property
+    def in_steps(self) -> tuple[Floats, Floats]:
+        """Mean and spread of each track in steps of the stored values; no spread is 0."""
+        steps = np.float32(STEPS_PER_UNIT)
+        return self.mean * steps, np.maximum(self.spread, np.float32(SMALLEST_SPREAD)) * steps
 
     def weights(self, biosample: int, assay: int) -> Floats:
         """Compute the weight of each other biosample's track for a pair.

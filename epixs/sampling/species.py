@@ -11,7 +11,8 @@ import pandas as pd
 
 from epixs.axis.axis import JointAxis, SpeciesAxis
 from epixs.compendium.read import open_signal
-from epixs.sampling.around import HALO, Target, targets_of
+from epixs.sampling.around import Target, targets_of
+from epixs.sampling.fill import HALO
 from epixs.sampling.kriging import BAND_RADII, Correlations, Equations
 from epixs.sampling.panel import Panel, Reads, bands_of, equations_of, hidden_equations, panel_of, reads_of
 from epixs.sampling.scales import Scales, fit_scales

@@ -45,7 +45,7 @@ class Windows:
     low: npt.NDArray[np.int64]
     high: npt.NDArray[np.int64]
 
-    @property
+    @cached_property
     def n_bins(self) -> int:
         """Number of requested bins."""
         return int((self.high - self.low).sum())

@@ -18,7 +18,7 @@ from epixs.imputation.write import impute, open_imputed
 from epixs.models.folder import new_model, open_model, save_model
 from epixs.models.kinds import new_sampler
 from epixs.models.settings import make_settings
-from epixs.sampling.around import RADII
+from epixs.sampling.fill import RADII
 from epixs.training.dataset import training_dataset
 from tests.worlds import BINS, planted, write_store
 

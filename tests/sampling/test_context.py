@@ -8,8 +8,10 @@ import pytest
 
 from epixs.axis.join import joint_axis
 from epixs.errors import TrainingError
-from epixs.sampling.around import RADII, read_context
+from epixs.sampling.around import Reading, read_context
+from epixs.sampling.bins import Places
 from epixs.sampling.context import HELD_ENTRIES, ContextSampler
+from epixs.sampling.fill import RADII
 from epixs.sampling.kriging import BAND_RADII, weights_of
 from epixs.sampling.species import alike, tracks_of
 from tests.worlds import planted, write_store
@@ -54,10 +56,8 @@ def test_what_is_read_is_what_plain_numpy_reads(axis, sampler):
     bins = np.array([0, 3, 999, 1999, 2000, 2450, 2899, 2900, 2999])
     piece = np.searchsorted([2000, 2900, 3000], bins, side="right")
     offset = bins - np.array([0, 2000, 2900])[piece]
-    own = np.empty((bins.size, target.own.size, RADII.size), np.float32)
-    others = np.empty((bins.size, target.others.shape[0], 4 * RADII.size), np.float32)
-    base = np.empty((bins.size, len(BAND_RADII)), np.float32)
-    read_context(species.panel, species.windows, piece, offset, target, own, others, base)
+    reading = Reading(target, Places(piece, offset))
+    own, others, base = read_context(species.panel, species.windows, reading)
     shares = weights_of(target.equations, target.own, target.others)
     assert {LABELS[track] for track in target.own if track >= 0} == {("b1", "a0"), ("b1", "a1")}
     z = (signal - signal.mean(axis=1, keepdims=True)) / signal.std(axis=1, keepdims=True)
@@ -189,12 +189,8 @@ def test_reading_within_some_bins_is_reading_a_region_of_them(sampler):
     target = sampler.species[0].targets(np.array([1], np.int32), np.array([2], np.int32))[0]
 
     def read(windows, offset, within=None):
-        own = np.empty((1, target.own.size, RADII.size), np.float32)
-        others = np.empty((1, target.others.shape[0], 4 * RADII.size), np.float32)
-        base, piece = np.empty((1, len(BAND_RADII)), np.float32), np.array([0])
-        read_context(
-            species.panel, windows, piece, np.array([offset]), target, own, others, base, None, within
-        )
+        reading = Reading(target, Places(np.array([0]), np.array([offset])), within=within)
+        own, others, base = read_context(species.panel, windows, reading)
         return np.concatenate([own, others, base], None)
 
     whole = species.windows

@@ -6,8 +6,9 @@ import pytest
 from epixs.axis.join import joint_axis
 from epixs.sampling import learned
 from epixs.sampling.agreement import FALL, USUAL, expected_share, known_elsewhere
-from epixs.sampling.around import RADII, SUMMARIES, Target
+from epixs.sampling.around import Target
 from epixs.sampling.context import ContextSampler
+from epixs.sampling.fill import RADII, SUMMARIES
 from epixs.sampling.learned import learn_hidden_agreement, learn_mixture, learn_moments
 from epixs.sampling.mixture import EXPECTED, PULL, mean_of_tracks, mixed, mixture, regression
 from tests.worlds import a_panel, planted, write_store

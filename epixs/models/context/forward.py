@@ -20,7 +20,8 @@ from epixs.matrices import MATRICES
 from epixs.models.context.settings import KEYS
 from epixs.products import Weights as Kernel
 from epixs.products import add_weighted, aligned, end_to_end, laid_out, multiply, padded, room_for
-from epixs.sampling.around import RADII, SUMMARIES, Target, fill_columns
+from epixs.sampling.around import Target
+from epixs.sampling.fill import RADII, SUMMARIES, fill_columns
 from epixs.sampling.kriging import BAND_RADII, weights_of
 from epixs.sampling.panel import Panel
 from epixs.sampling.scales import SMALLEST_SPREAD

@@ -17,8 +17,8 @@ from epixs.models.context.settings import KEYS, ContextSettings
 from epixs.models.kinds import Kind, PlanNotes, Predict, Schedule, Spreads
 from epixs.sampling.added import AddedTracks, assays_to_fit
 from epixs.sampling.agreement import known_elsewhere
-from epixs.sampling.around import RADII, SUMMARIES
 from epixs.sampling.context import ContextSampler
+from epixs.sampling.fill import RADII, SUMMARIES
 from epixs.sampling.intervals import COVERED, HALF_WIDTH, KNOTS
 from epixs.sampling.kriging import BAND_RADII
 from epixs.sampling.learned import (

@@ -22,7 +22,7 @@ import tensorflow as tf
 
 from epixs.models.backend import keras
 from epixs.models.context.settings import KEYS
-from epixs.sampling.around import RADII, SUMMARIES
+from epixs.sampling.fill import RADII, SUMMARIES
 from epixs.sampling.intervals import KNOTS
 from epixs.sampling.kriging import BAND_RADII
 from epixs.sampling.mixture import PARTS

@@ -23,9 +23,11 @@ from epixs.models.folder import TrainedModel
 from epixs.models.kinds import Predict, Spreads
 from epixs.models.stores import observed_in
 from epixs.sampling.agreement import expected_pearson, fit_agreement, known_elsewhere
-from epixs.sampling.around import HALO, RADII, SUMMARIES, Target, read_context, targets_of
+from epixs.sampling.around import Reading, Target, read_context, targets_of
+from epixs.sampling.bins import Places
+from epixs.sampling.fill import HALO
 from epixs.sampling.intervals import HALF_WIDTH, half_widths
-from epixs.sampling.kriging import BAND_RADII, Correlations
+from epixs.sampling.kriging import Correlations
 from epixs.sampling.learned import LEAST_DEVIATION
 from epixs.sampling.mixture import mixed
 from epixs.sampling.panel import Panel, packed, packed_size, unpacked
@@ -248,11 +250,8 @@ def predictor_by(
             }
             for begin in range(0, stop - start, BLOCK_BINS):
                 block = slice(begin, min(stop - start, begin + BLOCK_BINS))
-                n = block.stop - begin
-                own = np.empty((n, target.own.size, RADII.size), np.float32)
-                others = np.empty((n, target.others.shape[0], SUMMARIES * RADII.size), np.float32)
-                base = np.empty((n, len(BAND_RADII)), np.float32)
-                read_context(panel, windows, piece[block], offset[block], target, own, others, base)
+                reading = Reading(target, Places(piece[block], offset[block]))
+                own, others, base = read_context(panel, windows, reading)
                 inputs = fixed | {"own": own, "others": others, "base": base}
                 batch = {name: tf.constant(np.asarray(value)[None]) for name, value in inputs.items()}
                 predicted[row, block] = call(batch)

@@ -9,8 +9,8 @@ import pytest
 from epixs.matrices import MATRICES
 from epixs.models.context.forward import forward_of
 from epixs.models.context.network import ContextNetwork
-from epixs.sampling.around import RADII, SUMMARIES, Target, read_context
-from epixs.sampling.kriging import BAND_RADII
+from epixs.sampling.around import Reading, Target, read_context
+from epixs.sampling.bins import Places
 from epixs.sampling.panel import bands_of, equations_of
 from epixs.sampling.windows import Windows
 from tests.worlds import a_panel
@@ -88,10 +88,7 @@ def by_keras(model, windows, panel, target):
     sizes = windows.high - windows.low
     piece = np.repeat(np.arange(sizes.size), sizes)
     offset = np.concatenate([np.arange(a, b) for a, b in zip(windows.low, windows.high, strict=True)])
-    own = np.empty((offset.size, target.own.size, RADII.size), np.float32)
-    others = np.empty((offset.size, len(target.others), SUMMARIES * RADII.size), np.float32)
-    base = np.empty((offset.size, len(BAND_RADII)), np.float32)
-    read_context(panel, windows, piece, offset, target, own, others, base)
+    own, others, base = read_context(panel, windows, Reading(target, Places(piece, offset)))
     like = target.others.max(axis=1)
     inputs = {
         "own": own,

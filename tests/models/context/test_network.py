@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 
 from epixs.models.context.network import ContextNetwork
-from epixs.sampling.around import RADII, SUMMARIES
+from epixs.sampling.fill import RADII, SUMMARIES
 from epixs.sampling.kriging import BAND_RADII
 
 
