@@ -12,7 +12,6 @@ import statistics
 import tempfile
 import time
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -47,24 +46,18 @@ def rate(batch: Callable[[int], object], entries: int = BATCH) -> float:
 
 
 def context_rates(axis: epixs.JointAxis) -> dict[str, float]:
-    """Measure million entries per second of the sampler of kind `context` at its defaults.
-
-    It is called by one thread, by two, or by tf.data, which also copies what it gets.
-    """
+    """Measure million entries per second of the sampler of kind `context`, at its defaults."""
     found = {}
     for name, memory in (("in memory", None), ("in a quarter of that memory", signal_bytes(axis) // 4)):
         sampler = epixs.new_sampler(axis, epixs.make_settings("context"), memory_bytes=memory)
         entries = sampler.positions_per_step * sampler.experiments_per_position
-        with ThreadPoolExecutor(2) as two:
-            ways = {
-                "one thread": lambda step, of=sampler: of.batch(0, step),
-                "two threads": lambda step, of=sampler, to=two: [*to.map(of.batch, (0, 1), (step, step))],
-                "tf.data": through_tf_data(sampler),
-            }
-            for way, batch in ways.items():
-                batch(0)
-                each = entries * (1 + (way == "two threads"))
-                found[f"context, {name}, {way}"] = statistics.median(rate(batch, each) for _ in range(ROUNDS))
+        ways = {
+            "ContextSampler.batch": lambda step, of=sampler: of.batch(0, step),
+            "training_dataset": through_tf_data(sampler),
+        }
+        for way, batch in ways.items():
+            batch(0)
+            found[f"{way}, {name}"] = statistics.median(rate(batch, entries) for _ in range(ROUNDS))
     return found
 
 

@@ -113,11 +113,11 @@ class AddedTracks(ContextSampler):
             member = int(np.searchsorted(shared, assay)) % self.members
             yield member, track, self.hiding.target(self.at, track, lent=True)
 
-    def _track(self, at: int, seen: Mask, generator: np.random.Generator) -> int:
+    def _track(self, at: int, member: int, generator: np.random.Generator) -> int:
         """Draw a track that is not scored; half of them are of the assays whose factors are fitted."""
         fitted = self.fitted.any() and generator.random() < FITTED_SHARE
         among = self.fitted if fitted else ~self.scored
-        return one_of(np.flatnonzero(among if among.any() else seen), generator)
+        return one_of(np.flatnonzero(among if among.any() else self._seen[at][member]), generator)
 
 
 def assays_to_fit(axis: JointAxis, before: JointAxis) -> Mask:

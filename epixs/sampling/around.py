@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from epixs.sampling.bins import Places
+from epixs.sampling.bins import Places, together
 from epixs.sampling.fill import RADII, SUMMARIES, fill_contexts
 from epixs.sampling.kriging import BAND_RADII, Correlations, Equations, weights_of
 from epixs.sampling.panel import Panel, equations_of, reads_of
@@ -89,9 +89,8 @@ def read_contexts(
     -------
     The tracks read for each target, as in `Reads`.
     """
-    piece = np.stack([one.places.piece for one in readings])
+    piece, offset = together([one.places for one in readings])
     column, length = windows.column[piece], windows.length[piece]
-    offset = np.stack([one.places.offset for one in readings])
     for number, one in enumerate(readings):
         if one.within is not None:
             column[number] += one.within[0]

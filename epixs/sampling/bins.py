@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -19,7 +20,7 @@ RUN_BINS, RUN_SPAN = 8, 256
 
 
 class Places(NamedTuple):
-    """Bins to read around: the piece of each, and its place in the piece. Shape `(bin,)` each."""
+    """Bins to read around: the piece of each, and its place there, shape `(bin,)` or `(target, bin)`."""
 
     piece: Ints
     offset: Ints
@@ -52,12 +53,22 @@ def _spread_runs(drawn: Ints, ends: Ints, low: Ints, high: Ints, piece: Ints, of
         offset[i] = start + i % RUN_BINS * span // RUN_BINS
 
 
-def read_values(windows: Windows, track: int, places: Places) -> tuple[Floats, Floats]:
-    """Read a track at some bins: its values, arcsinh units, and 1 for each that is known, else 0."""
+def together(places: Sequence[Places]) -> Places:
+    """Return several targets' bins, as many of each, as one value of shape `(target, bin)`."""
+    return Places(np.stack([one.piece for one in places]), np.stack([one.offset for one in places]))
+
+
+def read_values(windows: Windows, track: Ints, places: Places) -> tuple[Floats, Floats]:
+    """Read tracks at some bins; their numbers are broadcast against the bins.
+
+    Returns
+    -------
+    The values, arcsinh units, and 1 for each that is known, else 0.
+    """
     column = windows.column[places.piece] + places.offset
     # Sums may wrap around; their difference is still right.
     value = windows.sums[track, column + 1] - windows.sums[track, column]
-    known = np.ones(column.size, np.float32)
+    known = np.ones(column.shape, np.float32)
     if windows.missing is not None:
         known[windows.missing[track, column]] = 0
     return value / np.float32(STEPS_PER_UNIT), known

@@ -14,7 +14,7 @@ from epixs.axis.axis import JointAxis
 from epixs.errors import TrainingError
 from epixs.sampling.around import Reading, Target, read_contexts, without
 from epixs.sampling.batch import Batch, InputSpec
-from epixs.sampling.bins import draw_bins, draw_runs, read_values
+from epixs.sampling.bins import draw_bins, draw_runs, read_values, together
 from epixs.sampling.calls import Calls, Closing
 from epixs.sampling.episodes import episodes_of, one_of, some
 from epixs.sampling.fill import HALO, RADII, SUMMARIES, leave_out
@@ -132,6 +132,10 @@ class ContextSampler(Closing):
         self.hidden = hide_assays(panels, members, axis.assay_index(focus if held_share else []))
         self.held = hold_out_by_member(panels, members, held_share, seed, self._focus, self.hidden)
         self._seen = [~held for held in self.held]
+        self._choices = [
+            [(np.flatnonzero(of_member), np.flatnonzero(of_member & focus)) for of_member in seen]
+            for seen, focus in zip(self._seen, self._focus, strict=True)
+        ]
         self.hiding = episodes_of(axis, self.species)
         self._own = max(s.reads.own.shape[1] for s in self.species)
         self._assays = max(s.reads.others.shape[1] for s in self.species)
@@ -193,9 +197,8 @@ class ContextSampler(Closing):
             for row in range(self.targets):
                 member = row * self.members // self.targets
                 at = int(self._shares.searchsorted(generator.random(), side="right"))
-                seen = self._seen[at][member]
-                target = self.species[at].target(self._track(at, seen, generator), pool[at])
-                drawn.append((member, self._misread(target, seen, pool[at], generator)))
+                target = self.species[at].target(self._track(at, member, generator), pool[at])
+                drawn.append((member, self._misread(target, self._seen[at][member], pool[at], generator)))
             batch = self._batch_of(drawn, pool)
             weight = [self._weights[one.target.at][one.target.track] for _, one in drawn]
             batch.weight[:] *= np.array(weight)[:, None]
@@ -267,11 +270,11 @@ class ContextSampler(Closing):
             wanted += [(-1, target) for target in self.species[at].targets(*labels, windows)]
         return self._entries(wanted, min(count, HELD_ENTRIES), 0xE1)
 
-    def _track(self, at: int, seen: Mask, generator: np.random.Generator) -> int:
-        """Draw a training track; those of the assays in focus are drawn more often."""
-        focus = seen & self._focus[at]
-        in_focus = focus.any() and generator.random() < FOCUS_SHARE
-        return one_of(np.flatnonzero(focus if in_focus else seen), generator)
+    def _track(self, at: int, member: int, generator: np.random.Generator) -> int:
+        """Draw a training track that a member sees; those of the assays in focus are drawn more often."""
+        seen, focus = self._choices[at][member]
+        in_focus = focus.size > 0 and generator.random() < FOCUS_SHARE
+        return one_of(focus if in_focus else seen, generator)
 
     def _misread(
         self, target: Target, seen: Mask, windows: Windows, generator: np.random.Generator
@@ -287,10 +290,9 @@ class ContextSampler(Closing):
             seen = seen & (panel.assay != target.assay)
         left = generator.random(len(species.part.biosamples)) >= BIOSAMPLES_DROPPED
         own, others = leave_out(target.own, target.others, seen, kept, left, panel.biosample)
-        target = dataclasses.replace(target, own=own, others=others)
         like = self.hiding.like(target, hidden, generator)
-        if hidden:
-            target = self.hiding.hide(target, like, generator)
+        lent = self.hiding.hide(target, like, generator) if hidden else {}
+        target = dataclasses.replace(target, own=own, others=others, **lent)
         places = draw_runs(windows, self.bins, generator)
         within = self.hiding.within(like, windows, places, generator) if like != target.at else None
         return Reading(target, places, gain, within)
@@ -329,21 +331,23 @@ class ContextSampler(Closing):
         batch.position[:] = self._positions([one for _, one in drawn], windows, 1)
         alike: dict[tuple[int, ...], list[int]] = {}
         for row, target in enumerate(targets):
-            alike.setdefault((target.at, target.own.size, *target.others.shape), []).append(row)
-        for (at, n_own, n_assays, _), of_kind in alike.items():
+            kind = target.at, id(target.windows), target.own.size, *target.others.shape
+            alike.setdefault(kind, []).append(row)
+        for (at, _, n_own, n_assays, _), of_kind in alike.items():
             rows, panel = np.array(of_kind), self.species[at].panel
             readings = [drawn[row][1] for row in of_kind]
             contexts = inputs["own"], inputs["others"], inputs["base"]
             own, others = read_contexts(panel, windows[at], readings, rows, *contexts)
             inputs["own_assay"][rows, :n_own] = panel.assay_or_none[own]
             inputs["others_assay"][rows, :n_assays] = panel.assay_or_none[others.max(axis=2)]
-        for row, (_, one) in enumerate(drawn):
-            if one.target.windows is not None:
-                batch.value[row], batch.weight[row] = read_values(
-                    one.target.windows, one.target.track, one.places
-                )
-            if one.target.linear is not None:
-                inputs["linear"][row, : one.target.own.size] = one.target.linear
+            held = targets[of_kind[0]].windows
+            if held is not None:
+                tracks = np.array([targets[row].track for row in of_kind])
+                places = together([one.places for one in readings])
+                batch.value[rows], batch.weight[rows] = read_values(held, tracks[:, None], places)
+        for row, target in enumerate(targets):
+            if target.linear is not None:
+                inputs["linear"][row, : target.own.size] = target.linear
         return batch
 
     def _empty(self, targets: int, bins: int) -> Batch:
@@ -364,9 +368,8 @@ class ContextSampler(Closing):
         for one, there in zip(self.species, windows, strict=True):
             rows = np.flatnonzero(at == one.at)
             if rows.size:
-                piece = np.stack([drawn[row].places.piece[:each] for row in rows])
-                offset = np.stack([drawn[row].places.offset[:each] for row in rows])
-                bins = (there.bin[piece] + offset).reshape(-1)
+                places = together([drawn[row].places for row in rows])
+                bins = (there.bin[places.piece[:, :each]] + places.offset[:, :each]).reshape(-1)
                 positions[rows] = (one.part.positions(bins) + one.first_position).reshape(-1, each, 3)
         return positions.reshape(-1, 3)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -72,16 +73,15 @@ class Episodes:
                 targets += [self.target(at, int(tracks[number])) for number in some(tracks.size, most, seed)]
         return targets
 
-    def hide(self, target: Target, like: int, generator: np.random.Generator) -> Target:
-        """Hide the assay of a training target that is read as one of the species `like`.
+    def hide(self, target: Target, like: int, generator: np.random.Generator) -> dict[str, Any]:
+        """Return what is other in a training target if it is read as one of a species that lacks its assay.
 
         The tracks that are read for it stay; the sampler leaves out those of the assay with the others.
         """
         one = self.species[target.at]
         lent = self._is_lent(target, like, generator)
         equations = one.hidden_equations[target.track] if lent else ()
-        scale = one.scales.without_assay[target.track]
-        return dataclasses.replace(target, scale=scale, equations=equations)
+        return {"scale": one.scales.without_assay[target.track], "equations": equations}
 
     def _is_lent(self, target: Target, like: int, generator: np.random.Generator) -> bool:
         """Tell whether a species would know what a hidden assay has in common with others.
