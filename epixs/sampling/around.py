@@ -10,6 +10,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from epixs.compiled import compiled
 from epixs.sampling.bins import Places, together
 from epixs.sampling.fill import RADII, SUMMARIES, fill_contexts
 from epixs.sampling.kriging import BAND_RADII, Correlations, Equations, weights_of
@@ -150,3 +151,26 @@ def without(target: Target, seen: Mask) -> Target:
 def among(tracks: Ints, mask: Mask) -> Mask:
     """Mark the tracks that are in a mask; -1 stands for no track."""
     return np.asarray((tracks >= 0) & mask[tracks])
+
+
+@compiled(nogil=False)
+def leave_out(
+    own: Ints, others: Ints, seen: Mask, kept: Mask, left: Mask, biosample: Ints
+) -> tuple[Ints, Ints]:
+    """Return the tracks that training reads for a target: -1 for those that it leaves out.
+
+    These are all tracks that are not `seen`, `own` ones that are not `kept`, and `others` of biosamples that
+    are not `left`; but if these are all of an assay, none of them for that reason.
+    """
+    own_read, others_read = np.full_like(own, -1), np.full_like(others, -1)
+    for slot, track in enumerate(own):
+        if track >= 0 and seen[track] and kept[slot]:
+            own_read[slot] = track
+    for slot in range(others.shape[0]):
+        any_left = False
+        for track in others[slot]:
+            any_left |= track >= 0 and seen[track] and left[biosample[track]]
+        for k, track in enumerate(others[slot]):
+            if track >= 0 and seen[track] and (left[biosample[track]] or not any_left):
+                others_read[slot, k] = track
+    return own_read, others_read

@@ -12,12 +12,12 @@ import numpy.typing as npt
 
 from epixs.axis.axis import JointAxis
 from epixs.errors import TrainingError
-from epixs.sampling.around import Reading, Target, read_contexts, without
+from epixs.sampling.around import Reading, Target, leave_out, read_contexts, without
 from epixs.sampling.batch import Batch, InputSpec
 from epixs.sampling.bins import draw_bins, draw_runs, read_values, together
 from epixs.sampling.calls import Calls, Closing
 from epixs.sampling.episodes import episodes_of, one_of, some
-from epixs.sampling.fill import HALO, RADII, SUMMARIES, leave_out
+from epixs.sampling.fill import HALO, RADII, SUMMARIES
 from epixs.sampling.kriging import BAND_RADII
 from epixs.sampling.order import species_shares
 from epixs.sampling.panel import Panel

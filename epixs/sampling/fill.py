@@ -11,7 +11,6 @@ from epixs.sampling.kriging import BAND_RADII
 
 Floats = npt.NDArray[np.float32]
 Ints = npt.NDArray[np.int32]
-Mask = npt.NDArray[np.bool_]
 
 RADII = np.array([0, 2, 10, 40, 200, 1000, 5000], dtype=np.int64)
 """Bins to each side over which means of tracks are read: over 25 bp, 125 bp, 525 bp, 2 kb, 10 kb, 50 kb and
@@ -276,26 +275,3 @@ def _fill_means(
         low, high = max(0, at - radius), min(length, at + radius + 1)
         total = np.float32(np.int32(sums[track, column + high] - sums[track, column + low]))
         out[i] = (total / np.float32(high - low) - mean) * factor
-
-
-@compiled(nogil=False)
-def leave_out(
-    own: Ints, others: Ints, seen: Mask, kept: Mask, left: Mask, biosample: Ints
-) -> tuple[Ints, Ints]:
-    """Return the tracks that training reads for a target: -1 for those that it leaves out.
-
-    These are all tracks that are not `seen`, `own` ones that are not `kept`, and `others` of biosamples that
-    are not `left`; but if these are all of an assay, none of them for that reason.
-    """
-    own_read, others_read = np.full_like(own, -1), np.full_like(others, -1)
-    for slot, track in enumerate(own):
-        if track >= 0 and seen[track] and kept[slot]:
-            own_read[slot] = track
-    for slot in range(others.shape[0]):
-        any_left = False
-        for track in others[slot]:
-            any_left |= track >= 0 and seen[track] and left[biosample[track]]
-        for k, track in enumerate(others[slot]):
-            if track >= 0 and seen[track] and (left[biosample[track]] or not any_left):
-                others_read[slot, k] = track
-    return own_read, others_read

@@ -12,7 +12,6 @@ from epixs.sampling.fill import (
     fill_columns,
     fill_context,
     fill_contexts,
-    leave_out,
 )
 from epixs.sampling.kriging import BAND_RADII
 
@@ -120,19 +119,3 @@ def test_each_track_lies_in_a_line_of_memory_that_is_fetched(tracks, first):
     dense = np.arange(max(tracks) + 1, dtype=np.int32)
     lines = {(first + track) // PER_LINE for track in _some_per_line(dense, np.full((1, 1), -1, np.int32))}
     assert lines == {(first + track) // PER_LINE for track in dense}
-
-
-@given(st.integers(0, 2**32))
-def test_tracks_are_left_out_as_by_plain_numpy(seed):
-    generator = np.random.default_rng(seed)
-    biosample = generator.integers(0, 4, 12).astype(np.int32)
-    own = generator.integers(-1, 12, 5).astype(np.int32)
-    others = generator.integers(-1, 12, (3, 4)).astype(np.int32)
-    seen, kept, left = (generator.random(size) < 0.6 for size in (12, 5, 4))
-    expected_own = np.where((own >= 0) & seen[own] & kept, own, -1)
-    known = np.where((others >= 0) & seen[others], others, -1)
-    rest = np.where((known >= 0) & left[biosample[known]], known, -1)
-    expected = np.where((rest < 0).all(axis=1, keepdims=True), known, rest)
-    got = leave_out(own, others, seen, kept, left, biosample)
-    np.testing.assert_array_equal(got[0], expected_own)
-    np.testing.assert_array_equal(got[1], expected)
