@@ -30,17 +30,18 @@ def plain_numpy(signal: np.ndarray) -> Callable[[int], object]:
     order = rng.permutation(signal.shape[1])
 
     def batch(step: int) -> object:
-        bins = order[step * BATCH : (step + 1) * BATCH]
+        first = step * BATCH % (order.size - BATCH)
+        bins = order[first : first + BATCH]
         track = rng.integers(0, signal.shape[0], bins.size)
         return track, bins, bins // 10, bins // 200, signal[track, bins]
 
     return batch
 
 
-def rate(batch: Callable[[int], object], entries: int = BATCH) -> float:
-    """Measure million entries per second."""
+def rate(batch: Callable[[int], object], turn: int, entries: int = BATCH) -> float:
+    """Measure million entries per second; each turn draws other steps."""
     started = time.perf_counter()
-    for step in range(STEPS):
+    for step in range(turn * STEPS, (turn + 1) * STEPS):
         batch(step)
     return STEPS * entries / (time.perf_counter() - started) / 1e6
 
@@ -52,13 +53,17 @@ def context_rates(axis: epixs.JointAxis) -> dict[str, float]:
         sampler = epixs.new_sampler(axis, epixs.make_settings("context"), memory_bytes=memory)
         entries = sampler.positions_per_step * sampler.experiments_per_position
         ways = {
-            "ContextSampler.batch": lambda step, of=sampler: of.batch(0, step),
+            "ContextSampler.batch": drawn_by(sampler),
             "training_dataset": through_tf_data(sampler),
         }
         for way, batch in ways.items():
             batch(0)
-            found[f"{way}, {name}"] = statistics.median(rate(batch, entries) for _ in range(ROUNDS))
+            found[f"{way}, {name}"] = statistics.median(rate(batch, turn, entries) for turn in range(ROUNDS))
     return found
+
+
+def drawn_by(sampler: epixs.Sampler) -> Callable[[int], object]:
+    return lambda step: sampler.batch(*divmod(step, sampler.steps_per_epoch))
 
 
 def through_tf_data(sampler: epixs.Sampler) -> Callable[[int], object]:
@@ -81,15 +86,15 @@ def main() -> None:
         twenty = epixs.Sampler(axis, batch_size=BATCH, experiments_per_position=20)
         ways = {
             "plain numpy": plain_numpy(signal),
-            "Sampler.batch": lambda step: one.batch(0, step),
-            "Sampler.batch, 20 experiments per position": lambda step: twenty.batch(0, step),
+            "Sampler.batch": drawn_by(one),
+            "Sampler.batch, 20 experiments per position": drawn_by(twenty),
             "training_dataset": through_tf_data(one),
             "training_dataset, 20 experiments per position": through_tf_data(twenty),
         }
         for way in ways.values():
             way(0)
         context = context_rates(axis)
-        rounds = [{name: rate(way) for name, way in ways.items()} for _ in range(ROUNDS)]
+        rounds = [{name: rate(way, turn) for name, way in ways.items()} for turn in range(ROUNDS)]
     rows = [
         {
             "": name,

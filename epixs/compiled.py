@@ -13,7 +13,7 @@ import numba
 
 
 def compiled(*, nogil: bool = True, **options: Any) -> Callable[[Any], Any]:
-    """Return the decorator `numba.njit(nogil=True, cache=True)`, with further options.
+    """Return the decorator `numba.njit(nogil=nogil, cache=True)`, with further options.
 
     Kernels that take a few microseconds should keep Python's lock (`nogil=False`): with several threads, it
     takes longer to get it back.

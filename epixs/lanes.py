@@ -130,16 +130,15 @@ def prefetch(typingctx: Any, array: Any, row: Any, column: Any) -> Any:
     """Ask for a number of an array, which will be read soon; the kernel goes on meanwhile."""
 
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        kind = signature.args[0]
-        data = context.make_array(kind)(context, builder, args[0])
-        pointer = cgutils.get_item_pointer(context, builder, kind, data, args[1:])
+        array_type = signature.args[0]
+        data = context.make_array(array_type)(context, builder, args[0])
+        pointer = cgutils.get_item_pointer(context, builder, array_type, data, args[1:])
         pointer = builder.bitcast(pointer, ir.IntType(8).as_pointer())
         # For reading, to be kept in all caches, as data.
         hints = [ir.Constant(_INT, hint) for hint in (0, 3, 1)]
         kind = ir.FunctionType(ir.VoidType(), [pointer.type, *(hint.type for hint in hints)])
-        builder.call(
-            cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0i8"), [pointer, *hints]
-        )
+        function = cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0i8")
+        builder.call(function, [pointer, *hints])
         return context.get_dummy_value()
 
     return numba.types.none(array, numba.intp, numba.intp), codegen

@@ -101,13 +101,16 @@ def read_contexts(
     shares = [weights_of(one.equations, one.own, one.others) for one in targets]
     own, others = np.stack([one.own for one in targets]), np.stack([one.others for one in targets])
     mean, spread = panel.in_steps
-    usual = np.ones(spread.size, np.float32)
+    gains, which = [np.ones(spread.size, np.float32)], np.zeros(len(readings), np.int64)
+    for number, one in enumerate(readings):
+        if one.gain is not None:
+            which[number] = len(gains)
+            gains.append(one.gain)
     fill_contexts(
-        windows.sums, column, length, offset, RADII, mean,
-        np.stack([usual if one.gain is None else one.gain for one in readings]) / spread,
+        windows.sums, column, length, offset, RADII, mean, np.stack(gains) / spread,
         own, others, np.stack([one.weight for one in targets]),
         np.stack([of_own for of_own, _ in shares]), np.stack([of_others for _, of_others in shares]),
-        rows, own_out, others_out, base_out,
+        which, rows, own_out, others_out, base_out,
     )  # fmt: skip
     return own, others
 

@@ -71,4 +71,4 @@ def read_values(windows: Windows, track: Ints, places: Places) -> tuple[Floats, 
     known = np.ones(column.shape, np.float32)
     if windows.missing is not None:
         known[windows.missing[track, column]] = 0
-    return value / np.float32(STEPS_PER_UNIT), known
+    return (value / STEPS_PER_UNIT).astype(np.float32), known

@@ -200,6 +200,7 @@ class ContextSampler(Closing):
                 target = self.species[at].target(self._track(at, member, generator), pool[at])
                 drawn.append((member, self._misread(target, self._seen[at][member], pool[at], generator)))
             batch = self._batch_of(drawn, pool)
+            batch.position[:] = self._positions([one for _, one in drawn], pool, 1)
             weight = [self._weights[one.target.at][one.target.track] for _, one in drawn]
             batch.weight[:] *= np.array(weight)[:, None]
             return batch
@@ -291,8 +292,10 @@ class ContextSampler(Closing):
         left = generator.random(len(species.part.biosamples)) >= BIOSAMPLES_DROPPED
         own, others = leave_out(target.own, target.others, seen, kept, left, panel.biosample)
         like = self.hiding.like(target, hidden, generator)
-        lent = self.hiding.hide(target, like, generator) if hidden else {}
-        target = dataclasses.replace(target, own=own, others=others, **lent)
+        scale, equations = target.scale, target.equations
+        if hidden:
+            scale, equations = self.hiding.known_of_hidden(target, like, generator)
+        target = dataclasses.replace(target, own=own, others=others, scale=scale, equations=equations)
         places = draw_runs(windows, self.bins, generator)
         within = self.hiding.within(like, windows, places, generator) if like != target.at else None
         return Reading(target, places, gain, within)
@@ -317,7 +320,10 @@ class ContextSampler(Closing):
         return Batch(position, *labels, batch.value.reshape(-1, 1), batch.weight.reshape(-1, 1), inputs)
 
     def _batch_of(self, drawn: list[tuple[int, Reading]], windows: Sequence[Windows]) -> Batch:
-        """Read all targets, for a member each, in windows of their species; each target is one row."""
+        """Read all targets, for a member each, in windows of their species; each target is one row.
+
+        The positions are not filled in.
+        """
         targets = [one.target for _, one in drawn]
         batch = self._empty(len(drawn), drawn[0][1].places.offset.size)
         inputs = batch.inputs
@@ -328,7 +334,6 @@ class ContextSampler(Closing):
         firsts = [self.species[target.at].first_biosample + target.biosample for target in targets]
         batch.biosample[:] = np.array(firsts)[:, None]
         batch.assay[:] = inputs["target"][:, None]
-        batch.position[:] = self._positions([one for _, one in drawn], windows, 1)
         alike: dict[tuple[int, ...], list[int]] = {}
         for row, target in enumerate(targets):
             kind = target.at, id(target.windows), target.own.size, *target.others.shape
@@ -370,8 +375,8 @@ class ContextSampler(Closing):
             if rows.size:
                 places = together([drawn[row].places for row in rows])
                 bins = (there.bin[places.piece[:, :each]] + places.offset[:, :each]).reshape(-1)
-                positions[rows] = (one.part.positions(bins) + one.first_position).reshape(-1, each, 3)
-        return positions.reshape(-1, 3)
+                positions[rows] = (one.part.positions(bins) + one.first_position).reshape(rows.size, each, 3)
+        return positions.reshape(len(drawn) * each, 3)
 
 
 def _end(calls: Calls, stretches: Stretches) -> None:

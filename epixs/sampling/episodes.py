@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -12,11 +11,13 @@ import numpy.typing as npt
 from epixs.axis.axis import JointAxis
 from epixs.sampling.around import Target, without
 from epixs.sampling.bins import Places
+from epixs.sampling.kriging import Equations
 from epixs.sampling.panel import hidden_equations
 from epixs.sampling.species import Species, alike
 from epixs.sampling.windows import Windows
 
 Ints = npt.NDArray[np.int64]
+Floats = npt.NDArray[np.float32]
 
 LENT = 0.5
 """Share of the hidden targets for which something is known of what their assay has in common with others, if
@@ -73,15 +74,17 @@ class Episodes:
                 targets += [self.target(at, int(tracks[number])) for number in some(tracks.size, most, seed)]
         return targets
 
-    def hide(self, target: Target, like: int, generator: np.random.Generator) -> dict[str, Any]:
-        """Return what is other in a training target if it is read as one of a species that lacks its assay.
+    def known_of_hidden(
+        self, target: Target, like: int, generator: np.random.Generator
+    ) -> tuple[Floats, Sequence[Equations]]:
+        """Return scale and equations of a training target as the species `like` would know them.
 
-        The tracks that are read for it stay; the sampler leaves out those of the assay with the others.
+        Its assay is hidden; the sampler leaves out the assay's tracks.
         """
         one = self.species[target.at]
         lent = self._is_lent(target, like, generator)
         equations = one.hidden_equations[target.track] if lent else ()
-        return {"scale": one.scales.without_assay[target.track], "equations": equations}
+        return one.scales.without_assay[target.track], equations
 
     def _is_lent(self, target: Target, like: int, generator: np.random.Generator) -> bool:
         """Tell whether a species would know what a hidden assay has in common with others.

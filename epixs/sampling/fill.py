@@ -59,7 +59,9 @@ def fill_context(
         if own[slot] < 0:
             own_out[:, slot] = 0
     size = radii.size
-    lines = _some_per_line(own, others)
+    # Of other arrays, values of one column lie apart, and the next columns of a track nearby.
+    by_column = sums.strides[0] < sums.strides[1]
+    lines = _some_per_line(own, others) if by_column else np.empty(0, own.dtype)
     for i in range(-AHEAD, offset.size):
         if i + AHEAD < offset.size:
             _fetch(sums, column[i + AHEAD], length[i + AHEAD], offset[i + AHEAD], radii, lines)
@@ -125,32 +127,41 @@ def fill_contexts(
     weight: Floats,
     own_share: Floats,
     others_share: Floats,
+    which: npt.NDArray[np.int64],
     rows: npt.NDArray[np.int64],
     own_out: Floats,
     others_out: Floats,
     base_out: Floats,
 ) -> None:
-    """Fill in the inputs for several targets, each in one of `rows`, as `fill_context` does for one."""
+    """Fill in the inputs for several targets, as `fill_context` does for one.
+
+    Each has one of `rows` of the results, and one row, `which`, of the factors.
+    """
     for n, row in enumerate(rows):
         fill_context(
-            sums, column[n], length[n], offset[n], radii, mean, factor[n], own[n], others[n], weight[n],
-            own_share[n], others_share[n],
+            sums, column[n], length[n], offset[n], radii, mean, factor[which[n]],
+            own[n], others[n], weight[n], own_share[n], others_share[n],
             own_out[row, :, : own.shape[1]], others_out[row, :, : others.shape[1]], base_out[row],
         )  # fmt: skip
 
 
 @compiled()
 def _some_per_line(own: Ints, others: Ints) -> Ints:
-    """List some tracks, sorted, such that each other one lies in the same cache lines of a column."""
+    """List some of the tracks, sorted, such that each other one lies in a cache line of a column with one.
+
+    Of tracks within a line's length of each other, these are the first and the last: where lines begin
+    depends on the column.
+    """
     tracks = np.sort(np.concatenate((own, others.reshape(-1))))
-    count = 0
+    tracks = tracks[tracks >= 0]
+    taken, count = np.empty_like(tracks), 0
     for number, track in enumerate(tracks):
-        if track < 0:
-            continue
-        if count == 0 or number == tracks.size - 1 or track - tracks[count - 1] >= PER_LINE:
-            tracks[count] = track
+        first = count == 0 or track - taken[count - 1] >= PER_LINE
+        last = number == tracks.size - 1
+        if first or last or tracks[number + 1] - taken[count - 1] >= PER_LINE:
+            taken[count] = track
             count += 1
-    return tracks[:count]
+    return taken[:count]
 
 
 @compiled()

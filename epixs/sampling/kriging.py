@@ -68,17 +68,12 @@ class Equations:
     spread: Floats
     expected: float
 
-    def weights(self, own: Ints, others: Ints) -> tuple[Floats, Floats]:
-        """Compute the weights of the tracks in `own` and in `others` (-1: none), in the same shapes.
-
-        They are those of standardised tracks.
-        """
-        of_own, of_others = weights_of([self], own, others)
-        return of_own[..., 0], of_others[..., 0]
-
 
 def weights_of(bands: Sequence[Equations], own: Ints, others: Ints) -> tuple[Floats, Floats]:
-    """Compute the weights of tracks in all bands, which come last in the results' shapes; 0 without bands."""
+    """Compute the weights of the tracks in `own` and in `others` (-1: none) in all bands.
+
+    They are those of standardised tracks, in the same shapes, with the bands last; 0 without bands.
+    """
     of_own = np.zeros((*own.shape, len(BAND_RADII)), np.float32)
     of_others = np.zeros((*others.shape, len(BAND_RADII)), np.float32)
     for band, one in enumerate(bands):

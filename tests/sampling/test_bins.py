@@ -50,5 +50,6 @@ def test_values_are_those_of_the_bins(missing):
     places = Places(np.array([0, 1, 2, 2]), np.array([399, 0, 1000, 1999]))
     at = column[places.piece] + places.offset
     value, known = read_values(windows, np.array(1), places)
+    assert value.dtype == known.dtype == np.float32
     np.testing.assert_array_equal(value, (steps[1, at] / 2048).astype(np.float32))
     np.testing.assert_array_equal(known, np.ones(4) if not missing else ~windows.missing[1, at])

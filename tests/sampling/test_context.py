@@ -9,7 +9,7 @@ import pytest
 from epixs.axis.join import joint_axis
 from epixs.errors import TrainingError
 from epixs.sampling.around import Reading, read_context
-from epixs.sampling.bins import Places
+from epixs.sampling.bins import Places, draw_bins, read_values
 from epixs.sampling.context import HELD_ENTRIES, ContextSampler
 from epixs.sampling.fill import RADII
 from epixs.sampling.kriging import BAND_RADII, weights_of
@@ -199,6 +199,53 @@ def test_reading_within_some_bins_is_reading_a_region_of_them(sampler):
     np.testing.assert_array_equal(read(whole, 700, within), read(part, 100))
     assert not np.allclose(read(whole, 700), read(part, 100))
     np.testing.assert_array_equal(read(whole, 700), read(whole, 700, (np.array([0]), np.array([2000]))))
+
+
+def test_targets_of_several_species_are_read_together_as_each_alone(axis, tmp_path):
+    labels = [("b0", "a0"), ("b1", "a0"), ("b1", "a1"), ("b2", "a3"), ("b3", "a1"), ("b4", "a1")]
+    second = write(tmp_path / "human.zarr", planted(2, 3, 3)[:6], species="human", labels=labels)
+    generator = np.random.default_rng(4)
+    with ContextSampler(joint_axis([axis.parts[0].source, second]), members=2) as made:
+        windows = [one.windows for one in made.species]
+        readings = []
+        for at, track in [(0, 3), (1, 0), (1, 5), (0, 8), (1, 3), (0, 0)]:
+            target, n_tracks = made.species[at].target(track), made.species[at].panel.mean.size
+            gain = generator.random(n_tracks, np.float32) + 0.5 if track % 2 else None
+            readings.append(Reading(target, draw_bins(windows[at], 11, generator), gain))
+        batch = made._batch_of(list(enumerate(readings)), windows)
+        positions = made._positions(readings, windows, 11).reshape(len(readings), 11, 3)
+    assert {one.target.own.size for one in readings} == {2, 3}
+    for row, reading in enumerate(readings):
+        target, one = reading.target, made.species[reading.target.at]
+        like = target.others.max(axis=1)
+        expected = dict(
+            zip(("own", "others", "base"), read_context(one.panel, one.windows, reading), strict=True)
+        )
+        expected |= {
+            "own_assay": np.where(target.own >= 0, one.panel.assay[target.own], -1),
+            "others_assay": np.where(like >= 0, one.panel.assay[like], -1),
+        }
+        for name, values in expected.items():
+            whole, nothing = batch.inputs[name][row], -1 if name.endswith("assay") else 0
+            part = tuple(slice(size) for size in values.shape)
+            np.testing.assert_array_equal(whole[part], values)
+            rest = whole.copy()
+            rest[part] = nothing
+            assert (rest == nothing).all()
+        assert (batch.inputs["member"][row], batch.inputs["target"][row]) == (row, target.assay)
+        np.testing.assert_array_equal(batch.inputs["scale"][row], target.scale)
+        value, known = read_values(one.windows, np.array(target.track), reading.places)
+        np.testing.assert_array_equal((batch.value[row], batch.weight[row]), (value, known))
+        assert (batch.biosample[row] == one.first_biosample + target.biosample).all()
+        assert (batch.assay[row] == target.assay).all()
+        bins = one.windows.bin[reading.places.piece] + reading.places.offset
+        np.testing.assert_array_equal(positions[row, :, 0], bins + one.first_position[0])
+
+
+def test_no_entries_can_be_drawn(sampler):
+    batch = sampler.held_out_entries(0)
+    assert batch.value.shape == (0, 1)
+    assert batch.inputs["own"].shape[0] == batch.position.shape[0] == 0
 
 
 def test_regions_are_alike_if_half_of_the_bins_lie_in_regions_of_similar_length(axis, tmp_path):

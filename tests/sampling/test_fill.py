@@ -86,7 +86,7 @@ def test_several_targets_are_read_as_each_alone():
     others = np.stack([OTHERS, OTHERS[::-1], OTHERS])
     weight = np.stack([WEIGHT, WEIGHT[::-1], WEIGHT])
     shares = generator.normal(size=(targets, 3, 4, 3)).astype(np.float32)
-    rows = np.array([4, 0, 1])
+    rows, which = np.array([4, 0, 1]), np.array([1, 0, 1])
     wide = [
         np.full((5, bins, OWN.size + 2, RADII.size), 9, np.float32),
         np.full((5, bins, len(OTHERS) + 1, SUMMARIES * RADII.size), 9, np.float32),
@@ -94,13 +94,13 @@ def test_several_targets_are_read_as_each_alone():
     ]
     fill_contexts(
         sums, column, length, offset, RADII, MEAN, factor, own, others, weight, shares[:, :, 0],
-        np.ascontiguousarray(shares[:, :, 1:]), rows, *wide,
+        np.ascontiguousarray(shares[:, :, 1:]), which, rows, *wide,
     )  # fmt: skip
     for n, row in enumerate(rows):
         alone = [np.empty_like(wide[0][0, :, : OWN.size]), np.empty_like(wide[1][0, :, : len(OTHERS)])]
         alone = [*(np.ascontiguousarray(one) for one in alone), np.empty_like(wide[2][0])]
         fill_context(
-            np.ascontiguousarray(sums), column[n], length[n], offset[n], RADII, MEAN, factor[n], own[n],
+            np.ascontiguousarray(sums), column[n], length[n], offset[n], RADII, MEAN, factor[which[n]], own[n],
             others[n], weight[n], shares[n, :, 0], np.ascontiguousarray(shares[n, :, 1:]), *alone,
         )  # fmt: skip
         for got, expected in zip(wide, alone, strict=True):
@@ -110,12 +110,24 @@ def test_several_targets_are_read_as_each_alone():
     assert (wide[0][:, :, OWN.size :] == 9).all()
 
 
-@given(st.lists(st.integers(-1, 100), min_size=1, max_size=30), st.integers(0, PER_LINE - 1))
-def test_each_track_lies_in_a_line_of_memory_that_is_fetched(tracks, first):
-    """Tracks of a column lie side by side, so that gaps of a line between two that are read leave none out."""
-    every = np.array(tracks, np.int32)
-    fetched = _some_per_line(every, np.full((2, 2), -1, np.int32))
-    assert set(fetched) <= set(tracks) - {-1}
-    dense = np.arange(max(tracks) + 1, dtype=np.int32)
-    lines = {(first + track) // PER_LINE for track in _some_per_line(dense, np.full((1, 1), -1, np.int32))}
-    assert lines == {(first + track) // PER_LINE for track in dense}
+@given(
+    st.lists(st.integers(-1, 100), min_size=1, max_size=40), st.integers(1, 39), st.integers(0, PER_LINE - 1)
+)
+def test_each_track_lies_in_a_line_of_memory_that_is_fetched(tracks, n_own, first):
+    """Wherever in a line a column begins."""
+    own = np.array(tracks[:n_own], np.int32)
+    others = np.array([*tracks[n_own:], -1], np.int32).reshape(1, -1)
+    fetched = _some_per_line(own, others)
+    known = {track for track in tracks if track >= 0}
+    assert set(fetched) <= known
+    assert {(first + track) // PER_LINE for track in fetched} == {
+        (first + track) // PER_LINE for track in known
+    }
+
+
+def test_of_a_small_panel_a_few_tracks_are_fetched():
+    assert _some_per_line(np.arange(20, dtype=np.int32), np.full((1, 1), -1, np.int32)).tolist() == [
+        0,
+        15,
+        19,
+    ]

@@ -98,6 +98,13 @@ def panel_from(measured):
     )  # fmt: skip
 
 
+def in_one_band(equations, own, others):
+    """The weights in the first and only band."""
+    of_own, of_others = weights_of([equations], own, others)
+    assert not of_own[..., 1:].any()
+    return of_own[..., 0], of_others[..., 0]
+
+
 def in_the_target(weights, equations):
     """Weights of bands that have a spread of 1, for the target's band."""
     return weights * equations.expected / equations.spread
@@ -115,7 +122,7 @@ def test_the_weights_are_those_of_the_textbook(pair):
     same = [t for t in tracks if measured[1][t] == pair[1]]
     np.testing.assert_allclose(equations.expected, measured[3][same].mean(), rtol=1e-6)
     weights = np.zeros(len(measured[0]))
-    of_own, of_others = equations.weights(own, others)
+    of_own, of_others = in_one_band(equations, own, others)
     weights[own], weights[others] = of_own, of_others
     solved = np.linalg.solve(expected[:-1, :-1] + NOISE * np.eye(len(tracks)), expected[-1, :-1])
     assert solved @ expected[-1, :-1] < 1
@@ -203,7 +210,7 @@ def test_tracks_that_are_left_out_weigh_nothing_and_the_others_fill_in():
     measured = some_correlations()
     equations, own, others = of(measured, (0, 1))
     left = np.where(np.arange(others.size) % 2, others[:, 0], -1).astype(np.int32)[:, None]
-    of_own, of_others = equations.weights(own, left)
+    of_own, of_others = in_one_band(equations, own, left)
     known = np.isin(equations.tracks, np.append(own, left))
     among = equations.among[np.ix_(known, known)] + NOISE * np.eye(known.sum())
     size = equations.expected / equations.spread[known]
@@ -237,7 +244,7 @@ def test_a_band_that_hardly_varies_is_not_used():
     for track in (2, 5):
         measured[3][track] = LEAST_SPREAD / 2
     equations, own, others = of(measured, (0, 1))
-    of_own, of_others = equations.weights(own, others)
+    of_own, of_others = in_one_band(equations, own, others)
     weights = dict(zip([*own, *others[:, 0]], [*of_own, *of_others[:, 0]], strict=True))
     assert [track for track, weight in weights.items() if weight == 0] == [2, 5]
 
@@ -259,7 +266,7 @@ def test_correlations_that_no_tracks_can_have_still_give_weights():
             used.append(track)
         assert len(used) < equations.tracks.size
         weights = np.zeros(len(labels))
-        weights[own], weights[others] = equations.weights(own, others)
+        weights[own], weights[others] = in_one_band(equations, own, others)
         expected = np.zeros(equations.tracks.size)
         expected[used] = np.linalg.solve(among[np.ix_(used, used)], equations.towards[used])
         told = expected @ equations.towards
