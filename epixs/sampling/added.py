@@ -10,8 +10,8 @@ import numpy as np
 from epixs.axis.axis import JointAxis
 from epixs.sampling.around import Target
 from epixs.sampling.batch import Batch
-from epixs.sampling.context import HELD_ENTRIES, ContextSampler, Mask
-from epixs.sampling.episodes import one_of, some
+from epixs.sampling.context import HELD_ENTRIES, ContextSampler, Mask, Numbers
+from epixs.sampling.episodes import some
 from epixs.sampling.panel import Panel
 from epixs.sampling.species import track_labels
 from epixs.sampling.unseen import LEFT_TO_SEE
@@ -113,11 +113,11 @@ class AddedTracks(ContextSampler):
             member = int(np.searchsorted(shared, assay)) % self.members
             yield member, track, self.hiding.target(self.at, track, lent=True)
 
-    def _track(self, at: int, member: int, generator: np.random.Generator) -> int:
-        """Draw a track that is not scored; half of them are of the assays whose factors are fitted."""
-        fitted = self.fitted.any() and generator.random() < FITTED_SHARE
-        among = self.fitted if fitted else ~self.scored
-        return one_of(np.flatnonzero(among if among.any() else self._seen[at][member]), generator)
+    def _to_draw(self, at: int, member: int) -> tuple[Numbers, Numbers, float]:
+        """List the tracks that are not scored, and those of the assays whose factors are fitted."""
+        tracks = np.flatnonzero(~self.scored)
+        tracks = tracks if tracks.size else super()._to_draw(at, member)[0]
+        return tracks, np.flatnonzero(self.fitted), FITTED_SHARE
 
 
 def assays_to_fit(axis: JointAxis, before: JointAxis) -> Mask:

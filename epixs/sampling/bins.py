@@ -1,4 +1,4 @@
-"""Draw the bins of a step, and read a track's values there."""
+"""Draw bins one by one, and read a track's values there."""
 
 from __future__ import annotations
 
@@ -9,14 +9,10 @@ import numpy as np
 import numpy.typing as npt
 
 from epixs.compendium.transform import STEPS_PER_UNIT
-from epixs.compiled import compiled
 from epixs.sampling.windows import Windows
 
 Ints = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float32]
-
-RUN_BINS, RUN_SPAN = 8, 256
-"""Number of bins drawn together, and of bins they are spread over: neighbours share fetches from memory."""
 
 
 class Places(NamedTuple):
@@ -31,26 +27,6 @@ def draw_bins(windows: Windows, count: int, generator: np.random.Generator) -> P
     drawn = np.sort(generator.integers(0, windows.n_bins, count))
     piece = windows.ends.searchsorted(drawn, side="right")
     return Places(piece, drawn - windows.ends[piece] + windows.high[piece])
-
-
-def draw_runs(windows: Windows, count: int, generator: np.random.Generator) -> Places:
-    """Draw requested bins of windows in groups of neighbours."""
-    places = Places(np.empty(count, np.int64), np.empty(count, np.int64))
-    drawn = np.sort(generator.integers(0, windows.n_bins, -(-count // RUN_BINS)))
-    _spread_runs(drawn, windows.ends, windows.low, windows.high, *places)
-    return places
-
-
-@compiled(nogil=False)
-def _spread_runs(drawn: Ints, ends: Ints, low: Ints, high: Ints, piece: Ints, offset: Ints) -> None:
-    """Fill in `RUN_BINS` bins of a piece from each drawn bin on, or up to the end of the requested ones."""
-    for i in range(piece.size):
-        bin = drawn[i // RUN_BINS]
-        piece[i] = np.searchsorted(ends, bin, side="right")
-        size = high[piece[i]] - low[piece[i]]
-        span = min(RUN_SPAN, size)
-        start = min(bin - (ends[piece[i]] - size), size - span) + low[piece[i]]
-        offset[i] = start + i % RUN_BINS * span // RUN_BINS
 
 
 def together(places: Sequence[Places]) -> Places:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import weakref
 from collections.abc import Iterator, Sequence
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -12,17 +13,19 @@ import numpy.typing as npt
 
 from epixs.axis.axis import JointAxis
 from epixs.errors import TrainingError
-from epixs.sampling.around import Reading, Target, leave_out, read_contexts, without
+from epixs.sampling.around import Reading, Target, read_contexts, without
+from epixs.sampling.augment import Drawn, Rules, draw_targets, pieces_of
 from epixs.sampling.batch import Batch, InputSpec
-from epixs.sampling.bins import draw_bins, draw_runs, read_values, together
+from epixs.sampling.bins import Places, draw_bins, read_values, together
 from epixs.sampling.calls import Calls, Closing
-from epixs.sampling.episodes import episodes_of, one_of, some
+from epixs.sampling.episodes import episodes_of, some
 from epixs.sampling.fill import HALO, RADII, SUMMARIES
 from epixs.sampling.kriging import BAND_RADII
 from epixs.sampling.order import species_shares
 from epixs.sampling.panel import Panel
 from epixs.sampling.scales import SMALLEST_SPREAD
 from epixs.sampling.species import (
+    Species,
     labels_of,
     load_species,
     read_tracks,
@@ -41,15 +44,15 @@ from epixs.sampling.windows import Windows
 
 Floats = npt.NDArray[np.float32]
 Ints = npt.NDArray[np.int32]
+Numbers = npt.NDArray[np.int64]
 Mask = npt.NDArray[np.bool_]
 
-OWN_DROPPED, BIOSAMPLES_DROPPED, GAIN = 0.3, 0.4, 0.2
-"""Shares of a target's own tracks and of other biosamples that training leaves out, and spread (in logs) of
-the factor by which it multiplies each track. Without these, a network learns its few tracks by heart."""
+GAIN = 0.2
+"""Spread (in logs) of the factor by which training multiplies each track around a target."""
 
-FOCUS_SHARE, FOCUS_EPISODES = 0.4, 0.9
+FOCUS_SHARE = 0.4
 """Share of the targets that are of assays in focus (those that zero-shot imputation is meant for), in species
-that have any, and share of these that are hidden from their species."""
+that have any."""
 
 ALONE_EPISODES = 0.1
 """Maximum share of hidden assays with one species, which needs them only once a model is extended."""
@@ -131,11 +134,6 @@ class ContextSampler(Closing):
         panels = [s.panel for s in self.species]
         self.hidden = hide_assays(panels, members, axis.assay_index(focus if held_share else []))
         self.held = hold_out_by_member(panels, members, held_share, seed, self._focus, self.hidden)
-        self._seen = [~held for held in self.held]
-        self._choices = [
-            [(np.flatnonzero(of_member), np.flatnonzero(of_member & focus)) for of_member in seen]
-            for seen, focus in zip(self._seen, self._focus, strict=True)
-        ]
         self.hiding = episodes_of(axis, self.species)
         self._own = max(s.reads.own.shape[1] for s in self.species)
         self._assays = max(s.reads.others.shape[1] for s in self.species)
@@ -193,12 +191,12 @@ class ContextSampler(Closing):
         with self._calls.one():
             generator = np.random.Generator(np.random.Philox(key=[self.seed, (epoch << 32) + step]))
             pool = self.stretches.of_epoch(epoch)
-            drawn = []
-            for row in range(self.targets):
-                member = row * self.members // self.targets
-                at = int(self._shares.searchsorted(generator.random(), side="right"))
-                target = self.species[at].target(self._track(at, member, generator), pool[at])
-                drawn.append((member, self._misread(target, self._seen[at][member], pool[at], generator)))
+            pieces = tuple(pieces_of(one) for one in pool)
+            every = draw_targets(self._rules, pieces, self._shares, self.targets, self.bins, generator)
+            drawn = [
+                (row * self.members // self.targets, self._reading(every, row, pool))
+                for row in range(self.targets)
+            ]
             batch = self._batch_of(drawn, pool)
             batch.position[:] = self._positions([one for _, one in drawn], pool, 1)
             weight = [self._weights[one.target.at][one.target.track] for _, one in drawn]
@@ -271,34 +269,43 @@ class ContextSampler(Closing):
             wanted += [(-1, target) for target in self.species[at].targets(*labels, windows)]
         return self._entries(wanted, min(count, HELD_ENTRIES), 0xE1)
 
-    def _track(self, at: int, member: int, generator: np.random.Generator) -> int:
-        """Draw a training track that a member sees; those of the assays in focus are drawn more often."""
-        seen, focus = self._choices[at][member]
-        in_focus = focus.size > 0 and generator.random() < FOCUS_SHARE
-        return one_of(focus if in_focus else seen, generator)
+    def _to_draw(self, at: int, member: int) -> tuple[Numbers, Numbers, float]:
+        """List the tracks that a member sees, those in focus, and the share of draws from these."""
+        seen = ~self.held[at][member]
+        return np.flatnonzero(seen), np.flatnonzero(seen & self._focus[at]), FOCUS_SHARE
 
-    def _misread(
-        self, target: Target, seen: Mask, windows: Windows, generator: np.random.Generator
-    ) -> Reading:
-        """Draw where to read for a training target, which tracks are left out, and factors for all tracks."""
-        species = self.species[target.at]
-        panel = species.panel
-        gain = np.exp(GAIN * generator.standard_normal(panel.mean.size)).astype(np.float32)
-        kept = generator.random(target.own.size) >= OWN_DROPPED
-        in_focus = self._focus[target.at][target.track]
-        hidden = self.episodes > 0 and generator.random() < (FOCUS_EPISODES if in_focus else self.episodes)
-        if hidden:
-            seen = seen & (panel.assay != target.assay)
-        left = generator.random(len(species.part.biosamples)) >= BIOSAMPLES_DROPPED
-        own, others = leave_out(target.own, target.others, seen, kept, left, panel.biosample)
-        like = self.hiding.like(target, hidden, generator)
+    @cached_property
+    def _rules(self) -> tuple[Rules, ...]:
+        """What each member draws of each species."""
+        return tuple(self._rules_of(one, member) for one in self.species for member in range(self.members))
+
+    def _rules_of(self, one: Species, member: int) -> Rules:
+        # Copies, because all must have arrays of the same types: views are other types.
+        own, others = np.array(one.reads.own), np.array(one.reads.others)
+        biosample, assay = np.array(one.panel.biosample), np.array(one.panel.assay)
+        tracks, preferred, share = self._to_draw(one.at, member)
+        first, lacking = self.hiding.lacking_known
+        return Rules(
+            tracks, preferred, share, ~self.held[one.at][member], self._focus[one.at],
+            own, others, biosample, assay, len(one.part.biosamples), float(self.episodes),
+            first, lacking, self.hiding.known, np.array(self.hiding.alike[:, one.at]),
+        )  # fmt: skip
+
+    def _reading(self, drawn: Drawn, row: int, pool: Sequence[Windows]) -> Reading:
+        """Return a target that was drawn, and how it is read."""
+        at, track = int(drawn.species[row]), int(drawn.track[row])
+        one = self.species[at]
+        target = one.target(track, pool[at])
         scale, equations = target.scale, target.equations
-        if hidden:
-            scale, equations = self.hiding.known_of_hidden(target, like, generator)
+        if drawn.hidden[row]:
+            scale = one.scales.without_assay[track]
+            equations = one.hidden_equations[track] if drawn.lent[row] else []
+        own, others = drawn.own[row, : target.own.size], drawn.others[row]
+        others = others[: target.others.shape[0], : target.others.shape[1]]
         target = dataclasses.replace(target, own=own, others=others, scale=scale, equations=equations)
-        places = draw_runs(windows, self.bins, generator)
-        within = self.hiding.within(like, windows, places, generator) if like != target.at else None
-        return Reading(target, places, gain, within)
+        gain = np.exp(GAIN * drawn.normal[row, : one.panel.mean.size]).astype(np.float32)
+        within = (drawn.first[row], drawn.length[row]) if drawn.like[row] != at else None
+        return Reading(target, Places(drawn.piece[row], drawn.offset[row]), gain, within)
 
     def _entries(self, wanted: list[tuple[int, Target]], count: int, salt: int) -> Batch:
         """Draw entries of some targets, at bins drawn for each, one bin per row."""

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from epixs.sampling.bins import RUN_BINS, RUN_SPAN, Places, draw_bins, draw_runs, read_values
+from epixs.sampling.bins import Places, draw_bins, read_values
 from epixs.sampling.windows import Windows
 
 LENGTH, LOW, HIGH = np.array([400, 30, 2000]), np.array([50, 0, 1000]), np.array([350, 30, 1003])
@@ -18,21 +18,6 @@ def some_windows(missing=False):
     mask = generator.random(sums.shape) < 0.2 if missing else None
     made = Windows(sums.astype(np.int32), mask, column[:-1], LENGTH, np.array([0, 400, 430]), LOW, HIGH)
     return made, steps, column[:-1]
-
-
-@pytest.mark.parametrize("count", [1, RUN_BINS, 50, 4000])
-def test_runs_are_those_of_plain_numpy(count):
-    windows = some_windows()[0]
-    drawn = np.sort(np.random.default_rng(2).integers(0, windows.n_bins, -(-count // RUN_BINS)))
-    requested = [(piece, bin) for piece in range(3) for bin in range(LOW[piece], HIGH[piece])]
-    expected = []
-    for number in drawn:
-        piece, bin = requested[number]
-        span = min(RUN_SPAN, HIGH[piece] - LOW[piece])
-        start = min(bin, HIGH[piece] - span)
-        expected += [(piece, start + k * span // RUN_BINS) for k in range(RUN_BINS)]
-    places = draw_runs(windows, count, np.random.default_rng(2))
-    assert list(zip(*places, strict=True)) == expected[:count]
 
 
 def test_drawn_bins_are_requested_ones_and_come_equally_often():
