@@ -301,7 +301,7 @@ class ContextSampler(Closing):
             scale = one.scales.without_assay[track]
             equations = one.hidden_equations[track] if drawn.lent[row] else []
         own, others = drawn.own[row, : target.own.size], drawn.others[row]
-        others = others[: target.others.shape[0], : target.others.shape[1]]
+        others = np.ascontiguousarray(others[: target.others.shape[0], : target.others.shape[1]])
         target = dataclasses.replace(target, own=own, others=others, scale=scale, equations=equations)
         gain = np.exp(GAIN * drawn.normal[row, : one.panel.mean.size]).astype(np.float32)
         within = (drawn.first[row], drawn.length[row]) if drawn.like[row] != at else None
