@@ -195,15 +195,9 @@ def _draw(
             out.lent[row] = one.lent[like] if lacking.size > 0 else generator.random() < LENT
         _draw_runs(there, generator, out.piece[row], out.offset[row])
         _limit(
-            there,
-            pieces[like],
-            like != at,
-            generator,
-            out.piece[row],
-            out.offset[row],
-            out.first[row],
-            out.length[row],
-        )
+            there, pieces[like], like != at, generator,
+            out.piece[row], out.offset[row], out.first[row], out.length[row],
+        )  # fmt: skip
 
 
 @compiled(nogil=False)

@@ -277,19 +277,24 @@ class ContextSampler(Closing):
     @cached_property
     def _rules(self) -> tuple[Rules, ...]:
         """What each member draws of each species."""
-        return tuple(self._rules_of(one, member) for one in self.species for member in range(self.members))
+        return tuple(rules for one in self.species for rules in self._rules_of(one))
 
-    def _rules_of(self, one: Species, member: int) -> Rules:
+    def _rules_of(self, one: Species) -> list[Rules]:
         # Copies, because all must have arrays of the same types: views are other types.
         own, others = np.array(one.reads.own), np.array(one.reads.others)
         biosample, assay = np.array(one.panel.biosample), np.array(one.panel.assay)
-        tracks, preferred, share = self._to_draw(one.at, member)
         first, lacking = self.hiding.lacking_known
-        return Rules(
-            tracks, preferred, share, ~self.held[one.at][member], self._focus[one.at],
-            own, others, biosample, assay, len(one.part.biosamples), float(self.episodes),
-            first, lacking, self.hiding.known, np.array(self.hiding.alike[:, one.at]),
-        )  # fmt: skip
+        alike, rules = np.array(self.hiding.alike[:, one.at]), []
+        for member in range(self.members):
+            tracks, preferred, share = self._to_draw(one.at, member)
+            rules.append(
+                Rules(
+                    tracks, preferred, share, ~self.held[one.at][member], self._focus[one.at],
+                    own, others, biosample, assay, len(one.part.biosamples), float(self.episodes),
+                    first, lacking, self.hiding.known, alike,
+                )
+            )  # fmt: skip
+        return rules
 
     def _reading(self, drawn: Drawn, row: int, pool: Sequence[Windows]) -> Reading:
         """Return a target that was drawn, and how it is read."""
@@ -301,7 +306,7 @@ class ContextSampler(Closing):
             scale = one.scales.without_assay[track]
             equations = one.hidden_equations[track] if drawn.lent[row] else []
         own, others = drawn.own[row, : target.own.size], drawn.others[row]
-        others = np.ascontiguousarray(others[: target.others.shape[0], : target.others.shape[1]])
+        others = others[: target.others.shape[0], : target.others.shape[1]]
         target = dataclasses.replace(target, own=own, others=others, scale=scale, equations=equations)
         gain = np.exp(GAIN * drawn.normal[row, : one.panel.mean.size]).astype(np.float32)
         within = (drawn.first[row], drawn.length[row]) if drawn.like[row] != at else None

@@ -15,7 +15,6 @@ from epixs.sampling.panel import hidden_equations
 from epixs.sampling.species import Species, alike
 
 Ints = npt.NDArray[np.int64]
-Floats = npt.NDArray[np.float32]
 
 
 @dataclasses.dataclass(frozen=True)

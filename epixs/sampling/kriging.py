@@ -78,7 +78,7 @@ def weights_of(bands: Sequence[Equations], own: Ints, others: Ints) -> tuple[Flo
     of_others = np.zeros((*others.shape, len(BAND_RADII)), np.float32)
     for band, one in enumerate(bands):
         solve(
-            one.tracks, one.among, one.towards, one.spread, one.expected, own, others.reshape(-1),
+            one.tracks, one.among, one.towards, one.spread, one.expected, own, others.ravel(),
             band, of_own, of_others.reshape(-1, len(BAND_RADII)),
         )  # fmt: skip
     return of_own, of_others
