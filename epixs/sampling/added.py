@@ -115,6 +115,8 @@ class AddedTracks(ContextSampler):
 
     def _to_draw(self, at: int, member: int) -> tuple[Numbers, Numbers, float]:
         """List the tracks that are not scored, and those of the assays whose factors are fitted."""
+        if at != self.at:
+            return super()._to_draw(at, member)
         tracks = np.flatnonzero(~self.scored)
         tracks = tracks if tracks.size else super()._to_draw(at, member)[0]
         return tracks, np.flatnonzero(self.fitted), FITTED_SHARE

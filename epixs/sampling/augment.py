@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -32,18 +33,28 @@ RUN_BINS, RUN_SPAN = 8, 256
 
 
 class Rules(NamedTuple):
-    """What one member draws of one species.
+    """What the members draw of all species. The tracks of a species follow those of the one before.
 
     Parameters
     ----------
-    tracks, preferred, share
-        Numbers of the tracks to draw from, and of some that are drawn from instead in a share of the draws.
+    start
+        First track of each species, and the number of all tracks, shape `(species + 1,)`.
+    drawn, preferred
+        Masks of the tracks that each member draws from, and of some that it draws from instead in a share of
+        the draws, shape `(member, track)`.
+    share
+        That share, shape `(member, species)`.
     seen, in_focus
-        Masks of the tracks that the member sees, and of those of assays in focus.
+        Masks of the tracks that each member sees, shape `(member, track)`, and of those of assays in focus.
     own, others
-        The tracks that are read for each track, as in `Reads`.
-    biosample, assay, n_biosamples
-        Labels of the tracks, and number of biosamples of the species.
+        The tracks that are read for each track, as in `Reads`, numbered within their species. The shapes are
+        those of the species that needs most; the rest is -1.
+    slots
+        Number of `own` slots of each species.
+    biosample, assay
+        Labels of the tracks.
+    n_biosamples
+        Number of biosamples of each species.
     episodes
         Share of the targets whose assay is hidden.
     first, lacking
@@ -51,19 +62,21 @@ class Rules(NamedTuple):
     known
         All species that have tracks.
     lent
-        Whether each species knows what this one's assays have in common, shape `(species,)`.
+        Whether a species knows what another's assays have in common, shape `(species, other)`.
     """
 
-    tracks: Ints
-    preferred: Ints
-    share: float
+    start: Ints
+    drawn: Mask
+    preferred: Mask
+    share: Doubles
     seen: Mask
     in_focus: Mask
     own: Tracks
     others: Tracks
+    slots: Ints
     biosample: Tracks
     assay: Tracks
-    n_biosamples: int
+    n_biosamples: Ints
     episodes: float
     first: Ints
     lacking: Ints
@@ -72,8 +85,12 @@ class Rules(NamedTuple):
 
 
 class Pieces(NamedTuple):
-    """The pieces of a species' windows, as in `Windows`, and their shares in its bins, added up."""
+    """The pieces of all species' windows, as in `Windows`, and their shares in its bins, added up.
 
+    Those of a species are `first[species]` to `first[species + 1]`.
+    """
+
+    first: Ints
     ends: Ints
     low: Ints
     high: Ints
@@ -81,12 +98,16 @@ class Pieces(NamedTuple):
     chance: Doubles
 
 
-def pieces_of(windows: Windows) -> Pieces:
-    """Return the pieces of windows. Without any, nothing may be drawn from them."""
-    chance = np.cumsum(windows.length / max(windows.length.sum(), 1))
-    # Copies, because all species must have arrays of the same types: views are other types.
-    ends, low, high, length = map(np.array, (windows.ends, windows.low, windows.high, windows.length))
-    return Pieces(ends, low, high, length, chance / chance[-1:])
+def pieces_of(pool: Sequence[Windows]) -> Pieces:
+    """Join the pieces of all species' windows. Without any, nothing may be drawn from a species."""
+
+    def joined(name: str) -> Ints:
+        return np.concatenate([getattr(one, name) for one in pool]).astype(np.int64)
+
+    first = np.cumsum([0, *(one.length.size for one in pool)])
+    chance = [np.cumsum(one.length / max(one.length.sum(), 1)) for one in pool]
+    shares = np.concatenate([one / one[-1:] for one in chance])
+    return Pieces(first, joined("ends"), joined("low"), joined("high"), joined("length"), shares)
 
 
 class Drawn(NamedTuple):
@@ -126,8 +147,8 @@ class Drawn(NamedTuple):
 
 
 def draw_targets(
-    rules: tuple[Rules, ...],
-    pieces: tuple[Pieces, ...],
+    rules: Rules,
+    pieces: Pieces,
     shares: Doubles,
     targets: int,
     bins: int,
@@ -135,23 +156,12 @@ def draw_targets(
 ) -> Drawn:
     """Draw targets, dealt out to the members in equal shares, in order.
 
-    Parameters
-    ----------
-    rules
-        Rules of each member in the first species, then in the second, and so on.
-    pieces
-        Pieces of each species.
-    shares
-        Share of each species in the targets, added up.
+    `shares` are those of the species in the targets, added up.
     """
-    n_own, n_tracks = (
-        max(sizes) for sizes in zip(*((r.own.shape[1], r.assay.size) for r in rules), strict=True)
-    )
-    others = np.max([one.others.shape[1:] for one in rules], axis=0)
-    n = targets
+    n, n_tracks = targets, int(np.diff(rules.start).max())
     drawn = Drawn(
-        np.empty(n, np.int64), np.empty(n, np.int64), np.full((n, n_own), -1, np.int32),
-        np.full((n, *others), -1, np.int32), np.zeros((n, n_tracks)), np.zeros(n, np.bool_),
+        np.empty(n, np.int64), np.empty(n, np.int64), np.empty((n, *rules.own.shape[1:]), np.int32),
+        np.empty((n, *rules.others.shape[1:]), np.int32), np.zeros((n, n_tracks)), np.zeros(n, np.bool_),
         np.empty(n, np.int64), np.zeros(n, np.bool_), *(np.empty((n, bins), np.int64) for _ in range(4)),
     )  # fmt: skip
     _draw(rules, pieces, shares, generator, drawn)
@@ -159,72 +169,71 @@ def draw_targets(
 
 
 @compiled(nogil=False)
-def _draw(
-    rules: tuple[Rules, ...],
-    pieces: tuple[Pieces, ...],
-    shares: Doubles,
-    generator: np.random.Generator,
-    out: Drawn,
-) -> None:
+def _draw(rules: Rules, pieces: Pieces, shares: Doubles, generator: np.random.Generator, out: Drawn) -> None:
     """Fill in the targets of a step."""
-    targets, members = out.species.size, len(rules) // len(pieces)
+    targets, members = out.species.size, rules.seen.shape[0]
     for row in range(targets):
-        at = np.searchsorted(shares, generator.random(), side="right")
-        one, there = rules[at * members + row * members // targets], pieces[at]
-        among = one.tracks
-        if one.preferred.size > 0 and generator.random() < one.share:
-            among = one.preferred
+        at, member = np.searchsorted(shares, generator.random(), side="right"), row * members // targets
+        here = slice(rules.start[at], rules.start[at + 1])
+        all_assays, biosample = rules.assay[here], rules.biosample[here]
+        among = np.flatnonzero(rules.drawn[member, here])
+        preferred = np.flatnonzero(rules.preferred[member, here])
+        if preferred.size > 0 and generator.random() < rules.share[member, at]:
+            among = preferred
         track = among[generator.integers(0, among.size)]
+        number, assay = rules.start[at] + track, all_assays[track]
         out.species[row], out.track[row] = at, track
-        out.normal[row, : one.assay.size] = generator.standard_normal(one.assay.size)
-        kept = generator.random(one.own.shape[1]) >= OWN_DROPPED
-        episodes = FOCUS_EPISODES if one.in_focus[track] else one.episodes
-        hidden = one.episodes > 0 and generator.random() < episodes
-        left = generator.random(one.n_biosamples) >= BIOSAMPLES_DROPPED
-        assay = one.assay[track]
-        seen = one.seen & ((one.assay != assay) | (not hidden))
-        own, others = leave_out(one.own[track], one.others[track], seen, kept, left, one.biosample)
-        out.own[row, : own.size] = own
-        out.others[row, : others.shape[0], : others.shape[1]] = others
-        lacking = one.lacking[one.first[assay] : one.first[assay + 1]]
-        species = lacking if hidden and lacking.size > 0 else one.known
+        out.normal[row, : biosample.size] = generator.standard_normal(biosample.size)
+        kept = generator.random(rules.slots[at]) >= OWN_DROPPED
+        episodes = FOCUS_EPISODES if rules.in_focus[number] else rules.episodes
+        hidden = rules.episodes > 0 and generator.random() < episodes
+        left = generator.random(rules.n_biosamples[at]) >= BIOSAMPLES_DROPPED
+        seen = rules.seen[member, here] & ((all_assays != assay) | (not hidden))
+        own, others = leave_out(rules.own[number], rules.others[number], seen, kept, left, biosample)
+        out.own[row], out.others[row] = own, others
+        lacking = rules.lacking[rules.first[assay] : rules.first[assay + 1]]
+        species = lacking if hidden and lacking.size > 0 else rules.known
         like = species[generator.integers(0, species.size)]
         out.hidden[row], out.like[row] = hidden, like
         if hidden:
             # If no species lacks the assay, chance decides: which species will, nobody knows.
-            out.lent[row] = one.lent[like] if lacking.size > 0 else generator.random() < LENT
-        _draw_runs(there, generator, out.piece[row], out.offset[row])
+            out.lent[row] = rules.lent[like, at] if lacking.size > 0 else generator.random() < LENT
+        _draw_runs(pieces, at, generator, out.piece[row], out.offset[row])
         _limit(
-            there, pieces[like], like != at, generator,
+            pieces, at, like, generator,
             out.piece[row], out.offset[row], out.first[row], out.length[row],
         )  # fmt: skip
 
 
 @compiled(nogil=False)
-def _draw_runs(there: Pieces, generator: np.random.Generator, piece: Ints, offset: Ints) -> None:
+def _draw_runs(pieces: Pieces, at: int, generator: np.random.Generator, piece: Ints, offset: Ints) -> None:
     """Draw groups of `RUN_BINS` bins, each from a drawn bin on, or up to the last requested one."""
-    drawn = np.sort(generator.integers(0, there.ends[-1], -(-piece.size // RUN_BINS)))
+    here = slice(pieces.first[at], pieces.first[at + 1])
+    ends, low, high = pieces.ends[here], pieces.low[here], pieces.high[here]
+    drawn = np.sort(generator.integers(0, ends[-1], -(-piece.size // RUN_BINS)))
     for i in range(piece.size):
         bin = drawn[i // RUN_BINS]
-        at = np.searchsorted(there.ends, bin, side="right")
-        size = there.high[at] - there.low[at]
+        one = np.searchsorted(ends, bin, side="right")
+        size = high[one] - low[one]
         span = min(RUN_SPAN, size)
-        start = min(bin - (there.ends[at] - size), size - span) + there.low[at]
-        piece[i], offset[i] = at, start + i % RUN_BINS * span // RUN_BINS
+        start = min(bin - (ends[one] - size), size - span) + low[one]
+        piece[i], offset[i] = one, start + i % RUN_BINS * span // RUN_BINS
 
 
 @compiled(nogil=False)
 def _limit(
-    there: Pieces, like: Pieces, limited: bool, generator: np.random.Generator, piece: Ints, offset: Ints,
+    pieces: Pieces, at: int, like: int, generator: np.random.Generator, piece: Ints, offset: Ints,
     first: Ints, length: Ints,
 ) -> None:  # fmt: skip
     """Fill in the bins that are read around each bin: all of its piece, or as many as of another species."""
     for i in range(piece.size):
-        first[i], length[i] = 0, there.length[piece[i]]
-    if limited:
+        first[i], length[i] = 0, pieces.length[pieces.first[at] + piece[i]]
+    if like != at:
+        other = slice(pieces.first[like], pieces.first[like + 1])
+        lengths, chance = pieces.length[other], pieces.chance[other]
         regions, before = generator.random(piece.size), generator.random(piece.size)
         for i in range(piece.size):
-            drawn = like.length[np.searchsorted(like.chance, regions[i], side="right")]
+            drawn = lengths[np.searchsorted(chance, regions[i], side="right")]
             whole = length[i]
             length[i] = min(drawn, whole)
             first[i] = min(max(offset[i] - np.int64(before[i] * length[i]), 0), whole - length[i])

@@ -14,7 +14,7 @@ import numpy.typing as npt
 from epixs.axis.axis import JointAxis
 from epixs.errors import TrainingError
 from epixs.sampling.around import Reading, Target, read_contexts, without
-from epixs.sampling.augment import Drawn, Rules, draw_targets, pieces_of
+from epixs.sampling.augment import Drawn, Pieces, Rules, draw_targets, pieces_of
 from epixs.sampling.batch import Batch, InputSpec
 from epixs.sampling.bins import Places, draw_bins, read_values, together
 from epixs.sampling.calls import Calls, Closing
@@ -25,7 +25,6 @@ from epixs.sampling.order import species_shares
 from epixs.sampling.panel import Panel
 from epixs.sampling.scales import SMALLEST_SPREAD
 from epixs.sampling.species import (
-    Species,
     labels_of,
     load_species,
     read_tracks,
@@ -120,6 +119,7 @@ class ContextSampler(Closing):
         self._memory = None if whole else memory_bytes
         self.stretches = Stretches(self._read_pool, changing=not whole)
         self.species = load_species(axis, self.stretches.first, known)
+        self._joined = self.stretches.first, pieces_of(self.stretches.first)
         self.episodes = episodes if len(axis.parts) > 1 else min(episodes, ALONE_EPISODES)
         sizes = signal_sizes(axis).astype(np.float64)
         names = [s.part.species for s, size in zip(self.species, sizes, strict=True) if size]
@@ -191,8 +191,9 @@ class ContextSampler(Closing):
         with self._calls.one():
             generator = np.random.Generator(np.random.Philox(key=[self.seed, (epoch << 32) + step]))
             pool = self.stretches.of_epoch(epoch)
-            pieces = tuple(pieces_of(one) for one in pool)
-            every = draw_targets(self._rules, pieces, self._shares, self.targets, self.bins, generator)
+            every = draw_targets(
+                self._rules, self._pieces(pool), self._shares, self.targets, self.bins, generator
+            )
             drawn = [
                 (row * self.members // self.targets, self._reading(every, row, pool))
                 for row in range(self.targets)
@@ -275,26 +276,40 @@ class ContextSampler(Closing):
         return np.flatnonzero(seen), np.flatnonzero(seen & self._focus[at]), FOCUS_SHARE
 
     @cached_property
-    def _rules(self) -> tuple[Rules, ...]:
+    def _rules(self) -> Rules:
         """What each member draws of each species."""
-        return tuple(rules for one in self.species for rules in self._rules_of(one))
-
-    def _rules_of(self, one: Species) -> list[Rules]:
-        # Copies, because all must have arrays of the same types: views are other types.
-        own, others = np.array(one.reads.own), np.array(one.reads.others)
-        biosample, assay = np.array(one.panel.biosample), np.array(one.panel.assay)
+        panels, reads = [one.panel for one in self.species], [one.reads for one in self.species]
+        start = np.cumsum([0, *(panel.assay.size for panel in panels)])
+        seen, drawn, preferred = np.zeros((3, self.members, start[-1]), np.bool_)
+        share = np.zeros((self.members, len(panels)))
+        own = np.full((start[-1], max(one.own.shape[1] for one in reads)), -1, np.int32)
+        most = np.max([one.others.shape[1:] for one in reads], axis=0)
+        others = np.full((start[-1], *most), -1, np.int32)
+        for at, one in enumerate(reads):
+            here = slice(start[at], start[at + 1])
+            own[here, : one.own.shape[1]] = one.own
+            others[here, : one.others.shape[1], : one.others.shape[2]] = one.others
+            for member in range(self.members):
+                seen[member, here] = ~self.held[at][member]
+                tracks, instead, share[member, at] = self._to_draw(at, member)
+                drawn[member, start[at] + tracks] = preferred[member, start[at] + instead] = True
         first, lacking = self.hiding.lacking_known
-        alike, rules = np.array(self.hiding.alike[:, one.at]), []
-        for member in range(self.members):
-            tracks, preferred, share = self._to_draw(one.at, member)
-            rules.append(
-                Rules(
-                    tracks, preferred, share, ~self.held[one.at][member], self._focus[one.at],
-                    own, others, biosample, assay, len(one.part.biosamples), float(self.episodes),
-                    first, lacking, self.hiding.known, alike,
-                )
-            )  # fmt: skip
-        return rules
+        return Rules(
+            start, drawn, preferred, share, seen, np.concatenate(self._focus), own, others,
+            np.array([one.own.shape[1] for one in reads]),
+            np.concatenate([panel.biosample for panel in panels]),
+            np.concatenate([panel.assay for panel in panels]),
+            np.array([len(one.part.biosamples) for one in self.species]), float(self.episodes),
+            first, lacking, self.hiding.known, np.array(self.hiding.alike),
+        )  # fmt: skip
+
+    def _pieces(self, pool: list[Windows]) -> Pieces:
+        """Return the pieces of a pool, which are joined once for all its steps."""
+        held, pieces = self._joined
+        if held is not pool:
+            pieces = pieces_of(pool)
+            self._joined = pool, pieces
+        return pieces
 
     def _reading(self, drawn: Drawn, row: int, pool: Sequence[Windows]) -> Reading:
         """Return a target that was drawn, and how it is read."""

@@ -92,7 +92,7 @@ def test_targets_are_drawn_as_by_plain_numpy(regions, focus, bins, tmp_path):
             write_store(tmp_path / "2.zarr", values, labels=labels, regions=regions, species="human")
         )
     with ContextSampler(joint_axis(stores), members=3, targets=60, bins=bins, focus=focus) as made:
-        pieces = tuple(pieces_of(one.windows) for one in made.species)
+        pieces = pieces_of([one.windows for one in made.species])
         drawn = draw_targets(
             made._rules, pieces, made._shares, 60, bins, np.random.Generator(np.random.Philox(7))
         )
