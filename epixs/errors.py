@@ -53,6 +53,11 @@ def _sentence(text: str) -> str:
     return text[0].upper() + text[1:] if word.isalpha() else text
 
 
+def counted(number: int, noun: str) -> str:
+    """Write a number and its noun, in the plural except for 1: `1 experiment`."""
+    return f"{number:,} {noun}{'s' * (number != 1)}"
+
+
 def a_few(texts: Sequence[str], most: int = 3) -> str:
     """List the first of some texts, and the number of the others.
 

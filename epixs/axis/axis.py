@@ -13,7 +13,7 @@ import pandas as pd
 from epixs.axis.aliases import Alias
 from epixs.catalog.pairs import Pair, why_unknown
 from epixs.compendium.picture import page, pairs_svg
-from epixs.errors import AxisError, closest
+from epixs.errors import AxisError, closest, counted
 from epixs.genome.regions import Regions
 
 MEDIUM_BINS = 10
@@ -330,7 +330,7 @@ class JointAxis:
         unknown = [pair for pair in pairs if pair not in known]
         if unknown:
             raise AxisError(
-                f"{len(unknown)} excluded pair(s) are no experiment of these compendia",
+                f"no experiment of these compendia: {counted(len(unknown), 'excluded pair')}",
                 got="; ".join(f"{' / '.join(pair)}: {self._why_unknown(pair)}" for pair in unknown[:3]),
                 expected="species, biosample and assay of an observed experiment",
                 next_step="list the experiments with `epixs info STORE`",

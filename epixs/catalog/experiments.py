@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 import pandas as pd
 
 from epixs.catalog.tsv import read_tsv
-from epixs.errors import CatalogError, RegionError
+from epixs.errors import CatalogError, RegionError, counted
 from epixs.genome.assembly import Assembly, find_assembly, reference_folder
 from epixs.storage.files import write_new
 from epixs.storage.location import is_url
@@ -218,7 +218,9 @@ def _raise_problems(path: Path, problems: list[str]) -> None:
         listed = "\n  ".join(problems[:PROBLEMS_SHOWN])
         more = len(problems) - PROBLEMS_SHOWN
         rest = f"\n  and {more} more" if more > 0 else ""
-        raise CatalogError(f"{path}: {len(problems)} problem(s)\n  {listed}{rest}\nCorrect these rows")
+        raise CatalogError(
+            f"{path}: {counted(len(problems), 'problem')}\n  {listed}{rest}\nCorrect these rows"
+        )
 
 
 def core_experiments(table: pd.DataFrame, minimum: int = CORE_MINIMUM) -> pd.DataFrame:

@@ -13,7 +13,6 @@ from epixs.cli.options import AsJson, DryRun, Quiet, Scheduler, SplitBy, Workers
 from epixs.cli.terminal import (
     bytes_text,
     check_present,
-    counted,
     counting,
     listed,
     print_json,
@@ -24,6 +23,7 @@ from epixs.cli.terminal import (
     show_table,
     start_tensorflow,
 )
+from epixs.errors import counted
 
 
 def split(

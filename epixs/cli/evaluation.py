@@ -22,7 +22,6 @@ from epixs.cli.options import (
 from epixs.cli.terminal import (
     NO_TEST,
     check_present,
-    counted,
     plain,
     print_json,
     progress_bar,
@@ -31,6 +30,7 @@ from epixs.cli.terminal import (
     show_table,
     start_tensorflow,
 )
+from epixs.errors import counted
 
 
 def evaluate(

@@ -13,7 +13,6 @@ from epixs.cli.options import AsJson, Factors, Quiet, Scheduler, Workers
 from epixs.cli.terminal import (
     bytes_text,
     check_present,
-    counted,
     counting,
     print_json,
     progress_bar,
@@ -22,6 +21,7 @@ from epixs.cli.terminal import (
     say,
     start_tensorflow,
 )
+from epixs.errors import counted
 
 
 def export(

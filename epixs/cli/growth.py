@@ -28,7 +28,6 @@ from epixs.cli.options import (
 from epixs.cli.terminal import (
     bytes_text,
     check_present,
-    counted,
     counting,
     listed,
     on_interrupt,
@@ -49,6 +48,7 @@ from epixs.cli.training_shown import (
     with_progress,
     with_units,
 )
+from epixs.errors import counted
 
 
 def extend(
@@ -129,7 +129,7 @@ def extend(
                 force=force,
             )
         )
-    verdicts = say_how_it_ended(out, done, plan.axis, plan.species)
+    verdicts = say_how_it_ended(out, done, plan.axis)
     if json:
         new = {"new_species": plan.new_species, "new_biosamples": plan.biosamples, "new_assays": plan.assays}
         print_json({"model": out, **new, **with_units(done), "verdicts": verdicts})

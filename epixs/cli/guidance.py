@@ -98,7 +98,7 @@ def plan(
         _rows(found.curve),
     )
     show_table(
-        "experiments to perform next",
+        "experiments to perform next (gain: rise of the sum of correlations, over all tracks)",
         ["biosample", "assay", "expected if imputed", "gain"],
         _rows(found.next.head(MOST_SHOWN)),
     )

@@ -21,7 +21,6 @@ from epixs.cli.terminal import (
     NO_TEST,
     bytes_text,
     check_present,
-    counted,
     counting,
     listed,
     print_json,
@@ -30,6 +29,7 @@ from epixs.cli.terminal import (
     say,
     start_tensorflow,
 )
+from epixs.errors import counted
 
 WORDS = {
     "zero-shot": "zero-shot (an assay without any training experiment in {})",

@@ -14,7 +14,6 @@ from epixs.cli.terminal import (
     EXIT_ROWS_FAILED,
     bytes_text,
     check_present,
-    counted,
     counting,
     err,
     fail_rows,
@@ -26,6 +25,7 @@ from epixs.cli.terminal import (
     show_table,
     waiting,
 )
+from epixs.errors import counted
 
 GENOME = "genome"
 """Value of --regions for a whole genome, as in `epixs.genome.bed`, which is slow to import."""

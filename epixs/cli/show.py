@@ -10,13 +10,13 @@ from epixs.cli.options import AnyPath, AsJson, Quiet
 from epixs.cli.terminal import (
     EXIT_ROWS_FAILED,
     check_present,
-    counted,
     fail_rows,
     print_json,
     remark,
     say,
     show_table,
 )
+from epixs.errors import counted
 
 MOST_NOTED = 12
 

@@ -11,7 +11,6 @@ from epixs.cli.options import AsJson, Backend, Quiet, Scheduler, Workers
 from epixs.cli.terminal import (
     EXIT_ROWS_FAILED,
     check_present,
-    counted,
     counting,
     fail,
     print_json,
@@ -20,6 +19,7 @@ from epixs.cli.terminal import (
     say,
     show_table,
 )
+from epixs.errors import counted
 
 
 def remove(
@@ -105,7 +105,7 @@ def verify(
         say(f"{store}: every tile is as it was written")
         return
     fail(
-        f"{len(faults)} tile(s) are not as they should be. "
+        f"not as it should be: {counted(len(faults), 'tile')}. "
         + (
             "Run the command that wrote the store again: it writes them anew"
             if repair

@@ -353,11 +353,6 @@ NO_TEST = "how well it does there says nothing of tracks that nobody measured"
 """What is said of tracks that a model was trained on."""
 
 
-def counted(number: int, noun: str) -> str:
-    """Write a number and its noun, in the plural except for 1: `1 experiment`."""
-    return f"{number:,} {noun}{'s' * (number != 1)}"
-
-
 def listed(names: Sequence[str], most: int = 5) -> str:
     """List the first few of some names: `a, b, ...`."""
     return ", ".join(names[:most]) + (", ..." if len(names) > most else "")

@@ -11,7 +11,6 @@ from rich.progress import TextColumn
 
 from epixs.cli.terminal import (
     bytes_text,
-    counted,
     listed,
     progress_bar,
     remark,
@@ -19,6 +18,7 @@ from epixs.cli.terminal import (
     seconds_text,
     show_table,
 )
+from epixs.errors import counted
 
 ASSAYS_SHOWN = 20
 """Maximum number of assays in the table of errors: those furthest behind average activity."""
@@ -156,8 +156,10 @@ def remark_on_names(axis: Any) -> None:
 
 
 def show_probe(probe: Any) -> None:
-    """Say how long the run will take, estimated from a few steps."""
+    """Say how long the run will take, estimated from a few steps; nothing if it takes no time."""
     whole = probe.seconds_per_epoch * probe.epochs
+    if whole < 1.0:  # networks that are extended read new tracks as they are
+        return
     epochs = counted(probe.epochs, "epoch")
     if probe.epochs < probe.wanted_epochs:
         epochs += f" (of {probe.wanted_epochs:,} that would be planned without --max-minutes)"
@@ -208,15 +210,12 @@ def what_training_left(out: Path) -> str:
     return f"nothing was saved in {out}; run the same command again"
 
 
-def say_how_it_ended(out: Path, done: dict[str, Any], axis: Any, grown: str | None = None) -> list[Any]:
-    """Show errors beside the baselines, worst assays first. The last lines must be clear by themselves.
-
-    Of an extension, nothing is said of other species than the one that has `grown`.
-    """
+def say_how_it_ended(out: Path, done: dict[str, Any], axis: Any) -> list[Any]:
+    """Show errors beside the baselines, worst assays first. The last lines must be clear by themselves."""
     from epixs.training.verdict import verdicts_on
 
     if "had_ended" in done:
-        verdicts = [one for one in verdicts_on(done["errors"]) if grown in (None, one.species)]
+        verdicts = verdicts_on(done["errors"])
         best = f"epoch {done['best_epoch']} of {done['epochs']} is kept" if done["epochs"] else "no history"
         say(
             "; ".join(
@@ -245,6 +244,12 @@ def say_how_it_ended(out: Path, done: dict[str, Any], axis: Any, grown: str | No
             say(f"and {counted(hidden, 'assay')} more: history.csv has all of them")
     everywhere = {assay for part in axis.parts for assay in part.training["assay"]}
     for part in axis.parts:
+        scored = {error.assay for error in errors if error.species == part.species}
+        unscored = sorted({part.store_name(name) for name in part.training["assay"]} - scored)
+        if unscored and len(scored) > 1:
+            remark(
+                f"not in this table, as no track of them in {part.species} was held out: {listed(unscored)}"
+            )
         lacking = sorted(part.store_name(name) for name in everywhere - set(part.training["assay"]))
         if lacking and len(part.training):
             remark(
@@ -270,7 +275,7 @@ def say_how_it_ended(out: Path, done: dict[str, Any], axis: Any, grown: str | No
     best = f"{'last' if done['keeps_last'] else 'best'} held-out MSE {done['held_out_mse']:.5f}"
     if tracks:
         best += f", {done['held_out_tracks_mse']:.5f} on whole tracks,"
-    verdicts = [one for one in verdicts_on(errors) if grown in (None, one.species)]
+    verdicts = verdicts_on(errors)
     short = ", ".join(f"{verdict.species}: {verdict.judgement}" for verdict in verdicts)
     say(f"{out}: {best} in epoch {done['best_epoch']} of {done['epochs']}; {short}")
     for verdict in verdicts:

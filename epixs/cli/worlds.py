@@ -8,7 +8,8 @@ from typing import Annotated
 import typer
 
 from epixs.cli.options import Quiet, Size, WorldFolder, WorldSeed, WorldSize
-from epixs.cli.terminal import counted, counting, on_interrupt, out, progress_bar, say, start_tensorflow
+from epixs.cli.terminal import counting, on_interrupt, out, progress_bar, say, start_tensorflow
+from epixs.errors import counted
 
 
 def simulate(

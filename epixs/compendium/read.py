@@ -33,7 +33,7 @@ from epixs.compendium.schema import (
     Variable,
 )
 from epixs.declared import checked
-from epixs.errors import StoreError
+from epixs.errors import StoreError, counted
 from epixs.genome.regions import MAX_BINS, Regions
 from epixs.storage.store import LEDGER_PATH, Store, open_store, read_json, reading
 from epixs.storage.tiling import Layout, Tile
@@ -233,7 +233,7 @@ def _check_bins(store: Store, dataset: xr.Dataset) -> None:
         raise StoreError(
             f"{store} does not hold the bins of its regions",
             got=wrong,
-            expected=f"the {regions.n_bins:,} bins of {len(regions)} region(s), in order",
+            expected=f"the {regions.n_bins:,} bins of {counted(len(regions), 'region')}, in order",
             next_step="a saved selection of a store can be read with xarray alone; for a store of some "
             "regions, `epixs ingest --regions`",
         )

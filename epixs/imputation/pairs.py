@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from epixs.axis.axis import JointAxis, SpeciesAxis
 from epixs.catalog.pairs import Pair, why_unknown
 from epixs.compendium.read import open_compendium
-from epixs.errors import AxisError, a_few, closest
+from epixs.errors import AxisError, a_few, closest, counted
 from epixs.factors.store import FactorStore
 from epixs.models.kinds import require_genome_factors
 
@@ -92,7 +92,7 @@ def choose_pairs(
     if unknown:
         part = axis.part(species)
         raise AxisError(
-            f"{len(unknown)} pair(s) cannot be imputed: no training experiment of their biosample or assay",
+            f"{counted(len(unknown), 'pair')} cannot be imputed: biosample or assay had no part in training",
             got=a_few([f"{' / '.join(pair)}: {_why_not(axis, part, *pair[1:])}" for pair in unknown]),
             expected="a biosample and an assay that training saw",
         )

@@ -14,7 +14,7 @@ from epixs.compendium.create import grow_store
 from epixs.compendium.plan import LABELS, Plan
 from epixs.compendium.read import experiments_of, open_compendium, read_attributes, stored_plan
 from epixs.compendium.schema import REMOVED
-from epixs.errors import StoreError
+from epixs.errors import StoreError, counted
 from epixs.genome.assembly import Assembly
 from epixs.genome.regions import Regions
 from epixs.ingestion.cost import unreadable_sources
@@ -110,7 +110,7 @@ def _refuse_half_rows(store: Store, now: Plan, plan: Plan, assembly: Assembly) -
     if reasons:
         accession, reason = next(iter(reasons.items()))
         raise StoreError(
-            f"{len(reasons)} experiment(s) of {store} cannot be read over the regions to add",
+            f"{counted(len(reasons), 'experiment')} of {store} cannot be read over the regions to add",
             got=f"{accession}: {reason}",
             expected="files that cover the added chromosomes, in their old places",
             next_step="bring the files back, leave those regions out, or `epixs remove` these experiments "
@@ -122,7 +122,7 @@ def lost_sources(store: Store, gone: Sequence[str]) -> StoreError:
     """Make the error for rows that a store holds and whose sources are gone."""
     names = list(dict.fromkeys(gone))
     return StoreError(
-        f"{len(names)} source(s) of rows that {store} already holds are gone",
+        f"gone: {counted(len(names), 'source')} of rows that {store} already holds",
         got=", ".join(names[:3]),
         expected="the files the rows were read from",
         next_step="bring them back (is a disk not mounted?), or ingest the others into another store",

@@ -34,6 +34,7 @@ BLOCK_BINS = 1 << 14
 LABEL_INPUTS = ("position", "biosample", "assay")
 CONTEXT_INPUTS = (
     "own", "own_assay", "others", "others_assay", "base", "target", "scale", "share", "linear", "member",
+    "named",
 )  # fmt: skip
 """Inputs in the batches of the two samplers."""
 

@@ -16,14 +16,14 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-from epixs.sampling.scales import Effects, fit_species, numbers_of
+from epixs.sampling.scales import Fitted, fit_species, numbers_of
 
 Floats = npt.NDArray[np.float32]
 Doubles = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int32]
 
-RIDGE = (1.0, 0.5)
-"""Pull of biosample and assay effects towards 0, in tracks."""
+USUAL_AGREEMENT = (1.0, 0.5)
+"""Expected strength of the pull of biosample and assay effects towards 0, in tracks."""
 
 FALL = 0.6
 """Part of the agreement, on Fisher's scale, that is left of an assay in a species where it was never seen."""
@@ -71,7 +71,7 @@ def fit_agreement(
     labels: Sequence[tuple[Ints, Ints]],
     n_biosamples: Sequence[int],
     classes: Ints,
-) -> list[tuple[Effects, Doubles, Doubles]]:
+) -> list[Fitted]:
     """Fit the agreement of all species' tracks.
 
     Parameters
@@ -90,14 +90,14 @@ def fit_agreement(
     """
     known = [np.isfinite(values) for values in agreement]
     fits = fit_species(
-        [values[mask].astype(np.float64) for values, mask in zip(agreement, known, strict=True)],
+        [values[None, mask].astype(np.float64) for values, mask in zip(agreement, known, strict=True)],
         [(biosample[mask], assay[mask]) for (biosample, assay), mask in zip(labels, known, strict=True)],
         n_biosamples,
-        RIDGE,
+        (USUAL_AGREEMENT,),
         classes,
     )
     spread_out = []
-    for (effects, *parts), mask in zip(fits, known, strict=True):
+    for [(effects, *parts)], mask in zip(fits, known, strict=True):
         without_track, without_assay = (np.full(mask.size, np.nan) for _ in range(2))
         without_track[mask], without_assay[mask] = parts
         spread_out.append((effects, without_track, without_assay))
@@ -105,7 +105,7 @@ def fit_agreement(
 
 
 def expected_pearson(
-    fit: tuple[Effects, Doubles, Doubles],
+    fit: Fitted,
     hidden: npt.NDArray[np.floating],
     biosample: Ints,
     assay: Ints,

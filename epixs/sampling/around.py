@@ -39,6 +39,8 @@ class Target:
         Expected mean and spread, arcsinh units.
     equations
         Equations for the weights of the tracks in the sums that predict the target's bands, if any.
+    named
+        Whether its assay is named to the network, or it has only the assay's other tracks to go by.
     windows, track
         Windows that hold its values, and its row in them; None if it was not measured.
     share, linear
@@ -53,6 +55,7 @@ class Target:
     weight: Floats
     scale: Floats
     equations: Sequence[Equations] = ()
+    named: bool = True
     windows: Windows | None = None
     track: int = -1
     share: float = 1.0
@@ -127,9 +130,13 @@ def read_context(panel: Panel, windows: Windows, reading: Reading) -> tuple[Floa
 
 def targets_of(
     panel: Panel, scales: Scales, bands: Sequence[Correlations], at: int, biosample: Ints, assay: Ints,
-    windows: Windows | None = None,
+    alone: Mask, windows: Windows | None = None,
 ) -> list[Target]:  # fmt: skip
-    """Make targets of pairs, training tracks or not; no track is ever read for itself."""
+    """Make targets of pairs, training tracks or not; no track is ever read for itself.
+
+    Assays that are `alone` (`sampling.panel.alone_in`) are not named, but where they are absent.
+    """
+    named = ~alone[assay] | ~np.isin(assay, panel.assay)
     reads, scale = (
         reads_of(panel, biosample, assay),
         scales.of_all(biosample, assay, (panel.biosample, panel.assay)),
@@ -138,7 +145,7 @@ def targets_of(
         Target(
             at, int(biosample[n]), int(assay[n]), reads.own[n], reads.others[n], reads.weight[n], scale[n],
             equations_of(bands, int(biosample[n]), int(assay[n]), reads.own[n], reads.others[n]),
-            windows, n,
+            bool(named[n]), windows, n,
         )
         for n in range(biosample.size)
     ]  # fmt: skip

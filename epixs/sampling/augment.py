@@ -24,6 +24,10 @@ learns its few tracks by heart."""
 FOCUS_EPISODES = 0.9
 """Share of the targets of assays in focus (those that zero-shot imputation is meant for) that are hidden."""
 
+UNNAMED = 0.1
+"""Share of the targets whose assay is not named to the network, which has only its other tracks to go by: so
+it learns to impute assays with too few tracks to learn factors from."""
+
 LENT = 0.5
 """Share of the hidden targets for which something is known of what their assay has in common with others, if
 every species has the assay."""
@@ -44,8 +48,9 @@ class Rules(NamedTuple):
         the draws, shape `(member, track)`.
     share
         That share, shape `(member, species)`.
-    seen, in_focus
-        Masks of the tracks that each member sees, shape `(member, track)`, and of those of assays in focus.
+    seen, in_focus, beside
+        Masks of the tracks that each member sees, shape `(member, track)`, of those of assays in focus, and
+        of those that have another track of their assay beside them.
     own, others
         The tracks that are read for each track, as in `Reads`, numbered within their species. The shapes are
         those of the species that needs most; the rest is -1.
@@ -71,6 +76,7 @@ class Rules(NamedTuple):
     share: Doubles
     seen: Mask
     in_focus: Mask
+    beside: Mask
     own: Tracks
     others: Tracks
     slots: Ints
@@ -121,6 +127,8 @@ class Drawn(NamedTuple):
         The tracks that are read, as in `Reads`; those that are left out are -1.
     normal
         A normal number for each track of the species.
+    named
+        Whether its assay is named.
     hidden, like, lent
         Whether its assay is hidden from its species; as which species it is read, one that lacks the assay if
         it is hidden and there is one; and whether that one knows what the assay has in common with others.
@@ -137,6 +145,7 @@ class Drawn(NamedTuple):
     own: Tracks
     others: Tracks
     normal: Doubles
+    named: Mask
     hidden: Mask
     like: Ints
     lent: Mask
@@ -161,8 +170,9 @@ def draw_targets(
     n, n_tracks = targets, int(np.diff(rules.start).max())
     drawn = Drawn(
         np.empty(n, np.int64), np.empty(n, np.int64), np.empty((n, *rules.own.shape[1:]), np.int32),
-        np.empty((n, *rules.others.shape[1:]), np.int32), np.zeros((n, n_tracks)), np.zeros(n, np.bool_),
-        np.empty(n, np.int64), np.zeros(n, np.bool_), *(np.empty((n, bins), np.int64) for _ in range(4)),
+        np.empty((n, *rules.others.shape[1:]), np.int32), np.zeros((n, n_tracks)),
+        np.zeros(n, np.bool_), np.zeros(n, np.bool_), np.empty(n, np.int64), np.zeros(n, np.bool_),
+        *(np.empty((n, bins), np.int64) for _ in range(4)),
     )  # fmt: skip
     _draw(rules, pieces, shares, generator, drawn)
     return drawn
@@ -187,6 +197,7 @@ def _draw(rules: Rules, pieces: Pieces, shares: Doubles, generator: np.random.Ge
         kept = generator.random(rules.slots[at]) >= OWN_DROPPED
         episodes = FOCUS_EPISODES if rules.in_focus[number] else rules.episodes
         hidden = rules.episodes > 0 and generator.random() < episodes
+        named = hidden or not rules.beside[number] or generator.random() >= UNNAMED
         left = generator.random(rules.n_biosamples[at]) >= BIOSAMPLES_DROPPED
         seen = rules.seen[member, here] & ((all_assays != assay) | (not hidden))
         own, others = leave_out(rules.own[number], rules.others[number], seen, kept, left, biosample)
@@ -194,7 +205,7 @@ def _draw(rules: Rules, pieces: Pieces, shares: Doubles, generator: np.random.Ge
         lacking = rules.lacking[rules.first[assay] : rules.first[assay + 1]]
         species = lacking if hidden and lacking.size > 0 else rules.known
         like = species[generator.integers(0, species.size)]
-        out.hidden[row], out.like[row] = hidden, like
+        out.named[row], out.hidden[row], out.like[row] = named, hidden, like
         if hidden:
             # If no species lacks the assay, chance decides: which species will, nobody knows.
             out.lent[row] = rules.lent[like, at] if lacking.size > 0 else generator.random() < LENT

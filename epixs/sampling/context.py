@@ -166,6 +166,7 @@ class ContextSampler(Closing):
             "others_assay": InputSpec("int32", (None, self._assays)),
             "base": InputSpec("float32", (None, n, len(BAND_RADII))),
             "target": InputSpec("int32", (None,)),
+            "named": InputSpec("float32", (None,)),
             "scale": InputSpec("float32", (None, 2)),
             "share": InputSpec("float32", (None,)),
             "linear": InputSpec("float32", (None, self._own)),
@@ -294,8 +295,10 @@ class ContextSampler(Closing):
                 tracks, instead, share[member, at] = self._to_draw(at, member)
                 drawn[member, start[at] + tracks] = preferred[member, start[at] + instead] = True
         first, lacking = self.hiding.lacking_known
+        beside = [np.bincount(panel.assay)[panel.assay] > 1 for panel in panels]
         return Rules(
-            start, drawn, preferred, share, seen, np.concatenate(self._focus), own, others,
+            start, drawn, preferred, share, seen, np.concatenate(self._focus), np.concatenate(beside),
+            own, others,
             np.array([one.own.shape[1] for one in reads]),
             np.concatenate([panel.biosample for panel in panels]),
             np.concatenate([panel.assay for panel in panels]),
@@ -322,7 +325,9 @@ class ContextSampler(Closing):
             equations = one.hidden_equations[track] if drawn.lent[row] else []
         own, others = drawn.own[row, : target.own.size], drawn.others[row]
         others = others[: target.others.shape[0], : target.others.shape[1]]
-        target = dataclasses.replace(target, own=own, others=others, scale=scale, equations=equations)
+        target = dataclasses.replace(
+            target, own=own, others=others, scale=scale, equations=equations, named=bool(drawn.named[row])
+        )
         gain = np.exp(GAIN * drawn.normal[row, : one.panel.mean.size]).astype(np.float32)
         within = (drawn.first[row], drawn.length[row]) if drawn.like[row] != at else None
         return Reading(target, Places(drawn.piece[row], drawn.offset[row]), gain, within)
@@ -356,6 +361,7 @@ class ContextSampler(Closing):
         inputs = batch.inputs
         inputs["member"][:] = [member for member, _ in drawn]
         inputs["target"][:] = [target.assay for target in targets]
+        inputs["named"][:] = [target.named for target in targets]
         inputs["scale"][:] = [target.scale for target in targets]
         inputs["share"][:] = [target.share for target in targets]
         firsts = [self.species[target.at].first_biosample + target.biosample for target in targets]

@@ -34,7 +34,10 @@ LEAST_SPREAD = 0.02
 """Spread of a band, relative to that of its track, below which it is not used."""
 
 PULL = 1.0
-"""Strength of the pull of each correlation towards the mean of all, in pairs of tracks."""
+"""Strength of the pull of each correlation towards that of its assays, in pairs of tracks."""
+
+ASSAY_PULL = 10.0
+"""Strength of the pull of an assay's mean correlation with others towards the mean of all."""
 
 NOISE = 0.2
 """Variance of a track that is its own, relative to that which others can tell."""
@@ -180,7 +183,8 @@ class Correlations:
         # What the levels of the assays that two biosamples share add up to: a number, and usual levels.
         by_usual = (self.measured * (2 * PULL * share)) @ self.measured.T
         self.expected = (self.measured * (total * share)) @ self.measured.T, by_usual
-        self.all_assays = self.sums.assays.sum(axis=(1, 2))
+        self.with_others = self.sums.assays.sum(axis=2)
+        self.all_assays = self.with_others.sum(axis=1)
 
     def of(self, biosample: int, assay: int) -> OfAssay:
         """Return what this species tells of an assay without the track of a biosample."""
@@ -258,12 +262,19 @@ class Correlations:
         return np.asarray((total + PULL * usual) / (np.maximum(expected, 0.0) + PULL * usual))
 
     def _assays_with(self, assay: int, assays: Ints, here: OfAssay, known: OfAssay) -> Doubles:
-        """Return the mean correlations of some assays within a biosample, given what is known of one."""
+        """Return the mean correlations of some assays within a biosample, given what is known of one.
+
+        They are pulled towards what the mean correlations of both assays with all others let expect.
+        """
         total, count = self.all_assays - 2 * (self.sums.assays[:, assay] - here.assays).sum(axis=1)
         mean = total / max(count, 1.0)
+        of_each = self.with_others - self.sums.assays[:, assay] + known.assays
+        of_each[:, assay] = known.assays.sum(axis=1)
+        usual = ((of_each[0] + ASSAY_PULL * mean) / (of_each[1] + ASSAY_PULL))[assays]
+        expected = np.clip(usual[:, None] + usual - mean, -LEVELS[1], LEVELS[1])
         sums, at = self.sums.assays[:, assays[:, None], assays], np.searchsorted(assays, assay)
         sums[:, at] = sums[:, :, at] = known.assays[:, assays]
-        correlation = (sums[0] + PULL * mean) / (sums[1] + PULL)
+        correlation = (sums[0] + PULL * expected) / (sums[1] + PULL)
         np.fill_diagonal(correlation, 1.0)
         return np.asarray(correlation)
 

@@ -250,6 +250,12 @@ class Reads:
     weight: Floats
 
 
+def alone_in(panels: Sequence[Panel], n_assays: int) -> npt.NDArray[np.bool_]:
+    """Mark the assays that have no two tracks in any species: no target had another track of it beside it."""
+    counts = [np.bincount(panel.assay, minlength=n_assays) for panel in panels]
+    return np.asarray(np.max(counts, axis=0) < 2)
+
+
 def reads_of(panel: Panel, biosample: Ints, assay: Ints) -> Reads:
     """Choose the tracks that are read for pairs; a pair's own track is never chosen and has no influence.
 

@@ -2,19 +2,25 @@
 
 A track's mean and spread (arcsinh units) depend on its biosample and its assay: `log spread` is fitted as
 `intercept + biosample effect + assay effect`. Both effects are pulled towards 0 (ridge), so that a single
-track has limited influence. The mean, which may be negative, is fitted on a scale that is logarithmic away
-from 0. A biosample's effect is in part common to all assays, and in part to those of a class: strong ChIP-seq
-says little about methylation. An assay that a species lacks takes its effect from the
-other species: the more the effects of their common assays agree, the more of it.
+track has limited influence. How strongly follows from the tracks: fits with several strengths are averaged,
+each weighted by the probability of the tracks if effects vary as much as it assumes.
+
+The mean, which may be negative, is fitted on a scale that is logarithmic away from 0. A biosample's effect is
+in part common to all assays, and in part to those of a class: strong ChIP-seq says little about methylation.
+An assay that a species lacks takes its effect from the other species: the more the effects of their common
+assays agree, the more of it.
 """
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
+from scipy.linalg import solve_triangular
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int32]
@@ -23,8 +29,19 @@ SMALLEST_SPREAD = 1e-3
 LINEAR_MEAN = 1e-2
 """Mean up to which the scale of the fit of means is linear; it is logarithmic beyond."""
 
-MEAN_RIDGE, SPREAD_RIDGE = (3.0, 1.0), (0.3, 0.3)
-"""Strength, in tracks, of the pull of biosample and assay effects towards 0; stronger for means."""
+USUAL_MEAN, USUAL_SPREAD = (3.0, 1.0), (0.3, 0.3)
+"""Strength, in tracks, of the pull of biosample and assay effects towards 0 that is expected before any track
+is seen: the variance of tracks around the additive fit, relative to that of the effects. Means vary more."""
+
+STRENGTHS = (0.05, 0.3, 2.0, 12.0)
+"""Strengths that are tried, for biosamples and for assays."""
+
+STRENGTH_SPREAD = 1.0
+"""Spread (in logs) of what is expected of a strength."""
+
+LEAST_SQUARES = 1e-6
+"""Sum of squares, on the scale of the fit, that is added to that of the tracks: smaller differences between
+strengths mean nothing."""
 
 COMMON_SHARE = 0.25
 """Share of the variance of a biosample's effect that is common to all classes of assays."""
@@ -61,64 +78,127 @@ class Effects:
         return np.asarray(self.intercept + effect + self.assay[assay])
 
 
+Fitted = tuple[Effects, Floats, Floats]
+"""Effects, and what is expected of each track, had it, or had its whole assay, not been measured."""
+
+
 def fit_effects(
-    value: Floats,
+    values: Floats,
     biosample: Ints,
     assay: Ints,
     sizes: tuple[int, int],
-    ridge: tuple[float, float],
+    usual: Sequence[tuple[float, float]],
     prior: Floats | None = None,
     classes: Ints | None = None,
-) -> tuple[Effects, Floats, Floats]:
-    """Fit values by biosample and assay.
+) -> list[Fitted]:
+    """Fit several values of tracks, each by biosample and assay.
 
     Parameters
     ----------
-    value, biosample, assay
-        One entry per track; labels are numbers below `sizes`.
-    ridge
-        Strength of the pull of biosample effects towards 0 and of assay effects towards the prior.
+    values
+        Shape `(value, track)`.
+    biosample, assay
+        Labels of the tracks, numbers below `sizes`.
+    usual
+        For each value, the expected strength of the pull of biosample effects towards 0, and of assay effects
+        towards the prior.
     prior
-        Assay effects that are expected before any track is seen, shape `(assay,)`; 0 by default.
+        Assay effects that are expected before any track is seen, shape `(value, assay)`; 0 by default.
     classes
         Class number of each assay, shape `(assay,)`; by default all are of one class.
 
     Returns
     -------
-    The effects; the expected value of each track, had it not been measured; and the same, had its whole assay
-    not been measured.
+    The fit of each value. What is left out has no influence on the strengths either.
     """
-    prior = np.zeros(sizes[1]) if prior is None else prior
+    prior = np.zeros((len(values), sizes[1])) if prior is None else prior
     classes = np.zeros(sizes[1], np.int32) if classes is None else classes
     n_classes = int(classes.max(initial=0)) + 1
-    rows = np.arange(value.size)
     ends = 1 + np.cumsum([sizes[0], sizes[0] * n_classes, sizes[1]])
-    design = np.zeros((value.size, ends[-1]))
-    design[:, 0] = 1.0
-    design[rows, 1 + biosample] = 1.0
-    design[rows, ends[0] + biosample * n_classes + classes[assay]] = 1.0
-    design[rows, ends[1] + assay] = 1.0
-    pulls = [1e-6, ridge[0] / COMMON_SHARE, ridge[0] / (1 - COMMON_SHARE), ridge[1]]
-    pull = np.repeat(pulls, np.diff([0, 1, *ends]))
-    target = value - prior[assay]
-    solved = np.linalg.solve(
-        design.T @ design + np.diag(pull), np.column_stack([design.T @ target, design.T])
-    )
-    weights, hat = solved[:, 0], design @ solved[:, 1:]
-    residual = target - design @ weights
-    without_track = value - residual / np.maximum(1.0 - np.diag(hat), 1e-9)
-    without_assay = np.empty_like(value)
+    columns = [
+        0 * biosample,
+        1 + biosample,
+        ends[0] + biosample * n_classes + classes[assay],
+        ends[1] + assay,
+    ]
+    used, place = np.unique(columns, return_inverse=True)
+    design = np.zeros((biosample.size, used.size))
+    design[np.arange(biosample.size), place.reshape(4, -1)] = 1.0
+    level = np.searchsorted([1, *ends], used, side="right")
+    every = np.array([*itertools.product(STRENGTHS, repeat=2)])
+    fits = []
+    for of_biosamples, of_assays in every:
+        pulls = [1e-6, of_biosamples / COMMON_SHARE, of_biosamples / (1 - COMMON_SHARE), of_assays]
+        fits.append(_fit(values - prior[:, assay], design, np.array(pulls)[level], assay))
+    off = np.log(every[:, None] / np.asarray(usual)) / STRENGTH_SPREAD  # (strength, value, 2)
+    believed = -(off**2).sum(axis=2, keepdims=True) / 2
+    weights, without_track, without_assay = (_averaged(parts, believed) for parts in zip(*fits, strict=True))
+    found = np.zeros((len(values), ends[-1]))
+    found[:, used] = weights
+    common, of_class, of_assay = np.split(found[:, 1:], ends[:2] - 1, axis=1)
+    of_biosample = common[:, :, None] + of_class.reshape(-1, sizes[0], n_classes)
+    return [
+        (
+            Effects(float(found[k, 0]), of_biosample[k], of_assay[k] + prior[k], classes),
+            value - without_track[k],
+            value - without_assay[k],
+        )
+        for k, value in enumerate(values)
+    ]
+
+
+def _averaged(parts: Sequence[tuple[Floats, Floats]], believed: Floats) -> Floats:
+    """Average over fits, by the probability of each: exp of its evidence and of what was believed before."""
+    found, evidence = (np.array(every) for every in zip(*parts, strict=True))
+    evidence = evidence + believed
+    share = np.exp(evidence - evidence.max(axis=0))
+    return np.asarray((share * found).sum(axis=0) / share.sum(axis=0))
+
+
+class _Fit(NamedTuple):
+    """Fits of all values with pulls of one strength: weights, and errors of tracks that are left out.
+
+    Each comes with its evidence, and has the values in its first dimension.
+    """
+
+    weights: tuple[Floats, Floats]
+    without_track: tuple[Floats, Floats]
+    without_assay: tuple[Floats, Floats]
+
+
+def _fit(targets: Floats, design: Floats, pull: Floats, assay: Ints) -> _Fit:
+    """Fit all values with pulls of one strength.
+
+    The evidence is the log of the probability of the tracks, up to a constant, if effects have a variance of
+    `1 / pull`, relative to that of the tracks around the fit, of which nothing is known before.
+    """
+    n = assay.size
+    lower = np.linalg.cholesky(design.T @ design + np.diag(pull))
+    half = solve_triangular(lower, design.T, lower=True)
+    weights = solve_triangular(lower, half @ targets.T, lower=True, trans="T").T
+    error = targets - weights @ design.T
+    squares = (targets * error).sum(axis=1, keepdims=True) + LEAST_SQUARES
+    size = 2 * np.log(np.diag(lower)).sum() - np.log(pull).sum()
+    kept = np.maximum(1.0 - (half * half).sum(axis=0), 1e-9)
+    alone = error / kept
+    whole_assay, rest, sizes, left = (np.empty_like(error) for _ in range(4))
     for number in np.unique(assay):
         tracks = np.flatnonzero(assay == number)
-        inner = np.eye(tracks.size) - hat[np.ix_(tracks, tracks)]
-        without_assay[tracks] = value[tracks] - np.linalg.solve(inner, residual[tracks])
-    common, of_class, of_assay = np.split(weights[1:], ends[:2] - 1)
-    of_biosample = common[:, None] + of_class.reshape(sizes[0], n_classes)
-    return (
-        Effects(float(weights[0]), of_biosample, np.asarray(of_assay + prior), classes),
-        without_track,
-        without_assay,
+        inner = np.eye(tracks.size) - half[:, tracks].T @ half[:, tracks]
+        whole_assay[:, tracks] = np.linalg.solve(inner, error[:, tracks].T).T
+        rest[:, tracks] = squares - (error[:, tracks] * whole_assay[:, tracks]).sum(axis=1, keepdims=True)
+        sizes[:, tracks], left[:, tracks] = size + np.linalg.slogdet(inner)[1], n - tracks.size
+    return _Fit(
+        (weights, _evidence(n, size, squares)),
+        (alone, _evidence(n - 1, size + np.log(kept), squares - error * alone)),
+        (whole_assay, _evidence(left, sizes, rest)),
     )
+
+
+def _evidence(tracks: npt.ArrayLike, size: npt.ArrayLike, squares: Floats) -> Floats:
+    """Log of the probability of tracks, one of which tells the intercept."""
+    free = np.maximum(np.asarray(tracks) - 1, 0)
+    return np.asarray(-np.asarray(size) / 2 - free / 2 * np.log(np.maximum(squares, LEAST_SQUARES)))
 
 
 @dataclass(frozen=True)
@@ -174,17 +254,11 @@ def fit_scales(
         Class number of each assay of all species together.
     """
     labels = [(biosample, assay) for biosample, assay, _, _ in tracks]
-    means = fit_species(
-        [_mean_scale(mean) for *_, mean, _ in tracks], labels, n_biosamples, MEAN_RIDGE, classes
-    )
-    spreads = fit_species(
-        [_spread_scale(spread) for *_, spread in tracks], labels, n_biosamples, SPREAD_RIDGE, classes
-    )
+    values = [np.stack([_mean_scale(mean), _spread_scale(spread)]) for *_, mean, spread in tracks]
+    fits = fit_species(values, labels, n_biosamples, (USUAL_MEAN, USUAL_SPREAD), classes)
     return [
         Scales(mean, spread, _restored(mean_track, spread_track), _restored(mean_assay, spread_assay))
-        for (mean, mean_track, mean_assay), (spread, spread_track, spread_assay) in zip(
-            means, spreads, strict=True
-        )
+        for (mean, mean_track, mean_assay), (spread, spread_track, spread_assay) in fits
     ]
 
 
@@ -192,18 +266,18 @@ def fit_species(
     values: Sequence[Floats],
     labels: Sequence[tuple[Ints, Ints]],
     n_biosamples: Sequence[int],
-    ridge: tuple[float, float],
+    usual: Sequence[tuple[float, float]],
     classes: Ints,
-) -> list[tuple[Effects, Floats, Floats]]:
-    """Fit one value per track of each species, with the other species' assay effects as prior.
+) -> list[list[Fitted]]:
+    """Fit values of each species' tracks, with the other species' assay effects as prior.
 
     Parameters
     ----------
     values, labels
-        For each species: one value per track, and the biosample and the assay of each.
+        For each species: values of the tracks, `(value, track)`, and the biosample and the assay of each.
     n_biosamples
         Number of biosamples of each species.
-    ridge, classes
+    usual, classes
         As in `fit_effects`.
 
     Returns
@@ -212,21 +286,23 @@ def fit_species(
     """
     sizes = [(count, classes.size) for count in n_biosamples]
     alone = [
-        fit_effects(value, *both, size, ridge, classes=classes)[0].assay
+        fit_effects(value, *both, size, usual, classes=classes)
         for value, both, size in zip(values, labels, sizes, strict=True)
     ]
+    if len(alone) == 1:
+        return alone
     known = [np.bincount(assay, minlength=classes.size) > 0 for _, assay in labels]
-    return [
-        fit_effects(value, *both, size, ridge, _prior(alone, known, at), classes)
-        for at, (value, both, size) in enumerate(zip(values, labels, sizes, strict=True))
-    ]
+    found = []
+    for at, (value, both, size) in enumerate(zip(values, labels, sizes, strict=True)):
+        of_all = [[fits[k][0].assay for fits in alone] for k in range(len(usual))]
+        prior = np.array([_prior(effects, known, at) for effects in of_all])
+        found.append(fit_effects(value, *both, size, usual, prior, classes))
+    return found
 
 
 def _prior(effects: list[Floats], known: list[npt.NDArray[np.bool_]], at: int) -> Floats:
     """Estimate assay effects for one species from the others: 0 for assays that none of them has."""
     others = [number for number in range(len(effects)) if number != at]
-    if not others:
-        return np.zeros_like(effects[at])
     count = np.sum([known[number] for number in others], axis=0)
     total = np.sum([np.where(known[number], effects[number], 0.0) for number in others], axis=0)
     mean = total / np.maximum(count, 1)

@@ -14,7 +14,16 @@ from epixs.compendium.read import open_signal
 from epixs.sampling.around import Target, targets_of
 from epixs.sampling.fill import HALO
 from epixs.sampling.kriging import BAND_RADII, Correlations, Equations
-from epixs.sampling.panel import Panel, Reads, bands_of, equations_of, hidden_equations, panel_of, reads_of
+from epixs.sampling.panel import (
+    Panel,
+    Reads,
+    alone_in,
+    bands_of,
+    equations_of,
+    hidden_equations,
+    panel_of,
+    reads_of,
+)
 from epixs.sampling.scales import Scales, fit_scales
 from epixs.sampling.stretches import POOLS_AT_ONCE, STRETCH_BINS, Spans
 from epixs.sampling.windows import Windows, bytes_per_bin, read_windows
@@ -45,6 +54,8 @@ class Species:
         The tracks in memory.
     bands
         Correlations of each band of the tracks.
+    alone
+        Mask of the assays that have no two tracks in any species, shape `(assay,)`.
     reads, equations, hidden_equations
         The tracks that are read for each track as a target, and the equations for their weights in a sum, if
         its assay is read, and if it is hidden.
@@ -58,6 +69,7 @@ class Species:
     scales: Scales
     windows: Windows
     bands: list[Correlations]
+    alone: npt.NDArray[np.bool_]
     reads: Reads
     equations: list[list[Equations]]
     hidden_equations: list[list[Equations]]
@@ -71,12 +83,12 @@ class Species:
         return Target(
             self.at, int(panel.biosample[track]), int(panel.assay[track]), reads.own[track],
             reads.others[track], reads.weight[track], self.scales.without_track[track],
-            self.equations[track], windows or self.windows, track,
+            self.equations[track], True, windows or self.windows, track,
         )  # fmt: skip
 
     def targets(self, biosample: Ints, assay: Ints, windows: Windows | None = None) -> list[Target]:
         """Make targets that are not training tracks."""
-        return targets_of(self.panel, self.scales, self.bands, self.at, biosample, assay, windows)
+        return targets_of(self.panel, self.scales, self.bands, self.at, biosample, assay, self.alone, windows)
 
 
 def tracks_of(part: SpeciesAxis) -> pd.DataFrame:
@@ -118,7 +130,7 @@ def load_species(
         panel or panel_of(read, *labels_of(axis, part, tracks_of(part)))
         for part, read, panel in zip(axis.parts, windows, known or [None] * len(axis.parts), strict=True)
     ]
-    species = []
+    species, alone = [], alone_in(panels, len(axis.assays))
     every = zip(axis.parts, panels, scales_of(axis, panels), windows, strict=True)
     for at, (part, panel, scales, read) in enumerate(every):
         reads, bands = reads_of(panel, panel.biosample, panel.assay), correlations_of(axis, panels, at)
@@ -129,7 +141,7 @@ def load_species(
         ]
         hidden = [hidden_equations(bands, one, *label) for one, label in zip(equations, labels, strict=True)]
         first = sum(len(before.biosamples) for before in axis.parts[:at]), axis.offsets(part.species)
-        species.append(Species(at, part, *first, panel, scales, read, bands, reads, equations, hidden))
+        species.append(Species(at, part, *first, panel, scales, read, bands, alone, reads, equations, hidden))
     return species
 
 

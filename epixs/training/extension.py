@@ -14,7 +14,7 @@ from epixs.axis.aliases import Alias
 from epixs.axis.axis import JointAxis, SpeciesAxis
 from epixs.axis.join import axis_of_store
 from epixs.catalog.pairs import Pair
-from epixs.errors import AxisError, TrainingError
+from epixs.errors import AxisError, TrainingError, counted
 from epixs.models.description import signal_bounds
 from epixs.models.folder import TrainedModel, new_model, write_model
 from epixs.training.callbacks import EpochReport
@@ -151,7 +151,7 @@ def _grown(old: SpeciesAxis, new: SpeciesAxis, folder: Path, *, factors: bool) -
     gone = [label for label in flags.index if label not in labels]
     if gone:
         raise AxisError(
-            f"{new.source} lacks {len(gone)} experiment(s) of {folder}",
+            f"{new.source} lacks {counted(len(gone), 'experiment')} of {folder}",
             got=" / ".join(gone[0]),
             expected="all those that the model knows, and more",
             next_step="take them back with `epixs remove --undo`, or train anew",
@@ -162,7 +162,7 @@ def _grown(old: SpeciesAxis, new: SpeciesAxis, folder: Path, *, factors: bool) -
     if other.any():
         row = new.experiments[other].iloc[0]
         raise AxisError(
-            f"{new.source} has {int(other.sum())} other file(s) than {folder} was trained on",
+            f"{new.source} has {counted(int(other.sum()), 'other file')} than {folder} was trained on",
             got=f"{row['biosample']} / {row['assay']}: {row['accession']}",
             expected=files[other][0],
             next_step="train anew: what was learnt from the other file cannot be taken back",

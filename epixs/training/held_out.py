@@ -113,28 +113,32 @@ def _group(species: str, assay: str) -> str:
     return f"{species}/{assay}" if assay else species
 
 
-def with_baselines(axis: JointAxis, batch: Batch, seed: int = 0) -> HeldOut:
+def with_baselines(axis: JointAxis, batch: Batch, seed: int = 0, known: JointAxis | None = None) -> HeldOut:
     """Add the baselines' predictions to held-out entries.
 
     Parameters
     ----------
     axis
-        Axis whose training experiments make the baselines; for an extension, those of the extended model.
+        Axis that is trained over; nothing is said of species without training experiments.
     batch
         Entries; those with weight 0 are left out.
     seed
         Seed that chooses the chunks read for average activity, in stores too large to read them all.
+    known
+        Axis whose training experiments make the baselines, by default the same; for an extension, that of the
+        extended model.
     """
+    known = known or axis
     batch = batch.take(batch.weight[:, 0] > 0)
     average, mean = (np.full(len(batch.position), np.nan, np.float32) for _ in range(2))
     species = species_of_entries(axis, batch)
-    for number, part in enumerate(axis.parts):
+    for number, part in enumerate(known.parts):
         entries = np.flatnonzero(species == number)
         if entries.size and len(part.training):
             bins = batch.position[entries, 0].astype(np.int64) - axis.offsets(part.species)[0]
             labels = batch.biosample[entries, 0], batch.assay[entries, 0]
-            average[entries] = average_activity(axis, part, bins, *labels, seed=seed)
-            mean[entries] = mean_signal(axis, part, *labels)
+            average[entries] = average_activity(known, part, bins, *labels, seed=seed)
+            mean[entries] = mean_signal(known, part, *labels)
     return HeldOut(axis, batch, average, mean)
 
 

@@ -11,6 +11,7 @@ from epixs.sampling.augment import (
     OWN_DROPPED,
     RUN_BINS,
     RUN_SPAN,
+    UNNAMED,
     draw_targets,
     pieces_of,
 )
@@ -51,6 +52,7 @@ def plain_target(sampler, row, generator):
     kept = generator.random(one.reads.own.shape[1]) >= OWN_DROPPED
     in_focus = sampler._focus[at][track]
     hidden = sampler.episodes > 0 and generator.random() < (FOCUS_EPISODES if in_focus else sampler.episodes)
+    named = hidden or (panel.assay == panel.assay[track]).sum() == 1 or generator.random() >= UNNAMED
     left = generator.random(len(one.part.biosamples)) >= BIOSAMPLES_DROPPED
     seen = ~sampler.held[at][member] & ((panel.assay != panel.assay[track]) | (not hidden))
     own = [t if t >= 0 and seen[t] and kept[k] else -1 for k, t in enumerate(one.reads.own[track])]
@@ -74,7 +76,20 @@ def plain_target(sampler, row, generator):
         for i, share in enumerate(generator.random(len(places))):
             whole, length[i] = length[i], min(drawn[i], length[i])
             first[i] = np.clip(places[i][1] - int(share * length[i]), 0, whole - length[i])
-    return at, track, own, others, normal, hidden, like, lent, *zip(*places, strict=True), first, length
+    return (
+        at,
+        track,
+        own,
+        others,
+        normal,
+        named,
+        hidden,
+        like,
+        lent,
+        *zip(*places, strict=True),
+        first,
+        length,
+    )
 
 
 @pytest.mark.parametrize(
@@ -103,5 +118,5 @@ def test_targets_are_drawn_as_by_plain_numpy(regions, focus, bins, tmp_path):
             wanted = np.asarray(wanted)
             part = got[row][tuple(slice(size) for size in wanted.shape)]
             np.testing.assert_array_equal(part, wanted, err_msg=name)
-    assert {bool(one[5]) for one in expected} == {True, False}
-    assert (len({one[6] for one in expected}) > 1) == (regions is not None)
+    assert {bool(one[6]) for one in expected} == {True, False}
+    assert (len({one[7] for one in expected}) > 1) == (regions is not None)

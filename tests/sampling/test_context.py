@@ -242,6 +242,23 @@ def test_targets_of_several_species_are_read_together_as_each_alone(axis, tmp_pa
         np.testing.assert_array_equal(positions[row, :, 0], bins + one.first_position[0])
 
 
+def test_assays_that_have_no_two_tracks_are_not_named(tmp_path):
+    """But as targets that training knows, they have no track of their assay beside them, and are named."""
+    labels = [(f"b{b}", f"a{a}") for b in range(4) for a in range(3)] + [("b0", "single")]
+    store = write_store(tmp_path / "one.zarr", planted(3, 5, 3)[: len(labels)], labels=labels)
+    with ContextSampler(joint_axis([store]), targets=400, bins=1) as sampler:
+        species, batch = sampler.species[0], sampler.batch(0, 0)
+        single = int(sampler.axis.assay_index(["single"])[0])
+        pairs = np.array([1, 1], np.int32), np.array([single, 0], np.int32)
+        assert [one.named for one in species.targets(*pairs)] == [False, True]
+        named = batch.inputs["named"] > 0
+        assert named[batch.inputs["target"] == single].all()
+        assert 0.05 < (~named).mean() < 0.15
+        hidden = ~(batch.inputs["others_assay"] == batch.inputs["target"][:, None]).any(axis=1)
+        assert hidden.any()
+        assert named[hidden].all()
+
+
 def test_no_entries_can_be_drawn(sampler):
     batch = sampler.held_out_entries(0)
     assert batch.value.shape == (0, 1)

@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from epixs.sampling.kriging import (
+    ASSAY_PULL,
     BAND_RADII,
     LEAST_SPREAD,
     LEVELS,
@@ -59,6 +60,12 @@ def expected_correlations(measured, pair, elsewhere=()):
     more = [like for _, assays, like in others if assays == (pair[1], pair[1])]
     of_pair = mean([c for c in between if assay[c[0]] == pair[1]], usual, PULL, more)
 
+    def of_assay(one):
+        """The mean correlation of an assay with others in a biosample, in other species for the pair's alone."""
+        some = [x for x in within if one in {assay[x[0]], assay[x[1]]}]
+        told = [like for (x, y), both, like in others if x == y and {one, pair[1]} <= {*both}]
+        return mean(some, all_within, ASSAY_PULL, told)
+
     def correlation(one, two):
         (b, a), (c, d) = one, two
         shared = 1.0
@@ -73,7 +80,8 @@ def expected_correlations(measured, pair, elsewhere=()):
             return shared
         told = [like for (x, y), both, like in others if x == y and {*both} == {a, d}]
         some = [x for x in within if {assay[x[0]], assay[x[1]]} == {a, d}]
-        return shared * mean(some, all_within, PULL, told if pair[1] in (a, d) else ())
+        expected = np.clip(of_assay(a) + of_assay(d) - all_within, -LEVELS[1], LEVELS[1])
+        return shared * mean(some, expected, PULL, told if pair[1] in (a, d) else ())
 
     pairs = [(biosample[t], assay[t]) for t in here] + [pair]
     return here, np.array([[correlation(one, two) for two in pairs] for one in pairs])

@@ -1,9 +1,11 @@
+import itertools
+
 import numpy as np
 import pytest
 
-from epixs.sampling.scales import Effects, fit_effects, fit_scales
+from epixs.sampling.scales import STRENGTHS, Effects, fit_effects, fit_scales
 
-RIDGE = (0.7, 0.4)
+USUAL = (0.7, 0.4)
 
 
 @pytest.fixture(scope="module")
@@ -14,6 +16,10 @@ def panel():
     return biosample, assay, generator.normal(0, 1, len(pairs))
 
 
+def fit(value, biosample, assay, sizes, classes=None):
+    return fit_effects(value[None], biosample, assay, sizes, [USUAL], None, classes)[0]
+
+
 def without(panel, keep):
     return [values[keep] for values in panel]
 
@@ -21,30 +27,64 @@ def without(panel, keep):
 def test_what_is_left_out_is_what_a_fit_without_it_says(panel):
     biosample, assay, value = panel
     classes = np.array([0, 1, 0, 1], np.int32)
-    effects, without_track, without_assay = fit_effects(value, biosample, assay, (5, 4), RIDGE, None, classes)
+    effects, without_track, without_assay = fit(value, biosample, assay, (5, 4), classes)
     for track in range(value.size):
         b, a, v = without(panel, np.arange(value.size) != track)
-        oracle = fit_effects(v, b, a, (5, 4), RIDGE, None, classes)[0]
+        oracle = fit(v, b, a, (5, 4), classes)[0]
         assert without_track[track] == pytest.approx(
             oracle.of(biosample[[track]], assay[[track]])[0], abs=1e-6
         )
         b, a, v = without(panel, assay != assay[track])
-        oracle = fit_effects(v, b, a, (5, 4), RIDGE, None, classes)[0]
+        oracle = fit(v, b, a, (5, 4), classes)[0]
         assert without_assay[track] == pytest.approx(
             oracle.of(biosample[[track]], assay[[track]])[0], abs=1e-6
         )
     assert isinstance(effects, Effects)
 
 
-def test_classes_of_assays_change_nothing_where_there_is_one(panel):
+def test_fits_are_averaged_by_the_probability_of_the_tracks(panel):
+    """By hand, with matrices over tracks. Classes change nothing where there is one."""
     biosample, assay, value = panel
-    common = fit_effects(value, biosample, assay, (5, 4), RIDGE)
-    design = np.zeros((value.size, 10))  # the plain fit, by hand
-    design[:, 0] = 1
-    design[np.arange(value.size), 1 + biosample] = design[np.arange(value.size), 6 + assay] = 1
-    pull = np.diag([1e-6, *[RIDGE[0]] * 5, *[RIDGE[1]] * 4])
-    weights = np.linalg.solve(design.T @ design + pull, design.T @ value)
-    np.testing.assert_allclose(common[0].of(biosample, assay), design @ weights, atol=1e-9)
+    n, rows = value.size, np.arange(value.size)
+    design = np.zeros((n, 10))
+    design[:, 0] = design[rows, 1 + biosample] = design[rows, 6 + assay] = 1
+    found, evidence = [], []
+    for pulls in itertools.product(STRENGTHS, repeat=2):
+        pull = np.diag([1e-6, *[pulls[0]] * 5, *[pulls[1]] * 4])
+        found.append(design @ np.linalg.solve(design.T @ design + pull, design.T @ value))
+        covariance = np.eye(n) + design @ np.linalg.inv(pull) @ design.T
+        squares = value @ np.linalg.solve(covariance, value)
+        # A normal density with a factor of the covariance of which nothing is known.
+        density = -np.linalg.slogdet(covariance)[1] / 2 - (n - 1) / 2 * np.log(squares)
+        evidence.append(density - np.sum(np.log(np.divide(pulls, USUAL)) ** 2) / 2)
+    share = np.exp(np.array(evidence) - max(evidence))
+    expected = share @ np.array(found) / share.sum()
+    effects, *_ = fit(value, biosample, assay, (5, 4))
+    np.testing.assert_allclose(effects.of(biosample, assay), expected, atol=1e-5)
+
+
+@pytest.mark.parametrize("size", [0.05, 3.0])
+def test_the_pull_is_as_strong_as_tracks_say(size):
+    """Two tracks of the last assay; the effects of the others are large or small beside the noise."""
+    generator = np.random.default_rng(5)
+    pairs = [(b, a) for b in range(30) for a in range(9)] + [(0, 9), (1, 9)]
+    biosample, assay = (np.array(labels, np.int32) for labels in zip(*pairs, strict=True))
+    value = generator.normal(0, size, 10)[assay] + generator.normal(0, 0.3, assay.size)
+    value[-2:] = 0.6
+    effects, without_track, _ = fit(value, biosample, assay, (30, 10))
+    pulled = effects.assay[9] / (0.6 - effects.intercept)
+    if size > 1:
+        assert pulled > 0.95
+        assert without_track[-2:] == pytest.approx(0.6, abs=0.3)
+    else:
+        assert 0 < pulled < 0.5
+
+
+def test_a_species_without_tracks_has_no_effects():
+    none = np.zeros(0, np.int32)
+    effects, without_track, without_assay = fit(np.zeros(0), none, none, (2, 3))
+    assert effects.of(np.array([1]), np.array([2]))[0] == 0
+    assert without_track.size == without_assay.size == 0
 
 
 def test_strong_tracks_of_one_class_say_little_of_another():
@@ -54,7 +94,7 @@ def test_strong_tracks_of_one_class_say_little_of_another():
     value = np.where(assay == 2, 0.0, np.where(biosample == 0, 3.0, 0.0))
     found = []
     for classes in ([0, 0, 0], [0, 0, 1]):
-        effects = fit_effects(value, biosample, assay, (4, 3), RIDGE, None, np.array(classes, np.int32))[0]
+        effects = fit(value, biosample, assay, (4, 3), np.array(classes, np.int32))[0]
         found.append(effects.of(np.array([0]), np.array([2]))[0])
     assert found[0] > 1.0
     assert abs(found[1]) < 0.4 * found[0]
@@ -65,7 +105,7 @@ def test_effects_are_found_where_there_are_many_tracks():
     biosample, assay = (m.ravel().astype(np.int32) for m in np.meshgrid(np.arange(40), np.arange(30)))
     truth_b, truth_a = generator.normal(0, 1, 40), generator.normal(0, 1, 30)
     value = 2 + truth_b[biosample] + truth_a[assay] + generator.normal(0, 0.01, biosample.size)
-    effects, *_ = fit_effects(value, biosample, assay, (40, 30), RIDGE)
+    effects, *_ = fit(value, biosample, assay, (40, 30))
     expected = effects.of(biosample, assay)
     assert np.abs(expected - value).max() < 0.2
     assert effects.of(np.array([-1]), np.array([0]))[0] == pytest.approx(effects.intercept + effects.assay[0])

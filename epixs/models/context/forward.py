@@ -34,6 +34,10 @@ MATRIX_TOKEN = 64
 """Width from which tokens are computed faster on matrices than on vectors."""
 
 
+UNNAMED = -1
+"""Row of the factors of an assay that is not named: the last one."""
+
+
 class Weights(NamedTuple):
     """Weights that all targets share; kernels are `products.laid_out`, and units padded with zeros.
 
@@ -154,8 +158,13 @@ class Forward:
         own, others = target.own[present[0]], target.others[present[1]]
         tracks = np.concatenate([own, others.max(axis=1, initial=-1)])
         assays = np.where(tracks >= 0, panel.assay[tracks], 0)
-        source, asks = raw["assay"][:, assays], raw["assay"][:, target.assay]  # (K, J, d), (K, d)
-        is_absent = not ((tracks >= 0) & (assays == target.assay))[own.size :].any()
+        same = (tracks >= 0) & (assays == target.assay)
+        is_absent = not same[own.size :].any()
+        assays = assays if target.named else np.where(same, UNNAMED, assays)
+        source, asks = (  # (K, J, d), (K, d)
+            raw["assay"][:, assays],
+            raw["assay"][:, target.assay if target.named else UNNAMED],
+        )
         asks = asks + raw["absent"] if is_absent else asks
         side = np.where(np.arange(assays.size) < own.size, 1.0, -1.0)
         wide = np.broadcast_to(asks[:, None], source.shape)
@@ -208,7 +217,7 @@ class Forward:
 def forward_of(model: Any, in_matrices: bool = MATRICES) -> Forward:
     """Take over the weights of a `ContextNetwork`."""
     raw = {
-        "assay": model.factors.numpy(),
+        "assay": np.concatenate([model.factors.numpy(), model.unnamed.numpy()[:, None]], axis=1),
         "absent": model.absent.numpy(),
         **{f"{layer.name}/{w.name}": w.numpy() for layer in model.layers for w in layer.weights},
     }

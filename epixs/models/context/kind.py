@@ -99,7 +99,7 @@ class Context(Kind):
         model = settings.model
         d, token, heads, hidden = model.assay_factors, model.token, model.heads, model.hidden
         keys = KEYS * heads
-        each = (len(axis.assays) + 1) * d
+        each = (len(axis.assays) + 2) * d
         each += (SUMMARIES + 1) * RADII.size * token + 2 * (d + 1) * token + (token + 1) * token
         each += (d + 1) * keys + token * keys + (3 * d + 2) * token
         each += (heads * token + len(BAND_RADII)) * hidden[0] + (d + 1) * hidden[0]

@@ -7,6 +7,10 @@ the difference of the target's standardised value from the best weighted sums of
 these are 0 for an assay of which no correlation is known. The expected mean and spread of the target turn the
 value into arcsinh units.
 
+An assay of which no species has two tracks cannot be learned beside its own tracks. As a target, it is not
+named, and neither are its tracks: what a network makes of a target and tracks of the same assay, whatever
+that is, it has learned from other assays, some of whose targets are not named in training.
+
 Several such networks, the members, are trained side by side, each on its own share of the targets. The
 model's prediction is their mean.
 """
@@ -125,10 +129,11 @@ class ContextNetwork(keras.Model):
     Shapes
     ------
     A dict of `own` `(G, N, track, radius)`, `own_assay` `(G, track)`, `others` `(G, N, assay, 4 * radius)`,
-    `others_assay` `(G, assay)`, `base` `(G, N, band)`, `target` `(G,)`, `scale` `(G, 2)`, `share` `(G,)`,
-    `linear` `(G, track)` and `member` `(G,)` -> float32 `(G, N, 1)`, arcsinh units: `scale[0] + scale[1] *
-    (share * networks + own at the bin @ linear)`. In training, the first `G / members` targets are the first
-    member's, and so on. Otherwise `member` chooses whose prediction is returned; -1 is the mean of all.
+    `others_assay` `(G, assay)`, `base` `(G, N, band)`, `target` `(G,)`, `named` `(G,)`, `scale` `(G, 2)`,
+    `share` `(G,)`, `linear` `(G, track)` and `member` `(G,)` -> float32 `(G, N, 1)`, arcsinh units:
+    `scale[0] + scale[1] * (share * networks + own at the bin @ linear)`. In training, the first `G / members`
+    targets are the first member's, and so on. Otherwise `member` chooses whose prediction is returned; -1 is
+    the mean of all.
     """
 
     def __init__(
@@ -202,11 +207,13 @@ class ContextNetwork(keras.Model):
             name="absent", shape=(members, d), initializer=keras.initializers.RandomNormal(stddev=1.0)
         )
 
+        self.unnamed = self.add_weight(name="unnamed", shape=(members, d), initializer=normal)
+
     def freeze(self, fitted: npt.NDArray[np.bool_]) -> None:
         """Freeze all weights except the factors of some assays; mask of shape `(assay,)`."""
         for layer in self.layers:
             layer.trainable = False
-        self.absent.trainable = False
+        self.absent.trainable = self.unnamed.trainable = False
         self.fitted_assays = fitted[None, :, None]
 
     def build(self, input_shape: Any = None) -> None:
@@ -246,11 +253,14 @@ class ContextNetwork(keras.Model):
 
     def standardised(self, inputs: dict[str, Any]) -> Any:
         """Predict standardised values, `(members, g, N, 1)`, from inputs `(members or 1, g, ...)`."""
-        target = self._factors_of(inputs["target"])  # (K, g, d)
-        same = inputs["others_assay"] == tf.cast(inputs["target"], inputs["others_assay"].dtype)[..., None]
+        n_assays, named = self.settings["n_assays"], inputs["named"] > 0
+        wanted = tf.cast(inputs["target"], inputs["others_assay"].dtype)
+        target = self._factors_of(tf.where(named, wanted, n_assays))  # (K, g, d)
+        same = inputs["others_assay"] == wanted[..., None]
+        others_assay = tf.where(same & ~named[..., None], n_assays, inputs["others_assay"])
         is_absent = 1.0 - tf.cast(tf.reduce_any(same, axis=2, keepdims=True), tf.float32)  # (K or 1, g, 1)
         target += is_absent * self.absent[:, None]
-        assays = tf.concat([inputs["own_assay"], inputs["others_assay"]], axis=2)
+        assays = tf.concat([inputs["own_assay"], others_assay], axis=2)
         n_own = tf.shape(inputs["own_assay"])[2]
         source = self._factors_of(assays)  # (K, g, J, d)
         own = self.of_own(inputs["own"]) + self.of_own_assay(source[:, :, :n_own])[:, :, None]
@@ -274,10 +284,14 @@ class ContextNetwork(keras.Model):
         return self.readout(hidden) + tf.reduce_sum(inputs["base"], axis=3, keepdims=True)
 
     def _factors_of(self, assay: Any) -> Any:
-        """Look up the factors of assays `(members or 1, ...)`; those of -1 are arbitrary and not used."""
+        """Look up the factors of assays `(members or 1, ...)`, the last of which is not named.
+
+        Those of -1 are arbitrary and not used.
+        """
         shape, factors = tf.concat([[self.members], tf.shape(assay)[1:]], 0), self.factors
         if self.fitted_assays is not None:
             factors = tf.where(self.fitted_assays, factors, tf.stop_gradient(factors))
+        factors = tf.concat([factors, self.unnamed[:, None]], axis=1)
         return tf.gather(factors, tf.broadcast_to(tf.maximum(assay, 0), shape), batch_dims=1)
 
     def _attention(self, tokens: Any, target: Any, assays: Any) -> Any:

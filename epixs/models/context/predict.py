@@ -30,7 +30,7 @@ from epixs.sampling.intervals import HALF_WIDTH, half_widths
 from epixs.sampling.kriging import Correlations
 from epixs.sampling.learned import LEAST_DEVIATION
 from epixs.sampling.mixture import mixed
-from epixs.sampling.panel import Panel, packed, packed_size, unpacked
+from epixs.sampling.panel import Panel, alone_in, packed, packed_size, unpacked
 from epixs.sampling.species import (
     Species,
     classes_of,
@@ -117,7 +117,8 @@ def get_ready(trained: TrainedModel, pairs: Sequence[Pair], store: str | Path, p
     )
     fill = tracks["signal_mean"].to_numpy(np.float32)
     bands = correlations_of(axis, panels, at)
-    targets = targets_of(panel, scales, bands, at, *_numbers(axis, pairs))
+    alone = alone_in(panels, len(axis.assays))
+    targets = targets_of(panel, scales, bands, at, *_numbers(axis, pairs), alone)
     return Ready(open_signal(store), observed.regions, rows, fill, at, panels, bands, targets)
 
 
@@ -167,7 +168,8 @@ def moments_of(axis: JointAxis, ready: Ready, forward: Forward, assay: int) -> n
     known = np.unique(panel.biosample)
     biosample = known[:: -(-known.size // MOMENTS_BIOSAMPLES)]
     labels = biosample, np.full_like(biosample, assay)
-    for target in targets_of(panel, scales, ready.bands, ready.at, *labels):
+    alone = alone_in(ready.panels, len(axis.assays))
+    for target in targets_of(panel, scales, ready.bands, ready.at, *labels, alone):
         prepared = forward.of_target(target, panel)
         tracks = prepared.tracks
         windows = read_windows(
@@ -243,6 +245,7 @@ def predictor_by(
                 "own_assay": np.where(target.own >= 0, panel.assay[target.own], -1),
                 "others_assay": np.where(first >= 0, panel.assay[first], -1),
                 "target": np.int32(target.assay),
+                "named": np.float32(target.named),
                 "scale": target.scale,
                 "share": np.float32(1),
                 "linear": np.zeros(target.own.size, np.float32),

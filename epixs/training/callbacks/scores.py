@@ -33,9 +33,8 @@ class HeldOutScores(keras.callbacks.Callback):  # type: ignore[misc, unused-igno
 
     def __init__(self, sampler: BatchSampler, known: JointAxis | None = None) -> None:
         super().__init__()
-        axis = known or sampler.axis
         count = int(np.clip(SHARE * sampler.n_positions, *ENTRIES))
-        self.held_out = with_baselines(axis, sampler.held_out_entries(count), sampler.seed)
+        self.held_out = with_baselines(sampler.axis, sampler.held_out_entries(count), sampler.seed, known)
         self.tracks: HeldOut | None = None
         if sampler.axis.n_held_out:
             self.tracks = with_baselines(sampler.axis, sampler.held_out_tracks(count), sampler.seed)

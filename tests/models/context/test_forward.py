@@ -60,6 +60,7 @@ TARGETS = {
         share=0.7,
         linear=np.array([0.3, 0.0, -0.2], np.float32),
     ),
+    "not named": dataclasses.replace(a_target(OWN, [LIKE[2], LIKE[0], [-1, -1]]), named=False),
     "none at all": a_target([-1, -1], [[-1], [-1]]),
 }
 SIZES = {
@@ -99,6 +100,7 @@ def by_keras(model, windows, panel, target):
         "target": np.array(target.assay),
         "scale": target.scale,
         "share": np.float32(target.share),
+        "named": np.float32(target.named),
         "linear": np.zeros(target.own.size, np.float32) if target.linear is None else target.linear,
         "member": np.array(-1),
     }

@@ -18,6 +18,7 @@ def some_inputs(targets=4, bins=6, seed=0):
         "target": np.full(targets, 2, np.int32),
         "scale": np.tile(np.array([0.5, 2.0], np.float32), (targets, 1)),
         "share": np.ones(targets, np.float32),
+        "named": np.ones(targets, np.float32),
         "linear": np.zeros((targets, 3), np.float32),
         "member": np.full(targets, -1, np.int32),
     }
@@ -36,6 +37,18 @@ def test_the_order_of_tracks_does_not_matter(model):
     turned = inputs | {name: inputs[name][:, :, [1, 2, 0]] for name in ("own",)}
     turned["own_assay"] = inputs["own_assay"][:, [1, 2, 0]]
     np.testing.assert_allclose(model(inputs), model(turned), atol=1e-5)
+
+
+def test_an_assay_that_is_not_named_may_be_any(model):
+    def of(target, named):
+        inputs = some_inputs() | {"named": np.full(4, named, np.float32)}
+        inputs["target"] = np.full(4, target, np.int32)
+        inputs["others_assay"] = np.tile(np.array([target, 1], np.int32), (4, 1))
+        return model(inputs).numpy()
+
+    np.testing.assert_allclose(of(2, 0), of(3, 0), atol=1e-6)
+    assert not np.allclose(of(2, 1), of(3, 1), atol=1e-3)
+    assert not np.allclose(of(2, 1), of(2, 0), atol=1e-3)
 
 
 def test_a_track_that_is_not_there_has_no_say(model):
