@@ -145,7 +145,7 @@ def test_another_file_of_a_known_name_is_refused_by_extensions(model, tmp_path):
     other = write_store(
         tmp_path / "o.zarr", planted(1, 4, 3), labels=LABELS, accessions=["NEW", *"bcdefghijkl"]
     )
-    with pytest.raises(AxisError, match=r"has 12 other file.s.*got b0 / a0: NEW; expected b0-a0"):
+    with pytest.raises(AxisError, match=r"has 12 other files .*got b0 / a0: NEW; expected b0-a0"):
         plan_extension(model, other)
 
 

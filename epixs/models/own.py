@@ -33,8 +33,8 @@ BLOCK_BINS = 1 << 14
 
 LABEL_INPUTS = ("position", "biosample", "assay")
 CONTEXT_INPUTS = (
-    "own", "own_assay", "others", "others_assay", "base", "target", "scale", "share", "linear", "member",
-    "named",
+    "own", "own_assay", "others", "others_assay", "base", "target", "named", "scale", "share",
+    "linear", "member",
 )  # fmt: skip
 """Inputs in the batches of the two samplers."""
 

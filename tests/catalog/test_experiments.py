@@ -69,7 +69,7 @@ def test_many_mistakes_are_counted_not_all_shown(tmp_path):
     path = write(
         tmp_path, *({"assay_class": "x", "biosample": f"b{i}", "accession": f"A{i}"} for i in range(30))
     )
-    with pytest.raises(CatalogError, match=r"30 problem\(s\)(.|\n)*and 18 more"):
+    with pytest.raises(CatalogError, match=r"30 problems(.|\n)*and 18 more"):
         read_catalog(path)
 
 

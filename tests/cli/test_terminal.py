@@ -7,9 +7,9 @@ from typer.testing import CliRunner
 
 from epixs.cli import terminal
 from epixs.cli.app import VERBS
-from epixs.cli.terminal import RESUMING, Verbs, bytes_text, counted, fail_rows, on_interrupt, table_of
+from epixs.cli.terminal import RESUMING, Verbs, bytes_text, fail_rows, on_interrupt, table_of
 from epixs.cluster.tasks import Progress
-from epixs.errors import EpixsError, StoreError
+from epixs.errors import EpixsError, StoreError, counted
 
 
 @pytest.mark.parametrize(

@@ -173,7 +173,7 @@ def test_regions_over_which_a_held_track_cannot_be_read_are_refused_and_nothing_
     ingest(some(catalog, 0, 1), REGIONS, path)
     before = open_compendium(path).load()
     for asked in (some(catalog, 0, 1), some(catalog, 2)):
-        with pytest.raises(StoreError, match=r"1 experiment\(s\) .*A1: .*chr2.*the store was not changed"):
+        with pytest.raises(StoreError, match=r"1 experiment .*A1: .*chr2.*the store was not changed"):
             ingest(asked, MORE, path, append=True)
         assert open_compendium(path).load().identical(before)
     short.unlink()
@@ -190,7 +190,7 @@ def test_a_catalog_whose_files_are_gone_adds_nothing(catalog, tmp_path):
     before, plan = open_compendium(path).load(), stored_plan(path)
     source = tmp_path / "1.bw"
     source.rename(tmp_path / "away.bw")
-    with pytest.raises(StoreError, match=r"already holds are gone; got .*1\.bw"):
+    with pytest.raises(StoreError, match=r"gone: 1 source of rows that .* already holds; got .*1\.bw"):
         ingest(catalog, None, path, append=True)
     xr.testing.assert_identical(open_compendium(path).load(), before)
     assert stored_plan(path).fingerprint == plan.fingerprint
@@ -232,7 +232,7 @@ def test_repair_without_sources_gives_nothing_up(catalog, tmp_path):
     shard.write_bytes(shard.read_bytes()[:-9] + b"123456789")
     forget(path, verify(path))
     for asked, append in ((some(catalog, 0, 1), False), (some(catalog, 2), True)):
-        with pytest.raises(StoreError, match="are gone"):
+        with pytest.raises(StoreError, match="gone: "):
             ingest(asked, None if append else REGIONS, path, append=append)
     for number in (0, 1):
         (away / f"{number}.bw").rename(tmp_path / f"{number}.bw")

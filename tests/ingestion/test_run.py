@@ -226,7 +226,7 @@ def test_rows_are_never_erased_because_their_sources_are_gone(panel, tmp_path):
     catalog, regions = panel
     ingest(catalog, regions, tmp_path / "a.zarr")
     (tmp_path / "1.bw").rename(tmp_path / "elsewhere.bw")
-    with pytest.raises(StoreError, match=r"rows that .* already holds are gone; got .*1\.bw"):
+    with pytest.raises(StoreError, match=r"gone: 1 source of rows that .* already holds; got .*1\.bw"):
         ingest(catalog, regions, tmp_path / "a.zarr")
     assert not np.isnan(open_compendium(tmp_path / "a.zarr").signal.to_numpy()).any()
 
