@@ -171,11 +171,9 @@ def score_one_species(bench: Bench) -> tuple[pd.DataFrame, list[dict[str, object
 
 def seen(bench: Bench) -> str:
     """Impute the tracks of the human panel by a context model that was trained on all of them."""
-    store, folder = (
-        bench.ingest("human", "human_hg19/catalog.tsv", "human_hg19/regions.bed"),
-        bench.work / "seen",
-    )
-    epixs.train(epixs.joint_axis([store]), bench.settings["context"], folder)
+    store = bench.ingest("human", "human_hg19/catalog.tsv", "human_hg19/regions.bed")
+    folder = bench.work / "seen"
+    epixs.train(epixs.joint_axis([store]), SETTINGS["context"], folder)
     pairs = [pair for fold in folds() for pair in fold]
     epixs.impute(epixs.open_model(folder), store, bench.work / "seen.zarr", pairs=pairs)
     scores = epixs.evaluate(bench.work / "seen.zarr", store).scores

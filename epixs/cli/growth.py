@@ -129,7 +129,7 @@ def extend(
                 force=force,
             )
         )
-    verdicts = say_how_it_ended(out, done, plan.axis)
+    verdicts = say_how_it_ended(out, done, plan.fit_axis)
     if json:
         new = {"new_species": plan.new_species, "new_biosamples": plan.biosamples, "new_assays": plan.assays}
         print_json({"model": out, **new, **with_units(done), "verdicts": verdicts})

@@ -9,6 +9,7 @@ import pandas as pd
 
 from epixs.compendium.plan import LABELS, Plan
 from epixs.compendium.read import stored_plan
+from epixs.errors import counted
 from epixs.storage.store import Store, differences
 
 MOST_NAMED = 3
@@ -61,8 +62,7 @@ def _named(what: str, names: Sequence[str]) -> str:
     if not names:
         return ""
     more = ", ..." if len(names) > MOST_NAMED else ""
-    count = f"{len(names)} experiment{'s' * (len(names) != 1)}"
-    return f"{count} {what}: {', '.join(names[:MOST_NAMED])}{more}"
+    return f"{counted(len(names), 'experiment')} {what}: {', '.join(names[:MOST_NAMED])}{more}"
 
 
 def different_provenance(mine: Mapping[str, Any], theirs: Any) -> list[str]:

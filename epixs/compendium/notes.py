@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from epixs.errors import a_few
+from epixs.errors import a_few, counted
 
 COUNTED = ("without_width", "overlapping")
 
@@ -32,11 +32,11 @@ def in_words(notes: Notes) -> str:
     texts = []
     if absent := notes.get("absent"):
         first = notes.get("first_absent", "")
-        texts.append(f"{_counted(absent, 'chromosome')} not in the file, without values ({first})")
+        texts.append(f"{counted(absent, 'chromosome')} not in the file, without values ({first})")
     if empty := notes.get("without_width"):
-        texts.append(f"{_counted(empty, 'item')} without width (nothing to add)")
+        texts.append(f"{counted(empty, 'item')} without width (nothing to add)")
     if over := notes.get("overlapping"):
-        texts.append(f"{_counted(over, 'item')} over earlier ones (the later one counts)")
+        texts.append(f"{counted(over, 'item')} over earlier ones (the later one counts)")
     return "; ".join(texts)
 
 
@@ -45,7 +45,7 @@ def notes_on_files(notes: Mapping[str, Notes], uncovered: str) -> list[str]:
     filled = "counts as 0" if uncovered == "zero" else "is missing (NaN)"
     pairs = sum(note.get("absent", 0) for note in notes.values())
     texts = {
-        "absent": f"{_counted(pairs, 'pair')} of file and chromosome without data: the file does not list a "
+        "absent": f"{counted(pairs, 'pair')} of file and chromosome without data: the file does not list a "
         f"chromosome of the regions, and all of it {filled}",
         "renamed": "other names of chromosomes in {files}, which mean the same",
         "other_lengths": "another length of chromosomes that the regions do not touch, in {files}",
@@ -57,16 +57,12 @@ def notes_on_files(notes: Mapping[str, Notes], uncovered: str) -> list[str]:
             f"{file} ({note.get(named.get(name, name))})" for file, note in notes.items() if note.get(name)
         ]
         if which:
-            sentences.append(f"{text.format(files=_counted(len(which), 'file'))}: {a_few(which)}")
+            sentences.append(f"{text.format(files=counted(len(which), 'file'))}: {a_few(which)}")
     odd = {name: [file for file, note in notes.items() if note.get(name)] for name in COUNTED}
     files = [*dict.fromkeys(file for one in odd.values() for file in one)]
     if files:
         which = [
             f"{file}: {in_words({name: notes[file].get(name, 0) for name in COUNTED})}" for file in files
         ]
-        sentences.append(f"unusual items in {_counted(len(files), 'file')}: {a_few(which)}")
+        sentences.append(f"unusual items in {counted(len(files), 'file')}: {a_few(which)}")
     return sentences
-
-
-def _counted(count: int, what: str) -> str:
-    return f"{count:,} {what}{'s' * (count != 1)}"

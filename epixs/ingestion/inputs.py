@@ -10,7 +10,7 @@ from pathlib import Path
 
 from epixs.catalog.experiments import Catalog, read_catalog
 from epixs.compendium.read import stored_plan
-from epixs.errors import RegionError, TrackError
+from epixs.errors import RegionError, TrackError, counted
 from epixs.genome.assembly import Assembly, read_chrom_sizes
 from epixs.genome.bed import GENOME, holds_sizes, read_regions
 from epixs.genome.names import match_chromosomes, plain_name
@@ -160,6 +160,6 @@ def _with_headers(assembly: Assembly, headers: list[Sizes], known: Sizes) -> tup
     added = f"{len(sizes) - len(known):,} of its " if known else "its "
     note = (
         f"epixs does not know {assembly.name}: the lengths of {added}{len(sizes):,} chromosomes are those in "
-        f"the headers of {len(headers):,} file{'s' * (len(headers) != 1)}"
+        f"the headers of {counted(len(headers), 'file')}"
     )
     return sizes, [note]

@@ -8,6 +8,7 @@ import numpy as np
 import xarray as xr
 
 from epixs.compendium.read import provenance_of
+from epixs.errors import counted
 from epixs.evaluation.table import AVERAGE, Evaluation
 from epixs.report.calibration import Calibration, calibrations
 from epixs.report.figures.canvas import drawing, has_matplotlib
@@ -51,8 +52,7 @@ def _render(page: Page) -> str:
 
 def _titles(page: Page) -> tuple[str, str]:
     pair = page.sources.pair
-    count = len(page.tracks)
-    what = f"{count:,} imputed track{'s' * (count != 1)} beside what was measured"
+    what = f"{counted(len(page.tracks), 'imputed track')} beside what was measured"
     if pair is None:
         return "Evaluation of imputed tracks", what
     assembly = str(pair.observed.attrs["assembly"])

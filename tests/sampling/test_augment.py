@@ -76,20 +76,8 @@ def plain_target(sampler, row, generator):
         for i, share in enumerate(generator.random(len(places))):
             whole, length[i] = length[i], min(drawn[i], length[i])
             first[i] = np.clip(places[i][1] - int(share * length[i]), 0, whole - length[i])
-    return (
-        at,
-        track,
-        own,
-        others,
-        normal,
-        named,
-        hidden,
-        like,
-        lent,
-        *zip(*places, strict=True),
-        first,
-        length,
-    )
+    drawn = at, track, own, others, normal, named, hidden, like, lent
+    return *drawn, *zip(*places, strict=True), first, length
 
 
 @pytest.mark.parametrize(

@@ -65,6 +65,24 @@ def test_only_so_much_of_a_large_store_is_read(axis, monkeypatch):
     assert not np.isnan(whole).any()
 
 
+def test_an_extension_speaks_of_its_species_alone_beside_baselines_of_all_experiments(axis):
+    """Half of the rat's experiments are trained on, and none of the mouse's."""
+    left_out = [("rat", "x", "a0"), ("rat", "x", "a1")]
+    left_out += [
+        ("mouse", *pair) for pair in axis.part("mouse").experiments[["biosample", "assay"]].to_numpy()
+    ]
+    fitted = axis.exclude(left_out)
+    batch = Sampler(fitted, held_out=0.2, seed=1).held_out_entries(3_000)
+    entries = with_baselines(fitted, batch, known=axis)
+    errors = entries.errors(np.full(batch.value.size, 0.5, np.float32))
+    assert {error.species for error in errors} == {"rat"}
+    of_a0 = batch.assay[:, 0] == 0
+    columns = batch.position[of_a0, 0], batch.biosample[of_a0, 0], batch.assay[of_a0, 0]
+    expected = slow_average(axis, "rat", *columns)
+    assert np.isfinite(expected).any()
+    np.testing.assert_allclose(entries.average[of_a0], expected, atol=1e-6)
+
+
 def test_errors_by_species_and_assay_are_over_the_same_entries(axis):
     batch = Sampler(axis, held_out=0.2, seed=1).held_out_entries(3_000)
     entries = with_baselines(axis, batch)

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 from epixs.axis.axis import JointAxis
 from epixs.axis.targets import lacking_assays, targets_of
+from epixs.errors import counted
 
 FEW_SHAPING = 4
 """Number of tracks below which genome factors can hardly be learnt."""
@@ -85,7 +86,7 @@ def remarks_on_shaping(axis: JointAxis, zero_shot: ZeroShot) -> list[str]:
         shaping, tracks = zero_shot.shaping[part.species], len(part.training)
         if shaping < min(tracks, max(FEW_SHAPING, tracks / 2)):
             notes.append(
-                f"only {shaping} of {tracks:,} track{'s' * (tracks != 1)} of {part.species} shape its genome "
+                f"only {shaping} of {counted(tracks, 'track')} of {part.species} shape its genome "
                 f"factors: the others are of assays that {targets} lacks. Another --target, or "
                 "`zero_shot = false` in the configuration, lets them"
             )

@@ -34,7 +34,7 @@ MATRIX_TOKEN = 64
 """Width from which tokens are computed faster on matrices than on vectors."""
 
 
-UNNAMED = -1
+UNNAMED_ROW = -1
 """Row of the factors of an assay that is not named: the last one."""
 
 
@@ -160,11 +160,9 @@ class Forward:
         assays = np.where(tracks >= 0, panel.assay[tracks], 0)
         same = (tracks >= 0) & (assays == target.assay)
         is_absent = not same[own.size :].any()
-        assays = assays if target.named else np.where(same, UNNAMED, assays)
-        source, asks = (  # (K, J, d), (K, d)
-            raw["assay"][:, assays],
-            raw["assay"][:, target.assay if target.named else UNNAMED],
-        )
+        assays = assays if target.named else np.where(same, UNNAMED_ROW, assays)
+        wanted = target.assay if target.named else UNNAMED_ROW
+        source, asks = raw["assay"][:, assays], raw["assay"][:, wanted]  # (K, J, d), (K, d)
         asks = asks + raw["absent"] if is_absent else asks
         side = np.where(np.arange(assays.size) < own.size, 1.0, -1.0)
         wide = np.broadcast_to(asks[:, None], source.shape)

@@ -206,7 +206,6 @@ class ContextNetwork(keras.Model):
         self.absent = self.add_weight(
             name="absent", shape=(members, d), initializer=keras.initializers.RandomNormal(stddev=1.0)
         )
-
         self.unnamed = self.add_weight(name="unnamed", shape=(members, d), initializer=normal)
 
     def freeze(self, fitted: npt.NDArray[np.bool_]) -> None:
