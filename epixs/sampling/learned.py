@@ -18,7 +18,7 @@ from epixs.sampling.around import Target
 from epixs.sampling.batch import Batch
 from epixs.sampling.context import TRACK_ENTRIES, ContextSampler
 from epixs.sampling.intervals import NARROWEST, assay_factors, conformal_quantile, fit_widths
-from epixs.sampling.mixture import mean_of_tracks, mixture, regression
+from epixs.sampling.mixture import READINGS, expected_shares, familiar, mean_of_tracks, mixture, readings
 from epixs.sampling.panel import Panel
 from epixs.sampling.scales import SMALLEST_SPREAD
 
@@ -77,20 +77,19 @@ def learn_mixture(sampler: ContextSampler, predict: Predictions, hidden: Floats)
 
     Returns
     -------
-    Shares of `mixture.PARTS`, shape `(species, 3)`.
+    Shares of `mixture.PARTS`, shape `(species, 2)`.
     """
-    panels = [one.panel for one in sampler.species]
-    parts: list[list[Doubles]] = [[] for _ in panels]
-    values: list[list[Doubles]] = [[] for _ in panels]
+    parts: list[list[Doubles]] = [[] for _ in sampler.species]
+    values: list[list[Doubles]] = [[] for _ in sampler.species]
     for member, track, target in sampler.unseen(hidden=True):
-        batch, panel = sampler.known_entries(member, target), panels[target.at]
+        batch, panel = sampler.known_entries(member, target), sampler.species[target.at].panel
         if not len(batch.value):  # none of its bins has a value
             continue
-        network = (predict(batch)[member] - target.scale[0]) / target.scale[1]
-        parts[target.at].append(_parts(panels, batch, target, network, hidden))
+        parts[target.at].append(_parts(sampler, predict, batch, member, target, hidden)[member])
         spread = max(float(panel.spread[track]), SMALLEST_SPREAD)
         values[target.at].append((batch.value[:, 0].astype(np.float64) - panel.mean[track]) / spread)
-    return np.stack([mixture(*both) for both in zip(parts, values, strict=True)])
+    expected = [expected_shares(one.panel, one.reads.own) for one in sampler.species]
+    return np.stack([mixture(*of_one) for of_one in zip(parts, values, expected, strict=True)])
 
 
 def learn_moments(sampler: ContextSampler, predict: Predictions) -> Floats:
@@ -98,10 +97,11 @@ def learn_moments(sampler: ContextSampler, predict: Predictions) -> Floats:
 
     Returns
     -------
-    Mean and spread, standardised, shape `(species, assay, 2)`; 0 and 1 for assays that a species has.
+    Mean and spread, standardised, shape `(species, assay, reading, 2)`, of each way to read
+    (`mixture.readings`); 0 and 1 for assays that a species has, and for ways that there are not.
     """
-    n_assays = len(sampler.axis.assays)
-    moments = np.tile(np.array([0, 1], np.float32), (len(sampler.species), n_assays, 1))
+    n_assays, panels = len(sampler.axis.assays), [one.panel for one in sampler.species]
+    moments = np.tile(np.array([0, 1], np.float32), (len(panels), n_assays, READINGS, 1))
     absent = [np.setdiff1d(np.arange(n_assays), one.panel.assay) for one in sampler.species]
     count = max(1, sum(map(len, absent)))
     each = min(2 * TRACK_ENTRIES, max(100, ABSENT_ENTRIES // count))
@@ -115,13 +115,25 @@ def learn_moments(sampler: ContextSampler, predict: Predictions) -> Floats:
         for first in range(0, absent[at].size, together):
             assays = absent[at][first : first + together]
             pairs = np.tile(biosample, assays.size), np.repeat(assays, biosample.size).astype(np.int32)
-            batch = sampler.entries_of(one.targets(*pairs), each * assays.size)
-            scale = batch.inputs["scale"]
-            values = (predict(batch).mean(axis=0) - scale[:, 0]) / scale[:, 1]
-            for assay in assays:
-                predicted = values[batch.assay[:, 0] == assay]
-                moments[at, assay] = predicted.mean(), max(predicted.std(), LEAST_DEVIATION)
+            masks = {assay: familiar(panels, at, assay) for assay in assays.tolist()}
+            ways = [readings(target, masks[target.assay]) for target in one.targets(*pairs)]
+            for way in range(READINGS):
+                targets = [of_target[way][1] for of_target in ways if len(of_target) > way]
+                if targets:
+                    _moments(sampler, predict, targets, each * assays.size, moments[at, :, way])
     return moments
+
+
+def _moments(
+    sampler: ContextSampler, predict: Predictions, targets: list[Target], count: int, moments: Floats
+) -> None:
+    """Fill in the mean and spread of the predictions of some targets, shape `(assay, 2)`."""
+    batch = sampler.entries_of(targets, count)
+    scale = batch.inputs["scale"]
+    values = (predict(batch).mean(axis=0) - scale[:, 0]) / scale[:, 1]
+    for assay in np.unique(batch.assay):
+        predicted = values[batch.assay[:, 0] == assay]
+        moments[assay] = predicted.mean(), max(predicted.std(), LEAST_DEVIATION)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -280,27 +292,37 @@ def _hidden_errors(
 
     None if no bin that was drawn has a value.
     """
-    batch, panels = sampler.known_entries(member, target), [one.panel for one in sampler.species]
+    batch = sampler.known_entries(member, target)
     if not len(batch.value):
         return None
-    networks, value = _standard(batch, target, predict)
-    members = np.stack([_parts(panels, batch, target, one, hidden) @ shares[target.at] for one in networks])
-    return _Errors(target, members[member], value, _of_the_mean(value - members[member], members))
+    mean, spread = target.scale.astype(np.float64)
+    members = _parts(sampler, predict, batch, member, target, hidden) @ shares[target.at]
+    error = (batch.value[:, 0] - mean) / spread - members[member]
+    return _Errors(target, members[member], error + members[member], _of_the_mean(error, members))
 
 
 def _parts(
-    panels: list[Panel], batch: Batch, target: Target, network: npt.NDArray[np.floating], hidden: Floats
+    sampler: ContextSampler, predict: Predictions, batch: Batch, member: int, target: Target, hidden: Floats
 ) -> Doubles:
-    """Compute the parts of a zero-shot target's mixture at the entries of a batch, shape `(entry, part)`.
+    """Compute the parts of a zero-shot target's mixture, by each member, at the entries of a member's batch.
 
-    The network's part is standardised and multiplied by its expected share, as it is in imputation.
+    The networks' part is standardised and multiplied by its expected share, as it is in imputation.
+
+    Returns
+    -------
+    Shape `(member, entry, part)`.
     """
+    panels = [one.panel for one in sampler.species]
+    networks = np.zeros(1)
+    for share, reading in readings(target, familiar(panels, target.at, target.assay)):
+        there = batch if reading is target else sampler.known_entries(member, reading)
+        members = predict(there).astype(np.float64)
+        spread = np.maximum(members.std(axis=1, keepdims=True), LEAST_DEVIATION * float(target.scale[1]))
+        networks = networks + share * (members - members.mean(axis=1, keepdims=True)) / spread
+    networks *= expected_share(known_elsewhere(hidden, target.at)[target.assay])
     own = batch.inputs["own"][:, 0, : target.own.size, 0].astype(np.float64)
     mean = own @ mean_of_tracks(panels[target.at], target.own)
-    linear = own @ regression(panels, target.at, target.own, target.assay)
-    network = (network - network.mean()) / max(float(network.std()), LEAST_DEVIATION)
-    network = network * expected_share(known_elsewhere(hidden, target.at)[target.assay])
-    return np.stack([network, mean, linear], axis=1).astype(np.float64)
+    return np.stack([networks, np.broadcast_to(mean, networks.shape)], axis=2)
 
 
 def _of_the_mean(error: Doubles, members: Doubles) -> float:

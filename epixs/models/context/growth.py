@@ -19,8 +19,8 @@ from epixs.sampling.learned import (
     learn_moments,
     learn_reliability,
 )
-from epixs.sampling.mixture import EXPECTED
-from epixs.sampling.panel import Panel
+from epixs.sampling.mixture import expected_shares
+from epixs.sampling.panel import Panel, reads_of
 from epixs.sampling.species import alike, classes_of, labels_of, track_labels, tracks_of
 
 
@@ -55,7 +55,7 @@ def copy_known(model: Any, axis: JointAxis, known: TrainedModel) -> None:
     model.factors.assign(factors)
     n = len(before.parts)
     # A model of one species has learned no mixture, and has now a species to take assays from.
-    shares = np.array([EXPECTED]) if n == 1 else old.mixture
+    shares = old.mixture if n > 1 else [_expected_shares(panels_of(old, before)[0])]
     model.mixture.assign(_over(model.mixture, shares, slice(n)))
     where = np.ix_(np.arange(n), rows)
     model.hidden_agreement.assign(_over(model.hidden_agreement, old.hidden_agreement, where))
@@ -76,6 +76,10 @@ def copy_known(model: Any, axis: JointAxis, known: TrainedModel) -> None:
         model.assay_errors.numpy(),
         model.agreement.numpy(),
     )
+
+
+def _expected_shares(panel: Panel) -> npt.NDArray[np.float32]:
+    return expected_shares(panel, reads_of(panel, panel.biosample, panel.assay).own)
 
 
 def learn_additions(model: Any, sampler: AddedTracks) -> None:

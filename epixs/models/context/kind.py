@@ -27,7 +27,7 @@ from epixs.sampling.learned import (
     learn_moments,
     learn_reliability,
 )
-from epixs.sampling.mixture import PARTS, mixture_of
+from epixs.sampling.mixture import PARTS, READINGS, mixture_of
 from epixs.sampling.panel import ASSAYS, OWN_TRACKS, packed_size
 from epixs.sampling.species import fewest_bytes, labels_of, tracks_of
 from epixs.sampling.species import signal_bytes as all_bytes
@@ -300,7 +300,9 @@ SIZES = ("members", "token", "heads", "hidden", "assay_factors")
 
 def kept_size(axis: JointAxis) -> int:
     """Return how many numbers a model keeps about its errors and mixtures."""
-    return 4 * KNOTS + (len(PARTS) + 4 * len(axis.assays)) * len(axis.parts) + axis.n_training
+    return (
+        4 * KNOTS + (len(PARTS) + 2 * (READINGS + 1) * len(axis.assays)) * len(axis.parts) + axis.n_training
+    )
 
 
 def statistics_size(axis: JointAxis) -> int:

@@ -29,7 +29,7 @@ from epixs.models.context.settings import KEYS
 from epixs.sampling.fill import RADII, SUMMARIES
 from epixs.sampling.intervals import KNOTS
 from epixs.sampling.kriging import BAND_RADII
-from epixs.sampling.mixture import PARTS
+from epixs.sampling.mixture import PARTS, READINGS
 
 HIDDEN_LOGIT = -1e9
 
@@ -171,7 +171,10 @@ class ContextNetwork(keras.Model):
             name="mixture", shape=(species, len(PARTS)), initializer=_not_known, trainable=False
         )
         self.moments = self.add_weight(
-            name="moments", shape=(species, n_assays, 2), initializer=_standard_moments, trainable=False
+            name="moments",
+            shape=(species, n_assays, READINGS, 2),
+            initializer=_standard_moments,
+            trainable=False,
         )
         self.intervals = self.add_weight(
             name="intervals", shape=(2, 2, KNOTS), initializer="zeros", trainable=False

@@ -29,7 +29,7 @@ from epixs.sampling.fill import HALO
 from epixs.sampling.intervals import HALF_WIDTH, half_widths
 from epixs.sampling.kriging import Correlations
 from epixs.sampling.learned import LEAST_DEVIATION
-from epixs.sampling.mixture import mixed
+from epixs.sampling.mixture import READINGS, familiar, mixed, readings
 from epixs.sampling.panel import Panel, alone_in, packed, packed_size, unpacked
 from epixs.sampling.species import (
     Species,
@@ -138,17 +138,26 @@ def predictor(trained: TrainedModel, pairs: Sequence[Pair], store: str | Path) -
     for assay in unknown - set(panel.assay.tolist()):
         moments[assay] = moments_of(trained.axis, ready, forward, assay)
     hidden = known_elsewhere(trained.model.hidden_agreement.numpy(), ready.at)
-    targets = [mixed(target, ready.panels, shares, moments, hidden) for target in ready.targets]
-    prepared = [forward.of_target(target, panel) for target in targets]
+    assays = {target.assay for target in ready.targets}
+    masks = {assay: familiar(ready.panels, ready.at, assay) for assay in assays}
+    prepared = [
+        [
+            forward.of_target(part, panel)
+            for part in mixed(one, panel, masks[one.assay], shares, moments, hidden)
+        ]
+        for one in ready.targets
+    ]
 
     def predict(start: int, stop: int, which: slice) -> npt.NDArray[np.float32]:
-        read = np.unique(np.concatenate([target.tracks for target in prepared[which]]))
-        chosen = [target.reading(read) for target in prepared[which]]
+        read = np.unique(np.concatenate([part.tracks for parts in prepared[which] for part in parts]))
+        chosen = [[part.reading(read) for part in parts] for parts in prepared[which]]
         mean, spread = panel.mean[read], panel.spread[read]
 
         def stretch(span: tuple[int, int]) -> npt.NDArray[np.float32]:
             windows = ready.windows(span, read)
-            return np.stack([forward.predict(windows, mean, spread, target) for target in chosen])
+            return np.stack(
+                [sum(forward.predict(windows, mean, spread, part) for part in parts) for parts in chosen]
+            )
 
         return np.concatenate(on_free_threads(stretch, partial(_spans, start, stop)), axis=1)
 
@@ -159,9 +168,11 @@ def moments_of(axis: JointAxis, ready: Ready, forward: Forward, assay: int) -> n
     """Mean and spread of the networks' predictions of an assay, standardised, at some bins of the store.
 
     Training learns them (`sampling.learned`), but not of the species that an extension does not read. They do
-    not depend on the pairs that are imputed.
+    not depend on the pairs that are imputed. The shape is `(reading, 2)`.
     """
-    bins, values = ready.regions.n_bins, []
+    bins = ready.regions.n_bins
+    values: list[list[npt.NDArray[np.float32]]] = [[] for _ in range(READINGS)]
+    mask = familiar(ready.panels, ready.at, assay)
     starts = np.linspace(0, max(0, bins - MOMENTS_BINS), MOMENTS_SPANS).astype(int)
     spans = [(int(start), min(bins, int(start) + MOMENTS_BINS)) for start in np.unique(starts)]
     panel, scales = ready.panels[ready.at], scales_of(axis, ready.panels)[ready.at]
@@ -170,16 +181,19 @@ def moments_of(axis: JointAxis, ready: Ready, forward: Forward, assay: int) -> n
     labels = biosample, np.full_like(biosample, assay)
     alone = alone_in(ready.panels, len(axis.assays))
     for target in targets_of(panel, scales, ready.bands, ready.at, *labels, alone):
-        prepared = forward.of_target(target, panel)
-        tracks = prepared.tracks
-        windows = read_windows(
-            ready.signal, ready.rows[tracks], ready.fill[tracks], spans, ready.regions, HALO
-        )
-        mean, spread = panel.mean[tracks], panel.spread[tracks]
-        predicted = forward.predict(windows, mean, spread, prepared.reading(tracks))
-        values.append((predicted - target.scale[0]) / target.scale[1])
-    every = np.concatenate(values)
-    return np.array([every.mean(), max(every.std(), LEAST_DEVIATION)], np.float32)
+        for of_way, (_, reading) in zip(values, readings(target, mask), strict=False):
+            prepared = forward.of_target(reading, panel)
+            tracks = prepared.tracks
+            windows = read_windows(
+                ready.signal, ready.rows[tracks], ready.fill[tracks], spans, ready.regions, HALO
+            )
+            mean, spread = panel.mean[tracks], panel.spread[tracks]
+            predicted = forward.predict(windows, mean, spread, prepared.reading(tracks))
+            of_way.append((predicted - target.scale[0]) / target.scale[1])
+    every = [
+        np.concatenate(of_way or [np.array([-1, 1])]) for of_way in values
+    ]  # of a mean of 0, a spread of 1
+    return np.array([[one.mean(), max(one.std(), LEAST_DEVIATION)] for one in every], np.float32)
 
 
 def spreads_of(trained: TrainedModel, pairs: Sequence[Pair]) -> Spreads | None:
