@@ -131,7 +131,7 @@ def mixture_of(shares: Floats, hidden: float) -> list[float]:
 def mixed(
     target: Target, panel: Panel, known: Mask, shares: Floats, moments: Floats, hidden: Floats
 ) -> list[Target]:
-    """Return targets whose predictions add up to a mixture, or the target, if its species has tracks of its assay.
+    """Return targets whose predictions add up to a mixture; the target itself, if its assay is not absent.
 
     Parameters
     ----------

@@ -41,7 +41,7 @@ def networks(made, size, shared=0.0):
 def test_intervals_are_those_of_the_errors_on_tracks_that_were_never_seen(axis):
     with ContextSampler(axis, members=4, targets=8, bins=16) as made:
         learned = learn_reliability(
-            made, networks(made, 0.0, shared=0.3), np.ones((1, 3), np.float32), HIDDEN
+            made, networks(made, 0.0, shared=0.3), np.ones((1, 2), np.float32), HIDDEN
         )
     widths, factors = learned.widths, learned.assay_errors
     at = widths[0, 0].mean(keepdims=True)
@@ -53,7 +53,7 @@ def test_intervals_are_those_of_the_errors_on_tracks_that_were_never_seen(axis):
 def test_the_mean_of_members_is_less_far_off_than_each(axis):
     with ContextSampler(axis, members=4, targets=8, bins=16) as made:
         found = [
-            learn_reliability(made, networks(made, own, shared), np.ones((1, 3), np.float32), HIDDEN)
+            learn_reliability(made, networks(made, own, shared), np.ones((1, 2), np.float32), HIDDEN)
             .widths[0, 1]
             .mean()
             for own, shared in ((0.3, 0.0), (0.0, 0.3))
@@ -64,7 +64,7 @@ def test_the_mean_of_members_is_less_far_off_than_each(axis):
 def test_agreement_is_what_networks_reach_that_have_never_seen_a_track(axis):
     with ContextSampler(axis, members=4, targets=8, bins=16) as made:
         learned = learn_reliability(
-            made, networks(made, 0.0, shared=0.5), np.ones((1, 3), np.float32), HIDDEN
+            made, networks(made, 0.0, shared=0.5), np.ones((1, 2), np.float32), HIDDEN
         )
         targets = made.training_targets(64)
         reached = []

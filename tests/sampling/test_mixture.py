@@ -10,7 +10,17 @@ from epixs.sampling.around import Target
 from epixs.sampling.context import ContextSampler
 from epixs.sampling.fill import RADII, SUMMARIES
 from epixs.sampling.learned import learn_hidden_agreement, learn_mixture, learn_moments
-from epixs.sampling.mixture import EXPECTED, PULL, mean_of_tracks, mixed, mixture, regression
+from epixs.sampling.mixture import (
+    FAMILIAR_SHARE,
+    MEAN_SHARE,
+    PULL,
+    expected_shares,
+    familiar,
+    mean_of_tracks,
+    mixed,
+    mixture,
+    readings,
+)
 from tests.worlds import a_panel, planted, write_store
 
 REGIONS = [("chr1", 0, 25 * 2000)]
@@ -37,45 +47,90 @@ def test_the_mean_of_tracks_is_that_of_their_values_standardised():
     assert (mean_of_tracks(panel, np.array([-1], np.int32)) == 0).all()
 
 
-def test_the_regression_is_the_ridge_regression_of_the_other_species():
-    values = correlated(1, 3)
-    other, z = panel_from(values, [0, 0, 0], [0, 1, 5])
-    here, _ = panel_from(correlated(2, 3), [0, 0, 0], [0, 1, 7])
-    weights = regression([here, other], 0, np.array([1, 0, -1, 2], np.int32), 5)
-    x, y = z[[1, 0]], z[2]
-    expected = np.linalg.solve(x @ x.T / y.size + 0.1 * np.eye(2), x @ y / y.size)
-    np.testing.assert_allclose(weights, [*expected, 0, 0], atol=1e-4)  # assay 7 is not known there
-    assert (regression([here], 0, np.array([0, 1], np.int32), 5) == 0).all()
+def test_the_mean_is_expected_to_count_as_it_agrees_with_the_other_tracks():
+    values = correlated(1, 5)
+    panel, _ = panel_from(values, [0, 0, 0, 1, 2], [0, 1, 2, 0, 0])
+    own = np.array([[1, 2, -1], [2, 0, -1], [0, 1, -1], [-1] * 3, [-1] * 3], np.int32)
+    agreement = [
+        np.corrcoef(values[track], values[others[:2]].mean(axis=0))[0, 1]
+        for track, others in enumerate(own[:3])
+    ]
+    expected = [1, MEAN_SHARE * max(0, np.mean(agreement))]
+    np.testing.assert_allclose(expected_shares(panel, own), expected, atol=1e-4)
+    assert expected_shares(panel, own[3:] * 0 - 1).tolist() == [1, 0]
 
 
 def test_shares_follow_what_is_right_and_stay_where_nothing_is_known():
-    np.testing.assert_allclose(mixture([], []), EXPECTED)
+    expected = np.array([1, 0.08], np.float32)
+    np.testing.assert_array_equal(mixture([], [], expected), expected)
     generator = np.random.default_rng(3)
-    parts = generator.normal(size=(5000, 3))
-    right_network, right_mean = (mixture([parts] * 2, [parts[:, part]] * 2) for part in (0, 1))
-    pulled = (np.eye(3)[:2] + PULL * np.array(EXPECTED)) / (1 + PULL)
+    parts = generator.normal(size=(5000, 2))
+    right_network, right_mean = (mixture([parts] * 2, [parts[:, part]] * 2, expected) for part in (0, 1))
+    pulled = (np.eye(2) + PULL * expected) / (1 + PULL)
     np.testing.assert_allclose([right_network, right_mean], pulled, atol=0.03)
-    weak = parts * [0.3, 1, 1]  # the pull does not depend on the expected share
-    np.testing.assert_allclose(mixture([weak], [weak[:, 0]])[0], right_network[0], rtol=1e-2)
-    assert mixture([weak], [parts[:, 0]])[0] > 1.3
-    assert (mixture([parts], [-parts[:, 1]]) >= 0).all()
+    weak = parts * [0.3, 1]  # the pull does not depend on the expected share
+    np.testing.assert_allclose(mixture([weak], [weak[:, 0]], expected)[0], right_network[0], rtol=1e-2)
+    assert mixture([weak], [parts[:, 0]], expected)[0] > 1.3
+    assert (mixture([parts], [-parts[:, 1]], expected) >= 0).all()
+
+
+def three_species():
+    """Assay 5 was measured with 0 and 1 in one species, with 2 in another, and beside 3 in none."""
+    species = [([0, 0, 0, 1], [0, 1, 5, 3]), ([0, 0, 0, 0, 0], [0, 1, 2, 3, 4]), ([0, 0, 1, 1], [5, 2, 3, 4])]
+    return [panel_from(correlated(i, len(labels[0])), *labels)[0] for i, labels in enumerate(species)]
+
+
+def test_familiar_tracks_are_of_assays_that_another_species_has_together_with_the_absent_one():
+    panels = three_species()
+    assert familiar(panels, 1, 5).tolist() == [True, True, True, False, False]
+    assert familiar(panels[:2], 1, 5).tolist() == [True, True, False, False, False]
+    assert not familiar(panels[1:2], 0, 5).any()
+
+
+def target_of(own, others=(-1,)):
+    others = np.array([others], np.int32)
+    return Target(1, 0, 5, np.array(own, np.int32), others, others * 0.0, np.array([1, 2], np.float32))
+
+
+def test_a_part_of_a_prediction_goes_without_unfamiliar_assays():
+    known = familiar(three_species(), 1, 5)
+    target = target_of([0, 2, 3, -1], [1, 4])
+    (most, first), (rest, second) = readings(target, known)
+    assert first is target
+    assert rest == pytest.approx(FAMILIAR_SHARE * 2 / 3)
+    assert most + rest == 1
+    assert second.own.tolist() == [0, 2, -1, -1]
+    assert second.others.tolist() == [[1, -1]]
+    for own, others in (([0, 1, 2], [1]), ([3, 4], [1]), ([-1], [3])):  # all are, or none of its own is
+        alone = target_of(own, others)
+        assert readings(alone, known) == [(1.0, alone)]
 
 
 def test_only_an_assay_that_its_species_lacks_is_mixed():
-    panel, _ = panel_from(correlated(4, 2), [0, 0], [0, 1])
-    own, none = np.array([0, 1], np.int32), np.full((1, 1), -1, np.int32)
-    scale = np.array([1, 2], np.float32)
-    shares = np.array([0.5, 0.25, 0.0], np.float32)
-    known, lacking = (Target(0, 0, assay, own, none, none * 0.0, scale) for assay in (1, 5))
-    moments = np.array([[0, 1]] * 5 + [[0.4, 0.25]], np.float32)
+    panels = three_species()
+    panel, known = panels[1], familiar(panels, 1, 5)
+    shares = np.array([0.5, 0.25], np.float32)
+    lacking = target_of([0, 1, 3])
+    measured = Target(1, 0, 2, lacking.own, lacking.others, lacking.weight, lacking.scale)
+    moments = np.tile(np.array([0, 1], np.float32), (6, 2, 1))
+    moments[5] = [0.4, 0.25], [-0.2, 0.5]
     hidden = np.array([np.nan] * 5 + [0.9], np.float32)
-    assert mixed(known, [panel], shares, moments, hidden) is known
-    assert mixed(lacking, [panel], np.full(3, np.nan, np.float32), moments, hidden) is lacking
-    found = mixed(lacking, [panel], shares, moments, hidden)
-    assert found.share == pytest.approx(0.5 * np.tanh(FALL * 0.9) / 0.25)
-    networks_that_say_so = 0.4 * found.share * found.scale[1] + found.scale[0]
-    assert networks_that_say_so == pytest.approx(1.0)  # give the mean
-    np.testing.assert_allclose(found.linear, 0.25 * mean_of_tracks(panel, own))
+    assert mixed(measured, panel, known, shares, moments, hidden) == [measured]
+    assert mixed(lacking, panel, known, np.full(2, np.nan, np.float32), moments, hidden) == [lacking]
+    found = mixed(lacking, panel, known, shares, moments, hidden)
+    networks = 0.5 * np.tanh(FALL * 0.9)
+    divided = [share for share, _ in readings(lacking, known)]
+    assert [one.share for one in found] == pytest.approx(
+        [networks * divided[0] / 0.25, networks * divided[1] / 0.5]
+    )
+    what_they_say_in_the_mean = sum(
+        one.scale[0] + one.scale[1] * one.share * mean for one, mean in zip(found, (0.4, -0.2), strict=True)
+    )
+    assert what_they_say_in_the_mean == pytest.approx(1.0)
+    np.testing.assert_allclose(found[0].linear, 0.25 * mean_of_tracks(panel, lacking.own))
+    assert found[1].linear is None
+    [whole] = mixed(target_of([0, 1]), panel, known, shares, moments, hidden)
+    assert whole.share == pytest.approx(networks / 0.25)
 
 
 def joint(folder, **changed):
@@ -106,8 +161,9 @@ def test_every_second_member_has_an_assay_hidden_that_the_mixture_is_learned_fro
             return np.stack([known] * 4)
 
         shares = learn_mixture(made, predict, np.full((2, 4), 3.0, np.float32))
-    assert shares.shape == (2, 3)
-    np.testing.assert_allclose(shares[1 - at], EXPECTED)
+        expected = expected_shares(made.species[1 - at].panel, made.species[1 - at].reads.own)
+    assert shares.shape == (2, 2)
+    np.testing.assert_allclose(shares[1 - at], expected)
     assert shares[at, 0] > 0.5
     assert len(asked) == 6
     for batch in asked:
@@ -157,9 +213,8 @@ def test_of_an_absent_assay_it_is_known_what_networks_say_of_it(tmp_path):
             return np.stack([scale[:, 0] + scale[:, 1] * (own / 2 + wrong) for wrong in (0.2, 0.6)])
 
         moments = learn_moments(made, predict)
-    np.testing.assert_allclose(
-        moments[at, lacks], [0.4, 0.5], atol=0.1
-    )  # a track's own mean is 0, its spread 1
+    first = moments[at, lacks, 0]
+    np.testing.assert_allclose(first, [0.4, 0.5], atol=0.1)  # a track's own mean is 0, its spread 1
     moments[at, lacks] = 0, 1
     np.testing.assert_array_equal(moments, np.broadcast_to([0, 1], moments.shape))
 
@@ -182,7 +237,7 @@ def test_many_absent_assays_are_looked_at_together(tmp_path, monkeypatch):
                 moments = slope[batch.assay[:, 0]] * (1 + own)
                 return np.stack([scale[:, 0] + scale[:, 1] * moments] * 2)
 
-            found.append(learn_moments(made, predict)[axis.species.index("mouse"), lacks])
+            found.append(learn_moments(made, predict)[axis.species.index("mouse"), lacks, 0])
     np.testing.assert_allclose(found, [[[0.5, 0.5], [2.0, 2.0]]] * 2, atol=0.2)
     assert calls == [2_001, 2_001, 2_004]
 
