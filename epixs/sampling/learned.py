@@ -8,6 +8,7 @@ true values.
 from __future__ import annotations
 
 import dataclasses
+import itertools
 from collections.abc import Callable
 
 import numpy as np
@@ -18,7 +19,15 @@ from epixs.sampling.around import Target
 from epixs.sampling.batch import Batch
 from epixs.sampling.context import TRACK_ENTRIES, ContextSampler
 from epixs.sampling.intervals import NARROWEST, assay_factors, conformal_quantile, fit_widths
-from epixs.sampling.mixture import READINGS, expected_shares, familiar, mean_of_tracks, mixture, readings
+from epixs.sampling.mixture import (
+    READINGS,
+    biosamples_of,
+    expected_shares,
+    familiar,
+    mean_of_tracks,
+    mixture,
+    readings,
+)
 from epixs.sampling.panel import Panel
 from epixs.sampling.scales import SMALLEST_SPREAD
 
@@ -98,7 +107,7 @@ def learn_moments(sampler: ContextSampler, predict: Predictions) -> Floats:
     Returns
     -------
     Mean and spread, standardised, shape `(species, assay, reading, 2)`, of each way to read
-    (`mixture.readings`); 0 and 1 for assays that a species has, and for ways that there are not.
+    (`mixture.readings`); 0 and 1 for assays that a species has, and NaN for ways that there are not.
     """
     n_assays, panels = len(sampler.axis.assays), [one.panel for one in sampler.species]
     moments = np.tile(np.array([0, 1], np.float32), (len(panels), n_assays, READINGS, 1))
@@ -108,27 +117,28 @@ def learn_moments(sampler: ContextSampler, predict: Predictions) -> Floats:
     most = min(MOST_BIOSAMPLES, max(FEWEST_BIOSAMPLES, ABSENT_TARGETS // count))
     together = 2 * TRACK_ENTRIES // each
     for at, one in enumerate(sampler.species):
-        known = np.unique(one.panel.biosample)
         if not one.windows.sums.size:  # its tracks are not read
             continue
-        biosample = known[:: -(-known.size // most)]
-        for first in range(0, absent[at].size, together):
-            assays = absent[at][first : first + together]
-            pairs = np.tile(biosample, assays.size), np.repeat(assays, biosample.size).astype(np.int32)
-            masks = {assay: familiar(panels, at, assay) for assay in assays.tolist()}
-            ways = [readings(target, masks[target.assay]) for target in one.targets(*pairs)]
-            for way in range(READINGS):
-                targets = [of_target[way][1] for of_target in ways if len(of_target) > way]
-                if targets:
-                    _moments(sampler, predict, targets, each * assays.size, moments[at, :, way])
+        moments[at, absent[at]] = np.nan
+        for first, way in itertools.product(range(0, absent[at].size, together), range(READINGS)):
+            targets = []
+            for assay in absent[at][first : first + together].tolist():
+                known = familiar(panels, at, assay)
+                biosample = biosamples_of(one.panel, known, way)
+                biosample = biosample[:: max(1, -(-biosample.size // most))]
+                made = one.targets(biosample, np.full_like(biosample, assay))
+                ways = [readings(target, known) for target in made]
+                targets += [of_target[way][1] for of_target in ways if len(of_target) > way]
+            if targets:
+                _moments(sampler, predict, targets, each, moments[at, :, way])
     return moments
 
 
 def _moments(
-    sampler: ContextSampler, predict: Predictions, targets: list[Target], count: int, moments: Floats
+    sampler: ContextSampler, predict: Predictions, targets: list[Target], each: int, moments: Floats
 ) -> None:
-    """Fill in the mean and spread of the predictions of some targets, shape `(assay, 2)`."""
-    batch = sampler.entries_of(targets, count)
+    """Fill in the mean and spread of the predictions of each assay of some targets, shape `(assay, 2)`."""
+    batch = sampler.entries_of(targets, each * len({target.assay for target in targets}))
     scale = batch.inputs["scale"]
     values = (predict(batch).mean(axis=0) - scale[:, 0]) / scale[:, 1]
     for assay in np.unique(batch.assay):
@@ -306,7 +316,7 @@ def _parts(
 ) -> Doubles:
     """Compute the parts of a zero-shot target's mixture, by each member, at the entries of a member's batch.
 
-    The networks' part is standardised and multiplied by its expected share, as it is in imputation.
+    The networks' predictions are standardised and multiplied by their expected share, as in imputation.
 
     Returns
     -------

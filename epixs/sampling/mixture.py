@@ -1,13 +1,13 @@
 """Mix zero-shot tracks from two parts: the networks' prediction, and the mean of the biosample's tracks.
 
-Both are standardised, and their shares are learned from assays that a species has, each predicted by networks
-that have never seen it there.
+Their shares are learned from assays that a species has, each predicted by networks that have never seen it
+there.
 
 For an assay that networks have not seen in a species, they predict where it is high and where low. But if its
 tracks look unlike those in the other species, the predictions are too high or too low everywhere, and have
-too much or too little contrast. So the predictions are standardised, and their share decides their contrast.
-The best share is the correlation of the predictions with the track. What it may be is known from the species
-that have the assay (`agreement.expected_share`).
+too much or too little contrast. So predictions are standardised, and their share decides their contrast. The
+best share is the correlation of the predictions with the track. What it may be is known from the species that
+have the assay (`agreement.expected_share`).
 
 The species may have tracks of assays that were never measured together with the absent one anywhere. Of what
 they tell about it, networks have seen nothing, so a part of the prediction goes without them (`readings`).
@@ -68,6 +68,12 @@ def readings(target: Target, known: Mask) -> list[tuple[float, Target]]:
     return [(1 - share, target), (share, without(target, known))]
 
 
+def biosamples_of(panel: Panel, known: Mask, way: int) -> Ints:
+    """List the biosamples around which networks may read in the first or in the second way (`readings`)."""
+    tracks = known & ~known.all() if way else np.full_like(known, True)
+    return np.unique(panel.biosample[tracks])
+
+
 def mean_of_tracks(panel: Panel, own: Ints) -> Floats:
     """Compute weights of a biosample's tracks (-1: none) that give the standardised mean of their values."""
     weights = np.zeros(own.size, np.float32)
@@ -106,8 +112,8 @@ def mixture(
     Parameters
     ----------
     parts
-        For each hidden track, the values of each part at some bins, shape `(bin, part)`: standardised, those
-        of the networks times their expected share.
+        For each hidden track, the values of each part at some bins, shape `(bin, part)`; those of the
+        networks times their expected share.
     values
         For each hidden track, its own standardised values.
     expected
@@ -140,16 +146,20 @@ def mixed(
     shares
         Share of each part, from `mixture`; NaN for the networks alone, as they are.
     moments
-        Mean and spread of the networks' predictions of each assay, standardised, shape `(assay, reading, 2)`.
+        Mean and spread of the networks' predictions of each assay, standardised, shape `(assay, reading, 2)`;
+        NaN for a second way to read of which they are not known.
     hidden
         Agreement of each assay in the species that have it, when it is hidden, shape `(assay,)`.
     """
     if (panel.assay == target.assay).any() or np.isnan(shares).any():
         return [target]
     of_networks, of_mean = mixture_of(shares, hidden[target.assay])
+    ways = readings(target, known)
+    if np.isnan(moments[target.assay, : len(ways)]).any():
+        ways = [(1.0, target)]
     mean, spread = target.scale
     targets = []
-    for (part, reading), moment in zip(readings(target, known), moments[target.assay], strict=False):
+    for (part, reading), moment in zip(ways, moments[target.assay, : len(ways)], strict=True):
         share = of_networks * part / float(moment[1])
         mean -= spread * share * moment[0]
         scale = np.array([0, spread], np.float32)

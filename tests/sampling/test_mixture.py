@@ -117,6 +117,10 @@ def test_only_an_assay_that_its_species_lacks_is_mixed():
     hidden = np.array([np.nan] * 5 + [0.9], np.float32)
     assert mixed(measured, panel, known, shares, moments, hidden) == [measured]
     assert mixed(lacking, panel, known, np.full(2, np.nan, np.float32), moments, hidden) == [lacking]
+    not_looked_at = moments.copy()
+    not_looked_at[5, 1] = np.nan
+    [alone] = mixed(lacking, panel, known, shares, not_looked_at, hidden)
+    assert alone.share == pytest.approx(0.5 * np.tanh(FALL * 0.9) / 0.25)
     found = mixed(lacking, panel, known, shares, moments, hidden)
     networks = 0.5 * np.tanh(FALL * 0.9)
     divided = [share for share, _ in readings(lacking, known)]
@@ -217,6 +221,66 @@ def test_of_an_absent_assay_it_is_known_what_networks_say_of_it(tmp_path):
     np.testing.assert_allclose(first, [0.4, 0.5], atol=0.1)  # a track's own mean is 0, its spread 1
     moments[at, lacks] = 0, 1
     np.testing.assert_array_equal(moments, np.broadcast_to([0, 1], moments.shape))
+
+
+def with_an_unfamiliar_assay(folder):
+    """Mouse lacks a3; human lacks a2, which the first biosample of mouse lacks too."""
+    axis = joint(folder)
+    excluded = [(species, f"b{b}", a) for species, a in (("mouse", "a3"), ("human", "a2")) for b in range(3)]
+    return (
+        axis.exclude([*excluded, ("mouse", "b0", "a2")]),
+        int(axis.assay_index(["a2"])[0]),
+        int(axis.assay_index(["a3"])[0]),
+    )
+
+
+def test_each_way_to_read_is_looked_at_where_there_is_one(tmp_path, monkeypatch):
+    """Of one biosample, or of as many as have both ways."""
+    monkeypatch.setattr(learned, "FEWEST_BIOSAMPLES", 1)
+    monkeypatch.setattr(learned, "MOST_BIOSAMPLES", 2)
+    axis, unfamiliar, lacks = with_an_unfamiliar_assay(tmp_path)
+    with ContextSampler(axis, members=2, targets=8, bins=16, focus=["a3"]) as made:
+        at = axis.species.index("mouse")
+        read = []
+
+        def predict(batch):
+            absent = np.unique(batch.assay).tolist()
+            names = (batch.inputs["own_assay"] == unfamiliar).any(axis=1)
+            read.append((absent, names.any()))
+            scale = batch.inputs["scale"]
+            own = np.random.default_rng(0).normal(size=names.size)
+            return np.stack([scale[:, 0] + scale[:, 1] * (own + names)] * 2)
+
+        moments = learn_moments(made, predict)
+    assert ([lacks], True) in read and ([lacks], False) in read  # noqa: PT018
+    np.testing.assert_allclose(moments[at, lacks, 1], [0, 1], atol=0.1)
+    assert 0.3 < moments[at, lacks, 0, 0] < 0.8
+    assert np.isfinite(moments[at, np.arange(4) != lacks]).all()
+    human = axis.species.index("human")
+    assert np.isfinite(moments[human, unfamiliar, 0]).all()
+    assert np.isfinite(moments[human, unfamiliar, 1]).all()  # a3, which mouse lacks, is unfamiliar
+
+
+def test_the_networks_part_divides_into_ways_to_read(tmp_path):
+    axis, unfamiliar, _ = with_an_unfamiliar_assay(tmp_path)
+    with ContextSampler(axis, members=2, targets=8, bins=16, focus=["a3"]) as made:
+        at = axis.species.index("mouse")
+        one = made.species[at]
+        track = int(np.flatnonzero((one.panel.assay == 0) & (one.panel.biosample == 1))[0])
+        target = made.hiding.target(at, track, lent=True)
+        batch = made.known_entries(-1, target)
+
+        def predict(asked):
+            np.testing.assert_array_equal(asked.value, batch.value)
+            value, read = asked.value[:, 0], (asked.inputs["own_assay"] == unfamiliar).any()
+            return np.stack([value if read else -value, value**2 if read else value])
+
+        hidden = np.full((2, 4), 1.0, np.float32)
+        parts = learned._parts(made, predict, batch, -1, target, hidden)
+    z, z2 = ((v - v.mean()) / v.std() for v in (batch.value[:, 0], batch.value[:, 0] ** 2))
+    share = FAMILIAR_SHARE / 2
+    expected = expected_share(1.0) * np.stack([(1 - share) * z - share * z, (1 - share) * z2 + share * z])
+    np.testing.assert_allclose(parts[:, :, 0], expected, atol=1e-3)
 
 
 def test_many_absent_assays_are_looked_at_together(tmp_path, monkeypatch):

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import pandas as pd
 
 from epixs.axis.axis import JointAxis
 from epixs.models.context.predict import panels_of
@@ -61,8 +62,11 @@ def copy_known(model: Any, axis: JointAxis, known: TrainedModel) -> None:
     model.hidden_agreement.assign(_over(model.hidden_agreement, old.hidden_agreement, where))
     model.assay_errors.assign(_over(model.assay_errors, old.assay_errors, where))
     # The moments of predictions are not known for new assays in species whose store is not read, nor where
-    # new tracks tell more of what absent assays have in common with others. Imputation computes them.
-    kept, before_it = np.flatnonzero(~assays_to_fit(axis, before)[rows]), {*track_labels(before)}
+    # new tracks tell more of what absent assays have in common with others, or make more of them familiar.
+    # Imputation computes them.
+    before_it = {*track_labels(before)}
+    met = [assay for assay, _ in _together(axis) - _together(before)]
+    kept = np.flatnonzero(~assays_to_fit(axis, before)[rows] & ~np.isin(before.assays, met))
     grown = {species for species, *label in track_labels(axis) if (species, *label) not in before_it}
     told = alike(axis)[:n, [axis.species.index(name) for name in sorted(grown)]].any(axis=1)
     moments = np.full(model.moments.shape, np.nan, np.float32)
@@ -76,6 +80,13 @@ def copy_known(model: Any, axis: JointAxis, known: TrainedModel) -> None:
         model.assay_errors.numpy(),
         model.agreement.numpy(),
     )
+
+
+def _together(axis: JointAxis) -> set[tuple[str, str]]:
+    """List the pairs of assays that are measured in the same biosample of any species."""
+    labels = pd.DataFrame(track_labels(axis), columns=["species", "biosample", "assay"])
+    pairs = labels.merge(labels, on=["species", "biosample"])
+    return set(zip(pairs["assay_x"], pairs["assay_y"], strict=True))
 
 
 def _expected_shares(panel: Panel) -> npt.NDArray[np.float32]:

@@ -29,7 +29,7 @@ from epixs.sampling.fill import HALO
 from epixs.sampling.intervals import HALF_WIDTH, half_widths
 from epixs.sampling.kriging import Correlations
 from epixs.sampling.learned import LEAST_DEVIATION
-from epixs.sampling.mixture import READINGS, familiar, mixed, readings
+from epixs.sampling.mixture import READINGS, biosamples_of, familiar, mixed, readings
 from epixs.sampling.panel import Panel, alone_in, packed, packed_size, unpacked
 from epixs.sampling.species import (
     Species,
@@ -134,7 +134,7 @@ def predictor(trained: TrainedModel, pairs: Sequence[Pair], store: str | Path) -
     panel = ready.panels[ready.at]
     forward = forward_of(trained.model)
     shares, moments = (kept.numpy()[ready.at] for kept in (trained.model.mixture, trained.model.moments))
-    unknown = {target.assay for target in ready.targets if np.isnan(moments[target.assay]).any()}
+    unknown = {target.assay for target in ready.targets if np.isnan(moments[target.assay, 0]).any()}
     for assay in unknown - set(panel.assay.tolist()):
         moments[assay] = moments_of(trained.axis, ready, forward, assay)
     hidden = known_elsewhere(trained.model.hidden_agreement.numpy(), ready.at)
@@ -168,32 +168,37 @@ def moments_of(axis: JointAxis, ready: Ready, forward: Forward, assay: int) -> n
     """Mean and spread of the networks' predictions of an assay, standardised, at some bins of the store.
 
     Training learns them (`sampling.learned`), but not of the species that an extension does not read. They do
-    not depend on the pairs that are imputed. The shape is `(reading, 2)`.
+    not depend on the pairs that are imputed. Their shape is `(reading, 2)`; NaN for a way that there is not.
     """
     bins = ready.regions.n_bins
-    values: list[list[npt.NDArray[np.float32]]] = [[] for _ in range(READINGS)]
-    mask = familiar(ready.panels, ready.at, assay)
     starts = np.linspace(0, max(0, bins - MOMENTS_BINS), MOMENTS_SPANS).astype(int)
     spans = [(int(start), min(bins, int(start) + MOMENTS_BINS)) for start in np.unique(starts)]
     panel, scales = ready.panels[ready.at], scales_of(axis, ready.panels)[ready.at]
-    known = np.unique(panel.biosample)
-    biosample = known[:: -(-known.size // MOMENTS_BIOSAMPLES)]
-    labels = biosample, np.full_like(biosample, assay)
-    alone = alone_in(ready.panels, len(axis.assays))
-    for target in targets_of(panel, scales, ready.bands, ready.at, *labels, alone):
-        for of_way, (_, reading) in zip(values, readings(target, mask), strict=False):
-            prepared = forward.of_target(reading, panel)
-            tracks = prepared.tracks
-            windows = read_windows(
-                ready.signal, ready.rows[tracks], ready.fill[tracks], spans, ready.regions, HALO
-            )
-            mean, spread = panel.mean[tracks], panel.spread[tracks]
-            predicted = forward.predict(windows, mean, spread, prepared.reading(tracks))
-            of_way.append((predicted - target.scale[0]) / target.scale[1])
-    every = [
-        np.concatenate(of_way or [np.array([-1, 1])]) for of_way in values
-    ]  # of a mean of 0, a spread of 1
-    return np.array([[one.mean(), max(one.std(), LEAST_DEVIATION)] for one in every], np.float32)
+    known, alone = familiar(ready.panels, ready.at, assay), alone_in(ready.panels, len(axis.assays))
+    moments = np.full((READINGS, 2), np.nan, np.float32)
+    for way in range(READINGS):
+        biosample = biosamples_of(panel, known, way)
+        biosample = biosample[:: max(1, -(-biosample.size // MOMENTS_BIOSAMPLES))]
+        labels = biosample, np.full_like(biosample, assay)
+        ways = [
+            readings(one, known) for one in targets_of(panel, scales, ready.bands, ready.at, *labels, alone)
+        ]
+        values = [_some_values(ready, forward, one[way][1], spans) for one in ways if len(one) > way]
+        if values:
+            every = np.concatenate(values)
+            moments[way] = every.mean(), max(every.std(), LEAST_DEVIATION)
+    return moments
+
+
+def _some_values(
+    ready: Ready, forward: Forward, target: Target, spans: list[tuple[int, int]]
+) -> npt.NDArray[np.float32]:
+    """Predict a target at some bins of the store, standardised."""
+    panel, prepared = ready.panels[ready.at], forward.of_target(target, ready.panels[ready.at])
+    tracks = prepared.tracks
+    windows = read_windows(ready.signal, ready.rows[tracks], ready.fill[tracks], spans, ready.regions, HALO)
+    predicted = forward.predict(windows, panel.mean[tracks], panel.spread[tracks], prepared.reading(tracks))
+    return np.asarray((predicted - target.scale[0]) / target.scale[1])
 
 
 def spreads_of(trained: TrainedModel, pairs: Sequence[Pair]) -> Spreads | None:

@@ -19,6 +19,8 @@ LABELS = [(f"b{b}", f"a{a}") for b in range(4) for a in range(4)]
 KEPT = {
     "mouse": lambda b, a: a != "a3" and (b, a) != ("b3", "a0"),
     "mouse grown": lambda b, a: a != "a3",
+    "mouse apart": lambda b, a: (a == "a2") == (b == "b3") and a != "a3",
+    "mouse together": lambda b, a: a != "a3" and (b == "b3" or a != "a2"),
     "human": lambda b, a: a != "a2",
 }
 
@@ -33,9 +35,9 @@ def store_of(path, name, bins=3000):
     )
 
 
-def known_model(folder, bins):
+def known_model(folder, bins, mouse="mouse"):
     """A model of mouse, and of human in regions of some bins, with arbitrary knowledge."""
-    stores = store_of(folder / "mouse.zarr", "mouse"), store_of(folder / "human.zarr", "human", bins)
+    stores = store_of(folder / "mouse.zarr", mouse), store_of(folder / "human.zarr", "human", bins)
     axis = joint_axis(stores)
     model, generator = new_model(axis, SETTINGS), np.random.default_rng(0)
     with KIND.sampler(axis, SETTINGS, batch_size=512, signal_bytes=1 << 30) as sampler:
@@ -63,6 +65,17 @@ def test_predictions_of_absent_assays_are_measured_anew_where_new_tracks_tell_of
         assert np.isnan(after[human]).all()
     else:
         np.testing.assert_array_equal(after[human], before[human])
+
+
+def test_predictions_are_measured_anew_where_new_tracks_make_more_assays_familiar(tmp_path):
+    """Human lacks a2, which mouse had alone, and now has in one biosample with a0 and a1."""
+    known = known_model(tmp_path, 100, "mouse apart")
+    plan, model = extended(known, store_of(tmp_path / "grown.zarr", "mouse together"))
+    before, after = known.model.moments.numpy(), model.moments.numpy()
+    human, a2 = plan.axis.species.index("human"), plan.axis.assays.index("a2")
+    a3 = plan.axis.assays.index("a3")
+    assert np.isnan(after[human, a2]).all()
+    np.testing.assert_array_equal(after[human, a3], before[human, a3])
 
 
 def test_an_experiment_that_was_excluded_before_cannot_be_added(tmp_path):
