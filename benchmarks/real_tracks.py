@@ -2,9 +2,10 @@
 
     python -m benchmarks.real_tracks --data ../shared/data [--only mouse]
 
-Six protocols: one species with one track of each assay excluded, in four folds that exclude every track once; the same
+Seven protocols: one species with one track of each assay excluded, in four folds that exclude every track once; the same
 with nothing excluded, to show what the inputs can tell; one species with one track left of a mark; one species with one
-track of each biosample excluded; two species in the same units, zero-shot; human to mouse in different units, zero-shot.
+track of each biosample excluded, and with every track excluded once; two species in the same units, zero-shot; human to
+mouse in different units, zero-shot.
 """
 
 from __future__ import annotations
@@ -30,8 +31,8 @@ from epixs.report.tables import markdown_table
 from epixs.sampling.intervals import HALF_WIDTH
 
 PICTURED_FOLD, PICTURED, PICTURED_LOCUS = 2, "H3K4me3", "chr5:131,400,000-132,200,000"
-BUSY = 0.5
-"""Load average of other processes above which measured seconds say little."""
+MOUSE_FOLDS, BUSY = 6, 0.5
+"""Number of folds of the mouse tracks, and load average of other processes above which measured seconds say little."""
 
 SETTINGS = {
     "avocado": epixs.make_settings("avocado", hidden=(256, 256)),
@@ -371,6 +372,35 @@ def mouse(bench: Bench) -> str:
     )
 
 
+def mouse_folds(bench: Bench) -> str:
+    """Exclude every mouse track once, in folds drawn at random, for the context model alone."""
+    store = bench.ingest("mouse", "mouse_mm10/catalog.tsv", "mouse_mm10/regions.bed")
+    table = epixs.joint_axis([store]).parts[0].experiments
+    order = np.random.default_rng(0).permutation(len(table))
+    alone = Bench(bench.data, bench.work, {"context": SETTINGS["context"]}, bench.client)
+    tables, covered = [], []
+    for fold in range(MOUSE_FOLDS):
+        rows = table.iloc[np.sort(order[fold::MOUSE_FOLDS])]
+        pairs = [("mouse", b, a) for b, a in zip(rows["biosample"], rows["assay"], strict=True)]
+        scores, runs = alone.hide(f"mouse-fold{fold}", [store], pairs)
+        tables.append(scores[scores["method"].isin(["context", AVERAGE])])
+        covered.append(runs[0]["covered"] * len(pairs))
+    scores = pd.concat(tables)
+    return "\n".join(
+        [
+            "## One species: every mouse track excluded once",
+            "",
+            f"{len(table)} tracks in {MOUSE_FOLDS} folds drawn at random; the context model alone.",
+            "",
+            markdown_table(means(scores, "assay", ["mse", "pearson"])),
+            better_than_average(scores),
+            f"The 80 % interval held {sum(covered) / len(table):.1%} of the bins, in the mean over tracks.",
+            expected_and_true(scores),
+            "",
+        ]
+    )
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -401,7 +431,7 @@ def main() -> None:
         shutil.rmtree(work, ignore_errors=True)
 
 
-PROTOCOLS = (one_species, seen, single_tracks, mouse, two_species, human_to_mouse)
+PROTOCOLS = (one_species, seen, single_tracks, mouse, mouse_folds, two_species, human_to_mouse)
 
 
 if __name__ == "__main__":

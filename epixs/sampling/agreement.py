@@ -6,7 +6,8 @@ hyperbolic tangent, it is fitted by biosample and by assay, as the size of a tra
 sequenced biosample and an assay with the same peaks in all biosamples are predicted well.
 
 Of an assay that a species lacks, it is known how well it is predicted in the species that have it, when it is
-hidden from the networks. In a species where they never saw it, a part of that is left.
+hidden from the networks. In a species where they never saw it, a part of that is left: more if its tracks are
+less noisy, and so all are predicted better.
 """
 
 from __future__ import annotations
@@ -30,6 +31,9 @@ FALL = 0.6
 
 USUAL = 0.5
 """Agreement of a hidden assay of which it is not known, on Fisher's scale."""
+
+MOST_BETTER = 2.0
+"""Limit of how many times better, or worse, a hidden assay is taken to be predicted in another species."""
 
 LARGEST = 0.999
 """Correlation beyond which Fisher's scale is cut."""
@@ -64,6 +68,30 @@ def known_elsewhere(hidden: npt.NDArray[np.floating], at: int) -> Floats:
     known = np.isfinite(others)
     total, count = np.where(known, others, 0).sum(axis=0), known.sum(axis=0)
     return np.where(count > 0, total / np.maximum(count, 1), np.nan).astype(np.float32)
+
+
+def as_in(hidden: npt.NDArray[np.floating], agreement: Sequence[npt.NDArray[np.floating]], at: int) -> Floats:
+    """Change the agreement of hidden assays in each species to what it would be in one of them.
+
+    It is multiplied by the root of the ratio of the species' usual agreement: half of what makes tracks agree
+    with predictions, such as little noise, is taken to help in zero-shot imputation, too.
+
+    Parameters
+    ----------
+    hidden
+        Shape `(species, assay)`.
+    agreement
+        Per species: that of each training track on Fisher's scale; NaN where it is not known.
+
+    Returns
+    -------
+    Shape `(species, assay)`; unchanged for species of whose tracks nothing is known.
+    """
+    known = [values[np.isfinite(values)] for values in agreement]
+    usual = np.array([values.mean() if values.size else np.nan for values in known])
+    with np.errstate(invalid="ignore"):
+        ratio = np.clip(np.sqrt(usual[at] / usual), 1 / MOST_BETTER, MOST_BETTER)
+    return np.asarray(hidden * np.where(np.isfinite(ratio), ratio, 1.0)[:, None], np.float32)
 
 
 def fit_agreement(

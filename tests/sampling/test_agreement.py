@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from epixs.sampling.agreement import FALL, expected_pearson, fisher, fit_agreement
+from epixs.sampling.agreement import FALL, MOST_BETTER, as_in, expected_pearson, fisher, fit_agreement
 
 BIOSAMPLE, ASSAY = (labels.ravel().astype(np.int32) for labels in np.mgrid[:6, :4])
 CLASSES, NOT_KNOWN = np.zeros(5, np.int32), np.full(5, np.nan)
@@ -62,3 +62,15 @@ def test_a_lacking_assay_is_expected_to_fall_from_where_it_was_hidden(planted):
     assert np.arctanh(of_3).mean() == pytest.approx(FALL * 0.8, abs=1e-5)
     assert (np.diff(of_3) > 0).all()
     assert np.isnan(of_4).all()
+
+
+def test_a_hidden_assay_is_predicted_better_where_all_tracks_are():
+    hidden = np.array([[0.4, np.nan], [0.2, 0.3], [0.1, 0.1], [0.5, 0.5], [0.2, 0.2]])
+    agreement = [np.array(one) for one in ([0.5, np.nan, 0.7], [0.15], [np.nan], [], [0.001])]
+    found = as_in(hidden, agreement, 0)
+    np.testing.assert_allclose(found[0], hidden[0])
+    np.testing.assert_allclose(found[1], hidden[1] * 2)
+    np.testing.assert_allclose(found[2:4], hidden[2:4], rtol=1e-6)  # of their tracks nothing is known
+    np.testing.assert_allclose(found[4], hidden[4] * MOST_BETTER)
+    np.testing.assert_allclose(as_in(hidden, agreement, 1)[0, 0], 0.4 / 2)
+    np.testing.assert_allclose(as_in(hidden, agreement, 2), hidden, rtol=1e-6)
