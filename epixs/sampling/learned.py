@@ -50,6 +50,9 @@ MOST_HIDDEN_TRACKS, FEWEST_ENTRIES = 128, 100
 """Maximum number of tracks that are predicted as if their assay were absent, if there are fewer assays, and
 minimum number of entries of each."""
 
+TRUST_PULL = 2.0
+"""Strength, in tracks, of the pull of the trust in networks towards 1."""
+
 LEAST_DEVIATION = 0.05
 """Lower limit of the spread by which networks' predictions of an assay are divided."""
 
@@ -99,6 +102,41 @@ def learn_mixture(sampler: ContextSampler, predict: Predictions, hidden: Floats)
         values[target.at].append((batch.value[:, 0].astype(np.float64) - panel.mean[track]) / spread)
     expected = [expected_shares(one.panel, one.reads.own) for one in sampler.species]
     return np.stack([mixture(*of_one) for of_one in zip(parts, values, expected, strict=True)])
+
+
+def learn_trust(sampler: ContextSampler, predict: Predictions) -> float:
+    """Learn how far the networks' differences from the weighted sums around a bin should be followed.
+
+    From few tracks, networks learn differences that are right for these tracks only. On tracks that a member
+    has never seen, its differences are compared with those of the true values. Those of the mean of all
+    members are smaller, because where members do not agree, they cancel.
+
+    Parameters
+    ----------
+    predict
+        Predicts with differences that are followed as they are.
+
+    Returns
+    -------
+    The factor of the differences for which the errors of the mean are smallest, 0 to 1; 1 if nothing is held
+    out.
+    """
+    right, size = [], []
+    for member, track, target in sampler.unseen(hidden=False):
+        batch = sampler.known_entries(member, target)
+        if not len(batch.value):
+            continue
+        base = batch.inputs["base"][:, 0].sum(axis=1)
+        members, value = (one - base for one in _standard(batch, target, predict))
+        seen = ~sampler.held[target.at][:, track]
+        cancels = _apart(members, member, seen) * (1 - 1 / len(members)) if seen.any() else 0.0
+        squares, variance = float(np.square(members[member]).mean()), float(target.scale[1]) ** 2
+        right.append(variance * float((members[member] * value).mean()))
+        size.append(variance * max(squares - cancels, LEAST_DEVIATION * squares))
+    if not sum(size) > 0:
+        return 1.0
+    pull = TRUST_PULL * float(np.mean(size))
+    return float(np.clip((sum(right) + pull) / (sum(size) + pull), 0.0, 1.0))
 
 
 def learn_moments(sampler: ContextSampler, predict: Predictions) -> Floats:
@@ -351,10 +389,16 @@ def _of_the_unseen_mean(error: Doubles, members: Doubles, member: int, seen: npt
     Members that have seen the track differ less than such members would, and `member` differs more from them,
     because they have learned the track. The middle of both estimates is taken.
     """
+    apart = _apart(members, member, seen)
+    return float(np.sqrt(_of_the_mean(error, members) * _without(apart, error, len(members))))
+
+
+def _apart(members: Doubles, member: int, seen: npt.NDArray[np.bool_]) -> float:
+    """Return the mean square of a member's distance from what the mean of many others would be."""
     apart = float(np.square(members[member] - members[seen].mean(axis=0)).mean())
     if seen.sum() > 1:
         apart -= float(members[seen].var(axis=0, ddof=1).mean()) / int(seen.sum())
-    return float(np.sqrt(_of_the_mean(error, members) * _without(apart, error, len(members))))
+    return apart
 
 
 def _without(variance: float, error: Doubles, members: int) -> float:

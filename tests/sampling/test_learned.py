@@ -6,7 +6,7 @@ import pytest
 from epixs.axis.join import joint_axis
 from epixs.sampling.context import ContextSampler
 from epixs.sampling.intervals import HALF_WIDTH, half_widths
-from epixs.sampling.learned import _have_seen, _of_one_more, learn_reliability
+from epixs.sampling.learned import TRUST_PULL, _have_seen, _of_one_more, learn_reliability, learn_trust
 from tests.worlds import planted, write_store
 
 LABELS = [(f"b{b}", f"a{a}") for b in range(5) for a in range(4)]
@@ -101,3 +101,30 @@ def test_an_unmeasured_track_has_one_more_of_its_biosample_and_of_its_assay_arou
             left = 1 + 1 / biosample + 1 / assay
             whole = 1 + 1 / (biosample + 1) + 1 / (assay + 1)
             assert _of_one_more(panel, target) ** 2 == pytest.approx(whole / left)
+
+
+@pytest.mark.parametrize("right", [0.0, 0.5, 1.0])
+def test_networks_are_trusted_as_far_as_their_differences_are_right(axis, right):
+    """True values differ from the weighted sums by a part of what each network says, which adds an error."""
+    generator, size = np.random.default_rng(0), 0.5
+    with ContextSampler(axis, members=4, targets=8, bins=16) as made:
+        held = sum(int(member.sum()) for member in made.held[0])
+
+        def predict(batch):
+            base, scale = batch.inputs["base"][:, 0].sum(axis=1), batch.inputs["scale"]
+            said = generator.normal(size=base.size)
+            batch.value[:, 0] = scale[:, 0] + scale[:, 1] * (base + right * said)
+            errors = size * generator.normal(size=(made.members, base.size))
+            return scale[:, 0] + scale[:, 1] * (base + said + errors)
+
+        found = learn_trust(made, predict)
+        one_member = right / (1 + size**2)
+        mean_of_all = right / (1 + size**2 / made.members)
+    pulled = [(held * trust + TRUST_PULL) / (held + TRUST_PULL) for trust in (one_member, mean_of_all)]
+    assert found == pytest.approx(pulled[1], abs=0.05)
+    assert right == 0 or abs(found - pulled[0]) > 0.05
+
+
+def test_networks_are_trusted_if_no_track_is_held_out(axis):
+    with ContextSampler(axis, members=2, targets=8, bins=16, held_share=0.0) as made:
+        assert learn_trust(made, lambda batch: np.zeros((2, len(batch.value)))) == 1.0

@@ -90,6 +90,8 @@ class ForTarget(NamedTuple):
         Biases of the layers behind, end to end, shape `(member, number)`.
     scale
         Expected mean and spread, arcsinh units.
+    trust
+        Factor of the networks' difference from the weighted sums.
     share, linear
         Factor of the networks' prediction, and weights of the own tracks that are added to it.
     own_share, others_share
@@ -105,6 +107,7 @@ class ForTarget(NamedTuple):
     gate: Floats
     behind_bias: Floats
     scale: Floats
+    trust: np.float32
     share: np.float32
     linear: Floats
     own_share: Floats
@@ -146,6 +149,7 @@ class Forward:
 
     raw: dict[str, Floats]
     heads: int
+    trust: float
     weights: Weights
 
     def of_target(self, target: Target, panel: Panel) -> ForTarget:
@@ -180,6 +184,7 @@ class Forward:
             padded(gate),
             np.concatenate([padded(bias) for bias in behind], axis=1),
             np.asarray(target.scale, np.float32),
+            np.float32(1 if is_absent else self.trust),
             np.float32(target.share),
             np.zeros(own.size, np.float32) if target.linear is None else target.linear[present[0]],
             *weights_of(target.equations, own, others),
@@ -238,7 +243,7 @@ def forward_of(model: Any, in_matrices: bool = MATRICES) -> Forward:
         raw["signal/bias"][:, 0].copy(),
         heads,
     )
-    return Forward(raw, heads, weights)
+    return Forward(raw, heads, float(model.trust.numpy()), weights)
 
 
 def _behind(raw: dict[str, Floats]) -> list[str]:
@@ -280,7 +285,7 @@ def _predict(
             for member in range(weights.token.shape[0]):
                 _add_member(member, weights, target, scratch)
             for i in range(min(COLUMNS, high[piece] - first)):
-                value = scratch.sum[i] / members
+                value = target.trust * scratch.sum[i] / members
                 for band in range(len(scratch.base)):
                     value += scratch.base[band, i]
                 value *= target.share

@@ -46,6 +46,7 @@ def copy_known(model: Any, axis: JointAxis, known: TrainedModel) -> None:
         new_layer.set_weights(old_layer.get_weights())
     model.absent.assign(old.absent)
     model.unnamed.assign(old.unnamed)
+    model.trust.assign(old.trust)
     rows, classes = axis.assay_index(before.assays), classes_of(axis)
     trained = np.isin(before.assays, [assay for *_, assay in track_labels(before)])
     factors = np.empty(model.factors.shape, np.float32)

@@ -26,6 +26,7 @@ from epixs.sampling.learned import (
     learn_mixture,
     learn_moments,
     learn_reliability,
+    learn_trust,
 )
 from epixs.sampling.mixture import PARTS, READINGS, mixture_of
 from epixs.sampling.panel import ASSAYS, OWN_TRACKS, packed_size
@@ -180,7 +181,7 @@ class Context(Kind):
         model.statistics.assign(statistics_of(sampler.species))
 
     def after_epoch(self, model: Any, sampler: Any) -> None:
-        """Learn the mixture of zero-shot tracks, if there are several species, and the size of errors."""
+        """Learn the trust in the networks, the mixture of zero-shot tracks, and the size of errors."""
         if isinstance(sampler, AddedTracks):
             from epixs.models.context.growth import learn_additions
 
@@ -190,6 +191,8 @@ class Context(Kind):
         def predict(batch: Any) -> Any:
             return model.by_member(dict(batch.inputs)).numpy()[..., 0, 0]
 
+        model.trust.assign(1.0)
+        model.trust.assign(learn_trust(sampler, predict))
         hidden = learn_hidden_agreement(sampler, predict)
         model.hidden_agreement.assign(hidden)
         if len(sampler.species) > 1:

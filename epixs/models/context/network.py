@@ -133,7 +133,8 @@ class ContextNetwork(keras.Model):
     `share` `(G,)`, `linear` `(G, track)` and `member` `(G,)` -> float32 `(G, N, 1)`, arcsinh units:
     `scale[0] + scale[1] * (share * networks + own at the bin @ linear)`. In training, the first `G / members`
     targets are the first member's, and so on. Otherwise `member` chooses whose prediction is returned; -1 is
-    the mean of all.
+    the mean of all. Networks predict the sum of `base` and a difference from it, which is multiplied by the
+    weight `trust` but in training and for absent assays (`sampling.learned.learn_trust`).
     """
 
     def __init__(
@@ -170,6 +171,7 @@ class ContextNetwork(keras.Model):
         self.mixture = self.add_weight(
             name="mixture", shape=(species, len(PARTS)), initializer=_not_known, trainable=False
         )
+        self.trust = self.add_weight(name="trust", shape=(), initializer="ones", trainable=False)
         self.moments = self.add_weight(
             name="moments",
             shape=(species, n_assays, READINGS, 2),
@@ -227,10 +229,10 @@ class ContextNetwork(keras.Model):
     def call(self, inputs: dict[str, Any], training: bool = False) -> Any:
         """Predict: in training each member its own targets, else the chosen member or the mean of all."""
         if training:
-            values = self.standardised({name: self._dealt(value) for name, value in inputs.items()})
+            values = self.standardised({name: self._dealt(value) for name, value in inputs.items()}, 1.0)
             values = tf.reshape(values, (-1, tf.shape(inputs["own"])[1], 1))
         else:
-            by_member = self.standardised({name: value[None] for name, value in inputs.items()})
+            by_member = self.standardised({name: value[None] for name, value in inputs.items()}, self.trust)
             one = tf.one_hot(inputs["member"], self.members, axis=0)
             share = tf.where(inputs["member"] >= 0, one, 1.0 / self.members)
             values = tf.reduce_sum(by_member * share[:, :, None, None], axis=0)
@@ -239,7 +241,7 @@ class ContextNetwork(keras.Model):
     @tf.function(autograph=False, reduce_retracing=True)  # type: ignore[misc, unused-ignore]
     def by_member(self, inputs: dict[str, Any]) -> Any:
         """Predict with each member, `(members, G, N, 1)`, arcsinh units."""
-        values = self.standardised({name: value[None] for name, value in inputs.items()})
+        values = self.standardised({name: value[None] for name, value in inputs.items()}, self.trust)
         return self._restored(values, inputs)
 
     def _restored(self, values: Any, inputs: dict[str, Any]) -> Any:
@@ -253,8 +255,12 @@ class ContextNetwork(keras.Model):
         """Give each member its share of the targets."""
         return tf.reshape(value, tf.concat([[self.members, -1], tf.shape(value)[1:]], 0))
 
-    def standardised(self, inputs: dict[str, Any]) -> Any:
-        """Predict standardised values, `(members, g, N, 1)`, from inputs `(members or 1, g, ...)`."""
+    def standardised(self, inputs: dict[str, Any], trust: Any) -> Any:
+        """Predict standardised values, `(members, g, N, 1)`, from inputs `(members or 1, g, ...)`.
+
+        How far the networks' differences from the weighted sums are followed is `trust`, unless the assay is
+        absent.
+        """
         n_assays, named = self.settings["n_assays"], inputs["named"] > 0
         wanted = tf.cast(inputs["target"], inputs["others_assay"].dtype)
         target = self._factors_of(tf.where(named, wanted, n_assays))  # (K, g, d)
@@ -283,7 +289,8 @@ class ContextNetwork(keras.Model):
         hidden = tf.nn.relu(self.pooled(pooled) + self.of_target(target)[:, :, None])
         for layer in self.layers_behind:
             hidden = tf.nn.relu(layer(hidden))
-        return self.readout(hidden) + tf.reduce_sum(inputs["base"], axis=3, keepdims=True)
+        trusted = trust + (1.0 - trust) * is_absent[:, :, None]
+        return trusted * self.readout(hidden) + tf.reduce_sum(inputs["base"], axis=3, keepdims=True)
 
     def _factors_of(self, assay: Any) -> Any:
         """Look up the factors of assays `(members or 1, ...)`, the last of which is not named.

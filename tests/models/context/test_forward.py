@@ -117,6 +117,7 @@ def predicted(model, windows, panel, target, in_matrices=MATRICES):
 @pytest.mark.parametrize("sizes", SIZES)
 def test_it_predicts_what_the_keras_model_predicts(sizes, target, in_matrices):
     model, windows, panel = a_model(SIZES[sizes]), some_windows(), some_panel()
+    model.trust.assign(0.6)
     wanted = by_keras(model, windows, panel, TARGETS[target])
     found = predicted(model, windows, panel, TARGETS[target], in_matrices)
     assert np.isfinite(wanted).all()

@@ -89,6 +89,21 @@ def test_a_mixture_adds_the_biosamples_own_tracks(model):
     np.testing.assert_allclose(mixed, 0.5 + 0.5 * (model(inputs) - 0.5) + 2 * own, atol=1e-5)
 
 
+def test_differences_from_the_weighted_sums_are_followed_as_far_as_they_are_trusted(model):
+    """But where the assay is absent, and in training."""
+    inputs = some_inputs()
+    absent = inputs | {"others_assay": np.full((4, 2), 3, np.int32)}
+    sums = 0.5 + 2 * inputs["base"].sum(axis=2, keepdims=True)
+    whole, of_absent, trained = model(inputs), model(absent), model(inputs, training=True)
+    model.trust.assign(0.25)
+    np.testing.assert_allclose(model(inputs), sums + 0.25 * (whole - sums), atol=1e-5)
+    np.testing.assert_array_equal(model(absent), of_absent)
+    np.testing.assert_array_equal(model(inputs, training=True), trained)
+    by_member = model.by_member(inputs)
+    np.testing.assert_allclose(np.mean(by_member, axis=0), model(inputs), atol=1e-5)
+    model.trust.assign(1.0)
+
+
 def test_it_is_saved_and_loaded_by_plain_keras(model, tmp_path):
     model.statistics.assign(np.arange(7))
     model.save(tmp_path / "model.keras")
