@@ -303,9 +303,8 @@ SIZES = ("members", "token", "heads", "hidden", "assay_factors")
 
 def kept_size(axis: JointAxis) -> int:
     """Return how many numbers a model keeps about its errors and mixtures."""
-    return (
-        4 * KNOTS + (len(PARTS) + 2 * (READINGS + 1) * len(axis.assays)) * len(axis.parts) + axis.n_training
-    )
+    of_species = len(PARTS) + 2 * (READINGS + 1) * len(axis.assays)
+    return 1 + 4 * KNOTS + of_species * len(axis.parts) + axis.n_training
 
 
 def statistics_size(axis: JointAxis) -> int:
