@@ -253,9 +253,9 @@ class Context(Kind):
         return {"assay": factors.transpose(1, 0, 2).reshape(factors.shape[1], -1)}
 
     def provenance(self, trained: TrainedModel, species: str) -> dict[str, Any]:
-        """Return the mixture of a species' zero-shot tracks, and the meaning of `spread`."""
+        """Return the trust in the networks, the mixture of zero-shot tracks, and the meaning of `spread`."""
         axis = trained.axis
-        content: dict[str, Any] = {}
+        content: dict[str, Any] = {"trust_in_networks": round(float(trained.model.trust.numpy()), 4)}
         lacking = lacking_assays(axis, (species,))
         shares = trained.model.mixture.numpy()[axis.species.index(species)]
         if lacking and np.isfinite(shares).all():

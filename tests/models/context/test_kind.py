@@ -82,6 +82,8 @@ def test_the_spread_is_written_beside_the_signal_and_covers_what_was_hidden(stor
     plain = xr.open_zarr(out)  # without epixs
     signal, spread = plain.signal.to_numpy()[0], plain.spread.to_numpy()[0]
     assert (spread > 0).all()
+    trust = json.loads(plain.attrs["provenance"])["trust_in_networks"]
+    assert trust == pytest.approx(float(trained[1].model.trust), abs=1e-4)
     truth = open_compendium(stores[0]).signal.to_numpy()[LABELS.index(HIDDEN[1:])]
     error = np.abs(truth - signal)
     assert np.mean(error <= HALF_WIDTH * spread) > COVERED - 0.15  # of one track; of many, docs/accuracy.md
