@@ -162,8 +162,7 @@ def learn_moments(sampler: ContextSampler, predict: Predictions) -> Floats:
             targets = []
             for assay in absent[at][first : first + together].tolist():
                 known = familiar(panels, at, assay)
-                biosample = biosamples_of(one.panel, known, way)
-                biosample = biosample[:: max(1, -(-biosample.size // most))]
+                biosample = biosamples_of(one.panel, known, way, most)
                 made = one.targets(biosample, np.full_like(biosample, assay))
                 ways = [readings(target, known) for target in made]
                 targets += [of_target[way][1] for of_target in ways if len(of_target) > way]
@@ -345,8 +344,8 @@ def _hidden_errors(
         return None
     mean, spread = target.scale.astype(np.float64)
     members = _parts(sampler, predict, batch, member, target, hidden) @ shares[target.at]
-    error = (batch.value[:, 0] - mean) / spread - members[member]
-    return _Errors(target, members[member], error + members[member], _of_the_mean(error, members))
+    value = (batch.value[:, 0] - mean) / spread
+    return _Errors(target, members[member], value, _of_the_mean(value - members[member], members))
 
 
 def _parts(

@@ -68,10 +68,11 @@ def readings(target: Target, known: Mask) -> list[tuple[float, Target]]:
     return [(1 - share, target), (share, without(target, known))]
 
 
-def biosamples_of(panel: Panel, known: Mask, way: int) -> Ints:
-    """List the biosamples around which networks may read in the first or in the second way (`readings`)."""
+def biosamples_of(panel: Panel, known: Mask, way: int, most: int) -> Ints:
+    """Choose at most `most` biosamples around which networks may read in a way (0 or 1, see `readings`)."""
     tracks = known & ~known.all() if way else np.full_like(known, True)
-    return np.unique(panel.biosample[tracks])
+    every = np.unique(panel.biosample[tracks])
+    return every[:: max(1, -(-every.size // most))]
 
 
 def mean_of_tracks(panel: Panel, own: Ints) -> Floats:

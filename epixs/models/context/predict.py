@@ -177,8 +177,7 @@ def moments_of(axis: JointAxis, ready: Ready, forward: Forward, assay: int) -> n
     known, alone = familiar(ready.panels, ready.at, assay), alone_in(ready.panels, len(axis.assays))
     moments = np.full((READINGS, 2), np.nan, np.float32)
     for way in range(READINGS):
-        biosample = biosamples_of(panel, known, way)
-        biosample = biosample[:: max(1, -(-biosample.size // MOMENTS_BIOSAMPLES))]
+        biosample = biosamples_of(panel, known, way, MOMENTS_BIOSAMPLES)
         labels = biosample, np.full_like(biosample, assay)
         ways = [
             readings(one, known) for one in targets_of(panel, scales, ready.bands, ready.at, *labels, alone)

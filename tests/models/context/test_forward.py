@@ -9,10 +9,10 @@ import pytest
 from epixs.matrices import MATRICES
 from epixs.models.context.forward import forward_of
 from epixs.models.context.network import ContextNetwork
-from epixs.sampling.around import Reading, Target, read_context
-from epixs.sampling.bins import Places
+from epixs.sampling.around import Target
 from epixs.sampling.panel import bands_of, equations_of
 from epixs.sampling.windows import Windows
+from tests.models.context.asked import by_keras
 from tests.worlds import a_panel
 
 LENGTHS = [700, 1, 45]
@@ -82,29 +82,6 @@ def a_model(sizes):
         fan = weight.shape[-2] if len(weight.shape) > 2 else 4
         weight.assign(generator.normal(size=weight.shape) * (2 / fan) ** 0.5)
     return model
-
-
-def by_keras(model, windows, panel, target):
-    """What the Keras model gives of the context that training reads."""
-    sizes = windows.high - windows.low
-    piece = np.repeat(np.arange(sizes.size), sizes)
-    offset = np.concatenate([np.arange(a, b) for a, b in zip(windows.low, windows.high, strict=True)])
-    own, others, base = read_context(panel, windows, Reading(target, Places(piece, offset)))
-    like = target.others.max(axis=1)
-    inputs = {
-        "own": own,
-        "others": others,
-        "base": base,
-        "own_assay": np.where(target.own >= 0, panel.assay[target.own], -1),
-        "others_assay": np.where(like >= 0, panel.assay[like], -1),
-        "target": np.array(target.assay),
-        "scale": target.scale,
-        "share": np.float32(target.share),
-        "named": np.float32(target.named),
-        "linear": np.zeros(target.own.size, np.float32) if target.linear is None else target.linear,
-        "member": np.array(-1),
-    }
-    return model({name: value[None] for name, value in inputs.items()}).numpy()[0, :, 0]
 
 
 def predicted(model, windows, panel, target, in_matrices=MATRICES):

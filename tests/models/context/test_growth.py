@@ -10,6 +10,7 @@ from epixs.models.context.kind import KIND
 from epixs.models.folder import TrainedModel, new_model
 from epixs.models.settings import make_settings
 from epixs.training.extension import plan_extension
+from tests.models.context.asked import model_that_knows
 from tests.worlds import planted, write_store
 
 SETTINGS = make_settings(
@@ -38,13 +39,8 @@ def store_of(path, name, bins=3000):
 def known_model(folder, bins, mouse="mouse"):
     """A model of mouse, and of human in regions of some bins, with arbitrary knowledge."""
     stores = store_of(folder / "mouse.zarr", mouse), store_of(folder / "human.zarr", "human", bins)
-    axis = joint_axis(stores)
-    model, generator = new_model(axis, SETTINGS), np.random.default_rng(0)
-    with KIND.sampler(axis, SETTINGS, batch_size=512, signal_bytes=1 << 30) as sampler:
-        KIND.begin(model, sampler)
-    for weights in (model.moments, model.hidden_agreement, model.mixture, model.agreement):
-        weights.assign(generator.uniform(0.1, 0.9, weights.shape))
-    return TrainedModel(folder, model, axis, SETTINGS, {}, "")
+    known = ("moments", "hidden_agreement", "mixture", "agreement")
+    return model_that_knows(folder, joint_axis(stores), SETTINGS, known)
 
 
 def extended(known, store):

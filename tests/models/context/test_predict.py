@@ -1,16 +1,17 @@
 """Zero-shot tracks along the genome, against the Keras model asked for each part."""
 
+import dataclasses
+
 import numpy as np
 
 from epixs.axis.join import joint_axis
-from epixs.models.context.kind import KIND
 from epixs.models.context.predict import get_ready, panels_of, predictor
-from epixs.models.folder import TrainedModel, new_model
 from epixs.models.settings import make_settings
 from epixs.sampling.agreement import expected_share
 from epixs.sampling.around import Reading, read_context, without
 from epixs.sampling.bins import Places
 from epixs.sampling.mixture import FAMILIAR_SHARE, mean_of_tracks
+from tests.models.context.asked import by_keras, model_that_knows
 from tests.worlds import planted, write_store
 
 SETTINGS = make_settings(
@@ -31,35 +32,8 @@ def trained_on(folder):
                 regions=[("chr1", 0, 25 * BINS)], species=species,
             )
         )  # fmt: skip
-    axis = joint_axis(stores)
-    model, generator = new_model(axis, SETTINGS), np.random.default_rng(0)
-    with KIND.sampler(axis, SETTINGS, batch_size=512, signal_bytes=1 << 30) as sampler:
-        KIND.begin(model, sampler)
-    for weights in (model.factors, model.moments, model.hidden_agreement, model.mixture):
-        weights.assign(generator.uniform(0.1, 0.9, weights.shape))
-    return TrainedModel(folder, model, axis, SETTINGS, {}, ""), stores[0]
-
-
-def of_networks(model, panel, windows, target):
-    """What the Keras model says of a target at all bins, standardised; and the biosample's own tracks."""
-    bins = np.arange(BINS)
-    own, others, base = read_context(panel, windows, Reading(target, Places(0 * bins, bins)))
-    first = target.others.max(axis=1)
-    inputs = {
-        "own": own,
-        "others": others,
-        "base": base,
-        "own_assay": np.where(target.own >= 0, panel.assay[target.own], -1),
-        "others_assay": np.where(first >= 0, panel.assay[first], -1),
-        "target": np.int32(target.assay),
-        "named": np.float32(1),
-        "scale": np.array([0, 1], np.float32),
-        "share": np.float32(1),
-        "linear": np.zeros(target.own.size, np.float32),
-        "member": np.int32(-1),
-    }
-    said = model({name: np.asarray(value)[None] for name, value in inputs.items()}).numpy()[0, :, 0]
-    return said.astype(np.float64), own[:, :, 0]
+    known = ("factors", "moments", "hidden_agreement", "mixture")
+    return model_that_knows(folder, joint_axis(stores), SETTINGS, known), stores[0]
 
 
 def test_a_zero_shot_track_is_mixed_from_what_networks_say_of_all_tracks_and_of_familiar_ones(tmp_path):
@@ -74,11 +48,15 @@ def test_a_zero_shot_track_is_mixed_from_what_networks_say_of_all_tracks_and_of_
     networks = shares[0] * expected_share(model.hidden_agreement.numpy()[1 - at, lacking])
     windows = ready.windows((0, BINS))
     for target, track in zip(ready.targets, found, strict=True):
-        every, own = of_networks(model, panel, windows, target)
-        familiar, _ = of_networks(model, panel, windows, without(target, panel.assay != unfamiliar))
+        plain = dataclasses.replace(target, scale=np.array([0, 1], np.float32))
+        every, familiar = (
+            by_keras(model, windows, panel, one).astype(np.float64)
+            for one in (plain, without(plain, panel.assay != unfamiliar))
+        )
+        own = read_context(panel, windows, Reading(target, Places(np.zeros(BINS, int), np.arange(BINS))))[0]
         share = FAMILIAR_SHARE * 2 / 3
         expected = networks * (1 - share) * (every - moments[0, 0]) / moments[0, 1]
         expected += networks * share * (familiar - moments[1, 0]) / moments[1, 1]
-        expected += shares[1] * own @ mean_of_tracks(panel, target.own)
+        expected += shares[1] * own[:, :, 0] @ mean_of_tracks(panel, target.own)
         np.testing.assert_allclose(track, target.scale[0] + target.scale[1] * expected, atol=2e-4)
         assert np.abs(every - familiar).max() > 0.01
