@@ -13,6 +13,7 @@ from tests.patience import PATIENCE
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
+import hypothesis
 import numpy as np
 import pandas as pd
 import pytest
@@ -24,6 +25,9 @@ from epixs.genome.bed import make_regions, read_regions
 from epixs.ingestion.run import ingest
 from epixs.simulation.simulate import simulate
 from epixs.storage import location
+
+hypothesis.settings.register_profile("any machine", deadline=None)
+hypothesis.settings.load_profile("any machine")
 
 REGIONS = [("chr1", 9_000, 10_010, "end"), ("chr2", 100, 1_000, "middle")]
 

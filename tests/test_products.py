@@ -33,7 +33,7 @@ def near(found, wanted, sizes, in_matrices):
 
 
 @pytest.mark.parametrize("in_matrices", LAYOUTS)
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(inputs=st.integers(0, 200), units=st.integers(1, 90), blocks=st.integers(1, 3), relu=st.booleans())
 def test_a_dense_layer(in_matrices, inputs, units, blocks, relu):
     kernel, bias, values = a_layer(inputs, units, blocks)

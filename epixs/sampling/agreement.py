@@ -35,6 +35,9 @@ USUAL = 0.5
 MOST_BETTER = 2.0
 """Limit of how many times better, or worse, a hidden assay is taken to be predicted in another species."""
 
+LEAST_USUAL = 0.05
+"""Usual agreement of a species' tracks, if it is less: ratios of smaller ones mean nothing."""
+
 LARGEST = 0.999
 """Correlation beyond which Fisher's scale is cut."""
 
@@ -88,9 +91,8 @@ def as_in(hidden: npt.NDArray[np.floating], agreement: Sequence[npt.NDArray[np.f
     Shape `(species, assay)`; unchanged for species of whose tracks nothing is known.
     """
     known = [values[np.isfinite(values)] for values in agreement]
-    usual = np.array([values.mean() if values.size else np.nan for values in known])
-    with np.errstate(invalid="ignore"):
-        ratio = np.clip(np.sqrt(usual[at] / usual), 1 / MOST_BETTER, MOST_BETTER)
+    usual = np.array([max(values.mean(), LEAST_USUAL) if values.size else np.nan for values in known])
+    ratio = np.clip(np.sqrt(usual[at] / usual), 1 / MOST_BETTER, MOST_BETTER)
     return np.asarray(hidden * np.where(np.isfinite(ratio), ratio, 1.0)[:, None], np.float32)
 
 

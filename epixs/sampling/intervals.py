@@ -83,10 +83,17 @@ def assay_factors(
     assay: Sequence[int],
     n_assays: int,
 ) -> Floats:
-    """Learn how much wider the intervals of each assay are, shape `(assay,)`; 1 for assays without track."""
-    total, count = np.zeros(n_assays), np.zeros(n_assays)
-    for at, errors, number in zip(predicted, error, assay, strict=True):
-        ratio = np.abs(errors) / half_widths(widths, at.astype(np.float32))
-        total[number] += np.log(max(conformal_quantile(ratio), NARROWEST))
-        count[number] += 1
-    return np.exp(total / (count + PRIOR_TRACKS)).astype(np.float32)
+    """Learn how much wider the intervals of each assay are, shape `(assay,)`; 1 for assays without track.
+
+    With that factor, they hold `COVERED` of the errors of all its tracks together.
+    """
+    factors = np.ones(n_assays, np.float32)
+    for number in set(assay):
+        ratios = [
+            np.abs(errors) / half_widths(widths, at.astype(np.float32))
+            for at, errors, of in zip(predicted, error, assay, strict=True)
+            if of == number
+        ]
+        wider = max(conformal_quantile(np.concatenate(ratios)), NARROWEST)
+        factors[number] = wider ** (len(ratios) / (len(ratios) + PRIOR_TRACKS))
+    return factors

@@ -87,34 +87,48 @@ class _Covariance:
     """Adds up values of tracks, of shape `(track, place)`, for their spreads and correlations."""
 
     def __init__(self, tracks: int) -> None:
-        self.count, self.total, self.products = 0, np.zeros(tracks), np.zeros((tracks, tracks))
+        self.count, self.total, self.products, self.squares = np.zeros((4, tracks, tracks))
 
-    def add(self, values: Floats) -> None:
+    def add(self, values: Floats, known: npt.NDArray[np.float64] | None = None) -> None:
+        """Add values, all of them or only those that are `known`: 1 for each that is, else 0."""
         wide = values.astype(np.float64)
-        self.count += wide.shape[1]
-        self.total += wide.sum(axis=1)
+        if known is None:
+            self.count += wide.shape[1]
+            self.total += wide.sum(axis=1)[:, None]
+            self.squares += np.square(wide).sum(axis=1)[:, None]
+        else:
+            wide *= known
+            self.count += known @ known.T
+            self.total += wide @ known.T
+            self.squares += np.square(wide) @ known.T
         self.products += wide @ wide.T
 
     def result(self) -> tuple[npt.NDArray[np.float64], Floats]:
-        """Return the tracks' spreads and their correlations."""
-        mean = self.total / max(1, self.count)
-        covariance = self.products / max(1, self.count) - np.outer(mean, mean)
-        sizes = np.sqrt(np.maximum(np.diag(covariance), 1e-12))
-        return sizes, (covariance / np.outer(sizes, sizes)).astype(np.float32)
+        """Return the tracks' spreads, and their correlations where both are known."""
+        count = np.maximum(self.count, 1.0)
+        mean = self.total / count
+        variance = np.maximum(self.squares / count - mean**2, 1e-12)
+        covariance = self.products / count - mean * mean.T
+        likeness = covariance / np.sqrt(variance * variance.T)
+        return np.sqrt(np.diag(variance)), np.clip(likeness, -1.0, 1.0).astype(np.float32)
 
 
 def panel_of(windows: Windows, biosample: Ints, assay: Ints) -> Panel:
-    """Compute the statistics of tracks from windows of them."""
-    bins, steps = int(windows.length.sum()), np.float32(STEPS_PER_UNIT)
-    total, squares = np.zeros((2, assay.size))
+    """Compute the statistics of tracks from windows of them, at the bins that are not missing."""
+    steps = np.float32(STEPS_PER_UNIT)
+    count, total, squares = np.zeros((3, assay.size))
     coarse, *bands = (_Covariance(assay.size) for _ in range(1 + len(BAND_RADII)))
     for column, length in zip(windows.column.tolist(), windows.length.tolist(), strict=True):
         sums = windows.sums[:, column : column + length + 1]
         values = np.diff(sums, axis=1) / steps
-        total += values.sum(axis=1, dtype=np.float64)
-        squares += np.square(values, dtype=np.float64).sum(axis=1)
+        known = None if windows.missing is None else 1.0 - windows.missing[:, column : column + length]
+        count += length if known is None else known.sum(axis=1)
+        total += (values if known is None else values * known).sum(axis=1, dtype=np.float64)
+        squares += np.square(values if known is None else values * known, dtype=np.float64).sum(axis=1)
         whole = length // COARSE * COARSE
-        coarse.add(values[:, :whole].reshape(assay.size, -1, COARSE).mean(axis=2))
+        parts = (assay.size, -1, COARSE)
+        in_parts = None if known is None else known[:, :whole].reshape(parts).max(axis=2)
+        coarse.add(values[:, :whole].reshape(parts).mean(axis=2), in_parts)
         at = np.arange(0, length, COARSE)
         edges = [(np.maximum(at - radius, 0), np.minimum(at + radius + 1, length)) for radius in BAND_RADII]
         # Sums may wrap around; their difference is still right.
@@ -122,9 +136,9 @@ def panel_of(windows: Windows, biosample: Ints, assay: Ints) -> Panel:
             (sums[:, high] - sums[:, low]) / (high - low).astype(np.float32) / steps for low, high in edges
         ]
         for band, mean, wider in zip(bands, means, [*means[1:], np.float32(0)], strict=True):
-            band.add(mean - wider)
-    mean = total / bins
-    spread = np.sqrt(np.maximum(squares / bins - mean**2, 0.0))
+            band.add(mean - wider, None if known is None else known[:, at])
+    mean = total / np.maximum(count, 1)
+    spread = np.sqrt(np.maximum(squares / np.maximum(count, 1) - mean**2, 0.0))
     spreads, likeness = zip(*(band.result() for band in bands), strict=True)
     relative = np.stack(spreads) / np.maximum(spread, SMALLEST_SPREAD)
     return Panel(

@@ -3,12 +3,13 @@
 A track's mean and spread (arcsinh units) depend on its biosample and its assay: `log spread` is fitted as
 `intercept + biosample effect + assay effect`. Both effects are pulled towards 0 (ridge), so that a single
 track has limited influence. How strongly follows from the tracks: fits with several strengths are averaged,
-each weighted by the probability of the tracks if effects vary as much as it assumes.
+each weighted by the probability of the tracks if effects vary as much as it assumes. A track without any
+spread says nothing, and is left out.
 
 The mean, which may be negative, is fitted on a scale that is logarithmic away from 0. A biosample's effect is
 in part common to all assays, and in part to those of a class: strong ChIP-seq says little about methylation.
-An assay that a species lacks takes its effect from the other species: the more the effects of their common
-assays agree, the more of it.
+An assay that a species lacks takes its effect from the other species; how much of it follows from the tracks
+in the same way.
 """
 
 from __future__ import annotations
@@ -46,9 +47,8 @@ strengths mean nothing."""
 COMMON_SHARE = 0.25
 """Share of the variance of a biosample's effect that is common to all classes of assays."""
 
-PRIOR_AGREEMENT, PRIOR_TRACKS = 0.5, 1.0
-"""Prior agreement of assay effects between species, and its weight in summed squares of the other species'
-effects."""
+AGREEMENTS = (0.0, 0.5, 1.0)
+"""Shares of the other species' assay effects that are tried as what is expected of a species' own."""
 
 
 @dataclass(frozen=True)
@@ -88,7 +88,7 @@ def fit_effects(
     assay: Ints,
     sizes: tuple[int, int],
     usual: Sequence[tuple[float, float]],
-    prior: Floats | None = None,
+    elsewhere: Floats | None = None,
     classes: Ints | None = None,
 ) -> list[Fitted]:
     """Fit several values of tracks, each by biosample and assay.
@@ -101,17 +101,17 @@ def fit_effects(
         Labels of the tracks, numbers below `sizes`.
     usual
         For each value, the expected strength of the pull of biosample effects towards 0, and of assay effects
-        towards the prior.
-    prior
-        Assay effects that are expected before any track is seen, shape `(value, assay)`; 0 by default.
+        towards a share of those elsewhere.
+    elsewhere
+        Assay effects in other species, shape `(value, assay)`; 0 by default.
     classes
         Class number of each assay, shape `(assay,)`; by default all are of one class.
 
     Returns
     -------
-    The fit of each value. What is left out has no influence on the strengths either.
+    The fit of each value. What is left out has no influence on the strengths and shares either.
     """
-    prior = np.zeros((len(values), sizes[1])) if prior is None else prior
+    elsewhere = np.zeros((len(values), sizes[1])) if elsewhere is None else elsewhere
     classes = np.zeros(sizes[1], np.int32) if classes is None else classes
     n_classes = int(classes.max(initial=0)) + 1
     ends = 1 + np.cumsum([sizes[0], sizes[0] * n_classes, sizes[1]])
@@ -125,21 +125,25 @@ def fit_effects(
     design = np.zeros((biosample.size, used.size))
     design[np.arange(biosample.size), place.reshape(4, -1)] = 1.0
     level = np.searchsorted([1, *ends], used, side="right")
-    every = np.array([*itertools.product(STRENGTHS, repeat=2)])
+    agreements = AGREEMENTS if elsewhere.any() else (0.0,)
+    every = np.array([*itertools.product(STRENGTHS, STRENGTHS, agreements)])
     fits = []
-    for of_biosamples, of_assays in every:
+    for of_biosamples, of_assays, agreement in every:
         pulls = [1e-6, of_biosamples / COMMON_SHARE, of_biosamples / (1 - COMMON_SHARE), of_assays]
-        fits.append(_fit(values - prior[:, assay], design, np.array(pulls)[level], assay))
-    off = np.log(every[:, None] / np.asarray(usual)) / STRENGTH_SPREAD  # (strength, value, 2)
+        expected = agreement * elsewhere
+        fit = _fit(values - expected[:, assay], design, np.array(pulls)[level], assay)
+        weights = np.zeros((len(values), ends[-1]))
+        weights[:, used] = fit.weights[0]
+        weights[:, ends[1] :] += expected
+        fits.append(fit._replace(weights=(weights, fit.weights[1])))
+    off = np.log(every[:, None, :2] / np.asarray(usual)) / STRENGTH_SPREAD  # (fit, value, 2)
     believed = -(off**2).sum(axis=2, keepdims=True) / 2
-    weights, without_track, without_assay = (_averaged(parts, believed) for parts in zip(*fits, strict=True))
-    found = np.zeros((len(values), ends[-1]))
-    found[:, used] = weights
+    found, without_track, without_assay = (_averaged(parts, believed) for parts in zip(*fits, strict=True))
     common, of_class, of_assay = np.split(found[:, 1:], ends[:2] - 1, axis=1)
     of_biosample = common[:, :, None] + of_class.reshape(-1, sizes[0], n_classes)
     return [
         (
-            Effects(float(found[k, 0]), of_biosample[k], of_assay[k] + prior[k], classes),
+            Effects(float(found[k, 0]), of_biosample[k], of_assay[k], classes),
             value - without_track[k],
             value - without_assay[k],
         )
@@ -253,13 +257,22 @@ def fit_scales(
     classes
         Class number of each assay of all species together.
     """
-    labels = [(biosample, assay) for biosample, assay, _, _ in tracks]
-    values = [np.stack([_mean_scale(mean), _spread_scale(spread)]) for *_, mean, spread in tracks]
-    fits = fit_species(values, labels, n_biosamples, (USUAL_MEAN, USUAL_SPREAD), classes)
-    return [
-        Scales(mean, spread, _restored(mean_track, spread_track), _restored(mean_assay, spread_assay))
-        for (mean, mean_track, mean_assay), (spread, spread_track, spread_assay) in fits
+    told = [spread > SMALLEST_SPREAD for *_, spread in tracks]
+    labels = [(biosample[m], assay[m]) for (biosample, assay, _, _), m in zip(tracks, told, strict=True)]
+    values = [
+        np.stack([_mean_scale(mean[m]), _spread_scale(spread[m])])
+        for (*_, mean, spread), m in zip(tracks, told, strict=True)
     ]
+    fits = fit_species(values, labels, n_biosamples, (USUAL_MEAN, USUAL_SPREAD), classes)
+    scales = []
+    for (biosample, assay, *_), m, both in zip(tracks, told, fits, strict=True):
+        unseen = []
+        for left in (1, 2):  # without the track, without its assay
+            expected = np.stack([fit[0].of(biosample, assay) for fit in both])
+            expected[:, m] = [fit[left] for fit in both]
+            unseen.append(_restored(*expected))
+        scales.append(Scales(both[0][0], both[1][0], *unseen))
+    return scales
 
 
 def fit_species(
@@ -294,23 +307,12 @@ def fit_species(
     known = [np.bincount(assay, minlength=classes.size) > 0 for _, assay in labels]
     found = []
     for at, (value, both, size) in enumerate(zip(values, labels, sizes, strict=True)):
-        of_all = [[fits[k][0].assay for fits in alone] for k in range(len(usual))]
-        prior = np.array([_prior(effects, known, at) for effects in of_all])
-        found.append(fit_effects(value, *both, size, usual, prior, classes))
+        others = [number for number in range(len(alone)) if number != at]
+        count = np.sum([known[number] for number in others], axis=0)
+        effects = [np.stack([effects.assay for effects, *_ in alone[number]]) for number in others]
+        total = np.sum([known[number] * of for number, of in zip(others, effects, strict=True)], axis=0)
+        found.append(fit_effects(value, *both, size, usual, total / np.maximum(count, 1), classes))
     return found
-
-
-def _prior(effects: list[Floats], known: list[npt.NDArray[np.bool_]], at: int) -> Floats:
-    """Estimate assay effects for one species from the others: 0 for assays that none of them has."""
-    others = [number for number in range(len(effects)) if number != at]
-    count = np.sum([known[number] for number in others], axis=0)
-    total = np.sum([np.where(known[number], effects[number], 0.0) for number in others], axis=0)
-    mean = total / np.maximum(count, 1)
-    shared = known[at] & (count > 0)
-    agreement = (float(effects[at][shared] @ mean[shared]) + PRIOR_AGREEMENT * PRIOR_TRACKS) / (
-        float(mean[shared] @ mean[shared]) + PRIOR_TRACKS
-    )
-    return np.asarray(np.clip(agreement, 0.0, 1.0) * mean)
 
 
 def _mean_scale(mean: Floats) -> Floats:

@@ -243,7 +243,7 @@ def carry_out(
 
         settle = keras.callbacks.LambdaCallback(on_epoch_end=work_out)
         collect = keras.callbacks.LambdaCallback(on_epoch_end=lambda *_: gc.collect(1))
-        callbacks = [StopOnNonFinite(sampler), deadline, scores, history, settle, best, checkpoint, collect]
+        callbacks = [StopOnNonFinite(sampler), deadline, settle, scores, history, best, checkpoint, collect]
         if report is not None:
             callbacks.append(ProgressReport(report, sampler, epochs, deadline=run.deadline))
         for first, stop, skipped in checkpoint.spans(model, epochs):

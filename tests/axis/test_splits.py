@@ -46,7 +46,7 @@ def split_if_possible(labels, by, folds, seed):
         return reject()
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     labels=LABELS,
     folds=st.integers(2, 4),
@@ -65,7 +65,7 @@ def test_folds_partition_the_experiments(labels, folds, seed, by):
         )
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     labels=LABELS,
     folds=st.integers(2, 4),
@@ -83,7 +83,7 @@ def test_no_assay_or_biosample_loses_its_last_experiment(labels, folds, seed, by
         assert sum(map(len, held)) == len(set().union(*held))
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(labels=LABELS, seed=st.integers(0, 9), data=st.data())
 def test_the_order_of_experiments_is_nothing(labels, seed, data):
     other = data.draw(st.permutations(labels))
@@ -111,7 +111,7 @@ def test_assays_of_a_class_are_held_out_whole_and_the_others_kept():
     assert all(len(fold.pairs) == 4 for fold in made.folds)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(labels=LABELS, more=LABELS, folds=st.integers(2, 4), seed=st.integers(0, 9))
 def test_assays_of_two_species_are_held_out_of_one_at_a_time(labels, more, folds, seed):
     parts = [species(labels), dataclasses.replace(species(more), species="human")]

@@ -7,7 +7,7 @@ from epixs.compendium.shard import encode_shard, is_encodable, signal_codecs
 from epixs.storage.tiling import Layout
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(
     rows=st.integers(1, 5), bins=st.integers(1, 70), spare=st.integers(0, 3), per_tile=st.integers(1, 5),
     seed=st.integers(0, 9),

@@ -25,7 +25,7 @@ def places(n, strata=(), peaks=(), variance=()):
     )
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(few, st.randoms(use_true_random=False))
 def test_metrics_are_those_of_scipy_on_whole_tracks(observed, random):
     order = list(range(len(observed)))
@@ -82,7 +82,7 @@ def test_bins_that_tie_with_the_last_of_the_top_one_percent_are_all_in():
     assert score(observed, np.zeros(1000))["mse1obs"] == 4.0
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(few, st.randoms(use_true_random=False))
 def test_the_order_of_the_bins_changes_no_metric(observed, random):
     imputed = np.roll(observed, 1)
@@ -109,7 +109,7 @@ def test_values_beyond_the_largest_step_count_as_that_step():
     assert score([0.0, 20.0], [0.0, 0.0])["mse"] == pytest.approx((32767 / 2048) ** 2 / 2)
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(arrays(np.int64, 12, elements=st.integers(0, 3)), st.lists(st.booleans(), min_size=12, max_size=12))
 def test_average_precision_is_that_of_its_definition(values, peaks):
     assume(any(peaks) and not all(peaks))

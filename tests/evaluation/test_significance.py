@@ -24,7 +24,7 @@ def test_the_paired_test_by_hand():
     assert (found.pairs, found.p, found.effect) == (4, 4 / 16, (1 - 9) / 10)
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(values, st.randoms(use_true_random=False))
 def test_the_paired_test_is_that_of_scipy_and_its_effect_is_that_of_counting(first, random):
     second = first[:]

@@ -26,7 +26,7 @@ def gene(start, end, strand, chrom="chr1"):
     return (chrom, start, end, "g", 0, strand)
 
 
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 @given(intervals, st.booleans(), st.integers(0, 50), st.integers(1, 40))
 def test_coverage_is_what_counting_bin_by_bin_gives(found, once, start, width):
     slow = np.zeros(200, dtype=int)

@@ -15,7 +15,7 @@ def states(state):
     return {field.name: getattr(state, field.name) for field in fields(state)}
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(steps, st.integers(1, 39))
 def test_statistics_of_chunks_add_up_to_those_of_the_whole(tracks, cut):
     observed, predicted = tracks[0], tracks[1:]
@@ -55,7 +55,7 @@ def test_bins_that_are_not_used_do_not_count():
     assert joint(observed, predicted, cuts_of(found), places).errors.tolist() == [0]
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(
     arrays(np.int16, st.integers(1, 300), elements=st.integers(-20, 20)), st.sampled_from([0.01, 0.05, 0.3])
 )
@@ -66,7 +66,7 @@ def test_the_threshold_is_the_nth_largest_value(track, share):
     assert top_threshold(counts, share, fewest=0) == ordered[-int(share * track.size)]
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(arrays(np.float32, 30, elements=st.floats(-40, 40, width=32)))
 def test_steps_are_rounded_as_stores_round(values):
     values[3] = np.nan

@@ -98,7 +98,7 @@ def genomes(draw):
     return lengths, rows, cuts
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(genomes())
 def test_any_genome_is_read_back(tmp_path_factory, genome):
     lengths, rows, cuts = genome

@@ -64,3 +64,14 @@ def test_an_assay_with_larger_errors_gets_wider_intervals_the_more_tracks_say_so
         found.append(factors[1])
     assert 1 < found[0] < found[1] < 3
     assert found[1] == pytest.approx(3 ** (20 / 23), rel=0.03)
+
+
+def test_intervals_hold_as_much_of_tracks_with_unlike_errors():
+    """A factor that suits the usual track of an assay would hold less of the tracks together."""
+    generator = np.random.default_rng(1)
+    predicted = generator.normal(size=(40, 5_000))
+    errors = generator.normal(size=(40, 5_000)) * np.exp(generator.normal(0, 1.0, (40, 1)))
+    widths = fit_widths(predicted[:20], errors[:20] / 7)
+    (factor,) = assay_factors(widths, predicted, errors, [0] * 40, 1)
+    half = factor ** (43 / 40) * half_widths(widths, predicted.astype(np.float32))
+    assert (np.abs(errors) <= half).mean() == pytest.approx(0.8, abs=0.002)

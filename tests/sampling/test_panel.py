@@ -1,16 +1,22 @@
 import numpy as np
-from hypothesis import given, settings
+import pytest
+from hypothesis import given
 from hypothesis import strategies as st
 
+from epixs.genome.regions import Regions
+from epixs.sampling.kriging import BAND_RADII
 from epixs.sampling.panel import (
     ASSAYS,
+    COARSE,
     LIKE_BIOSAMPLES,
     OWN_TRACKS,
     packed,
     packed_size,
+    panel_of,
     reads_of,
     unpacked,
 )
+from epixs.sampling.windows import read_windows
 from tests.worlds import a_panel
 
 
@@ -43,7 +49,6 @@ def test_the_targets_own_assay_comes_first_and_the_most_similar_biosamples_with_
     assert reads.others[0, 1].tolist() == [2, -1, -1]
 
 
-@settings(deadline=None)
 @given(st.sets(st.tuples(st.integers(0, 6), st.integers(0, 5)), min_size=1, max_size=30), st.data())
 def test_a_target_is_never_read_for_itself(pairs, data):
     panel = some_panel(sorted(pairs))
@@ -76,3 +81,39 @@ def test_what_is_kept_of_a_panel_gives_the_same_reads():
         np.testing.assert_array_equal(panel.weights(b, 0), again.weights(b, 0))
     same = (panel.biosample[:, None] == panel.biosample) & ~np.eye(panel.assay.size, dtype=bool)
     np.testing.assert_array_equal(panel.likeness[same], again.likeness[same])
+
+
+@pytest.mark.parametrize("share", [0.0, 0.4, 0.9])
+def test_statistics_are_those_of_the_bins_that_are_not_missing(share):
+    generator = np.random.default_rng(5)
+    regions = Regions("toy", ("a", "b"), ("chr1", "chr2"), (0, 0), (100_000, 40_000))  # 4,000 and 1,600 bins
+    signal = generator.normal(1, 2, (3, 5_600)).astype(np.float32) + generator.normal(1, 2, 5_600)
+    signal = np.rint(signal * 2048).astype(np.float32) / 2048
+    signal[1, generator.random(5_600) < share] = np.nan
+    fill = np.nanmean(signal, axis=1).astype(np.float32)
+    windows = read_windows(signal, np.arange(3), fill, [(0, 5_600)], regions, 0)
+    found = panel_of(windows, np.zeros(3, np.int32), np.arange(3, dtype=np.int32))
+    np.testing.assert_allclose(found.mean, np.nanmean(signal, axis=1), rtol=1e-4)
+    np.testing.assert_allclose(found.spread, np.nanstd(signal, axis=1), rtol=1e-4)
+
+    filled = np.where(np.isnan(signal), fill[:, None], signal)
+    pieces = [slice(0, 4_000), slice(4_000, 5_600)]
+    for band, radius in enumerate(BAND_RADII):
+        values = []
+        for piece in pieces:
+            part = filled[:, piece]
+            means = [_smooth(part, r) for r in (radius, *BAND_RADII[band + 1 : band + 2])]
+            values.append((means[0] - (means[1] if len(means) > 1 else 0))[:, ::COARSE])
+        known = ~np.isnan(np.concatenate([signal[:, piece][:, ::COARSE] for piece in pieces], axis=1))
+        every = np.concatenate(values, axis=1)
+        for track in range(3):
+            spread = every[track, known[track]].std() / found.spread[track]
+            np.testing.assert_allclose(found.band_spread[band, track], spread, rtol=2e-3)
+            both = known[0] & known[track]
+            likeness = np.corrcoef(every[0, both], every[track, both])[0, 1]
+            np.testing.assert_allclose(found.band_likeness[band, 0, track], likeness, atol=2e-3)
+
+
+def _smooth(values, radius):
+    n = values.shape[1]
+    return np.stack([values[:, max(0, i - radius) : i + radius + 1].mean(axis=1) for i in range(n)], axis=1)

@@ -135,3 +135,34 @@ def test_means_may_be_negative():
     scales = fit_scales([(biosample, assay, mean, np.ones(4))], [2], np.zeros(2, np.int32))[0]
     found = scales.of(biosample, assay)[:, 0]
     assert (np.sign(found) == np.sign(mean)).all()
+
+
+def test_a_track_says_nothing_of_its_own_scale_beside_other_species():
+    generator = np.random.default_rng(3)
+    biosample, assay = (m.ravel().astype(np.int32) for m in np.meshgrid(np.arange(3), np.arange(4)))
+    there = (biosample, assay, *generator.uniform(0.1, 1, (2, 12)))
+    mean, spread = generator.uniform(0.1, 1, (2, 12))
+    found = []
+    for factor in (0.1, 1.0, 10.0):
+        own = np.where(np.arange(12) == 5, factor, 1.0)
+        here = (biosample, assay, own * mean, own * spread)
+        scales, _ = fit_scales([here, there], [3, 3], np.zeros(4, np.int32))
+        found.append(np.stack([scales.without_track, scales.without_assay]))
+    np.testing.assert_allclose(found[0][:, 5], found[1][:, 5], rtol=1e-5)
+    np.testing.assert_allclose(found[2][:, 5], found[1][:, 5], rtol=1e-5)
+    assert abs(found[0] - found[1]).max() > 0.01
+
+
+def test_tracks_without_spread_say_nothing():
+    biosample, assay = (m.ravel().astype(np.int32) for m in np.meshgrid(np.arange(3), np.arange(4)))
+    mean, spread = np.full(12, 0.3), np.exp(0.1 * np.arange(12))
+    full = np.delete(np.arange(12), 5)
+    classes = np.zeros(4, np.int32)
+    expected = fit_scales([(biosample[full], assay[full], mean[full], spread[full])], [3], classes)[0]
+    mean[5], spread[5] = 0.0, 0.0
+    found = fit_scales([(biosample, assay, mean, spread)], [3], classes)[0]
+    np.testing.assert_allclose(found.of(biosample, assay), expected.of(biosample, assay))
+    np.testing.assert_allclose(found.without_track[full], expected.without_track)
+    np.testing.assert_allclose(found.without_track[5], expected.of(biosample[5:6], assay[5:6])[0])
+    nothing = fit_scales([(biosample, assay, mean, 0 * spread)], [3], classes)[0]
+    assert np.isfinite(nothing.without_track).all()

@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from epixs.compendium.transform import STEPS_PER_UNIT
@@ -36,7 +36,6 @@ def test_the_mean_over_any_neighbourhood_stays_in_its_region(signal):
             np.testing.assert_allclose(total / STEPS_PER_UNIT / (high - low), expected, atol=1e-5)
 
 
-@settings(deadline=None)
 @given(st.integers(0, 69), st.integers(1, 70), st.integers(0, 30))
 def test_a_span_is_read_with_what_lies_around_it_in_the_same_region(signal, start, length, halo):
     stop = min(70, start + length)

@@ -45,7 +45,7 @@ def way(request, monkeypatch):
         monkeypatch.setattr(module, "deflate", None)
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(blocks=st.lists(st.binary(max_size=300), min_size=1, max_size=8), level=st.integers(0, 9))
 def test_a_run_is_its_blocks_in_whole_words(way, blocks, level):
     raw, begins = inflate_run(*run_of([zlib.compress(block, level) for block in blocks]), 301)

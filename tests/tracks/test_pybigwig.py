@@ -11,7 +11,7 @@ from epixs.tracks.pybigwig import ReferenceTrack
 STEPS = st.lists(st.tuples(st.integers(0, 60), st.integers(1, 90), st.floats(-8, 1e4, width=32)), max_size=40)
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=60)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=60)
 @given(steps=STEPS, start=st.integers(0, 100), span=st.integers(1, 200))
 def test_both_readers_agree(write_bigwig, steps, start, span):
     intervals, at = [("chr2", 0, 10, 1.0)], 0

@@ -37,7 +37,7 @@ steps = st.lists(
 )
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=40, deadline=None)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=40)
 @given(steps=steps, start=st.integers(0, 399), span=st.integers(1, 401))
 def test_bins_agree_with_laying_out_the_bases(write_bigwig, steps, start, span):
     intervals, at = [], 0
@@ -152,7 +152,7 @@ any_items = st.lists(
 )
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=60, deadline=None)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=60)
 @given(steps=any_items, laid=st.sampled_from([3, 40_000]))
 def test_items_without_width_and_over_one_another_are_read_as_pybigwig_reads_them(tmp_path, steps, laid):
     at, items = 0, []
@@ -259,7 +259,7 @@ small_pieces = st.lists(
 )
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(
     steps=steps,
     second=steps,

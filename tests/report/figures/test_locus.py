@@ -31,7 +31,7 @@ def test_windows_are_means_of_what_is_known_and_span_no_gap():
     np.testing.assert_equal(means, [2, 5, 7, np.nan])
 
 
-@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(suppress_health_check=[HealthCheck.too_slow])
 @given(
     st.lists(st.tuples(st.integers(1, 9), st.integers(1, 3)), min_size=1, max_size=8),
     st.integers(1, 12),
