@@ -96,8 +96,8 @@ class AddedTracks(ContextSampler):
         return self._entries(wanted, min(count, HELD_ENTRIES), 0xE0)
 
     def training_targets(self, most: int) -> list[Target]:
-        """List at most `most` new tracks as targets, drawn at random if there are more."""
-        tracks = np.flatnonzero(self.new).tolist()
+        """List at most `most` new tracks that no factors are fitted to, at random if there are more."""
+        tracks = np.flatnonzero(self.new & ~self.fitted).tolist()
         return [self.species[self.at].target(tracks[n]) for n in some(len(tracks), most, self.seed)]
 
     def unseen(self, hidden: bool) -> Iterator[tuple[int, int, Target]]:

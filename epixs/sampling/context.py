@@ -23,11 +23,12 @@ from epixs.sampling.fill import HALO, RADII, SUMMARIES
 from epixs.sampling.kriging import BAND_RADII
 from epixs.sampling.order import species_shares
 from epixs.sampling.panel import Panel
-from epixs.sampling.scales import SMALLEST_SPREAD
+from epixs.sampling.scales import SMALLEST_SPREAD, Scales
 from epixs.sampling.species import (
     labels_of,
     load_species,
     read_tracks,
+    scales_of,
     signal_bytes,
     signal_sizes,
     tracks_of,
@@ -52,6 +53,12 @@ GAIN = 0.2
 FOCUS_SHARE = 0.4
 """Share of the targets that are of assays in focus (those that zero-shot imputation is meant for), in species
 that have any."""
+
+VERY_MANY_TRACKS = 500
+"""Number of tracks beyond which all members expect the same means and spreads."""
+
+MOST_WEIGHT = 20.0
+"""Maximum weight of a track's errors, relative to that of a track with the usual spread."""
 
 ALONE_EPISODES = 0.1
 """Maximum share of hidden assays with one species, which needs them only once a model is extended."""
@@ -128,9 +135,7 @@ class ContextSampler(Closing):
         every[sizes > 0] = shares
         self._shares = np.cumsum(every) / np.cumsum(every)[-1]
         self._focus = [np.isin(s.panel.assay, axis.assay_index(focus)) for s in self.species]
-        spreads = [np.maximum(s.panel.spread, SMALLEST_SPREAD) for s in self.species]
-        typical = float(np.median(np.concatenate(spreads)))
-        self._weights = [typical / spread for spread in spreads]
+        self._weights = _weights_of([one.panel.spread for one in self.species])
         panels = [s.panel for s in self.species]
         self.hidden = hide_assays(panels, members, axis.assay_index(focus if held_share else []))
         self.held = hold_out_by_member(panels, members, held_share, seed, self._focus, self.hidden)
@@ -233,7 +238,8 @@ class ContextSampler(Closing):
         """Make a target as a member sees it that holds the track out."""
         hidden = (at, int(self.species[at].panel.assay[track])) in self.hidden[member]
         target = self.hiding.target(at, track, lent=True) if hidden else self.species[at].target(track)
-        return without(target, ~self.held[at][member])
+        scale = self._scales[member][at].without_track[track]
+        return without(dataclasses.replace(target, scale=scale), ~self.held[at][member])
 
     def unseen(self, hidden: bool) -> Iterator[tuple[int, int, Target]]:
         """Yield member, track and target of tracks never seen: those of hidden assays, or the others."""
@@ -277,6 +283,22 @@ class ContextSampler(Closing):
         return np.flatnonzero(seen), np.flatnonzero(seen & self._focus[at]), FOCUS_SHARE
 
     @cached_property
+    def _scales(self) -> list[list[Scales]]:
+        """Means and spreads that each member expects of all tracks, from those that it sees.
+
+        If a track that a member does not see raised what it expects of others, it would learn to predict less
+        for them, and then for the track, too. With very many tracks, one more does not matter.
+        """
+        panels, every = [one.panel for one in self.species], [one.scales for one in self.species]
+        seen = [[~held[member] for held in self.held] for member in range(self.members)]
+        if sum(panel.assay.size for panel in panels) > VERY_MANY_TRACKS:
+            return [every] * self.members
+        return [
+            every if all(mask.all() for mask in masks) else scales_of(self.axis, panels, masks)
+            for masks in seen
+        ]
+
+    @cached_property
     def _rules(self) -> Rules:
         """What each member draws of each species."""
         panels, reads = [one.panel for one in self.species], [one.reads for one in self.species]
@@ -317,11 +339,11 @@ class ContextSampler(Closing):
     def _reading(self, drawn: Drawn, row: int, pool: Sequence[Windows]) -> Reading:
         """Return a target that was drawn, and how it is read."""
         at, track = int(drawn.species[row]), int(drawn.track[row])
-        one = self.species[at]
+        one, scales = self.species[at], self._scales[row * self.members // self.targets][at]
         target = one.target(track, pool[at])
-        scale, equations = target.scale, target.equations
+        scale, equations = scales.without_track[track], target.equations
         if drawn.hidden[row]:
-            scale = one.scales.without_assay[track]
+            scale = scales.without_assay[track]
             equations = one.hidden_equations[track] if drawn.lent[row] else []
         own, others = drawn.own[row, : target.own.size], drawn.others[row]
         others = others[: target.others.shape[0], : target.others.shape[1]]
@@ -410,6 +432,20 @@ class ContextSampler(Closing):
                 bins = (there.bin[places.piece[:, :each]] + places.offset[:, :each]).reshape(-1)
                 positions[rows] = (one.part.positions(bins) + one.first_position).reshape(rows.size, each, 3)
         return positions.reshape(len(drawn) * each, 3)
+
+
+def _weights_of(spreads: Sequence[Floats]) -> list[Floats]:
+    """Weight the squared errors of tracks by the inverse of their spreads; 0 for tracks without any."""
+    varying = np.concatenate(spreads)[np.concatenate(spreads) > SMALLEST_SPREAD]
+    typical = float(np.median(varying)) if varying.size else 1.0
+    return [
+        np.where(
+            spread > SMALLEST_SPREAD,
+            np.minimum(typical / np.maximum(spread, SMALLEST_SPREAD), MOST_WEIGHT),
+            0,
+        ).astype(np.float32)
+        for spread in spreads
+    ]
 
 
 def _end(calls: Calls, stretches: Stretches) -> None:

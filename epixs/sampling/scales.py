@@ -125,20 +125,23 @@ def fit_effects(
     design = np.zeros((biosample.size, used.size))
     design[np.arange(biosample.size), place.reshape(4, -1)] = 1.0
     level = np.searchsorted([1, *ends], used, side="right")
-    agreements = AGREEMENTS if elsewhere.any() else (0.0,)
-    every = np.array([*itertools.product(STRENGTHS, STRENGTHS, agreements)])
-    fits = []
-    for of_biosamples, of_assays, agreement in every:
+    agreements = np.array(AGREEMENTS if elsewhere.any() else (0.0,))
+    expected = (agreements[:, None, None] * elsewhere).reshape(-1, sizes[1])
+    targets = np.tile(values, (agreements.size, 1)) - expected[:, assay]
+    strengths = np.array([*itertools.product(STRENGTHS, repeat=2)])
+    fits: list[list[tuple[Floats, Floats]]] = [[], [], []]
+    for of_biosamples, of_assays in strengths:
         pulls = [1e-6, of_biosamples / COMMON_SHARE, of_biosamples / (1 - COMMON_SHARE), of_assays]
-        expected = agreement * elsewhere
-        fit = _fit(values - expected[:, assay], design, np.array(pulls)[level], assay)
-        weights = np.zeros((len(values), ends[-1]))
-        weights[:, used] = fit.weights[0]
-        weights[:, ends[1] :] += expected
-        fits.append(fit._replace(weights=(weights, fit.weights[1])))
-    off = np.log(every[:, None, :2] / np.asarray(usual)) / STRENGTH_SPREAD  # (fit, value, 2)
-    believed = -(off**2).sum(axis=2, keepdims=True) / 2
-    found, without_track, without_assay = (_averaged(parts, believed) for parts in zip(*fits, strict=True))
+        (weights, likely), *left_out = _fit(targets, design, np.array(pulls)[level], assay)
+        found = np.zeros((len(targets), ends[-1]))
+        found[:, used] = weights
+        found[:, ends[1] :] += expected
+        for every, parts in zip(fits, ((found, likely), *left_out), strict=True):
+            shape = (agreements.size, len(values), -1)
+            every += zip(*(part.reshape(shape) for part in parts), strict=True)
+    off = np.log(strengths[:, None] / np.asarray(usual)) / STRENGTH_SPREAD  # (strength, value, 2)
+    believed = np.repeat(-(off**2).sum(axis=2, keepdims=True) / 2, agreements.size, axis=0)
+    found, without_track, without_assay = (_averaged(parts, believed) for parts in fits)
     common, of_class, of_assay = np.split(found[:, 1:], ends[:2] - 1, axis=1)
     of_biosample = common[:, :, None] + of_class.reshape(-1, sizes[0], n_classes)
     return [
@@ -214,8 +217,8 @@ class Scales:
     mean, spread
         Fits, on the scales on which effects are additive.
     without_track, without_assay
-        Mean and spread expected of each training track, had it or its whole assay not been measured;
-        shape `(track, 2)`, arcsinh units.
+        Mean and spread expected of each track, had it or its whole assay not been measured; shape
+        `(track, 2)`, arcsinh units.
     """
 
     mean: Effects
@@ -244,7 +247,10 @@ def numbers_of(biosample: Ints, assay: Ints, known: tuple[Ints, Ints]) -> npt.ND
 
 
 def fit_scales(
-    tracks: list[tuple[Ints, Ints, Floats, Floats]], n_biosamples: list[int], classes: Ints
+    tracks: Sequence[tuple[Ints, Ints, Floats, Floats]],
+    n_biosamples: Sequence[int],
+    classes: Ints,
+    seen: Sequence[npt.NDArray[np.bool_]] | None = None,
 ) -> list[Scales]:
     """Fit mean and spread of every species' tracks, each species with the others' assay effects as prior.
 
@@ -256,8 +262,11 @@ def fit_scales(
         Number of biosamples of each species.
     classes
         Class number of each assay of all species together.
+    seen
+        For each species: mask of the tracks to fit; by default all. Nothing is learned from the others.
     """
     told = [spread > SMALLEST_SPREAD for *_, spread in tracks]
+    told = [one & mask for one, mask in zip(told, seen or told, strict=True)]
     labels = [(biosample[m], assay[m]) for (biosample, assay, _, _), m in zip(tracks, told, strict=True)]
     values = [
         np.stack([_mean_scale(mean[m]), _spread_scale(spread[m])])

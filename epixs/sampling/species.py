@@ -145,10 +145,12 @@ def load_species(
     return species
 
 
-def scales_of(axis: JointAxis, panels: Sequence[Panel]) -> list[Scales]:
-    """Fit means and spreads of all species' tracks."""
+def scales_of(
+    axis: JointAxis, panels: Sequence[Panel], seen: Sequence[npt.NDArray[np.bool_]] | None = None
+) -> list[Scales]:
+    """Fit means and spreads of all species' tracks, or of those that are seen."""
     tracks = [(p.biosample, p.assay, p.mean.astype(float), p.spread.astype(float)) for p in panels]
-    return fit_scales(tracks, [len(part.biosamples) for part in axis.parts], classes_of(axis))
+    return fit_scales(tracks, [len(part.biosamples) for part in axis.parts], classes_of(axis), seen)
 
 
 def correlations_of(axis: JointAxis, panels: Sequence[Panel], at: int) -> list[Correlations]:
