@@ -104,7 +104,9 @@ class Kind(ABC):
     """Whether the last epoch's weights are kept, instead of those with the lowest held-out error."""
 
     worked_out_every: ClassVar[int] = 1
-    """Number of epochs between two calls of `after_epoch`, which is always called after the last one."""
+    """Number of epochs between two calls of `after_epoch`, which is always called after the last one.
+
+    A model is only saved after those epochs: its weights would not fit what was learned before."""
 
     limits: ClassVar[tuple[str, ...]] = ()
     """Limits of this kind for the model card, one sentence each."""

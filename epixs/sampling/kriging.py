@@ -215,19 +215,37 @@ class Correlations:
         among, towards = every[np.ix_(kept, kept)].astype(np.float32), every[-1, kept].astype(np.float32)
         return Equations(tracks[kept], among, towards, self.spread[tracks[kept]], _mean_spread(known))
 
-    def without_assay(self, equations: Equations, biosample: int, assay: int, known: OfAssay) -> Equations:
-        """Set up the equations for the case that no track of the assay is read."""
-        towards = self._expected(biosample, assay, equations.tracks, known)[-1, :-1].astype(np.float32)
+    def without_assay(
+        self, equations: Equations, biosample: int, assay: int, known: OfAssay, *, lent: bool = False
+    ) -> Equations:
+        """Set up the equations for the case that no track of the assay is read.
+
+        If what is known of it is `lent` by other species, its tracks here have no influence.
+        """
+        tracks = equations.tracks
+        if lent:
+            tracks = tracks[self.assay[tracks] != assay]
+            every = self._expected(biosample, assay, tracks, known, lent=True).astype(np.float32)
+            among = equations.among.copy()
+            rest = np.flatnonzero(self.assay[equations.tracks] != assay)
+            among[np.ix_(rest, rest)] = every[:-1, :-1]
+            towards = np.zeros(equations.tracks.size, np.float32)
+            towards[rest] = every[-1, :-1]
+            return replace(equations, among=among, towards=towards, expected=_mean_spread(known))
+        towards = self._expected(biosample, assay, tracks, known)[-1, :-1].astype(np.float32)
         return replace(equations, towards=towards, expected=_mean_spread(known))
 
-    def _expected(self, biosample: int, assay: int, tracks: Ints, known: OfAssay) -> Doubles:
+    def _expected(
+        self, biosample: int, assay: int, tracks: Ints, known: OfAssay, *, lent: bool = False
+    ) -> Doubles:
         """Return the expected correlations of some tracks and, last, of a pair."""
         biosample = min(biosample, len(self.biosamples) - 1)
         biosamples, b = np.unique([*self.biosample[tracks], biosample], return_inverse=True)
         assays, a = np.unique([*self.assay[tracks], assay], return_inverse=True)
-        here = self.of(biosample, assay)
+        here = no_sums(self.sums.levels.shape[1]).of(assay) if lent else self.of(biosample, assay)
         usual, level = self._levels_without(assay, here.level)
-        ratio = self._biosamples_without(biosample, assay, biosamples, usual, level[assay])
+        left_out = biosamples if lent else np.array([biosample])
+        ratio = self._biosamples_without(left_out, assay, biosamples, usual, level[assay])
         level[assay] = (known.level[0] + 2 * PULL * usual) / (known.level[1] + 2 * PULL)
         root = np.sqrt(np.clip(level, *LEVELS))[assays[a]]
         shared = np.clip(ratio[np.ix_(b, b)] * np.outer(root, root), -LEVELS[1], LEVELS[1])
@@ -243,22 +261,25 @@ class Correlations:
         return usual, (total + 2 * PULL * usual) / (count + 2 * PULL)
 
     def _biosamples_without(
-        self, biosample: int, assay: int, biosamples: Ints, usual: float, level: float
+        self, left_out: npt.NDArray[np.integer], assay: int, biosamples: Ints, usual: float, level: float
     ) -> Doubles:
-        """Return how much more than is usual for their assays some biosamples correlate."""
+        """Return how much more than is usual for their assays some biosamples correlate.
+
+        An assay's tracks in the biosamples that are left out have no influence.
+        """
         where = np.ix_(biosamples, biosamples)
         total, expected = self.biosamples[where], self.expected[0][where] + usual * self.expected[1][where]
-        at, measured = int(np.searchsorted(biosamples, biosample)), self.measured[biosamples, assay]
+        measured = self.measured[biosamples, assay]
         levels, n_levels = self.sums.levels[:, assay]
         before = (levels + 2 * PULL * usual) / (n_levels + 2 * PULL)
         expected -= before * np.outer(measured, measured)
-        measured[at] = 0.0
+        out = np.isin(biosamples, left_out)
+        measured[out] = 0.0
         expected += level * np.outer(measured, measured)
-        rest, likeness = self._left_out(biosample, assay, self.assay == assay)
-        among = np.isin(self.biosample[rest], biosamples)
-        there = np.searchsorted(biosamples, self.biosample[rest[among]])
-        total[at, there] -= likeness[among]
-        total[there, at] -= likeness[among]
+        tracks = np.flatnonzero((self.assay == assay) & np.isin(self.biosample, biosamples))
+        at = np.searchsorted(biosamples, self.biosample[tracks])
+        gone = (out[at][:, None] | out[at]) & ~np.eye(tracks.size, dtype=bool)
+        total[np.ix_(at, at)] -= np.where(gone, self.likeness[np.ix_(tracks, tracks)], 0.0)
         return np.asarray((total + PULL * usual) / (np.maximum(expected, 0.0) + PULL * usual))
 
     def _assays_with(self, assay: int, assays: Ints, here: OfAssay, known: OfAssay) -> Doubles:

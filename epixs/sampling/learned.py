@@ -293,23 +293,22 @@ def _standard(batch: Batch, target: Target, predict: Predictions) -> tuple[Doubl
 
 def _unseen_and_seen(sampler: ContextSampler, predict: Predictions) -> tuple[float, float]:
     """Estimate how much larger errors are, and how much lower the agreement, on tracks no member has seen."""
-    ratios, differences = [], []
+    sizes, sizes_seen, differences = [], [], []
     for member, track, target in sampler.unseen(hidden=False):
         batch = sampler.known_entries(member, target)
-        if not len(batch.value):
+        seen = ~sampler.held[target.at][:, track]
+        if not (len(batch.value) and seen.any()):
             continue
         members, value = _standard(batch, target, predict)
-        seen = ~sampler.held[target.at][:, track]
         unseen = value - members[member]
-        if seen.any():
-            sizes = [np.abs(error) for error in (unseen, value - members[seen].mean(axis=0))]
-            ratio = conformal_quantile(sizes[0]) / max(conformal_quantile(sizes[1]), NARROWEST)
-            ratios.append(np.log(ratio * _of_the_unseen_mean(unseen, members, member, seen)))
-            alone = np.mean([fisher(one, value) for one in members[seen]])
-            differences.append(fisher(members[member], value) - alone)
-    if not ratios:
+        sizes.append(np.abs(unseen) * _of_the_unseen_mean(unseen, members, member, seen))
+        sizes_seen.append(np.abs(value - members[seen].mean(axis=0)))
+        alone = np.mean([fisher(one, value) for one in members[seen]])
+        differences.append(fisher(members[member], value) - alone)
+    if not sizes:
         return 1.0, 0.0
-    return float(np.exp(np.mean(ratios))), float(np.mean(differences))
+    larger, smaller = (conformal_quantile(np.concatenate(one)) for one in (sizes, sizes_seen))
+    return larger / max(smaller, NARROWEST), float(np.mean(differences))
 
 
 def _have_seen(sampler: ContextSampler, target: Target) -> npt.NDArray[np.bool_]:

@@ -121,7 +121,9 @@ def panel_of(windows: Windows, biosample: Ints, assay: Ints) -> Panel:
     for column, length in zip(windows.column.tolist(), windows.length.tolist(), strict=True):
         sums = windows.sums[:, column : column + length + 1]
         values = np.diff(sums, axis=1) / steps
-        known = None if windows.missing is None else 1.0 - windows.missing[:, column : column + length]
+        known = (
+            None if windows.missing is None else (~windows.missing[:, column : column + length]).astype(float)
+        )
         count += length if known is None else known.sum(axis=1)
         total += (values if known is None else values * known).sum(axis=1, dtype=np.float64)
         squares += np.square(values if known is None else values * known, dtype=np.float64).sum(axis=1)
@@ -204,7 +206,7 @@ def hidden_equations(
     every = list(zip(bands, equations, known, strict=True)) if equations else []
     if not all(one.knows(band.assay[old.tracks]) for band, old, one in every):
         return []
-    return [band.without_assay(old, biosample, assay, one) for band, old, one in every]
+    return [band.without_assay(old, biosample, assay, one, lent=lent) for band, old, one in every]
 
 
 def packed(panel: Panel) -> Floats:

@@ -278,7 +278,7 @@ def fit_scales(
         unseen = []
         for left in (1, 2):  # without the track, without its assay
             expected = np.stack([fit[0].of(biosample, assay) for fit in both])
-            expected[:, m] = [fit[left] for fit in both]
+            expected[:, m] = np.stack([np.asarray(fit[left]) for fit in both])
             unseen.append(_restored(*expected))
         scales.append(Scales(both[0][0], both[1][0], *unseen))
     return scales

@@ -220,10 +220,19 @@ def carry_out(
         steps = _compiled_for(run, model, sampler, interrupted, on_probe)
         epochs = -(-steps // sampler.steps_per_epoch)
         history = History(run.folder, sampler, tensorboard=tensorboard)
-        best = BestWeights(
-            save, monitor=scores.monitor, patience=training.patience, keep_last=run.kind.keeps_last
-        )
         deadline = Deadline(run.deadline)
+
+        def is_worked_out(epoch: int) -> bool:
+            """Tell whether what the kind learns after an epoch is learned after this one."""
+            return epoch + 1 >= epochs or deadline.has_passed or epoch % run.kind.worked_out_every == 0
+
+        best = BestWeights(
+            save,
+            monitor=scores.monitor,
+            patience=training.patience,
+            keep_last=run.kind.keeps_last,
+            due=is_worked_out,
+        )
         checkpoint = StepCheckpoint(
             run.folder,
             sampler.steps_per_epoch,
@@ -237,8 +246,7 @@ def carry_out(
         )
 
         def work_out(epoch: int, _: Any) -> None:
-            is_last = epoch + 1 >= epochs or deadline.has_passed
-            if is_last or epoch % run.kind.worked_out_every == 0:
+            if is_worked_out(epoch):
                 run.kind.after_epoch(model, sampler)
 
         settle = keras.callbacks.LambdaCallback(on_epoch_end=work_out)

@@ -201,17 +201,15 @@ def test_a_hidden_assay_is_known_from_its_other_tracks_and_other_species_or_only
     both, lent = (hidden_equations(bands, shown, *pair, lent=lent) for lent in (False, True))
     tracks, expected = expected_correlations(measured, pair, [elsewhere])
     other = measured[1][tracks] != 1
-    own = other & (measured[0][tracks] == 0)
     rest = measured[1] != 1
     lacking = measured[0][rest], measured[1][rest], measured[2][np.ix_(rest, rest)], measured[3][rest]
     _, expected_if_absent = expected_correlations(lacking, pair, [elsewhere])
-    first = slice(0, own.sum())
     for one, two, three in zip(shown, both, lent, strict=True):
         assert two.among is one.among
         np.testing.assert_allclose(two.towards[other], expected[-1, :-1][other], atol=1e-5)
-        # All correlations within biosamples, towards which few are pulled, are others without the assay.
-        np.testing.assert_allclose(three.towards[own], expected_if_absent[-1, :-1][first], atol=0.02)
-        assert np.abs(two.towards - three.towards)[own].max() > 0.02
+        np.testing.assert_allclose(three.towards[other], expected_if_absent[-1, :-1], atol=1e-5)
+        np.testing.assert_allclose(three.among[np.ix_(other, other)], expected_if_absent[:-1, :-1], atol=1e-5)
+        assert np.abs(two.towards - three.towards)[other].max() > 0.02
 
 
 def test_tracks_that_are_left_out_weigh_nothing_and_the_others_fill_in():

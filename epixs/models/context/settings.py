@@ -35,7 +35,7 @@ class ContextSettings(ModelSettings):
 
     kind: ClassVar[str] = "context"
 
-    members: Annotated[int, between(1, 64)] = 8
+    members: Annotated[int, between(2, 64)] = 8
     token: Annotated[int, between(1, 65_536)] = 32
     heads: Annotated[int, between(1, 1_024)] = 4
     hidden: Annotated[tuple[int, ...], sizes()] = (64, 64)

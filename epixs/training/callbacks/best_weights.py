@@ -30,6 +30,8 @@ class BestWeights(keras.callbacks.Callback):  # type: ignore[misc, unused-ignore
         Epochs without a new lowest error after which training stops; 0 never stops it.
     keep_last
         Keep the weights of the last epoch instead, if held-out errors are too noisy to choose by.
+    due
+        Tells of an epoch whether the model may be saved after it; by default after every one.
     """
 
     def __init__(
@@ -39,9 +41,11 @@ class BestWeights(keras.callbacks.Callback):  # type: ignore[misc, unused-ignore
         monitor: str = "held_out_mse",
         patience: int = 0,
         keep_last: bool = False,
+        due: Callable[[int], bool] = lambda epoch: True,
     ) -> None:
         super().__init__()
         self.save, self.monitor, self.patience, self.keep_last = save, monitor, patience, keep_last
+        self.due = due
         self.best, self.best_epoch, self.worse = float("inf"), -1, 0
 
     @property
@@ -54,6 +58,8 @@ class BestWeights(keras.callbacks.Callback):  # type: ignore[misc, unused-ignore
         logs = logs or {}
         if self.monitor not in logs:
             raise TrainingError("monitor of BestWeights", got=self.monitor, expected=", ".join(logs))
+        if not self.due(epoch):
+            return
         value = logs[self.monitor]
         if value < self.best or (
             self.keep_last and np.isfinite(value)
