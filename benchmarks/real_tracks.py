@@ -11,11 +11,12 @@ mouse in different units, zero-shot.
 from __future__ import annotations
 
 import argparse
+import functools
 import os
 import shutil
 import tempfile
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -34,9 +35,10 @@ PICTURED_FOLD, PICTURED, PICTURED_LOCUS = 2, "H3K4me3", "chr5:131,400,000-132,20
 MOUSE_FOLDS, BUSY = 6, 0.5
 """Number of folds of the mouse tracks, and load average of other processes above which measured seconds say little."""
 
+CONTEXT = "context"
 SETTINGS = {
     "avocado": epixs.make_settings("avocado", hidden=(256, 256)),
-    "context": epixs.make_settings("context"),
+    CONTEXT: epixs.make_settings(CONTEXT),
 }
 """Settings of both kinds of model: their defaults, except for the width of avocado's hidden layers."""
 
@@ -62,11 +64,25 @@ def folds() -> list[list[tuple[str, str, str]]]:
     ]
 
 
-class Bench:
-    """Stores, models and imputations of one run, in a folder for temporary files."""
+Scored = tuple[pd.DataFrame, list[dict[str, object]]]
+"""Scores of a protocol's tracks, and what its runs took."""
 
-    def __init__(self, data: Path, work: Path, settings: Mapping[str, Settings], client: object) -> None:
-        self.data, self.work, self.settings, self.client = data, work, settings, client
+
+class Bench:
+    """Stores, models and imputations of one run, in a folder for temporary files.
+
+    If there is a folder `scores`, it keeps those of the context model and of the baselines, for `benchmarks.seeds`.
+    """
+
+    def __init__(
+        self,
+        data: Path,
+        work: Path,
+        settings: Mapping[str, Settings],
+        client: object,
+        scores: Path | None = None,
+    ) -> None:
+        self.data, self.work, self.settings, self.client, self.scores = data, work, settings, client, scores
 
     def ingest(self, name: str, catalog: str, regions: str) -> Path:
         table = epixs.read_catalog(self.data / catalog)
@@ -74,9 +90,7 @@ class Bench:
         epixs.ingest(table, placed, self.work / f"{name}.zarr", client=self.client)
         return self.work / f"{name}.zarr"
 
-    def hide(
-        self, name: str, stores: Sequence[Path], pairs: list[tuple[str, str, str]]
-    ) -> tuple[pd.DataFrame, list[dict[str, object]]]:
+    def hide(self, name: str, stores: Sequence[Path], pairs: list[tuple[str, str, str]]) -> Scored:
         """Train each kind on all stores without `pairs`, impute them in the first store and score."""
         tables, runs = [], []
         for kind, settings in self.settings.items():
@@ -99,6 +113,31 @@ class Bench:
             is_imputed = result.scores["method"] == IMPUTED
             tables.append(result.scores[is_imputed].assign(method=kind))
         return pd.concat([*tables, result.scores[~is_imputed]]), runs
+
+
+def paths_of_scores(folder: Path, protocol: str, seed: int) -> tuple[Path, Path]:
+    """Return the files of a protocol's scores and runs with the context model of one seed."""
+    scores, runs = (folder / f"{protocol}-{seed}-{what}.tsv" for what in ("scores", "runs"))
+    return scores, runs
+
+
+def kept(score: Callable[[Bench], Scored]) -> Callable[[Bench], Scored]:
+    """Keep what a function scores in the bench's folder of scores."""
+
+    @functools.wraps(score)
+    def scored(bench: Bench) -> Scored:
+        scores, runs = score(bench)
+        if bench.scores and CONTEXT in bench.settings:
+            seed = bench.settings[CONTEXT].training.seed
+            paths = paths_of_scores(bench.scores, score.__name__.removeprefix("score_"), seed)
+            for path, table, column in zip(
+                paths, (scores, pd.DataFrame(runs)), ("method", "kind"), strict=True
+            ):
+                others = [kind for kind in bench.settings if kind != CONTEXT]
+                table[~table[column].isin(others)].to_csv(path, sep="\t", index=False)
+        return scores, runs
+
+    return scored
 
 
 def expected_and_true(table: pd.DataFrame) -> str:
@@ -159,7 +198,8 @@ def means(scores: pd.DataFrame, by: str, metrics: Sequence[str]) -> pd.DataFrame
     return pd.DataFrame(rows)
 
 
-def score_one_species(bench: Bench) -> tuple[pd.DataFrame, list[dict[str, object]]]:
+@kept
+def score_one_species(bench: Bench) -> Scored:
     """Hide every track of the human panel once, in four folds."""
     store = bench.ingest("human", "human_hg19/catalog.tsv", "human_hg19/regions.bed")
     scores, runs = [], []
@@ -259,7 +299,8 @@ def one_species(bench: Bench) -> str:
     )
 
 
-def score_two_species(bench: Bench) -> tuple[pd.DataFrame, list[dict[str, object]]]:
+@kept
+def score_two_species(bench: Bench) -> Scored:
     """Hide each assay of the panel `beta` in turn."""
     stores = [
         bench.ingest(name, f"two_species/{name}.catalog.tsv", f"two_species/{name}.regions.bed")
@@ -301,7 +342,8 @@ def two_species(bench: Bench) -> str:
     )
 
 
-def score_human_to_mouse(bench: Bench) -> tuple[pd.DataFrame, list[dict[str, object]]]:
+@kept
+def score_human_to_mouse(bench: Bench) -> Scored:
     """Hide each mark that both species have from mouse, and train with human."""
     human = bench.ingest("human-shared", "human_hg19/catalog.shared-names.tsv", "human_hg19/regions.bed")
     mouse = bench.ingest("mouse", "mouse_mm10/catalog.tsv", "mouse_mm10/regions.bed")
@@ -341,7 +383,8 @@ def human_to_mouse(bench: Bench) -> str:
     )
 
 
-def score_mouse(bench: Bench) -> tuple[pd.DataFrame, list[dict[str, object]]]:
+@kept
+def score_mouse(bench: Bench) -> Scored:
     """Hide one track of each mouse biosample, assays in turn."""
     store = bench.ingest("mouse", "mouse_mm10/catalog.tsv", "mouse_mm10/regions.bed")
     table = epixs.joint_axis([store]).parts[0].experiments
@@ -408,12 +451,15 @@ def main() -> None:
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--only", choices=[one.__name__ for one in PROTOCOLS])
     parser.add_argument("--kinds", nargs="+", choices=[*SETTINGS], default=[*SETTINGS])
+    parser.add_argument("--scores", type=Path, help="folder for benchmarks.seeds --work")
     options = parser.parse_args()
+    if options.scores:
+        options.scores.mkdir(parents=True, exist_ok=True)
     settings = {kind: SETTINGS[kind] for kind in options.kinds}
     work = Path(tempfile.mkdtemp(prefix="epixs-real-"))
     try:
         with epixs.open_client() as client:
-            bench = Bench(options.data, work, settings, client)
+            bench = Bench(options.data, work, settings, client, options.scores)
             for protocol in PROTOCOLS:
                 if options.only not in (None, protocol.__name__):
                     continue

@@ -3,7 +3,8 @@
     python -m benchmarks.seeds --data ../shared/data [--seeds 0 1 2] [--work seeds]
 
 The protocols are those of `benchmarks.real_tracks`. The folder `--work` keeps the scores of each protocol and seed: if
-the run was interrupted, it goes on from there.
+the run was interrupted, it goes on from there. `python -m benchmarks.real_tracks --data DATA --scores WORK` puts
+those of the first seed there.
 """
 
 from __future__ import annotations
@@ -17,7 +18,9 @@ import pandas as pd
 
 import epixs
 from benchmarks.real_tracks import (
+    CONTEXT,
     Bench,
+    paths_of_scores,
     score_human_to_mouse,
     score_mouse,
     score_one_species,
@@ -28,7 +31,6 @@ from benchmarks.sections import write_section
 from epixs.evaluation.table import AVERAGE, UNFAIR
 from epixs.report.tables import markdown_table
 
-CONTEXT = "context"
 LABELS = ["biosample", "assay"]
 PROTOCOLS = {
     "human, every track excluded once": score_one_species,
@@ -42,16 +44,12 @@ def scores_of(
     protocol: str, seed: int, data: Path, work: Path, client: object
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Scores and runs of a protocol with a seed: from `work` if they are there, else they are computed."""
-    paths = [
-        work / f"{PROTOCOLS[protocol].__name__}-{seed}-{what}.tsv".replace("score_", "")
-        for what in ("scores", "runs")
-    ]
+    score = PROTOCOLS[protocol]
+    paths = paths_of_scores(work, score.__name__.removeprefix("score_"), seed)
     if not all(path.exists() for path in paths):
         settings = {CONTEXT: epixs.make_settings(CONTEXT, seed=seed)}
         with tempfile.TemporaryDirectory(prefix="epixs-seeds-") as folder:
-            tables = PROTOCOLS[protocol](Bench(data, Path(folder), settings, client))
-        for table, path in zip(tables, paths, strict=True):
-            pd.DataFrame(table).to_csv(path, sep="\t", index=False)
+            score(Bench(data, Path(folder), settings, client, work))
     return pd.read_csv(paths[0], sep="\t"), pd.read_csv(paths[1], sep="\t")
 
 

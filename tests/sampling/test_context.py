@@ -128,7 +128,7 @@ def test_nothing_of_a_target_is_read_for_it(axis, tmp_path, label):
 
 
 def test_a_member_never_sees_the_tracks_that_it_holds_out(axis, sampler, tmp_path):
-    """Noise in the place of the tracks that a member holds out changes nothing that it reads in training."""
+    """Noise in the place of the tracks that a member holds out changes no track that it reads, and no scale."""
     held = sampler.held[0]
     assert held.any(axis=1).all()
     values = signal_of(axis)
@@ -141,6 +141,8 @@ def test_a_member_never_sees_the_tracks_that_it_holds_out(axis, sampler, tmp_pat
             one, two = sampler.batch(0, step), noisy.batch(0, step)
             np.testing.assert_allclose(one.inputs["own"][:2], two.inputs["own"][:2], atol=1e-5)
             np.testing.assert_array_equal(one.value[:2], two.value[:2])
+            np.testing.assert_allclose(one.inputs["scale"][:2], two.inputs["scale"][:2], atol=1e-5)
+            assert not np.allclose(one.inputs["scale"][2:], two.inputs["scale"][2:], atol=1e-2)
             tracks = one.biosample[:2, 0] * 3 + one.assay[:2, 0]
             assert not held[0][tracks].any()
 
