@@ -179,8 +179,9 @@ class TrainingSettings(CheckedSettings):
         Entries per step, and how many of them share a position. With 0, `batch_size` is 4,096 for `context`,
         and for `avocado` a 28th of the positions, at least 1,000 and at most 40,000 (docs/settings.md).
     epochs
-        Number of epochs; the learning rate falls over all of them. With 0, there are 16 for `context`, and
-        for `avocado` half of the mean number of experiments at a position, 8 to 200.
+        Number of epochs; the learning rate falls over all of them. With 0, there are 16 to 28 for `context`,
+        the more the more tracks there are (16 for zero-shot imputation), and for `avocado` half of the mean
+        number of experiments at a position, 8 to 200.
     max_minutes
         Time limit of training; 0 sets none. If the planned epochs do not fit, fewer are planned.
     checkpoint_minutes

@@ -46,7 +46,10 @@ def plan(
         int, typer.Option(min=0, help="decides which biosamples stand for those of the panel")
     ] = 0,
     max_minutes: Annotated[
-        float | None, typer.Option(min=0.1, help="train no longer than this, all rehearsals together")
+        float | None,
+        typer.Option(
+            min=0.1, help="time for training, all rehearsals together; imputing and scoring come on top"
+        ),
     ] = None,
     out: Annotated[
         Path | None, typer.Option(metavar="DIR", help="keep what was rehearsed, and go on from there")
@@ -83,7 +86,9 @@ def plan(
             seed=seed,
             out=out,
             progress=lambda done, total: bar.update(task, completed=done, total=total),
-            on_probe=lambda seconds: say(f"about {seconds_text(seconds)} of training in all"),
+            on_probe=lambda seconds: say(
+                f"about {seconds_text(seconds)} of training in all; imputing and scoring come on top"
+            ),
         )
     for note in found.notes:
         remark(note)

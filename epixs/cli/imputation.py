@@ -101,8 +101,8 @@ def impute(
     counts = {role: roles.count(role) for role in dict.fromkeys(sorted(roles))}
     kinds = ", ".join(f"{count:,} {WORDS[role].format(plan.species)}" for role, count in counts.items())
     if mixture := _mixture(plan, roles):
-        say(f"zero-shot tracks of {plan.species} are mixed from: {mixture}")
-        say("the less they are expected to agree with measured tracks, the lower are their peaks")
+        say(f"zero-shot tracks of {plan.species} are sums of standardised parts, weighted by {mixture}")
+        say("the weights follow from the agreement that is expected: the lower they are, the lower the peaks")
     if ZERO_SHOT in counts and not plan.provenance.get("spread", {}).get("of_zero_shot_tracks", True):
         remark("the error of zero-shot tracks is not known: no other assay could be hidden to estimate it")
     if seen := counts.get(TRAINED_ON, 0):
@@ -170,7 +170,7 @@ def impute(
 def _mixture(plan: Any, roles: list[str]) -> str:
     """Say what zero-shot tracks are mixed from, if there are any and the model mixes them.
 
-    The shares are those of standardised parts, as in the provenance; what is missing to 100 % is contrast.
+    The weights are those of standardised parts, as in the provenance: they do not add up to 1.
     """
     from epixs.imputation.roles import ZERO_SHOT
 
@@ -184,9 +184,9 @@ def _mixture(plan: Any, roles: list[str]) -> str:
     parts = []
     for part in wanted[0]:
         shares = [mixture[part] for mixture in wanted]
-        low, high = f"{min(shares):.0%}", f"{max(shares):.0%}"
-        parts.append(f"{low if low == high else f'{low} to {high}'} {part}")
-    return ", ".join(parts)
+        low, high = f"{min(shares):.2f}", f"{max(shares):.2f}"
+        parts.append(f"{low if low == high else f'{low} to {high}'} ({part})")
+    return " and ".join(parts)
 
 
 def _expected(experiments: Any) -> str:

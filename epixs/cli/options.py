@@ -95,7 +95,10 @@ AssayAlias = Annotated[
     Path | None, typer.Option(metavar="TSV", help="assays with several names: columns assay and alias")
 ]
 Epochs = Annotated[int | None, typer.Option(help="passes over the positions; 0 plans their number")]
-MaxMinutes = Annotated[float | None, typer.Option(help="time limit; the learning rate is planned for it")]
+MaxMinutes = Annotated[
+    float | None,
+    typer.Option(help="time limit; the learning rate is planned for it"),
+]
 Seed = Annotated[int | None, typer.Option(help="seed of all random draws")]
 Resume = Annotated[bool, typer.Option("--resume", help="resume the run in --out, if it was interrupted")]
 Force = Annotated[bool, typer.Option("--force", help="start even if it needs more memory than memory_gb")]

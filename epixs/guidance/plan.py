@@ -132,6 +132,7 @@ def plan(
         notes.append(
             f"the panel lacks {which}: "
             "to say what to expect of that, give a further species that has it (--other)"
+            + (f"; {', '.join(axis.species[1:])}: not measured there" if len(axis.species) > 1 else "")
         )
     _check_gaps(planned, further)
     made = [

@@ -8,7 +8,8 @@ from pathlib import Path
 
 from epixs.axis.axis import JointAxis
 from epixs.config import Settings
-from epixs.models.description import read_description
+from epixs.errors import counted
+from epixs.models.description import Description, read_description
 from epixs.models.kinds import kind_named
 from epixs.storage.files import write_text
 from epixs.storage.version import epixs_version
@@ -39,7 +40,7 @@ def write_card(folder: Path, errors: Sequence[GroupError], held_out: str) -> Non
         f"# Model card: {folder.resolve().name}",
         "",
         f"A model of kind `{kind.name}` with {kind.parameters(axis, settings):,} parameters, trained by "
-        f"epixs {epixs_version()}. Fingerprint `{description.fingerprint}`.",
+        f"epixs {epixs_version()}{_epochs(description)}. Fingerprint `{description.fingerprint}`.",
         "",
         "## Data",
         "",
@@ -48,6 +49,7 @@ def write_card(folder: Path, errors: Sequence[GroupError], held_out: str) -> Non
             (_species_row(axis, name) for name in axis.species),
         ),
         *_excluded(axis),
+        *_units(axis),
         "## Scores",
         "",
         f"Mean squared errors in arcsinh units on {held_out}, beside those of two baselines that know the "
@@ -57,20 +59,26 @@ def write_card(folder: Path, errors: Sequence[GroupError], held_out: str) -> Non
         "",
         *_table(
             ("species", "assay", "model", "average activity", "mean"),
-            ((e.species, e.assay or "all", e.model, e.average_activity, e.mean) for e in errors),
+            ((e.species, e.assay or "compared", e.model, e.average_activity, e.mean) for e in errors),
         ),
+        "In a row `compared` are all entries of the species' assays that average activity can predict.",
+        "",
         *(f"* {verdict.short}" for verdict in verdicts_on(errors)),
+        *_unscored(axis, errors),
         "",
         "## Use",
         "",
         f"Imputes signal tracks at 25 bp, in arcsinh units, of the biosamples of {', '.join(axis.species)} "
         "and the assays that it was trained on: `epixs impute MODEL STORE --out IMPUTED`.",
         "",
+        *_zero_shot(axis),
         "## Limits",
         "",
         *(f"* {limit}" for limit in (*LIMITS, *kind.limits)),
         "",
         "## Settings",
+        "",
+        "With 0, epixs chooses, or there is no such limit, or this kind of model does not use the setting.",
         "",
         *_settings(settings),
         "",
@@ -118,6 +126,51 @@ def _excluded(axis: JointAxis) -> list[str]:
         *_table(("species", "biosample", "assay"), pairs[:MOST_LISTED]),
         *([f"and {more:,} more, which `model.json` names.", ""] if more > 0 else []),
     ]
+
+
+def _epochs(description: Description) -> str:
+    """Say for how long a model was trained, if it is known."""
+    epochs = int(description.scores.get("epochs", 0))
+    kept = int(description.scores.get("best_epoch", 0))
+    return f" for {counted(epochs, 'epoch')}, of which it has the weights of number {kept}" if epochs else ""
+
+
+def _units(axis: JointAxis) -> list[str]:
+    """Name the units of each species' tracks, which are those of what is imputed."""
+    rows = [
+        (part.species, ", ".join(sorted(set(map(str, part.training["output_type"])))))
+        for part in axis.parts
+        if len(part.training)
+    ]
+    return [
+        "Units of the tracks, before arcsinh. Errors in different units are not comparable:",
+        "",
+        *_table(("species", "units"), rows),
+    ]
+
+
+def _unscored(axis: JointAxis, errors: Sequence[GroupError]) -> list[str]:
+    """List the assays of which nothing was held out."""
+    lines = []
+    for part in axis.parts:
+        scored = {error.assay for error in errors if error.species == part.species}
+        unscored = sorted({part.store_name(name) for name in part.training["assay"]} - scored)
+        if scored and unscored:
+            lines.append(f"* not scored in {part.species}: {', '.join(map(_cell, unscored))}")
+    return lines
+
+
+def _zero_shot(axis: JointAxis) -> list[str]:
+    """List the assays that can only be imputed zero-shot, by species."""
+    everywhere = {assay for part in axis.parts for assay in part.training["assay"]}
+    lines = []
+    for part in axis.parts:
+        lacking = sorted(part.store_name(name) for name in everywhere - set(part.training["assay"]))
+        if lacking:
+            more = f" and {len(lacking) - MOST_LISTED:,} more" if len(lacking) > MOST_LISTED else ""
+            names = ", ".join(map(_cell, lacking[:MOST_LISTED]))
+            lines.append(f"* zero-shot in {part.species}, which has no training experiment: {names}{more}")
+    return [*lines, ""] if lines else []
 
 
 def _settings(settings: Settings) -> list[str]:

@@ -42,8 +42,9 @@ from epixs.training.probe import seconds_per_step
 PROBE_SHARE = 0.1
 """Maximum share of `max_minutes` for timing the first steps."""
 
-FILLED_SHARE = 0.8
-"""Share of the remaining time for training steps; scoring and writing checkpoints take the rest."""
+FILLED_SHARE = 0.85
+"""Share of the remaining time for training steps, and for what the kind learns after epochs; scoring and
+writing checkpoints take the rest."""
 
 
 @dataclass(frozen=True)
@@ -217,10 +218,10 @@ def carry_out(
     scores = HeldOutScores(sampler, known)
     run.kind.in_micro_batches(model, parts_of(sampler.positions_per_step * sampler.experiments_per_position))
     with _interrupts_go_to(interrupted):
-        steps = _compiled_for(run, model, sampler, interrupted, on_probe)
+        steps, at_the_end = _compiled_for(run, model, sampler, interrupted, on_probe)
         epochs = -(-steps // sampler.steps_per_epoch)
         history = History(run.folder, sampler, tensorboard=tensorboard)
-        deadline = Deadline(run.deadline)
+        deadline = Deadline(run.deadline - at_the_end)
 
         def is_worked_out(epoch: int) -> bool:
             """Tell whether what the kind learns after an epoch is learned after this one."""
@@ -280,22 +281,33 @@ def _compiled_for(
     sampler: BatchSampler,
     interrupted: threading.Event,
     on_probe: Callable[[Probe], None] | None,
-) -> int:
-    """Compile a model for as many steps as the time allows, by timing a few; return their number."""
+) -> tuple[int, float]:
+    """Compile a model for as many steps as the time allows, by timing a few.
+
+    Returns
+    -------
+    Number of steps, and the seconds that are needed after the last one.
+    """
     wanted = run.cost.epochs
     steps = run.state.total_steps if run.state else wanted * sampler.steps_per_epoch
     run.kind.compile(model, run.settings, steps)
+    settling = 0.0
+    if run.deadline < float("inf"):
+        started = time.monotonic()
+        run.kind.after_epoch(model, sampler)
+        settling = time.monotonic() - started
     if run.state is not None:
-        return steps
+        return steps, settling
     most = PROBE_SHARE * (run.deadline - time.monotonic())
     taken = seconds_per_step(model, sampler, most_seconds=most, interrupted=interrupted)
     if run.deadline < float("inf"):
-        left = FILLED_SHARE * (run.deadline - time.monotonic())
-        steps = min(steps, max(1, int(left / taken)))
+        left = FILLED_SHARE * (run.deadline - time.monotonic()) - 2 * settling
+        each = taken + settling / (run.kind.worked_out_every * sampler.steps_per_epoch)
+        steps = min(steps, max(1, int(left / each)))
         run.kind.compile(model, run.settings, steps)
     if on_probe:
         on_probe(Probe(taken * sampler.steps_per_epoch, -(-steps // sampler.steps_per_epoch), wanted))
-    return steps
+    return steps, settling
 
 
 def fit(

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from epixs.errors import counted
 from epixs.training.history import HISTORY_FILE, read_history
 
 KINDS = {"model": "held_out_mse", "average_activity": "average_activity_mse", "mean": "mean_mse"}
@@ -71,6 +72,7 @@ class Verdict:
         text = f"{self.species}: {self.judgement} (MSE {self.model_mse:.4f}"
         if self.assays_compared:
             text += f", average activity {self.average_activity_mse:.4f}, the mean {self.mean_mse:.4f}"
+            text += f"; better on {self.assays_better} of {counted(self.assays_compared, 'assay')} scored"
         return f"{text})"
 
 

@@ -259,13 +259,15 @@ def test_what_zero_shot_tracks_are_mixed_from_is_said_and_kept(tmp_path, monkeyp
     done = epixs(
         "impute", tmp_path / "m", stores[0], "--out", tmp_path / "i.zarr", "--pairs", tmp_path / "x.tsv"
     )
-    assert "zero-shot tracks of mouse are mixed from: " in done.output, done.output
+    assert "zero-shot tracks of mouse are sums of standardised parts, weighted by " in done.output, (
+        done.output
+    )
     mixture = json.loads(xr.open_zarr(tmp_path / "i.zarr").attrs["provenance"])["zero_shot_mixture"]
     assert list(mixture) == ["a2"]
     shares = mixture["a2"]
     assert list(shares) == [*PARTS]
     for part, share in shares.items():
-        assert f"{share:.0%} {part}" in done.output.replace("\n", " ")
+        assert f"{share:.2f} ({part})" in done.output.replace("\n", " ")
 
 
 def test_evaluating_ends_with_the_rows_that_are_odd_counted_and_named(tmp_path):

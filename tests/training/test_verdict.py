@@ -51,9 +51,9 @@ def test_assays_with_one_experiment_are_counted_apart():
     ]
     fly, worm = verdicts_on(errors)
     assert (fly.assays_better, fly.assays_compared, fly.assays_alone) == (1, 2, 1)
-    assert (
-        fly.short
-        == "fly: better than average activity (MSE 0.1000, average activity 0.2000, the mean 0.3000)"
+    assert fly.short == (
+        "fly: better than average activity (MSE 0.1000, average activity 0.2000, the mean 0.3000; "
+        "better on 1 of 2 assays scored)"
     )
     assert (worm.judgement, worm.short) == (ALONE, f"worm: {ALONE} (MSE 0.1000)")
 

@@ -15,6 +15,8 @@ from epixs.models.kinds import kind_named
 from epixs.report.figures.canvas import INK_HEX, check_picture, drawing, save, short_names, shown
 from epixs.training.history import GROUPED, read_history
 
+HELD_OUT = "held out"
+
 MOST_GROUPS = 30
 """Maximum number of species and assays whose errors are drawn: those furthest behind average activity."""
 
@@ -66,8 +68,8 @@ def _draw_epochs(axis: Any, history: dict[str, list[float]], keeps_last: bool) -
     """Draw loss and held-out errors by epoch. Returns the index, from 0, of the kept epoch."""
     epochs = history["epoch"]
     lines = {
-        "training": (history["loss"], BASELINE, "o"),
-        "held-out blocks": (history["held_out_mse"], OBSERVED, "s"),
+        "training (weighted)" if keeps_last else "training": (history["loss"], BASELINE, "o"),
+        HELD_OUT: (history["held_out_mse"], OBSERVED, "s"),
         "held-out tracks": (history["held_out_tracks_mse"], IMPUTED, "D"),
     }
     there = {name: line for name, line in lines.items() if np.isfinite(line[0]).any()}
@@ -75,7 +77,7 @@ def _draw_epochs(axis: Any, history: dict[str, list[float]], keeps_last: bool) -
         axis.plot(
             epochs, values, color=as_hex(colour), marker=marker, markersize=3, linewidth=1.2, label=name
         )
-    judges = [there[name][0] for name in ("held-out tracks", "held-out blocks") if name in there]
+    judges = [there[name][0] for name in ("held-out tracks", HELD_OUT) if name in there]
     best = len(epochs) - 1 if keeps_last or not judges else int(np.nanargmin(judges[0]))
     axis.axvline(epochs[best], color=INK_HEX, linewidth=0.8, linestyle=":")
     is_late = 2 * best >= len(epochs)
@@ -123,7 +125,7 @@ def _draw_groups(axis: Any, history: dict[str, list[float]], groups: Sequence[st
         for species, _, assay in (group.partition("/") for group in drawn)
     ]
     axis.set_yticks(at, names)
-    axis.set_xlabel("MSE of held-out entries, squared arcsinh units")
+    axis.set_xlabel("MSE on what was held out, squared arcsinh units")
     axis.set_xlim(left=0)
     axis.grid(axis="y", color=as_hex(PALE), linewidth=0.6)
     axis.set_axisbelow(True)

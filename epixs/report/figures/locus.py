@@ -125,7 +125,9 @@ def _beside(pair: Comparison, track: Track, windows: Windows, place: Place) -> S
         Row(short[name], as_hex(OBSERVED), windows.mean(values))
         for name, values in zip(names, pair.read(rows, place.bins), strict=True)
     ]
-    count = f"{len(rows)} of {len(track.beside)}" if len(rows) < len(track.beside) else str(len(rows))
+    every = pair.observed["biosample"].to_numpy() == track.biosample
+    measured = int((every & (pair.observed["status"].to_numpy() == "ok")).sum())
+    count = f"{len(rows)} of {measured}" if len(rows) < measured else str(len(rows))
     units = pair.units(pair.observed, rows)
     one = shown(units[0], 60) if len(units) == 1 else "its own units"
     return Strip(f"measured in {shown(track.biosample)} ({count})", f"arcsinh of {one}", drawn)
