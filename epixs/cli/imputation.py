@@ -85,6 +85,7 @@ def impute(
             "`epixs train ... --resume` resumes it"
         )
     start_tensorflow()
+    from epixs.imputation.alike import alike_in
     from epixs.imputation.plan import plan_imputation
     from epixs.imputation.roles import TRAINED_ON, ZERO_SHOT, roles_in
     from epixs.imputation.write import impute as run
@@ -147,6 +148,8 @@ def impute(
         )
     for text in _units_of_zero_shot(trained.axis, species, {str(name) for name in done["assay"]}):
         remark(text)
+    for one in alike_in(open_compendium(out), observed, roles):
+        remark(_alike(one))
     if observed.attrs["uncovered"] == "nan":
         remark(
             f"{store} has bins without a value: where no training experiment has one, imputed values only "
@@ -187,6 +190,22 @@ def _mixture(plan: Any, roles: list[str]) -> str:
         low, high = f"{min(shares):.2f}", f"{max(shares):.2f}"
         parts.append(f"{low if low == high else f'{low} to {high}'} ({part})")
     return " and ".join(parts)
+
+
+def _alike(one: Any) -> str:
+    """Name the zero-shot tracks of a biosample that hardly differ."""
+    from epixs.imputation.alike import ALIKE
+
+    parts = []
+    if one.assays:
+        parts.append(f"{listed([*one.assays])} hardly differ")
+    if one.with_mean:
+        are = "is" if len(one.with_mean) == 1 else "are"
+        parts.append(f"{listed([*one.with_mean])} {are} like the mean of its tracks")
+    return (
+        f"zero-shot tracks of {one.biosample} (correlation {ALIKE} or more): {', and '.join(parts)}. "
+        "They show where the biosample has signal, but little of what is special to an assay"
+    )
 
 
 def _expected(experiments: Any) -> str:

@@ -277,7 +277,9 @@ def say_how_it_ended(out: Path, done: dict[str, Any], axis: Any) -> list[Any]:
         best += f", {done['held_out_tracks_mse']:.5f} on whole tracks,"
     verdicts = verdicts_on(errors)
     short = ", ".join(f"{verdict.species}: {verdict.judgement}" for verdict in verdicts)
-    say(f"{out}: {best} in epoch {done['best_epoch']} of {done['epochs']}; {short}")
+    say(
+        f"{out}: {best} in epoch {done['best_epoch']} of {done['epochs']} (more in MODEL_CARD.md there); {short}"
+    )
     for verdict in verdicts:
         _judge(verdict, what)
     return verdicts

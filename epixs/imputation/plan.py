@@ -8,7 +8,7 @@ from typing import Any
 
 import pandas as pd
 
-from epixs.axis.axis import SpeciesAxis
+from epixs.axis.axis import JointAxis, SpeciesAxis
 from epixs.catalog.pairs import Pair
 from epixs.compendium.plan import Plan
 from epixs.compendium.read import open_compendium, regions_of
@@ -73,14 +73,13 @@ def plan_imputation(
     axis = trained.axis
     species = pairs[0][0]
     regions = regions_of(open_compendium(store)) if store else axis.part(species).regions
-    units = axis.units() | axis.units(species)  # the species' own units, if it has the assay
     rows = [
         {
             "biosample": biosample,
             "assay": axis.part(species).store_name(assay),  # so that observed and imputed match by name
             "assay_class": axis.assay_classes[assay],
             "accession": imputed_accession(trained.fingerprint, species, biosample, assay),
-            "output_type": " | ".join(units[assay]),
+            "output_type": units_of(axis, species, assay),
             "strand": next((s for s in ("plus", "minus") if f"_{s}_strand" in assay), ""),
             "source": f"model {trained.folder.name} {trained.fingerprint}",
             "source_size": -1,
@@ -95,6 +94,22 @@ def plan_imputation(
     return Plan(
         "imputed", species, experiments, regions, "zero", provenance(trained, species, factors, store)
     )
+
+
+def units_of(axis: JointAxis, species: str, assay: str) -> str:
+    """Describe the units of a track that a model imputes.
+
+    They are those of the assay's tracks in the species. If it has none, they may be those of other species or
+    those of its other tracks of the class: which of them, if they differ, is not known.
+    """
+    own = axis.units(species)
+    if assay in own:
+        return " | ".join(own[assay])
+    elsewhere, kind = axis.units()[assay], axis.assay_classes[assay]
+    here = {unit for other, units in own.items() if axis.assay_classes[other] == kind for unit in units}
+    if not here or set(elsewhere) <= here:
+        return " | ".join(elsewhere)
+    return " or ".join([*elsewhere, *sorted(here - set(elsewhere))])
 
 
 def imputed_accession(model: str, species: str, biosample: str, assay: str) -> str:

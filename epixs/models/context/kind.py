@@ -13,6 +13,7 @@ from epixs.axis.axis import JointAxis
 from epixs.axis.targets import lacking_assays, targets_of, wanted_assays
 from epixs.catalog.pairs import Pair
 from epixs.config import Settings, TrainingSettings
+from epixs.errors import counted
 from epixs.models.context.settings import KEYS, ContextSettings
 from epixs.models.kinds import Kind, PlanNotes, Predict, Schedule, Spreads
 from epixs.sampling.added import AddedTracks, assays_to_fit
@@ -48,6 +49,10 @@ EPOCHS, MOST_EPOCHS, EXTENSION_EPOCHS = 16, 28, 4
 
 FEW_TRACKS = 30
 """Training tracks from which on epochs grow with them: members have to see each track often enough."""
+
+
+MOST_NAMED = 3
+"""Maximum number of assays that a remark names."""
 
 
 class Context(Kind):
@@ -164,7 +169,7 @@ class Context(Kind):
         targets, why = targets_of(axis, settings.model.target)
         wanted = wanted_assays(axis, settings.model.target)
         if not wanted:
-            return PlanNotes()
+            return PlanNotes(remarks=_not_prepared_for(axis))
         return PlanNotes(
             [("zero-shot target", f"{', '.join(targets)} ({why})"), ("zero-shot assays", f"{len(wanted):,}")]
         )
@@ -296,6 +301,20 @@ class Context(Kind):
         from epixs.models.context.predict import predictor
 
         return predictor(trained, pairs, store)
+
+
+def _not_prepared_for(axis: JointAxis) -> list[str]:
+    """Name, per species, the assays that only others have, for which nothing is hidden in training."""
+    remarks = []
+    for part in axis.parts:
+        lacking = [part.store_name(assay) for assay in lacking_assays(axis, (part.species,))]
+        if lacking and len(part.training):
+            names = ", ".join(lacking[:MOST_NAMED]) + (", ..." if len(lacking) > MOST_NAMED else "")
+            remarks.append(
+                f"{part.species} has no training experiment of {counted(len(lacking), 'assay')} that others "
+                f"have ({names}): to impute them zero-shot, train with --target {part.species}"
+            )
+    return remarks
 
 
 SIZES = ("members", "token", "heads", "hidden", "assay_factors")
