@@ -277,9 +277,8 @@ def say_how_it_ended(out: Path, done: dict[str, Any], axis: Any) -> list[Any]:
         best += f", {done['held_out_tracks_mse']:.5f} on whole tracks,"
     verdicts = verdicts_on(errors)
     short = ", ".join(f"{verdict.species}: {verdict.judgement}" for verdict in verdicts)
-    say(
-        f"{out}: {best} in epoch {done['best_epoch']} of {done['epochs']} (more in MODEL_CARD.md there); {short}"
-    )
+    say(f"{out / 'MODEL_CARD.md'}: the model's data, scores and limits")
+    say(f"{out}: {best} in epoch {done['best_epoch']} of {done['epochs']}; {short}")
     for verdict in verdicts:
         _judge(verdict, what)
     return verdicts
