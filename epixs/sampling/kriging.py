@@ -222,18 +222,15 @@ class Correlations:
 
         If what is known of it is `lent` by other species, its tracks here have no influence.
         """
-        tracks = equations.tracks
+        tracks, among = equations.tracks, equations.among
+        read = (self.assay[tracks] != assay) | (not lent)
+        every = self._expected(biosample, assay, tracks[read], known, lent=lent).astype(np.float32)
+        towards = np.zeros(tracks.size, np.float32)
+        towards[read] = every[-1, :-1]
         if lent:
-            tracks = tracks[self.assay[tracks] != assay]
-            every = self._expected(biosample, assay, tracks, known, lent=True).astype(np.float32)
-            among = equations.among.copy()
-            rest = np.flatnonzero(self.assay[equations.tracks] != assay)
-            among[np.ix_(rest, rest)] = every[:-1, :-1]
-            towards = np.zeros(equations.tracks.size, np.float32)
-            towards[rest] = every[-1, :-1]
-            return replace(equations, among=among, towards=towards, expected=_mean_spread(known))
-        towards = self._expected(biosample, assay, tracks, known)[-1, :-1].astype(np.float32)
-        return replace(equations, towards=towards, expected=_mean_spread(known))
+            among = among.copy()
+            among[np.ix_(read, read)] = every[:-1, :-1]
+        return replace(equations, among=among, towards=towards, expected=_mean_spread(known))
 
     def _expected(
         self, biosample: int, assay: int, tracks: Ints, known: OfAssay, *, lent: bool = False
