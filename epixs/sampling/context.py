@@ -238,7 +238,8 @@ class ContextSampler(Closing):
         """Make a target as a member sees it that holds the track out."""
         hidden = (at, int(self.species[at].panel.assay[track])) in self.hidden[member]
         target = self.hiding.target(at, track, lent=True) if hidden else self.species[at].target(track)
-        scale = self._scales[member][at].without_track[track]
+        scales = self._scales[member][at]
+        scale = (scales.without_assay if hidden else scales.without_track)[track]
         return without(dataclasses.replace(target, scale=scale), ~self.held[at][member])
 
     def unseen(self, hidden: bool) -> Iterator[tuple[int, int, Target]]:

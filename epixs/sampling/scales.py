@@ -269,7 +269,7 @@ def fit_scales(
     told = [one & mask for one, mask in zip(told, seen or told, strict=True)]
     labels = [(biosample[m], assay[m]) for (biosample, assay, _, _), m in zip(tracks, told, strict=True)]
     values = [
-        np.stack([_mean_scale(mean[m]), _spread_scale(spread[m])])
+        np.stack([_mean_scale(mean[m]), np.log(spread[m])])
         for (*_, mean, spread), m in zip(tracks, told, strict=True)
     ]
     fits = fit_species(values, labels, n_biosamples, (USUAL_MEAN, USUAL_SPREAD), classes)
@@ -326,10 +326,6 @@ def fit_species(
 
 def _mean_scale(mean: Floats) -> Floats:
     return np.arcsinh(mean / LINEAR_MEAN)
-
-
-def _spread_scale(spread: Floats) -> Floats:
-    return np.log(np.maximum(spread, SMALLEST_SPREAD))
 
 
 def _restored(mean: Floats, spread: Floats) -> npt.NDArray[np.float32]:

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from epixs.axis.axis import JointAxis
+from epixs.axis.targets import lacking_assays
 from epixs.config import Settings
 from epixs.errors import counted
 from epixs.models.description import Description, read_description
@@ -156,20 +157,21 @@ def _unscored(axis: JointAxis, errors: Sequence[GroupError]) -> list[str]:
         scored = {error.assay for error in errors if error.species == part.species}
         unscored = sorted({part.store_name(name) for name in part.training["assay"]} - scored)
         if scored and unscored:
-            lines.append(f"* not scored in {part.species}: {', '.join(map(_cell, unscored))}")
+            lines.append(f"* not scored in {_cell(part.species)}: {', '.join(map(_cell, unscored))}")
     return lines
 
 
 def _zero_shot(axis: JointAxis) -> list[str]:
     """List the assays that can only be imputed zero-shot, by species."""
-    everywhere = {assay for part in axis.parts for assay in part.training["assay"]}
     lines = []
     for part in axis.parts:
-        lacking = sorted(part.store_name(name) for name in everywhere - set(part.training["assay"]))
+        lacking = sorted(map(part.store_name, lacking_assays(axis, (part.species,))))
         if lacking:
             more = f" and {len(lacking) - MOST_LISTED:,} more" if len(lacking) > MOST_LISTED else ""
             names = ", ".join(map(_cell, lacking[:MOST_LISTED]))
-            lines.append(f"* zero-shot in {part.species}, which has no training experiment: {names}{more}")
+            lines.append(
+                f"* zero-shot in {_cell(part.species)}, which has no training experiment: {names}{more}"
+            )
     return [*lines, ""] if lines else []
 
 

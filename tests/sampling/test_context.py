@@ -292,3 +292,33 @@ def test_bands_add_up_to_the_track_and_their_statistics_are_those_of_numpy(axis,
         spread = some.std(axis=1) / signal.std(axis=1)
         np.testing.assert_allclose(panel.band_spread[number], spread, rtol=1e-3, atol=1e-3)
         np.testing.assert_allclose(panel.band_likeness[number], np.corrcoef(some), atol=2e-2)
+
+
+def test_a_hidden_assay_is_expected_without_its_tracks_however_many_there_are(tmp_path, monkeypatch):
+    labels = [(f"b{b}", f"a{a}") for b in range(3) for a in range(4)]
+    some = [at for at, (_, assay) in enumerate(labels) if assay != "a3"]
+    mouse = write(tmp_path / "mouse.zarr", planted(0, 3, 4), labels=labels)
+    human = write(tmp_path / "human.zarr", planted(1, 3, 4)[some], "human", [labels[at] for at in some])
+    options = {"members": 2, "targets": 4, "bins": 16, "focus": ["a3"]}
+    found = []
+    for most in (500, 0):
+        monkeypatch.setattr("epixs.sampling.context.VERY_MANY_TRACKS", most)
+        with ContextSampler(joint_axis([human, mouse]), **options) as made:
+            unseen = list(made.unseen(hidden=True))
+            found.append(np.array([target.scale for _, _, target in unseen]))
+            whole = [made.species[target.at].scales.without_assay[track] for _, track, target in unseen]
+    assert len(found[0])
+    np.testing.assert_allclose(found[1], whole, rtol=1e-6)
+    np.testing.assert_allclose(found[0], found[1], rtol=0.02)  # of one member, also other species lack it
+
+
+def test_constant_tracks_have_no_weight(tmp_path):
+    values = planted(0, 3, 3)
+    values[4] = 1.0
+    with ContextSampler(joint_axis([write(tmp_path / "m.zarr", values)]), targets=16, bins=16) as made:
+        drawn = {}
+        for step in range(4):
+            batch = made.batch(0, step)
+            tracks = batch.biosample[:, 0] * 3 + batch.assay[:, 0]
+            drawn |= dict(zip(tracks.tolist(), batch.weight, strict=True))
+    assert {track for track, weight in drawn.items() if not weight.any()} == {4}
