@@ -14,7 +14,7 @@ from collections.abc import Callable
 import numpy as np
 import numpy.typing as npt
 
-from epixs.sampling.agreement import expected_share, fisher, known_elsewhere
+from epixs.sampling.agreement import fisher
 from epixs.sampling.around import Target
 from epixs.sampling.batch import Batch
 from epixs.sampling.context import TRACK_ENTRIES, ContextSampler
@@ -22,7 +22,6 @@ from epixs.sampling.intervals import NARROWEST, assay_factors, conformal_quantil
 from epixs.sampling.mixture import (
     READINGS,
     biosamples_of,
-    expected_shares,
     familiar,
     mean_of_tracks,
     mixture,
@@ -79,17 +78,17 @@ def learn_hidden_agreement(sampler: ContextSampler, predict: Predictions) -> Flo
     return np.where(count > 0, total / np.maximum(count, 1), np.nan).astype(np.float32)
 
 
-def learn_mixture(sampler: ContextSampler, predict: Predictions, hidden: Floats) -> Floats:
+def learn_mixture(sampler: ContextSampler, predict: Predictions, expected: Floats) -> Floats:
     """Learn the mixture of zero-shot tracks, from the assays that are hidden from members.
 
     Parameters
     ----------
-    hidden
-        Agreement of hidden assays, from `learn_hidden_agreement`.
+    expected
+        Shares before anything is learned, from `mixture.expected_shares`.
 
     Returns
     -------
-    Shares of `mixture.PARTS`, shape `(species, 2)`.
+    Shares of `mixture.PARTS`, relative to those expected, shape `(species, 2)`.
     """
     parts: list[list[Doubles]] = [[] for _ in sampler.species]
     values: list[list[Doubles]] = [[] for _ in sampler.species]
@@ -97,11 +96,11 @@ def learn_mixture(sampler: ContextSampler, predict: Predictions, hidden: Floats)
         batch, panel = sampler.known_entries(member, target), sampler.species[target.at].panel
         if not len(batch.value):  # none of its bins has a value
             continue
-        parts[target.at].append(_parts(sampler, predict, batch, member, target, hidden)[member])
+        of_members = _parts(sampler, predict, batch, member, target)
+        parts[target.at].append(of_members[member] * expected[target.at, target.assay])
         spread = max(float(panel.spread[track]), SMALLEST_SPREAD)
         values[target.at].append((batch.value[:, 0].astype(np.float64) - panel.mean[track]) / spread)
-    expected = [expected_shares(one.panel, one.reads.own) for one in sampler.species]
-    return np.stack([mixture(*of_one) for of_one in zip(parts, values, expected, strict=True)])
+    return np.stack([mixture(*of_one) for of_one in zip(parts, values, strict=True)])
 
 
 def learn_trust(sampler: ContextSampler, predict: Predictions) -> float:
@@ -208,7 +207,6 @@ def learn_reliability(
     sampler: ContextSampler,
     predict: Predictions,
     shares: Floats,
-    hidden: Floats,
     kept: Reliability | None = None,
 ) -> Reliability:
     """Learn how large errors are, and how well predictions agree with the true values.
@@ -220,8 +218,9 @@ def learn_reliability(
 
     Parameters
     ----------
-    shares, hidden
-        Mixture of zero-shot tracks, from `learn_mixture`, and agreement of hidden assays.
+    shares
+        Share of each part in zero-shot tracks: those expected times those from `learn_mixture`, shape
+        `(species, assay, part)`.
     kept
         What a model had learned before it was extended. Its widths are kept, and so is the agreement of the
         tracks that are not among the sampler's targets.
@@ -237,7 +236,7 @@ def learn_reliability(
         members = members[_have_seen(sampler, target)]
         expected = larger * _of_one_more(sampler.species[target.at].panel, target)
         tracks.append(_Errors(target, members.mean(axis=0), value, expected))
-    maybe = (_hidden_errors(sampler, predict, shares, hidden, *one) for one in sampler.unseen(hidden=True))
+    maybe = (_hidden_errors(sampler, predict, shares, *one) for one in sampler.unseen(hidden=True))
     widths = [_widths_of(errors) for errors in (tracks, [one for one in maybe if one])]
     if kept:
         widths = [old if old[1].any() else new for old, new in zip(kept.widths, widths, strict=True)]
@@ -331,9 +330,8 @@ def _of_one_more(panel: Panel, target: Target) -> float:
 
 
 def _hidden_errors(
-    sampler: ContextSampler, predict: Predictions, shares: Floats, hidden: Floats,
-    member: int, _: int, target: Target,
-) -> _Errors | None:  # fmt: skip
+    sampler: ContextSampler, predict: Predictions, shares: Floats, member: int, _: int, target: Target
+) -> _Errors | None:
     """Compute the errors of a zero-shot target, predicted by the member from which its assay is hidden.
 
     None if no bin that was drawn has a value.
@@ -342,17 +340,17 @@ def _hidden_errors(
     if not len(batch.value):
         return None
     mean, spread = target.scale.astype(np.float64)
-    members = _parts(sampler, predict, batch, member, target, hidden) @ shares[target.at]
+    members = _parts(sampler, predict, batch, member, target) @ shares[target.at, target.assay]
     value = (batch.value[:, 0] - mean) / spread
     return _Errors(target, members[member], value, _of_the_mean(value - members[member], members))
 
 
 def _parts(
-    sampler: ContextSampler, predict: Predictions, batch: Batch, member: int, target: Target, hidden: Floats
+    sampler: ContextSampler, predict: Predictions, batch: Batch, member: int, target: Target
 ) -> Doubles:
     """Compute the parts of a zero-shot target's mixture, by each member, at the entries of a member's batch.
 
-    The networks' predictions are standardised and multiplied by their expected share, as in imputation.
+    They are standardised, as in imputation.
 
     Returns
     -------
@@ -365,7 +363,6 @@ def _parts(
         members = predict(there).astype(np.float64)
         spread = np.maximum(members.std(axis=1, keepdims=True), LEAST_DEVIATION * float(target.scale[1]))
         networks = networks + share * (members - members.mean(axis=1, keepdims=True)) / spread
-    networks *= expected_share(known_elsewhere(hidden, target.at)[target.assay])
     own = batch.inputs["own"][:, 0, : target.own.size, 0].astype(np.float64)
     mean = own @ mean_of_tracks(panels[target.at], target.own)
     return np.stack([networks, np.broadcast_to(mean, networks.shape)], axis=2)

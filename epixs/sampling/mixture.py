@@ -22,10 +22,11 @@ import numpy as np
 import numpy.typing as npt
 from scipy.optimize import nnls
 
-from epixs.sampling.agreement import expected_share
+from epixs.sampling.agreement import expected_share, known_elsewhere
 from epixs.sampling.around import Target, without
-from epixs.sampling.panel import Panel
+from epixs.sampling.panel import Panel, own_tracks
 
+Doubles = npt.NDArray[np.float64]
 Floats = npt.NDArray[np.float32]
 Ints = npt.NDArray[np.int32]
 Mask = npt.NDArray[np.bool_]
@@ -33,16 +34,19 @@ Mask = npt.NDArray[np.bool_]
 PARTS = ("network", "mean of the biosample's tracks")
 
 MEAN_SHARE = 0.3
-"""Share of the mean before anything is learned, relative to how well it agrees with the species' tracks."""
+"""Expected share of the mean, relative to how well it agrees with other tracks."""
 
 READINGS, FAMILIAR_SHARE = 2, 0.4
 """Number of ways in which networks read around a target, and share of the prediction without unfamiliar
 assays, relative to that of familiar ones among the biosample's tracks."""
 
 PULL = 4.0
-"""Strength of the pull of the shares towards the expected ones; that of the networks' is relative to the mean
-square of their part. It is strong: a hidden assay is predicted by one member, which has practised it little,
+"""Strength of the pull of the shares towards the expected ones, relative to the mean square of each part. It
+is strong: a hidden assay is predicted by one member, which has practised it little,
 so that networks seem worse than they are for absent assays."""
+
+SMALLEST_SQUARE = 1e-6
+"""Lower limit of the mean square of a part."""
 
 
 def familiar(panels: Sequence[Panel], at: int, assay: int) -> Mask:
@@ -86,58 +90,79 @@ def mean_of_tracks(panel: Panel, own: Ints) -> Floats:
     return weights
 
 
-def expected_shares(panel: Panel, own: Ints) -> Floats:
-    """Return the shares of a species' zero-shot tracks before anything is learned.
+def agreement_of_means(panel: Panel) -> Doubles:
+    """Correlation of each track with the mean of its biosample's other tracks; NaN if there are none."""
+    agreement = np.full(panel.assay.size, np.nan)
+    for track, others in enumerate(own_tracks(panel, panel.biosample, panel.assay)):
+        if (others >= 0).any():
+            agreement[track] = mean_of_tracks(panel, others) @ panel.likeness[others, track]
+    return agreement
 
-    The better the means of the biosamples' tracks agree with each other track of the species, the larger is
-    the share of the mean. That of the networks is relative to their expected share.
+
+def expected_shares(panels: Sequence[Panel], classes: Ints, hidden: Floats) -> Floats:
+    """Return the share of each part in zero-shot tracks before anything is learned.
+
+    That of the networks is the correlation that is expected of them. That of the mean is larger the better
+    such means agree with the species' other tracks of the assay's class: methylation is low where they are
+    high. If the species has none of this class, it is as in the species that have the assay.
 
     Parameters
     ----------
-    own
-        Other tracks of each track's biosample (-1: none), shape `(track, slot)`.
+    panels
+        The tracks of each species.
+    classes
+        Class of each assay.
+    hidden
+        Agreement of each assay with its prediction when it is hidden, shape `(species, assay)`.
+
+    Returns
+    -------
+    Shape `(species, assay, part)`, as if a species had none of the assay's tracks.
     """
-    agreement = [
-        float(mean_of_tracks(panel, others) @ panel.likeness[others, track])
-        for track, others in enumerate(own)
-        if (others >= 0).any()
-    ]
-    return np.array([1.0, MEAN_SHARE * max(0.0, float(np.mean(agreement or [0.0])))], np.float32)
+    total, count = np.zeros((2, len(panels), classes.size))
+    for at, panel in enumerate(panels):
+        agreement = agreement_of_means(panel)
+        known = np.isfinite(agreement)
+        total[at] = np.bincount(panel.assay[known], agreement[known], classes.size)
+        count[at] = np.bincount(panel.assay[known], minlength=classes.size)
+    alike, number = (_of_class(of, classes) - of for of in (total, count))
+    elsewhere, number_elsewhere = (of.sum(axis=0) - of for of in (total, count))
+    lacks = number == 0
+    of_mean = np.where(lacks, elsewhere, alike) / np.maximum(np.where(lacks, number_elsewhere, number), 1)
+    of_networks = [[expected_share(one) for one in known_elsewhere(hidden, at)] for at in range(len(panels))]
+    return np.stack([of_networks, MEAN_SHARE * np.maximum(0.0, of_mean)], axis=2).astype(np.float32)
 
 
-def mixture(
-    parts: Sequence[npt.NDArray[np.float64]], values: Sequence[npt.NDArray[np.float64]], expected: Floats
-) -> Floats:
-    """Learn the share of each part, at least 0.
+def _of_class(values: Doubles, classes: Ints) -> Doubles:
+    """Sum values of shape `(species, assay)` over the assays of the same class."""
+    return np.asarray(values @ (classes[:, None] == classes))
+
+
+def mixture(parts: Sequence[Doubles], values: Sequence[Doubles]) -> Floats:
+    """Learn the share of each part, relative to the expected one; at least 0.
 
     Parameters
     ----------
     parts
-        For each hidden track, the values of each part at some bins, shape `(bin, part)`; those of the
-        networks times their expected share.
+        For each hidden track, the values of each part times its expected share, shape `(bin, part)`.
     values
         For each hidden track, its own standardised values.
-    expected
-        The shares if there is no hidden track, from `expected_shares`.
+
+    Returns
+    -------
+    Shape `(part,)`; 1 if there is no hidden track.
     """
     if not len(parts):
-        return expected
+        return np.ones(len(PARTS), np.float32)
     gram = np.mean([part.T @ part / len(part) for part in parts], axis=0)
     towards = np.mean([p.T @ v / len(p) for p, v in zip(parts, values, strict=True)], axis=0)
-    pull = PULL * np.array([max(gram[0, 0], 1e-6), 1.0])
+    pull = PULL * np.maximum(np.diag(gram), SMALLEST_SQUARE)
     root = np.linalg.cholesky(gram + np.diag(pull)).T
-    shares, _ = nnls(root, np.linalg.solve(root.T, towards + pull * expected))
+    shares, _ = nnls(root, np.linalg.solve(root.T, towards + pull))
     return np.asarray(shares, np.float32)
 
 
-def mixture_of(shares: Floats, hidden: float) -> list[float]:
-    """Return the share of each part in the zero-shot tracks of an assay, from `mixture` and its agreement."""
-    return [float(shares[0]) * expected_share(hidden), *(float(share) for share in shares[1:])]
-
-
-def mixed(
-    target: Target, panel: Panel, known: Mask, shares: Floats, moments: Floats, hidden: Floats
-) -> list[Target]:
+def mixed(target: Target, panel: Panel, known: Mask, shares: Floats, moments: Floats) -> list[Target]:
     """Return targets whose predictions add up to a mixture; the target itself, if its assay is not absent.
 
     Parameters
@@ -145,16 +170,15 @@ def mixed(
     panel, known
         The species' tracks, and which are `familiar`.
     shares
-        Share of each part, from `mixture`; NaN for the networks alone, as they are.
+        Share of each part for each assay, `(assay, part)`, the expected ones times those from `mixture`; NaN
+        for the networks alone, as they are.
     moments
         Mean and spread of the networks' predictions of each assay, standardised, shape `(assay, reading, 2)`;
         NaN for a second way to read of which they are not known.
-    hidden
-        Agreement of each assay in the species that have it, when it is hidden, shape `(assay,)`.
     """
-    if (panel.assay == target.assay).any() or np.isnan(shares).any():
+    of_networks, of_mean = shares[target.assay].tolist()
+    if (panel.assay == target.assay).any() or np.isnan(of_networks + of_mean):
         return [target]
-    of_networks, of_mean = mixture_of(shares, hidden[target.assay])
     ways = readings(target, known)
     if np.isnan(moments[target.assay, : len(ways)]).any():
         ways = [(1.0, target)]

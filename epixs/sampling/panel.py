@@ -272,22 +272,39 @@ def alone_in(panels: Sequence[Panel], n_assays: int) -> npt.NDArray[np.bool_]:
     return np.asarray(np.max(counts, axis=0) < 2)
 
 
+def own_tracks(panel: Panel, biosample: Ints, assay: Ints) -> Ints:
+    """Choose the other tracks of pairs' biosamples, at most `OWN_TRACKS`, those of the most frequent assays.
+
+    Returns
+    -------
+    Shape `(pair, own)`; -1 stands for no track.
+    """
+    order, _ = _by_frequency(panel)
+    most = max([int((panel.biosample == b).sum()) for b in np.unique(biosample)], default=0)
+    own = np.full((biosample.size, max(1, min(OWN_TRACKS, most))), -1, np.int32)
+    for at, (b, a) in enumerate(zip(biosample.tolist(), assay.tolist(), strict=True)):
+        same = order[(panel.biosample[order] == b) & (panel.assay[order] != a)][: own.shape[1]]
+        own[at, : same.size] = same
+    return own
+
+
+def _by_frequency(panel: Panel) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    """Order tracks by how frequent their assay is, and count those of each assay."""
+    often = np.bincount(panel.assay) if panel.assay.size else np.zeros(0, np.int64)
+    return np.lexsort((panel.assay, -often[panel.assay])), often
+
+
 def reads_of(panel: Panel, biosample: Ints, assay: Ints) -> Reads:
     """Choose the tracks that are read for pairs; a pair's own track is never chosen and has no influence.
 
     If there are too many, those of the most frequent assays and of the most similar biosamples are chosen.
     """
-    often = np.bincount(panel.assay) if panel.assay.size else np.zeros(0, np.int64)
-    order = np.lexsort((panel.assay, -often[panel.assay]))
-    n_own = min(OWN_TRACKS, max([int((panel.biosample == b).sum()) for b in np.unique(biosample)], default=0))
+    order, often = _by_frequency(panel)
     n_assays = min(ASSAYS, int((often > 0).sum()))
     n_like = min(LIKE_BIOSAMPLES, int(often.max(initial=0)))
-    own = np.full((biosample.size, max(1, n_own)), -1, np.int32)
     others = np.full((biosample.size, max(1, n_assays), max(1, n_like)), -1, np.int32)
     weight = np.zeros(others.shape, np.float32)
     for at, (b, a) in enumerate(zip(biosample.tolist(), assay.tolist(), strict=True)):
-        same = order[(panel.biosample[order] == b) & (panel.assay[order] != a)][: own.shape[1]]
-        own[at, : same.size] = same
         likely = panel.weights(b, a)
         rest = order[panel.biosample[order] != b]
         names = list(dict.fromkeys(panel.assay[rest].tolist()))
@@ -297,4 +314,4 @@ def reads_of(panel: Panel, biosample: Ints, assay: Ints) -> Reads:
             best = tracks[np.argsort(-likely[panel.biosample[tracks]], kind="stable")][: others.shape[2]]
             others[at, slot, : best.size] = best
             weight[at, slot, : best.size] = likely[panel.biosample[best]]
-    return Reads(own, others, weight)
+    return Reads(own_tracks(panel, biosample, assay), others, weight)

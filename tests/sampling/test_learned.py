@@ -10,7 +10,7 @@ from epixs.sampling.learned import TRUST_PULL, _have_seen, _of_one_more, learn_r
 from tests.worlds import planted, write_store
 
 LABELS = [(f"b{b}", f"a{a}") for b in range(5) for a in range(4)]
-HIDDEN = np.full((1, 4), np.nan, np.float32)
+SHARES = np.ones((1, 4, 2), np.float32)
 
 
 @pytest.fixture(scope="module")
@@ -40,9 +40,7 @@ def networks(made, size, shared=0.0):
 
 def test_intervals_are_those_of_the_errors_on_tracks_that_were_never_seen(axis):
     with ContextSampler(axis, members=4, targets=8, bins=16) as made:
-        learned = learn_reliability(
-            made, networks(made, 0.0, shared=0.3), np.ones((1, 2), np.float32), HIDDEN
-        )
+        learned = learn_reliability(made, networks(made, 0.0, shared=0.3), SHARES)
     widths, factors = learned.widths, learned.assay_errors
     at = widths[0, 0].mean(keepdims=True)
     np.testing.assert_allclose(half_widths(widths[0], at), 2 * 0.3 * HALF_WIDTH, rtol=0.15)
@@ -53,9 +51,7 @@ def test_intervals_are_those_of_the_errors_on_tracks_that_were_never_seen(axis):
 def test_the_mean_of_members_is_less_far_off_than_each(axis):
     with ContextSampler(axis, members=4, targets=8, bins=16) as made:
         found = [
-            learn_reliability(made, networks(made, own, shared), np.ones((1, 2), np.float32), HIDDEN)
-            .widths[0, 1]
-            .mean()
+            learn_reliability(made, networks(made, own, shared), SHARES).widths[0, 1].mean()
             for own, shared in ((0.3, 0.0), (0.0, 0.3))
         ]
     assert found[0] < 0.8 * found[1]
@@ -63,9 +59,7 @@ def test_the_mean_of_members_is_less_far_off_than_each(axis):
 
 def test_agreement_is_what_networks_reach_that_have_never_seen_a_track(axis):
     with ContextSampler(axis, members=4, targets=8, bins=16) as made:
-        learned = learn_reliability(
-            made, networks(made, 0.0, shared=0.5), np.ones((1, 2), np.float32), HIDDEN
-        )
+        learned = learn_reliability(made, networks(made, 0.0, shared=0.5), SHARES)
         targets = made.training_targets(64)
         reached = []
         for target in targets:

@@ -48,30 +48,60 @@ def test_the_mean_of_tracks_is_that_of_their_values_standardised():
 
 
 def test_the_mean_is_expected_to_count_as_it_agrees_with_the_other_tracks():
-    values = correlated(1, 5)
-    panel, _ = panel_from(values, [0, 0, 0, 1, 2], [0, 1, 2, 0, 0])
-    own = np.array([[1, 2, -1], [2, 0, -1], [0, 1, -1], [-1] * 3, [-1] * 3], np.int32)
-    agreement = [
-        np.corrcoef(values[track], values[others[:2]].mean(axis=0))[0, 1]
-        for track, others in enumerate(own[:3])
-    ]
-    expected = [1, MEAN_SHARE * max(0, np.mean(agreement))]
-    np.testing.assert_allclose(expected_shares(panel, own), expected, atol=1e-4)
-    assert expected_shares(panel, own[3:] * 0 - 1).tolist() == [1, 0]
+    """Those of the class of the assay; if the species has none, as in the species that have the assay."""
+    classes = np.array([0, 0, 1, 1, 1, 2], np.int32)
+    species = [(0, [0, 0, 0, 0, 1], [0, 1, 2, 3, 0]), (1, [0, 0, 0], [0, 1, 5])]
+    values = [correlated(seed, len(assay)) for seed, _, assay in species]
+    panels = [panel_from(of, *labels)[0] for of, (_, *labels) in zip(values, species, strict=True)]
+    hidden = np.full((2, 6), np.nan, np.float32)
+    hidden[1, 5], hidden[0, 2] = 0.7, 0.9
+
+    def mean(at, assays):
+        biosample, assay = (np.array(labels) for labels in species[at][1:])
+        found = []
+        for track in np.flatnonzero((biosample == 0) & np.isin(assay, assays)):
+            others = np.delete(values[at][biosample == 0], track, axis=0)
+            others = others[np.delete(assay[biosample == 0], track) != assay[track]]
+            found.append(np.corrcoef(values[at][track], others.mean(axis=0))[0, 1])
+        return MEAN_SHARE * max(0, np.mean(found))
+
+    shares = expected_shares(panels, classes, hidden)
+    assert shares.shape == (2, 6, 2)
+    expected = [mean(0, [1]), mean(0, [0]), mean(0, [3]), mean(0, [2]), mean(0, [2, 3]), mean(1, [5])]
+    np.testing.assert_allclose(shares[0, :, 1], expected, atol=1e-4)
+    np.testing.assert_allclose(
+        shares[1, 2:5, 1], [mean(0, [2]), mean(0, [3]), 0], atol=1e-4
+    )  # assay 4 was never measured
+    assert shares[0, 5, 0] == pytest.approx(np.tanh(FALL * 0.7))
+    assert shares[1, 2, 0] == pytest.approx(np.tanh(FALL * 0.9))
+    assert shares[1, 0, 0] == pytest.approx(np.tanh(FALL * USUAL))
+
+
+def test_the_mean_does_not_count_for_an_assay_that_is_low_where_others_are_high():
+    """Methylation, in a species without any: others show how it goes with marks."""
+    mark, other = correlated(4, 2)
+    values = np.stack([mark, mark + 0.3 * other, -mark + 0.3 * other])
+    human, _ = panel_from(values, [0, 0, 0], [0, 1, 2])
+    mouse, _ = panel_from(values[:2], [0, 0], [0, 1])
+    hidden = np.full((2, 3), np.nan, np.float32)
+    shares = expected_shares([human, mouse], np.array([0, 0, 1], np.int32), hidden)
+    assert shares[1, 2, 1] == 0
+    assert shares[1, 0, 1] > 0.8 * MEAN_SHARE
 
 
 def test_shares_follow_what_is_right_and_stay_where_nothing_is_known():
-    expected = np.array([1, 0.08], np.float32)
-    np.testing.assert_array_equal(mixture([], [], expected), expected)
+    np.testing.assert_array_equal(mixture([], []), [1, 1])
+    expected = np.array([0.6, 0.08], np.float32)
     generator = np.random.default_rng(3)
     parts = generator.normal(size=(5000, 2))
-    right_network, right_mean = (mixture([parts] * 2, [parts[:, part]] * 2, expected) for part in (0, 1))
+    found = [mixture([parts * expected] * 2, [parts[:, part]] * 2) * expected for part in (0, 1)]
     pulled = (np.eye(2) + PULL * expected) / (1 + PULL)
-    np.testing.assert_allclose([right_network, right_mean], pulled, atol=0.03)
-    weak = parts * [0.3, 1]  # the pull does not depend on the expected share
-    np.testing.assert_allclose(mixture([weak], [weak[:, 0]], expected)[0], right_network[0], rtol=1e-2)
-    assert mixture([weak], [parts[:, 0]], expected)[0] > 1.3
-    assert (mixture([parts], [-parts[:, 1]], expected) >= 0).all()
+    np.testing.assert_allclose(found, pulled, atol=0.03)
+    wrong = mixture([parts], [-parts[:, 1]])
+    assert (wrong >= 0).all()
+    assert wrong[1] < 0.9
+    nothing = mixture([parts * [1, 0]], [parts[:, 0]])  # a mean that is not to count
+    assert np.isfinite(nothing).all()
 
 
 def three_species():
@@ -109,20 +139,19 @@ def test_a_part_of_a_prediction_goes_without_unfamiliar_assays():
 def test_only_an_assay_that_its_species_lacks_is_mixed():
     panels = three_species()
     panel, known = panels[1], familiar(panels, 1, 5)
-    shares = np.array([0.5, 0.25], np.float32)
+    shares = np.tile(np.array([0.3, 0.25], np.float32), (6, 1))
     lacking = target_of([0, 1, 3])
     measured = Target(1, 0, 2, lacking.own, lacking.others, lacking.weight, lacking.scale)
     moments = np.tile(np.array([0, 1], np.float32), (6, 2, 1))
     moments[5] = [0.4, 0.25], [-0.2, 0.5]
-    hidden = np.array([np.nan] * 5 + [0.9], np.float32)
-    assert mixed(measured, panel, known, shares, moments, hidden) == [measured]
-    assert mixed(lacking, panel, known, np.full(2, np.nan, np.float32), moments, hidden) == [lacking]
+    assert mixed(measured, panel, known, shares, moments) == [measured]
+    assert mixed(lacking, panel, known, shares * np.nan, moments) == [lacking]
     not_looked_at = moments.copy()
     not_looked_at[5, 1] = np.nan
-    [alone] = mixed(lacking, panel, known, shares, not_looked_at, hidden)
-    assert alone.share == pytest.approx(0.5 * np.tanh(FALL * 0.9) / 0.25)
-    found = mixed(lacking, panel, known, shares, moments, hidden)
-    networks = 0.5 * np.tanh(FALL * 0.9)
+    [alone] = mixed(lacking, panel, known, shares, not_looked_at)
+    assert alone.share == pytest.approx(0.3 / 0.25)
+    found = mixed(lacking, panel, known, shares, moments)
+    networks = 0.3
     divided = [share for share, _ in readings(lacking, known)]
     assert [one.share for one in found] == pytest.approx(
         [networks * divided[0] / 0.25, networks * divided[1] / 0.5]
@@ -133,7 +162,7 @@ def test_only_an_assay_that_its_species_lacks_is_mixed():
     assert what_they_say_in_the_mean == pytest.approx(1.0)
     np.testing.assert_allclose(found[0].linear, 0.25 * mean_of_tracks(panel, lacking.own))
     assert found[1].linear is None
-    [whole] = mixed(target_of([0, 1]), panel, known, shares, moments, hidden)
+    [whole] = mixed(target_of([0, 1]), panel, known, shares, moments)
     assert whole.share == pytest.approx(networks / 0.25)
 
 
@@ -164,10 +193,9 @@ def test_every_second_member_has_an_assay_hidden_that_the_mixture_is_learned_fro
             known = scale[:, 0] + scale[:, 1] * (value - value.mean()) / value.std()
             return np.stack([known] * 4)
 
-        shares = learn_mixture(made, predict, np.full((2, 4), 3.0, np.float32))
-        expected = expected_shares(made.species[1 - at].panel, made.species[1 - at].reads.own)
+        shares = learn_mixture(made, predict, np.full((2, 4, 2), 0.9, np.float32))
     assert shares.shape == (2, 2)
-    np.testing.assert_allclose(shares[1 - at], expected)
+    np.testing.assert_allclose(shares[1 - at], 1)
     assert shares[at, 0] > 0.5
     assert len(asked) == 6
     for batch in asked:
@@ -275,11 +303,10 @@ def test_the_networks_part_divides_into_ways_to_read(tmp_path):
             value, read = asked.value[:, 0], (asked.inputs["own_assay"] == unfamiliar).any()
             return np.stack([value if read else -value, value**2 if read else value])
 
-        hidden = np.full((2, 4), 1.0, np.float32)
-        parts = learned._parts(made, predict, batch, -1, target, hidden)
+        parts = learned._parts(made, predict, batch, -1, target)
     z, z2 = ((v - v.mean()) / v.std() for v in (batch.value[:, 0], batch.value[:, 0] ** 2))
     share = FAMILIAR_SHARE / 2
-    expected = expected_share(1.0) * np.stack([(1 - share) * z - share * z, (1 - share) * z2 + share * z])
+    expected = np.stack([(1 - share) * z - share * z, (1 - share) * z2 + share * z])
     np.testing.assert_allclose(parts[:, :, 0], expected, atol=1e-3)
 
 

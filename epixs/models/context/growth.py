@@ -10,7 +10,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from epixs.axis.axis import JointAxis
-from epixs.models.context.predict import panels_of
+from epixs.models.context.predict import panels_of, zero_shot_shares
 from epixs.models.folder import TrainedModel
 from epixs.sampling.added import AddedTracks, assays_to_fit
 from epixs.sampling.learned import (
@@ -20,8 +20,8 @@ from epixs.sampling.learned import (
     learn_moments,
     learn_reliability,
 )
-from epixs.sampling.mixture import expected_shares
-from epixs.sampling.panel import Panel, reads_of
+from epixs.sampling.mixture import expected_shares, mixture
+from epixs.sampling.panel import Panel
 from epixs.sampling.species import alike, classes_of, labels_of, track_labels, tracks_of
 
 
@@ -57,8 +57,7 @@ def copy_known(model: Any, axis: JointAxis, known: TrainedModel) -> None:
     model.factors.assign(factors)
     n = len(before.parts)
     # A model of one species has learned no mixture, and has now a species to take assays from.
-    shares = old.mixture if n > 1 else [_expected_shares(panels_of(old, before)[0])]
-    model.mixture.assign(_over(model.mixture, shares, slice(n)))
+    model.mixture.assign(_over(model.mixture, old.mixture if n > 1 else mixture([], []), slice(n)))
     where = np.ix_(np.arange(n), rows)
     model.hidden_agreement.assign(_over(model.hidden_agreement, old.hidden_agreement, where))
     model.assay_errors.assign(_over(model.assay_errors, old.assay_errors, where))
@@ -90,16 +89,12 @@ def _together(axis: JointAxis) -> set[tuple[str, str]]:
     return set(zip(pairs["assay_x"], pairs["assay_y"], strict=True))
 
 
-def _expected_shares(panel: Panel) -> npt.NDArray[np.float32]:
-    return expected_shares(panel, reads_of(panel, panel.biosample, panel.assay).own)
-
-
 def learn_additions(model: Any, sampler: AddedTracks) -> None:
     """Learn of the new tracks what training learns of all: mixture, size of errors, and agreement.
 
     What is known of other tracks, and the widths of intervals, stay.
     """
-    at = sampler.at
+    at, axis, panels = sampler.at, sampler.axis, [one.panel for one in sampler.species]
 
     def predict(batch: Any) -> Any:
         return model.by_member(dict(batch.inputs)).numpy()[..., 0, 0]
@@ -110,8 +105,10 @@ def learn_additions(model: Any, sampler: AddedTracks) -> None:
     model.hidden_agreement.assign(hidden)
     model.moments.assign(_over(model.moments, learn_moments(sampler, predict), at, at))
     if sampler.is_new_species:
-        model.mixture.assign(_over(model.mixture, learn_mixture(sampler, predict, hidden), at, at))
-    learned = learn_reliability(sampler, predict, model.mixture.numpy(), hidden, model.known_before)
+        expected = expected_shares(panels, classes_of(axis), hidden)
+        model.mixture.assign(_over(model.mixture, learn_mixture(sampler, predict, expected), at, at))
+    shares = zero_shot_shares(model, axis, panels)
+    learned = learn_reliability(sampler, predict, shares, model.known_before)
     model.intervals.assign(learned.widths)
     model.agreement.assign(learned.agreement)
     new = (at, np.flatnonzero(sampler.new_assays))

@@ -17,7 +17,6 @@ from epixs.errors import counted
 from epixs.models.context.settings import KEYS, ContextSettings
 from epixs.models.kinds import Kind, PlanNotes, Predict, Schedule, Spreads
 from epixs.sampling.added import AddedTracks, assays_to_fit
-from epixs.sampling.agreement import known_elsewhere
 from epixs.sampling.context import ContextSampler
 from epixs.sampling.fill import RADII, SUMMARIES
 from epixs.sampling.intervals import COVERED, HALF_WIDTH, KNOTS
@@ -29,9 +28,9 @@ from epixs.sampling.learned import (
     learn_reliability,
     learn_trust,
 )
-from epixs.sampling.mixture import PARTS, READINGS, mixture_of
+from epixs.sampling.mixture import PARTS, READINGS, expected_shares
 from epixs.sampling.panel import ASSAYS, OWN_TRACKS, packed_size
-from epixs.sampling.species import fewest_bytes, labels_of, tracks_of
+from epixs.sampling.species import classes_of, fewest_bytes, labels_of, tracks_of
 from epixs.sampling.species import signal_bytes as all_bytes
 from epixs.sampling.unseen import FEWEST_TRACKS, LEFT_TO_SEE, can_be_held_out
 
@@ -193,18 +192,22 @@ class Context(Kind):
             learn_additions(model, sampler)
             return
 
+        from epixs.models.context.predict import zero_shot_shares
+
         def predict(batch: Any) -> Any:
             return model.by_member(dict(batch.inputs)).numpy()[..., 0, 0]
 
+        axis, panels = sampler.axis, [one.panel for one in sampler.species]
         model.trust.assign(1.0)
         model.trust.assign(learn_trust(sampler, predict))
         hidden = learn_hidden_agreement(sampler, predict)
         model.hidden_agreement.assign(hidden)
         if len(sampler.species) > 1:
             model.moments.assign(learn_moments(sampler, predict))
-            model.mixture.assign(learn_mixture(sampler, predict, hidden))
+            expected = expected_shares(panels, classes_of(axis), hidden)
+            model.mixture.assign(learn_mixture(sampler, predict, expected))
         if any(held.any() for held in sampler.held):
-            learned = learn_reliability(sampler, predict, model.mixture.numpy(), hidden)
+            learned = learn_reliability(sampler, predict, zero_shot_shares(model, axis, panels))
             model.intervals.assign(learned.widths)
             model.assay_errors.assign(learned.assay_errors)
             model.agreement.assign(learned.agreement)
@@ -259,18 +262,19 @@ class Context(Kind):
 
     def provenance(self, trained: TrainedModel, species: str) -> dict[str, Any]:
         """Return the trust in the networks, the mixture of zero-shot tracks, and the meaning of `spread`."""
+        from epixs.models.context.predict import panels_of, zero_shot_shares
+
         axis = trained.axis
         content: dict[str, Any] = {"trust_in_networks": round(float(trained.model.trust.numpy()), 4)}
         lacking = lacking_assays(axis, (species,))
-        shares = trained.model.mixture.numpy()[axis.species.index(species)]
-        if lacking and np.isfinite(shares).all():
-            every = trained.model.hidden_agreement.numpy()
-            hidden = known_elsewhere(every, axis.species.index(species))[axis.assay_index(lacking)]
+        at = axis.species.index(species)
+        if lacking and np.isfinite(trained.model.mixture.numpy()[at]).all():
+            shares = zero_shot_shares(trained.model, axis, panels_of(trained.model, axis))[at]
             content["zero_shot_mixture"] = {
                 axis.part(species).store_name(assay): {
-                    part: round(share, 4) for part, share in zip(PARTS, mixture_of(shares, one), strict=True)
+                    part: round(float(share), 4) for part, share in zip(PARTS, of_assay, strict=True)
                 }
-                for assay, one in zip(lacking, hidden, strict=True)
+                for assay, of_assay in zip(lacking, shares[axis.assay_index(lacking)], strict=True)
             }
         if trained.model.intervals.numpy()[0, 1].any():
             content["spread"] = {

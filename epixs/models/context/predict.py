@@ -29,7 +29,7 @@ from epixs.sampling.fill import HALO
 from epixs.sampling.intervals import HALF_WIDTH, half_widths
 from epixs.sampling.kriging import Correlations
 from epixs.sampling.learned import LEAST_DEVIATION
-from epixs.sampling.mixture import READINGS, biosamples_of, familiar, mixed, readings
+from epixs.sampling.mixture import READINGS, biosamples_of, expected_shares, familiar, mixed, readings
 from epixs.sampling.panel import Panel, alone_in, packed, packed_size, unpacked
 from epixs.sampling.species import (
     Species,
@@ -72,6 +72,12 @@ def panels_of(model: Any, axis: JointAxis) -> list[Panel]:
         panels.append(unpacked(values[first : first + size], biosample, assay))
         first += size
     return panels
+
+
+def zero_shot_shares(model: Any, axis: JointAxis, panels: Sequence[Panel]) -> npt.NDArray[np.float32]:
+    """Return the share of each part in zero-shot tracks (`sampling.mixture`), `(species, assay, part)`."""
+    expected = expected_shares(panels, classes_of(axis), model.hidden_agreement.numpy())
+    return np.asarray(model.mixture.numpy()[:, None] * expected)
 
 
 @dataclass(frozen=True)
@@ -133,18 +139,15 @@ def predictor(trained: TrainedModel, pairs: Sequence[Pair], store: str | Path) -
     ready = get_ready(trained, pairs, store, panels_of(trained.model, trained.axis))
     panel = ready.panels[ready.at]
     forward = forward_of(trained.model)
-    shares, moments = (kept.numpy()[ready.at] for kept in (trained.model.mixture, trained.model.moments))
+    shares = zero_shot_shares(trained.model, trained.axis, ready.panels)[ready.at]
+    moments = trained.model.moments.numpy()[ready.at]
     unknown = {target.assay for target in ready.targets if np.isnan(moments[target.assay, 0]).any()}
     for assay in unknown - set(panel.assay.tolist()):
         moments[assay] = moments_of(trained.axis, ready, forward, assay)
-    hidden = known_elsewhere(trained.model.hidden_agreement.numpy(), ready.at)
     assays = {target.assay for target in ready.targets}
     masks = {assay: familiar(ready.panels, ready.at, assay) for assay in assays}
     prepared = [
-        [
-            forward.of_target(part, panel)
-            for part in mixed(one, panel, masks[one.assay], shares, moments, hidden)
-        ]
+        [forward.of_target(part, panel) for part in mixed(one, panel, masks[one.assay], shares, moments)]
         for one in ready.targets
     ]
 

@@ -5,9 +5,8 @@ import dataclasses
 import numpy as np
 
 from epixs.axis.join import joint_axis
-from epixs.models.context.predict import get_ready, panels_of, predictor
+from epixs.models.context.predict import get_ready, panels_of, predictor, zero_shot_shares
 from epixs.models.settings import make_settings
-from epixs.sampling.agreement import expected_share
 from epixs.sampling.around import Reading, read_context, without
 from epixs.sampling.bins import Places
 from epixs.sampling.mixture import FAMILIAR_SHARE, mean_of_tracks
@@ -44,8 +43,10 @@ def test_a_zero_shot_track_is_mixed_from_what_networks_say_of_all_tracks_and_of_
     ready = get_ready(trained, pairs, store, panels_of(model, axis))
     at, panel = ready.at, ready.panels[ready.at]
     lacking, unfamiliar = axis.assay_index([LACKING, UNFAMILIAR])
-    shares, moments = model.mixture.numpy()[at], model.moments.numpy()[at, lacking]
-    networks = shares[0] * expected_share(model.hidden_agreement.numpy()[1 - at, lacking])
+    networks, of_mean = zero_shot_shares(model, axis, ready.panels)[at, lacking].tolist()
+    assert networks > 0
+    assert of_mean > 0
+    moments = model.moments.numpy()[at, lacking]
     windows = ready.windows((0, BINS))
     for target, track in zip(ready.targets, found, strict=True):
         plain = dataclasses.replace(target, scale=np.array([0, 1], np.float32))
@@ -57,6 +58,6 @@ def test_a_zero_shot_track_is_mixed_from_what_networks_say_of_all_tracks_and_of_
         share = FAMILIAR_SHARE * 2 / 3
         expected = networks * (1 - share) * (every - moments[0, 0]) / moments[0, 1]
         expected += networks * share * (familiar - moments[1, 0]) / moments[1, 1]
-        expected += shares[1] * own[:, :, 0] @ mean_of_tracks(panel, target.own)
+        expected += of_mean * own[:, :, 0] @ mean_of_tracks(panel, target.own)
         np.testing.assert_allclose(track, target.scale[0] + target.scale[1] * expected, atol=2e-4)
         assert np.abs(every - familiar).max() > 0.01
