@@ -20,6 +20,7 @@ from epixs.sampling.batch import Batch
 from epixs.sampling.context import TRACK_ENTRIES, ContextSampler
 from epixs.sampling.intervals import NARROWEST, assay_factors, conformal_quantile, fit_widths
 from epixs.sampling.mixture import (
+    PARTS,
     READINGS,
     biosamples_of,
     familiar,
@@ -28,6 +29,7 @@ from epixs.sampling.mixture import (
     readings,
 )
 from epixs.sampling.panel import Panel
+from epixs.sampling.relations import followed, relations
 from epixs.sampling.scales import SMALLEST_SPREAD
 
 Floats = npt.NDArray[np.float32]
@@ -59,23 +61,40 @@ Predictions = Callable[[Batch], Floats]
 """Function that gives each member's predictions for a batch: arcsinh units, shape `(member, P)`."""
 
 
-def learn_hidden_agreement(sampler: ContextSampler, predict: Predictions) -> Floats:
+def learn_hidden(sampler: ContextSampler, predict: Predictions) -> tuple[Floats, Floats]:
     """Measure how well the networks predict each assay where it was measured, when it is hidden.
 
     Returns
     -------
-    Mean over tracks on Fisher's scale, shape `(species, assay)`; NaN where no tracks are read.
+    Agreement with the true values on Fisher's scale, mean over tracks, shape `(species, assay)`; NaN where no
+    tracks are read. And the predictions' correlation with the tracks of each other assay beside them
+    (`relations`), mean over tracks of all species, shape `(assay, assay)`; NaN where it is not known.
     """
     size = len(sampler.species), len(sampler.axis.assays)
     targets = sampler.hiding.targets(max(1, MOST_HIDDEN_TRACKS // max(1, size[0] * size[1])), sampler.seed)
     each = int(np.clip(ABSENT_ENTRIES // max(1, len(targets)), FEWEST_ENTRIES, TRACK_ENTRIES))
     total, count = np.zeros((2, *size))
+    in_common, number = np.zeros((2, size[1], size[1]))
     for target in targets:
         batch = sampler.known_entries(-1, target, each)
         if len(batch.value):
-            total[target.at, target.assay] += fisher(predict(batch).mean(axis=0), batch.value[:, 0])
+            predicted = predict(batch).mean(axis=0)
+            total[target.at, target.assay] += fisher(predicted, batch.value[:, 0])
             count[target.at, target.assay] += 1
+            found = _relations(predicted, batch, size[1])
+            in_common[target.assay] += np.nan_to_num(found)
+            number[target.assay] += np.isfinite(found)
+    return _mean(total, count), _mean(in_common, number)
+
+
+def _mean(total: Doubles, count: Doubles) -> Floats:
     return np.where(count > 0, total / np.maximum(count, 1), np.nan).astype(np.float32)
+
+
+def _relations(predicted: npt.NDArray[np.floating], batch: Batch, n_assays: int) -> Doubles:
+    """Correlate values with the tracks beside each entry of a batch, by assay."""
+    own = batch.inputs["own"][:, 0, :, 0]
+    return relations(predicted, own, batch.inputs["own_assay"], n_assays)
 
 
 def learn_mixture(sampler: ContextSampler, predict: Predictions, expected: Floats) -> Floats:
@@ -88,7 +107,7 @@ def learn_mixture(sampler: ContextSampler, predict: Predictions, expected: Float
 
     Returns
     -------
-    Shares of `mixture.PARTS`, relative to those expected, shape `(species, 2)`.
+    Shares of `mixture.PARTS`, relative to those expected, shape `(species, part)`.
     """
     parts: list[list[Doubles]] = [[] for _ in sampler.species]
     values: list[list[Doubles]] = [[] for _ in sampler.species]
@@ -138,16 +157,28 @@ def learn_trust(sampler: ContextSampler, predict: Predictions) -> float:
     return float(np.clip((sum(right) + pull) / (sum(size) + pull), 0.0, 1.0))
 
 
-def learn_moments(sampler: ContextSampler, predict: Predictions) -> Floats:
-    """Learn the mean and spread of the networks' predictions of the assays that a species lacks.
+def learn_absent(
+    sampler: ContextSampler, predict: Predictions, shares: Floats, wanted: Floats
+) -> tuple[Floats, Floats]:
+    """Learn what the networks say of the assays that a species lacks.
+
+    Parameters
+    ----------
+    shares
+        Expected share of each part, shape `(species, assay, part)`.
+    wanted
+        What predictions of each assay should have in common with tracks of others, from `learn_hidden`.
 
     Returns
     -------
-    Mean and spread, standardised, shape `(species, assay, reading, 2)`, of each way to read
-    (`mixture.readings`); 0 and 1 for assays that a species has, and NaN for ways that there are not.
+    Mean and spread of the predictions, standardised, of each way to read (`mixture.readings`), shape
+    `(species, assay, reading, 2)`; 0 and 1 for assays that a species has, and NaN for ways that there are
+    not. And the shares, shifted so that predictions have in common with other tracks what they should; NaN
+    for assays that a species has.
     """
     n_assays, panels = len(sampler.axis.assays), [one.panel for one in sampler.species]
     moments = np.tile(np.array([0, 1], np.float32), (len(panels), n_assays, READINGS, 1))
+    shifted = np.full(shares.shape, np.nan, np.float32)
     absent = [np.setdiff1d(np.arange(n_assays), one.panel.assay) for one in sampler.species]
     count = max(1, sum(map(len, absent)))
     each = min(2 * TRACK_ENTRIES, max(100, ABSENT_ENTRIES // count))
@@ -157,6 +188,7 @@ def learn_moments(sampler: ContextSampler, predict: Predictions) -> Floats:
         if not one.windows.sums.size:  # its tracks are not read
             continue
         moments[at, absent[at]] = np.nan
+        parts = np.full((len(PARTS), n_assays, n_assays), np.nan)
         for first, way in itertools.product(range(0, absent[at].size, together), range(READINGS)):
             targets = []
             for assay in absent[at][first : first + together].tolist():
@@ -164,22 +196,58 @@ def learn_moments(sampler: ContextSampler, predict: Predictions) -> Floats:
                 biosample = biosamples_of(one.panel, known, way, most)
                 made = one.targets(biosample, np.full_like(biosample, assay))
                 ways = [readings(target, known) for target in made]
-                targets += [of_target[way][1] for of_target in ways if len(of_target) > way]
+                targets += [of_target[way] for of_target in ways if len(of_target) > way]
             if targets:
-                _moments(sampler, predict, targets, each, moments[at, :, way])
-    return moments
+                _look_at(sampler, predict, targets, each, way, moments[at], parts)
+        for assay in absent[at].tolist():
+            shifted[at, assay] = _shifted(shares[at, assay], parts[:, assay], wanted[assay])
+    return moments, shifted
 
 
-def _moments(
-    sampler: ContextSampler, predict: Predictions, targets: list[Target], each: int, moments: Floats
-) -> None:
-    """Fill in the mean and spread of the predictions of each assay of some targets, shape `(assay, 2)`."""
+def _look_at(
+    sampler: ContextSampler, predict: Predictions, targets: list[Target], each: int, way: int,
+    moments: Floats, parts: Doubles,
+) -> None:  # fmt: skip
+    """Look at the predictions of some targets' assays, read in one way.
+
+    Parameters
+    ----------
+    moments, parts
+        Mean and spread of each assay's predictions, shape `(assay, reading, 2)`, and what each part of them
+        has in common with tracks of other assays, shape `(part, assay, assay)`, to fill in.
+    """
     batch = sampler.entries_of(targets, each * len({target.assay for target in targets}))
-    scale = batch.inputs["scale"]
+    scale, of_mean = batch.inputs["scale"], _means(sampler, batch, targets)
     values = (predict(batch).mean(axis=0) - scale[:, 0]) / scale[:, 1]
     for assay in np.unique(batch.assay):
-        predicted = values[batch.assay[:, 0] == assay]
-        moments[assay] = predicted.mean(), max(predicted.std(), LEAST_DEVIATION)
+        of_assay = batch.assay[:, 0] == assay
+        predicted, here = values[of_assay], batch.take(of_assay)
+        moments[assay, way] = predicted.mean(), max(predicted.std(), LEAST_DEVIATION)
+        parts[way, assay] = _relations(predicted, here, len(moments))
+        if way == 0:
+            parts[READINGS, assay] = _relations(of_mean[of_assay], here, len(moments))
+
+
+def _means(sampler: ContextSampler, batch: Batch, targets: list[Target]) -> Doubles:
+    """Compute the standardised mean of the biosample's tracks at each entry of a batch."""
+    mean = np.zeros(len(batch.assay))
+    for target in targets:
+        one = sampler.species[target.at]
+        biosample = one.first_biosample + target.biosample
+        rows = (batch.biosample[:, 0] == biosample) & (batch.assay[:, 0] == target.assay)
+        own = batch.inputs["own"][rows, 0, : target.own.size, 0].astype(np.float64)
+        mean[rows] = own @ mean_of_tracks(one.panel, target.own)
+    return mean
+
+
+def _shifted(shares: Floats, parts: Doubles, wanted: Floats) -> Floats:
+    """Shift the shares of an absent assay; a way to read that there is not has none."""
+    if np.isfinite(parts[READINGS - 1]).any():
+        return followed(shares, parts, wanted)
+    networks, mean = followed(
+        np.array([shares[:READINGS].sum(), shares[READINGS]]), parts[::READINGS], wanted
+    )
+    return np.array([networks, 0, mean], np.float32)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -350,22 +418,21 @@ def _parts(
 ) -> Doubles:
     """Compute the parts of a zero-shot target's mixture, by each member, at the entries of a member's batch.
 
-    They are standardised, as in imputation.
+    They are standardised, as in imputation. If there is no second way to read, its part is that of the first.
 
     Returns
     -------
     Shape `(member, entry, part)`.
     """
-    panels = [one.panel for one in sampler.species]
-    networks = np.zeros(1)
-    for share, reading in readings(target, familiar(panels, target.at, target.assay)):
+    panels, parts = [one.panel for one in sampler.species], []
+    for reading in readings(target, familiar(panels, target.at, target.assay)):
         there = batch if reading is target else sampler.known_entries(member, reading)
         members = predict(there).astype(np.float64)
         spread = np.maximum(members.std(axis=1, keepdims=True), LEAST_DEVIATION * float(target.scale[1]))
-        networks = networks + share * (members - members.mean(axis=1, keepdims=True)) / spread
+        parts.append((members - members.mean(axis=1, keepdims=True)) / spread)
     own = batch.inputs["own"][:, 0, : target.own.size, 0].astype(np.float64)
     mean = own @ mean_of_tracks(panels[target.at], target.own)
-    return np.stack([networks, np.broadcast_to(mean, networks.shape)], axis=2)
+    return np.stack([parts[0], parts[-1], np.broadcast_to(mean, parts[0].shape)], axis=2)
 
 
 def _of_the_mean(error: Doubles, members: Doubles) -> float:

@@ -31,14 +31,14 @@ Floats = npt.NDArray[np.float32]
 Ints = npt.NDArray[np.int32]
 Mask = npt.NDArray[np.bool_]
 
-PARTS = ("network", "mean of the biosample's tracks")
+PARTS = ("networks", "networks without unfamiliar assays", "mean of the biosample's tracks")
 
 MEAN_SHARE = 0.3
 """Expected share of the mean, relative to how well it agrees with other tracks."""
 
 READINGS, FAMILIAR_SHARE = 2, 0.4
-"""Number of ways in which networks read around a target, and share of the prediction without unfamiliar
-assays, relative to that of familiar ones among the biosample's tracks."""
+"""Number of ways in which networks read around a target, and expected share, in their prediction, of that
+without unfamiliar assays, relative to the share of familiar ones among the species' tracks."""
 
 PULL = 4.0
 """Strength of the pull of the shares towards the expected ones, relative to the mean square of each part. It
@@ -59,17 +59,37 @@ def familiar(panels: Sequence[Panel], at: int, assay: int) -> Mask:
     return np.isin(panels[at].assay, sorted(known - {assay}))
 
 
-def readings(target: Target, known: Mask) -> list[tuple[float, Target]]:
-    """Return how networks read around a zero-shot target, with the share of each way; they add up to 1.
+def familiar_share(panels: Sequence[Panel], n_assays: int) -> Doubles:
+    """Share of each species' tracks that are `familiar` for each assay; 0 if all or none are.
 
-    The first way is to read all tracks, the second, if there is one, to read those that are `familiar`.
+    Shape `(species, assay)`; tracks of the assay itself do not count.
+    """
+    share, together = np.zeros((len(panels), n_assays)), []
+    for panel in panels:
+        has = np.zeros((int(panel.biosample.max(initial=-1)) + 1, n_assays), np.float32)
+        has[panel.biosample, panel.assay] = 1
+        together.append(has.T @ has > 0)
+    for at, panel in enumerate(panels):
+        known = np.zeros((n_assays, n_assays), np.bool_)
+        for met in together[:at] + together[at + 1 :]:
+            known |= met
+        count = np.bincount(panel.assay, minlength=n_assays).astype(np.float64)
+        others = np.maximum(count.sum() - count, 1)
+        part = (known @ count - np.diag(known) * count) / others
+        share[at] = np.where(part < 1, part, 0)
+    return share
+
+
+def readings(target: Target, known: Mask) -> list[Target]:
+    """Return how networks read around a zero-shot target: all tracks, and those that are `familiar`.
+
+    There is no second way if they would read the same, or nothing of the target's biosample.
     """
     own = target.own[target.own >= 0]
     read = np.concatenate([own, target.others[target.others >= 0]])
     if known[read].all() or not known[own].any():
-        return [(1.0, target)]
-    share = FAMILIAR_SHARE * float(known[own].mean())
-    return [(1 - share, target), (share, without(target, known))]
+        return [target]
+    return [target, without(target, known)]
 
 
 def biosamples_of(panel: Panel, known: Mask, way: int, most: int) -> Ints:
@@ -102,7 +122,8 @@ def agreement_of_means(panel: Panel) -> Doubles:
 def expected_shares(panels: Sequence[Panel], classes: Ints, hidden: Floats) -> Floats:
     """Return the share of each part in zero-shot tracks before anything is learned.
 
-    That of the networks is the correlation that is expected of them. That of the mean is larger the better
+    That of the networks is the correlation that is expected of them, divided between the ways to read. That
+    of the mean is larger the better
     such means agree with the species' other tracks of the assay's class: methylation is low where they are
     high. If the species has none of this class, it is as in the species that have the assay.
 
@@ -129,8 +150,11 @@ def expected_shares(panels: Sequence[Panel], classes: Ints, hidden: Floats) -> F
     elsewhere, number_elsewhere = (of.sum(axis=0) - of for of in (total, count))
     lacks = number == 0
     of_mean = np.where(lacks, elsewhere, alike) / np.maximum(np.where(lacks, number_elsewhere, number), 1)
-    of_networks = [[expected_share(one) for one in known_elsewhere(hidden, at)] for at in range(len(panels))]
-    return np.stack([of_networks, MEAN_SHARE * np.maximum(0.0, of_mean)], axis=2).astype(np.float32)
+    of_hidden = [known_elsewhere(hidden, at) for at in range(len(panels))]
+    of_networks = np.array([[expected_share(one) for one in of_species] for of_species in of_hidden])
+    part = FAMILIAR_SHARE * familiar_share(panels, classes.size)
+    shares = [of_networks * (1 - part), of_networks * part, MEAN_SHARE * np.maximum(0.0, of_mean)]
+    return np.stack(shares, axis=2).astype(np.float32)
 
 
 def _of_class(values: Doubles, classes: Ints) -> Doubles:
@@ -139,27 +163,28 @@ def _of_class(values: Doubles, classes: Ints) -> Doubles:
 
 
 def mixture(parts: Sequence[Doubles], values: Sequence[Doubles]) -> Floats:
-    """Learn the share of each part, relative to the expected one; at least 0.
+    """Learn the shares of the networks and of the mean, relative to the expected ones; at least 0.
 
     Parameters
     ----------
     parts
-        For each hidden track, the values of each part times its expected share, shape `(bin, part)`.
+        For each hidden track, the values of each of `PARTS` times its expected share, `(bin, part)`.
     values
         For each hidden track, its own standardised values.
 
     Returns
     -------
-    Shape `(part,)`; 1 if there is no hidden track.
+    Shape `(part,)`: the networks have the same, however they read. 1 if there is no hidden track.
     """
     if not len(parts):
         return np.ones(len(PARTS), np.float32)
-    gram = np.mean([part.T @ part / len(part) for part in parts], axis=0)
-    towards = np.mean([p.T @ v / len(p) for p, v in zip(parts, values, strict=True)], axis=0)
+    both = [np.stack([one[:, :READINGS].sum(axis=1), one[:, READINGS]], axis=1) for one in parts]
+    gram = np.mean([part.T @ part / len(part) for part in both], axis=0)
+    towards = np.mean([p.T @ v / len(p) for p, v in zip(both, values, strict=True)], axis=0)
     pull = PULL * np.maximum(np.diag(gram), SMALLEST_SQUARE)
     root = np.linalg.cholesky(gram + np.diag(pull)).T
     shares, _ = nnls(root, np.linalg.solve(root.T, towards + pull))
-    return np.asarray(shares, np.float32)
+    return np.repeat(shares, (READINGS, 1)).astype(np.float32)
 
 
 def mixed(target: Target, panel: Panel, known: Mask, shares: Floats, moments: Floats) -> list[Target]:
@@ -170,22 +195,21 @@ def mixed(target: Target, panel: Panel, known: Mask, shares: Floats, moments: Fl
     panel, known
         The species' tracks, and which are `familiar`.
     shares
-        Share of each part for each assay, `(assay, part)`, the expected ones times those from `mixture`; NaN
-        for the networks alone, as they are.
+        Share of each part for each assay, `(assay, part)`; NaN for the networks alone, as they are.
     moments
         Mean and spread of the networks' predictions of each assay, standardised, shape `(assay, reading, 2)`;
         NaN for a second way to read of which they are not known.
     """
-    of_networks, of_mean = shares[target.assay].tolist()
-    if (panel.assay == target.assay).any() or np.isnan(of_networks + of_mean):
+    *of_networks, of_mean = shares[target.assay].tolist()
+    if (panel.assay == target.assay).any() or np.isnan(shares[target.assay]).any():
         return [target]
     ways = readings(target, known)
-    if np.isnan(moments[target.assay, : len(ways)]).any():
-        ways = [(1.0, target)]
+    if len(ways) < READINGS or np.isnan(moments[target.assay]).any():
+        ways, of_networks = [target], [sum(of_networks)]
     mean, spread = target.scale
     targets = []
-    for (part, reading), moment in zip(ways, moments[target.assay, : len(ways)], strict=True):
-        share = of_networks * part / float(moment[1])
+    for reading, of_way, moment in zip(ways, of_networks, moments[target.assay], strict=False):
+        share = of_way / float(moment[1])
         mean -= spread * share * moment[0]
         scale = np.array([0, spread], np.float32)
         targets.append(dataclasses.replace(reading, share=share, scale=scale))

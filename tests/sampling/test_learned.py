@@ -10,7 +10,7 @@ from epixs.sampling.learned import TRUST_PULL, _have_seen, _of_one_more, learn_r
 from tests.worlds import planted, write_store
 
 LABELS = [(f"b{b}", f"a{a}") for b in range(5) for a in range(4)]
-SHARES = np.ones((1, 4, 2), np.float32)
+SHARES = np.ones((1, 4, 3), np.float32)
 
 
 @pytest.fixture(scope="module")

@@ -9,13 +9,14 @@ from epixs.sampling.agreement import FALL, USUAL, expected_share, known_elsewher
 from epixs.sampling.around import Target
 from epixs.sampling.context import ContextSampler
 from epixs.sampling.fill import RADII, SUMMARIES
-from epixs.sampling.learned import learn_hidden_agreement, learn_mixture, learn_moments
+from epixs.sampling.learned import learn_absent, learn_hidden, learn_mixture
 from epixs.sampling.mixture import (
     FAMILIAR_SHARE,
     MEAN_SHARE,
     PULL,
     expected_shares,
     familiar,
+    familiar_share,
     mean_of_tracks,
     mixed,
     mixture,
@@ -66,15 +67,19 @@ def test_the_mean_is_expected_to_count_as_it_agrees_with_the_other_tracks():
         return MEAN_SHARE * max(0, np.mean(found))
 
     shares = expected_shares(panels, classes, hidden)
-    assert shares.shape == (2, 6, 2)
+    assert shares.shape == (2, 6, 3)
     expected = [mean(0, [1]), mean(0, [0]), mean(0, [3]), mean(0, [2]), mean(0, [2, 3]), mean(1, [5])]
-    np.testing.assert_allclose(shares[0, :, 1], expected, atol=1e-4)
+    np.testing.assert_allclose(shares[0, :, 2], expected, atol=1e-4)
     np.testing.assert_allclose(
-        shares[1, 2:5, 1], [mean(0, [2]), mean(0, [3]), 0], atol=1e-4
+        shares[1, 2:5, 2], [mean(0, [2]), mean(0, [3]), 0], atol=1e-4
     )  # assay 4 was never measured
-    assert shares[0, 5, 0] == pytest.approx(np.tanh(FALL * 0.7))
-    assert shares[1, 2, 0] == pytest.approx(np.tanh(FALL * 0.9))
-    assert shares[1, 0, 0] == pytest.approx(np.tanh(FALL * USUAL))
+    networks = shares[:, :, :2].sum(axis=2)
+    assert networks[0, 5] == pytest.approx(np.tanh(FALL * 0.7))
+    assert networks[1, 2] == pytest.approx(np.tanh(FALL * 0.9))
+    assert networks[1, 0] == pytest.approx(np.tanh(FALL * USUAL))
+    np.testing.assert_allclose(
+        shares[:, :, 1], FAMILIAR_SHARE * networks * familiar_share(panels, 6), rtol=1e-6
+    )
 
 
 def test_the_mean_does_not_count_for_an_assay_that_is_low_where_others_are_high():
@@ -85,23 +90,26 @@ def test_the_mean_does_not_count_for_an_assay_that_is_low_where_others_are_high(
     mouse, _ = panel_from(values[:2], [0, 0], [0, 1])
     hidden = np.full((2, 3), np.nan, np.float32)
     shares = expected_shares([human, mouse], np.array([0, 0, 1], np.int32), hidden)
-    assert shares[1, 2, 1] == 0
-    assert shares[1, 0, 1] > 0.8 * MEAN_SHARE
+    assert shares[1, 2, 2] == 0
+    assert shares[1, 0, 2] > 0.8 * MEAN_SHARE
 
 
 def test_shares_follow_what_is_right_and_stay_where_nothing_is_known():
-    np.testing.assert_array_equal(mixture([], []), [1, 1])
-    expected = np.array([0.6, 0.08], np.float32)
+    """Those of both ways to read together."""
+    np.testing.assert_array_equal(mixture([], []), [1, 1, 1])
+    expected = np.array([0.5, 0.1, 0.08], np.float32)
     generator = np.random.default_rng(3)
-    parts = generator.normal(size=(5000, 2))
-    found = [mixture([parts * expected] * 2, [parts[:, part]] * 2) * expected for part in (0, 1)]
-    pulled = (np.eye(2) + PULL * expected) / (1 + PULL)
-    np.testing.assert_allclose(found, pulled, atol=0.03)
-    wrong = mixture([parts], [-parts[:, 1]])
+    networks, mean = generator.normal(size=(2, 5000))
+    parts = np.stack([networks, networks, mean], axis=1) * expected
+    found = np.array([mixture([parts] * 2, [value] * 2) for value in (networks, mean)])
+    np.testing.assert_array_equal(found[:, 0], found[:, 1])
+    together = np.array([0.6, 0.08])
+    pulled = (np.eye(2) + PULL * together) / (1 + PULL)
+    np.testing.assert_allclose(found[:, 1:] * together, pulled, atol=0.03)
+    wrong = mixture([parts], [-mean])
     assert (wrong >= 0).all()
-    assert wrong[1] < 0.9
-    nothing = mixture([parts * [1, 0]], [parts[:, 0]])  # a mean that is not to count
-    assert np.isfinite(nothing).all()
+    assert wrong[2] < 0.9
+    assert np.isfinite(mixture([parts * [1, 1, 0]], [networks])).all()  # a mean that is not to count
 
 
 def three_species():
@@ -117,6 +125,18 @@ def test_familiar_tracks_are_of_assays_that_another_species_has_together_with_th
     assert not familiar(panels[1:2], 0, 5).any()
 
 
+@pytest.mark.parametrize("at", range(3))
+def test_the_share_of_familiar_tracks_is_that_of_all_but_the_assays_own(at):
+    panels = three_species()
+    share = familiar_share(panels, 6)
+    for assay in range(6):
+        others = panels[at].assay != assay
+        known = familiar(panels, at, assay)[others]
+        expected = 0 if known.all() else known.mean()
+        assert share[at, assay] == pytest.approx(expected)
+    assert (familiar_share(panels[:1], 6) == 0).all()
+
+
 def target_of(own, others=(-1,)):
     others = np.array([others], np.int32)
     return Target(1, 0, 5, np.array(own, np.int32), others, others * 0.0, np.array([1, 2], np.float32))
@@ -125,21 +145,19 @@ def target_of(own, others=(-1,)):
 def test_a_part_of_a_prediction_goes_without_unfamiliar_assays():
     known = familiar(three_species(), 1, 5)
     target = target_of([0, 2, 3, -1], [1, 4])
-    (most, first), (rest, second) = readings(target, known)
+    first, second = readings(target, known)
     assert first is target
-    assert rest == pytest.approx(FAMILIAR_SHARE * 2 / 3)
-    assert most + rest == 1
     assert second.own.tolist() == [0, 2, -1, -1]
     assert second.others.tolist() == [[1, -1]]
     for own, others in (([0, 1, 2], [1]), ([3, 4], [1]), ([-1], [3])):  # all are, or none of its own is
         alone = target_of(own, others)
-        assert readings(alone, known) == [(1.0, alone)]
+        assert readings(alone, known) == [alone]
 
 
 def test_only_an_assay_that_its_species_lacks_is_mixed():
     panels = three_species()
     panel, known = panels[1], familiar(panels, 1, 5)
-    shares = np.tile(np.array([0.3, 0.25], np.float32), (6, 1))
+    shares = np.tile(np.array([0.2, 0.1, 0.25], np.float32), (6, 1))
     lacking = target_of([0, 1, 3])
     measured = Target(1, 0, 2, lacking.own, lacking.others, lacking.weight, lacking.scale)
     moments = np.tile(np.array([0, 1], np.float32), (6, 2, 1))
@@ -151,11 +169,7 @@ def test_only_an_assay_that_its_species_lacks_is_mixed():
     [alone] = mixed(lacking, panel, known, shares, not_looked_at)
     assert alone.share == pytest.approx(0.3 / 0.25)
     found = mixed(lacking, panel, known, shares, moments)
-    networks = 0.3
-    divided = [share for share, _ in readings(lacking, known)]
-    assert [one.share for one in found] == pytest.approx(
-        [networks * divided[0] / 0.25, networks * divided[1] / 0.5]
-    )
+    assert [one.share for one in found] == pytest.approx([0.2 / 0.25, 0.1 / 0.5])
     what_they_say_in_the_mean = sum(
         one.scale[0] + one.scale[1] * one.share * mean for one, mean in zip(found, (0.4, -0.2), strict=True)
     )
@@ -163,7 +177,7 @@ def test_only_an_assay_that_its_species_lacks_is_mixed():
     np.testing.assert_allclose(found[0].linear, 0.25 * mean_of_tracks(panel, lacking.own))
     assert found[1].linear is None
     [whole] = mixed(target_of([0, 1]), panel, known, shares, moments)
-    assert whole.share == pytest.approx(networks / 0.25)
+    assert whole.share == pytest.approx(0.3 / 0.25)
 
 
 def joint(folder, **changed):
@@ -193,8 +207,8 @@ def test_every_second_member_has_an_assay_hidden_that_the_mixture_is_learned_fro
             known = scale[:, 0] + scale[:, 1] * (value - value.mean()) / value.std()
             return np.stack([known] * 4)
 
-        shares = learn_mixture(made, predict, np.full((2, 4, 2), 0.9, np.float32))
-    assert shares.shape == (2, 2)
+        shares = learn_mixture(made, predict, np.full((2, 4, 3), 0.5, np.float32))
+    assert shares.shape == (2, 3)
     np.testing.assert_allclose(shares[1 - at], 1)
     assert shares[at, 0] > 0.5
     assert len(asked) == 6
@@ -223,9 +237,11 @@ def test_agreement_of_a_hidden_assay_is_that_of_tracks_read_as_if_it_were_absent
             value = (batch.value[:, 0] - batch.value.mean()) / batch.value.std()
             return np.stack([value + noise, value + noise])
 
-        found = learn_hidden_agreement(made, predict)
+        found, in_common = learn_hidden(made, predict)
         targets = made.hiding.targets(2, 0)
     assert np.isnan(found[1 - human, 3])
+    assert np.isnan(np.diag(in_common)).all()
+    assert np.isfinite(in_common[~np.eye(4, dtype=bool)]).all()
     np.testing.assert_allclose(
         np.tanh(np.delete(found.reshape(-1), 4 * (1 - human) + 3)), 0.5**0.5, atol=0.05
     )
@@ -244,7 +260,15 @@ def test_of_an_absent_assay_it_is_known_what_networks_say_of_it(tmp_path):
             scale, own = batch.inputs["scale"], batch.inputs["own"][:, 0, 0, 0]
             return np.stack([scale[:, 0] + scale[:, 1] * (own / 2 + wrong) for wrong in (0.2, 0.6)])
 
-        moments = learn_moments(made, predict)
+        shares = np.tile(np.array([0.4, 0, 0.2], np.float32), (2, 4, 1))
+        wanted = np.full((4, 4), np.nan, np.float32)
+        moments, shifted = learn_absent(made, predict, shares, wanted)
+        wanted[lacks] = [0.9, *[0.0] * 3]  # as the first of the tracks, which the networks follow here
+        _, followed = learn_absent(made, predict, shares, wanted)
+    np.testing.assert_allclose(shifted[at, lacks], [0.4, 0, 0.2])
+    assert followed[at, lacks, 0] > 0.45
+    np.testing.assert_allclose(followed[at, lacks].sum(), 0.6, atol=1e-4)
+    assert np.isnan(np.delete(shifted.reshape(8, 3), 4 * at + lacks, axis=0)).all()
     first = moments[at, lacks, 0]
     np.testing.assert_allclose(first, [0.4, 0.5], atol=0.1)  # a track's own mean is 0, its spread 1
     moments[at, lacks] = 0, 1
@@ -279,7 +303,9 @@ def test_each_way_to_read_is_looked_at_where_there_is_one(tmp_path, monkeypatch)
             own = np.random.default_rng(0).normal(size=names.size)
             return np.stack([scale[:, 0] + scale[:, 1] * (own + names)] * 2)
 
-        moments = learn_moments(made, predict)
+        shares = np.tile(np.array([0.4, 0.1, 0.2], np.float32), (2, 4, 1))
+        moments, shifted = learn_absent(made, predict, shares, np.full((4, 4), 0.3, np.float32))
+    np.testing.assert_allclose(shifted[at, lacks].sum(), 0.7, atol=1e-4)
     assert ([lacks], True) in read and ([lacks], False) in read  # noqa: PT018
     np.testing.assert_allclose(moments[at, lacks, 1], [0, 1], atol=0.1)
     assert 0.3 < moments[at, lacks, 0, 0] < 0.8
@@ -305,9 +331,8 @@ def test_the_networks_part_divides_into_ways_to_read(tmp_path):
 
         parts = learned._parts(made, predict, batch, -1, target)
     z, z2 = ((v - v.mean()) / v.std() for v in (batch.value[:, 0], batch.value[:, 0] ** 2))
-    share = FAMILIAR_SHARE / 2
-    expected = np.stack([(1 - share) * z - share * z, (1 - share) * z2 + share * z])
-    np.testing.assert_allclose(parts[:, :, 0], expected, atol=1e-3)
+    np.testing.assert_allclose(parts[:, :, 0], np.stack([z, z2]), atol=1e-3)
+    np.testing.assert_allclose(parts[:, :, 1], np.stack([-z, z]), atol=1e-3)
 
 
 def test_many_absent_assays_are_looked_at_together(tmp_path, monkeypatch):
@@ -328,7 +353,9 @@ def test_many_absent_assays_are_looked_at_together(tmp_path, monkeypatch):
                 moments = slope[batch.assay[:, 0]] * (1 + own)
                 return np.stack([scale[:, 0] + scale[:, 1] * moments] * 2)
 
-            found.append(learn_moments(made, predict)[axis.species.index("mouse"), lacks, 0])
+            nothing = np.full((2, 4, 3), 0.2, np.float32), np.full((4, 4), np.nan, np.float32)
+            moments, _ = learn_absent(made, predict, *nothing)
+            found.append(moments[axis.species.index("mouse"), lacks, 0])
     np.testing.assert_allclose(found, [[[0.5, 0.5], [2.0, 2.0]]] * 2, atol=0.2)
     assert calls == [2_001, 2_001, 2_004]
 

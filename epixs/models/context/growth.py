@@ -15,9 +15,9 @@ from epixs.models.folder import TrainedModel
 from epixs.sampling.added import AddedTracks, assays_to_fit
 from epixs.sampling.learned import (
     Reliability,
-    learn_hidden_agreement,
+    learn_absent,
+    learn_hidden,
     learn_mixture,
-    learn_moments,
     learn_reliability,
 )
 from epixs.sampling.mixture import expected_shares, mixture
@@ -71,10 +71,14 @@ def copy_known(model: Any, axis: JointAxis, known: TrainedModel) -> None:
     told = alike(axis)[:n, [axis.species.index(name) for name in sorted(grown)]].any(axis=1)
     moments = np.full(model.moments.shape, np.nan, np.float32)
     same = np.flatnonzero(~told & (n > 1))
-    model.moments.assign(_over(moments, old.moments, np.ix_(same, rows[kept]), np.ix_(same, kept)))
+    places = np.ix_(same, rows[kept]), np.ix_(same, kept)
+    model.moments.assign(_over(moments, old.moments, *places))
+    model.shares.assign(_over(model.shares, old.shares, *places))
+    model.relations.assign(_over(model.relations, old.relations, np.ix_(rows, rows)))
     model.intervals.assign(old.intervals)
     model.agreement.assign(_over(model.agreement, old.agreement, _tracks(axis, before)))
     model.hidden_before = model.hidden_agreement.numpy()
+    model.relations_before = model.relations.numpy()
     model.known_before = Reliability(
         model.intervals.numpy(),
         model.assay_errors.numpy(),
@@ -99,14 +103,19 @@ def learn_additions(model: Any, sampler: AddedTracks) -> None:
     def predict(batch: Any) -> Any:
         return model.by_member(dict(batch.inputs)).numpy()[..., 0, 0]
 
-    hidden = learn_hidden_agreement(sampler, predict)
-    before = model.hidden_before
-    hidden = np.where(np.isfinite(before), before, hidden)
+    known = model.hidden_before, model.relations_before
+    hidden, in_common = (
+        np.where(np.isfinite(before), before, new)
+        for before, new in zip(known, learn_hidden(sampler, predict), strict=True)
+    )
     model.hidden_agreement.assign(hidden)
-    model.moments.assign(_over(model.moments, learn_moments(sampler, predict), at, at))
+    model.relations.assign(in_common)
+    expected = expected_shares(panels, classes_of(axis), hidden)
     if sampler.is_new_species:
-        expected = expected_shares(panels, classes_of(axis), hidden)
         model.mixture.assign(_over(model.mixture, learn_mixture(sampler, predict, expected), at, at))
+    moments, shares = learn_absent(sampler, predict, model.mixture.numpy()[:, None] * expected, in_common)
+    model.moments.assign(_over(model.moments, moments, at, at))
+    model.shares.assign(_over(model.shares, shares, at, at))
     shares = zero_shot_shares(model, axis, panels)
     learned = learn_reliability(sampler, predict, shares, model.known_before)
     model.intervals.assign(learned.widths)

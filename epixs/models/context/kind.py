@@ -22,9 +22,9 @@ from epixs.sampling.fill import RADII, SUMMARIES
 from epixs.sampling.intervals import COVERED, HALF_WIDTH, KNOTS
 from epixs.sampling.kriging import BAND_RADII
 from epixs.sampling.learned import (
-    learn_hidden_agreement,
+    learn_absent,
+    learn_hidden,
     learn_mixture,
-    learn_moments,
     learn_reliability,
     learn_trust,
 )
@@ -200,12 +200,16 @@ class Context(Kind):
         axis, panels = sampler.axis, [one.panel for one in sampler.species]
         model.trust.assign(1.0)
         model.trust.assign(learn_trust(sampler, predict))
-        hidden = learn_hidden_agreement(sampler, predict)
+        hidden, in_common = learn_hidden(sampler, predict)
         model.hidden_agreement.assign(hidden)
+        model.relations.assign(in_common)
         if len(sampler.species) > 1:
-            model.moments.assign(learn_moments(sampler, predict))
             expected = expected_shares(panels, classes_of(axis), hidden)
-            model.mixture.assign(learn_mixture(sampler, predict, expected))
+            learned_mixture = learn_mixture(sampler, predict, expected)
+            moments, shares = learn_absent(sampler, predict, learned_mixture[:, None] * expected, in_common)
+            model.mixture.assign(learned_mixture)
+            model.moments.assign(moments)
+            model.shares.assign(shares)
         if any(held.any() for held in sampler.held):
             learned = learn_reliability(sampler, predict, zero_shot_shares(model, axis, panels))
             model.intervals.assign(learned.widths)

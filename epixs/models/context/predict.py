@@ -76,8 +76,9 @@ def panels_of(model: Any, axis: JointAxis) -> list[Panel]:
 
 def zero_shot_shares(model: Any, axis: JointAxis, panels: Sequence[Panel]) -> npt.NDArray[np.float32]:
     """Return the share of each part in zero-shot tracks (`sampling.mixture`), `(species, assay, part)`."""
+    shifted = model.shares.numpy()
     expected = expected_shares(panels, classes_of(axis), model.hidden_agreement.numpy())
-    return np.asarray(model.mixture.numpy()[:, None] * expected)
+    return np.asarray(np.where(np.isfinite(shifted), shifted, model.mixture.numpy()[:, None] * expected))
 
 
 @dataclass(frozen=True)
@@ -185,7 +186,7 @@ def moments_of(axis: JointAxis, ready: Ready, forward: Forward, assay: int) -> n
         ways = [
             readings(one, known) for one in targets_of(panel, scales, ready.bands, ready.at, *labels, alone)
         ]
-        values = [_some_values(ready, forward, one[way][1], spans) for one in ways if len(one) > way]
+        values = [_some_values(ready, forward, one[way], spans) for one in ways if len(one) > way]
         if values:
             every = np.concatenate(values)
             moments[way] = every.mean(), max(every.std(), LEAST_DEVIATION)

@@ -9,7 +9,7 @@ from epixs.models.context.predict import get_ready, panels_of, predictor, zero_s
 from epixs.models.settings import make_settings
 from epixs.sampling.around import Reading, read_context, without
 from epixs.sampling.bins import Places
-from epixs.sampling.mixture import FAMILIAR_SHARE, mean_of_tracks
+from epixs.sampling.mixture import mean_of_tracks
 from tests.models.context.asked import by_keras, model_that_knows
 from tests.worlds import planted, write_store
 
@@ -43,9 +43,8 @@ def test_a_zero_shot_track_is_mixed_from_what_networks_say_of_all_tracks_and_of_
     ready = get_ready(trained, pairs, store, panels_of(model, axis))
     at, panel = ready.at, ready.panels[ready.at]
     lacking, unfamiliar = axis.assay_index([LACKING, UNFAMILIAR])
-    networks, of_mean = zero_shot_shares(model, axis, ready.panels)[at, lacking].tolist()
-    assert networks > 0
-    assert of_mean > 0
+    of_all, of_familiar, of_mean = zero_shot_shares(model, axis, ready.panels)[at, lacking].tolist()
+    assert min(of_all, of_familiar, of_mean) > 0
     moments = model.moments.numpy()[at, lacking]
     windows = ready.windows((0, BINS))
     for target, track in zip(ready.targets, found, strict=True):
@@ -55,9 +54,8 @@ def test_a_zero_shot_track_is_mixed_from_what_networks_say_of_all_tracks_and_of_
             for one in (plain, without(plain, panel.assay != unfamiliar))
         )
         own = read_context(panel, windows, Reading(target, Places(np.zeros(BINS, int), np.arange(BINS))))[0]
-        share = FAMILIAR_SHARE * 2 / 3
-        expected = networks * (1 - share) * (every - moments[0, 0]) / moments[0, 1]
-        expected += networks * share * (familiar - moments[1, 0]) / moments[1, 1]
+        expected = of_all * (every - moments[0, 0]) / moments[0, 1]
+        expected += of_familiar * (familiar - moments[1, 0]) / moments[1, 1]
         expected += of_mean * own[:, :, 0] @ mean_of_tracks(panel, target.own)
         np.testing.assert_allclose(track, target.scale[0] + target.scale[1] * expected, atol=2e-4)
         assert np.abs(every - familiar).max() > 0.01

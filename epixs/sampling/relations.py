@@ -1,0 +1,78 @@
+"""Check zero-shot predictions by what they have in common with the tracks beside them.
+
+In the species that have an assay, its predictions (when it is hidden) correlate so much with the tracks of
+each other assay beside them. They should do so elsewhere, too. Predictions that follow tracks of which
+networks have not learned what they tell about the assay correlate too much with what those tracks have in
+common with all others.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+from scipy.optimize import nnls
+
+Doubles = npt.NDArray[np.float64]
+Floats = npt.NDArray[np.float32]
+Ints = npt.NDArray[np.int32]
+
+FEWEST_ENTRIES = 50
+"""Minimum number of entries that a correlation is computed from."""
+
+SHARE_PULL = 0.07
+"""Strength of the pull towards the expected shares: the mean square of the difference in correlation that is
+taken as seriously as a shift of the whole share from one part to another."""
+
+HEAVY = 1e3
+"""Weight of the condition that shares add up to 1."""
+
+
+def relations(predicted: npt.NDArray[np.floating], own: Floats, assay: Ints, n_assays: int) -> Doubles:
+    """Correlate predictions with the tracks beside them, by assay.
+
+    Parameters
+    ----------
+    predicted
+        Standardised predictions, shape `(entry,)`.
+    own, assay
+        Values of the tracks of each entry's biosample, and their assay (-1: no track), `(entry, slot)`.
+
+    Returns
+    -------
+    Shape `(assay,)`; NaN where there are too few entries.
+    """
+    values = np.broadcast_to(np.asarray(predicted, np.float64)[:, None], own.shape)
+    read = assay >= 0
+    number, x, y = assay[read], values[read], own[read].astype(np.float64)
+    count = np.bincount(number, minlength=n_assays)
+
+    def mean(of: Doubles) -> Doubles:
+        return np.bincount(number, of, n_assays) / np.maximum(count, 1)
+
+    covariance = mean(x * y) - mean(x) * mean(y)
+    variance = (mean(x * x) - mean(x) ** 2) * (mean(y * y) - mean(y) ** 2)
+    known = (count >= FEWEST_ENTRIES) & (variance > 0)
+    return np.where(known, covariance / np.sqrt(np.where(known, variance, 1.0)), np.nan)
+
+
+def followed(shares: Floats, parts: Doubles, wanted: npt.NDArray[np.floating]) -> Floats:
+    """Shift the shares of a prediction's parts so that its correlations come closer to the wanted ones.
+
+    Parameters
+    ----------
+    shares
+        Expected share of each part, shape `(part,)`. Their sum stays.
+    parts
+        Correlations of each part with tracks of each assay, shape `(part, assay)`; NaN where not known.
+    wanted
+        Correlations of predictions in species that have the assay, shape `(assay,)`; NaN where not known.
+    """
+    total = float(shares.sum())
+    known = np.isfinite(parts).all(axis=0) & np.isfinite(wanted)
+    if total <= 0 or not known.any():
+        return shares
+    n, pull = np.sqrt(known.sum()), np.sqrt(SHARE_PULL)
+    rows = [parts[:, known].T / n, pull * np.eye(shares.size), np.full((1, shares.size), HEAVY)]
+    sides = [wanted[known] / n, pull * shares.astype(np.float64) / total, [HEAVY]]
+    found, _ = nnls(np.concatenate(rows), np.concatenate(sides))
+    return np.asarray(total * found, np.float32)

@@ -1,0 +1,67 @@
+"""What predictions have in common with other tracks, against plain NumPy and a search."""
+
+import itertools
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from epixs.sampling.relations import FEWEST_ENTRIES, SHARE_PULL, followed, relations
+
+
+def test_relations_are_correlations_with_the_tracks_of_each_assay():
+    generator = np.random.default_rng(0)
+    predicted, own = generator.normal(size=400), generator.normal(size=(400, 3)).astype(np.float32)
+    assay = np.tile(np.array([2, 0, -1], np.int32), (400, 1))
+    assay[200:, 1] = 3
+    assay[: FEWEST_ENTRIES - 1, 2] = 4
+    own[:, 0] += 2 * predicted
+    found = relations(predicted, own, assay, 6)
+    expected = [
+        np.corrcoef(predicted[:200], own[:200, 1])[0, 1],
+        np.corrcoef(predicted, own[:, 0])[0, 1],
+        np.corrcoef(predicted[200:], own[200:, 1])[0, 1],
+    ]
+    np.testing.assert_allclose(found[[0, 2, 3]], expected, atol=1e-6)
+    assert np.isnan(found[[1, 4, 5]]).all()  # no track, and too few entries
+    assert np.isnan(relations(predicted * 0, own, assay, 6)).all()
+
+
+def test_a_part_with_the_wanted_correlations_gains_and_the_sum_stays():
+    shares = np.array([0.3, 0.05, 0.2], np.float32)
+    parts = np.array([[0.8, 0.8, np.nan], [0.8, 0.5, 0.3], [0.8, 0.85, 0.2]])
+    wanted = np.array([0.5, 0.3, np.nan])
+    found = followed(shares, parts, wanted)
+    assert found.sum() == pytest.approx(0.55, abs=1e-4)
+    assert found[1] > 0.2
+    assert found[0] < 0.3
+    assert found[2] < 0.2
+
+
+def test_shares_stay_where_nothing_is_known_or_all_parts_are_alike():
+    shares = np.array([0.3, 0.05, 0.2], np.float32)
+    parts = np.array([[0.5, 0.2]] * 3)
+    for wanted in ([np.nan, np.nan], [0.9, 0.9]):
+        np.testing.assert_allclose(followed(shares, parts, np.array(wanted)), shares, atol=1e-4)
+    np.testing.assert_array_equal(followed(shares, parts * np.nan, np.array([0.1, 0.2])), shares)
+    np.testing.assert_array_equal(followed(shares * 0, parts, np.array([0.1, 0.2])), 0)
+
+
+@given(
+    st.lists(st.floats(-1, 1, width=32), min_size=6, max_size=6),
+    st.lists(st.floats(-1, 1, width=32), min_size=2, max_size=2),
+    st.lists(st.floats(0.125, 1, width=32), min_size=3, max_size=3),
+)
+def test_no_other_shares_are_better(parts, wanted, shares):
+    """Of all on a grid: by the correlations that they would have, and their distance from the expected."""
+    shares, parts, wanted = np.array(shares, np.float32), np.array(parts).reshape(3, 2), np.array(wanted)
+    expected = shares / shares.sum()
+
+    def cost(of):
+        return np.square(of @ parts - wanted).mean() + SHARE_PULL * np.square(of - expected).sum()
+
+    found = followed(shares, parts, wanted) / shares.sum()
+    steps = np.linspace(0, 1, 21)
+    grid = [np.array([a, b, 1 - a - b]) for a, b in itertools.product(steps, steps) if a + b <= 1]
+    assert cost(found) <= min(map(cost, grid)) + 1e-4
