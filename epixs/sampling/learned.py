@@ -29,7 +29,7 @@ from epixs.sampling.mixture import (
     readings,
 )
 from epixs.sampling.panel import Panel
-from epixs.sampling.relations import followed, relations
+from epixs.sampling.relations import relations, shifted
 from epixs.sampling.scales import SMALLEST_SPREAD
 
 Floats = npt.NDArray[np.float32]
@@ -173,12 +173,12 @@ def learn_absent(
     -------
     Mean and spread of the predictions, standardised, of each way to read (`mixture.readings`), shape
     `(species, assay, reading, 2)`; 0 and 1 for assays that a species has, and NaN for ways that there are
-    not. And the shares, shifted so that predictions have in common with other tracks what they should; NaN
-    for assays that a species has.
+    not. And the shares, shifted to the second way as far as predictions then have in common with other
+    tracks what they should; NaN for assays that a species has.
     """
     n_assays, panels = len(sampler.axis.assays), [one.panel for one in sampler.species]
     moments = np.tile(np.array([0, 1], np.float32), (len(panels), n_assays, READINGS, 1))
-    shifted = np.full(shares.shape, np.nan, np.float32)
+    changed = np.full(shares.shape, np.nan, np.float32)
     absent = [np.setdiff1d(np.arange(n_assays), one.panel.assay) for one in sampler.species]
     count = max(1, sum(map(len, absent)))
     each = min(2 * TRACK_ENTRIES, max(100, ABSENT_ENTRIES // count))
@@ -200,8 +200,8 @@ def learn_absent(
             if targets:
                 _look_at(sampler, predict, targets, each, way, moments[at], parts)
         for assay in absent[at].tolist():
-            shifted[at, assay] = _shifted(shares[at, assay], parts[:, assay], wanted[assay])
-    return moments, shifted
+            changed[at, assay] = _shifted(shares[at, assay], parts[:, assay], wanted[assay])
+    return moments, changed
 
 
 def _look_at(
@@ -241,13 +241,10 @@ def _means(sampler: ContextSampler, batch: Batch, targets: list[Target]) -> Doub
 
 
 def _shifted(shares: Floats, parts: Doubles, wanted: Floats) -> Floats:
-    """Shift the shares of an absent assay; a way to read that there is not has none."""
+    """Shift the shares of an absent assay to the second way to read; if there is none, the first has all."""
     if np.isfinite(parts[READINGS - 1]).any():
-        return followed(shares, parts, wanted)
-    networks, mean = followed(
-        np.array([shares[:READINGS].sum(), shares[READINGS]]), parts[::READINGS], wanted
-    )
-    return np.array([networks, 0, mean], np.float32)
+        return shifted(shares, parts, wanted, READINGS - 1)
+    return np.array([shares[:READINGS].sum(), 0, shares[READINGS]], np.float32)
 
 
 @dataclasses.dataclass(frozen=True)

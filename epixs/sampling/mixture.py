@@ -36,7 +36,7 @@ PARTS = ("networks", "networks without unfamiliar assays", "mean of the biosampl
 MEAN_SHARE = 0.3
 """Expected share of the mean, relative to how well it agrees with other tracks."""
 
-READINGS, FAMILIAR_SHARE = 2, 0.4
+READINGS, FAMILIAR_SHARE = 2, 0.2
 """Number of ways in which networks read around a target, and expected share, in their prediction, of that
 without unfamiliar assays, relative to the share of familiar ones among the species' tracks."""
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import numpy as np
 import numpy.typing as npt
-from scipy.optimize import nnls
 
 Doubles = npt.NDArray[np.float64]
 Floats = npt.NDArray[np.float32]
@@ -19,12 +18,9 @@ Ints = npt.NDArray[np.int32]
 FEWEST_ENTRIES = 50
 """Minimum number of entries that a correlation is computed from."""
 
-SHARE_PULL = 0.07
-"""Strength of the pull towards the expected shares: the mean square of the difference in correlation that is
-taken as seriously as a shift of the whole share from one part to another."""
-
-HEAVY = 1e3
-"""Weight of the condition that shares add up to 1."""
+SHIFT_PULL = 0.07
+"""Strength of the pull towards the expected shares: half of the shift that gives the wanted correlations is
+made if it changes them by the root of this, 0.26."""
 
 
 def relations(predicted: npt.NDArray[np.floating], own: Floats, assay: Ints, n_assays: int) -> Doubles:
@@ -55,8 +51,8 @@ def relations(predicted: npt.NDArray[np.floating], own: Floats, assay: Ints, n_a
     return np.where(known, covariance / np.sqrt(np.where(known, variance, 1.0)), np.nan)
 
 
-def followed(shares: Floats, parts: Doubles, wanted: npt.NDArray[np.floating]) -> Floats:
-    """Shift the shares of a prediction's parts so that its correlations come closer to the wanted ones.
+def shifted(shares: Floats, parts: Doubles, wanted: npt.NDArray[np.floating], to: int) -> Floats:
+    """Shift shares from all parts of a prediction to one, if its correlations come closer to the wanted ones.
 
     Parameters
     ----------
@@ -66,13 +62,15 @@ def followed(shares: Floats, parts: Doubles, wanted: npt.NDArray[np.floating]) -
         Correlations of each part with tracks of each assay, shape `(part, assay)`; NaN where not known.
     wanted
         Correlations of predictions in species that have the assay, shape `(assay,)`; NaN where not known.
+    to
+        The part that can gain.
     """
     total = float(shares.sum())
     known = np.isfinite(parts).all(axis=0) & np.isfinite(wanted)
     if total <= 0 or not known.any():
         return shares
-    n, pull = np.sqrt(known.sum()), np.sqrt(SHARE_PULL)
-    rows = [parts[:, known].T / n, pull * np.eye(shares.size), np.full((1, shares.size), HEAVY)]
-    sides = [wanted[known] / n, pull * shares.astype(np.float64) / total, [HEAVY]]
-    found, _ = nnls(np.concatenate(rows), np.concatenate(sides))
-    return np.asarray(total * found, np.float32)
+    now = shares.astype(np.float64) / total @ parts[:, known]
+    change = parts[to, known] - now
+    least = np.mean(change * (wanted[known] - now)) / (np.mean(np.square(change)) + SHIFT_PULL)
+    shift = float(np.clip(least, 0, 1))
+    return np.asarray((1 - shift) * shares + shift * total * np.eye(shares.size)[to], np.float32)

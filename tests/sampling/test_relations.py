@@ -1,13 +1,11 @@
 """What predictions have in common with other tracks, against plain NumPy and a search."""
 
-import itertools
-
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from epixs.sampling.relations import FEWEST_ENTRIES, SHARE_PULL, followed, relations
+from epixs.sampling.relations import FEWEST_ENTRIES, SHIFT_PULL, relations, shifted
 
 
 def test_relations_are_correlations_with_the_tracks_of_each_assay():
@@ -28,24 +26,25 @@ def test_relations_are_correlations_with_the_tracks_of_each_assay():
     assert np.isnan(relations(predicted * 0, own, assay, 6)).all()
 
 
+SHARES = np.array([0.3, 0.05, 0.2], np.float32)
+
+
 def test_a_part_with_the_wanted_correlations_gains_and_the_sum_stays():
-    shares = np.array([0.3, 0.05, 0.2], np.float32)
     parts = np.array([[0.8, 0.8, np.nan], [0.8, 0.5, 0.3], [0.8, 0.85, 0.2]])
     wanted = np.array([0.5, 0.3, np.nan])
-    found = followed(shares, parts, wanted)
-    assert found.sum() == pytest.approx(0.55, abs=1e-4)
+    found = shifted(SHARES, parts, wanted, 1)
+    assert found.sum() == pytest.approx(0.55)
     assert found[1] > 0.2
-    assert found[0] < 0.3
-    assert found[2] < 0.2
+    assert found[0] / found[2] == pytest.approx(1.5)
+    np.testing.assert_array_equal(shifted(SHARES, parts, 1.2 * parts[0], 1), SHARES)  # none is taken away
 
 
 def test_shares_stay_where_nothing_is_known_or_all_parts_are_alike():
-    shares = np.array([0.3, 0.05, 0.2], np.float32)
     parts = np.array([[0.5, 0.2]] * 3)
     for wanted in ([np.nan, np.nan], [0.9, 0.9]):
-        np.testing.assert_allclose(followed(shares, parts, np.array(wanted)), shares, atol=1e-4)
-    np.testing.assert_array_equal(followed(shares, parts * np.nan, np.array([0.1, 0.2])), shares)
-    np.testing.assert_array_equal(followed(shares * 0, parts, np.array([0.1, 0.2])), 0)
+        np.testing.assert_allclose(shifted(SHARES, parts, np.array(wanted), 1), SHARES)
+    np.testing.assert_array_equal(shifted(SHARES, parts * np.nan, np.array([0.1, 0.2]), 1), SHARES)
+    np.testing.assert_array_equal(shifted(SHARES * 0, parts, np.array([0.1, 0.2]), 1), 0)
 
 
 @given(
@@ -53,15 +52,16 @@ def test_shares_stay_where_nothing_is_known_or_all_parts_are_alike():
     st.lists(st.floats(-1, 1, width=32), min_size=2, max_size=2),
     st.lists(st.floats(0.125, 1, width=32), min_size=3, max_size=3),
 )
-def test_no_other_shares_are_better(parts, wanted, shares):
-    """Of all on a grid: by the correlations that they would have, and their distance from the expected."""
+def test_no_other_shift_is_better(parts, wanted, shares):
+    """By the correlations that it would give, and by its size."""
     shares, parts, wanted = np.array(shares, np.float32), np.array(parts).reshape(3, 2), np.array(wanted)
     expected = shares / shares.sum()
 
-    def cost(of):
-        return np.square(of @ parts - wanted).mean() + SHARE_PULL * np.square(of - expected).sum()
+    def cost(shift):
+        of = (1 - shift) * expected + shift * np.array([0, 1, 0])
+        return np.square(of @ parts - wanted).mean() + SHIFT_PULL * shift**2
 
-    found = followed(shares, parts, wanted) / shares.sum()
-    steps = np.linspace(0, 1, 21)
-    grid = [np.array([a, b, 1 - a - b]) for a, b in itertools.product(steps, steps) if a + b <= 1]
-    assert cost(found) <= min(map(cost, grid)) + 1e-4
+    found = shifted(shares, parts, wanted, 1)
+    assert found.sum() == pytest.approx(shares.sum(), rel=1e-5)
+    shift = (found[1] / found.sum() - expected[1]) / (1 - expected[1])
+    assert cost(shift) <= min(map(cost, np.linspace(0, 1, 101))) + 1e-5
