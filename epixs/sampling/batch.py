@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Any, NamedTuple, Protocol, Self
@@ -58,6 +58,10 @@ class Batch:
         """Select some of the positions, by number or mask."""
         entry: dict[str, Any] = {name: getattr(self, name)[rows] for name in ENTRY}
         return Batch(**entry, inputs={name: values[rows] for name, values in self.inputs.items()})
+
+
+Predictions = Callable[[Batch], npt.NDArray[np.float32]]
+"""Function that gives each member's predictions for a batch: arcsinh units, shape `(member, P)`."""
 
 
 def join_batches(parts: Sequence[Batch]) -> Batch:

@@ -15,14 +15,12 @@ from epixs.models.folder import TrainedModel
 from epixs.sampling.added import AddedTracks, assays_to_fit
 from epixs.sampling.learned import (
     Reliability,
-    learn_absent,
-    learn_hidden,
-    learn_mixture,
     learn_reliability,
 )
 from epixs.sampling.mixture import expected_shares, mixture
 from epixs.sampling.panel import Panel
 from epixs.sampling.species import alike, classes_of, labels_of, track_labels, tracks_of
+from epixs.sampling.zero_shot import learn_absent, learn_hidden, learn_mixture
 
 
 def known_panels(axis: JointAxis, known: TrainedModel) -> list[Panel | None]:

@@ -22,9 +22,6 @@ from epixs.sampling.fill import RADII, SUMMARIES
 from epixs.sampling.intervals import COVERED, HALF_WIDTH, KNOTS
 from epixs.sampling.kriging import BAND_RADII
 from epixs.sampling.learned import (
-    learn_absent,
-    learn_hidden,
-    learn_mixture,
     learn_reliability,
     learn_trust,
 )
@@ -33,6 +30,7 @@ from epixs.sampling.panel import ASSAYS, OWN_TRACKS, packed_size
 from epixs.sampling.species import classes_of, fewest_bytes, labels_of, tracks_of
 from epixs.sampling.species import signal_bytes as all_bytes
 from epixs.sampling.unseen import FEWEST_TRACKS, LEFT_TO_SEE, can_be_held_out
+from epixs.sampling.zero_shot import learn_absent, learn_hidden, learn_mixture
 
 if TYPE_CHECKING:
     from epixs.models.folder import TrainedModel

@@ -28,7 +28,6 @@ from epixs.sampling.bins import Places
 from epixs.sampling.fill import HALO
 from epixs.sampling.intervals import HALF_WIDTH, half_widths
 from epixs.sampling.kriging import Correlations
-from epixs.sampling.learned import LEAST_DEVIATION
 from epixs.sampling.mixture import READINGS, biosamples_of, expected_shares, familiar, mixed, readings
 from epixs.sampling.panel import Panel, alone_in, packed, packed_size, unpacked
 from epixs.sampling.species import (
@@ -41,6 +40,7 @@ from epixs.sampling.species import (
     tracks_of,
 )
 from epixs.sampling.windows import Windows, read_windows
+from epixs.sampling.zero_shot import LEAST_DEVIATION
 
 Ints = npt.NDArray[np.int32]
 
@@ -171,8 +171,9 @@ def predictor(trained: TrainedModel, pairs: Sequence[Pair], store: str | Path) -
 def moments_of(axis: JointAxis, ready: Ready, forward: Forward, assay: int) -> npt.NDArray[np.float32]:
     """Mean and spread of the networks' predictions of an assay, standardised, at some bins of the store.
 
-    Training learns them (`sampling.learned`), but not of the species that an extension does not read. They do
-    not depend on the pairs that are imputed. Their shape is `(reading, 2)`; NaN for a way that there is not.
+    Training learns them (`sampling.zero_shot`), but not of the species that an extension does not read. They
+    do not depend on the pairs that are imputed. Their shape is `(reading, 2)`; NaN for a way that there is
+    not.
     """
     bins = ready.regions.n_bins
     starts = np.linspace(0, max(0, bins - MOMENTS_BINS), MOMENTS_SPANS).astype(int)
