@@ -18,9 +18,12 @@ Ints = npt.NDArray[np.int32]
 FEWEST_ENTRIES = 50
 """Minimum number of entries that a correlation is computed from."""
 
-SHIFT_PULL = 0.07
-"""Strength of the pull towards the expected shares: half of the shift that gives the wanted correlations is
-made if it changes them by the root of this, 0.26."""
+CHANCE = 0.1
+"""Difference of a correlation from the wanted one that is taken for chance, and not corrected."""
+
+SHIFT_PULL = 0.04
+"""Strength of the pull towards the expected shares: of a shift that changes correlations by the root of this,
+0.2, half is made."""
 
 
 def relations(predicted: npt.NDArray[np.floating], own: Floats, assay: Ints, n_assays: int) -> Doubles:
@@ -70,7 +73,8 @@ def shifted(shares: Floats, parts: Doubles, wanted: npt.NDArray[np.floating], to
     if total <= 0 or not known.any():
         return shares
     now = shares.astype(np.float64) / total @ parts[:, known]
-    change = parts[to, known] - now
-    least = np.mean(change * (wanted[known] - now)) / (np.mean(np.square(change)) + SHIFT_PULL)
-    shift = float(np.clip(least, 0, 1))
+    change, missing = parts[to, known] - now, wanted[known] - now
+    missing = np.sign(missing) * np.maximum(np.abs(missing) - CHANCE, 0)
+    best = np.mean(change * missing) / (np.mean(np.square(change)) + SHIFT_PULL)
+    shift = float(np.clip(best, 0, 1))
     return np.asarray((1 - shift) * shares + shift * total * np.eye(shares.size)[to], np.float32)

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from epixs.sampling.relations import FEWEST_ENTRIES, SHIFT_PULL, relations, shifted
+from epixs.sampling.relations import CHANCE, FEWEST_ENTRIES, SHIFT_PULL, relations, shifted
 
 
 def test_relations_are_correlations_with_the_tracks_of_each_assay():
@@ -56,10 +56,11 @@ def test_no_other_shift_is_better(parts, wanted, shares):
     """By the correlations that it would give, and by its size."""
     shares, parts, wanted = np.array(shares, np.float32), np.array(parts).reshape(3, 2), np.array(wanted)
     expected = shares / shares.sum()
+    aim = np.clip(expected @ parts, wanted - CHANCE, wanted + CHANCE)  # what is close enough may stay
 
     def cost(shift):
         of = (1 - shift) * expected + shift * np.array([0, 1, 0])
-        return np.square(of @ parts - wanted).mean() + SHIFT_PULL * shift**2
+        return np.square(of @ parts - aim).mean() + SHIFT_PULL * shift**2
 
     found = shifted(shares, parts, wanted, 1)
     assert found.sum() == pytest.approx(shares.sum(), rel=1e-5)
