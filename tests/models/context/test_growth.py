@@ -39,7 +39,7 @@ def store_of(path, name, bins=3000):
 def known_model(folder, bins, mouse="mouse"):
     """A model of mouse, and of human in regions of some bins, with arbitrary knowledge."""
     stores = store_of(folder / "mouse.zarr", mouse), store_of(folder / "human.zarr", "human", bins)
-    known = ("moments", "hidden_agreement", "mixture", "agreement")
+    known = ("moments", "hidden_agreement", "mixture", "agreement", "shares", "relations")
     return model_that_knows(folder, joint_axis(stores), SETTINGS, known)
 
 
@@ -54,13 +54,14 @@ def extended(known, store):
 def test_predictions_of_absent_assays_are_measured_anew_where_new_tracks_tell_of_them(tmp_path, bins, alike):
     known = known_model(tmp_path, bins)
     plan, model = extended(known, store_of(tmp_path / "grown.zarr", "mouse grown"))
-    before, after = known.model.moments.numpy(), model.moments.numpy()
     mouse, human = plan.axis.species.index("mouse"), plan.axis.species.index("human")
-    assert np.isnan(after[mouse]).all()
-    if alike:  # mouse tells human what assays have in common
-        assert np.isnan(after[human]).all()
-    else:
-        np.testing.assert_array_equal(after[human], before[human])
+    for name in ("moments", "shares"):
+        before, after = getattr(known.model, name).numpy(), getattr(model, name).numpy()
+        assert np.isnan(after[mouse]).all()
+        if alike:  # mouse tells human what assays have in common
+            assert np.isnan(after[human]).all()
+        else:
+            np.testing.assert_array_equal(after[human], before[human])
 
 
 def test_predictions_are_measured_anew_where_new_tracks_make_more_assays_familiar(tmp_path):
@@ -90,6 +91,7 @@ def test_what_was_known_of_hidden_assays_stays_and_the_rest_is_learned(tmp_path)
     known.model.hidden_agreement.assign(agreement)
     plan, model = extended(known, store_of(tmp_path / "grown.zarr", "mouse grown"))
     np.testing.assert_array_equal(model.hidden_agreement.numpy(), agreement)
+    np.testing.assert_array_equal(model.relations.numpy(), known.model.relations.numpy())
     with KIND.extension_sampler(
         plan.fit_axis, SETTINGS, known, batch_size=512, signal_bytes=1 << 30
     ) as sampler:
@@ -101,4 +103,7 @@ def test_what_was_known_of_hidden_assays_stays_and_the_rest_is_learned(tmp_path)
     learned[at, lacking] = np.nan
     np.testing.assert_array_equal(learned, agreement)
     assert np.isfinite(model.moments.numpy()[at]).all()
+    np.testing.assert_array_equal(model.relations.numpy(), known.model.relations.numpy())
+    has = np.isin(plan.axis.assays, plan.axis.part("mouse").training["assay"])
+    np.testing.assert_array_equal(np.isfinite(model.shares.numpy()[at]).all(axis=1), ~has)
     np.testing.assert_array_equal(model.mixture.numpy(), known.model.mixture.numpy())
