@@ -187,6 +187,8 @@ def _mixture(plan: Any, roles: list[str]) -> str:
     parts = []
     for part in wanted[0]:
         shares = [mixture[part] for mixture in wanted]
+        if not any(shares):
+            continue
         low, high = f"{min(shares):.2f}", f"{max(shares):.2f}"
         parts.append(f"{low if low == high else f'{low} to {high}'} ({part})")
     return " and ".join(parts)

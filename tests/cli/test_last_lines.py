@@ -267,7 +267,8 @@ def test_what_zero_shot_tracks_are_mixed_from_is_said_and_kept(tmp_path, monkeyp
     shares = mixture["a2"]
     assert list(shares) == [*PARTS]
     for part, share in shares.items():
-        assert f"{share:.2f} ({part})" in done.output.replace("\n", " ")
+        assert (f"{share:.2f} ({part})" in done.output.replace("\n", " ")) == (share > 0)
+    assert shares["networks without unfamiliar assays"] == 0  # human has all assays of mouse
 
 
 def test_evaluating_ends_with_the_rows_that_are_odd_counted_and_named(tmp_path):
