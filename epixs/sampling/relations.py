@@ -18,6 +18,9 @@ Ints = npt.NDArray[np.int32]
 FEWEST_ENTRIES = 50
 """Minimum number of entries that a correlation is computed from."""
 
+CONSTANT = 1e-12
+"""Product of two variances below which one of them is taken for 0."""
+
 CHANCE = 0.1
 """Difference of a correlation from the wanted one that is taken for chance, and not corrected."""
 
@@ -50,7 +53,7 @@ def relations(predicted: npt.NDArray[np.floating], own: Floats, assay: Ints, n_a
 
     covariance = mean(x * y) - mean(x) * mean(y)
     variance = (mean(x * x) - mean(x) ** 2) * (mean(y * y) - mean(y) ** 2)
-    known = (count >= FEWEST_ENTRIES) & (variance > 0)
+    known = (count >= FEWEST_ENTRIES) & (variance > CONSTANT)
     return np.where(known, covariance / np.sqrt(np.where(known, variance, 1.0)), np.nan)
 
 

@@ -23,7 +23,7 @@ def test_relations_are_correlations_with_the_tracks_of_each_assay():
     ]
     np.testing.assert_allclose(found[[0, 2, 3]], expected, atol=1e-6)
     assert np.isnan(found[[1, 4, 5]]).all()  # no track, and too few entries
-    assert np.isnan(relations(predicted * 0, own, assay, 6)).all()
+    assert np.isnan(relations(predicted * 0 + 0.1, own, assay, 6)).all()
 
 
 SHARES = np.array([0.3, 0.05, 0.2], np.float32)
