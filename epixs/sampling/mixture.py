@@ -123,9 +123,9 @@ def expected_shares(panels: Sequence[Panel], classes: Ints, hidden: Floats) -> F
     """Return the share of each part in zero-shot tracks before anything is learned.
 
     That of the networks is the correlation that is expected of them, divided between the ways to read. That
-    of the mean is larger the better
-    such means agree with the species' other tracks of the assay's class: methylation is low where they are
-    high. If the species has none of this class, it is as in the species that have the assay.
+    of the mean is larger the better such means agree with the species' other tracks of the assay's class:
+    methylation is low where they are high. If the species has none of this class, it is as in the species
+    that have the assay.
 
     Parameters
     ----------

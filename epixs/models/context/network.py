@@ -163,6 +163,7 @@ class ContextNetwork(keras.Model):
         self.fitted_assays: Any = None
         self.known_before: Any = None
         self.hidden_before: Any = None
+        self.relations_before: Any = None
         d, self.radii = assay_factors, radii
         self.members, self.heads, self.token = members, heads, token
         normal = keras.initializers.RandomNormal(stddev=ASSAY_SPREAD)
