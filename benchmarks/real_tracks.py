@@ -49,6 +49,7 @@ NEVER_MEASURED = {
     "GM12878": "H3K9me3",
     "HeLa-S3": "H3K4me1",
 }
+HEADINGS = {"mse": "MSE", "pearson": "Pearson", "spearman": "Spearman"}
 NICE = {UNFAIR: "average activity of the hidden tracks (unfair)"}
 
 
@@ -198,6 +199,18 @@ def means(scores: pd.DataFrame, by: str, metrics: Sequence[str]) -> pd.DataFrame
     return pd.DataFrame(rows)
 
 
+def by_track(scores: pd.DataFrame, metrics: Sequence[str]) -> str:
+    """Show each metric of each track, a table per metric and a column per method."""
+    texts = []
+    for metric in metrics:
+        table = scores.pivot_table(index=["assay", "biosample"], columns="method", values=metric)
+        methods = [one for one in (*SETTINGS, AVERAGE, *ZERO_SHOT, UNFAIR) if one in table]
+        table = table[methods].rename(columns=NICE).reset_index()
+        table["assay"] = table["assay"].map(short)
+        texts += [f"{HEADINGS[metric]} of each track:", "", markdown_table(table)]
+    return "\n".join(texts)
+
+
 @kept
 def score_one_species(bench: Bench) -> Scored:
     """Hide every track of the human panel once, in four folds."""
@@ -240,14 +253,13 @@ def single_tracks(bench: Bench) -> str:
         table, _ = bench.hide(f"single-{short(kept[2])}", [store], pairs)
         tables.append(table[table["method"].isin([*bench.settings, AVERAGE])])
     scores = pd.concat(tables)
-    columns = ["assay", "biosample", "method", "mse", "pearson"]
     return "\n".join(
         [
             "## One species: one track left of a mark",
             "",
             "Of one mark at a time, three of the four human tracks are excluded. Average activity is the fourth itself.",
             "",
-            markdown_table(scores.assign(assay=scores["assay"].map(short)).sort_values(columns[:2])[columns]),
+            by_track(scores, ["mse", "pearson"]),
             markdown_table(means(scores, "assay", ["mse", "pearson"])),
             better_than_average(scores),
         ]
@@ -282,6 +294,8 @@ def one_species(bench: Bench) -> str:
             markdown_table(means(table, "assay", SHOWN["corrected"])),
             better_than_average(table),
             expected_and_true(table),
+            "",
+            by_track(table, ["mse", "pearson"]),
             "By fold:",
             "",
             markdown_table(folded),
@@ -332,6 +346,7 @@ def two_species(bench: Bench) -> str:
             markdown_table(means(table, "assay", SHOWN["corrected"])),
             expected_and_true(table),
             "",
+            by_track(table, ["mse", "pearson"]),
             "    epixs ingest two_species/alpha.catalog.tsv --regions two_species/alpha.regions.bed --out alpha.zarr",
             "    epixs ingest two_species/beta.catalog.tsv --regions two_species/beta.regions.bed --out beta.zarr",
             "    epixs train beta.zarr alpha.zarr --out model --exclude two_species/zero_shot.exclude.tsv --model context",
@@ -361,10 +376,6 @@ def score_human_to_mouse(bench: Bench) -> Scored:
 
 def human_to_mouse(bench: Bench) -> str:
     table, _ = score_human_to_mouse(bench)
-    per_track = table.pivot_table(index=["assay", "biosample"], columns="method", values="pearson")
-    per_track = per_track[[m for m in (*SETTINGS, *ZERO_SHOT, UNFAIR) if m in per_track]].rename(columns=NICE)
-    by_biosample = per_track.reset_index()
-    by_biosample["assay"] = by_biosample["assay"].map(short)
     return "\n".join(
         [
             "## Human to mouse, different units: zero-shot",
@@ -376,9 +387,7 @@ def human_to_mouse(bench: Bench) -> str:
             markdown_table(means(table, "assay", ["pearson", "spearman"])),
             expected_and_true(table),
             "",
-            "Pearson by biosample:",
-            "",
-            markdown_table(by_biosample),
+            by_track(table, ["pearson", "spearman"]),
         ]
     )
 
@@ -402,12 +411,11 @@ def score_mouse(bench: Bench) -> Scored:
 
 def mouse(bench: Bench) -> str:
     scores, _ = score_mouse(bench)
-    columns = ["assay", "biosample", "method", "mse", "pearson"]
     return "\n".join(
         [
             "## One species: a track of each mouse biosample",
             "",
-            markdown_table(scores.sort_values(columns[:2])[columns]),
+            by_track(scores, ["mse", "pearson"]),
             better_than_average(scores),
             expected_and_true(scores),
             "",
@@ -440,6 +448,7 @@ def mouse_folds(bench: Bench) -> str:
             f"The 80 % interval held {sum(covered) / len(table):.1%} of the bins, in the mean over tracks.",
             expected_and_true(scores),
             "",
+            by_track(scores, ["mse", "pearson"]),
         ]
     )
 
