@@ -101,12 +101,16 @@ class AddedTracks(ContextSampler):
         return [self.species[self.at].target(tracks[n]) for n in some(len(tracks), most, self.seed)]
 
     def unseen(self, hidden: bool) -> Iterator[tuple[int, int, Target]]:
-        """Yield member, track and target of a new species, each with its whole assay hidden."""
+        """Yield member, track and target of a new species, each with its whole assay hidden.
+
+        Nothing must have been fitted to its tracks here.
+        """
         panel = self.species[self.at].panel
         elsewhere = [one.panel.assay for number, one in enumerate(self.species) if number != self.at]
         shared = np.intersect1d(panel.assay, np.concatenate([np.zeros(0, np.int32), *elsewhere]))
         if not hidden or not self.is_new_species or np.unique(panel.assay).size <= LEFT_TO_SEE:
             return
+        shared = np.setdiff1d(shared, panel.assay[self.fitted])
         tracks = np.flatnonzero(np.isin(panel.assay, shared)).tolist()
         for track in (tracks[number] for number in some(len(tracks), MOST_HIDDEN, self.seed)):
             assay = panel.assay[track]

@@ -48,7 +48,11 @@ def fisher_scale(pearson: npt.ArrayLike) -> Doubles:
 
 
 def fisher(predicted: npt.NDArray[np.floating], value: npt.NDArray[np.floating]) -> float:
-    """Pearson correlation of two vectors on Fisher's scale; 0 if one of them is constant."""
+    """Pearson correlation on Fisher's scale; 0 if predictions are constant, NaN if the values are."""
+    if not value.size or np.ptp(value) == 0:
+        return float("nan")
+    if np.ptp(predicted) == 0:
+        return 0.0
     centred = [np.asarray(one, np.float64) - np.mean(one, dtype=np.float64) for one in (predicted, value)]
     size = np.sqrt((centred[0] @ centred[0]) * (centred[1] @ centred[1]))
     return float(fisher_scale(centred[0] @ centred[1] / size)) if size > 0 else 0.0

@@ -356,14 +356,16 @@ class ContextSampler(Closing):
         return Reading(target, Places(drawn.piece[row], drawn.offset[row]), gain, within)
 
     def _entries(self, wanted: list[tuple[int, Target]], count: int, salt: int) -> Batch:
-        """Draw entries of some targets, at bins drawn for each, one bin per row."""
-        generator = np.random.Generator(np.random.PCG64([self.seed, salt]))
+        """Draw entries of some targets, at bins drawn for each, one bin per row.
+
+        However a target is read, and by whom, it has the same bins.
+        """
         each = -(-count // len(wanted))
-        every = [one.windows for one in self.species]
-        drawn = [
-            (member, Reading(target, draw_bins(every[target.at], each, generator)))
-            for member, target in wanted
-        ]
+        every, drawn = [one.windows for one in self.species], []
+        for member, target in wanted:
+            label = target.at, target.biosample, target.assay
+            generator = np.random.Generator(np.random.PCG64([self.seed, salt, *map(int, label)]))
+            drawn.append((member, Reading(target, draw_bins(every[target.at], each, generator))))
         batch = self._batch_of(drawn, every)
         bins = {name for name, spec in self.input_specs.items() if len(spec.shape) > 2}
         inputs = {

@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from epixs.axis.axis import JointAxis
 from epixs.sampling.around import Target, without
-from epixs.sampling.panel import hidden_equations
+from epixs.sampling.panel import equations_of
 from epixs.sampling.species import Species, alike
 
 Ints = npt.NDArray[np.int64]
@@ -57,8 +57,8 @@ class Episodes:
         equations = one.hidden_equations[track]
         lacking = list(self.lacking[target.assay])
         if lent:
-            label = target.biosample, target.assay
-            equations = hidden_equations(one.bands, one.equations[track], *label, lent=True)
+            read = target.own, target.others
+            equations = equations_of(one.bands, target.biosample, target.assay, *read, lent=True)
         elif lacking and not self.alike[lacking, at].any():
             equations = []
         target = dataclasses.replace(target, scale=one.scales.without_assay[track], equations=equations)

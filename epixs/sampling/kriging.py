@@ -200,7 +200,9 @@ class Correlations:
         )
         return OfAssay(assays, sums.level - left_out[0], sums.spread - left_out[1])
 
-    def equations(self, biosample: int, assay: int, tracks: Ints, known: OfAssay) -> Equations:
+    def equations(
+        self, biosample: int, assay: int, tracks: Ints, known: OfAssay, *, lent: bool = False
+    ) -> Equations:
         """Set up the equations for a pair and the tracks that are read for it.
 
         The correlations of the pair itself, if it was measured, have no influence.
@@ -209,28 +211,18 @@ class Correlations:
         ----------
         known
             What is known of its assay, for instance what this species tells (`of`).
+        lent
+            Whether its tracks here, of which none is read, have no influence.
         """
-        every = self._expected(biosample, assay, tracks, known)
+        every = self._expected(biosample, assay, tracks, known, lent=lent)
         kept = np.sort(np.argsort(-np.abs(every[-1, :-1]), kind="stable")[:MOST_TRACKS])
         among, towards = every[np.ix_(kept, kept)].astype(np.float32), every[-1, kept].astype(np.float32)
         return Equations(tracks[kept], among, towards, self.spread[tracks[kept]], _mean_spread(known))
 
-    def without_assay(
-        self, equations: Equations, biosample: int, assay: int, known: OfAssay, *, lent: bool = False
-    ) -> Equations:
-        """Set up the equations for the case that no track of the assay is read.
-
-        If what is known of it is `lent` by other species, its tracks here have no influence.
-        """
-        tracks, among = equations.tracks, equations.among
-        read = (self.assay[tracks] != assay) | (not lent)
-        every = self._expected(biosample, assay, tracks[read], known, lent=lent).astype(np.float32)
-        towards = np.zeros(tracks.size, np.float32)
-        towards[read] = every[-1, :-1]
-        if lent:
-            among = among.copy()
-            among[np.ix_(read, read)] = every[:-1, :-1]
-        return replace(equations, among=among, towards=towards, expected=_mean_spread(known))
+    def without_assay(self, equations: Equations, biosample: int, assay: int, known: OfAssay) -> Equations:
+        """Set up the equations for the case that what is known of the assay is something else."""
+        every = self._expected(biosample, assay, equations.tracks, known)
+        return replace(equations, towards=every[-1, :-1].astype(np.float32), expected=_mean_spread(known))
 
     def _expected(
         self, biosample: int, assay: int, tracks: Ints, known: OfAssay, *, lent: bool = False

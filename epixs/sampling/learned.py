@@ -181,7 +181,7 @@ def _standard(batch: Batch, target: Target, predict: Predictions) -> tuple[Doubl
 
 def _unseen_and_seen(sampler: ContextSampler, predict: Predictions) -> tuple[float, float]:
     """Estimate how much larger errors are, and how much lower the agreement, on tracks no member has seen."""
-    sizes, sizes_seen, differences = [], [], []
+    sizes, sizes_seen, differences = [], [], list[float]()
     for member, track, target in sampler.unseen(hidden=False):
         batch = sampler.known_entries(member, target)
         seen = ~sampler.held[target.at][:, track]
@@ -191,12 +191,13 @@ def _unseen_and_seen(sampler: ContextSampler, predict: Predictions) -> tuple[flo
         unseen = value - members[member]
         sizes.append(np.abs(unseen) * _of_the_unseen_mean(unseen, members, member, seen))
         sizes_seen.append(np.abs(value - members[seen].mean(axis=0)))
-        alone = np.mean([fisher(one, value) for one in members[seen]])
-        differences.append(fisher(members[member], value) - alone)
+        if np.ptp(value) > 0:
+            alone = float(np.mean([fisher(one, value) for one in members[seen]]))
+            differences.append(fisher(members[member], value) - alone)
     if not sizes:
         return 1.0, 0.0
     larger, smaller = (conformal_quantile(np.concatenate(one)) for one in (sizes, sizes_seen))
-    return larger / max(smaller, NARROWEST), float(np.mean(differences))
+    return larger / max(smaller, NARROWEST), float(np.mean(differences or 0.0))
 
 
 def _have_seen(sampler: ContextSampler, target: Target) -> npt.NDArray[np.bool_]:

@@ -1,4 +1,4 @@
-"""Mix zero-shot tracks from two parts: the networks' prediction, and the mean of the biosample's tracks.
+"""Mix zero-shot tracks from what networks predict, and the mean of the biosample's tracks.
 
 Their shares are learned from assays that a species has, each predicted by networks that have never seen it
 there.
@@ -110,13 +110,42 @@ def mean_of_tracks(panel: Panel, own: Ints) -> Floats:
     return weights
 
 
-def agreement_of_means(panel: Panel) -> Doubles:
-    """Correlation of each track with the mean of its biosample's other tracks; NaN if there are none."""
-    agreement = np.full(panel.assay.size, np.nan)
-    for track, others in enumerate(own_tracks(panel, panel.biosample, panel.assay)):
-        if (others >= 0).any():
-            agreement[track] = mean_of_tracks(panel, others) @ panel.likeness[others, track]
+def agreement_of_means(panel: Panel, tracks: npt.NDArray[np.integer], without: int = -1) -> Doubles:
+    """Correlate some tracks with the mean of their biosample's other tracks, but for those of an assay.
+
+    Returns
+    -------
+    Shape `(track,)`; NaN if there are no other tracks, or the track is constant.
+    """
+    agreement = np.full(tracks.size, np.nan)
+    own = own_tracks(panel, panel.biosample[tracks], panel.assay[tracks])
+    own[(panel.assay[own] == without) & (own >= 0)] = -1
+    for at, (track, others) in enumerate(zip(tracks, own, strict=True)):
+        if (others >= 0).any() and panel.spread[track] > 0:
+            agreement[at] = mean_of_tracks(panel, others) @ panel.likeness[others, track]
     return agreement
+
+
+def means_tell(panel: Panel, classes: Ints) -> tuple[Doubles, Doubles]:
+    """Sum up how well means of biosamples' tracks agree with tracks of each assay's class.
+
+    Returns
+    -------
+    For each assay, the sum of `agreement_of_means` and the number of tracks, as if the species had none of
+    the assay's tracks; shape `(assay,)` each.
+    """
+    every = np.arange(panel.assay.size)
+    total, count = np.zeros((2, classes.size))
+    agreement = agreement_of_means(panel, every)
+    for assay in range(classes.size):
+        there = panel.assay == assay
+        alike = ~there & (classes[panel.assay] == classes[assay])
+        of_alike = agreement[alike]
+        beside = np.isin(panel.biosample[alike], panel.biosample[there])
+        if beside.any():
+            of_alike[beside] = agreement_of_means(panel, every[alike][beside], assay)
+        total[assay], count[assay] = np.nansum(of_alike), np.count_nonzero(np.isfinite(of_alike))
+    return total, count
 
 
 def expected_shares(panels: Sequence[Panel], classes: Ints, hidden: Floats) -> Floats:
@@ -142,11 +171,11 @@ def expected_shares(panels: Sequence[Panel], classes: Ints, hidden: Floats) -> F
     """
     total, count = np.zeros((2, len(panels), classes.size))
     for at, panel in enumerate(panels):
-        agreement = agreement_of_means(panel)
+        agreement = agreement_of_means(panel, np.arange(panel.assay.size))
         known = np.isfinite(agreement)
         total[at] = np.bincount(panel.assay[known], agreement[known], classes.size)
         count[at] = np.bincount(panel.assay[known], minlength=classes.size)
-    alike, number = (_of_class(of, classes) - of for of in (total, count))
+    alike, number = np.stack([means_tell(panel, classes) for panel in panels], axis=1)
     elsewhere, number_elsewhere = (of.sum(axis=0) - of for of in (total, count))
     lacks = number == 0
     of_mean = np.where(lacks, elsewhere, alike) / np.maximum(np.where(lacks, number_elsewhere, number), 1)
@@ -155,11 +184,6 @@ def expected_shares(panels: Sequence[Panel], classes: Ints, hidden: Floats) -> F
     part = FAMILIAR_SHARE * familiar_share(panels, classes.size)
     shares = [of_networks * (1 - part), of_networks * part, MEAN_SHARE * np.maximum(0.0, of_mean)]
     return np.stack(shares, axis=2).astype(np.float32)
-
-
-def _of_class(values: Doubles, classes: Ints) -> Doubles:
-    """Sum values of shape `(species, assay)` over the assays of the same class."""
-    return np.asarray(values @ (classes[:, None] == classes))
 
 
 def mixture(parts: Sequence[Doubles], values: Sequence[Doubles]) -> Floats:

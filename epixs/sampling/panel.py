@@ -171,42 +171,36 @@ def bands_of(panel: Panel, others: Sequence[Panel], n_assays: int) -> list[Corre
 
 
 def equations_of(
-    bands: Sequence[Correlations], biosample: int, assay: int, own: Ints, others: Ints
+    bands: Sequence[Correlations], biosample: int, assay: int, own: Ints, others: Ints, *, lent: bool = False
 ) -> list[Equations]:
     """Set up the equations for the bands of a pair; `own` and `others` (-1: none) are read for it.
 
-    If no track of its assay is read, what other species know of it counts; without that, there are none.
+    If no track of its assay is read, what other species know of it counts; without that, there are none. If
+    the assay is `lent`, its tracks here are not read, and have no influence: as if there were none.
     """
     tracks = np.unique(np.concatenate([own, others.reshape(-1)]))
-    tracks = tracks[tracks >= 0]
+    tracks = tracks[(tracks >= 0) & ~(lent & (bands[0].assay[tracks] == assay))]
     assays = bands[0].assay[tracks]
     known = [band.of(biosample, assay) if assay in assays else band.elsewhere.of(assay) for band in bands]
     if assay not in assays and not all(one.knows(assays) for one in known):
         return []
-    return [band.equations(biosample, assay, tracks, one) for band, one in zip(bands, known, strict=True)]
+    every = zip(bands, known, strict=True)
+    return [band.equations(biosample, assay, tracks, one, lent=lent) for band, one in every]
 
 
 def hidden_equations(
-    bands: Sequence[Correlations],
-    equations: Sequence[Equations],
-    biosample: int,
-    assay: int,
-    *,
-    lent: bool = False,
+    bands: Sequence[Correlations], equations: Sequence[Equations], biosample: int, assay: int
 ) -> list[Equations]:
     """Set up the equations for a training track whose assay is hidden, from its own (`equations_of`).
 
-    The assay's other tracks, which are not read, then stand for those that another species knows; or, if
-    `lent`, only what other species know counts. There are none if nothing is known.
+    The assay's other tracks, which are not read, then stand for those that another species knows. There are
+    none if nothing is known.
     """
-    known = [
-        band.elsewhere.of(assay) if lent else band.of(biosample, assay) + band.elsewhere.of(assay)
-        for band in bands
-    ]
+    known = [band.of(biosample, assay) + band.elsewhere.of(assay) for band in bands]
     every = list(zip(bands, equations, known, strict=True)) if equations else []
     if not all(one.knows(band.assay[old.tracks]) for band, old, one in every):
         return []
-    return [band.without_assay(old, biosample, assay, one, lent=lent) for band, old, one in every]
+    return [band.without_assay(old, biosample, assay, one) for band, old, one in every]
 
 
 def packed(panel: Panel) -> Floats:

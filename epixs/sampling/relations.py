@@ -24,6 +24,9 @@ CONSTANT = 1e-12
 CHANCE = 0.1
 """Difference of a correlation from the wanted one that is taken for chance, and not corrected."""
 
+SHIFTS = np.linspace(0, 1, 101)[:, None]
+"""Shifts that are compared."""
+
 SHIFT_PULL = 0.04
 """Strength of the pull towards the expected shares: of a shift that changes correlations by the root of this,
 0.2, half is made."""
@@ -35,7 +38,7 @@ def relations(predicted: npt.NDArray[np.floating], own: Floats, assay: Ints, n_a
     Parameters
     ----------
     predicted
-        Standardised predictions, shape `(entry,)`.
+        Predictions, shape `(entry,)`.
     own, assay
         Values of the tracks of each entry's biosample, and their assay (-1: no track), `(entry, slot)`.
 
@@ -57,15 +60,28 @@ def relations(predicted: npt.NDArray[np.floating], own: Floats, assay: Ints, n_a
     return np.where(known, covariance / np.sqrt(np.where(known, variance, 1.0)), np.nan)
 
 
-def shifted(shares: Floats, parts: Doubles, wanted: npt.NDArray[np.floating], to: int) -> Floats:
+def correlations(parts: Doubles) -> Doubles:
+    """Correlate vectors: `(part, entry)` -> `(part, part)`; 0 for a constant one and others."""
+    centred = parts - parts.mean(axis=1, keepdims=True)
+    size = np.sqrt(np.square(centred).mean(axis=1))
+    unit = np.where(size > CONSTANT, size, np.inf)[:, None]
+    found: Doubles = centred / unit @ (centred / unit).T / parts.shape[1]
+    np.fill_diagonal(found, 1.0)
+    return found
+
+
+def shifted(
+    shares: Floats, parts: Doubles, alike: Doubles, wanted: npt.NDArray[np.floating], to: int
+) -> Floats:
     """Shift shares from all parts of a prediction to one, if its correlations come closer to the wanted ones.
 
     Parameters
     ----------
     shares
         Expected share of each part, shape `(part,)`. Their sum stays.
-    parts
-        Correlations of each part with tracks of each assay, shape `(part, assay)`; NaN where not known.
+    parts, alike
+        Correlations of each part with tracks of each assay, shape `(part, assay)`, NaN where not known; and
+        of the parts with each other, shape `(part, part)`.
     wanted
         Correlations of predictions in species that have the assay, shape `(assay,)`; NaN where not known.
     to
@@ -75,9 +91,8 @@ def shifted(shares: Floats, parts: Doubles, wanted: npt.NDArray[np.floating], to
     known = np.isfinite(parts).all(axis=0) & np.isfinite(wanted)
     if total <= 0 or not known.any():
         return shares
-    now = shares.astype(np.float64) / total @ parts[:, known]
-    change, missing = parts[to, known] - now, wanted[known] - now
-    missing = np.sign(missing) * np.maximum(np.abs(missing) - CHANCE, 0)
-    best = np.mean(change * missing) / (np.mean(np.square(change)) + SHIFT_PULL)
-    shift = float(np.clip(best, 0, 1))
-    return np.asarray((1 - shift) * shares + shift * total * np.eye(shares.size)[to], np.float32)
+    by_shift = (1 - SHIFTS) * shares + SHIFTS * total * np.eye(shares.size)[to]
+    spread = np.sqrt(np.einsum("sp,pq,sq->s", by_shift, alike, by_shift).clip(CONSTANT))
+    missing = np.abs(by_shift @ parts[:, known] / spread[:, None] - wanted[known])
+    costs = np.square(np.maximum(missing - CHANCE, 0)).mean(axis=1) + SHIFT_PULL * np.square(SHIFTS[:, 0])
+    return np.asarray(by_shift[np.argmin(costs)], np.float32)

@@ -7,8 +7,6 @@ networks predict of the absent assay itself, the size is known, and what it has 
 
 from __future__ import annotations
 
-import itertools
-
 import numpy as np
 import numpy.typing as npt
 
@@ -25,11 +23,13 @@ from epixs.sampling.mixture import (
     mixture,
     readings,
 )
-from epixs.sampling.relations import relations, shifted
+from epixs.sampling.panel import Panel
+from epixs.sampling.relations import correlations, relations, shifted
 from epixs.sampling.scales import SMALLEST_SPREAD
 
 Floats = npt.NDArray[np.float32]
 Doubles = npt.NDArray[np.float64]
+Ints = npt.NDArray[np.int32]
 
 ABSENT_ENTRIES, ABSENT_TARGETS = 200_000, 512
 """Number of entries and of tracks used for all assays that species lack together, or a few of each assay."""
@@ -63,8 +63,9 @@ def learn_hidden(sampler: ContextSampler, predict: Predictions) -> tuple[Floats,
         batch = sampler.known_entries(-1, target, each)
         if len(batch.value):
             predicted = predict(batch).mean(axis=0)
-            total[target.at, target.assay] += fisher(predicted, batch.value[:, 0])
-            count[target.at, target.assay] += 1
+            agreement = fisher(predicted, batch.value[:, 0])
+            total[target.at, target.assay] += np.nan_to_num(agreement)
+            count[target.at, target.assay] += np.isfinite(agreement)
             found = _relations(predicted, batch, size[1])
             in_common[target.assay] += np.nan_to_num(found)
             number[target.assay] += np.isfinite(found)
@@ -97,7 +98,7 @@ def learn_mixture(sampler: ContextSampler, predict: Predictions, expected: Float
     values: list[list[Doubles]] = [[] for _ in sampler.species]
     for member, track, target in sampler.unseen(hidden=True):
         batch, panel = sampler.known_entries(member, target), sampler.species[target.at].panel
-        if not len(batch.value):  # none of its bins has a value
+        if not len(batch.value) or np.ptp(batch.value) == 0:  # its bins have no values, or say nothing
             continue
         of_members = parts_of(sampler, predict, batch, member, target)
         parts[target.at].append(of_members[member] * expected[target.at, target.assay])
@@ -128,72 +129,90 @@ def learn_absent(
     n_assays, panels = len(sampler.axis.assays), [one.panel for one in sampler.species]
     moments = np.tile(np.array([0, 1], np.float32), (len(panels), n_assays, READINGS, 1))
     changed = np.full(shares.shape, np.nan, np.float32)
-    absent = [np.setdiff1d(np.arange(n_assays), one.panel.assay) for one in sampler.species]
-    count = max(1, sum(map(len, absent)))
-    each = min(2 * TRACK_ENTRIES, max(100, ABSENT_ENTRIES // count))
+    read = [at for at, one in enumerate(sampler.species) if one.windows.sums.size]
+    absent = {at: np.setdiff1d(np.arange(n_assays), panels[at].assay) for at in read}
+    count = max(1, sum(map(len, absent.values())))
     most = min(MOST_BIOSAMPLES, max(FEWEST_BIOSAMPLES, ABSENT_TARGETS // count))
-    together = 2 * TRACK_ENTRIES // each
-    for at, one in enumerate(sampler.species):
-        if not one.windows.sums.size:  # its tracks are not read
-            continue
-        moments[at, absent[at]] = np.nan
-        parts = np.full((len(PARTS), n_assays, n_assays), np.nan)
-        for first, way in itertools.product(range(0, absent[at].size, together), range(READINGS)):
-            targets = []
-            for assay in absent[at][first : first + together].tolist():
-                known = familiar(panels, at, assay)
-                biosample = biosamples_of(one.panel, known, way, most)
-                made = one.targets(biosample, np.full_like(biosample, assay))
-                ways = [readings(target, known) for target in made]
-                targets += [of_target[way] for of_target in ways if len(of_target) > way]
-            if targets:
-                _look_at(sampler, predict, targets, each, way, moments[at], parts)
-        for assay in absent[at].tolist():
-            changed[at, assay] = _shifted(shares[at, assay], parts[:, assay], wanted[assay])
+    entries = min(2 * TRACK_ENTRIES, ABSENT_ENTRIES // count)
+    for at in read:
+        n = min(most, np.unique(panels[at].biosample).size)
+        each = max(FEWEST_ENTRIES, entries // n)
+        together = max(1, 2 * TRACK_ENTRIES // (n * each))
+        for first in range(0, absent[at].size, together):
+            assays = absent[at][first : first + together]
+            found, parts, alike = _look_at(sampler, predict, at, assays, most, each)
+            moments[at, assays] = found
+            for place, assay in enumerate(assays.tolist()):
+                expected, second = shares[at, assay], READINGS - 1
+                if np.isfinite(found[place, second]).all():
+                    told = parts[place], alike[place], wanted[assay]
+                    changed[at, assay] = shifted(expected, *told, second)
+                else:  # the first way has all that is expected of networks
+                    changed[at, assay] = expected[:READINGS].sum(), *[0] * second, expected[READINGS]
     return moments, changed
 
 
 def _look_at(
-    sampler: ContextSampler, predict: Predictions, targets: list[Target], each: int, way: int,
-    moments: Floats, parts: Doubles,
-) -> None:  # fmt: skip
-    """Look at the predictions of some targets' assays, read in one way.
+    sampler: ContextSampler, predict: Predictions, at: int, assays: Ints, most: int, each: int
+) -> tuple[Floats, Doubles, Doubles]:
+    """Look at the predictions of some assays that a species lacks.
 
     Parameters
     ----------
-    moments, parts
-        Mean and spread of each assay's predictions, shape `(assay, reading, 2)`, and what each part of them
-        has in common with tracks of other assays, shape `(part, assay, assay)`, to fill in.
+    most, each
+        Maximum number of biosamples of each assay, and number of entries of each of them.
+
+    Returns
+    -------
+    Mean and spread of each assay's predictions, `(assay, reading, 2)`, NaN for ways that there are not. What
+    each part of its mixture has in common with tracks of all assays, `(assay, part, every assay)`, and with
+    the other parts, `(assay, part, part)`: means of correlations by biosample, where there are two ways.
     """
-    batch = sampler.entries_of(targets, each * len({target.assay for target in targets}))
-    scale, of_mean = batch.inputs["scale"], _means(sampler, batch, targets)
-    values = (predict(batch).mean(axis=0) - scale[:, 0]) / scale[:, 1]
-    for assay in np.unique(batch.assay):
-        of_assay = batch.assay[:, 0] == assay
-        predicted, here = values[of_assay], batch.take(of_assay)
-        moments[assay, way] = predicted.mean(), max(predicted.std(), LEAST_DEVIATION)
-        parts[way, assay] = _relations(predicted, here, len(moments))
-        if way == 0:
-            parts[READINGS, assay] = _relations(of_mean[of_assay], here, len(moments))
+    one, panels = sampler.species[at], [one.panel for one in sampler.species]
+    n_assays, n_parts = len(sampler.axis.assays), len(PARTS)
+    moments = np.full((assays.size, READINGS, 2), np.nan, np.float32)
+    total, count = np.zeros((2, assays.size, n_parts, n_assays))
+    alike, number = np.zeros((assays.size, n_parts, n_parts)), np.zeros(assays.size)
+    masks = [familiar(panels, at, assay) for assay in assays]
+    for way in range(READINGS):
+        ways: list[tuple[int, list[Target]]] = []
+        for place, (assay, known) in enumerate(zip(assays, masks, strict=True)):
+            biosample = biosamples_of(one.panel, known, way, most)
+            targets = one.targets(biosample, np.full_like(biosample, assay))
+            every = [readings(target, known) for target in targets]
+            ways += [(place, of_target) for of_target in every if len(of_target) > way]
+        if not ways:
+            continue
+        places = np.array([place for place, _ in ways])
+        batches = [sampler.entries_of([of[n] for _, of in ways], each * len(ways)) for n in range(way + 1)]
+        values = [_standard(predict(batch).mean(axis=0), batch).reshape(-1, each) for batch in batches]
+        for place in np.unique(places):
+            of_assay = values[way][places == place]
+            moments[place, way] = of_assay.mean(), max(of_assay.std(), LEAST_DEVIATION)
+        if way < READINGS - 1:
+            continue
+        for row, (place, (target, *_)) in enumerate(ways):
+            batch = batches[0].take(np.repeat(np.arange(len(ways)) == row, each))
+            parts = np.stack([*(of_way[row] for of_way in values), _mean_of(batch, target, one.panel)])
+            found = np.stack([_relations(part, batch, n_assays) for part in parts])
+            total[place] += np.nan_to_num(found)
+            count[place] += np.isfinite(found)
+            alike[place] += correlations(parts)
+            number[place] += 1
+    in_common = _mean(total, count).astype(np.float64)
+    return moments, in_common, alike / np.maximum(number, 1)[:, None, None]
 
 
-def _means(sampler: ContextSampler, batch: Batch, targets: list[Target]) -> Doubles:
-    """Compute the standardised mean of the biosample's tracks at each entry of a batch."""
-    mean = np.zeros(len(batch.assay))
-    for target in targets:
-        one = sampler.species[target.at]
-        biosample = one.first_biosample + target.biosample
-        rows = (batch.biosample[:, 0] == biosample) & (batch.assay[:, 0] == target.assay)
-        own = batch.inputs["own"][rows, 0, : target.own.size, 0].astype(np.float64)
-        mean[rows] = own @ mean_of_tracks(one.panel, target.own)
-    return mean
+def _standard(predicted: npt.NDArray[np.floating], batch: Batch) -> Doubles:
+    """Standardise predictions by the mean and spread that are expected of their targets."""
+    mean, spread = batch.inputs["scale"].T.astype(np.float64)
+    return np.asarray((predicted - mean) / spread)
 
 
-def _shifted(shares: Floats, parts: Doubles, wanted: Floats) -> Floats:
-    """Shift the shares of an absent assay to the second way to read; if there is none, the first has all."""
-    if np.isfinite(parts[READINGS - 1]).any():
-        return shifted(shares, parts, wanted, READINGS - 1)
-    return np.array([shares[:READINGS].sum(), 0, shares[READINGS]], np.float32)
+def _mean_of(batch: Batch, target: Target, panel: Panel) -> Doubles:
+    """Compute the standardised mean of the biosample's tracks at each entry of a target's batch."""
+    own = batch.inputs["own"][:, 0, : target.own.size, 0].astype(np.float64)
+    return np.asarray(own @ mean_of_tracks(panel, target.own))
 
 
 def parts_of(
@@ -213,6 +232,5 @@ def parts_of(
         members = predict(there).astype(np.float64)
         spread = np.maximum(members.std(axis=1, keepdims=True), LEAST_DEVIATION * float(target.scale[1]))
         parts.append((members - members.mean(axis=1, keepdims=True)) / spread)
-    own = batch.inputs["own"][:, 0, : target.own.size, 0].astype(np.float64)
-    mean = own @ mean_of_tracks(panels[target.at], target.own)
+    mean = _mean_of(batch, target, panels[target.at])
     return np.stack([parts[0], parts[-1], np.broadcast_to(mean, parts[0].shape)], axis=2)

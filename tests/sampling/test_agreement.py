@@ -18,7 +18,8 @@ def planted():
 def test_fisher_is_the_correlation_on_its_scale():
     a, b = np.random.default_rng(0).normal(size=(2, 500))
     assert np.tanh(fisher(a, a + b)) == pytest.approx(np.corrcoef(a, a + b)[0, 1])
-    assert fisher(a, np.ones(500)) == 0.0
+    assert fisher(np.full(500, 0.1), a) == 0.0
+    assert np.isnan(fisher(a, np.full(500, 0.1)))
     assert np.isfinite(fisher(a, a))
 
 

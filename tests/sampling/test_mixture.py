@@ -52,18 +52,18 @@ def test_the_mean_is_expected_to_count_as_it_agrees_with_the_other_tracks():
     hidden = np.full((2, 6), np.nan, np.float32)
     hidden[1, 5], hidden[0, 2] = 0.7, 0.9
 
-    def mean(at, assays):
+    def mean(at, assays, without=-1):
         biosample, assay = (np.array(labels) for labels in species[at][1:])
         found = []
         for track in np.flatnonzero((biosample == 0) & np.isin(assay, assays)):
-            others = np.delete(values[at][biosample == 0], track, axis=0)
-            others = others[np.delete(assay[biosample == 0], track) != assay[track]]
+            others = values[at][(biosample == 0) & ~np.isin(assay, [assay[track], without])]
             found.append(np.corrcoef(values[at][track], others.mean(axis=0))[0, 1])
         return MEAN_SHARE * max(0, np.mean(found))
 
     shares = expected_shares(panels, classes, hidden)
     assert shares.shape == (2, 6, 3)
-    expected = [mean(0, [1]), mean(0, [0]), mean(0, [3]), mean(0, [2]), mean(0, [2, 3]), mean(1, [5])]
+    hidden_there = [mean(0, [other], without) for without, other in ((0, 1), (1, 0), (2, 3), (3, 2))]
+    expected = [*hidden_there, mean(0, [2, 3]), mean(1, [5])]
     np.testing.assert_allclose(shares[0, :, 2], expected, atol=1e-4)
     np.testing.assert_allclose(
         shares[1, 2:5, 2], [mean(0, [2]), mean(0, [3]), 0], atol=1e-4
@@ -80,13 +80,25 @@ def test_the_mean_is_expected_to_count_as_it_agrees_with_the_other_tracks():
 def test_the_mean_does_not_count_for_an_assay_that_is_low_where_others_are_high():
     """Methylation, in a species without any: others show how it goes with marks."""
     mark, other = correlated(4, 2)
-    values = np.stack([mark, mark + 0.3 * other, -mark + 0.3 * other])
-    human, _ = panel_from(values, [0, 0, 0], [0, 1, 2])
-    mouse, _ = panel_from(values[:2], [0, 0], [0, 1])
-    hidden = np.full((2, 3), np.nan, np.float32)
-    shares = expected_shares([human, mouse], np.array([0, 0, 1], np.int32), hidden)
-    assert shares[1, 2, 2] == 0
+    values = np.stack([mark, mark + 0.3 * other, mark - 0.3 * other, -mark + 0.3 * other])
+    human, _ = panel_from(values, [0, 0, 0, 0], [0, 1, 2, 3])
+    mouse, _ = panel_from(values[:3], [0, 0, 0], [0, 1, 2])
+    hidden = np.full((2, 4), np.nan, np.float32)
+    shares = expected_shares([human, mouse], np.array([0, 0, 0, 1], np.int32), hidden)
+    assert shares[1, 3, 2] == 0
     assert shares[1, 0, 2] > 0.8 * MEAN_SHARE
+
+
+def test_a_constant_track_says_nothing_of_means():
+    values = correlated(5, 4)
+    hidden, classes = np.full((1, 5), np.nan, np.float32), np.zeros(5, np.int32)
+    panel, _ = panel_from(values, [0, 0, 0, 0], [0, 1, 2, 3])
+    shares = expected_shares([panel], classes, hidden)
+    likeness = np.eye(5)
+    likeness[:4, :4] = panel.likeness
+    labels, spread = ([0] * 5, [0, 1, 2, 3, 3]), [*panel.spread, 0]
+    constant = a_panel(*labels, [*panel.mean, 0], spread, likeness)
+    np.testing.assert_array_equal(expected_shares([constant], classes, hidden), shares)
 
 
 def test_shares_follow_what_is_right_and_stay_where_nothing_is_known():

@@ -210,7 +210,7 @@ def test_many_absent_assays_are_looked_at_together(tmp_path, monkeypatch):
             moments, _ = learn_absent(made, predict, *nothing)
             found.append(moments[axis.species.index("mouse"), lacks, 0])
     np.testing.assert_allclose(found, [[[0.5, 0.5], [2.0, 2.0]]] * 2, atol=0.2)
-    assert calls == [2_001, 2_001, 2_004]
+    assert calls == [1_998] * 3
 
 
 def test_a_hidden_assay_is_never_seen(tmp_path):

@@ -61,7 +61,7 @@ def copy_known(model: Any, axis: JointAxis, known: TrainedModel) -> None:
     model.assay_errors.assign(_over(model.assay_errors, old.assay_errors, where))
     # The moments of predictions are not known for new assays in species whose store is not read, nor where
     # new tracks tell more of what absent assays have in common with others, or make more of them familiar.
-    # Imputation computes them.
+    # Imputation computes them. Shares stay, unless more is familiar.
     before_it = {*track_labels(before)}
     met = [assay for assay, _ in _together(axis) - _together(before)]
     kept = np.flatnonzero(~assays_to_fit(axis, before)[rows] & ~np.isin(before.assays, met))
@@ -69,9 +69,9 @@ def copy_known(model: Any, axis: JointAxis, known: TrainedModel) -> None:
     told = alike(axis)[:n, [axis.species.index(name) for name in sorted(grown)]].any(axis=1)
     moments = np.full(model.moments.shape, np.nan, np.float32)
     same = np.flatnonzero(~told & (n > 1))
-    places = np.ix_(same, rows[kept]), np.ix_(same, kept)
-    model.moments.assign(_over(moments, old.moments, *places))
-    model.shares.assign(_over(model.shares, old.shares, *places))
+    model.moments.assign(_over(moments, old.moments, np.ix_(same, rows[kept]), np.ix_(same, kept)))
+    every = np.arange(n if n > 1 else 0)
+    model.shares.assign(_over(model.shares, old.shares, np.ix_(every, rows[kept]), np.ix_(every, kept)))
     model.relations.assign(_over(model.relations, old.relations, np.ix_(rows, rows)))
     model.intervals.assign(old.intervals)
     model.agreement.assign(_over(model.agreement, old.agreement, _tracks(axis, before)))
