@@ -91,6 +91,18 @@ def test_assays_are_hidden_in_turn_from_what_is_read(axes):
         assert not list(sampler.unseen(hidden=False))
 
 
+def test_nothing_is_learned_of_hidden_assays_whose_factors_are_fitted(axes, tmp_path):
+    """The model knew one track of assay 4, so its factors are fitted to those of the new species."""
+    _, with_new, _ = axes
+    labels = [(f"mouse{b}", f"a{a}") for b in range(4) for a in range(5)]
+    kept = [at for at, (biosample, assay) in enumerate(labels) if assay != "a4" or biosample == "mouse0"]
+    values = planted(1, 4, 5)[kept]
+    store = write_store(tmp_path / "m.zarr", values, labels=[labels[at] for at in kept], species="mouse")
+    with sampler_of(joint_axis([store]), with_new) as sampler:
+        assert sampler.fitted.any()
+        assert {target.assay for *_, target in sampler.unseen(hidden=True)} == {0, 1, 2, 3}
+
+
 @pytest.mark.parametrize("assays", [4, 5, 8])
 def test_tracks_drawn_from_a_sorted_table_are_of_all_assays(assays):
     drawn = some(64 * assays, 64, 0)

@@ -8,7 +8,7 @@ import pytest
 
 from epixs.axis.join import joint_axis
 from epixs.errors import TrainingError
-from epixs.sampling.around import Reading, read_context
+from epixs.sampling.around import Reading, read_context, without
 from epixs.sampling.bins import Places, draw_bins, read_values
 from epixs.sampling.context import HELD_ENTRIES, ContextSampler
 from epixs.sampling.fill import RADII
@@ -154,6 +154,18 @@ def test_held_out_entries_are_those_that_each_member_never_sees(sampler):
         mine = batch.inputs["member"] == member
         tracks = set((batch.biosample[mine, 0] * 3 + batch.assay[mine, 0]).tolist())
         assert tracks == set(np.flatnonzero(sampler.held[0][member]).tolist())
+
+
+def test_a_target_has_the_same_bins_however_it_is_read_and_others_have_others(sampler):
+    one, other = (sampler.species[0].target(track) for track in (1, 2))
+    without_any = without(one, np.zeros(9, np.bool_))
+    first, read_otherwise, second = (sampler.known_entries(0, of, 50) for of in (one, without_any, other))
+    np.testing.assert_array_equal(first.position, read_otherwise.position)
+    assert not read_otherwise.inputs["own"].any()
+    assert first.inputs["own"].any()
+    assert (first.position != second.position).mean() > 0.3
+    both = sampler.entries_of([other, without_any], 100)
+    np.testing.assert_array_equal(both.position[50:], sampler.entries_of([one], 50).position)
 
 
 def test_too_few_tracks_cannot_be_held_out(tmp_path):
