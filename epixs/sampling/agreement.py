@@ -70,7 +70,7 @@ def expected_share(hidden: float) -> float:
 
 
 def known_elsewhere(hidden: npt.NDArray[np.floating], at: int) -> Floats:
-    """Average the agreement of hidden assays over all species but one, `(species, assay)` -> `(assay,)`."""
+    """Average what is known of hidden assays over all species but one: `(species, assay, ...)` by species."""
     others = np.delete(hidden, at, axis=0)
     known = np.isfinite(others)
     total, count = np.where(known, others, 0).sum(axis=0), known.sum(axis=0)

@@ -21,8 +21,9 @@ FEWEST_ENTRIES = 50
 CONSTANT = 1e-12
 """Product of two variances below which one of them is taken for 0."""
 
-CHANCE = 0.1
-"""Difference of a correlation from the wanted one that is taken for chance, and not corrected."""
+CHANCE, CHANCE_PULL = 0.2, 2.0
+"""Expected difference of such correlations between species, and the strength, in correlations, of the pull of
+the measured difference towards it."""
 
 SHIFTS = np.linspace(0, 1, 101)[:, None]
 """Shifts that are compared."""
@@ -70,8 +71,22 @@ def correlations(parts: Doubles) -> Doubles:
     return found
 
 
+def chance(here: npt.NDArray[np.floating], elsewhere: npt.NDArray[np.floating]) -> float:
+    """Return how much correlations usually differ between a species and others.
+
+    Parameters
+    ----------
+    here, elsewhere
+        Correlations of predictions of each hidden assay with tracks of each, shape `(assay, assay)`; NaN
+        where not known.
+    """
+    difference = (here - elsewhere)[np.isfinite(here) & np.isfinite(elsewhere)].astype(np.float64)
+    total = float(difference @ difference) + CHANCE_PULL * CHANCE**2
+    return float(np.sqrt(total / (difference.size + CHANCE_PULL)))
+
+
 def shifted(
-    shares: Floats, parts: Doubles, alike: Doubles, wanted: npt.NDArray[np.floating], to: int
+    shares: Floats, parts: Doubles, alike: Doubles, wanted: npt.NDArray[np.floating], enough: float, to: int
 ) -> Floats:
     """Shift shares from all parts of a prediction to one, if its correlations come closer to the wanted ones.
 
@@ -84,6 +99,8 @@ def shifted(
         of the parts with each other, shape `(part, part)`.
     wanted
         Correlations of predictions in species that have the assay, shape `(assay,)`; NaN where not known.
+    enough
+        Difference from these that is taken for chance, and not corrected.
     to
         The part that can gain.
     """
@@ -94,5 +111,5 @@ def shifted(
     by_shift = (1 - SHIFTS) * shares + SHIFTS * total * np.eye(shares.size)[to]
     spread = np.sqrt(np.einsum("sp,pq,sq->s", by_shift, alike, by_shift).clip(CONSTANT))
     missing = np.abs(by_shift @ parts[:, known] / spread[:, None] - wanted[known])
-    costs = np.square(np.maximum(missing - CHANCE, 0)).mean(axis=1) + SHIFT_PULL * np.square(SHIFTS[:, 0])
+    costs = np.square(np.maximum(missing - enough, 0)).mean(axis=1) + SHIFT_PULL * np.square(SHIFTS[:, 0])
     return np.asarray(by_shift[np.argmin(costs)], np.float32)

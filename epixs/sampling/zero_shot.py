@@ -10,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from epixs.sampling.agreement import fisher
+from epixs.sampling.agreement import fisher, known_elsewhere
 from epixs.sampling.around import Target
 from epixs.sampling.batch import Batch, Predictions
 from epixs.sampling.context import TRACK_ENTRIES, ContextSampler
@@ -24,7 +24,7 @@ from epixs.sampling.mixture import (
     readings,
 )
 from epixs.sampling.panel import Panel
-from epixs.sampling.relations import correlations, relations, shifted
+from epixs.sampling.relations import chance, correlations, relations, shifted
 from epixs.sampling.scales import SMALLEST_SPREAD
 
 Floats = npt.NDArray[np.float32]
@@ -52,13 +52,13 @@ def learn_hidden(sampler: ContextSampler, predict: Predictions) -> tuple[Floats,
     -------
     Agreement with the true values on Fisher's scale, mean over tracks, shape `(species, assay)`; NaN where no
     tracks are read. And the predictions' correlation with the tracks of each other assay beside them
-    (`relations`), mean over tracks of all species, shape `(assay, assay)`; NaN where it is not known.
+    (`relations`), mean over tracks, shape `(species, assay, assay)`; NaN where it is not known.
     """
     size = len(sampler.species), len(sampler.axis.assays)
     targets = sampler.hiding.targets(max(1, MOST_HIDDEN_TRACKS // max(1, size[0] * size[1])), sampler.seed)
     each = int(np.clip(ABSENT_ENTRIES // max(1, len(targets)), FEWEST_ENTRIES, TRACK_ENTRIES))
     total, count = np.zeros((2, *size))
-    in_common, number = np.zeros((2, size[1], size[1]))
+    in_common, number = np.zeros((2, *size, size[1]))
     for target in targets:
         batch = sampler.known_entries(-1, target, each)
         if len(batch.value):
@@ -67,8 +67,8 @@ def learn_hidden(sampler: ContextSampler, predict: Predictions) -> tuple[Floats,
             total[target.at, target.assay] += np.nan_to_num(agreement)
             count[target.at, target.assay] += np.isfinite(agreement)
             found = _relations(predicted, batch, size[1])
-            in_common[target.assay] += np.nan_to_num(found)
-            number[target.assay] += np.isfinite(found)
+            in_common[target.at, target.assay] += np.nan_to_num(found)
+            number[target.at, target.assay] += np.isfinite(found)
     return _mean(total, count), _mean(in_common, number)
 
 
@@ -108,7 +108,7 @@ def learn_mixture(sampler: ContextSampler, predict: Predictions, expected: Float
 
 
 def learn_absent(
-    sampler: ContextSampler, predict: Predictions, shares: Floats, wanted: Floats
+    sampler: ContextSampler, predict: Predictions, shares: Floats, in_common: Floats
 ) -> tuple[Floats, Floats]:
     """Learn what the networks say of the assays that a species lacks.
 
@@ -116,8 +116,9 @@ def learn_absent(
     ----------
     shares
         Expected share of each part, shape `(species, assay, part)`.
-    wanted
-        What predictions of each assay should have in common with tracks of others, from `learn_hidden`.
+    in_common
+        What predictions of each assay have in common with tracks of others where it was measured, from
+        `learn_hidden`.
 
     Returns
     -------
@@ -135,6 +136,8 @@ def learn_absent(
     most = min(MOST_BIOSAMPLES, max(FEWEST_BIOSAMPLES, ABSENT_TARGETS // count))
     entries = min(2 * TRACK_ENTRIES, ABSENT_ENTRIES // count)
     for at in read:
+        wanted = known_elsewhere(in_common, at)
+        enough = chance(in_common[at], wanted)
         n = min(most, np.unique(panels[at].biosample).size)
         each = max(FEWEST_ENTRIES, entries // n)
         together = max(1, 2 * TRACK_ENTRIES // (n * each))
@@ -145,7 +148,7 @@ def learn_absent(
             for place, assay in enumerate(assays.tolist()):
                 expected, second = shares[at, assay], READINGS - 1
                 if np.isfinite(found[place, second]).all():
-                    told = parts[place], alike[place], wanted[assay]
+                    told = parts[place], alike[place], wanted[assay], enough
                     changed[at, assay] = shifted(expected, *told, second)
                 else:  # the first way has all that is expected of networks
                     changed[at, assay] = expected[:READINGS].sum(), *[0] * second, expected[READINGS]

@@ -7,8 +7,10 @@ from hypothesis import strategies as st
 
 from epixs.sampling.relations import (
     CHANCE,
+    CHANCE_PULL,
     FEWEST_ENTRIES,
     SHIFT_PULL,
+    chance,
     correlations,
     relations,
     shifted,
@@ -40,20 +42,20 @@ APART = np.eye(3)
 def test_a_part_with_the_wanted_correlations_gains_and_the_sum_stays():
     parts = np.array([[0.5, 0.5, np.nan], [0.5, 0.2, 0.3], [0.5, 0.55, 0.2]])
     wanted = np.array([0.5, 0.3, np.nan])
-    found = shifted(SHARES, parts, APART, wanted, 1)
+    found = shifted(SHARES, parts, APART, wanted, 0.1, 1)
     assert found.sum() == pytest.approx(0.55)
     assert found[1] > 0.15
     assert found[0] / found[2] == pytest.approx(1.5)
-    np.testing.assert_array_equal(shifted(SHARES, parts, np.ones((3, 3)), 2 * parts[0], 1), SHARES)
+    np.testing.assert_array_equal(shifted(SHARES, parts, np.ones((3, 3)), 2 * parts[0], 0.1, 1), SHARES)
 
 
 def test_shares_stay_where_nothing_is_known_or_all_parts_are_the_same():
     parts, same = np.array([[0.5, 0.2]] * 3), np.ones((3, 3))
     for wanted in ([np.nan, np.nan], [0.9, 0.9]):
-        np.testing.assert_allclose(shifted(SHARES, parts, same, np.array(wanted), 1), SHARES)
+        np.testing.assert_allclose(shifted(SHARES, parts, same, np.array(wanted), 0.1, 1), SHARES)
     wanted = np.array([0.1, 0.2])
-    np.testing.assert_array_equal(shifted(SHARES, parts * np.nan, same, wanted, 1), SHARES)
-    np.testing.assert_array_equal(shifted(SHARES * 0, parts, same, wanted, 1), 0)
+    np.testing.assert_array_equal(shifted(SHARES, parts * np.nan, same, wanted, 0.1, 1), SHARES)
+    np.testing.assert_array_equal(shifted(SHARES * 0, parts, same, wanted, 0.1, 1), 0)
 
 
 def test_parts_correlate_as_numpy_says_and_constants_with_nothing():
@@ -64,6 +66,15 @@ def test_parts_correlate_as_numpy_says_and_constants_with_nothing():
     found = correlations(parts)
     assert found[2].tolist() == [0, 0, 1]
     assert found[0, 1] == pytest.approx(np.corrcoef(parts[:2])[0, 1])
+
+
+def test_how_much_correlations_differ_by_chance_is_learned_from_what_several_species_show():
+    here, elsewhere = np.full((2, 3, 3), np.nan)
+    assert chance(here, elsewhere) == CHANCE
+    elsewhere[0] = 0.2, 0.3, 0.4
+    here[0, :2] = 0.5, -0.2
+    expected = np.sqrt((0.3**2 + 0.5**2 + CHANCE_PULL * CHANCE**2) / (2 + CHANCE_PULL))
+    assert chance(here, elsewhere) == pytest.approx(expected)
 
 
 @given(
@@ -85,7 +96,7 @@ def test_no_other_shift_is_better(seed, common, wanted, shares):
         close = np.clip(found, wanted - CHANCE, wanted + CHANCE)  # what is close enough may stay
         return np.square(found - close).mean() + SHIFT_PULL * shift**2
 
-    found = shifted(shares, every[:3, 3:], every[:3, :3], wanted, 1)
+    found = shifted(shares, every[:3, 3:], every[:3, :3], wanted, CHANCE, 1)
     assert found.sum() == pytest.approx(shares.sum(), rel=1e-5)
     expected = shares / shares.sum()
     shift = (found[1] / found.sum() - expected[1]) / (1 - expected[1])

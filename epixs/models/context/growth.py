@@ -72,7 +72,7 @@ def copy_known(model: Any, axis: JointAxis, known: TrainedModel) -> None:
     model.moments.assign(_over(moments, old.moments, np.ix_(same, rows[kept]), np.ix_(same, kept)))
     every = np.arange(n if n > 1 else 0)
     model.shares.assign(_over(model.shares, old.shares, np.ix_(every, rows[kept]), np.ix_(every, kept)))
-    model.relations.assign(_over(model.relations, old.relations, np.ix_(rows, rows)))
+    model.relations.assign(_over(model.relations, old.relations, np.ix_(np.arange(n), rows, rows)))
     model.intervals.assign(old.intervals)
     model.agreement.assign(_over(model.agreement, old.agreement, _tracks(axis, before)))
     model.hidden_before = model.hidden_agreement.numpy()

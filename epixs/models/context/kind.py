@@ -329,8 +329,8 @@ SIZES = ("members", "token", "heads", "hidden", "assay_factors")
 def kept_size(axis: JointAxis) -> int:
     """Return how many numbers a model keeps about its errors and mixtures."""
     n_assays = len(axis.assays)
-    of_species = len(PARTS) + (2 * (READINGS + 1) + len(PARTS)) * n_assays
-    return 1 + 4 * KNOTS + n_assays**2 + of_species * len(axis.parts) + axis.n_training
+    of_species = len(PARTS) + (2 * (READINGS + 1) + len(PARTS) + n_assays) * n_assays
+    return 1 + 4 * KNOTS + of_species * len(axis.parts) + axis.n_training
 
 
 def statistics_size(axis: JointAxis) -> int:

@@ -121,9 +121,9 @@ class ContextNetwork(keras.Model):
     species
         Number of species. For each, the model keeps the mixture of its zero-shot tracks, the mean and spread
         of the networks' predictions of each assay that it lacks (`sampling.mixture`), the width of each
-        assay's intervals (`sampling.intervals`), and how well each is predicted when it is hidden
-        (`sampling.agreement`). Of all species together, it keeps what these predictions have in common with
-        tracks of other assays (`sampling.relations`).
+        assay's intervals (`sampling.intervals`), how well each is predicted when it is hidden
+        (`sampling.agreement`), and what these predictions have in common with tracks of other assays
+        (`sampling.relations`).
     tracks
         Number of training tracks. For each, the model keeps how well it is predicted (`sampling.agreement`).
 
@@ -178,7 +178,7 @@ class ContextNetwork(keras.Model):
             name="shares", shape=(species, n_assays, len(PARTS)), initializer=_not_known, trainable=False
         )
         self.relations = self.add_weight(
-            name="relations", shape=(n_assays, n_assays), initializer=_not_known, trainable=False
+            name="relations", shape=(species, n_assays, n_assays), initializer=_not_known, trainable=False
         )
         self.trust = self.add_weight(name="trust", shape=(), initializer="ones", trainable=False)
         self.moments = self.add_weight(
