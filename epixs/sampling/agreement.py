@@ -6,13 +6,15 @@ hyperbolic tangent, it is fitted by biosample and by assay, as the size of a tra
 sequenced biosample and an assay with the same peaks in all biosamples are predicted well.
 
 Of an assay that a species lacks, it is known how well it is predicted in the species that have it, when it is
-hidden from the networks. In a species where they never saw it, a part of that is left: more if its tracks are
-less noisy, and so all are predicted better.
+hidden from the networks. In a species where they never saw it, a part of that is left. With what is expected
+of the mean of a biosample's tracks, this says what is expected of their mixture. How much better or worse
+such mixtures are in a species, for instance because its tracks are less noisy, is known from the assays that
+are hidden from members.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -33,10 +35,7 @@ USUAL = 0.5
 """Agreement of a hidden assay of which it is not known, on Fisher's scale."""
 
 MOST_BETTER = 2.0
-"""Limit of how many times better, or worse, a hidden assay is taken to be predicted in another species."""
-
-LEAST_USUAL = 0.05
-"""Usual agreement of a species' tracks, if it is less: ratios of smaller ones mean nothing."""
+"""Limit of how many times better, or worse, assays are taken to be predicted in a species than expected."""
 
 LARGEST = 0.999
 """Correlation beyond which Fisher's scale is cut."""
@@ -77,27 +76,31 @@ def known_elsewhere(hidden: npt.NDArray[np.floating], at: int) -> Floats:
     return np.where(count > 0, total / np.maximum(count, 1), np.nan).astype(np.float32)
 
 
-def as_in(hidden: npt.NDArray[np.floating], agreement: Sequence[npt.NDArray[np.floating]], at: int) -> Floats:
-    """Change the agreement of hidden assays in each species to what it would be in one of them.
-
-    It is multiplied by the root of the ratio of the species' usual agreement: half of what makes tracks agree
-    with predictions, such as little noise, is taken to help in zero-shot imputation, too.
+def expected_agreement(shares: Floats, of_parts: Floats, alike: Doubles) -> float:
+    """Return how well a mixture is expected to agree with its track, on Fisher's scale.
 
     Parameters
     ----------
-    hidden
-        Shape `(species, assay)`.
-    agreement
-        Per species: that of each training track on Fisher's scale; NaN where it is not known.
-
-    Returns
-    -------
-    Shape `(species, assay)`; unchanged for species of whose tracks nothing is known.
+    shares, of_parts
+        Share of each standardised part, and the correlation that is expected of it, shape `(part,)`.
+    alike
+        Correlations of the parts with each other, shape `(part, part)`.
     """
-    known = [values[np.isfinite(values)] for values in agreement]
-    usual = np.array([max(values.mean(), LEAST_USUAL) if values.size else np.nan for values in known])
-    ratio = np.clip(np.sqrt(usual[at] / usual), 1 / MOST_BETTER, MOST_BETTER)
-    return np.asarray(hidden * np.where(np.isfinite(ratio), ratio, 1.0)[:, None], np.float32)
+    variance = float(shares @ alike @ shares)
+    return float(fisher_scale(shares @ of_parts / np.sqrt(variance))) if variance > 0 else 0.0
+
+
+def ease(found: Mapping[int, Sequence[float]], expected: Mapping[int, Sequence[float]]) -> float:
+    """Return how many times better than expected a species' hidden assays are predicted, on Fisher's scale.
+
+    Parameters
+    ----------
+    found, expected
+        For each hidden assay, the agreement of its tracks with their prediction, and what was expected.
+    """
+    sums = [sum(float(np.mean(of_assay)) for of_assay in one.values()) for one in (found, expected)]
+    better = (max(0.0, sums[0]) + USUAL) / (max(0.0, sums[1]) + USUAL)
+    return float(np.clip(better, 1 / MOST_BETTER, MOST_BETTER))
 
 
 def fit_agreement(
@@ -140,7 +143,7 @@ def fit_agreement(
 
 def expected_pearson(
     fit: Fitted,
-    hidden: npt.NDArray[np.floating],
+    absent: npt.NDArray[np.floating],
     biosample: Ints,
     assay: Ints,
     known: tuple[Ints, Ints],
@@ -151,8 +154,8 @@ def expected_pearson(
     ----------
     fit
         The species' part of `fit_agreement`.
-    hidden
-        Agreement of each assay in the species that have it, when it is hidden; NaN where it is not known.
+    absent
+        Agreement that is expected of each assay's tracks if the species lacks it; NaN where it is not known.
     biosample, assay
         Numbers of the pairs' labels.
     known
@@ -165,10 +168,10 @@ def expected_pearson(
     effects, without_track, _ = fit
     agreement = effects.of(biosample, assay)
     measured = np.unique(known[0])
-    for absent in np.setdiff1d(assay, known[1]) if measured.size else ():
-        pairs = assay == absent
-        usual = effects.of(measured, np.full_like(measured, absent)).mean()
-        agreement[pairs] = FALL * (hidden[absent] + agreement[pairs] - usual)
+    for lacking in np.setdiff1d(assay, known[1]) if measured.size else ():
+        pairs = assay == lacking
+        usual = effects.of(measured, np.full_like(measured, lacking)).mean()
+        agreement[pairs] = absent[lacking] + FALL * (agreement[pairs] - usual)
     track = numbers_of(biosample, assay, known)
     unseen = np.full(agreement.size, np.nan)
     unseen[track >= 0] = without_track[track[track >= 0]]

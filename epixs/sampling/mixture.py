@@ -186,6 +186,14 @@ def expected_shares(panels: Sequence[Panel], classes: Ints, hidden: Floats) -> F
     return np.stack(shares, axis=2).astype(np.float32)
 
 
+def of_parts(expected: Floats) -> Floats:
+    """Return the correlation with the track that is expected of each part, from `expected_shares`."""
+    found = np.empty_like(expected)
+    found[..., :READINGS] = expected[..., :READINGS].sum(axis=-1, keepdims=True)
+    found[..., READINGS] = expected[..., READINGS] / MEAN_SHARE
+    return found
+
+
 def mixture(parts: Sequence[Doubles], values: Sequence[Doubles]) -> Floats:
     """Learn the shares of the networks and of the mean, relative to the expected ones; at least 0.
 

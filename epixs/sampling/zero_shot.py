@@ -7,10 +7,12 @@ networks predict of the absent assay itself, the size is known, and what it has 
 
 from __future__ import annotations
 
+from collections import defaultdict
+
 import numpy as np
 import numpy.typing as npt
 
-from epixs.sampling.agreement import fisher, known_elsewhere
+from epixs.sampling.agreement import ease, expected_agreement, fisher, known_elsewhere
 from epixs.sampling.around import Target
 from epixs.sampling.batch import Batch, Predictions
 from epixs.sampling.context import TRACK_ENTRIES, ContextSampler
@@ -21,6 +23,7 @@ from epixs.sampling.mixture import (
     familiar,
     mean_of_tracks,
     mixture,
+    of_parts,
     readings,
 )
 from epixs.sampling.panel import Panel
@@ -82,7 +85,7 @@ def _relations(predicted: npt.NDArray[np.floating], batch: Batch, n_assays: int)
     return relations(predicted, own, batch.inputs["own_assay"], n_assays)
 
 
-def learn_mixture(sampler: ContextSampler, predict: Predictions, expected: Floats) -> Floats:
+def learn_mixture(sampler: ContextSampler, predict: Predictions, expected: Floats) -> tuple[Floats, Floats]:
     """Learn the mixture of zero-shot tracks, from the assays that are hidden from members.
 
     Parameters
@@ -92,10 +95,12 @@ def learn_mixture(sampler: ContextSampler, predict: Predictions, expected: Float
 
     Returns
     -------
-    Shares of `mixture.PARTS`, relative to those expected, shape `(species, part)`.
+    Shares of `mixture.PARTS`, relative to those expected, shape `(species, part)`. And how many times better
+    than expected such mixtures agree with the tracks, `(species,)`.
     """
     parts: list[list[Doubles]] = [[] for _ in sampler.species]
     values: list[list[Doubles]] = [[] for _ in sampler.species]
+    assays: list[list[int]] = [[] for _ in sampler.species]
     for member, track, target in sampler.unseen(hidden=True):
         batch, panel = sampler.known_entries(member, target), sampler.species[target.at].panel
         if not len(batch.value) or np.ptp(batch.value) == 0:  # its bins have no values, or say nothing
@@ -104,18 +109,42 @@ def learn_mixture(sampler: ContextSampler, predict: Predictions, expected: Float
         parts[target.at].append(of_members[member] * expected[target.at, target.assay])
         spread = max(float(panel.spread[track]), SMALLEST_SPREAD)
         values[target.at].append((batch.value[:, 0].astype(np.float64) - panel.mean[track]) / spread)
-    return np.stack([mixture(*of_one) for of_one in zip(parts, values, strict=True)])
+        assays[target.at].append(target.assay)
+    learned = [mixture(*of_one) for of_one in zip(parts, values, strict=True)]
+    every = zip(learned, parts, values, assays, expected, strict=True)
+    return np.stack(learned), np.array([_ease(*of_one) for of_one in every], np.float32)
+
+
+def _ease(
+    shares: Floats, parts: list[Doubles], values: list[Doubles], assays: list[int], expected: Floats
+) -> float:
+    """Compute how many times better than expected mixtures agree with the hidden tracks of a species.
+
+    Parameters
+    ----------
+    shares, parts, values
+        Learned shares, and what they were learned from (`mixture.mixture`).
+    assays, expected
+        Assay of each hidden track, and the shares that are expected for each assay, `(assay, part)`.
+    """
+    found, wanted = defaultdict[int, list[float]](list), defaultdict[int, list[float]](list)
+    for part, value, assay in zip(parts, values, assays, strict=True):
+        found[assay].append(fisher(part @ shares, value))
+        of_assay = shares * expected[assay]
+        wanted[assay].append(expected_agreement(of_assay, of_parts(expected[assay]), correlations(part.T)))
+    return ease(found, wanted)
 
 
 def learn_absent(
-    sampler: ContextSampler, predict: Predictions, shares: Floats, in_common: Floats
-) -> tuple[Floats, Floats]:
+    sampler: ContextSampler, predict: Predictions, expected: Floats, learned: Floats, in_common: Floats
+) -> tuple[Floats, Floats, Floats]:
     """Learn what the networks say of the assays that a species lacks.
 
     Parameters
     ----------
-    shares
-        Expected share of each part, shape `(species, assay, part)`.
+    expected, learned
+        Share of each part before anything is learned, shape `(species, assay, part)`, and relative to it,
+        from `learn_mixture`.
     in_common
         What predictions of each assay have in common with tracks of others where it was measured, from
         `learn_hidden`.
@@ -124,12 +153,13 @@ def learn_absent(
     -------
     Mean and spread of the predictions, standardised, of each way to read (`mixture.readings`), shape
     `(species, assay, reading, 2)`; 0 and 1 for assays that a species has, and NaN for ways that there are
-    not. And the shares, shifted to the second way as far as predictions then have in common with other
-    tracks what they should; NaN for assays that a species has.
+    not. The shares, shifted to the second way as far as predictions then have in common with other tracks
+    what they should; NaN for assays that a species has. And how well such mixtures are expected to agree with
+    the tracks, on Fisher's scale, `(species, assay)`; NaN for assays that a species has.
     """
     n_assays, panels = len(sampler.axis.assays), [one.panel for one in sampler.species]
     moments = np.tile(np.array([0, 1], np.float32), (len(panels), n_assays, READINGS, 1))
-    changed = np.full(shares.shape, np.nan, np.float32)
+    shares, agreement = (np.full(shape, np.nan, np.float32) for shape in (expected.shape, expected.shape[:2]))
     read = [at for at, one in enumerate(sampler.species) if one.windows.sums.size]
     absent = {at: np.setdiff1d(np.arange(n_assays), panels[at].assay) for at in read}
     count = max(1, sum(map(len, absent.values())))
@@ -146,13 +176,16 @@ def learn_absent(
             found, parts, alike = _look_at(sampler, predict, at, assays, most, each)
             moments[at, assays] = found
             for place, assay in enumerate(assays.tolist()):
-                expected, second = shares[at, assay], READINGS - 1
+                mixed, second = learned[at] * expected[at, assay], READINGS - 1
                 if np.isfinite(found[place, second]).all():
                     told = parts[place], alike[place], wanted[assay], enough
-                    changed[at, assay] = shifted(expected, *told, second)
+                    mixed = shifted(mixed, *told, second)
                 else:  # the first way has all that is expected of networks
-                    changed[at, assay] = expected[:READINGS].sum(), *[0] * second, expected[READINGS]
-    return moments, changed
+                    mixed[:READINGS] = mixed[:READINGS].sum(), *[0] * second
+                shares[at, assay] = mixed
+                of_assay = of_parts(expected[at, assay])
+                agreement[at, assay] = expected_agreement(mixed, of_assay, alike[place])
+    return moments, shares, agreement
 
 
 def _look_at(
@@ -169,7 +202,8 @@ def _look_at(
     -------
     Mean and spread of each assay's predictions, `(assay, reading, 2)`, NaN for ways that there are not. What
     each part of its mixture has in common with tracks of all assays, `(assay, part, every assay)`, and with
-    the other parts, `(assay, part, part)`: means of correlations by biosample, where there are two ways.
+    the other parts, `(assay, part, part)`: means of correlations by biosample. Where there is no second way,
+    its part is that of the first.
     """
     one, panels = sampler.species[at], [one.panel for one in sampler.species]
     n_assays, n_parts = len(sampler.axis.assays), len(PARTS)
@@ -192,11 +226,12 @@ def _look_at(
         for place in np.unique(places):
             of_assay = values[way][places == place]
             moments[place, way] = of_assay.mean(), max(of_assay.std(), LEAST_DEVIATION)
-        if way < READINGS - 1:
-            continue
+        for of_places in (total, count, alike, number):
+            of_places[np.unique(places)] = 0  # where there are more ways, these count
         for row, (place, (target, *_)) in enumerate(ways):
             batch = batches[0].take(np.repeat(np.arange(len(ways)) == row, each))
-            parts = np.stack([*(of_way[row] for of_way in values), _mean_of(batch, target, one.panel)])
+            of_ways = [values[min(n, way)][row] for n in range(READINGS)]
+            parts = np.stack([*of_ways, _mean_of(batch, target, one.panel)])
             found = np.stack([_relations(part, batch, n_assays) for part in parts])
             total[place] += np.nan_to_num(found)
             count[place] += np.isfinite(found)

@@ -3,7 +3,15 @@
 import numpy as np
 import pytest
 
-from epixs.sampling.agreement import FALL, MOST_BETTER, as_in, expected_pearson, fisher, fit_agreement
+from epixs.sampling.agreement import (
+    MOST_BETTER,
+    USUAL,
+    ease,
+    expected_agreement,
+    expected_pearson,
+    fisher,
+    fit_agreement,
+)
 
 BIOSAMPLE, ASSAY = (labels.ravel().astype(np.int32) for labels in np.mgrid[:6, :4])
 CLASSES, NOT_KNOWN = np.zeros(5, np.int32), np.full(5, np.nan)
@@ -53,25 +61,33 @@ def test_tracks_whose_agreement_is_not_known_are_left_out(planted):
     assert np.isfinite(expected_pearson(fit, NOT_KNOWN, BIOSAMPLE, ASSAY, (BIOSAMPLE, ASSAY))).all()
 
 
-def test_a_lacking_assay_is_expected_to_fall_from_where_it_was_hidden(planted):
-    """And to be better in the biosamples in which others are."""
+def test_a_lacking_assay_is_as_its_mixture_lets_expect(planted):
+    """But for what is better in the biosamples in which others are."""
     mine = ASSAY < 3
     labels = (BIOSAMPLE[mine], ASSAY[mine])
     (fit,) = fit_agreement([planted[mine]], [labels], [6], CLASSES)
-    biosample, hidden = np.arange(6, dtype=np.int32), np.array([9, 9, 9, 0.8, np.nan])
-    of_3, of_4 = (expected_pearson(fit, hidden, biosample, np.full(6, a, np.int32), labels) for a in (3, 4))
-    assert np.arctanh(of_3).mean() == pytest.approx(FALL * 0.8, abs=1e-5)
+    biosample, absent = np.arange(6, dtype=np.int32), np.array([9, 9, 9, 0.8, np.nan])
+    of_3, of_4 = (expected_pearson(fit, absent, biosample, np.full(6, a, np.int32), labels) for a in (3, 4))
+    assert np.arctanh(of_3).mean() == pytest.approx(0.8, abs=1e-5)
+    usual = np.arctanh(expected_pearson(fit, absent, biosample, np.zeros(6, np.int32), labels))
     assert (np.diff(of_3) > 0).all()
+    assert np.ptp(np.arctanh(of_3)) < np.ptp(usual)
     assert np.isnan(of_4).all()
 
 
-def test_a_hidden_assay_is_predicted_better_where_all_tracks_are():
-    hidden = np.array([[0.4, np.nan], [0.2, 0.3], [0.1, 0.1], [0.5, 0.5], [0.2, 0.2]])
-    agreement = [np.array(one) for one in ([0.5, np.nan, 0.7], [0.15], [np.nan], [], [0.001])]
-    found = as_in(hidden, agreement, 0)
-    np.testing.assert_allclose(found[0], hidden[0])
-    np.testing.assert_allclose(found[1], hidden[1] * 2)
-    np.testing.assert_allclose(found[2:4], hidden[2:4], rtol=1e-6)  # of their tracks nothing is known
-    np.testing.assert_allclose(found[4], hidden[4] * MOST_BETTER)
-    np.testing.assert_allclose(as_in(hidden, agreement, 1)[0, 0], 0.4 / 2)
-    np.testing.assert_allclose(as_in(hidden, agreement, 2), hidden, rtol=1e-6)
+def test_a_mixture_is_expected_to_agree_as_its_parts_do():
+    """Against mixtures of vectors."""
+    values = np.random.default_rng(0).normal(size=(4, 4)) @ np.random.default_rng(1).normal(size=(4, 300))
+    values = (values - values.mean(axis=1, keepdims=True)) / values.std(axis=1, keepdims=True)
+    every, shares = np.corrcoef(values), np.array([0.3, 0.1, 0.4])
+    found = expected_agreement(shares, every[:3, 3], every[:3, :3])
+    assert found == pytest.approx(fisher(shares @ values[:3], values[3]))
+    assert expected_agreement(0 * shares, every[:3, 3], every[:3, :3]) == 0
+
+
+def test_how_much_better_than_expected_counts_each_assay_once():
+    assert ease({}, {}) == 1
+    found = ease({1: [0.8, 1.0, 0.9], 2: [0.3]}, {1: [0.5] * 3, 2: [0.2]})
+    assert found == pytest.approx((0.9 + 0.3 + USUAL) / (0.5 + 0.2 + USUAL))
+    assert ease({1: [9.0]}, {1: [0.1]}) == MOST_BETTER
+    assert ease({1: [-9.0]}, {1: [2.0]}) == 1 / MOST_BETTER

@@ -8,6 +8,8 @@ from epixs.sampling import zero_shot
 from epixs.sampling.agreement import FALL, USUAL, expected_share, known_elsewhere
 from epixs.sampling.context import ContextSampler
 from epixs.sampling.fill import RADII, SUMMARIES
+from epixs.sampling.mixture import MEAN_SHARE, mean_of_tracks
+from epixs.sampling.panel import own_tracks
 from epixs.sampling.zero_shot import learn_absent, learn_hidden, learn_mixture
 from tests.worlds import planted, write_store
 
@@ -41,7 +43,9 @@ def test_every_second_member_has_an_assay_hidden_that_the_mixture_is_learned_fro
             known = scale[:, 0] + scale[:, 1] * (value - value.mean()) / value.std()
             return np.stack([known] * 4)
 
-        shares = learn_mixture(made, predict, np.full((2, 4, 3), 0.5, np.float32))
+        shares, ease = learn_mixture(made, predict, np.full((2, 4, 3), 0.1, np.float32))
+    assert ease[1 - at] == 1
+    assert ease[at] > 1.2
     assert shares.shape == (2, 3)
     np.testing.assert_allclose(shares[1 - at], 1)
     assert shares[at, 0] > 0.5
@@ -97,8 +101,16 @@ def test_of_an_absent_assay_it_is_known_what_networks_say_of_it(tmp_path):
 
         shares = np.tile(np.array([0.4, 0, 0.2], np.float32), (2, 4, 1))
         wanted = np.full((2, 4, 4), np.nan, np.float32)
-        moments, shifted = learn_absent(made, predict, shares, wanted)
+        moments, shifted, agreement = learn_absent(made, predict, shares, np.ones((2, 3)), wanted)
+        panel = made.species[at].panel
     np.testing.assert_allclose(shifted[at, lacks], [0.4, 0, 0.2])
+    alike = []
+    for own in own_tracks(panel, np.arange(3, dtype=np.int32), np.full(3, lacks, np.int32)):
+        alike.append(mean_of_tracks(panel, own) @ panel.likeness[own, own[0]])
+    spread = np.sqrt(0.4**2 + 0.2**2 + 2 * 0.4 * 0.2 * np.mean(alike))
+    expected = np.arctanh((0.4 * 0.4 + 0.2 * 0.2 / MEAN_SHARE) / spread)
+    assert agreement[at, lacks] == pytest.approx(expected, abs=0.05)
+    assert np.isnan(np.delete(agreement.ravel(), 4 * at + lacks)).all()
     assert np.isnan(np.delete(shifted.reshape(8, 3), 4 * at + lacks, axis=0)).all()
     first = moments[at, lacks, 0]
     np.testing.assert_allclose(first, [0.4, 0.5], atol=0.1)  # a track's own mean is 0, its spread 1
@@ -135,7 +147,8 @@ def test_each_way_to_read_is_looked_at_where_there_is_one(tmp_path, monkeypatch)
             return np.stack([scale[:, 0] + scale[:, 1] * (own + names)] * 2)
 
         shares = np.tile(np.array([0.4, 0.1, 0.2], np.float32), (2, 4, 1))
-        moments, shifted = learn_absent(made, predict, shares, np.full((2, 4, 4), 0.3, np.float32))
+        in_common = np.full((2, 4, 4), 0.3, np.float32)
+        moments, shifted, _ = learn_absent(made, predict, shares, np.ones((2, 3)), in_common)
     np.testing.assert_allclose(shifted[at, lacks].sum(), 0.7, atol=1e-4)
     assert ([lacks], True) in read and ([lacks], False) in read  # noqa: PT018
     np.testing.assert_allclose(moments[at, lacks, 1], [0, 1], atol=0.1)
@@ -163,7 +176,7 @@ def test_the_second_way_gains_if_the_first_follows_a_track_more_than_it_should(t
         for in_common in (0.0, 1.0):
             wanted = np.full((2, 4, 4), np.nan, np.float32)
             wanted[:, lacks, 0] = in_common
-            found.append(learn_absent(made, predict, shares, wanted)[1][at, lacks])
+            found.append(learn_absent(made, predict, shares, np.ones((2, 3)), wanted)[1][at, lacks])
     assert found[0][1] > 0.5
     np.testing.assert_allclose(found[0].sum(), 0.7, rtol=1e-5)
     np.testing.assert_allclose(found[1], shares[0, 0])
@@ -207,8 +220,9 @@ def test_many_absent_assays_are_looked_at_together(tmp_path, monkeypatch):
                 moments = slope[batch.assay[:, 0]] * (1 + own)
                 return np.stack([scale[:, 0] + scale[:, 1] * moments] * 2)
 
-            nothing = np.full((2, 4, 3), 0.2, np.float32), np.full((2, 4, 4), np.nan, np.float32)
-            moments, _ = learn_absent(made, predict, *nothing)
+            shares = np.full((2, 4, 3), 0.2, np.float32)
+            nothing = shares, np.ones((2, 3)), np.full((2, 4, 4), np.nan, np.float32)
+            moments, *_ = learn_absent(made, predict, *nothing)
             found.append(moments[axis.species.index("mouse"), lacks, 0])
     np.testing.assert_allclose(found, [[[0.5, 0.5], [2.0, 2.0]]] * 2, atol=0.2)
     assert calls == [1_998] * 3

@@ -203,11 +203,13 @@ class Context(Kind):
         model.relations.assign(in_common)
         if len(sampler.species) > 1:
             expected = expected_shares(panels, classes_of(axis), hidden)
-            learned_mixture = learn_mixture(sampler, predict, expected)
-            moments, shares = learn_absent(sampler, predict, learned_mixture[:, None] * expected, in_common)
+            learned_mixture, ease = learn_mixture(sampler, predict, expected)
+            moments, shares, agreement = learn_absent(sampler, predict, expected, learned_mixture, in_common)
             model.mixture.assign(learned_mixture)
+            model.ease.assign(ease)
             model.moments.assign(moments)
             model.shares.assign(shares)
+            model.absent_agreement.assign(agreement)
         if any(held.any() for held in sampler.held):
             learned = learn_reliability(sampler, predict, zero_shot_shares(model, axis, panels))
             model.intervals.assign(learned.widths)
@@ -329,7 +331,7 @@ SIZES = ("members", "token", "heads", "hidden", "assay_factors")
 def kept_size(axis: JointAxis) -> int:
     """Return how many numbers a model keeps about its errors and mixtures."""
     n_assays = len(axis.assays)
-    of_species = len(PARTS) + (2 * (READINGS + 1) + len(PARTS) + n_assays) * n_assays
+    of_species = len(PARTS) + 1 + (2 * (READINGS + 1) + len(PARTS) + 1 + n_assays) * n_assays
     return 1 + 4 * KNOTS + of_species * len(axis.parts) + axis.n_training
 
 

@@ -121,7 +121,8 @@ class ContextNetwork(keras.Model):
     species
         Number of species. For each, the model keeps the mixture of its zero-shot tracks, the mean and spread
         of the networks' predictions of each assay that it lacks (`sampling.mixture`), the width of each
-        assay's intervals (`sampling.intervals`), how well each is predicted when it is hidden
+        assay's intervals (`sampling.intervals`), how well each is predicted when it is hidden, how well it is
+        expected to be where it is absent, and how much better than expected hidden ones are
         (`sampling.agreement`), and what these predictions have in common with tracks of other assays
         (`sampling.relations`).
     tracks
@@ -199,6 +200,10 @@ class ContextNetwork(keras.Model):
         self.hidden_agreement = self.add_weight(
             name="hidden_agreement", shape=(species, n_assays), initializer=_not_known, trainable=False
         )
+        self.absent_agreement = self.add_weight(
+            name="absent_agreement", shape=(species, n_assays), initializer=_not_known, trainable=False
+        )
+        self.ease = self.add_weight(name="ease", shape=(species,), initializer="ones", trainable=False)
 
         def dense(name: str, inputs: int, units: int, **options: Any) -> MemberDense:
             return MemberDense(members, inputs, units, name=name, **options)

@@ -22,7 +22,7 @@ from epixs.models.context.forward import Forward, forward_of
 from epixs.models.folder import TrainedModel
 from epixs.models.kinds import Predict, Spreads
 from epixs.models.stores import observed_in
-from epixs.sampling.agreement import as_in, expected_pearson, fit_agreement, known_elsewhere
+from epixs.sampling.agreement import FALL, expected_pearson, fit_agreement, known_elsewhere
 from epixs.sampling.around import Reading, Target, read_context, targets_of
 from epixs.sampling.bins import Places
 from epixs.sampling.fill import HALO
@@ -241,8 +241,9 @@ def expected_of(trained: TrainedModel, pairs: Sequence[Pair]) -> npt.NDArray[np.
     agreement = np.split(every, ends[:-1])
     fits = fit_agreement(agreement, labels, [len(part.biosamples) for part in axis.parts], classes_of(axis))
     at = axis.species.index(pairs[0][0])
-    hidden = known_elsewhere(as_in(model.hidden_agreement.numpy(), agreement, at), at)
-    return expected_pearson(fits[at], hidden, *_numbers(axis, pairs), labels[at])
+    absent = model.absent_agreement.numpy()[at]
+    absent = np.where(np.isfinite(absent), absent, FALL * known_elsewhere(model.hidden_agreement.numpy(), at))
+    return expected_pearson(fits[at], absent * model.ease.numpy()[at], *_numbers(axis, pairs), labels[at])
 
 
 def predictor_by(

@@ -39,7 +39,16 @@ def store_of(path, name, bins=3000):
 def known_model(folder, bins, mouse="mouse"):
     """A model of mouse, and of human in regions of some bins, with arbitrary knowledge."""
     stores = store_of(folder / "mouse.zarr", mouse), store_of(folder / "human.zarr", "human", bins)
-    known = ("moments", "hidden_agreement", "mixture", "agreement", "shares", "relations")
+    known = (
+        "moments",
+        "hidden_agreement",
+        "mixture",
+        "agreement",
+        "shares",
+        "relations",
+        "absent_agreement",
+        "ease",
+    )
     return model_that_knows(folder, joint_axis(stores), SETTINGS, known)
 
 
@@ -61,7 +70,8 @@ def test_predictions_of_absent_assays_are_measured_anew_where_new_tracks_tell_of
         assert np.isnan(after[human]).all()
     else:
         np.testing.assert_array_equal(after[human], before[human])
-    np.testing.assert_array_equal(model.shares.numpy(), known.model.shares.numpy())
+    for name in ("shares", "absent_agreement", "ease"):
+        np.testing.assert_array_equal(getattr(model, name).numpy(), getattr(known.model, name).numpy())
 
 
 def test_predictions_are_measured_anew_where_new_tracks_make_more_assays_familiar(tmp_path):
@@ -70,7 +80,7 @@ def test_predictions_are_measured_anew_where_new_tracks_make_more_assays_familia
     plan, model = extended(known, store_of(tmp_path / "grown.zarr", "mouse together"))
     human, a2 = plan.axis.species.index("human"), plan.axis.assays.index("a2")
     a3 = plan.axis.assays.index("a3")
-    for name in ("moments", "shares"):
+    for name in ("moments", "shares", "absent_agreement"):
         before, after = getattr(known.model, name).numpy(), getattr(model, name).numpy()
         assert np.isnan(after[human, a2]).all()
         np.testing.assert_array_equal(after[human, a3], before[human, a3])
