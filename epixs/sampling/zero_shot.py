@@ -40,9 +40,9 @@ ABSENT_ENTRIES, ABSENT_TARGETS = 200_000, 512
 FEWEST_BIOSAMPLES, MOST_BIOSAMPLES = 4, 16
 """Minimum and maximum number of biosamples for each such assay."""
 
-MOST_HIDDEN_TRACKS, FEWEST_ENTRIES = 128, 100
+MOST_HIDDEN_TRACKS, FEWEST_ENTRIES, MOST_ENTRIES = 128, 100, 4_000
 """Maximum number of tracks that are predicted as if their assay were absent, if there are fewer assays, and
-minimum number of entries of each."""
+minimum and maximum number of entries of each: of few, a mark with rare peaks has too few peaks."""
 
 LEAST_DEVIATION = 0.05
 """Lower limit of the spread by which networks' predictions of an assay are divided."""
@@ -59,7 +59,7 @@ def learn_hidden(sampler: ContextSampler, predict: Predictions) -> tuple[Floats,
     """
     size = len(sampler.species), len(sampler.axis.assays)
     targets = sampler.hiding.targets(max(1, MOST_HIDDEN_TRACKS // max(1, size[0] * size[1])), sampler.seed)
-    each = int(np.clip(ABSENT_ENTRIES // max(1, len(targets)), FEWEST_ENTRIES, TRACK_ENTRIES))
+    each = int(np.clip(ABSENT_ENTRIES // max(1, len(targets)), FEWEST_ENTRIES, MOST_ENTRIES))
     total, count = np.zeros((2, *size))
     in_common, number = np.zeros((2, *size, size[1]))
     for target in targets:
