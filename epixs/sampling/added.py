@@ -103,7 +103,7 @@ class AddedTracks(ContextSampler):
     def unseen(self, hidden: bool) -> Iterator[tuple[int, int, Target]]:
         """Yield member, track and target of a new species, each with its whole assay hidden.
 
-        Nothing must have been fitted to its tracks here.
+        Assays whose factors are fitted to tracks of this species are not among them.
         """
         panel = self.species[self.at].panel
         elsewhere = [one.panel.assay for number, one in enumerate(self.species) if number != self.at]

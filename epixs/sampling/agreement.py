@@ -32,7 +32,7 @@ FALL = 0.6
 """Part of the agreement, on Fisher's scale, that is left of an assay in a species where it was never seen."""
 
 USUAL = 0.5
-"""Agreement of a hidden assay of which it is not known, on Fisher's scale."""
+"""Usual agreement of a hidden assay, on Fisher's scale, for what is not known of any or of many."""
 
 MOST_BETTER = 2.0
 """Limit of how many times better, or worse, assays are taken to be predicted in a species than expected."""
@@ -84,14 +84,17 @@ def expected_agreement(shares: Floats, of_parts: Floats, alike: Doubles) -> floa
     shares, of_parts
         Share of each standardised part, and the correlation that is expected of it, shape `(part,)`.
     alike
-        Correlations of the parts with each other, shape `(part, part)`.
+        Correlations of the parts with each other, shape `(part, part)`. Less than 0 is taken for 0: if parts
+        contradict each other, not both can agree with the track as expected.
     """
-    variance = float(shares @ alike @ shares)
+    variance = float(shares @ np.maximum(alike, 0) @ shares)
     return float(fisher_scale(shares @ of_parts / np.sqrt(variance))) if variance > 0 else 0.0
 
 
 def ease(found: Mapping[int, Sequence[float]], expected: Mapping[int, Sequence[float]]) -> float:
     """Return how many times better than expected a species' hidden assays are predicted, on Fisher's scale.
+
+    It is pulled towards 1 as by one more assay of `USUAL` agreement, and limited by `MOST_BETTER`.
 
     Parameters
     ----------

@@ -118,16 +118,20 @@ def agreement_of_means(panel: Panel, tracks: npt.NDArray[np.integer], without: i
     Shape `(track,)`; NaN if there are no other tracks, or the track is constant.
     """
     agreement = np.full(tracks.size, np.nan)
-    own = own_tracks(panel, panel.biosample[tracks], panel.assay[tracks])
-    own[(panel.assay[own] == without) & (own >= 0)] = -1
+    own = own_tracks(panel, panel.biosample[tracks], panel.assay[tracks], without)
     for at, (track, others) in enumerate(zip(tracks, own, strict=True)):
         if (others >= 0).any() and panel.spread[track] > 0:
             agreement[at] = mean_of_tracks(panel, others) @ panel.likeness[others, track]
     return agreement
 
 
-def means_tell(panel: Panel, classes: Ints) -> tuple[Doubles, Doubles]:
+def means_tell(panel: Panel, agreement: Doubles, classes: Ints) -> tuple[Doubles, Doubles]:
     """Sum up how well means of biosamples' tracks agree with tracks of each assay's class.
+
+    Parameters
+    ----------
+    agreement
+        `agreement_of_means` of all tracks.
 
     Returns
     -------
@@ -136,7 +140,6 @@ def means_tell(panel: Panel, classes: Ints) -> tuple[Doubles, Doubles]:
     """
     every = np.arange(panel.assay.size)
     total, count = np.zeros((2, classes.size))
-    agreement = agreement_of_means(panel, every)
     for assay in range(classes.size):
         there = panel.assay == assay
         alike = ~there & (classes[panel.assay] == classes[assay])
@@ -169,13 +172,13 @@ def expected_shares(panels: Sequence[Panel], classes: Ints, hidden: Floats) -> F
     -------
     Shape `(species, assay, part)`, as if a species had none of the assay's tracks.
     """
-    total, count = np.zeros((2, len(panels), classes.size))
+    total, count, alike, number = np.zeros((4, len(panels), classes.size))
     for at, panel in enumerate(panels):
         agreement = agreement_of_means(panel, np.arange(panel.assay.size))
+        alike[at], number[at] = means_tell(panel, agreement, classes)
         known = np.isfinite(agreement)
         total[at] = np.bincount(panel.assay[known], agreement[known], classes.size)
         count[at] = np.bincount(panel.assay[known], minlength=classes.size)
-    alike, number = np.stack([means_tell(panel, classes) for panel in panels], axis=1)
     elsewhere, number_elsewhere = (of.sum(axis=0) - of for of in (total, count))
     lacks = number == 0
     of_mean = np.where(lacks, elsewhere, alike) / np.maximum(np.where(lacks, number_elsewhere, number), 1)

@@ -266,8 +266,10 @@ def alone_in(panels: Sequence[Panel], n_assays: int) -> npt.NDArray[np.bool_]:
     return np.asarray(np.max(counts, axis=0) < 2)
 
 
-def own_tracks(panel: Panel, biosample: Ints, assay: Ints) -> Ints:
+def own_tracks(panel: Panel, biosample: Ints, assay: Ints, without: int = -1) -> Ints:
     """Choose the other tracks of pairs' biosamples, at most `OWN_TRACKS`, those of the most frequent assays.
+
+    Tracks of the assay `without` are not chosen either.
 
     Returns
     -------
@@ -277,7 +279,8 @@ def own_tracks(panel: Panel, biosample: Ints, assay: Ints) -> Ints:
     most = max([int((panel.biosample == b).sum()) for b in np.unique(biosample)], default=0)
     own = np.full((biosample.size, max(1, min(OWN_TRACKS, most))), -1, np.int32)
     for at, (b, a) in enumerate(zip(biosample.tolist(), assay.tolist(), strict=True)):
-        same = order[(panel.biosample[order] == b) & (panel.assay[order] != a)][: own.shape[1]]
+        others = ~np.isin(panel.assay[order], (a, without))
+        same = order[(panel.biosample[order] == b) & others][: own.shape[1]]
         own[at, : same.size] = same
     return own
 

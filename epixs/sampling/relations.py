@@ -19,7 +19,7 @@ FEWEST_ENTRIES = 50
 """Minimum number of entries that a correlation is computed from."""
 
 CONSTANT = 1e-12
-"""Product of two variances below which one of them is taken for 0."""
+"""Variance, or product of two variances, below which it is taken for 0."""
 
 CHANCE, CHANCE_PULL = 0.2, 2.0
 """Expected difference of such correlations between species, and the strength, in correlations, of the pull of
@@ -64,8 +64,8 @@ def relations(predicted: npt.NDArray[np.floating], own: Floats, assay: Ints, n_a
 def correlations(parts: Doubles) -> Doubles:
     """Correlate vectors: `(part, entry)` -> `(part, part)`; 0 for a constant one and others."""
     centred = parts - parts.mean(axis=1, keepdims=True)
-    size = np.sqrt(np.square(centred).mean(axis=1))
-    unit = np.where(size > CONSTANT, size, np.inf)[:, None]
+    variance = np.square(centred).mean(axis=1)
+    unit = np.sqrt(np.where(variance > CONSTANT, variance, np.inf))[:, None]
     found: Doubles = centred / unit @ (centred / unit).T / parts.shape[1]
     np.fill_diagonal(found, 1.0)
     return found

@@ -76,13 +76,19 @@ def test_a_lacking_assay_is_as_its_mixture_lets_expect(planted):
 
 
 def test_a_mixture_is_expected_to_agree_as_its_parts_do():
-    """Against mixtures of vectors."""
-    values = np.random.default_rng(0).normal(size=(4, 4)) @ np.random.default_rng(1).normal(size=(4, 300))
+    """Against mixtures of vectors; but parts that contradict each other are not taken to be both right."""
+    generator = np.random.default_rng(0)
+    values = generator.normal(size=(4, 300)) + generator.normal(size=300)
     values = (values - values.mean(axis=1, keepdims=True)) / values.std(axis=1, keepdims=True)
     every, shares = np.corrcoef(values), np.array([0.3, 0.1, 0.4])
+    assert (every > 0).all()
     found = expected_agreement(shares, every[:3, 3], every[:3, :3])
     assert found == pytest.approx(fisher(shares @ values[:3], values[3]))
     assert expected_agreement(0 * shares, every[:3, 3], every[:3, :3]) == 0
+    contrary = np.where(np.eye(3), 1, -0.3)
+    assert expected_agreement(shares, every[:3, 3], contrary) == expected_agreement(
+        shares, every[:3, 3], np.eye(3)
+    )
 
 
 def test_how_much_better_than_expected_counts_each_assay_once():

@@ -136,6 +136,9 @@ def test_an_assay_that_the_new_species_lacks_is_imputed_zero_shot(grown, tmp_pat
     imputed = xr.open_zarr(tmp_path / "i.zarr", consolidated=False)
     truth = planted(2, BIOSAMPLES, ASSAYS, where=2)[3::ASSAYS]
     assert "a3" not in set(extended.axis.part("cow").experiments["assay"])
+    cow, lacking = extended.axis.species.index("cow"), extended.axis.assay_index(["a3"])[0]
+    assert np.isfinite(extended.model.absent_agreement.numpy()[cow, lacking])
+    assert extended.model.ease.numpy()[cow] != 1  # learned
     for predicted, true in zip(imputed["signal"].to_numpy(), truth, strict=True):
         assert np.corrcoef(predicted, true)[0, 1] > 0.4
     assert np.isfinite(imputed["expected_pearson"]).all()

@@ -231,7 +231,11 @@ def spreads_of(trained: TrainedModel, pairs: Sequence[Pair]) -> Spreads | None:
 
 
 def expected_of(trained: TrainedModel, pairs: Sequence[Pair]) -> npt.NDArray[np.float32] | None:
-    """Expected Pearson correlation of some pairs of one species; None if nothing was learned of it."""
+    """Expected Pearson correlation of some pairs of one species; None if nothing was learned of it.
+
+    Where a model that was extended does not know how parts of a mixture go together, because the species was
+    not read, only what is expected of its networks counts.
+    """
     model, axis = trained.model, trained.axis
     every = model.agreement.numpy()
     if not np.isfinite(every).any():

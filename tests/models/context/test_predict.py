@@ -5,8 +5,9 @@ import dataclasses
 import numpy as np
 
 from epixs.axis.join import joint_axis
-from epixs.models.context.predict import get_ready, panels_of, predictor, zero_shot_shares
+from epixs.models.context.predict import expected_of, get_ready, panels_of, predictor, zero_shot_shares
 from epixs.models.settings import make_settings
+from epixs.sampling.agreement import FALL
 from epixs.sampling.around import Reading, read_context, without
 from epixs.sampling.bins import Places
 from epixs.sampling.mixture import mean_of_tracks
@@ -31,7 +32,7 @@ def trained_on(folder):
                 regions=[("chr1", 0, 25 * BINS)], species=species,
             )
         )  # fmt: skip
-    known = ("factors", "moments", "hidden_agreement", "mixture")
+    known = ("factors", "moments", "hidden_agreement", "mixture", "agreement", "absent_agreement", "ease")
     return model_that_knows(folder, joint_axis(stores), SETTINGS, known), stores[0]
 
 
@@ -59,3 +60,19 @@ def test_a_zero_shot_track_is_mixed_from_what_networks_say_of_all_tracks_and_of_
         expected += of_mean * own[:, :, 0] @ mean_of_tracks(panel, target.own)
         np.testing.assert_allclose(track, target.scale[0] + target.scale[1] * expected, atol=2e-4)
         assert np.abs(every - familiar).max() > 0.01
+
+
+def test_a_zero_shot_track_is_expected_as_its_mixture_and_the_species_let_expect(tmp_path):
+    """If nothing is known of the mixture, as the networks let expect alone."""
+    trained, _ = trained_on(tmp_path)
+    axis, model = trained.axis, trained.model
+    pairs, at = [("mouse", f"b{b}", LACKING) for b in range(3)], axis.species.index("mouse")
+    lacking = axis.assay_index([LACKING])[0]
+    ease, absent = model.ease.numpy()[at], model.absent_agreement.numpy()
+    of_mixture = absent[at, lacking]
+    found = [np.arctanh(expected_of(trained, pairs)).mean()]
+    absent[at, lacking] = np.nan
+    model.absent_agreement.assign(absent)
+    found.append(np.arctanh(expected_of(trained, pairs)).mean())
+    of_networks = FALL * model.hidden_agreement.numpy()[1 - at, lacking]
+    np.testing.assert_allclose(found, [ease * of_mixture, ease * of_networks], rtol=1e-4)
