@@ -279,7 +279,7 @@ def own_tracks(panel: Panel, biosample: Ints, assay: Ints, without: int = -1) ->
     most = max([int((panel.biosample == b).sum()) for b in np.unique(biosample)], default=0)
     own = np.full((biosample.size, max(1, min(OWN_TRACKS, most))), -1, np.int32)
     for at, (b, a) in enumerate(zip(biosample.tolist(), assay.tolist(), strict=True)):
-        others = ~np.isin(panel.assay[order], (a, without))
+        others = (panel.assay[order] != a) & (panel.assay[order] != without)
         same = order[(panel.biosample[order] == b) & others][: own.shape[1]]
         own[at, : same.size] = same
     return own
